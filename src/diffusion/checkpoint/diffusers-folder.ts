@@ -1,0 +1,189 @@
+import { access } from 'node:fs/promises'
+import { join } from 'node:path'
+import { CheckpointError } from '../errors.ts'
+import type { ClipTextConfig } from '../models/clip-text.ts'
+import type { UnetConfig } from '../models/unet.ts'
+import type { VaeConfig } from '../models/vae.ts'
+import type { NoiseConfig } from '../samplers/noise-levels.ts'
+import { ConfigFile } from './config-file.ts'
+import { openSafetensors, type SafetensorsFile } from './safetensors.ts'
+
+/** The architecture numbers of a model, as its folder states them. */
+export interface Architecture {
+  readonly text: ClipTextConfig
+  readonly unet: UnetConfig
+  readonly vae: VaeConfig
+  readonly noise: NoiseConfig
+  /** Latent height and width that the model was trained on. */
+  readonly sampleSize: number
+}
+
+/** A model in diffusers layout: one folder per part, each with its config and its weights. */
+export interface DiffusersFolder {
+  readonly path: string
+  readonly architecture: Architecture
+  readonly text: SafetensorsFile
+  readonly unet: SafetensorsFile
+  readonly vae: SafetensorsFile
+}
+
+/** @throws CheckpointError naming the file and the field or key at fault */
+export async function openDiffusersFolder(path: string): Promise<DiffusersFolder> {
+  const architecture = await readArchitecture(path)
+  const [text, unet, vae] = await Promise.all([
+    openWeights(join(path, 'text_encoder'), 'model'),
+    openWeights(join(path, 'unet'), 'diffusion_pytorch_model'),
+    openWeights(join(path, 'vae'), 'diffusion_pytorch_model'),
+  ])
+  return { path, architecture, text, unet, vae }
+}
+
+/** Full precision before half, if a folder has both. */
+async function openWeights(folder: string, stem: string): Promise<SafetensorsFile> {
+  for (const name of [`${stem}.safetensors`, `${stem}.fp16.safetensors`]) {
+    if (await exists(join(folder, name))) return openSafetensors(join(folder, name))
+  }
+  for (const name of [`${stem}.bin`, 'pytorch_model.bin']) {
+    if (await exists(join(folder, name))) {
+      throw new CheckpointError(
+        `${join(folder, name)}: pickle files can run code when they are opened; only .safetensors is read`,
+      )
+    }
+  }
+  throw new CheckpointError(`${join(folder, `${stem}.safetensors`)}: the file is missing`)
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  )
+}
+
+/** Reads and checks the configs only; fast, and needs no weights. */
+export async function readArchitecture(path: string): Promise<Architecture> {
+  const index = await ConfigFile.read(join(path, 'model_index.json'))
+  index.oneOf('_class_name', ['StableDiffusionPipeline'])
+  const [text, unet, vae, scheduler] = await Promise.all(
+    [
+      'text_encoder/config.json',
+      'unet/config.json',
+      'vae/config.json',
+      'scheduler/scheduler_config.json',
+    ].map((name) => ConfigFile.read(join(path, name))),
+  )
+  return {
+    text: textConfig(text!),
+    unet: unetConfig(unet!),
+    vae: vaeConfig(vae!),
+    noise: noiseConfig(scheduler!),
+    sampleSize: unet!.integer('sample_size', 64),
+  }
+}
+
+function textConfig(file: ConfigFile): ClipTextConfig {
+  return {
+    hidden_size: file.integer('hidden_size'),
+    intermediate_size: file.integer('intermediate_size'),
+    num_attention_heads: file.integer('num_attention_heads'),
+    num_hidden_layers: file.integer('num_hidden_layers'),
+    max_position_embeddings: file.integer('max_position_embeddings', 77),
+    hidden_act: file.oneOf('hidden_act', ['quick_gelu', 'gelu'], 'quick_gelu'),
+    layer_norm_eps: file.number('layer_norm_eps', 1e-5),
+  }
+}
+
+function unetConfig(file: ConfigFile): UnetConfig {
+  file.refuse('act_fn', 'silu')
+  file.refuse('mid_block_type', 'UNetMidBlock2DCrossAttn')
+  file.refuse('downsample_padding', 1)
+  file.refuse('mid_block_scale_factor', 1)
+  file.refuse('transformer_layers_per_block', 1)
+  file.refuse('resnet_time_scale_shift', 'default')
+  file.refuse('time_embedding_type', 'positional')
+  for (const field of [
+    'center_input_sample',
+    'dual_cross_attention',
+    'only_cross_attention',
+    'resnet_skip_time_act',
+    'class_embeddings_concat',
+  ]) {
+    file.refuse(field, false)
+  }
+  for (const field of [
+    'addition_embed_type',
+    'class_embed_type',
+    'encoder_hid_dim',
+    'encoder_hid_dim_type',
+    'num_attention_heads',
+    'num_class_embeds',
+    'time_cond_proj_dim',
+    'timestep_post_act',
+  ]) {
+    file.refuse(field)
+  }
+  const channels = file.integers('block_out_channels')
+  const down = file.listOf('down_block_types', ['CrossAttnDownBlock2D', 'DownBlock2D'])
+  const up = file.listOf('up_block_types', ['CrossAttnUpBlock2D', 'UpBlock2D'])
+  if (down.length !== channels.length || up.length !== channels.length) {
+    throw new CheckpointError(
+      `${file.path}: "down_block_types", "up_block_types" and "block_out_channels" differ in length`,
+    )
+  }
+  return {
+    in_channels: file.integer('in_channels', 4),
+    out_channels: file.integer('out_channels', 4),
+    block_out_channels: channels,
+    down_block_types: down,
+    up_block_types: up,
+    layers_per_block: file.integer('layers_per_block', 2),
+    cross_attention_dim: file.integer('cross_attention_dim'),
+    heads: attentionHeads(file, channels.length),
+    norm_num_groups: file.integer('norm_num_groups', 32),
+    norm_eps: file.number('norm_eps', 1e-5),
+    flip_sin_to_cos: file.boolean('flip_sin_to_cos', true),
+    freq_shift: file.number('freq_shift', 0),
+  }
+}
+
+/** One number for all levels (SD 1.x), or a list with one a level (SD 2.x). */
+function attentionHeads(file: ConfigFile, levels: number): readonly number[] {
+  const single = file.single('attention_head_dim')
+  const heads = single
+    ? Array<number>(levels).fill(file.integer('attention_head_dim', 8))
+    : file.integers('attention_head_dim')
+  if (heads.length !== levels) {
+    throw new CheckpointError(
+      `${file.path}: "attention_head_dim" needs ${levels} numbers, it has ${heads.length}`,
+    )
+  }
+  return heads
+}
+
+function vaeConfig(file: ConfigFile): VaeConfig {
+  file.refuse('act_fn', 'silu')
+  file.refuse('mid_block_add_attention', true)
+  file.refuse('use_post_quant_conv', true)
+  file.refuse('shift_factor')
+  file.refuse('latents_mean')
+  return {
+    latent_channels: file.integer('latent_channels', 4),
+    out_channels: file.integer('out_channels', 3),
+    block_out_channels: file.integers('block_out_channels'),
+    layers_per_block: file.integer('layers_per_block', 1),
+    norm_num_groups: file.integer('norm_num_groups', 32),
+    scaling_factor: file.number('scaling_factor', 0.18215),
+  }
+}
+
+function noiseConfig(file: ConfigFile): NoiseConfig {
+  file.refuse('trained_betas')
+  file.refuse('rescale_betas_zero_snr', false)
+  return {
+    num_train_timesteps: file.integer('num_train_timesteps', 1000),
+    beta_start: file.number('beta_start', 0.00085),
+    beta_end: file.number('beta_end', 0.012),
+    beta_schedule: file.oneOf('beta_schedule', ['linear', 'scaled_linear'], 'scaled_linear'),
+    prediction_type: file.oneOf('prediction_type', ['epsilon', 'v_prediction'], 'epsilon'),
+  }
+}

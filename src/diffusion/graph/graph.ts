@@ -1,0 +1,241 @@
+import type { StoredTensor } from '../checkpoint/safetensors.ts'
+import { CheckpointError } from '../errors.ts'
+import { ProtobufWriter } from './protobuf.ts'
+
+/**
+ * A typed writer of ONNX graphs. All shapes are fixed when the graph is written, so that ONNX Runtime can plan
+ * memory once; weights are external data that point into the checkpoint file by offset and are never copied
+ * here. Field numbers are those of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
+ */
+
+const elementType = { F32: 1, F16: 10, BF16: 16, F64: 11, I64: 7 } as const
+type ElementType = keyof typeof elementType
+
+/** An edge of the graph: a float32 tensor of known shape. */
+export interface Value {
+  readonly name: string
+  readonly dims: readonly number[]
+}
+
+type Attribute = number | string | readonly number[] | { readonly float: number }
+
+const onnxOpset = 20
+const irVersion = 9
+
+/** What a graph takes weights from. Accounts for every key: see `checkpoint/weights.ts`. */
+export interface WeightSource {
+  /** The file's name inside the folder that the session is given. */
+  readonly fileName: string
+  has(key: string): boolean
+  /** The stored shape. @throws CheckpointError naming the key if it is missing */
+  shape(key: string): readonly number[]
+  /** @throws CheckpointError naming the key if it is missing or of another shape */
+  take(key: string, shape: readonly number[]): StoredTensor
+  /**
+   * @param unused keys that begin with one of these belong to the file but to no graph of ours
+   * @throws CheckpointError naming the first keys that nothing took
+   */
+  assertAllTaken(unused?: readonly string[]): void
+}
+
+export class Graph {
+  readonly #name: string
+  readonly #weights: WeightSource
+  readonly #nodes: ProtobufWriter[] = []
+  readonly #initializers: ProtobufWriter[] = []
+  readonly #inputs: ProtobufWriter[] = []
+  readonly #outputs: ProtobufWriter[] = []
+  readonly #known = new Map<string, Value>()
+  #count = 0
+
+  constructor(name: string, weights: WeightSource) {
+    this.#name = name
+    this.#weights = weights
+  }
+
+  /** How many axes a weight is stored with: layouts differ in whether a projection is a convolution. */
+  storedRank(key: string): number {
+    return this.#weights.shape(key).length
+  }
+
+  input(name: string, dims: readonly number[]): Value {
+    this.#inputs.push(valueInfo(name, dims))
+    return { name, dims }
+  }
+
+  output(name: string, value: Value): void {
+    this.#nodes.push(node('Identity', [value.name], [name], {}, ''))
+    this.#outputs.push(valueInfo(name, value.dims))
+  }
+
+  /**
+   * A weight, used where it lies. `dims` may regroup the stored shape as long as the number of elements stays:
+   * a 1x1 convolution [out, in, 1, 1] is also a matrix [out, in]. Half-precision weights get a Cast, which
+   * ONNX Runtime folds away at load.
+   */
+  weight(key: string, shape: readonly number[], dims: readonly number[] = shape): Value {
+    const known = this.#known.get(key)
+    if (known) return known
+    const tensor = this.#weights.take(key, shape)
+    if (!(tensor.dtype in elementType) || tensor.dtype === 'I64') {
+      throw new CheckpointError(`${this.#weights.fileName}: weight "${key}" has dtype ${tensor.dtype}`)
+    }
+    const type = tensor.dtype as ElementType
+    const external = (entry: string, value: string) => new ProtobufWriter().string(1, entry).string(2, value)
+    this.#initializers.push(
+      tensorHeader(key, dims, elementType[type])
+        .message(13, external('location', this.#weights.fileName))
+        .message(13, external('offset', String(tensor.offset)))
+        .message(13, external('length', String(tensor.length)))
+        .int(14, 1),
+    )
+    const stored = { name: key, dims }
+    const value = type === 'F32' ? stored : this.op('Cast', [stored], dims, { to: elementType.F32 })
+    this.#known.set(key, value)
+    return value
+  }
+
+  /** One number for every element, without storing them: an Expand that is folded at load. */
+  filled(value: number, dims: readonly number[]): Value {
+    const id = `filled:${value}:${dims.join('x')}`
+    const known = this.#known.get(id)
+    if (known) return known
+    const scalar = `scalar:${value}`
+    if (!this.#known.has(scalar)) {
+      this.#initializers.push(
+        tensorHeader(scalar, [1], elementType.F32).bytes(9, new Uint8Array(new Float32Array([value]).buffer)),
+      )
+      this.#known.set(scalar, { name: scalar, dims: [1] })
+    }
+    const filled = this.op('Expand', [{ name: scalar, dims: [1] }, this.#integers(dims)], dims)
+    this.#known.set(id, filled)
+    return filled
+  }
+
+  reshape(value: Value, dims: readonly number[]): Value {
+    if (elements(value.dims) !== elements(dims)) {
+      throw new Error(`${this.#name}: cannot reshape [${value.dims.join(', ')}] to [${dims.join(', ')}]`)
+    }
+    return this.op('Reshape', [value, this.#integers(dims)], dims)
+  }
+
+  transpose(value: Value, permutation: readonly number[]): Value {
+    const dims = permutation.map((axis) => value.dims[axis] as number)
+    return this.op('Transpose', [value], dims, { perm: permutation })
+  }
+
+  /** Two equal parts along the last axis. */
+  halves(value: Value): [Value, Value] {
+    const last = value.dims.at(-1) as number
+    const dims = [...value.dims.slice(0, -1), last / 2]
+    const outputs = [this.#fresh('Split'), this.#fresh('Split')]
+    this.#nodes.push(node('Split', [value.name], outputs, { axis: -1, num_outputs: 2 }, ''))
+    return [
+      { name: outputs[0] as string, dims },
+      { name: outputs[1] as string, dims },
+    ]
+  }
+
+  /** Nearest-neighbour resize of [B, C, H, W]; rounding as torch's interpolate has it. */
+  resize(value: Value, height: number, width: number): Value {
+    const dims = [value.dims[0] as number, value.dims[1] as number, height, width]
+    const none = { name: '', dims: [] }
+    return this.op('Resize', [value, none, none, this.#integers(dims)], dims, {
+      mode: 'nearest',
+      coordinate_transformation_mode: 'asymmetric',
+      nearest_mode: 'floor',
+    })
+  }
+
+  /** Any operator with one output whose shape the caller knows. `domain` is '' for ONNX's own. */
+  op(
+    type: string,
+    inputs: readonly Value[],
+    dims: readonly number[],
+    attributes: Record<string, Attribute> = {},
+    domain: '' | 'com.microsoft' = '',
+  ): Value {
+    const name = this.#fresh(type)
+    const names = inputs.map((input) => input.name)
+    this.#nodes.push(node(type, names, [name], attributes, domain))
+    return { name, dims }
+  }
+
+  /** The serialized ModelProto. */
+  serialize(): Uint8Array {
+    const graph = new ProtobufWriter()
+    for (const entry of this.#nodes) graph.message(1, entry)
+    graph.string(2, this.#name)
+    for (const entry of this.#initializers) graph.message(5, entry)
+    for (const entry of this.#inputs) graph.message(11, entry)
+    for (const entry of this.#outputs) graph.message(12, entry)
+    const opset = (domain: string, version: number) => new ProtobufWriter().string(1, domain).int(2, version)
+    return new ProtobufWriter()
+      .int(1, irVersion)
+      .string(2, 'packshot')
+      .message(7, graph)
+      .message(8, opset('', onnxOpset))
+      .message(8, opset('com.microsoft', 1))
+      .finish()
+  }
+
+  #fresh(type: string): string {
+    this.#count += 1
+    return `${type}_${this.#count}`
+  }
+
+  #integers(values: readonly number[]): Value {
+    const name = `int64:${values.join(',')}`
+    const value = { name, dims: [values.length] }
+    if (!this.#known.has(name)) {
+      const raw = new BigInt64Array(values.map(BigInt))
+      this.#initializers.push(
+        tensorHeader(name, [values.length], elementType.I64).bytes(9, new Uint8Array(raw.buffer)),
+      )
+      this.#known.set(name, value)
+    }
+    return value
+  }
+}
+
+function elements(dims: readonly number[]): number {
+  return dims.reduce((product, dim) => product * dim, 1)
+}
+
+function tensorHeader(name: string, dims: readonly number[], type: number): ProtobufWriter {
+  const tensor = new ProtobufWriter()
+  for (const dim of dims) tensor.int(1, dim)
+  return tensor.int(2, type).string(8, name)
+}
+
+function valueInfo(name: string, dims: readonly number[]): ProtobufWriter {
+  const shape = new ProtobufWriter()
+  for (const dim of dims) shape.message(1, new ProtobufWriter().int(1, dim))
+  const tensorType = new ProtobufWriter().int(1, elementType.F32).message(2, shape)
+  return new ProtobufWriter().string(1, name).message(2, new ProtobufWriter().message(1, tensorType))
+}
+
+function node(
+  type: string,
+  inputs: readonly string[],
+  outputs: readonly string[],
+  attributes: Record<string, Attribute>,
+  domain: string,
+): ProtobufWriter {
+  const writer = new ProtobufWriter()
+  for (const name of inputs) writer.string(1, name)
+  for (const name of outputs) writer.string(2, name)
+  writer.string(3, outputs[0] as string).string(4, type)
+  for (const [name, value] of Object.entries(attributes)) writer.message(5, attribute(name, value))
+  return writer.string(7, domain)
+}
+
+/** Numbers are written as INT (2), `{float}` as FLOAT (1), text as STRING (3), lists as INTS (7). */
+function attribute(name: string, value: Attribute): ProtobufWriter {
+  const writer = new ProtobufWriter().string(1, name)
+  if (typeof value === 'number') return writer.int(3, value).int(20, 2)
+  if (typeof value === 'string') return writer.string(4, value).int(20, 3)
+  if ('float' in value) return writer.float(2, value.float).int(20, 1)
+  for (const item of value) writer.int(8, item)
+  return writer.int(20, 7)
+}

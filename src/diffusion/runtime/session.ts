@@ -1,0 +1,60 @@
+import { InferenceSession, type InferenceSession as Ort, Tensor } from 'onnxruntime-node'
+
+/** Where a graph runs. */
+export type Provider = 'cpu'
+
+export interface SessionOptions {
+  readonly provider: Provider
+  /** Threads of one operator; undefined lets ONNX Runtime use every physical core. */
+  readonly threads?: number | undefined
+}
+
+/** A tensor that goes in: float32, row-major. */
+export interface Feed {
+  readonly data: Float32Array
+  readonly dims: readonly number[]
+}
+
+/**
+ * One graph, ready to run. The only file that knows ONNX Runtime. `run` blocks its thread while it computes
+ * (the binding calls the library synchronously), so it belongs into a thread of its own.
+ */
+export class Session {
+  readonly #session: Ort
+  readonly #output: string
+
+  private constructor(session: Ort) {
+    this.#session = session
+    this.#output = session.outputNames[0] as string
+  }
+
+  /**
+   * @param graph a serialized ModelProto whose weights are external data
+   * @param folder where the weights lie; ONNX Runtime refuses paths that leave it
+   */
+  static async create(graph: Uint8Array, folder: string, options: SessionOptions): Promise<Session> {
+    const session = await InferenceSession.create(graph, {
+      executionProviders: [options.provider],
+      graphOptimizationLevel: 'all',
+      ...(options.threads === undefined ? {} : { intraOpNumThreads: options.threads }),
+      // 3 = errors; the warnings are about unused initializers after constant folding
+      logSeverityLevel: 3,
+      extra: { session: { model_external_initializers_file_folder_path: folder, set_denormal_as_zero: '1' } },
+    })
+    return new Session(session)
+  }
+
+  /** @returns the graph's one output */
+  async run(feeds: Readonly<Record<string, Feed>>): Promise<Float32Array> {
+    const tensors: Record<string, Tensor> = {}
+    for (const [name, { data, dims }] of Object.entries(feeds)) {
+      tensors[name] = new Tensor('float32', data, dims)
+    }
+    const result = await this.#session.run(tensors)
+    return result[this.#output]!.data as Float32Array
+  }
+
+  async release(): Promise<void> {
+    await this.#session.release()
+  }
+}

@@ -1,0 +1,113 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Tokenizer } from '@huggingface/tokenizers'
+import { ConfigFile } from '../checkpoint/config-file.ts'
+import { CheckpointError } from '../errors.ts'
+
+const begin = '<|startoftext|>'
+const end = '<|endoftext|>'
+
+export interface Tokens {
+  /** Always as many as the text encoder has positions: begin, text, end, padding. */
+  readonly ids: readonly number[]
+  /** How many tokens of the text found no place. */
+  readonly dropped: number
+}
+
+/** CLIP's byte-pair tokens, as transformers' CLIPTokenizer makes them with `padding="max_length"`. */
+export class ClipTokenizer {
+  readonly #tokenizer: Tokenizer
+  readonly #begin: number
+  readonly #end: number
+  readonly #pad: number
+
+  private constructor(tokenizer: Tokenizer, pad: string, folder: string) {
+    const id = (token: string): number => {
+      const found = tokenizer.token_to_id(token)
+      if (found === undefined) throw new CheckpointError(`${folder}: the vocabulary has no token ${token}`)
+      return found
+    }
+    this.#tokenizer = tokenizer
+    this.#begin = id(begin)
+    this.#end = id(end)
+    this.#pad = id(pad)
+  }
+
+  /** @param folder with `tokenizer.json`, or with `vocab.json` and `merges.txt` */
+  static async load(folder: string): Promise<ClipTokenizer> {
+    const map = await ConfigFile.readIfPresent(join(folder, 'special_tokens_map.json'))
+    const pad = map.tokenText('pad_token') ?? end
+    try {
+      return new ClipTokenizer(new Tokenizer(await definition(folder), {}), pad, folder)
+    } catch (cause) {
+      if (cause instanceof CheckpointError) throw cause
+      throw new CheckpointError(`${folder}: the tokenizer cannot be read`, { cause })
+    }
+  }
+
+  /** @param length positions of the text encoder, 77 for CLIP */
+  encode(text: string, length: number): Tokens {
+    const all = this.#tokenizer.encode(text, { add_special_tokens: false }).ids
+    const kept = all.slice(0, length - 2)
+    const padding = Array<number>(length - 2 - kept.length).fill(this.#pad)
+    return { ids: [this.#begin, ...kept, this.#end, ...padding], dropped: all.length - kept.length }
+  }
+}
+
+async function definition(folder: string): Promise<object> {
+  const ready = await readFile(join(folder, 'tokenizer.json'), 'utf8').catch(() => undefined)
+  if (ready !== undefined) return JSON.parse(ready)
+  const read = (name: string) =>
+    readFile(join(folder, name), 'utf8').catch((cause: unknown) => {
+      throw new CheckpointError(`${join(folder, name)}: the file is missing or not readable`, { cause })
+    })
+  const vocabulary: Record<string, number> = JSON.parse(await read('vocab.json'))
+  const merges = (await read('merges.txt'))
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('#version'))
+  return clipDefinition(vocabulary, merges)
+}
+
+/** What transformers' conversion of a slow CLIPTokenizer yields (convert_slow_tokenizer.py, CLIPConverter). */
+function clipDefinition(vocabulary: Record<string, number>, merges: readonly string[]): object {
+  const special = (content: string) => ({
+    id: vocabulary[content],
+    content,
+    single_word: false,
+    lstrip: false,
+    rstrip: false,
+    normalized: false,
+    special: true,
+  })
+  const word =
+    "<\\|startoftext\\|>|<\\|endoftext\\|>|'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+"
+  return {
+    added_tokens: [special(begin), special(end)],
+    normalizer: {
+      type: 'Sequence',
+      normalizers: [
+        { type: 'NFC' },
+        { type: 'Replace', pattern: { Regex: '\\s+' }, content: ' ' },
+        { type: 'Lowercase' },
+      ],
+    },
+    pre_tokenizer: {
+      type: 'Sequence',
+      pretokenizers: [
+        { type: 'Split', pattern: { Regex: word }, behavior: 'Removed', invert: true },
+        { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false },
+      ],
+    },
+    post_processor: null,
+    decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
+    model: {
+      type: 'BPE',
+      unk_token: end,
+      continuing_subword_prefix: '',
+      end_of_word_suffix: '</w>',
+      fuse_unk: false,
+      vocab: vocabulary,
+      merges,
+    },
+  }
+}

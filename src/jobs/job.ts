@@ -1,0 +1,136 @@
+import { type Static, Type } from 'typebox'
+
+/**
+ * The words of the service, and the state machine of a job.
+ *
+ * - request: what a user asks for. Resolved, every field has a value (`ResolvedRequest`), the seed included, so
+ *   that every attempt at a job makes the same picture.
+ * - job: a request that was accepted (answered 202). It has an id and ends in exactly one final state.
+ * - task: the message that carries a job to a worker. attempt: one worker's try at it.
+ * - event: the message that tells what became of a job.
+ * - manifest: the object written last for a job. It is the commit: a job is final when its manifest exists, and
+ *   the first manifest written wins.
+ * - state: what the status store knows of a job. It is a cache: with it wiped, every answer is still right.
+ *
+ *   queued ──> running ──> succeeded | failed | canceled        (manifest written: final)
+ *      └───────────────────────────────┘        └──> expired    (results deleted after their time)
+ *
+ * A state only moves to a higher rank. A lost attempt (worker killed) leaves the state at `running`; the job
+ * itself is delivered again.
+ */
+
+export const finalStatuses = ['succeeded', 'failed', 'canceled'] as const
+export type FinalStatus = (typeof finalStatuses)[number]
+export type JobStatus = 'queued' | 'running' | FinalStatus | 'expired'
+
+/** A state never moves to an equal or lower rank, except that `running` may update its own progress. */
+export const statusRank: Record<JobStatus, number> = {
+  queued: 0,
+  running: 1,
+  succeeded: 2,
+  failed: 2,
+  canceled: 2,
+  expired: 3,
+}
+
+/** A request with every field decided. Sizes in pixels; `seed` is that of the first picture, picture n has seed + n. */
+export const ResolvedRequest = Type.Object(
+  {
+    prompt: Type.String(),
+    negative_prompt: Type.String(),
+    width: Type.Integer(),
+    height: Type.Integer(),
+    steps: Type.Integer(),
+    guidance_scale: Type.Number(),
+    sampler: Type.String(),
+    schedule: Type.String(),
+    seed: Type.Integer(),
+    count: Type.Integer(),
+    model: Type.String(),
+    format: Type.Literal('png'),
+  },
+  { additionalProperties: false },
+)
+export type ResolvedRequest = Static<typeof ResolvedRequest>
+
+/** The seed of picture `index`. Seeds are 32 bits wide and wrap around, so that every picture has a valid one. */
+export function imageSeed(request: ResolvedRequest, index: number): number {
+  return (request.seed + index) % 2 ** 32
+}
+
+/** Times on the wire are ISO 8601 in UTC. `v` rises when an old worker could not understand a new task. */
+export const Task = Type.Object({
+  v: Type.Literal(1),
+  id: Type.String(),
+  request: ResolvedRequest,
+  created_at: Type.String(),
+  /** When the job's results are deleted, and after which working on it makes no sense. */
+  expires_at: Type.String(),
+})
+export type Task = Static<typeof Task>
+
+/** Why a job failed: a code of the error table and a message fit for the user. */
+export const JobError = Type.Object({ code: Type.String(), message: Type.String() })
+export type JobError = Static<typeof JobError>
+
+export const ManifestImage = Type.Object({
+  index: Type.Integer(),
+  width: Type.Integer(),
+  height: Type.Integer(),
+  seed: Type.Integer(),
+  bytes: Type.Integer(),
+  sha256: Type.String(),
+})
+export type ManifestImage = Static<typeof ManifestImage>
+
+/** `images` is empty unless the status is `succeeded`; `error` is there only if it is `failed`. */
+export const Manifest = Type.Object({
+  v: Type.Literal(1),
+  id: Type.String(),
+  status: Type.Enum(finalStatuses),
+  request: ResolvedRequest,
+  images: Type.Array(ManifestImage),
+  error: Type.Optional(JobError),
+  attempts: Type.Integer(),
+  created_at: Type.String(),
+  started_at: Type.Optional(Type.String()),
+  finished_at: Type.String(),
+  expires_at: Type.String(),
+})
+export type Manifest = Static<typeof Manifest>
+
+/** Tells the servers that a job became final, or expired before a worker had it. Repeated deliveries are normal; `id` and `status` identify it. */
+export const JobEvent = Type.Object({
+  v: Type.Literal(1),
+  id: Type.String(),
+  status: Type.Enum([...finalStatuses, 'expired']),
+  error: Type.Optional(JobError),
+  at: Type.String(),
+})
+export type JobEvent = Static<typeof JobEvent>
+
+/** The event of a final job. */
+export function eventOf(manifest: Manifest): JobEvent {
+  const { id, status, error, finished_at } = manifest
+  return { v: 1, id, status, at: finished_at, ...(error === undefined ? {} : { error }) }
+}
+
+/** Steps done and to do over all pictures of the job. */
+export interface Progress {
+  readonly step: number
+  readonly steps: number
+}
+
+/** What the status store holds for a job. */
+export interface JobState {
+  readonly id: string
+  readonly status: JobStatus
+  readonly request: ResolvedRequest
+  readonly created_at: string
+  readonly expires_at: string
+  readonly started_at?: string
+  readonly progress?: Progress
+  readonly error?: JobError
+  /** Set by a cancellation that has not reached the worker yet. */
+  readonly cancel_requested?: boolean
+}

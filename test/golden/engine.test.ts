@@ -1,0 +1,156 @@
+import assert from 'node:assert/strict'
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { readArchitecture } from '../../src/diffusion/checkpoint/diffusers-folder.ts'
+import { timestepEmbedding } from '../../src/diffusion/models/unet.ts'
+import { torchRandn } from '../../src/diffusion/random/torch-normal.ts'
+import { loadTextToImage, type TextToImage } from '../../src/diffusion/text-to-image.ts'
+import { ClipTokenizer } from '../../src/diffusion/tokenizer/clip-tokenizer.ts'
+import { type Golden, loadGolden, relativeError } from './golden.ts'
+
+/** Equal to diffusers on the same weights and seed: parts within 1e-4, pictures within 2/255 a pixel. */
+const partTolerance = 1e-4
+const pixelTolerance = 2
+
+const modelDir = join(import.meta.dirname, 'tiny-sd')
+let golden: Golden
+let model: TextToImage
+
+before(async () => {
+  golden = await loadGolden()
+  model = await loadTextToImage({ modelDir, provider: 'cpu' })
+})
+after(() => model.close())
+
+function assertClose(actual: ArrayLike<number>, expected: ArrayLike<number>, what: string): void {
+  const error = relativeError(actual, expected)
+  assert.ok(error <= partTolerance, `${what}: relative error ${error}`)
+}
+
+test('noise equals torch.randn on the CPU', () => {
+  for (const seed of [0, 7, 2 ** 32 - 1]) {
+    for (const count of [16, 17, 100, 1024]) {
+      assertClose(
+        torchRandn(seed, count),
+        golden.floats(`randn.${seed}.${count}`),
+        `seed ${seed} count ${count}`,
+      )
+    }
+  }
+})
+
+test('tokens equal CLIPTokenizer', async () => {
+  const expected = golden.integers('tokens')
+  const [ready, built] = await Promise.all([tokenizerFrom([]), tokenizerFrom(['tokenizer.json'])])
+  for (const [row, { name, prompt }] of golden.meta.prompts.entries()) {
+    const ids = [...expected.subarray(row * 77, (row + 1) * 77)]
+    assert.deepEqual(ready.encode(prompt, 77).ids, ids, `${name} by tokenizer.json`)
+    assert.deepEqual(built.encode(prompt, 77).ids, ids, `${name} by vocab.json and merges.txt`)
+  }
+})
+
+async function tokenizerFrom(without: readonly string[]): Promise<ClipTokenizer> {
+  const folder = await mkdtemp(join(tmpdir(), 'packshot-tokenizer-'))
+  try {
+    await cp(join(modelDir, 'tokenizer'), folder, { recursive: true })
+    for (const name of without) await rm(join(folder, name))
+    return await ClipTokenizer.load(folder)
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+}
+
+test('text embeddings equal transformers', async () => {
+  const byName = new Map(golden.meta.prompts.map(({ name, prompt }) => [name, prompt]))
+  const prompts = golden.meta.text_embeddings_rows.map((name) => byName.get(name) as string)
+  assertClose(await model.encodeText(prompts), golden.floats('text_embeddings'), 'text embeddings')
+})
+
+test('timestep sinusoids equal diffusers', async () => {
+  const { unet } = await readArchitecture(modelDir)
+  const width = unet.block_out_channels[0] as number
+  const waves = golden.floats('time.waves')
+  for (const [row, timestep] of golden.integers('time.timesteps').entries()) {
+    const expected = waves.subarray(row * width, (row + 1) * width)
+    assertClose(timestepEmbedding(timestep, width, unet), expected, `timestep ${timestep}`)
+  }
+})
+
+for (const [height, width] of [
+  [16, 16],
+  [12, 20],
+  [9, 13],
+] as const) {
+  test(`one UNet call on a ${height}x${width} latent equals diffusers`, async () => {
+    const name = `unet.${height}x${width}`
+    const [latents, text] = [golden.floats(`${name}.latents`), golden.floats('unet.text')]
+    const timestep = golden.integers(`${name}.timestep`)[0] as number
+    const expected = golden.floats(`${name}.noise_pred`)
+    const half = <T extends Float32Array>(values: T, row: number) =>
+      values.slice((row * values.length) / 2, ((row + 1) * values.length) / 2)
+    for (const row of [0, 1]) {
+      const actual = await model.predict(half(latents, row), timestep, half(text, row), { height, width })
+      assertClose(actual, half(expected, row), `row ${row}`)
+    }
+  })
+}
+
+for (const [height, width] of [
+  [16, 16],
+  [9, 13],
+] as const) {
+  test(`decoding a ${height}x${width} latent equals diffusers`, async () => {
+    const name = `vae_decode.${height}x${width}`
+    const scaled = golden.floats(`${name}.latents`).map((value) => value * 0.18215)
+    assertClose(await model.decode(scaled, height, width), golden.floats(`${name}.image`), 'picture')
+  })
+}
+
+for (const name of ['square', 'wide', 'unguided', 'v_prediction']) {
+  test(`a whole 20-step picture equals diffusers: ${name}`, async () => {
+    const { request } = golden.meta.pictures[name]!
+    const generate = async (engine: TextToImage) =>
+      engine.generate({
+        prompt: request.prompt,
+        negativePrompt: request.negative,
+        width: request.width,
+        height: request.height,
+        steps: request.steps,
+        guidanceScale: request.guidance,
+        sampler: 'dpmpp_2m',
+        schedule: 'karras',
+        seed: request.seed,
+      })
+    const picture = request.prediction_type
+      ? await withPrediction(request.prediction_type, generate)
+      : await generate(model)
+    const expected = golden.bytes(`picture.${name}.pixels`)
+    assert.equal(picture.rgb.length, expected.length)
+    let worst = 0
+    for (let i = 0; i < expected.length; i++) {
+      worst = Math.max(worst, Math.abs(picture.rgb[i]! - expected[i]!))
+    }
+    assert.ok(worst <= pixelTolerance, `a channel differs by ${worst} of 255`)
+  })
+}
+
+/** Runs on a copy of the model whose scheduler config states another kind of prediction. */
+async function withPrediction<T>(kind: string, use: (engine: TextToImage) => Promise<T>): Promise<T> {
+  const folder = await mkdtemp(join(tmpdir(), 'packshot-golden-'))
+  try {
+    await cp(modelDir, folder, { recursive: true })
+    const file = join(folder, 'scheduler/scheduler_config.json')
+    const config = await readFile(file, 'utf8')
+    await writeFile(file, config.replace(/"prediction_type": "\w+"/, `"prediction_type": "${kind}"`))
+    const engine = await loadTextToImage({ modelDir: folder, provider: 'cpu' })
+    try {
+      return await use(engine)
+    } finally {
+      await engine.close()
+    }
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+}
