@@ -53,7 +53,7 @@ function filtered({ rgb, width, height }: Picture): Uint8Array {
   const stride = width * bytesPerPixel
   const out = new Uint8Array((stride + 1) * height)
   const candidates = Array.from({ length: 5 }, () => new Uint8Array(stride))
-  let above = new Uint8Array(stride)
+  let above: Uint8Array = new Uint8Array(stride)
   for (let y = 0; y < height; y++) {
     const row = rgb.subarray(y * stride, (y + 1) * stride)
     filterRow(row, above, candidates)

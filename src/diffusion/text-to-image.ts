@@ -107,6 +107,15 @@ export class TextToImage {
     return toPicture(await this.decode(latent, height, width), request.width, request.height)
   }
 
+  /** Makes the sessions for guided pictures of a size, so that the first one does not wait for them. */
+  async prepare(size: { readonly width: number; readonly height: number }): Promise<void> {
+    const scale = vaeScale(this.#model.architecture.vae)
+    const [height, width] = [size.height / scale, size.width / scale]
+    await this.#textSession(2)
+    await this.#unetSession({ batch: 2, height, width })
+    await this.#vaeSession(height, width)
+  }
+
   /** @returns the text encoder's states, [prompts, tokens, hidden] */
   async encodeText(prompts: readonly string[]): Promise<Float32Array> {
     const { text: config } = this.#model.architecture
@@ -114,9 +123,7 @@ export class TextToImage {
     const tokens = config.max_position_embeddings
     const table = file.tensors.get(tokenEmbeddingKey(new Weights(file))) as StoredTensor
     const ids = prompts.flatMap((prompt) => this.#tokenizer.encode(prompt, tokens).ids)
-    const session = await this.#session(file, `text ${prompts.length}`, (weights) =>
-      clipTextGraph(config, weights, prompts.length),
-    )
+    const session = await this.#textSession(prompts.length)
     const data = await readRows(file, table, ids)
     return session.run({ embeddings: { data, dims: [prompts.length, tokens, config.hidden_size] } })
   }
@@ -135,10 +142,7 @@ export class TextToImage {
     const { unet, text: textConfig } = this.#model.architecture
     const tokens = textConfig.max_position_embeddings
     const batch = text.length / (tokens * unet.cross_attention_dim)
-    const shape: UnetShape = { batch, height, width, tokens }
-    const session = await this.#session(this.#model.unet, `unet ${batch}x${height}x${width}`, (weights) =>
-      unetGraph(unet, weights, shape),
-    )
+    const session = await this.#unetSession({ batch, height, width })
     const first = unet.block_out_channels[0] as number
     return session.run({
       sample: { data: repeat(latent, batch), dims: [batch, unet.in_channels, height, width] },
@@ -150,15 +154,32 @@ export class TextToImage {
   /** @param latent [1, channels, height, width] as sampled @returns [1, 3, height * scale, width * scale], -1 to 1 */
   async decode(latent: Float32Array, height: number, width: number): Promise<Float32Array> {
     const { vae } = this.#model.architecture
-    const session = await this.#session(this.#model.vae, `vae ${height}x${width}`, (weights) =>
-      vaeDecoderGraph(vae, weights, height, width),
-    )
+    const session = await this.#vaeSession(height, width)
     const data = latent.map((value) => value / vae.scaling_factor)
     return session.run({ latent: { data, dims: [1, vae.latent_channels, height, width] } })
   }
 
   async close(): Promise<void> {
     await this.#sessions.release()
+  }
+
+  #textSession(batch: number): Promise<Session> {
+    const { text } = this.#model.architecture
+    return this.#session(this.#model.text, `text ${batch}`, (weights) => clipTextGraph(text, weights, batch))
+  }
+
+  #unetSession({ batch, height, width }: Omit<UnetShape, 'tokens'>): Promise<Session> {
+    const { unet, text } = this.#model.architecture
+    return this.#session(this.#model.unet, `unet ${batch}x${height}x${width}`, (weights) =>
+      unetGraph(unet, weights, { batch, height, width, tokens: text.max_position_embeddings }),
+    )
+  }
+
+  #vaeSession(height: number, width: number): Promise<Session> {
+    const { vae } = this.#model.architecture
+    return this.#session(this.#model.vae, `vae ${height}x${width}`, (weights) =>
+      vaeDecoderGraph(vae, weights, height, width),
+    )
   }
 
   #session(file: SafetensorsFile, key: string, graph: (weights: Weights) => Uint8Array): Promise<Session> {

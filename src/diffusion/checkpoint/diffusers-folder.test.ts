@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict'
+import { cp, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { tempFolder } from '../../../test/temp-folder.ts'
+import { CheckpointError } from '../errors.ts'
+import { loadTextToImage } from '../text-to-image.ts'
+import { describeModel } from './describe.ts'
+
+const tiny = join(import.meta.dirname, '../../../test/golden/tiny-sd')
+
+/** Damages a copy of the tiny model and expects loading it to fail with a message. */
+async function refused(
+  t: TestContext,
+  damage: (folder: string) => Promise<void>,
+  message: RegExp,
+): Promise<void> {
+  const folder = join(tempFolder(t), 'model')
+  await cp(tiny, folder, { recursive: true })
+  await damage(folder)
+  await assert.rejects(loadTextToImage({ modelDir: folder, provider: 'cpu' }), (error: unknown) => {
+    assert.ok(error instanceof CheckpointError, String(error))
+    assert.match(error.message, message)
+    return true
+  })
+}
+
+async function edit(file: string, from: RegExp, to: string): Promise<void> {
+  const text = await readFile(file, 'utf8')
+  assert.match(text, from)
+  await writeFile(file, text.replace(from, to))
+}
+
+const unetWeights = 'unet/diffusion_pytorch_model.safetensors'
+
+test('a missing weights file', (t) =>
+  refused(
+    t,
+    (folder) => rm(join(folder, unetWeights)),
+    /unet\/diffusion_pytorch_model\.safetensors: the file is missing/,
+  ))
+
+test('a pickle in its place', (t) =>
+  refused(
+    t,
+    (folder) => rename(join(folder, unetWeights), join(folder, 'unet/diffusion_pytorch_model.bin')),
+    /pickle files can run code/,
+  ))
+
+test('a truncated weights file', (t) =>
+  refused(t, (folder) => truncate(join(folder, unetWeights), 5000), /the file has 5000/))
+
+test('a missing folder', (t) =>
+  refused(t, (folder) => rm(folder, { recursive: true }), /model_index\.json: .*missing/))
+
+test('a config that is not JSON', (t) =>
+  refused(
+    t,
+    (folder) => writeFile(join(folder, 'vae/config.json'), '{'),
+    /vae\/config\.json: the file is not JSON/,
+  ))
+
+test('a config of another architecture', (t) =>
+  refused(
+    t,
+    (folder) => edit(join(folder, 'model_index.json'), /"StableDiffusionPipeline"/, '"FluxPipeline"'),
+    /"_class_name" is "FluxPipeline"; it must be one of StableDiffusionPipeline/,
+  ))
+
+test('a config that lies about the weights', (t) =>
+  refused(
+    t,
+    (folder) => edit(join(folder, 'unet/config.json'), /"layers_per_block": 2/, '"layers_per_block": 1'),
+    /weight "up_blocks\.\d\.resnets\.\d\.norm1\.weight" has shape|has no place for/,
+  ))
+
+test('an option that the engine does not have', (t) =>
+  refused(
+    t,
+    (folder) =>
+      edit(
+        join(folder, 'unet/config.json'),
+        /"flip_sin_to_cos": true/,
+        '"flip_sin_to_cos": true, "dual_cross_attention": true',
+      ),
+    /"dual_cross_attention": true is not supported/,
+  ))
+
+test('a vocabulary without the special tokens', (t) =>
+  refused(
+    t,
+    async (folder) => {
+      await rm(join(folder, 'tokenizer/tokenizer.json'))
+      await writeFile(join(folder, 'tokenizer/vocab.json'), '{"a": 0}')
+      await writeFile(join(folder, 'tokenizer/merges.txt'), '#version: 0.2\n')
+    },
+    /no token <\|startoftext\|>/,
+  ))
+
+test('a model is described by its configs alone', async () => {
+  const description = await describeModel(tiny)
+  assert.deepEqual(
+    { ...description, schedules: [] },
+    {
+      name: 'tiny-sd',
+      width: 128,
+      height: 128,
+      steps: 20,
+      guidanceScale: 7.5,
+      sizeMultiple: 8,
+      samplers: ['dpmpp_2m'],
+      schedules: [],
+    },
+  )
+})

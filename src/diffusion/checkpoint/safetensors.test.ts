@@ -1,0 +1,117 @@
+import assert from 'node:assert/strict'
+import { symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { tempFolder } from '../../../test/temp-folder.ts'
+import { CheckpointError } from '../errors.ts'
+import { openSafetensors, readRows, toFloat32 } from './safetensors.ts'
+import { Weights } from './weights.ts'
+
+type Header = Record<string, unknown>
+
+function fileOf(header: Header | string, data: Uint8Array, claimed?: number): Buffer {
+  const text = Buffer.from(typeof header === 'string' ? header : JSON.stringify(header))
+  const prefix = Buffer.alloc(8)
+  prefix.writeBigUInt64LE(BigInt(claimed ?? text.length))
+  return Buffer.concat([prefix, text, data])
+}
+
+const good = {
+  __metadata__: { format: 'pt' },
+  'a.weight': { dtype: 'F32', shape: [2, 2], data_offsets: [0, 16] },
+  'b.bias': { dtype: 'F16', shape: [3], data_offsets: [16, 22] },
+}
+const data = Buffer.concat([
+  Buffer.from(new Float32Array([1, 2, 3, 4]).buffer),
+  Buffer.from(new Float16Array([0.5, -1, 2]).buffer),
+])
+
+async function written(t: TestContext, content: Uint8Array): Promise<string> {
+  const path = join(tempFolder(t), 'model.safetensors')
+  await writeFile(path, content)
+  return path
+}
+
+test('a header gives keys, shapes and absolute offsets', async (t) => {
+  const file = await openSafetensors(await written(t, fileOf(good, data)))
+  assert.deepEqual([...file.tensors.keys()].sort(), ['a.weight', 'b.bias'])
+  const begin = 8 + Buffer.byteLength(JSON.stringify(good))
+  assert.equal(file.tensors.get('b.bias')?.offset, begin + 16)
+  assert.equal(file.tensors.get('b.bias')?.length, 6)
+  const rows = await readRows(file, file.tensors.get('a.weight')!, [1, 0, 1])
+  assert.deepEqual([...rows], [3, 4, 1, 2, 3, 4])
+})
+
+test('a symbolic link is resolved, because ONNX Runtime refuses those that leave a folder', async (t) => {
+  const path = await written(t, fileOf(good, data))
+  await symlink(path, `${path}.link`)
+  assert.equal((await openSafetensors(`${path}.link`)).name, 'model.safetensors')
+})
+
+test('half, brain and double floats widen to float32', () => {
+  assert.deepEqual([...toFloat32(new Uint8Array(new Float16Array([1.5, -2]).buffer), 'F16')], [1.5, -2])
+  assert.deepEqual(
+    [...toFloat32(new Uint8Array(new Uint16Array([0x3fc0, 0xc000]).buffer), 'BF16')],
+    [1.5, -2],
+  )
+  assert.deepEqual([...toFloat32(new Uint8Array(new Float64Array([1.5, -2]).buffer), 'F64')], [1.5, -2])
+  assert.throws(() => toFloat32(new Uint8Array(8), 'I64'), /I64/)
+})
+
+const tensor = (fields: Header) => ({ t: { dtype: 'F32', shape: [4], data_offsets: [0, 16], ...fields } })
+const sixteen = Buffer.alloc(16)
+const faults: Record<string, [Uint8Array, RegExp]> = {
+  'an empty file': [Buffer.alloc(0), /0 bytes are too few/],
+  'a header longer than the file': [
+    fileOf('{}', Buffer.alloc(0), 1000),
+    /claims 1000 bytes, the file has 10/,
+  ],
+  'a header of 200 MB': [fileOf('{}', Buffer.alloc(0), 200_000_000), /claims 200000000 bytes, more than/],
+  'a header that is not JSON': [fileOf('{"a":', sixteen), /not JSON/],
+  'a header that is a list': [fileOf('[]', Buffer.alloc(0)), /not a JSON object/],
+  'a truncated file': [fileOf(tensor({}), Buffer.alloc(10)), /"t" ends at byte \d+, the file has \d+/],
+  'offsets out of range': [
+    fileOf(tensor({ data_offsets: [16, 32] }), sixteen),
+    /unused bytes before tensor "t"/,
+  ],
+  'negative offsets': [fileOf(tensor({ data_offsets: [-16, 0] }), sixteen), /data_offsets \[-16,0\]/],
+  'a size that does not fit the shape': [fileOf(tensor({ shape: [5] }), sixteen), /F32 \[5\] needs 20 bytes/],
+  'an unknown dtype': [fileOf(tensor({ dtype: 'F13' }), sixteen), /dtype "F13"; known are F64/],
+  'a shape that is no shape': [fileOf(tensor({ shape: ['4'] }), sixteen), /has shape \["4"\]/],
+  'overlapping tensors': [
+    fileOf({ ...tensor({}), u: { dtype: 'F32', shape: [2], data_offsets: [8, 16] } }, sixteen),
+    /overlaps/,
+  ],
+  'bytes after the last tensor': [fileOf(tensor({}), Buffer.alloc(20)), /4 bytes belong to no tensor/],
+  'a tensor that is no object': [fileOf({ t: 7 }, sixteen), /"t" has no description/],
+}
+
+for (const [what, [content, message]] of Object.entries(faults)) {
+  test(`refused by name: ${what}`, async (t) => {
+    const path = await written(t, content)
+    await assert.rejects(openSafetensors(path), (error: unknown) => {
+      assert.ok(error instanceof CheckpointError)
+      assert.match(error.message, message)
+      assert.ok(error.message.startsWith(path), 'the file is named')
+      return true
+    })
+  })
+}
+
+test('refused by name: a missing file', async () => {
+  await assert.rejects(
+    openSafetensors('/nowhere/model.safetensors'),
+    /\/nowhere\/model.safetensors: .*missing/,
+  )
+})
+
+test('weights account for every key', async (t) => {
+  const weights = new Weights(await openSafetensors(await written(t, fileOf(good, data))))
+  assert.throws(() => weights.take('c.weight', [1]), /weight "c.weight" is missing/)
+  assert.throws(() => weights.take('a.weight', [4]), /"a.weight" has shape \[2, 2\], the model needs \[4\]/)
+  weights.take('a.weight', [2, 2])
+  assert.throws(() => weights.assertAllTaken(), /no place for b.bias/)
+  weights.assertAllTaken(['b.'])
+  weights.take('b.bias', [3])
+  weights.assertAllTaken()
+})

@@ -1,0 +1,96 @@
+import assert from 'node:assert/strict'
+import { globSync, readFileSync } from 'node:fs'
+import { builtinModules } from 'node:module'
+import { dirname, join, relative } from 'node:path'
+import { test } from 'node:test'
+
+/**
+ * Holds the import table of docs/architecture.md: what each folder of src may import. A folder may always import
+ * itself and node built-ins. Tests are free.
+ */
+const root = join(import.meta.dirname, '..')
+
+interface Rule {
+  /** The files that the rule is for; the first rule that matches counts. */
+  readonly files: RegExp
+  readonly folders: readonly string[]
+  readonly packages: readonly string[]
+}
+
+const rules: readonly Rule[] = [
+  { files: /^src\/diffusion\/runtime\//, folders: ['src/diffusion'], packages: ['onnxruntime-node'] },
+  {
+    files: /^src\/diffusion\/tokenizer\//,
+    folders: ['src/diffusion'],
+    packages: ['@huggingface/tokenizers'],
+  },
+  { files: /^src\/diffusion\//, folders: ['src/diffusion'], packages: [] },
+  { files: /^src\/jobs\//, folders: ['src/jobs'], packages: ['typebox'] },
+  { files: /^src\/adapters\/sqlite\//, folders: ['src/adapters/sqlite', 'src/jobs'], packages: ['typebox'] },
+  { files: /^src\/adapters\/disk\//, folders: ['src/adapters/disk', 'src/jobs'], packages: ['typebox'] },
+  {
+    files: /^src\/adapters\/inference-thread\//,
+    folders: ['src/adapters/inference-thread', 'src/jobs'],
+    packages: ['typebox'],
+  },
+  {
+    files: /^src\/http\//,
+    folders: ['src/http', 'src/jobs'],
+    packages: ['fastify', '@fastify/', 'typebox', 'ghtml', 'pino'],
+  },
+  { files: /^src\/config\.ts$/, folders: ['src/config.ts', 'src/jobs/nearest.ts'], packages: ['typebox'] },
+  { files: /^src\/main\//, folders: ['src'], packages: ['pino', 'fastify', 'typebox'] },
+]
+
+const files = globSync('src/**/*.ts', { cwd: root }).filter((file) => !file.endsWith('.test.ts'))
+const imports =
+  /(?:^|\n)\s*(?:import|export)\b[^;'"]*?from\s*'([^']+)'|\bimport\(\s*'([^']+)'\s*\)|(?:^|\n)import\s*'([^']+)'/g
+
+test('every file of src falls under a rule', () => {
+  assert.ok(files.length > 30, 'the source files were found')
+  assert.deepEqual(
+    files.filter((file) => !rules.some((rule) => rule.files.test(file))),
+    [],
+  )
+})
+
+test('folders import only what the table allows', () => {
+  const faults: string[] = []
+  for (const file of files) {
+    const rule = rules.find((candidate) => candidate.files.test(file)) as Rule
+    for (const specifier of importsOf(file)) {
+      if (!allowed(file, specifier, rule)) faults.push(`${file} imports ${specifier}`)
+    }
+  }
+  assert.deepEqual(faults, [])
+})
+
+test('nobody imports main, and nothing is called index.ts or utils.ts', () => {
+  const faults = files.filter((file) => /(^|\/)(index|utils|helpers|common)\.ts$/.test(file))
+  for (const file of files.filter((name) => !name.startsWith('src/main/'))) {
+    if (importsOf(file).some((specifier) => resolved(file, specifier).startsWith('src/main/')))
+      faults.push(file)
+  }
+  assert.deepEqual(faults, [])
+})
+
+function importsOf(file: string): string[] {
+  const text = readFileSync(join(root, file), 'utf8')
+  return [...text.matchAll(imports)].map((match) => (match[1] ?? match[2] ?? match[3]) as string)
+}
+
+function resolved(file: string, specifier: string): string {
+  return specifier.startsWith('.') ? relative('.', join(dirname(file), specifier)) : specifier
+}
+
+function allowed(file: string, specifier: string, rule: Rule): boolean {
+  if (specifier.startsWith('node:'))
+    return builtinModules.includes(specifier.slice(5)) || specifier === 'node:sqlite'
+  if (!specifier.startsWith('.')) {
+    return rule.packages.some(
+      (name) => specifier === name || specifier.startsWith(name.endsWith('/') ? name : `${name}/`),
+    )
+  }
+  const target = resolved(file, specifier)
+  return rule.folders.some((folder) => target === folder || target.startsWith(`${folder}/`))
+}
