@@ -20,7 +20,7 @@ import { type Static, Type } from 'typebox'
  */
 
 export const finalStatuses = ['succeeded', 'failed', 'canceled'] as const
-export type FinalStatus = (typeof finalStatuses)[number]
+type FinalStatus = (typeof finalStatuses)[number]
 export type JobStatus = 'queued' | 'running' | FinalStatus | 'expired'
 
 /** A state never moves to an equal or lower rank, except that `running` may update its own progress. */

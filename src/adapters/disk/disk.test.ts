@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict'
+import { mkdirSync, readdirSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { imageStoreContract } from '../../../test/contract/image-store.ts'
+import { someManifest, someTask } from '../../../test/contract/jobs.ts'
+import { tempFolder } from '../../../test/temp-folder.ts'
+import { writeFirst, writeWhole } from './files.ts'
+import { diskImageStore } from './image-store.ts'
+
+imageStoreContract('disk', (t) => {
+  const folder = join(tempFolder(t), 'results')
+  return () => diskImageStore({ folder, ttlSeconds: 3600 })
+})
+
+function jobFolder(root: string, task: { id: string; created_at: string }): string {
+  return join(root, task.created_at.slice(0, 10), task.id)
+}
+
+test('results lie in a folder of their day, with nothing beside them', async (t) => {
+  const root = tempFolder(t)
+  const store = diskImageStore({ folder: root, ttlSeconds: 3600 })
+  const task = someTask()
+  await store.putImage(task.id, 0, Uint8Array.of(1))
+  await store.commit(someManifest(task))
+  await store.commit(someManifest(task))
+  assert.deepEqual(readdirSync(jobFolder(root, task)).sort(), ['0.png', 'manifest.json'])
+})
+
+test('a write that was cut short is nobody`s file, and is swept', async (t) => {
+  const root = tempFolder(t)
+  const store = diskImageStore({ folder: root, ttlSeconds: 3600, temporaryMs: 60_000 })
+  const task = someTask()
+  mkdirSync(jobFolder(root, task), { recursive: true })
+  const [stale, fresh] = ['.tmp-0123456789abcdef', '.tmp-fedcba9876543210']
+  for (const name of [stale, fresh]) writeFileSync(join(jobFolder(root, task), name), 'half of a pict')
+  const before = new Date(Date.now() - 3_600_000)
+  utimesSync(join(jobFolder(root, task), stale), before, before)
+  assert.equal(await store.getImage(task.id, 0), undefined)
+  assert.equal(await store.getManifest(task.id), undefined)
+  await store.sweep(new Date())
+  assert.deepEqual(readdirSync(jobFolder(root, task)), [fresh])
+})
+
+test('a manifest that was damaged from outside is a fault, not a finished job', async (t) => {
+  const root = tempFolder(t)
+  const store = diskImageStore({ folder: root, ttlSeconds: 3600 })
+  const task = someTask()
+  await store.commit(someManifest(task))
+  truncateSync(join(jobFolder(root, task), 'manifest.json'), 20)
+  await assert.rejects(store.getManifest(task.id), { code: 'unavailable', message: /manifest .* is damaged/ })
+})
+
+test('a damaged manifest does not keep the sweep from the other jobs', async (t) => {
+  const root = tempFolder(t)
+  const store = diskImageStore({ folder: root, ttlSeconds: 3600 })
+  const [damaged, over] = [someTask(), someTask({ expires_at: new Date(0).toISOString() })]
+  for (const task of [damaged, over]) await store.commit(someManifest(task))
+  writeFileSync(join(jobFolder(root, damaged), 'manifest.json'), '{')
+  assert.equal(await store.sweep(new Date()), 1)
+  assert.equal(await store.getManifest(over.id), undefined)
+})
+
+test('files that are not ours are left alone', async (t) => {
+  const root = tempFolder(t)
+  const store = diskImageStore({ folder: root, ttlSeconds: 3600 })
+  mkdirSync(join(root, '2020-01-01', 'holiday pictures'), { recursive: true })
+  writeFileSync(join(root, 'readme.txt'), 'mine')
+  assert.equal(await store.sweep(new Date()), 0)
+  assert.deepEqual(readdirSync(root).sort(), ['2020-01-01', 'readme.txt'])
+})
+
+test('empty folders of past days are removed', async (t) => {
+  const root = tempFolder(t)
+  mkdirSync(join(root, '2020-01-01'))
+  await diskImageStore({ folder: root, ttlSeconds: 3600 }).sweep(new Date())
+  assert.deepEqual(readdirSync(root), [])
+})
+
+test('a folder that cannot be written is named', async (t) => {
+  const root = join(tempFolder(t), 'file')
+  writeFileSync(root, '')
+  const store = diskImageStore({ folder: root, ttlSeconds: 3600 })
+  const task = someTask()
+  await assert.rejects(store.putImage(task.id, 0, Uint8Array.of(1)), {
+    code: 'unavailable',
+    message: new RegExp(root),
+  })
+})
+
+test('files are replaced or kept, whole', async (t) => {
+  const folder = tempFolder(t)
+  await writeWhole(join(folder, 'a'), Buffer.from('one'))
+  await writeWhole(join(folder, 'a'), Buffer.from('two'))
+  assert.equal(await writeFirst(join(folder, 'b'), Buffer.from('one')), true)
+  assert.equal(await writeFirst(join(folder, 'b'), Buffer.from('two')), false)
+  assert.deepEqual(readdirSync(folder).sort(), ['a', 'b'])
+})

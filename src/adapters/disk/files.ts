@@ -1,0 +1,104 @@
+import { randomBytes } from 'node:crypto'
+import { link, mkdir, open, rename, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { AppError, toAppError } from '../../jobs/errors.ts'
+
+/**
+ * Files that are whole or not there. Bytes go to a temporary name in the same directory and are synced, then the
+ * name is changed and the directory synced: after a power cut the old or the new file is there, never a part of
+ * one. A temporary file that a crash leaves behind is nobody's result; `isTemporary` tells the sweeper.
+ */
+
+const temporary = /^\.tmp-[0-9a-f]{16}$/
+
+export function isTemporary(name: string): boolean {
+  return temporary.test(name)
+}
+
+/** Replaces what is there. */
+export async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
+  await viaTemporary(path, bytes, (temp) => rename(temp, path))
+}
+
+/** Answers false, and changes nothing, when there is a file of this name: of many writers exactly one wins. */
+export async function writeFirst(path: string, bytes: Uint8Array): Promise<boolean> {
+  return viaTemporary(path, bytes, async (temp) => {
+    try {
+      await link(temp, path)
+      return true
+    } catch (thrown) {
+      if (codeOf(thrown) === 'EEXIST') return false
+      throw thrown
+    } finally {
+      await rm(temp, { force: true })
+    }
+  })
+}
+
+async function viaTemporary<T>(
+  path: string,
+  bytes: Uint8Array,
+  place: (temp: string) => Promise<T>,
+): Promise<T> {
+  const folder = dirname(path)
+  const temp = join(folder, `.tmp-${randomBytes(8).toString('hex')}`)
+  await makeFolder(folder)
+  try {
+    const file = await open(temp, 'wx')
+    try {
+      await file.writeFile(bytes)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    const placed = await place(temp)
+    await syncFolder(folder)
+    return placed
+  } catch (thrown) {
+    await rm(temp, { force: true }).catch(() => {})
+    throw thrown
+  }
+}
+
+/** A new folder is a new name in the one above it, which is synced too, up to the first that was there. */
+async function makeFolder(folder: string): Promise<void> {
+  const first = await mkdir(folder, { recursive: true })
+  if (first === undefined) return
+  for (let above = dirname(folder); above.length >= dirname(first).length; above = dirname(above)) {
+    await syncFolder(above)
+    if (above === dirname(above)) return
+  }
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+/** The action's value, or undefined when the file or folder is not there. */
+export async function unlessMissing<T>(action: Promise<T>): Promise<T | undefined> {
+  try {
+    return await action
+  } catch (thrown) {
+    if (codeOf(thrown) === 'ENOENT' || codeOf(thrown) === 'ENOTDIR') return undefined
+    throw thrown
+  }
+}
+
+/** A fault of the file system as an `AppError`: `storage_full` when there is no room, else `unavailable`. */
+export function storageError(thrown: unknown, path: string): AppError {
+  const known = toAppError(thrown)
+  if (known.code !== 'internal') return known
+  const reason = codeOf(thrown) ?? String(thrown)
+  return new AppError('unavailable', `The folder ${path} cannot be used: ${reason}.`, { cause: thrown })
+}
+
+function codeOf(thrown: unknown): string | undefined {
+  return thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'string'
+    ? thrown.code
+    : undefined
+}

@@ -1,0 +1,116 @@
+import { readdir, readFile, rm, rmdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Value } from 'typebox/value'
+import { AppError } from '../../jobs/errors.ts'
+import { Manifest } from '../../jobs/job.ts'
+import { hasExpired, isJobIdShaped, jobIdTime } from '../../jobs/job-id.ts'
+import type { ImageStore } from '../../jobs/ports.ts'
+import { isTemporary, storageError, unlessMissing, writeFirst, writeWhole } from './files.ts'
+
+export interface ImageStoreOptions {
+  readonly folder: string
+  /** How long results are kept: a job's folder without a manifest is an unfinished job for that long. */
+  readonly ttlSeconds: number
+  /** A temporary file older than this was left behind by a crash. */
+  readonly temporaryMs?: number
+}
+
+const manifestName = 'manifest.json'
+
+/**
+ * `<folder>/<yyyy-mm-dd>/<id>/0.png, 1.png, ... manifest.json`, the day being that of the id. A manifest is placed
+ * by link(2), which fails when the name is taken: so the first one wins, also between processes. Only a well-formed
+ * id ever becomes part of a path.
+ */
+export function diskImageStore(options: ImageStoreOptions): ImageStore {
+  const { folder, ttlSeconds, temporaryMs = 600_000 } = options
+  const guarded = async <T>(action: () => Promise<T>): Promise<T> => {
+    try {
+      return await action()
+    } catch (thrown) {
+      throw storageError(thrown, folder)
+    }
+  }
+  const folderOf = (id: string) => {
+    if (!isJobIdShaped(id)) throw new AppError('not_found', 'This is not a job id.', { param: 'id' })
+    return join(folder, jobIdTime(id).toISOString().slice(0, 10), id)
+  }
+  const readManifest = async (id: string) => {
+    const path = join(folderOf(id), manifestName)
+    const text = await unlessMissing(readFile(path, 'utf8'))
+    return text === undefined ? undefined : parseManifest(text, path)
+  }
+  const sweepJob = async (id: string, now: Date): Promise<boolean> => {
+    // A damaged manifest is no reason to leave the jobs after it; its own job goes by the age of its id.
+    const manifest = await readManifest(id).catch(() => undefined)
+    const over =
+      manifest === undefined
+        ? hasExpired(id, ttlSeconds, now)
+        : Date.parse(manifest.expires_at) <= now.getTime()
+    if (over) {
+      // The manifest goes first: a sweep that is cut short leaves files that nobody is shown.
+      await rm(join(folderOf(id), manifestName), { force: true })
+      await rm(folderOf(id), { recursive: true, force: true })
+    } else {
+      await sweepTemporaries(folderOf(id), now.getTime() - temporaryMs)
+    }
+    return over && manifest !== undefined
+  }
+
+  return {
+    putImage: (id, index, bytes) => guarded(() => writeWhole(join(folderOf(id), imageName(index)), bytes)),
+    getImage: (id, index) => guarded(() => unlessMissing(readFile(join(folderOf(id), imageName(index))))),
+    commit: (manifest) =>
+      guarded(async () => {
+        const path = join(folderOf(manifest.id), manifestName)
+        const first = await writeFirst(path, Buffer.from(JSON.stringify(manifest, undefined, 2)))
+        return first ? manifest : ((await readManifest(manifest.id)) ?? manifest)
+      }),
+    getManifest: (id) => guarded(() => readManifest(id)),
+    sweep: (now) =>
+      guarded(async () => {
+        let removed = 0
+        for (const day of await namesIn(folder)) {
+          if (!/^\d{4}-\d\d-\d\d$/.test(day)) continue
+          for (const id of await namesIn(join(folder, day))) {
+            if (isJobIdShaped(id) && (await sweepJob(id, now))) removed += 1
+          }
+          await removeIfEmpty(join(folder, day))
+        }
+        return removed
+      }),
+  }
+}
+
+function imageName(index: number): string {
+  if (!Number.isSafeInteger(index) || index < 0)
+    throw new AppError('not_found', `There is no picture ${index}.`)
+  return `${index}.png`
+}
+
+function parseManifest(text: string, path: string): Manifest {
+  try {
+    return Value.Parse(Manifest, JSON.parse(text))
+  } catch (cause) {
+    throw new AppError('unavailable', `The manifest ${path} is damaged.`, { cause })
+  }
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  return (await unlessMissing(readdir(folder))) ?? []
+}
+
+async function sweepTemporaries(folder: string, before: number): Promise<void> {
+  for (const name of await namesIn(folder)) {
+    if (!isTemporary(name)) continue
+    const path = join(folder, name)
+    const info = await unlessMissing(stat(path))
+    if (info !== undefined && info.mtimeMs < before) await rm(path, { force: true })
+  }
+}
+
+/** Today's folder is in use even when it is empty; rmdir refuses a folder that is not empty. */
+async function removeIfEmpty(folder: string): Promise<void> {
+  if (folder.endsWith(new Date().toISOString().slice(0, 10))) return
+  await rmdir(folder).catch(() => {})
+}

@@ -1,0 +1,124 @@
+import { randomBytes } from 'node:crypto'
+import { DatabaseSync } from 'node:sqlite'
+import { AppError } from '../../jobs/errors.ts'
+
+/**
+ * The database file of embedded mode, opened by the server process and by the worker process at once.
+ *
+ * Each process has two connections: `durable` commits with fsync (WAL, synchronous=FULL) for what must survive a
+ * power cut, `relaxed` without one (synchronous=NORMAL) for progress, which is written often and may be lost.
+ */
+export interface Database {
+  readonly durable: DatabaseSync
+  readonly relaxed: DatabaseSync
+  close(): void
+}
+
+const schemaVersion = 1
+
+const schema = `
+  CREATE TABLE secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+  CREATE TABLE tasks (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, message TEXT NOT NULL, due_at INTEGER NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0, owner TEXT, token TEXT, lease_until INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
+  CREATE TABLE dead_tasks (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, message TEXT NOT NULL, reason TEXT NOT NULL,
+    died_at INTEGER NOT NULL
+  ) STRICT;
+  CREATE TABLE events (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, message TEXT NOT NULL, due_at INTEGER NOT NULL,
+    failures INTEGER NOT NULL DEFAULT 0, token TEXT, lease_until INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
+  CREATE TABLE states (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, status TEXT NOT NULL, rank INTEGER NOT NULL,
+    request TEXT NOT NULL, units REAL NOT NULL, step INTEGER, steps INTEGER, created_at TEXT NOT NULL,
+    expires_at TEXT NOT NULL, started_at TEXT, error TEXT
+  ) STRICT;
+  CREATE INDEX states_unfinished ON states (seq) WHERE rank < 2;
+  CREATE INDEX states_expiry ON states (expires_at);
+  CREATE TABLE cancels (id TEXT PRIMARY KEY, marked_at INTEGER NOT NULL) STRICT;
+  CREATE TABLE workers (name TEXT PRIMARY KEY, seen_at INTEGER NOT NULL, seconds_per_unit REAL) STRICT;
+`
+
+/** Creates the file and its tables if they are not there. Throws an `AppError` that names the path. */
+export function openDatabase(path: string): Database {
+  return guard(() => {
+    const durable = connect(path, 'FULL')
+    try {
+      migrate(durable, path)
+      const relaxed = connect(path, 'NORMAL')
+      return {
+        durable,
+        relaxed,
+        close() {
+          relaxed.close()
+          durable.close()
+        },
+      }
+    } catch (thrown) {
+      durable.close()
+      throw thrown
+    }
+  }, path)
+}
+
+function connect(path: string, synchronous: 'FULL' | 'NORMAL'): DatabaseSync {
+  const connection = new DatabaseSync(path, { timeout: 5000 })
+  try {
+    connection.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = ${synchronous}`)
+    return connection
+  } catch (thrown) {
+    connection.close()
+    throw thrown
+  }
+}
+
+function migrate(connection: DatabaseSync, path: string): void {
+  connection.exec('BEGIN IMMEDIATE')
+  try {
+    const { user_version } = connection.prepare('PRAGMA user_version').get() as { user_version: number }
+    if (user_version > schemaVersion) {
+      throw new AppError('unavailable', `The database ${path} was written by a newer version of Packshot.`)
+    }
+    if (user_version < 1) connection.exec(`${schema}; PRAGMA user_version = ${schemaVersion}`)
+    connection.exec('COMMIT')
+  } catch (thrown) {
+    connection.exec('ROLLBACK')
+    throw thrown
+  }
+}
+
+/** The secret of this name, made at the first call and the same for ever after. */
+export function readSecret(database: Database, name: string): Uint8Array {
+  return guard(() => {
+    const insert = database.durable.prepare('INSERT OR IGNORE INTO secrets (name, value) VALUES (?, ?)')
+    insert.run(name, randomBytes(32))
+    const row = database.durable.prepare('SELECT value FROM secrets WHERE name = ?').get(name)
+    return (row as { value: Uint8Array }).value
+  })
+}
+
+/** Runs what uses the database; its faults become `AppError`s of the ports' kinds. */
+export function guard<T>(action: () => T, path?: string): T {
+  try {
+    return action()
+  } catch (thrown) {
+    throw translate(thrown, path)
+  }
+}
+
+const full = 13
+const damaged: readonly number[] = [11, 26]
+
+function translate(thrown: unknown, path: string | undefined): unknown {
+  if (thrown instanceof AppError || !(thrown instanceof Error)) return thrown
+  const errcode =
+    'errcode' in thrown && typeof thrown.errcode === 'number' ? thrown.errcode & 0xff : undefined
+  const name = path === undefined ? 'The database' : `The database ${path}`
+  if (errcode === full) return new AppError('storage_full', `${name} has no room to grow.`, { cause: thrown })
+  if (errcode !== undefined && damaged.includes(errcode)) {
+    return new AppError('unavailable', `${name} is damaged or not a database of Packshot.`, { cause: thrown })
+  }
+  return new AppError('unavailable', `${name} cannot be used: ${thrown.message}.`, { cause: thrown })
+}

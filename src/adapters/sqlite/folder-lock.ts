@@ -1,0 +1,28 @@
+import { DatabaseSync } from 'node:sqlite'
+import { AppError } from '../../jobs/errors.ts'
+
+export interface FolderLock {
+  release(): void
+}
+
+/**
+ * Holds a file for this process alone. The lock is the operating system's, taken through an open SQLite
+ * transaction, so that it ends with the process however the process ends; the file itself stays and means nothing.
+ * Throws `unavailable` when another process has it.
+ */
+export function lockFolder(path: string, folder: string): FolderLock {
+  const connection = new DatabaseSync(path, { timeout: 0 })
+  try {
+    connection.exec('PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE')
+  } catch (thrown) {
+    connection.close()
+    const message = `The data folder ${folder} is in use by another running Packshot. Stop that one, or give this one a folder of its own with PACKSHOT_DATA_DIR.`
+    throw new AppError('unavailable', message, { param: 'PACKSHOT_DATA_DIR', cause: thrown })
+  }
+  return {
+    release() {
+      connection.exec('ROLLBACK')
+      connection.close()
+    },
+  }
+}

@@ -1,0 +1,101 @@
+import type { SQLOutputValue } from 'node:sqlite'
+import { Value } from 'typebox/value'
+import {
+  JobError,
+  type JobState,
+  type JobStatus,
+  ResolvedRequest,
+  statusRank,
+  type Task,
+} from '../../jobs/job.ts'
+import { type StateUpdate, type StatusStore, workUnits } from '../../jobs/ports.ts'
+import { type Database, guard } from './database.ts'
+
+/** A worker that was not heard of for this long does not count. */
+const workerSilenceMs = 20_000
+/** A state outlives its results by this, so that an expired job is known as one. */
+const keptAfterExpiryMs = 2 * 3_600_000
+const cancelKeptMs = 24 * 3_600_000
+
+/** States are rows; a rank that only rises is a condition of the one statement that writes it. */
+export function sqliteStatusStore(database: Database): StatusStore {
+  const db = database.relaxed
+  const insert = db.prepare(`INSERT INTO states (id, status, rank, request, units, created_at, expires_at)
+    VALUES (?, 'queued', 0, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`)
+  const select = db.prepare(`SELECT states.*, cancels.id IS NOT NULL AS cancel_requested
+    FROM states LEFT JOIN cancels USING (id) WHERE id = ?`)
+  const update = db.prepare(`UPDATE states SET status = ?2, rank = ?3, step = coalesce(?4, step),
+    steps = coalesce(?5, steps), started_at = coalesce(?6, started_at), error = coalesce(?7, error)
+    WHERE id = ?1 AND (rank < ?3 OR (rank = ${statusRank.running} AND status = ?2))`)
+  const mark = db.prepare('INSERT INTO cancels (id, marked_at) VALUES (?, ?) ON CONFLICT (id) DO NOTHING')
+  const place = db.prepare('SELECT seq FROM states WHERE id = ? AND rank = 0')
+  const ahead = db.prepare(`SELECT count(*) AS jobs,
+    total(units * (1 - coalesce(CAST(step AS REAL) / max(steps, 1), 0))) AS units
+    FROM states WHERE rank < 2 AND seq < ?`)
+  const beat = db.prepare(`INSERT INTO workers (name, seen_at, seconds_per_unit) VALUES (?, ?, ?)
+    ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at,
+    seconds_per_unit = coalesce(excluded.seconds_per_unit, seconds_per_unit)`)
+  const alive = db.prepare('SELECT count(*) AS workers FROM workers WHERE seen_at > ?')
+  const speed = db.prepare('SELECT seconds_per_unit AS speed FROM workers ORDER BY seen_at DESC LIMIT 8')
+
+  return {
+    async create(task: Task) {
+      const { id, request, created_at, expires_at } = task
+      guard(() => insert.run(id, JSON.stringify(request), workUnits(request), created_at, expires_at))
+    },
+    async get(id) {
+      const row = guard(() => select.get(id))
+      return row === undefined ? undefined : toState(row)
+    },
+    async advance(id, { status, progress, started_at, error }: StateUpdate) {
+      const reason = error === undefined ? null : JSON.stringify(error)
+      const [step, steps] = [progress?.step ?? null, progress?.steps ?? null]
+      guard(() => update.run(id, status, statusRank[status], step, steps, started_at ?? null, reason))
+    },
+    async requestCancel(id) {
+      guard(() => mark.run(id, Date.now()))
+    },
+    async ahead(id) {
+      return guard(() => {
+        const row = place.get(id) as { seq: number } | undefined
+        if (row === undefined) return undefined
+        const { jobs, units } = ahead.get(row.seq) as { jobs: number; units: number }
+        return { jobs, units }
+      })
+    },
+    async heartbeat(worker, secondsPerUnit) {
+      guard(() => beat.run(worker, Date.now(), secondsPerUnit ?? null))
+    },
+    async load() {
+      return guard(() => {
+        const { workers } = alive.get(Date.now() - workerSilenceMs) as { workers: number }
+        const speeds = (speed.all() as { speed: number | null }[]).flatMap((row) => row.speed ?? [])
+        const sum = speeds.reduce((total, each) => total + each, 0)
+        return { workers, secondsPerUnit: speeds.length === 0 ? undefined : sum / speeds.length }
+      })
+    },
+    async sweep(now) {
+      guard(() => {
+        const limit = new Date(now.getTime() - keptAfterExpiryMs).toISOString()
+        db.prepare('DELETE FROM states WHERE expires_at < ?').run(limit)
+        db.prepare('DELETE FROM cancels WHERE marked_at < ?').run(now.getTime() - cancelKeptMs)
+      })
+    },
+    async close() {},
+  }
+}
+
+function toState(row: Record<string, SQLOutputValue>): JobState {
+  const { step, steps, started_at, error } = row
+  return {
+    id: String(row.id),
+    status: String(row.status) as JobStatus,
+    request: Value.Parse(ResolvedRequest, JSON.parse(String(row.request))),
+    created_at: String(row.created_at),
+    expires_at: String(row.expires_at),
+    ...(typeof started_at === 'string' ? { started_at } : {}),
+    ...(typeof step === 'number' && typeof steps === 'number' ? { progress: { step, steps } } : {}),
+    ...(typeof error === 'string' ? { error: Value.Parse(JobError, JSON.parse(error)) } : {}),
+    ...(row.cancel_requested === 1 ? { cancel_requested: true } : {}),
+  }
+}

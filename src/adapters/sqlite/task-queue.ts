@@ -1,0 +1,148 @@
+import { randomUUID } from 'node:crypto'
+import { AppError } from '../../jobs/errors.ts'
+import type { Task } from '../../jobs/job.ts'
+import type { Log } from '../../jobs/log.ts'
+import type { Consumer, Delivery, TaskQueue } from '../../jobs/ports.ts'
+import { type Database, guard } from './database.ts'
+import { startPolling } from './poll-loop.ts'
+
+export interface TaskQueueOptions {
+  /** Most tasks that wait or are being worked on. */
+  readonly max: number
+  /** Who consumes. A consumer that starts frees what an earlier one of the same name left behind. */
+  readonly owner: string
+  readonly log: Log
+  readonly leaseMs?: number
+  readonly pollMs?: number
+}
+
+interface Row {
+  readonly seq: number
+  readonly message: string
+  readonly attempts: number
+}
+
+/**
+ * A task is a row. To take one is to write a token and a lease on it, and to count the attempt, in one statement.
+ * The lease is renewed every third of its time; every later write names the token, so a consumer that lost its
+ * lease changes nothing. Leases use the clock of the one machine that has the file: a clock that jumps ahead can
+ * only make a task run twice, which the manifest makes harmless.
+ */
+export function sqliteTaskQueue(database: Database, options: TaskQueueOptions): TaskQueue {
+  const { max, owner, log, leaseMs = 30_000, pollMs = 100 } = options
+  const db = database.durable
+  const insert = db.prepare(`INSERT INTO tasks (id, message, due_at) SELECT ?1, ?2, ?3
+    WHERE (SELECT count(*) FROM tasks) < ?4 ON CONFLICT (id) DO NOTHING`)
+  const find = db.prepare('SELECT 1 FROM tasks WHERE id = ?')
+  const count = db.prepare('SELECT count(*) AS n FROM tasks')
+  const free = db.prepare('UPDATE tasks SET lease_until = 0, token = NULL WHERE owner = ?')
+  const claim =
+    db.prepare(`UPDATE tasks SET owner = ?1, token = ?2, lease_until = ?3 + ?4, attempts = attempts + 1
+    WHERE seq = (SELECT seq FROM tasks WHERE due_at <= ?3 AND lease_until <= ?3 ORDER BY seq LIMIT 1)
+    RETURNING seq, message, attempts`)
+  const waiting = db.prepare('SELECT 1 FROM tasks WHERE due_at <= ?1 AND lease_until <= ?1 LIMIT 1')
+  const remove = db.prepare('DELETE FROM tasks WHERE id = ? AND lease_until <= ?')
+  const consumers = new Set<Consumer>()
+
+  const take = async (handler: (delivery: Delivery) => Promise<void>) => {
+    // Looking takes no write lock, so an idle consumer does not stand in the way of a publish.
+    if (guard(() => waiting.get(Date.now())) === undefined) return false
+    const token = randomUUID()
+    const row = guard(() => claim.get(owner, token, Date.now(), leaseMs)) as Row | undefined
+    if (row === undefined) return false
+    const lease = holdLease(database, log, row, token, leaseMs)
+    try {
+      await handler(lease.delivery)
+    } finally {
+      lease.end()
+    }
+    return true
+  }
+
+  return {
+    async publish(task: Task) {
+      const added = guard(() => insert.run(task.id, JSON.stringify(task), Date.now(), max)).changes
+      if (added !== 0 || guard(() => find.get(task.id)) !== undefined) return
+      throw new AppError(
+        'queue_full',
+        `${max} jobs are waiting already, as many as this installation allows.`,
+      )
+    },
+    async consume(handler) {
+      guard(() => free.run(owner))
+      const consumer = startPolling(log, pollMs, () => take(handler))
+      consumers.add(consumer)
+      return consumer
+    },
+    async depth() {
+      return guard(() => count.get() as { n: number }).n
+    },
+    async withdraw(id) {
+      guard(() => remove.run(id, Date.now()))
+    },
+    async close() {
+      await Promise.all([...consumers].map((consumer) => consumer.stop()))
+    },
+  }
+}
+
+/** A claimed row as a delivery, kept alive until `end`. */
+function holdLease(database: Database, log: Log, row: Row, token: string, leaseMs: number) {
+  const db = database.durable
+  const lost = new AbortController()
+  const change = (sql: string, ...values: (string | number)[]) => {
+    const { changes } = guard(() => db.prepare(sql).run(...values, row.seq, token))
+    if (changes === 0) lost.abort(new Error('The lease of the task was lost.'))
+  }
+  const renew = () => {
+    try {
+      change('UPDATE tasks SET lease_until = ? WHERE seq = ? AND token = ?', Date.now() + leaseMs)
+    } catch (err) {
+      log.warn({ err }, 'renewing a lease failed; it is tried again')
+    }
+  }
+  const timer = setInterval(renew, leaseMs / 3)
+  const freed = 'lease_until = 0, token = NULL'
+  const delivery: Delivery = {
+    message: parse(row.message),
+    attempt: row.attempts,
+    lost: lost.signal,
+    async ack() {
+      change('DELETE FROM tasks WHERE seq = ? AND token = ?')
+    },
+    async retry(delayMs) {
+      change(`UPDATE tasks SET due_at = ?, ${freed} WHERE seq = ? AND token = ?`, dueAfter(delayMs))
+    },
+    async giveBack(delayMs = 0) {
+      const sql = `UPDATE tasks SET due_at = ?, attempts = attempts - 1, ${freed} WHERE seq = ? AND token = ?`
+      change(sql, dueAfter(delayMs))
+    },
+    async dead(reason) {
+      db.exec('BEGIN IMMEDIATE')
+      try {
+        const copy = `INSERT INTO dead_tasks (id, message, reason, died_at)
+          SELECT id, message, ?, ? FROM tasks WHERE seq = ? AND token = ?`
+        change(copy, reason, Date.now())
+        change('DELETE FROM tasks WHERE seq = ? AND token = ?')
+        db.exec('COMMIT')
+      } catch (thrown) {
+        db.exec('ROLLBACK')
+        throw thrown
+      }
+    },
+  }
+  return { delivery, end: () => clearInterval(timer) }
+}
+
+function dueAfter(delayMs: number): number {
+  return Date.now() + Math.ceil(delayMs)
+}
+
+/** A damaged message is handed on as it is: the worker knows what to do with what is no task. */
+function parse(message: string): unknown {
+  try {
+    return JSON.parse(message)
+  } catch {
+    return message
+  }
+}

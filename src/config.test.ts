@@ -1,0 +1,108 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { test } from 'node:test'
+import { ConfigError, Environment, loadConfig } from './config.ts'
+
+function faultsOf(env: Record<string, string>): readonly string[] {
+  try {
+    loadConfig(env)
+  } catch (error) {
+    assert.ok(error instanceof ConfigError)
+    assert.equal(error.message, error.faults.join('\n'))
+    return error.faults
+  }
+  return []
+}
+
+test('an empty environment gives the defaults, and other programs` variables are none of ours', () => {
+  const config = loadConfig({ PATH: '/bin', HOST: 'somewhere' })
+  assert.deepEqual(config, {
+    port: 8080,
+    host: '127.0.0.1',
+    dataDir: './data',
+    model: 'packshot-mini',
+    provider: 'cpu',
+    threads: undefined,
+    resultTtlSeconds: 86_400,
+    queueMax: 1000,
+    attemptSeconds: 1800,
+    shutdownSeconds: 10,
+    logLevel: 'info',
+  })
+})
+
+test('values are read', () => {
+  const config = loadConfig({
+    PORT: '0',
+    PACKSHOT_THREADS: '4',
+    PACKSHOT_LOG_LEVEL: 'debug',
+    PACKSHOT_DATA_DIR: '/x',
+  })
+  assert.deepEqual([config.port, config.threads, config.logLevel, config.dataDir], [0, 4, 'debug', '/x'])
+})
+
+test('every fault is told at once, each with its limit and what was given', () => {
+  assert.deepEqual(
+    faultsOf({
+      PORT: '80a',
+      PACKSHOT_QUEUE_MAX: '0',
+      PACKSHOT_LOG_LEVEL: 'loud',
+      PACKSHOT_DATA_DIR: '',
+      PACKSHOT_QUEUE_MAXIMUM: '5',
+    }),
+    [
+      'There is no variable PACKSHOT_QUEUE_MAXIMUM. Did you mean PACKSHOT_QUEUE_MAX?',
+      'PORT must be a whole number from 0 to 65535, but was "80a".',
+      'PACKSHOT_DATA_DIR must be a text that is not empty, but was "".',
+      'PACKSHOT_QUEUE_MAX must be a whole number from 1 to 1000000, but was "0".',
+      'PACKSHOT_LOG_LEVEL must be one of fatal, error, warn, info, debug, trace, silent, but was "loud".',
+    ],
+  )
+})
+
+test('numbers are plain decimal', () => {
+  for (const text of ['', ' 80', '0x50', '1e3', '-1', '8080.0', 'NaN', '9'.repeat(400)]) {
+    assert.equal(faultsOf({ PORT: text }).length, 1, text)
+  }
+})
+
+test('a misspelt variable is refused with the nearest name', () => {
+  assert.deepEqual(faultsOf({ PACKSHOT_DATADIR: 'x' }), [
+    'There is no variable PACKSHOT_DATADIR. Did you mean PACKSHOT_DATA_DIR?',
+  ])
+  assert.match(
+    faultsOf({ PACKSHOT_XYZZY_AND_MORE_OF_IT: 'x' })[0] ?? '',
+    /^There is no variable .* Known are PORT, /,
+  )
+})
+
+test('what this version cannot do yet is refused rather than ignored', () => {
+  for (const name of ['PACKSHOT_QUEUE_URL', 'PACKSHOT_STATUS_URL', 'PACKSHOT_STORAGE_URL']) {
+    assert.match(faultsOf({ [name]: 'redis://x' })[0] ?? '', new RegExp(`^${name} is not supported yet`))
+  }
+})
+
+test('docs/config.md has a row for every variable, as the schema has it, and no other', () => {
+  const text = readFileSync(new URL('../docs/config.md', import.meta.url), 'utf8')
+  const rows = text.split('\n').filter((line) => line.startsWith('| `'))
+  assert.deepEqual(
+    rows,
+    Object.entries(Environment.properties).map(([name, schema]) => row(name, schema)),
+  )
+})
+
+function row(name: string, schema: object): string {
+  const {
+    default: fallback,
+    minimum,
+    maximum,
+    enum: choices,
+    description,
+  } = schema as Record<string, unknown>
+  const values = Array.isArray(choices)
+    ? choices.map((choice) => `\`${choice}\``).join(', ')
+    : minimum === undefined
+      ? 'text'
+      : `${minimum} to ${maximum}`
+  return `| \`${name}\` | ${fallback === undefined ? 'not set' : `\`${fallback}\``} | ${values} | ${description} |`
+}

@@ -1,0 +1,44 @@
+import type { FastifyInstance } from 'fastify'
+import { Type } from 'typebox'
+import { AppError } from '../../jobs/errors.ts'
+import { isUnchanged } from '../caching.ts'
+import { fileName } from '../file-name.ts'
+import type { Services } from '../services.ts'
+
+interface Address {
+  Params: { id: string; index: string }
+  Querystring: { download?: string }
+}
+
+/** GET /v1/jobs/:id/images/:index. A picture never changes, so caches keep it until its job expires. */
+export function imageRoutes(app: FastifyInstance, services: Services): void {
+  const schema = {
+    summary: 'A picture of a job',
+    description: 'With `?download=1` a browser saves it under a name made of its prompt and seed.',
+    params: Type.Object({ id: Type.String(), index: Type.Integer({ minimum: 0 }) }),
+    querystring: Type.Object({ download: Type.Optional(Type.Literal('1')) }),
+    produces: ['image/png'],
+  }
+  app.get<Address>('/v1/jobs/:id/images/:index', { schema }, async (request, reply) => {
+    const { id, index } = request.params
+    const { bytes, image, job } = await services.image(id, parseIndex(index))
+    const seconds = Math.max(0, Math.floor((Date.parse(job.expires_at) - Date.now()) / 1000))
+    const tag = `"${image.sha256}"`
+    const disposition = request.query.download === '1' ? 'attachment' : 'inline'
+    reply.headers({
+      etag: tag,
+      'cache-control': `public, max-age=${seconds}, immutable`,
+      'content-disposition': `${disposition}; ${fileName(job.request?.prompt ?? '', image.seed)}`,
+    })
+    if (isUnchanged(request, tag)) return reply.code(304).send()
+    return reply.type('image/png').send(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))
+  })
+}
+
+function parseIndex(text: string): number {
+  if (/^(0|[1-9]\d{0,3})$/.test(text)) return Number(text)
+  const shown = text.length > 40 ? `${text.slice(0, 40)}...` : text
+  throw new AppError('not_found', `Pictures are counted 0, 1, 2, ...; there is none called ${shown}.`, {
+    param: 'index',
+  })
+}

@@ -1,0 +1,124 @@
+import fastifySwagger from '@fastify/swagger'
+import Fastify, {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  LogController,
+} from 'fastify'
+import { AppError } from '../jobs/errors.ts'
+import { healthRoutes } from './api/health.ts'
+import { imageRoutes } from './api/images.ts'
+import { jobRoutes } from './api/jobs.ts'
+import { modelRoutes } from './api/models.ts'
+import { answerClientError } from './client-error.ts'
+import { bodyLimit, httpFault, sendFault } from './faults.ts'
+import { type KnownRoutes, knownRoutes } from './methods.ts'
+import { errorPages, wantsPage } from './page/answers.ts'
+import { pageRoutes } from './page/routes.ts'
+import type { Services } from './services.ts'
+
+export interface HttpDeps {
+  readonly services: Services
+  readonly log: FastifyBaseLogger
+}
+
+/** Sends an error in the form that the client reads: a page to a browser, JSON to everything else. */
+type Answer = (error: AppError, request: FastifyRequest, reply: FastifyReply) => FastifyReply
+
+/** The API is no page: nothing in an answer of it may run, be framed or be read as another type. */
+const securityHeaders = {
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'; sandbox",
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-resource-policy': 'same-origin',
+}
+
+/**
+ * API and page, ready to listen or to be injected into. Every error answer has the one shape of `ErrorBody`, but for
+ * a browser that follows a link, which gets a page.
+ */
+export async function buildHttp({ services, log }: HttpDeps): Promise<FastifyInstance> {
+  const sendPage = await errorPages()
+  const answer: Answer = (error, request, reply) =>
+    wantsPage(request) ? sendPage(error, reply) : sendFault(reply, error)
+  const app = Fastify({
+    loggerInstance: log,
+    logController: new LogController({ disableRequestLogging: true }),
+    bodyLimit,
+    requestTimeout: 30_000,
+    routerOptions: { maxParamLength: 256 },
+    clientErrorHandler: answerClientError,
+    frameworkErrors: (_error, request, reply) => {
+      answer(new AppError('not_found', `There is nothing at ${shorten(request.url)}.`), request, reply)
+    },
+  })
+  // fastify reads text/plain by itself: a JSON body sent as text would then be a request that any site can send.
+  app.removeContentTypeParser('text/plain')
+  const routes = knownRoutes()
+  app.addHook('onRoute', ({ url, method }) => routes.add(url, method))
+  app.addHook('onSend', async (_request, reply) => setMissingHeaders(reply))
+  app.setErrorHandler((thrown, request, reply) => answerFault(answer, thrown, request, reply))
+  app.setNotFoundHandler((request, reply) => answerNothing(answer, routes, request, reply))
+
+  await app.register(fastifySwagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: { title: 'Packshot', version: '1', description: 'Pictures from words.' },
+    },
+  })
+  await app.register(async (api) => {
+    jobRoutes(api, services)
+    imageRoutes(api, services)
+    modelRoutes(api, services)
+    healthRoutes(api, services)
+    api.get('/openapi.json', { schema: { hide: true } }, () => app.swagger())
+  })
+  await app.register(async (page) => {
+    page.addHook('onRoute', (route) => {
+      route.schema = { ...route.schema, hide: true }
+    })
+    await page.register(pageRoutes, { services })
+  })
+  return app
+}
+
+function setMissingHeaders(reply: FastifyReply): void {
+  for (const [name, value] of Object.entries(securityHeaders)) {
+    if (!reply.hasHeader(name)) reply.header(name, value)
+  }
+}
+
+function answerFault(
+  answer: Answer,
+  thrown: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): FastifyReply {
+  const error = httpFault(thrown)
+  if (error.code === 'internal')
+    request.log.error({ err: thrown, url: request.url }, 'a request met a fault of ours')
+  return answer(error, request, reply)
+}
+
+function answerNothing(
+  answer: Answer,
+  routes: KnownRoutes,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): FastifyReply {
+  const path = request.url.split('?', 1)[0] ?? ''
+  const methods = routes.methodsOf(path)
+  if (methods.length === 0) {
+    return answer(new AppError('not_found', `There is nothing at ${shorten(path)}.`), request, reply)
+  }
+  const allow = methods.join(', ')
+  reply.header('allow', allow)
+  const message = `${request.method} is not a method of ${shorten(path)}; it has ${allow}.`
+  return answer(new AppError('method_not_allowed', message), request, reply)
+}
+
+function shorten(text: string): string {
+  return text.length > 100 ? `${text.slice(0, 100)}...` : text
+}

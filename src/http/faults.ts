@@ -1,0 +1,58 @@
+import type { FastifyReply } from 'fastify'
+import { type Static, Type } from 'typebox'
+import { AppError, toAppError } from '../jobs/errors.ts'
+import { httpStatus } from './status.ts'
+
+/** The body of every answer that is not a success. */
+export const ErrorBody = Type.Object({
+  error: Type.Object({
+    code: Type.String({ description: 'One of the codes in docs/errors.md.' }),
+    message: Type.String(),
+    param: Type.Optional(Type.String({ description: 'The field, header or path part at fault.' })),
+  }),
+})
+export type ErrorBody = Static<typeof ErrorBody>
+
+/** 64 KiB: far more than a prompt of 2 000 characters with every setting needs. */
+export const bodyLimit = 65_536
+
+/**
+ * What a thrown value is to a client: an `AppError` as it is, a fault that fastify found in the request by its
+ * status, everything else `internal`.
+ */
+export function httpFault(thrown: unknown): AppError {
+  if (!(thrown instanceof Error) || !('statusCode' in thrown)) return toAppError(thrown)
+  const details = { cause: thrown }
+  const code = 'code' in thrown ? thrown.code : undefined
+  switch (thrown.statusCode) {
+    case 400:
+      if (code === 'FST_ERR_CTP_INVALID_CONTENT_LENGTH') {
+        return new AppError(
+          'invalid_request',
+          'The body does not have the length that content-length says.',
+          details,
+        )
+      }
+      if (code === 'FST_ERR_CTP_EMPTY_JSON_BODY')
+        return new AppError('invalid_json', 'The body is empty.', details)
+      return new AppError('invalid_json', 'The body is not valid JSON.', details)
+    case 404:
+      return new AppError('not_found', 'There is nothing at this address.', details)
+    case 413:
+      return new AppError('body_too_large', `The body must have at most ${bodyLimit} bytes.`, details)
+    case 414:
+    case 431:
+      return new AppError('invalid_request', 'The address or the headers are too long.', details)
+    case 415:
+      return new AppError('unsupported_media_type', 'The body must be application/json.', details)
+    default:
+      return toAppError(thrown)
+  }
+}
+
+export function sendFault(reply: FastifyReply, error: AppError): FastifyReply {
+  if (error.retryAfterSeconds !== undefined) reply.header('retry-after', error.retryAfterSeconds)
+  const { code, message, param } = error
+  const body: ErrorBody = { error: { code, message, ...(param === undefined ? {} : { param }) } }
+  return reply.code(httpStatus(error)).header('cache-control', 'no-store').send(body)
+}

@@ -1,0 +1,33 @@
+/**
+ * Which methods an address has, for 405 answers: fastify answers 404 for an address that exists with another
+ * method.
+ */
+export interface KnownRoutes {
+  add(pattern: string, methods: string | readonly string[]): void
+  /** The methods of every route that the path fits; empty when there is none. */
+  methodsOf(path: string): readonly string[]
+}
+
+export function knownRoutes(): KnownRoutes {
+  const routes = new Map<string, Set<string>>()
+  return {
+    add(pattern, methods) {
+      const known = routes.get(pattern) ?? new Set()
+      for (const method of [methods].flat()) known.add(method)
+      routes.set(pattern, known)
+    },
+    methodsOf(path) {
+      const fitting = [...routes].filter(([pattern]) => fits(pattern.split('/'), path.split('/')))
+      return [...new Set(fitting.flatMap(([, methods]) => [...methods]))].sort()
+    },
+  }
+}
+
+function fits(pattern: readonly string[], path: readonly string[]): boolean {
+  if (pattern.at(-1) === '*')
+    return path.length >= pattern.length && fits(pattern.slice(0, -1), path.slice(0, pattern.length - 1))
+  return (
+    pattern.length === path.length &&
+    pattern.every((part, i) => (part.startsWith(':') ? path[i] !== '' : part === path[i]))
+  )
+}

@@ -1,0 +1,26 @@
+import type { AppError, ErrorCode } from '../jobs/errors.ts'
+
+/** Codes that only a job's own `error` has are here too: a request that met one of them met a fault of ours. */
+const statuses: Record<ErrorCode, number> = {
+  invalid_request: 400,
+  invalid_json: 400,
+  cross_site: 403,
+  not_found: 404,
+  method_not_allowed: 405,
+  not_ready: 409,
+  expired: 410,
+  body_too_large: 413,
+  unsupported_media_type: 415,
+  model_invalid: 500,
+  out_of_memory: 500,
+  generation_failed: 500,
+  timeout: 500,
+  internal: 500,
+  queue_full: 503,
+  unavailable: 503,
+  storage_full: 507,
+}
+
+export function httpStatus(error: AppError): number {
+  return statuses[error.code]
+}

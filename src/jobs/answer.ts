@@ -1,0 +1,153 @@
+import { type Static, Type } from 'typebox'
+import { AppError } from './errors.ts'
+import { finalStatuses, JobError, type JobState, type Manifest, ResolvedRequest } from './job.ts'
+import { expiryOf, hasExpired, type JobIds } from './job-id.ts'
+import type { ImageStore, StatusStore } from './ports.ts'
+import { estimateSeconds, pollAfterMs, remainingUnits } from './waiting.ts'
+
+/**
+ * What a client is told about a job.
+ *
+ * The status is that of the manifest (truth), else that of the status store (cache and progress), else `queued`
+ * for an id that this installation issued. So with the status store wiped every answer is still right.
+ */
+
+const shownStatuses = ['queued', 'running', ...finalStatuses] as const
+
+export const ImageView = Type.Object({
+  url: Type.String({ description: 'Address of the picture, relative to this server.' }),
+  width: Type.Integer(),
+  height: Type.Integer(),
+  seed: Type.Integer({ description: 'The same request with this seed and a count of 1 makes this picture.' }),
+  sha256: Type.String(),
+  bytes: Type.Integer(),
+})
+export type ImageView = Static<typeof ImageView>
+
+export const JobView = Type.Object({
+  id: Type.String(),
+  status: Type.Enum(shownStatuses),
+  request: Type.Optional(ResolvedRequest),
+  progress: Type.Optional(
+    Type.Object(
+      { step: Type.Integer(), steps: Type.Integer() },
+      { description: 'Steps done and to do over all pictures of the job; only while it runs.' },
+    ),
+  ),
+  position: Type.Optional(
+    Type.Integer({ description: 'How many jobs are ahead of this one: 0 when it is next or being made.' }),
+  ),
+  eta_seconds: Type.Optional(
+    Type.Number({ description: 'Seconds until the job is finished; absent until the speed was measured.' }),
+  ),
+  poll_after_ms: Type.Optional(
+    Type.Integer({ description: 'When to ask again; absent once the status is final.' }),
+  ),
+  images: Type.Array(ImageView),
+  error: Type.Optional(JobError),
+  created_at: Type.String(),
+  started_at: Type.Optional(Type.String()),
+  finished_at: Type.Optional(Type.String()),
+  expires_at: Type.String({ description: 'When the job and its pictures are deleted.' }),
+  links: Type.Object({ self: Type.String() }),
+})
+export type JobView = Static<typeof JobView>
+
+/** Whether nothing about this job will change any more. */
+export function isFinal(view: JobView): boolean {
+  return view.status !== 'queued' && view.status !== 'running'
+}
+
+export interface AnswerDeps {
+  readonly ids: JobIds
+  readonly images: ImageStore
+  readonly status: StatusStore
+  readonly ttlSeconds: number
+  readonly now: () => Date
+}
+
+/** Rejects `not_found` for an id that was never issued and `expired` for one whose results are gone. */
+export async function viewJob(deps: AnswerDeps, id: string): Promise<JobView> {
+  deps.ids.verify(id)
+  const manifest = await findManifest(deps, id)
+  if (manifest !== undefined) return viewOfManifest(manifest)
+  const state = await deps.status.get(id)
+  if (state === undefined) {
+    if (hasExpired(id, deps.ttlSeconds, deps.now())) throw expired(id)
+    const created_at = deps.ids.issuedAt(id).toISOString()
+    const expires_at = expiryOf(created_at, deps.ttlSeconds)
+    return waitingView(deps, { id, status: 'queued', created_at, expires_at })
+  }
+  if (state.status !== 'queued' && state.status !== 'running') {
+    // It may have become final since the first look; else its results were deleted.
+    const committed = await findManifest(deps, id)
+    if (committed === undefined) throw expired(id)
+    return viewOfManifest(committed)
+  }
+  if (Date.parse(state.expires_at) <= deps.now().getTime()) throw expired(id)
+  return waitingView(deps, state)
+}
+
+/** The manifest of a job unless there is none yet; rejects `expired` when its time is over, swept or not. */
+export async function findManifest(deps: AnswerDeps, id: string): Promise<Manifest | undefined> {
+  const manifest = await deps.images.getManifest(id)
+  if (manifest !== undefined && Date.parse(manifest.expires_at) <= deps.now().getTime()) throw expired(id)
+  return manifest
+}
+
+export function viewOfManifest(manifest: Manifest): JobView {
+  const { id, status, request, created_at, started_at, finished_at, expires_at, error } = manifest
+  return {
+    id,
+    status,
+    request,
+    images: manifest.images.map(({ index, ...image }) => ({
+      url: `${addressOf(id)}/images/${index}`,
+      ...image,
+    })),
+    created_at,
+    ...(started_at === undefined ? {} : { started_at }),
+    finished_at,
+    expires_at,
+    ...(error === undefined ? {} : { error }),
+    links: { self: addressOf(id) },
+  }
+}
+
+type Waiting = Pick<JobState, 'id' | 'status' | 'created_at' | 'expires_at'> & Partial<JobState>
+
+async function waitingView(deps: AnswerDeps, state: Waiting): Promise<JobView> {
+  const { id, request, created_at, started_at, progress } = state
+  const running = state.status === 'running'
+  const [ahead, load] = await Promise.all([running ? undefined : deps.status.ahead(id), deps.status.load()])
+  const units =
+    request === undefined
+      ? undefined
+      : (ahead?.units ?? 0) / Math.max(1, load.workers) + remainingUnits(request, progress)
+  const seconds = estimateSeconds(units, load)
+  const waited = (deps.now().getTime() - Date.parse(created_at)) / 1000
+  return {
+    id,
+    status: running ? 'running' : 'queued',
+    ...(request === undefined ? {} : { request }),
+    ...(running && progress !== undefined ? { progress } : {}),
+    ...(request === undefined ? {} : { position: ahead?.jobs ?? 0 }),
+    ...(seconds === undefined ? {} : { eta_seconds: seconds }),
+    poll_after_ms: pollAfterMs(waited, seconds),
+    images: [],
+    created_at,
+    ...(started_at === undefined ? {} : { started_at }),
+    expires_at: state.expires_at,
+    links: { self: addressOf(id) },
+  }
+}
+
+function addressOf(id: string): string {
+  return `/v1/jobs/${id}`
+}
+
+function expired(id: string): AppError {
+  return new AppError('expired', `The results of job ${id} were deleted when their time was over.`, {
+    param: 'id',
+  })
+}

@@ -1,0 +1,128 @@
+import { createHash } from 'node:crypto'
+import { AppError } from './errors.ts'
+import type { ManifestImage, Progress, Task } from './job.ts'
+import { bestEffort, type Log } from './log.ts'
+import { type ImageGenerator, type ImageStore, type StatusStore, workUnits } from './ports.ts'
+import { type StorageRetry, withStorageRetry } from './storage-retry.ts'
+
+/** One try at a task: makes its pictures and stores each, while it watches for reasons to stop. */
+
+/** Why an attempt was stopped by somebody, rather than by a fault. */
+export class Stopped extends Error {
+  override readonly name = 'Stopped'
+  readonly why: 'lost' | 'stopping' | 'canceled'
+  constructor(why: 'lost' | 'stopping' | 'canceled') {
+    super(`The attempt was stopped: ${why}.`)
+    this.why = why
+  }
+}
+
+export interface AttemptLimits {
+  /** A whole attempt. */
+  readonly attemptMs: number
+  /** Without any progress: longer than the slowest step, and than loading the model. */
+  readonly stallMs: number
+  readonly progressEveryMs: number
+  readonly cancelEveryMs: number
+}
+
+export const defaultAttemptLimits: AttemptLimits = {
+  attemptMs: 1_800_000,
+  stallMs: 300_000,
+  progressEveryMs: 250,
+  cancelEveryMs: 500,
+}
+
+/** Seconds that one unit of work took lately; undefined until one was done. */
+export interface Speed {
+  secondsPerUnit: number | undefined
+}
+
+export interface AttemptDeps {
+  readonly images: ImageStore
+  readonly status: StatusStore
+  readonly generator: ImageGenerator
+  readonly log: Log
+  readonly limits: AttemptLimits
+  readonly storageRetry: StorageRetry
+  readonly speed: Speed
+}
+
+/**
+ * Answers the pictures it stored. Rejects `Stopped` (lost, stopping, canceled), an `AppError` of the generator,
+ * `timeout`, or `StorageAway`.
+ */
+export async function makePictures(
+  deps: AttemptDeps,
+  task: Task,
+  signals: { lost: AbortSignal; stopping: AbortSignal },
+): Promise<ManifestImage[]> {
+  const watch = startWatch(deps, task.id, signals)
+  try {
+    const made: ManifestImage[] = []
+    const { signal, onProgress } = watch
+    let started = performance.now()
+    for await (const picture of deps.generator.generate(task.request, { signal, onProgress })) {
+      const { bytes, width, height, seed } = picture
+      learnSpeed(deps.speed, (performance.now() - started) / 1000, workUnits({ ...task.request, count: 1 }))
+      const index = made.length
+      await withStorageRetry(deps.storageRetry, signal, () => deps.images.putImage(task.id, index, bytes))
+      const sha256 = createHash('sha256').update(bytes).digest('hex')
+      made.push({ index, width, height, seed, bytes: bytes.byteLength, sha256 })
+      watch.alive()
+      started = performance.now()
+    }
+    if (made.length === task.request.count) return made
+    const message = `The engine made ${made.length} pictures instead of ${task.request.count}.`
+    throw new AppError('generation_failed', message)
+  } finally {
+    watch.end()
+  }
+}
+
+/** Old and new count alike: one odd picture (a cold start) is soon forgotten. */
+function learnSpeed(speed: Speed, seconds: number, units: number): void {
+  const measured = seconds / units
+  speed.secondsPerUnit = speed.secondsPerUnit === undefined ? measured : (speed.secondsPerUnit + measured) / 2
+}
+
+function startWatch(deps: AttemptDeps, id: string, signals: { lost: AbortSignal; stopping: AbortSignal }) {
+  const { limits, status, log } = deps
+  const controller = new AbortController()
+  const stop = (why: Stopped['why']) => controller.abort(new Stopped(why))
+  const onLost = () => stop('lost')
+  const onStopping = () => stop('stopping')
+  signals.lost.addEventListener('abort', onLost)
+  signals.stopping.addEventListener('abort', onStopping)
+  if (signals.lost.aborted) onLost()
+  if (signals.stopping.aborted) onStopping()
+
+  const tooSlow = (what: string, ms: number) => () =>
+    controller.abort(new AppError('timeout', `${what} ${ms / 1000} seconds.`))
+  const whole = setTimeout(tooSlow('The attempt took longer than', limits.attemptMs), limits.attemptMs)
+  const stall = setTimeout(tooSlow('The engine made no progress for', limits.stallMs), limits.stallMs)
+  const cancel = setInterval(async () => {
+    const state = await bestEffort(log, 'looking for a cancellation', status.get(id))
+    if (state?.cancel_requested === true || state?.status === 'canceled') stop('canceled')
+  }, limits.cancelEveryMs)
+
+  let reported = Number.NEGATIVE_INFINITY
+  return {
+    signal: controller.signal,
+    alive: () => stall.refresh(),
+    onProgress(progress: Progress): void {
+      stall.refresh()
+      const now = performance.now()
+      if (now - reported < limits.progressEveryMs) return
+      reported = now
+      void bestEffort(log, 'writing progress', status.advance(id, { status: 'running', progress }))
+    },
+    end(): void {
+      clearTimeout(whole)
+      clearTimeout(stall)
+      clearInterval(cancel)
+      signals.lost.removeEventListener('abort', onLost)
+      signals.stopping.removeEventListener('abort', onStopping)
+    },
+  }
+}

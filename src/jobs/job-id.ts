@@ -1,0 +1,98 @@
+import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
+import { AppError } from './errors.ts'
+
+/**
+ * A job id is a ULID (10 characters of time, 16 random) followed by 16 characters of its HMAC, all in lower-case
+ * Crockford base32: 42 characters, safe in a path, sorted by time. Any server that has the secret tells an id
+ * that was never issued from one without data yet and from one that is too old, without asking a store.
+ */
+
+const alphabet = '0123456789abcdefghjkmnpqrstvwxyz'
+const shape = /^[0-7][0-9a-hjkmnp-tv-z]{41}$/
+const timeLength = 10
+const ulidLength = 26
+
+/**
+ * An idempotency key gives the same id as long as its window lasts, and the id's time is the window's start.
+ * So an id can seem older than its job by this much.
+ */
+const keyWindowMs = 3_600_000
+
+export interface JobIds {
+  issue(now: Date): string
+  /** The ids that a key stands for now: that of this window, then that of the one before. */
+  fromKey(key: string, now: Date): readonly [string, string]
+  /** Throws `not_found` unless this id was issued with the same secret. Anything that passes is safe in a path. */
+  verify(id: string): void
+  issuedAt(id: string): Date
+}
+
+export function createJobIds(secret: Uint8Array): JobIds {
+  const mac = (text: string, length: number) =>
+    encode(createHmac('sha256', secret).update(text).digest()).slice(0, length)
+  const sign = (ulid: string) => ulid + mac(`job:${ulid}`, 16)
+  const derive = (key: string, windowStart: number) =>
+    sign(encodeTime(windowStart) + mac(`key:${windowStart}:${key}`, 16))
+  return {
+    issue: (now) => sign(encodeTime(now.getTime()) + encode(randomBytes(10))),
+    fromKey(key, now) {
+      const start = now.getTime() - (now.getTime() % keyWindowMs)
+      return [derive(key, start), derive(key, start - keyWindowMs)]
+    },
+    verify(id) {
+      const known =
+        shape.test(id) && timingSafeEqual(Buffer.from(sign(id.slice(0, ulidLength))), Buffer.from(id))
+      if (!known) throw new AppError('not_found', 'There is no job with this id.', { param: 'id' })
+    },
+    issuedAt: jobIdTime,
+  }
+}
+
+/** Whether the string has the form of a job id. Says nothing about who issued it. */
+export function isJobIdShaped(id: string): boolean {
+  return shape.test(id)
+}
+
+/** When an id of the right shape was issued. */
+export function jobIdTime(id: string): Date {
+  let time = 0
+  for (const character of id.slice(0, timeLength)) time = time * 32 + alphabet.indexOf(character)
+  return new Date(time)
+}
+
+/** Whether a job of this id must be over its time, judged by the id alone. */
+export function hasExpired(id: string, ttlSeconds: number, now: Date): boolean {
+  const issued = jobIdTime(id).getTime()
+  const slack = issued % keyWindowMs === 0 ? keyWindowMs : 0
+  return issued + slack + ttlSeconds * 1000 <= now.getTime()
+}
+
+export function expiryOf(createdAt: string, ttlSeconds: number): string {
+  return new Date(Date.parse(createdAt) + ttlSeconds * 1000).toISOString()
+}
+
+function encodeTime(time: number): string {
+  let rest = time
+  let text = ''
+  for (let i = 0; i < timeLength; i += 1) {
+    text = alphabet.charAt(rest % 32) + text
+    rest = Math.floor(rest / 32)
+  }
+  return text
+}
+
+/** Base32 without padding; bits that do not fill a character are dropped. */
+function encode(bytes: Uint8Array): string {
+  let text = ''
+  let buffer = 0
+  let bits = 0
+  for (const byte of bytes) {
+    buffer = ((buffer << 8) | byte) & 0xfff
+    bits += 8
+    while (bits >= 5) {
+      bits -= 5
+      text += alphabet.charAt((buffer >> bits) & 31)
+    }
+  }
+  return text
+}

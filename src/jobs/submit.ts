@@ -1,0 +1,100 @@
+import { createHash } from 'node:crypto'
+import { isDeepStrictEqual } from 'node:util'
+import { type AnswerDeps, type JobView, viewJob } from './answer.ts'
+import { AppError, toAppError } from './errors.ts'
+import type { ResolvedRequest, Task } from './job.ts'
+import { expiryOf } from './job-id.ts'
+import { bestEffort, type Log } from './log.ts'
+import { type ModelInfo, type TaskQueue, workUnits } from './ports.ts'
+import { type RequestLimits, resolveRequest } from './request.ts'
+
+const longestKey = 255
+
+export interface SubmitDeps extends AnswerDeps {
+  readonly queue: TaskQueue
+  readonly models: readonly ModelInfo[]
+  readonly limits: RequestLimits
+  readonly log: Log
+}
+
+/**
+ * Accepts a request. The publish is the one durable write of acceptance: when this resolves, the job survives any
+ * crash; when it rejects, nothing was accepted. The status is written after it, and may be missing.
+ *
+ * With an idempotency key, id and seed come from the key, so a request that is sent again because its answer was
+ * lost meets the same job. Rejects `invalid_request` when the key was used for another request.
+ */
+export async function submitJob(
+  deps: SubmitDeps,
+  body: unknown,
+  options: { idempotencyKey?: string } = {},
+): Promise<JobView> {
+  const key = options.idempotencyKey
+  if (key !== undefined) checkKey(key)
+  const request = resolveRequest(body, deps.models, deps.limits, key === undefined ? undefined : seedOf(key))
+  const now = deps.now()
+  if (key === undefined) return accept(deps, deps.ids.issue(now), request, now)
+
+  const ids = deps.ids.fromKey(key, now)
+  for (const id of ids) {
+    const earlier = await findRequest(deps, id)
+    if (earlier === undefined) continue
+    if (!isDeepStrictEqual(earlier, request)) throw keyReused(key)
+    return viewJob(deps, id)
+  }
+  return accept(deps, ids[0], request, now)
+}
+
+async function accept(deps: SubmitDeps, id: string, request: ResolvedRequest, now: Date): Promise<JobView> {
+  const created_at = now.toISOString()
+  const task: Task = { v: 1, id, request, created_at, expires_at: expiryOf(created_at, deps.ttlSeconds) }
+  try {
+    await deps.queue.publish(task)
+  } catch (thrown) {
+    throw await withRetryAfter(deps, toAppError(thrown), request)
+  }
+  await bestEffort(deps.log, 'writing the status of a new job', deps.status.create(task))
+  deps.log.info({ job: id, units: workUnits(request) }, 'job accepted')
+  return viewJob(deps, id)
+}
+
+async function findRequest(deps: SubmitDeps, id: string): Promise<ResolvedRequest | undefined> {
+  const manifest = await deps.images.getManifest(id)
+  return (manifest ?? (await deps.status.get(id)))?.request
+}
+
+/** A full queue has room again when one job is done; the jitter keeps refused clients from coming back at once. */
+async function withRetryAfter(
+  deps: SubmitDeps,
+  error: AppError,
+  request: ResolvedRequest,
+): Promise<AppError> {
+  if (error.code !== 'queue_full' && error.code !== 'unavailable') return error
+  const load = await bestEffort(deps.log, 'reading the load', deps.status.load())
+  const oneJob = (workUnits(request) * (load?.secondsPerUnit ?? 0)) / Math.max(1, load?.workers ?? 1)
+  const retryAfterSeconds = Math.ceil(Math.min(60, Math.max(5, oneJob)) * (1 + Math.random()))
+  return new AppError(error.code, error.message, { retryAfterSeconds, cause: error })
+}
+
+function checkKey(key: string): void {
+  if (/^[\x21-\x7e]+$/.test(key) && key.length <= longestKey) return
+  const rule = `1 to ${longestKey} visible ASCII characters`
+  throw new AppError(
+    'invalid_request',
+    `Idempotency-Key must have ${rule}, but had ${key.length} characters.`,
+    {
+      param: 'Idempotency-Key',
+    },
+  )
+}
+
+function keyReused(key: string): AppError {
+  const shown = key.length > 40 ? `${key.slice(0, 40)}...` : key
+  return new AppError('invalid_request', `Idempotency-Key ${shown} was already used for another request.`, {
+    param: 'Idempotency-Key',
+  })
+}
+
+function seedOf(key: string): number {
+  return createHash('sha256').update(`seed:${key}`).digest().readUInt32BE(0)
+}

@@ -1,0 +1,54 @@
+import type { TSchema } from 'typebox'
+
+/** How a fault of a request is put into words: what was expected, and what was given. */
+
+const longestQuote = 60
+
+/** A value as it is shown to the one who sent it: short, on one line, without control characters. */
+export function describeValue(value: unknown): string {
+  if (value === undefined) return 'missing'
+  if (value === null) return 'null'
+  if (Array.isArray(value)) return `a list of ${value.length}`
+  if (typeof value === 'object') return 'an object'
+  if (typeof value === 'string') return describeText(value)
+  return String(value)
+}
+
+function describeText(text: string): string {
+  if (text === '') return 'empty'
+  const characters = [...text.toWellFormed()]
+  const start = JSON.stringify(characters.slice(0, longestQuote).join(''))
+  return characters.length <= longestQuote ? start : `${start}... (${characters.length} characters)`
+}
+
+/** What a schema asks for, as the end of the sentence "steps must be ...". Its limits are read from the schema. */
+export function expectation(schema: TSchema): string {
+  const { type, minimum, maximum, minLength, maxLength } = schema as Partial<Record<string, unknown>>
+  if ('const' in schema) return JSON.stringify(schema.const)
+  if (type === 'integer') return `a whole number${range(minimum, maximum)}`
+  if (type === 'number') return `a number${range(minimum, maximum)}`
+  if (minLength !== undefined) return `a text of ${minLength} to ${maxLength} characters`
+  return maxLength === undefined ? 'a text' : `a text of at most ${maxLength} characters`
+}
+
+function range(minimum: unknown, maximum: unknown): string {
+  return minimum === undefined ? '' : ` from ${minimum} to ${maximum}`
+}
+
+/**
+ * A prompt in Unicode's composed form (NFC), trimmed, with line breaks and tabs as spaces. `fault` is the end of
+ * the sentence "prompt ..." for a text with other control characters (they have no meaning to a model, and harm
+ * logs and terminals) or with half a character (it has no UTF-8 form).
+ */
+export function cleanText(value: string): { text?: string; fault?: string } {
+  if (!value.isWellFormed()) return { fault: 'must be valid Unicode, but has half of a surrogate pair.' }
+  const text = value
+    .replace(/[\t\n\r\u2028\u2029]+/gu, ' ')
+    .normalize('NFC')
+    .trim()
+  const control = /\p{Cc}/u.exec(text)
+  if (control === null) return { text }
+  const code = text.codePointAt(control.index) ?? 0
+  const name = `U+${code.toString(16).toUpperCase().padStart(4, '0')}`
+  return { fault: `must not have control characters, but has ${name} at character ${control.index + 1}.` }
+}

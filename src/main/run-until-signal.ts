@@ -1,0 +1,53 @@
+import { ConfigError } from '../config.ts'
+import { AppError } from '../jobs/errors.ts'
+
+/** A service that was started. */
+export interface Running {
+  /** Where the page is. */
+  readonly address: string
+  /** The default model first. */
+  readonly models: readonly { readonly name: string }[]
+  /** Lets the job in work end within the configured time, then closes everything. */
+  stop(): Promise<void>
+  /** Ends the worker at once; `stop` then has nothing to wait for. */
+  killWorker(): void
+}
+
+/**
+ * Starts the service and stays until SIGTERM or SIGINT. The first signal drains, a second one ends at once: jobs in
+ * work are then made again at the next start. A start that fails is told in words and ends with status 1.
+ */
+export async function runUntilSignal(start: () => Promise<Running>): Promise<void> {
+  let running: Running
+  try {
+    running = await start()
+  } catch (thrown) {
+    console.error(explain(thrown))
+    process.exit(1)
+  }
+  console.log(`Packshot is ready: ${running.address} (model ${running.models[0]?.name})`)
+
+  let signals = 0
+  const onSignal = async () => {
+    signals += 1
+    if (signals > 1) {
+      running.killWorker()
+      process.exit(1)
+    }
+    console.log('Packshot is stopping: the picture in work may be finished. Once more to stop at once.')
+    await running.stop()
+    process.exit(0)
+  }
+  process.on('SIGTERM', onSignal)
+  process.on('SIGINT', onSignal)
+}
+
+/** Faults that a person can mend are told as sentences; only a fault of the program shows its stack. */
+function explain(thrown: unknown): string {
+  if (thrown instanceof ConfigError)
+    return `Packshot cannot start:\n${thrown.faults.map((fault) => `  ${fault}`).join('\n')}`
+  if (thrown instanceof AppError && thrown.code !== 'internal')
+    return `Packshot cannot start: ${thrown.message}`
+  if (thrown instanceof Error && thrown.cause !== undefined) return `Packshot cannot start: ${thrown.message}`
+  return `Packshot cannot start: ${thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)}`
+}

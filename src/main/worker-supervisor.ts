@@ -1,0 +1,81 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { AppError, type ErrorCode } from '../jobs/errors.ts'
+import type { Log } from '../jobs/log.ts'
+import type { FromWorker, ToWorker } from './worker-messages.ts'
+
+export interface WorkerSupervisor {
+  /** Settles once: when the first worker is ready, or when it says that its model cannot be used. */
+  readonly ready: Promise<void>
+  /** Lets the job in work go on for `finishMs`, then has it given back; resolves when the process is gone. */
+  stop(finishMs: number): Promise<void>
+  /** Ends the process at once: a job in work is delivered again at the next start. */
+  kill(): void
+}
+
+export interface SupervisorOptions {
+  /** The file of the inference thread, handed on to the worker process. */
+  readonly inferenceEntry: URL
+  readonly env: NodeJS.ProcessEnv
+  readonly log: Log
+}
+
+const firstPauseMs = 200
+const longestPauseMs = 10_000
+/** A worker that lived this long was healthy: its successor starts without the growing pause. */
+const healthyMs = 60_000
+const stepGraceMs = 60_000
+
+/**
+ * Keeps one worker process alive: one that dies is replaced, after a pause that doubles while workers die young.
+ * The worker ends by itself when this process dies, as its IPC channel then closes.
+ */
+export function superviseWorker({ inferenceEntry, env, log }: SupervisorOptions): WorkerSupervisor {
+  const file = fileURLToPath(new URL('./worker-process.ts', import.meta.url))
+  const { promise: ready, resolve, reject } = Promise.withResolvers<void>()
+  ready.catch(() => {})
+  let child: ChildProcess | undefined
+  let timer: NodeJS.Timeout | undefined
+  let pause = firstPauseMs
+  let stopping = false
+
+  const start = () => {
+    const started = performance.now()
+    const worker = fork(file, [inferenceEntry.href], { env, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+    child = worker
+    log.info({ worker: worker.pid }, 'worker process started')
+    worker.on('message', (message: FromWorker) => {
+      if (message.type === 'ready') resolve()
+      else reject(new AppError(message.code as ErrorCode, message.message))
+    })
+    worker.on('error', (err) => log.error({ err }, 'the worker process could not be started or reached'))
+    worker.on('exit', (code, signal) => {
+      if (stopping) return
+      if (performance.now() - started > healthyMs) pause = firstPauseMs
+      log.error({ code, signal, restartMs: pause }, 'the worker process ended; it is started again')
+      timer = setTimeout(start, pause)
+      pause = Math.min(longestPauseMs, pause * 2)
+    })
+  }
+  start()
+
+  return {
+    ready,
+    async stop(finishMs) {
+      stopping = true
+      clearTimeout(timer)
+      const worker = child
+      if (worker === undefined || worker.exitCode !== null || worker.signalCode !== null) return
+      const gone = new Promise<void>((done) => worker.once('exit', () => done()))
+      if (worker.connected) worker.send({ type: 'stop', finishMs } satisfies ToWorker)
+      const late = setTimeout(() => worker.kill('SIGKILL'), finishMs + stepGraceMs)
+      await gone
+      clearTimeout(late)
+    },
+    kill() {
+      stopping = true
+      clearTimeout(timer)
+      child?.kill('SIGKILL')
+    },
+  }
+}

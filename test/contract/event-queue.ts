@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict'
+import { suite, type TestContext, test } from 'node:test'
+import type { JobEvent } from '../../src/jobs/job.ts'
+import type { EventQueue } from '../../src/jobs/ports.ts'
+import { testIds } from './jobs.ts'
+
+/** What every EventQueue promises. `start` answers a way to open queues on one empty store. */
+export function eventQueueContract(name: string, start: (t: TestContext) => () => EventQueue): void {
+  suite(`${name} as EventQueue`, () => {
+    test('delivers events in order, also those of before it was opened', async (t) => {
+      const open = start(t)
+      const writer = open()
+      const events = [someEvent(), someEvent(), someEvent()]
+      for (const event of events) await writer.publish(event)
+      await writer.close()
+      assert.deepEqual(await collect(open(), 3), events)
+    })
+
+    test('delivers an event again when its handler rejects, and others meanwhile', async (t) => {
+      const queue = start(t)()
+      const [first, second] = [someEvent(), someEvent()]
+      await queue.publish(first)
+      await queue.publish(second)
+      let failed = false
+      const seen = await collect(queue, 3, async (event) => {
+        if (event.id !== first.id || failed) return
+        failed = true
+        throw new Error('not this time')
+      })
+      assert.deepEqual(
+        seen.map((event) => event.id),
+        [first.id, second.id, first.id],
+      )
+    })
+
+    test('does not deliver a handled event again', async (t) => {
+      const open = start(t)
+      const queue = open()
+      await queue.publish(someEvent())
+      await collect(queue, 1)
+      const marker = someEvent()
+      await queue.publish(marker)
+      assert.deepEqual(await collect(open(), 1), [marker])
+    })
+
+    test('delivers an event to one of two consumers', async (t) => {
+      const open = start(t)
+      const [one, other] = [open(), open()]
+      const events = Array.from({ length: 20 }, someEvent)
+      const seen: JobEvent[] = []
+      const { promise, resolve } = Promise.withResolvers<void>()
+      const handle = async (event: JobEvent) => {
+        seen.push(event)
+        if (seen.length === events.length) resolve()
+      }
+      const consumers = [await one.consume(handle), await other.consume(handle)]
+      for (const event of events) await one.publish(event)
+      await promise
+      await Promise.all(consumers.map((consumer) => consumer.stop()))
+      assert.equal(new Set(seen.map((event) => event.id)).size, events.length)
+      assert.equal(seen.length, events.length)
+    })
+  })
+}
+
+function someEvent(): JobEvent {
+  return { v: 1, id: testIds.issue(new Date()), status: 'succeeded', at: new Date().toISOString() }
+}
+
+async function collect(
+  queue: EventQueue,
+  count: number,
+  handle: (event: JobEvent) => Promise<void> = async () => {},
+): Promise<JobEvent[]> {
+  const seen: JobEvent[] = []
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const consumer = await queue.consume(async (event) => {
+    seen.push(event)
+    if (seen.length === count) resolve()
+    await handle(event)
+  })
+  await promise
+  await consumer.stop()
+  return seen
+}

@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict'
+import { suite, type TestContext, test } from 'node:test'
+import type { ImageStore } from '../../src/jobs/ports.ts'
+import { someManifest, someTask, testIds } from './jobs.ts'
+
+/** What every ImageStore promises. `start` answers a way to open stores, of a TTL of one hour, on one place. */
+export function imageStoreContract(name: string, start: (t: TestContext) => () => ImageStore): void {
+  suite(`${name} as ImageStore`, () => {
+    test('keeps pictures by job and index', async (t) => {
+      const store = start(t)()
+      const { id } = someTask()
+      assert.equal(await store.getImage(id, 0), undefined)
+      await store.putImage(id, 0, Uint8Array.of(1, 2, 3))
+      await store.putImage(id, 1, Uint8Array.of(4))
+      assert.deepEqual([...((await store.getImage(id, 0)) ?? [])], [1, 2, 3])
+      assert.deepEqual([...((await store.getImage(id, 1)) ?? [])], [4])
+      assert.equal(await store.getImage(someTask().id, 0), undefined)
+    })
+
+    test('replaces the picture of an earlier attempt', async (t) => {
+      const store = start(t)()
+      const { id } = someTask()
+      await store.putImage(id, 0, Uint8Array.of(1, 2, 3))
+      await store.putImage(id, 0, Uint8Array.of(9))
+      assert.deepEqual([...((await store.getImage(id, 0)) ?? [])], [9])
+    })
+
+    test('lets the first of two manifests win, and answers it', async (t) => {
+      const open = start(t)
+      const task = someTask()
+      const first = someManifest(task, { status: 'canceled' })
+      assert.equal(await open().getManifest(task.id), undefined)
+      assert.deepEqual(await open().commit(first), first)
+      assert.deepEqual(await open().commit(someManifest(task)), first)
+      assert.deepEqual(await open().getManifest(task.id), first)
+    })
+
+    test('lets exactly one of many commits at once win', async (t) => {
+      const open = start(t)
+      const task = someTask()
+      const stores = Array.from({ length: 16 }, () => open())
+      const answers = await Promise.all(
+        stores.map((store, i) => store.commit(someManifest(task, { attempts: i }))),
+      )
+      const standing = await open().getManifest(task.id)
+      assert.deepEqual(
+        answers,
+        answers.map(() => standing),
+      )
+    })
+
+    test('sweeps jobs whose time is over, and no others', async (t) => {
+      const store = start(t)()
+      const now = Date.now()
+      const over = someTask({ expires_at: new Date(now - 1).toISOString() })
+      const valid = someTask()
+      for (const task of [over, valid]) {
+        await store.putImage(task.id, 0, Uint8Array.of(1))
+        await store.commit(someManifest(task))
+      }
+      assert.equal(await store.sweep(new Date(now)), 1)
+      assert.equal(await store.getManifest(over.id), undefined)
+      assert.equal(await store.getImage(over.id, 0), undefined)
+      assert.notEqual(await store.getManifest(valid.id), undefined)
+      assert.notEqual(await store.getImage(valid.id, 0), undefined)
+    })
+
+    test('sweeps the pictures of a job that never finished, once it is too old to finish', async (t) => {
+      const store = start(t)()
+      const old = testIds.issue(new Date(Date.now() - 2 * 3_600_000 - 1))
+      const young = testIds.issue(new Date())
+      for (const id of [old, young]) await store.putImage(id, 0, Uint8Array.of(1))
+      await store.sweep(new Date())
+      assert.equal(await store.getImage(old, 0), undefined)
+      assert.notEqual(await store.getImage(young, 0), undefined)
+    })
+
+    test('refuses what is no job id', async (t) => {
+      const store = start(t)()
+      for (const id of ['', '..', '../../etc', 'x'.repeat(42), `${'0'.repeat(40)}/.`]) {
+        await assert.rejects(store.putImage(id, 0, Uint8Array.of(1)), { code: 'not_found' })
+        await assert.rejects(store.getManifest(id), { code: 'not_found' })
+      }
+    })
+  })
+}

@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict'
+import { suite, type TestContext, test } from 'node:test'
+import { type StatusStore, workUnits } from '../../src/jobs/ports.ts'
+import { someRequest, someTask } from './jobs.ts'
+
+/** What every StatusStore promises. `start` answers an empty one, removed after the test. */
+export function statusStoreContract(name: string, start: (t: TestContext) => StatusStore): void {
+  suite(`${name} as StatusStore`, () => {
+    test('remembers a new job as queued', async (t) => {
+      const store = start(t)
+      const task = someTask()
+      await store.create(task)
+      const { id, request, created_at, expires_at } = task
+      assert.deepEqual(await store.get(id), { id, status: 'queued', request, created_at, expires_at })
+      assert.equal(await store.get(someTask().id), undefined)
+    })
+
+    test('leaves a job that is known as it is', async (t) => {
+      const store = start(t)
+      const task = someTask()
+      await store.create(task)
+      await store.advance(task.id, { status: 'running' })
+      await store.create(task)
+      assert.equal((await store.get(task.id))?.status, 'running')
+    })
+
+    test('moves a job forward only', async (t) => {
+      const store = start(t)
+      const task = someTask()
+      await store.create(task)
+      const status = async () => (await store.get(task.id))?.status
+      await store.advance(task.id, { status: 'running' })
+      await store.advance(task.id, { status: 'queued' })
+      assert.equal(await status(), 'running')
+      await store.advance(task.id, { status: 'succeeded' })
+      await store.advance(task.id, { status: 'running', progress: { step: 1, steps: 4 } })
+      await store.advance(task.id, { status: 'failed', error: { code: 'timeout', message: 'too late' } })
+      assert.deepEqual([await status(), (await store.get(task.id))?.error], ['succeeded', undefined])
+      await store.advance(task.id, { status: 'expired' })
+      assert.equal(await status(), 'expired')
+    })
+
+    test('changes nothing for an unknown job', async (t) => {
+      const store = start(t)
+      const { id } = someTask()
+      await store.advance(id, { status: 'running' })
+      assert.equal(await store.get(id), undefined)
+    })
+
+    test('keeps progress, start and error', async (t) => {
+      const store = start(t)
+      const task = someTask()
+      await store.create(task)
+      const started_at = new Date().toISOString()
+      await store.advance(task.id, { status: 'running', started_at })
+      await store.advance(task.id, { status: 'running', progress: { step: 1, steps: 4 } })
+      await store.advance(task.id, { status: 'running', progress: { step: 2, steps: 4 } })
+      const running = await store.get(task.id)
+      assert.deepEqual([running?.progress, running?.started_at], [{ step: 2, steps: 4 }, started_at])
+      const error = { code: 'timeout', message: 'It took too long.' }
+      await store.advance(task.id, { status: 'failed', error })
+      assert.deepEqual((await store.get(task.id))?.error, error)
+    })
+
+    test('keeps a cancellation, also one from before the job was known', async (t) => {
+      const store = start(t)
+      const [known, unknown] = [someTask(), someTask()]
+      await store.create(known)
+      await store.requestCancel(known.id)
+      await store.requestCancel(unknown.id)
+      await store.requestCancel(unknown.id)
+      await store.create(unknown)
+      assert.equal((await store.get(known.id))?.cancel_requested, true)
+      assert.equal((await store.get(unknown.id))?.cancel_requested, true)
+    })
+
+    test('tells the place of a waiting job and the work ahead of it', async (t) => {
+      const store = start(t)
+      const request = someRequest({ steps: 10 })
+      const tasks = [someTask({ request }), someTask({ request }), someTask({ request })]
+      for (const task of tasks) await store.create(task)
+      const [first, second, third] = tasks.map((task) => task.id) as [string, string, string]
+      const unit = workUnits(request)
+      assert.deepEqual(await store.ahead(first), { jobs: 0, units: 0 })
+      assert.equal((await store.ahead(third))?.jobs, 2)
+      await store.advance(first, { status: 'running', progress: { step: 5, steps: 10 } })
+      assert.equal(await store.ahead(first), undefined)
+      const left = (await store.ahead(third))?.units ?? 0
+      assert.ok(Math.abs(left - 1.5 * unit) < 1e-9, `half of the first and the whole second, not ${left}`)
+      await store.advance(first, { status: 'succeeded' })
+      await store.advance(second, { status: 'canceled' })
+      assert.deepEqual(await store.ahead(third), { jobs: 0, units: 0 })
+      assert.equal(await store.ahead(someTask().id), undefined)
+    })
+
+    test('knows workers by their heartbeats, and their speed', async (t) => {
+      const store = start(t)
+      assert.deepEqual(await store.load(), { workers: 0, secondsPerUnit: undefined })
+      await store.heartbeat('one', undefined)
+      assert.deepEqual(await store.load(), { workers: 1, secondsPerUnit: undefined })
+      await store.heartbeat('one', 2)
+      await store.heartbeat('two', 4)
+      assert.deepEqual(await store.load(), { workers: 2, secondsPerUnit: 3 })
+      await store.heartbeat('one', undefined)
+      assert.deepEqual(await store.load(), { workers: 2, secondsPerUnit: 3 })
+    })
+
+    test('forgets jobs that expired long ago, if it has to be told', async (t) => {
+      const store = start(t)
+      if (store.sweep === undefined) return t.skip('entries of this store expire by themselves')
+      const day = 86_400_000
+      const old = someTask({ expires_at: new Date(Date.now() - day).toISOString() })
+      const young = someTask()
+      await store.create(old)
+      await store.create(young)
+      await store.sweep(new Date())
+      assert.equal(await store.get(old.id), undefined)
+      assert.notEqual(await store.get(young.id), undefined)
+    })
+  })
+}

@@ -1,0 +1,123 @@
+import { join } from 'node:path'
+import { diskImageStore } from '../../src/adapters/disk/image-store.ts'
+import { openDatabase } from '../../src/adapters/sqlite/database.ts'
+import { sqliteEventQueue } from '../../src/adapters/sqlite/event-queue.ts'
+import { sqliteStatusStore } from '../../src/adapters/sqlite/status-store.ts'
+import { sqliteTaskQueue } from '../../src/adapters/sqlite/task-queue.ts'
+import { defaultAttemptLimits, type Speed } from '../../src/jobs/attempt.ts'
+import { AppError } from '../../src/jobs/errors.ts'
+import { imageSeed } from '../../src/jobs/job.ts'
+import { createJobIds } from '../../src/jobs/job-id.ts'
+import type { ImageGenerator } from '../../src/jobs/ports.ts'
+import { defaultLimits } from '../../src/jobs/request.ts'
+import { type RunDeps, runTask } from '../../src/jobs/run.ts'
+import { keepingLog } from '../quiet-log.ts'
+import { standInModel } from '../stand-in/engine.ts'
+import { type Cleanup, tempFolder } from '../temp-folder.ts'
+
+/** The core with the embedded adapters, in one process and with a clock that tests can move. */
+export function embedded(t: Cleanup, options: { queueMax?: number; ttlSeconds?: number } = {}) {
+  const { queueMax = 100, ttlSeconds = 3600 } = options
+  const folder = tempFolder(t)
+  const database = openDatabase(join(folder, 'test.db'))
+  const log = keepingLog()
+  const clock = { ahead: 0 }
+  const queue = sqliteTaskQueue(database, { max: queueMax, owner: 'test', log, pollMs: 10 })
+  const events = sqliteEventQueue(database, { log, pollMs: 10 })
+  t.after(async () => {
+    await queue.close()
+    await events.close()
+    database.close()
+  })
+  return {
+    folder,
+    database,
+    log,
+    clock,
+    queue,
+    events,
+    ids: createJobIds(Buffer.from('the secret of the tests')),
+    status: sqliteStatusStore(database),
+    images: diskImageStore({ folder: join(folder, 'results'), ttlSeconds }),
+    models: [standInModel],
+    limits: defaultLimits,
+    ttlSeconds,
+    now: () => new Date(Date.now() + clock.ahead),
+  }
+}
+export type Embedded = ReturnType<typeof embedded>
+
+/** Called before each step; what it throws ends the run. */
+export type StepAction = (step: number, prompt: string) => void | Promise<void>
+
+/** Pictures of a few bytes, made on the caller's event loop. */
+export function quickGenerator(onStep: StepAction = () => {}): ImageGenerator {
+  return {
+    async *generate(request, { signal, onProgress }) {
+      const steps = request.steps * request.count
+      for (let index = 0; index < request.count; index += 1) {
+        for (let step = 1; step <= request.steps; step += 1) {
+          signal.throwIfAborted()
+          await onStep(step, request.prompt)
+          onProgress({ step: index * request.steps + step, steps })
+        }
+        signal.throwIfAborted()
+        const seed = imageSeed(request, index)
+        yield {
+          bytes: Buffer.from(`picture of seed ${seed}`),
+          width: request.width,
+          height: request.height,
+          seed,
+        }
+      }
+    },
+    async close() {},
+  }
+}
+
+export function runDeps(parts: Embedded, changes: Partial<RunDeps> = {}): RunDeps {
+  const { images, status, events, log, now } = parts
+  const speed: Speed = { secondsPerUnit: undefined }
+  return {
+    images,
+    status,
+    events,
+    log,
+    now,
+    generator: quickGenerator(),
+    limits: { ...defaultAttemptLimits, progressEveryMs: 0, cancelEveryMs: 10 },
+    storageRetry: { budgetMs: 200, firstPauseMs: 10, longestPauseMs: 20 },
+    speed,
+    maxAttempts: 3,
+    retryPauseMs: 20,
+    ...changes,
+  }
+}
+
+/** Works on tasks until `done` says so; fails when that takes absurdly long. */
+export async function workUntil(
+  parts: Embedded,
+  deps: RunDeps,
+  done: () => Promise<boolean>,
+  stopping: AbortSignal = new AbortController().signal,
+): Promise<void> {
+  const consumer = await parts.queue.consume((delivery) => runTask(deps, delivery, stopping))
+  try {
+    await waitFor(done)
+  } finally {
+    await consumer.stop()
+  }
+}
+
+/** Asks again and again. The limit is no measure of anything: it only ends a test that would hang. */
+export async function waitFor(done: () => Promise<boolean>): Promise<void> {
+  const end = Date.now() + 60_000
+  while (!(await done())) {
+    if (Date.now() > end) throw new Error('waited in vain')
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+export const storageIsAway = () => {
+  throw new AppError('unavailable', 'The storage is away.')
+}

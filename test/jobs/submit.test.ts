@@ -1,0 +1,141 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { viewJob } from '../../src/jobs/answer.ts'
+import { getPicture } from '../../src/jobs/picture.ts'
+import { submitJob } from '../../src/jobs/submit.ts'
+import { embedded, runDeps, storageIsAway, workUntil } from './embedded.ts'
+
+const apple = { prompt: 'a red apple' }
+
+test('an accepted job has an id, a place, and a time to ask again', async (t) => {
+  const parts = embedded(t)
+  await parts.status.heartbeat('worker', 10)
+  const first = await submitJob(parts, apple)
+  const second = await submitJob(parts, apple)
+  assert.deepEqual([first.status, first.position, second.position], ['queued', 0, 1])
+  assert.deepEqual(first.links, { self: `/v1/jobs/${first.id}` })
+  assert.ok((second.eta_seconds ?? 0) > (first.eta_seconds ?? 0))
+  assert.ok((second.poll_after_ms ?? 0) >= (first.poll_after_ms ?? 0))
+  assert.equal(Date.parse(first.expires_at) - Date.parse(first.created_at), 3_600_000)
+})
+
+test('a request that is refused leaves nothing behind', async (t) => {
+  const parts = embedded(t)
+  await assert.rejects(submitJob(parts, { prompt: '' }), { code: 'invalid_request', param: 'prompt' })
+  assert.equal(await parts.queue.depth(), 0)
+})
+
+test('a full queue says when to come back, and accepted nothing', async (t) => {
+  const parts = embedded(t, { queueMax: 1 })
+  await submitJob(parts, apple)
+  await assert.rejects(submitJob(parts, apple), (error: { code: string; retryAfterSeconds: number }) => {
+    assert.equal(error.code, 'queue_full')
+    assert.ok(error.retryAfterSeconds >= 5)
+    return true
+  })
+  assert.equal(await parts.queue.depth(), 1)
+})
+
+test('a queue that cannot be written accepts nothing', async (t) => {
+  const parts = embedded(t)
+  const queue = { ...parts.queue, publish: async () => storageIsAway() }
+  await assert.rejects(submitJob({ ...parts, queue }, apple), { code: 'unavailable' })
+})
+
+test('a job is accepted when only its status cannot be written', async (t) => {
+  const parts = embedded(t)
+  const status = { ...parts.status, create: async () => storageIsAway() }
+  const { id } = await submitJob({ ...parts, status }, apple)
+  const view = await viewJob(parts, id)
+  assert.deepEqual([view.status, view.position, view.request], ['queued', undefined, undefined])
+})
+
+test('a key gives the same job to the same request, before and after it is made', async (t) => {
+  const parts = embedded(t)
+  const first = await submitJob(parts, apple, { idempotencyKey: 'order-1' })
+  const second = await submitJob(parts, apple, { idempotencyKey: 'order-1' })
+  assert.equal(second.id, first.id)
+  assert.deepEqual(second.request, first.request)
+  assert.equal(await parts.queue.depth(), 1)
+  await workUntil(parts, runDeps(parts), async () => (await parts.queue.depth()) === 0)
+  const third = await submitJob(parts, apple, { idempotencyKey: 'order-1' })
+  assert.deepEqual([third.id, third.status], [first.id, 'succeeded'])
+  const other = await submitJob(parts, apple, { idempotencyKey: 'order-2' })
+  assert.notEqual(other.id, first.id)
+})
+
+test('a key lives over the end of its hour', async (t) => {
+  const parts = embedded(t)
+  const hour = 3_600_000
+  parts.clock.ahead = hour - (Date.now() % hour) - 1
+  const first = await submitJob(parts, apple, { idempotencyKey: 'order-1' })
+  parts.clock.ahead += 60_000
+  assert.equal((await submitJob(parts, apple, { idempotencyKey: 'order-1' })).id, first.id)
+})
+
+test('a key of another request, and a key of odd characters, are refused', async (t) => {
+  const parts = embedded(t)
+  await submitJob(parts, apple, { idempotencyKey: 'order-1' })
+  const refused = { code: 'invalid_request', param: 'Idempotency-Key' }
+  await assert.rejects(submitJob(parts, { prompt: 'a pear' }, { idempotencyKey: 'order-1' }), refused)
+  for (const key of ['', 'with space', 'é', 'x'.repeat(256)]) {
+    await assert.rejects(submitJob(parts, apple, { idempotencyKey: key }), refused)
+  }
+})
+
+test('an id is unknown, waiting, or expired, whatever the stores know', async (t) => {
+  const parts = embedded(t)
+  const { id } = await submitJob(parts, apple)
+  for (const other of [
+    '',
+    'x',
+    `${id}0`,
+    id.slice(1),
+    id.toUpperCase(),
+    `${id.slice(0, -1)}${id.endsWith('0') ? '1' : '0'}`,
+  ]) {
+    await assert.rejects(viewJob(parts, other), { code: 'not_found' })
+  }
+  parts.database.durable.exec('DELETE FROM states')
+  assert.equal((await viewJob(parts, id)).status, 'queued')
+  parts.clock.ahead = 3_600_001
+  await assert.rejects(viewJob(parts, id), { code: 'expired' })
+})
+
+test('a finished job is expired when its time is over, swept or not', async (t) => {
+  const parts = embedded(t)
+  const { id } = await submitJob(parts, apple)
+  await workUntil(parts, runDeps(parts), async () => (await parts.queue.depth()) === 0)
+  assert.equal(String((await getPicture(parts, id, 0)).bytes).startsWith('picture of seed'), true)
+  parts.clock.ahead = 3_600_001
+  await assert.rejects(viewJob(parts, id), { code: 'expired' })
+  await assert.rejects(getPicture(parts, id, 0), { code: 'expired' })
+  assert.equal(await parts.images.sweep(parts.now()), 1)
+  await parts.status.sweep?.(parts.now())
+  await assert.rejects(viewJob(parts, id), { code: 'expired' })
+  await assert.rejects(submitJob({ ...parts }, { prompt: 5 }), { code: 'invalid_request' })
+})
+
+test('a job that becomes final while it is looked at is not taken for an expired one', async (t) => {
+  const parts = embedded(t)
+  const { id } = await submitJob(parts, apple)
+  const status: typeof parts.status = {
+    ...parts.status,
+    async get(asked) {
+      await workUntil(parts, runDeps(parts), async () => (await parts.queue.depth()) === 0)
+      return parts.status.get(asked)
+    },
+  }
+  assert.equal((await viewJob({ ...parts, status }, id)).status, 'succeeded')
+})
+
+test('a picture is there when its job succeeded, and not before', async (t) => {
+  const parts = embedded(t)
+  const { id } = await submitJob(parts, apple)
+  await parts.images.putImage(id, 0, Buffer.from('of an attempt that did not commit'))
+  await assert.rejects(getPicture(parts, id, 0), { code: 'not_ready' })
+  await workUntil(parts, runDeps(parts), async () => (await parts.queue.depth()) === 0)
+  await assert.rejects(getPicture(parts, id, 1), { code: 'not_found', param: 'index' })
+  const { image, bytes } = await getPicture(parts, id, 0)
+  assert.equal(image.bytes, bytes.byteLength)
+})

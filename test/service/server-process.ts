@@ -1,0 +1,92 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import type { JobView } from '../../src/jobs/answer.ts'
+import { waitFor } from '../jobs/embedded.ts'
+import type { Cleanup } from '../temp-folder.ts'
+
+/** The whole program as a process of its own, on a free port; the engine is the stand-in unless told otherwise. */
+
+export const standInServer = new URL('../stand-in/server.ts', import.meta.url)
+export const realServer = new URL('../../src/main/all-in-one.ts', import.meta.url)
+
+export interface ServerProcess {
+  readonly process: ChildProcess
+  /** stdout and stderr together. */
+  readonly output: () => string
+  /** Resolves with the exit status, or the signal's name. */
+  readonly ended: Promise<number | string>
+  /** The address, once the program says that it is ready; rejects with the output if it ends before. */
+  readonly address: Promise<string>
+  /** The process ids of all workers so far, the present one last. */
+  workers(): readonly number[]
+}
+
+export function startServer(
+  t: Cleanup,
+  env: Record<string, string>,
+  file: URL = standInServer,
+): ServerProcess {
+  const child = spawn(process.execPath, [fileURLToPath(file)], {
+    env: { PATH: process.env.PATH, PORT: '0', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let text = ''
+  const { promise: address, resolve, reject } = Promise.withResolvers<string>()
+  address.catch(() => {})
+  const onData = (chunk: Buffer) => {
+    text += chunk
+    const found = /is ready: (http:\S+)/.exec(text)?.[1]
+    if (found !== undefined) resolve(found)
+  }
+  child.stdout.on('data', onData)
+  child.stderr.on('data', onData)
+  const ended = new Promise<number | string>((done) => {
+    child.on('close', (code, signal) => {
+      done(code ?? signal ?? 'unknown')
+      reject(new Error(`the server ended early: ${text}`))
+    })
+  })
+  t.after(async () => {
+    child.kill('SIGKILL')
+    await ended
+  })
+  return {
+    process: child,
+    output: () => text,
+    ended,
+    address,
+    workers: () =>
+      [...text.matchAll(/"worker":(\d+),"msg":"worker process started"/g)].map((match) => Number(match[1])),
+  }
+}
+
+export async function submit(address: string, body: object): Promise<JobView> {
+  const headers = { 'content-type': 'application/json' }
+  const response = await fetch(`${address}/v1/jobs`, { method: 'POST', headers, body: JSON.stringify(body) })
+  if (response.status !== 202) throw new Error(`not accepted: ${await response.text()}`)
+  return (await response.json()) as JobView
+}
+
+export async function view(address: string, id: string): Promise<JobView> {
+  const response = await fetch(`${address}/v1/jobs/${id}`)
+  if (response.status !== 200) throw new Error(`no status: ${await response.text()}`)
+  return (await response.json()) as JobView
+}
+
+export async function untilFinal(address: string, id: string): Promise<JobView> {
+  let last = await view(address, id)
+  await waitFor(async () => {
+    last = await view(address, id)
+    return last.status !== 'queued' && last.status !== 'running'
+  })
+  return last
+}
+
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
