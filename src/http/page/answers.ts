@@ -1,0 +1,71 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { AppError } from '../../jobs/errors.ts'
+import { httpStatus } from '../status.ts'
+import { type Assets, loadAssets } from './assets.ts'
+import { goneCard } from './card.ts'
+import { errorBody, errorMessage, errorTitle } from './error-page.ts'
+import type { Html } from './html.ts'
+import { document, type Page } from './layout.ts'
+import { setSecurityHeaders } from './security.ts'
+
+/** htmx says so when it asks; everything else wants a whole page. */
+export function isFragment(request: FastifyRequest): boolean {
+  return request.headers['hx-request'] === 'true'
+}
+
+/** Prompts are the visitor's own: no cache keeps a page or a fragment. */
+export function sendPage(reply: FastifyReply, assets: Assets, page: Page): FastifyReply {
+  return sendHtml(reply, document(assets, page))
+}
+
+/** `packshot-fragment` tells our fragment, which is shown whatever its status, from the error page of a proxy. */
+export function sendFragment(reply: FastifyReply, fragment: Html): FastifyReply {
+  return sendHtml(reply.header('packshot-fragment', '1'), fragment.toString())
+}
+
+function sendHtml(reply: FastifyReply, text: string): FastifyReply {
+  return reply
+    .headers({ 'cache-control': 'no-store', vary: 'hx-request' })
+    .type('text/html; charset=utf-8')
+    .send(text)
+}
+
+export function setErrorHeaders(reply: FastifyReply, error: AppError): void {
+  reply.code(httpStatus(error))
+  if (error.retryAfterSeconds !== undefined) reply.header('retry-after', error.retryAfterSeconds)
+}
+
+/**
+ * A page about the error. A card that asked for itself is told that its job is gone for good; on any other fault it
+ * gets no fragment, keeps what it shows and asks again.
+ */
+export function sendError(
+  assets: Assets,
+  error: AppError,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): FastifyReply {
+  setErrorHeaders(reply, error)
+  if (!isFragment(request)) {
+    return sendPage(reply, assets, { title: `Packshot: ${errorTitle(error)}`, body: errorBody(error) })
+  }
+  if (error.code !== 'not_found' && error.code !== 'expired') return sendHtml(reply, '')
+  return sendFragment(reply, goneCard(errorTitle(error), errorMessage(error)))
+}
+
+/** Whether an error is to be shown to a person: it is a browser that asks, and not for a part of the API. */
+export function wantsPage(request: FastifyRequest): boolean {
+  const { method, url, headers } = request
+  const reads = method === 'GET' || method === 'HEAD'
+  return reads && !url.startsWith('/v1/') && headers.accept?.includes('text/html') === true
+}
+
+/** Sends the error page for addresses outside of this plugin; see `wantsPage`. */
+export async function errorPages(): Promise<(error: AppError, reply: FastifyReply) => FastifyReply> {
+  const assets = await loadAssets()
+  return (error, reply) => {
+    setSecurityHeaders(reply)
+    setErrorHeaders(reply, error)
+    return sendPage(reply, assets, { title: `Packshot: ${errorTitle(error)}`, body: errorBody(error) })
+  }
+}

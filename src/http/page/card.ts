@@ -1,0 +1,116 @@
+import { isFinal, type JobView } from '../../jobs/answer.ts'
+import { againAddress } from './form-values.ts'
+import { type Html, html } from './html.ts'
+import { againIcon, downloadIcon, stopIcon, warningIcon } from './icons.ts'
+import { pictures } from './pictures.ts'
+import type { Size } from './sizes.ts'
+import { announcement, duration, headline, secondsTaken } from './words.ts'
+
+export interface CardOptions {
+  /** The size of a picture whose request is not known: that of the model. */
+  readonly usual: Size
+  /** The visitor pressed "Cancel", and the worker has not stopped yet. */
+  readonly stopping?: boolean
+  /** The job was accepted just now; the card is the first of its kind. */
+  readonly isNew?: boolean
+}
+
+/**
+ * One job. While it is not final the card asks for itself again after the time that the service names
+ * (`poll_after_ms`), and takes the answer's place; the final card does not ask any more.
+ *
+ * For wall.js: `data-job` and `data-status` say what the card shows, `data-say` what a screen reader is told
+ * when the status changed, and the event `retry` asks again after an answer that did not come.
+ */
+export function jobCard(view: JobView, options: CardOptions): Html {
+  return html`<article class="card job is-${view.status}${options.isNew === true && ' is-new'}" id="job-${view.id}" data-job="${view.id}" data-status="${view.status}" data-say="${announcement(view)}" aria-labelledby="job-${view.id}-title" tabindex="-1"${polling(view, options)}>
+${pictures(view, options.usual)}
+<div class="job-body">
+<h3 class="job-title" id="job-${view.id}-title" dir="auto"><a id="job-${view.id}-link" href="/jobs/${view.id}">${view.request?.prompt ?? 'Your picture'}</a></h3>
+${state(view, options)}
+${actions(view, options)}
+</div>
+</article>`
+}
+
+/** A job of which nothing is left to show. */
+export function goneCard(title: string, message: string): Html {
+  return html`<article class="card job is-gone" data-status="gone" data-say="${title}"><div class="job-body"><h3 class="job-title">${title}</h3><p class="job-state">${message}</p></div></article>`
+}
+
+function polling(view: JobView, { stopping }: CardOptions): Html | false {
+  const query = stopping === true && '?stopping=1'
+  return (
+    !isFinal(view) &&
+    html` hx-get="/jobs/${view.id}/card${query}" hx-trigger="load delay:${view.poll_after_ms ?? 2000}ms, retry" hx-swap="outerHTML" hx-sync="this:drop"`
+  )
+}
+
+function state(view: JobView, { stopping }: CardOptions): Html {
+  switch (view.status) {
+    case 'queued':
+      return html`<p class="job-state"><span>${headline(view)}</span>${timeLeft(view)}</p>
+<progress class="job-progress" aria-label="Progress" max="1" value="0"></progress>`
+    case 'running':
+      return html`<p class="job-state"><span>${stopping === true ? 'Stopping' : stepOf(view)}</span>${timeLeft(view)}</p>
+${progressBar(view)}`
+    case 'succeeded':
+      return facts(view)
+    case 'failed':
+      return html`<p class="job-state job-error">${warningIcon()}<span>${headline(view)}. ${view.error?.message}</span></p>`
+    case 'canceled':
+      return html`<p class="job-state">${headline(view)}. No picture was taken.</p>`
+  }
+}
+
+/** Steps are counted over all pictures of a job, as the service does. */
+function stepOf(view: JobView): Html {
+  const { progress } = view
+  if (progress === undefined) return html`${headline(view)}`
+  return html`Step <span data-step>${progress.step}</span> of ${progress.steps}`
+}
+
+/** Without a `value` the bar only says that something is going on. */
+function progressBar({ progress, eta_seconds }: JobView): Html {
+  if (progress === undefined) return html`<progress class="job-progress" aria-label="Progress"></progress>`
+  return html`<progress class="job-progress" aria-label="Progress" max="${progress.steps}" value="${progress.step}" data-left="${eta_seconds}"></progress>`
+}
+
+function timeLeft({ eta_seconds }: JobView): Html | false {
+  return eta_seconds !== undefined && html`<span class="job-eta">about ${duration(eta_seconds)} left</span>`
+}
+
+function facts(view: JobView): Html {
+  const { request } = view
+  const taken = secondsTaken(view)
+  if (request === undefined) return html`<p class="job-state">${headline(view)}</p>`
+  return html`<dl class="facts">
+<div><dt>Seed</dt><dd>${request.seed}</dd></div>
+<div><dt>Size</dt><dd>${request.width} × ${request.height}</dd></div>
+<div><dt>Steps</dt><dd>${request.steps}</dd></div>
+${taken !== undefined && html`<div><dt>Time</dt><dd>${taken.toFixed(1)} s</dd></div>`}
+</dl>`
+}
+
+function actions(view: JobView, { stopping }: CardOptions): Html {
+  if (!isFinal(view)) return html`<div class="job-actions">${cancel(view.id, stopping === true)}</div>`
+  const { request } = view
+  const [image, ...others] = view.images
+  const download =
+    image !== undefined &&
+    others.length === 0 &&
+    html`<a class="btn tonal" href="${image.url}?download=1" download>${downloadIcon()}<span>Download</span></a>`
+  const again =
+    request !== undefined &&
+    html`<a class="btn outlined" href="${againAddress(view.id, request, request.seed, request.count)}" data-fill>${againIcon()}<span>Again with these settings</span></a>`
+  return html`<div class="job-actions">${download}${again}</div>`
+}
+
+/**
+ * A form, so that it works without JavaScript. It calls off a question of the card that is on its way, and a card
+ * does not ask while it is on its own way. The ids here and in the title let htmx give the focus back when the card is
+ * replaced.
+ */
+function cancel(id: string, stopping: boolean): Html {
+  return html`<form method="post" action="/jobs/${id}/cancel" hx-post="/jobs/${id}/cancel" hx-target="closest article" hx-swap="outerHTML" hx-sync="closest article:replace"><button class="btn text" id="job-${id}-cancel" type="submit"${stopping && html` aria-disabled="true"`}>${stopIcon()}<span>${stopping ? 'Stopping…' : 'Cancel'}</span></button></form>`
+}

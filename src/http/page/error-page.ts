@@ -1,0 +1,33 @@
+import type { AppError, ErrorCode } from '../../jobs/errors.ts'
+import { type Html, html } from './html.ts'
+
+const titles: Readonly<Partial<Record<ErrorCode, string>>> = {
+  not_found: 'There is nothing here',
+  expired: 'This picture has expired',
+  cross_site: 'This came from another site',
+  body_too_large: 'That was too much text',
+  queue_full: 'The studio is full',
+  unavailable: 'The studio is closed for a moment',
+  storage_full: 'The studio has no room left',
+}
+
+export function errorTitle({ code }: AppError): string {
+  return titles[code] ?? 'That did not work'
+}
+
+/** What is said to a person: for what is gone or was never there, an id says nothing. */
+export function errorMessage(error: AppError): string {
+  if (error.code === 'expired') {
+    return 'Pictures are kept for a limited time. The same words, settings and seed make the same picture again.'
+  }
+  if (error.code === 'not_found') return 'Perhaps the address was cut short on its way.'
+  return error.message
+}
+
+export function errorBody(error: AppError): Html {
+  return html`<div class="single error-page">
+<h1>${errorTitle(error)}</h1>
+<p>${errorMessage(error)}</p>
+<p><a class="btn filled" href="/">To the studio</a></p>
+</div>`
+}

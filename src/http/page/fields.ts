@@ -1,0 +1,87 @@
+import type { FieldName, FormValues } from './form-values.ts'
+import { type Html, html } from './html.ts'
+
+/**
+ * The fields of the form. Each has a label, a help text and, if it is at fault, an error; the control names both
+ * in `aria-describedby`, so that they are read out with it.
+ */
+
+export interface FieldContext {
+  readonly values: FormValues
+  readonly errors: Readonly<Partial<Record<FieldName | 'form', string>>>
+  /** The field to go on with: the first at fault, or the prompt of a form that a link filled in. */
+  readonly focus: FieldName | undefined
+}
+
+interface Field {
+  readonly name: FieldName
+  readonly label: string
+  readonly help?: Html
+}
+
+export function textField(
+  context: FieldContext,
+  field: Field & { maxLength: number; rows: number; placeholder?: string; required?: boolean },
+): Html {
+  const counter = html`<span class="counter" data-counter-for="${field.name}" hidden></span>`
+  // A line break after the opening tag is dropped by the parser: without it one typed first would be lost.
+  const control = html`<textarea id="${field.name}" name="${field.name}" rows="${field.rows}" maxlength="${field.maxLength}"${placeholder(field.placeholder)}${field.required && html` aria-required="true"`} dir="auto" autocapitalize="none" enterkeyhint="go"${common(context, field)}>
+${context.values[field.name]}</textarea>`
+  return wrap(context, field, control, counter)
+}
+
+export function numberField(
+  context: FieldContext,
+  field: Field & { min: number; max: number; step: number | 'any'; placeholder?: string },
+): Html {
+  const mode = field.step === 'any' ? 'decimal' : 'numeric'
+  return wrap(
+    context,
+    field,
+    html`<input id="${field.name}" name="${field.name}" type="${numberType(context, field)}" inputmode="${mode}" min="${field.min}" max="${field.max}" step="${field.step}" value="${context.values[field.name]}" autocomplete="off"${placeholder(field.placeholder)}${common(context, field)}>`,
+  )
+}
+
+/** A number field shows nothing for what is no number; then a text field keeps what was typed. */
+function numberType(context: FieldContext, field: Field): 'number' | 'text' {
+  const value = context.values[field.name].trim()
+  return value === '' || /^-?\d+(\.\d+)?$/.test(value) ? 'number' : 'text'
+}
+
+export function choice(
+  context: FieldContext,
+  field: Field & { options: readonly { value: string; label: string }[] },
+): Html {
+  const chosen = context.values[field.name]
+  const options = field.options.map(
+    ({ value, label }) =>
+      html`<option value="${value}"${value === chosen && html` selected`}>${label}</option>`,
+  )
+  const foreign = !field.options.some(({ value }) => value === chosen) && chosen !== ''
+  return wrap(
+    context,
+    field,
+    html`<select id="${field.name}" name="${field.name}" class="browser-default"${common(context, field)}>${options}${foreign && html`<option value="${chosen}" selected>${chosen}</option>`}</select>`,
+  )
+}
+
+function wrap(context: FieldContext, field: Field, control: Html, extra?: Html): Html {
+  const error = context.errors[field.name]
+  return html`<div class="field${error !== undefined && ' is-wrong'}">
+<label for="${field.name}">${field.label}</label>
+${control}
+<div class="field-notes">${error !== undefined && html`<p class="field-error" id="${field.name}-error">${error}</p>`}${field.help && html`<p class="field-help" id="${field.name}-help">${field.help}</p>`}${extra}</div>
+</div>`
+}
+
+function common(context: FieldContext, field: Field): Html {
+  const wrong = context.errors[field.name] !== undefined
+  const notes = [wrong && `${field.name}-error`, field.help && `${field.name}-help`].filter(
+    (note) => typeof note === 'string',
+  )
+  return html`${notes.length > 0 && html` aria-describedby="${notes.join(' ')}"`}${wrong && html` aria-invalid="true"`}${context.focus === field.name && html` autofocus`}`
+}
+
+function placeholder(text: string | undefined): Html | false {
+  return text !== undefined && html` placeholder="${text}"`
+}

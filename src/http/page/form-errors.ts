@@ -1,0 +1,46 @@
+import type { AppError } from '../../jobs/errors.ts'
+import type { FormState } from './form.ts'
+import { type FieldName, type FormValues, fieldNames } from './form-values.ts'
+
+/** What the API calls a field and what the page calls it. A message begins with the former. */
+const labels: Readonly<Record<FieldName, string>> = {
+  prompt: 'The description',
+  negative_prompt: 'What to keep out',
+  size: 'The size',
+  count: 'The number of pictures',
+  width: 'The width',
+  height: 'The height',
+  steps: 'The number of steps',
+  guidance_scale: 'Guidance',
+  seed: 'The seed',
+  sampler: 'The sampler',
+  schedule: 'The schedule',
+  model: 'The model',
+}
+
+/** Puts each fault of a refused request beside its field; what belongs to none stands above the form. */
+export function formErrors(error: AppError, values: FormValues): FormState['errors'] {
+  const errors: Partial<Record<FieldName | 'form', string>> = {}
+  const faults =
+    error.faults.length > 0 ? error.faults : [{ param: error.param ?? '', message: error.message }]
+  for (const { param, message } of faults) {
+    const name = placeOf(param, values)
+    errors[name] ??= name === 'prompt' && values.prompt.trim() === '' ? sayWhat : inOurWords(message, param)
+  }
+  return errors
+}
+
+const sayWhat = 'Say what should be in the picture, for example: a red apple.'
+
+/** Width and height that were not typed came from the list of sizes. */
+function placeOf(param: string, values: FormValues): FieldName | 'form' {
+  if ((param === 'width' || param === 'height') && values[param].trim() === '') return 'size'
+  return fieldNames.find((name) => name === param) ?? 'form'
+}
+
+function inOurWords(message: string, param: string): string {
+  const label = labels[param as FieldName] as string | undefined
+  return label !== undefined && message.startsWith(`${param} `)
+    ? label + message.slice(param.length)
+    : message
+}

@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { ResolvedRequest } from '../../jobs/job.ts'
+import { againAddress, readFields, requestBody, valuesOfRequest } from './form-values.ts'
+
+const request: ResolvedRequest = {
+  prompt: 'a red apple & "friends" + <b>',
+  negative_prompt: '',
+  width: 192,
+  height: 256,
+  steps: 12,
+  guidance_scale: 4.5,
+  sampler: 'dpmpp_2m',
+  schedule: 'karras',
+  seed: 41,
+  count: 2,
+  model: 'packshot-mini',
+  format: 'png',
+}
+
+test('an empty form asks for the prompt alone', () => {
+  assert.deepEqual(requestBody(readFields({})), { prompt: '' })
+  assert.deepEqual(requestBody(readFields(undefined)), { prompt: '' })
+})
+
+test('numbers are sent as numbers, and what is none as it was typed', () => {
+  const body = requestBody(
+    readFields({ prompt: 'a', steps: ' 20 ', guidance_scale: '4.5', seed: '0', count: '0x2' }),
+  )
+  assert.deepEqual(body, { prompt: 'a', steps: 20, guidance_scale: 4.5, seed: 0, count: '0x2' })
+})
+
+test('a chosen size becomes width and height; typed ones count more', () => {
+  assert.deepEqual(requestBody(readFields({ prompt: 'a', size: '192x256' })), {
+    prompt: 'a',
+    width: 192,
+    height: 256,
+  })
+  const typed = requestBody(readFields({ prompt: 'a', size: '192x256', width: '320' }))
+  assert.deepEqual(typed, { prompt: 'a', width: 320, height: 256 })
+  assert.deepEqual(requestBody(readFields({ prompt: 'a', size: 'big' })), { prompt: 'a', width: 'big' })
+})
+
+test('of repeated fields the first counts; foreign ones and other shapes are left out', () => {
+  const values = readFields({ prompt: ['one', 'two'], steps: { a: 1 }, evil: 'x', __proto__: { seed: '1' } })
+  assert.equal(values.prompt, 'one')
+  assert.equal(values.steps, '')
+  assert.ok(!('evil' in values))
+})
+
+test('the address of a recipe fills in the same settings', () => {
+  const address = new URL(againAddress('id', request, 42, 1), 'http://studio.test')
+  const values = readFields(Object.fromEntries(address.searchParams))
+  const { format: _, negative_prompt: __, ...expected } = { ...request, seed: 42, count: 1 }
+  assert.deepEqual(requestBody(values), expected)
+})
+
+test('a prompt too long for an address is left with its job', () => {
+  const long = { ...request, prompt: '🍎'.repeat(1000) }
+  assert.equal(againAddress('the-id', long, 42, 1), '/?from=the-id&seed=42&count=1')
+  assert.equal(valuesOfRequest(long).prompt, long.prompt)
+})

@@ -1,0 +1,82 @@
+import type { ResolvedRequest } from '../../jobs/job.ts'
+
+/** The fields of the form by their names, which are those of the API; `size` is the page's own. */
+export const fieldNames = [
+  'prompt',
+  'size',
+  'count',
+  'negative_prompt',
+  'width',
+  'height',
+  'steps',
+  'guidance_scale',
+  'seed',
+  'sampler',
+  'schedule',
+  'model',
+] as const
+export type FieldName = (typeof fieldNames)[number]
+
+/** What stands in each field, as typed. An empty text means that nothing was said. */
+export type FormValues = Readonly<Record<FieldName, string>>
+
+const numericFields = ['count', 'width', 'height', 'steps', 'guidance_scale', 'seed'] as const
+
+/** Reads a posted form or a query. Of a field that comes twice the first counts; foreign fields are left out. */
+export function readFields(input: unknown): FormValues {
+  const given: Readonly<Record<string, unknown>> =
+    typeof input === 'object' && input !== null ? { ...input } : {}
+  const entries = fieldNames.map((name) => [name, firstText(given[name])])
+  return Object.fromEntries(entries) as Record<FieldName, string>
+}
+
+function firstText(value: unknown): string {
+  const first: unknown = Array.isArray(value) ? value[0] : value
+  return typeof first === 'string' ? first : ''
+}
+
+/**
+ * The request that a form asks for, in the shape of the API. It is checked there and nowhere else: what is no
+ * number is handed on as it was typed, so that the error can say so.
+ */
+export function requestBody(values: FormValues): Record<string, unknown> {
+  const body: Record<string, unknown> = { prompt: values.prompt, ...sizeOf(values.size) }
+  for (const name of numericFields) {
+    const text = values[name].trim()
+    if (text !== '') body[name] = /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text
+  }
+  for (const name of ['negative_prompt', 'sampler', 'schedule', 'model'] as const) {
+    if (values[name] !== '') body[name] = values[name]
+  }
+  return body
+}
+
+/** Width and height, where they are filled in, count more than the size that was chosen from the list. */
+function sizeOf(size: string): Record<string, unknown> {
+  if (size === '') return {}
+  const [, width, height] = /^(\d{1,5})x(\d{1,5})$/.exec(size) ?? []
+  return width === undefined ? { width: size } : { width: Number(width), height: Number(height) }
+}
+
+/** Longer addresses are cut or refused on their way; 16 KiB is all that Node reads of a request's head. */
+const longestAddress = 6000
+
+/**
+ * The address of the form filled in with the settings of a job: a recipe that can be kept after the job is gone.
+ * A prompt that is too long for an address is left out, and the job named in its place.
+ */
+export function againAddress(jobId: string, request: ResolvedRequest, seed: number, count: number): string {
+  const { format: _, ...settings } = request
+  const query = new URLSearchParams()
+  for (const [name, value] of Object.entries({ ...settings, seed, count })) {
+    if (value !== '') query.set(name, String(value))
+  }
+  const address = `/?${query}`
+  if (address.length <= longestAddress) return address
+  return `/?${new URLSearchParams({ from: jobId, seed: String(seed), count: String(count) })}`
+}
+
+/** The fields filled in with the settings of a job. */
+export function valuesOfRequest(request: ResolvedRequest): FormValues {
+  return readFields(Object.fromEntries(Object.entries(request).map(([name, value]) => [name, String(value)])))
+}

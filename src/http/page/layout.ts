@@ -1,0 +1,66 @@
+import type { Assets } from './assets.ts'
+import { type Html, html } from './html.ts'
+import { logo } from './icons.ts'
+
+export interface Page {
+  readonly title: string
+  readonly body: Html
+  /** For a visitor without JavaScript: ask for the page again after so many seconds. */
+  readonly refreshSeconds?: number | undefined
+}
+
+/**
+ * No `eval` and no inline script or style, as the content security policy has it; no history cache, since it would
+ * write prompts and pictures into the browser's storage. No attribute of an element is carried
+ * over to what takes its place: a text field that was resized has a style, which would be inline style.
+ */
+const htmxConfig = JSON.stringify({
+  allowEval: false,
+  allowScriptTags: false,
+  includeIndicatorStyles: false,
+  selfRequestsOnly: true,
+  historyCacheSize: 0,
+  attributesToSettle: [],
+  scrollIntoViewOnBoost: false,
+  timeout: 20_000,
+})
+
+const styles = ['materialize.css', 'studio.css', 'form.css', 'wall.css', 'pictures.css'] as const
+const scripts = ['htmx.js', 'form.js', 'wall.js'] as const
+
+/** A whole page. The class `no-js` is taken away by form.js; what works only with it is hidden until then. */
+export function document(assets: Assets, page: Page): string {
+  return html`<!doctype html>
+<html lang="en" class="no-js">
+<head>
+<meta charset="utf-8">
+<title>${page.title}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="description" content="Studio photos of products, made from words.">
+<meta name="color-scheme" content="light dark">
+<meta name="theme-color" media="(prefers-color-scheme: light)" content="#f3f1ed">
+<meta name="theme-color" media="(prefers-color-scheme: dark)" content="#151311">
+<meta name="robots" content="noindex">
+<meta name="htmx-config" content="${htmxConfig}">
+${refresh(page.refreshSeconds)}<link rel="icon" type="image/svg+xml" href="${assets.url('favicon.svg')}">
+${styles.map((name) => html`<link rel="stylesheet" href="${assets.url(name)}">`)}
+${scripts.map((name) => html`<script src="${assets.url(name)}" defer></script>`)}
+</head>
+<body>
+<a class="skip-link" href="#main">Skip to the content</a>
+<header class="masthead"><a class="brand" href="/">${logo()}<span>Packshot</span></a></header>
+<main id="main" tabindex="-1">${page.body}</main>
+<footer class="colophon"><p>Packshot makes its pictures on this server; your words go nowhere else.</p></footer>
+<p id="live" class="visually-hidden" role="status" aria-live="polite"></p>
+</body>
+</html>
+`.toString()
+}
+
+function refresh(seconds: number | undefined): Html | false {
+  return (
+    seconds !== undefined &&
+    html`<noscript><meta http-equiv="refresh" content="${seconds}"></noscript>
+`
+  )
+}

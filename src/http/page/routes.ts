@@ -1,0 +1,99 @@
+import formbody from '@fastify/formbody'
+import type { FastifyInstance } from 'fastify'
+import { isFinal, type JobView } from '../../jobs/answer.ts'
+import { toAppError } from '../../jobs/errors.ts'
+import { httpFault } from '../faults.ts'
+import type { Services } from '../services.ts'
+import { isFragment, sendError, sendFragment, sendPage, setErrorHeaders } from './answers.ts'
+import { assetRoutes, loadAssets } from './assets.ts'
+import { type CardOptions, jobCard } from './card.ts'
+import { requestForm } from './form.ts'
+import { formErrors } from './form-errors.ts'
+import { type FormValues, readFields, requestBody, valuesOfRequest } from './form-values.ts'
+import { home, jobPage } from './home.ts'
+import type { Page } from './layout.ts'
+import { refuseCrossSite, setSecurityHeaders } from './security.ts'
+
+type JobAddress = { Params: { id: string }; Querystring: { stopping?: string } }
+
+/**
+ * The page: a form at `/`, a page for each job at `/jobs/:id`, and the fragments that htmx puts in their places.
+ * Every address works without JavaScript: a posted form is then answered with a redirect or a whole page.
+ */
+export async function pageRoutes(app: FastifyInstance, { services }: { services: Services }): Promise<void> {
+  app.addHook('onRequest', async (_request, reply) => setSecurityHeaders(reply))
+  await app.register(formbody)
+  const assets = await loadAssets()
+  await assetRoutes(app, assets)
+  const offer = { models: services.models(), limits: services.limits }
+  const usual = offer.models[0] ?? { width: 1, height: 1 }
+  app.setErrorHandler((thrown, request, reply) => {
+    const error = httpFault(thrown)
+    if (error.code === 'internal') request.log.error({ err: thrown }, 'a page met a fault of ours')
+    return sendError(assets, error, request, reply)
+  })
+
+  app.get('/', async (request, reply) => {
+    const values = await prefill(services, request.query)
+    const state = { values, errors: {}, prefilled: values.prompt !== '' }
+    return sendPage(reply, assets, { title: 'Packshot', body: home(offer, state) })
+  })
+
+  app.post('/jobs', async (request, reply) => {
+    refuseCrossSite(request)
+    const values = readFields(request.body)
+    try {
+      const view = await services.submit(requestBody(values))
+      if (!isFragment(request)) return reply.redirect(`/jobs/${view.id}`, 303)
+      return sendFragment(reply, jobCard(view, { usual, isNew: true }))
+    } catch (thrown) {
+      const error = toAppError(thrown)
+      const state = { values, errors: formErrors(error, values), prefilled: false }
+      setErrorHeaders(reply, error)
+      if (error.code === 'invalid_request') reply.code(422)
+      if (!isFragment(request)) {
+        return sendPage(reply, assets, { title: 'Packshot: not sent', body: home(offer, state) })
+      }
+      reply.headers({ 'hx-retarget': '#request', 'hx-reswap': 'outerHTML' })
+      return sendFragment(reply, requestForm(offer, state))
+    }
+  })
+
+  app.get<JobAddress>('/jobs/:id', async (request, reply) => {
+    const view = await services.view(request.params.id)
+    return sendPage(reply, assets, pageOfJob(view, { usual }))
+  })
+
+  app.get<JobAddress>('/jobs/:id/card', async (request, reply) => {
+    const stopping = request.query.stopping === '1'
+    return sendFragment(reply, jobCard(await services.view(request.params.id), { usual, stopping }))
+  })
+
+  app.post<JobAddress>('/jobs/:id/cancel', async (request, reply) => {
+    refuseCrossSite(request)
+    const view = await services.cancel(request.params.id)
+    if (!isFragment(request)) return reply.redirect(`/jobs/${view.id}`, 303)
+    return sendFragment(reply, jobCard(view, { usual, stopping: true }))
+  })
+}
+
+/** The form as a link asks for it: by the settings in the address or, for a long prompt, by those of a job. */
+async function prefill(services: Services, query: unknown): Promise<FormValues> {
+  const { from, ...fields } = { from: undefined, ...(query as Record<string, unknown>) }
+  const given = readFields(fields)
+  if (typeof from !== 'string') return given
+  const view = await services.view(from).catch(() => undefined)
+  if (view?.request === undefined) return given
+  const { seed, count } = given
+  const values = valuesOfRequest(view.request)
+  return { ...values, seed: seed || values.seed, count: count || values.count }
+}
+
+function pageOfJob(view: JobView, options: CardOptions): Page {
+  const waiting = !isFinal(view)
+  return {
+    title: waiting ? 'Packshot: on its way' : 'Packshot: your picture',
+    body: jobPage(jobCard(view, options), waiting),
+    refreshSeconds: waiting ? Math.max(1, Math.ceil((view.poll_after_ms ?? 2000) / 1000)) : undefined,
+  }
+}

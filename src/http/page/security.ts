@@ -1,0 +1,51 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { AppError } from '../../jobs/errors.ts'
+
+/** Only our own files, no inline code or style, no frame around the page. */
+const contentSecurityPolicy = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self'",
+  "connect-src 'self'",
+  "form-action 'self'",
+  "base-uri 'none'",
+  "frame-ancestors 'none'",
+].join('; ')
+
+/**
+ * Headers of every page, fragment and file.
+ *
+ * The referrer policy is `same-origin`, not `no-referrer`: both keep job addresses, which are secrets, from other
+ * sites, but under `no-referrer` a browser writes `Origin: null` into our own form posts, and over plain HTTP in a
+ * local network, where it sends no `Sec-Fetch-Site` either, they could not be told from foreign ones.
+ */
+export function setSecurityHeaders(reply: FastifyReply): void {
+  reply.headers({
+    'content-security-policy': contentSecurityPolicy,
+    'x-content-type-options': 'nosniff',
+    'referrer-policy': 'same-origin',
+    'cross-origin-opener-policy': 'same-origin',
+    'cross-origin-resource-policy': 'same-origin',
+  })
+}
+
+/**
+ * Refuses a form that a page of another site sent with the visitor's browser. A browser says where a post comes
+ * from in `Sec-Fetch-Site` or, where that is missing, in `Origin`; a request with neither is no browser's and
+ * could as well use the API.
+ */
+export function refuseCrossSite(request: FastifyRequest): void {
+  const site = request.headers['sec-fetch-site']
+  const origin = request.headers.origin
+  const ours =
+    site !== undefined
+      ? site === 'same-origin' || site === 'none'
+      : origin === undefined || isOwn(origin, request)
+  if (!ours) throw new AppError('cross_site', 'This form was sent by a page of another site.')
+}
+
+/** The scheme is not compared: behind a proxy that ends TLS the server does not know it. */
+function isOwn(origin: string, request: FastifyRequest): boolean {
+  return URL.canParse(origin) && new URL(origin).host === request.host
+}

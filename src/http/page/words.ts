@@ -1,0 +1,59 @@
+import type { JobView } from '../../jobs/answer.ts'
+
+/** A time to come or gone by, as people say it. */
+export function duration(seconds: number): string {
+  if (seconds < 1.5) return '1 second'
+  if (seconds < 90) return `${Math.round(seconds)} seconds`
+  if (seconds < 90 * 60) return `${Math.round(seconds / 60)} minutes`
+  return `${Math.round(seconds / 3600)} hours`
+}
+
+/** Where a job stands, in one short line. */
+export function headline(view: JobView): string {
+  switch (view.status) {
+    case 'queued':
+      return view.position === undefined ? 'Waiting' : place(view.position)
+    case 'running':
+      return 'Taking the picture'
+    case 'succeeded':
+      return 'Done'
+    case 'failed':
+      return 'This did not work'
+    case 'canceled':
+      return 'Canceled'
+  }
+}
+
+function place(ahead: number): string {
+  if (ahead === 0) return 'Next in line'
+  return ahead === 1 ? 'In line, 1 job ahead' : `In line, ${ahead} jobs ahead`
+}
+
+/** What a screen reader says when a job comes to this status. */
+export function announcement(view: JobView): string {
+  const subject = view.request === undefined ? 'the picture' : shorten(view.request.prompt, 60)
+  switch (view.status) {
+    case 'queued':
+      return `${headline(view)}: ${subject}`
+    case 'running':
+      return `Started: ${subject}`
+    case 'succeeded':
+      return `Done: ${subject}`
+    case 'failed':
+      return `Failed: ${subject}. ${view.error?.message ?? ''}`
+    case 'canceled':
+      return `Canceled: ${subject}`
+  }
+}
+
+/** At most so many characters, cut between characters and not within one. */
+function shorten(text: string, length: number): string {
+  const characters = [...text]
+  return characters.length <= length ? text : `${characters.slice(0, length - 1).join('')}…`
+}
+
+/** Seconds between start and end of the work; undefined if either is not known. */
+export function secondsTaken({ started_at, finished_at }: JobView): number | undefined {
+  if (started_at === undefined || finished_at === undefined) return undefined
+  return Math.max(0, (Date.parse(finished_at) - Date.parse(started_at)) / 1000)
+}

@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict'
+import { after, afterEach, before, beforeEach, test } from 'node:test'
+import type { Browser } from 'playwright-core'
+import { startBrowser } from './chromium.ts'
+import { openStudio, Studio } from './studio.ts'
+import { overflows, visit } from './visit.ts'
+
+let browser: Browser
+let studio: Studio
+let server: { url: string; close(): Promise<void> }
+
+before(async () => {
+  browser = await startBrowser()
+})
+after(() => browser.close())
+beforeEach(async () => {
+  studio = new Studio()
+  server = await openStudio(studio)
+})
+afterEach(() => server.close())
+
+const noScript = { javaScriptEnabled: false }
+
+test('without JavaScript a form is posted, and its page asks again until the picture is there', async () => {
+  await using visitor = await visit(browser, server.url, noScript)
+  const { page } = visitor
+  await page.fill('#prompt', 'a red apple')
+  await page.click('button[type=submit]')
+  await page.waitForURL(/\/jobs\/[\w-]+$/)
+  await page.getByText('In line, 2 jobs ahead').waitFor()
+  studio.move({ status: 'running', progress: { step: 8, steps: 20 } })
+  await page.getByText('Step 8 of 20').waitFor()
+  studio.finish()
+  await page.locator('article img').waitFor()
+  assert.equal(await page.locator('meta[http-equiv]').count(), 0)
+  assert.equal(await overflows(page), false)
+
+  await page.getByRole('link', { name: 'Again with these settings' }).click()
+  assert.equal(await page.inputValue('#prompt'), 'a red apple')
+  assert.equal(await page.inputValue('#seed'), '7')
+  visitor.assertQuiet()
+})
+
+test('without JavaScript a fault stands beside its field and the text stays', async () => {
+  await using visitor = await visit(browser, server.url, noScript)
+  const { page } = visitor
+  await page.click('.more summary')
+  await page.fill('#negative_prompt', 'blurry')
+  await page.click('button[type=submit]')
+  await page.locator('#prompt-error').waitFor()
+  assert.equal(await page.inputValue('#negative_prompt'), 'blurry')
+  assert.equal(studio.submitted, 0)
+})
+
+test('without JavaScript a job is canceled', async () => {
+  studio.pollAfterMs = 600_000
+  await using visitor = await visit(browser, server.url, noScript)
+  const { page } = visitor
+  await page.fill('#prompt', 'a red apple')
+  await page.click('button[type=submit]')
+  await page.getByRole('button', { name: 'Cancel' }).click()
+  await page.getByText('Canceled. No picture was taken.').waitFor()
+})
+
+test('without JavaScript an example is a link', async () => {
+  await using visitor = await visit(browser, server.url, noScript)
+  const { page } = visitor
+  await page.getByRole('link', { name: 'a red apple' }).click()
+  await page.waitForURL(/prompt=a\+red\+apple/)
+  assert.equal(await page.inputValue('#prompt'), 'a red apple')
+})

@@ -1,0 +1,267 @@
+import assert from 'node:assert/strict'
+import { after, afterEach, before, beforeEach, test } from 'node:test'
+import type { Browser } from 'playwright-core'
+import { AppError } from '../../src/jobs/errors.ts'
+import { startBrowser } from './chromium.ts'
+import { openStudio, Studio } from './studio.ts'
+import { overflows, tabTo, visit, widthOf } from './visit.ts'
+
+let browser: Browser
+let studio: Studio
+let server: { url: string; close(): Promise<void> }
+
+before(async () => {
+  browser = await startBrowser()
+})
+after(() => browser.close())
+beforeEach(async () => {
+  studio = new Studio()
+  server = await openStudio(studio)
+})
+afterEach(() => server.close())
+
+const phone = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true }
+
+test('a job goes from the queue to the picture, on its card and for a screen reader', async () => {
+  await using visitor = await visit(browser, server.url)
+  const { page } = visitor
+  const live = page.locator('#live')
+  await page.fill('#prompt', 'a red apple')
+  await page.click('button[type=submit]')
+  const card = page.locator('article.job')
+  await card.getByText('In line, 2 jobs ahead').waitFor()
+  await live.getByText('In line, 2 jobs ahead: a red apple').waitFor({ state: 'attached' })
+
+  studio.move({ status: 'running', progress: { step: 8, steps: 20 } })
+  await card.getByText('Step 8 of 20').waitFor()
+  assert.equal(await card.locator('progress').getAttribute('max'), '20')
+  await live.getByText('Started: a red apple').waitFor({ state: 'attached' })
+
+  studio.finish()
+  const image = card.locator('img')
+  await image.waitFor()
+  assert.equal(await widthOf(image), 256)
+  assert.equal(await image.getAttribute('alt'), 'a red apple')
+  await live.getByText('Done: a red apple').waitFor({ state: 'attached' })
+  assert.equal(await page.locator('article.job').count(), 1)
+  visitor.assertQuiet()
+})
+
+test('the bar moves between two answers, and not beyond what the service says', async () => {
+  await using visitor = await visit(browser, server.url)
+  const { page } = visitor
+  await page.fill('#prompt', 'a red apple')
+  await page.click('button[type=submit]')
+  studio.move({
+    status: 'running',
+    progress: { step: 2, steps: 20 },
+    eta_seconds: 1,
+    poll_after_ms: 600_000,
+  })
+  await page.getByText('Step 19 of 20').waitFor()
+  assert.equal(await page.locator('progress').evaluate((bar) => bar.value), 19)
+})
+
+test('the picture can be downloaded, and its settings used again in place', async () => {
+  await using visitor = await visit(browser, server.url)
+  const { page } = visitor
+  await page.fill('#prompt', 'a green bottle')
+  await page.selectOption('#size', '192x256')
+  await page.click('button[type=submit]')
+  await page.locator('article.is-queued').waitFor()
+  studio.finish()
+  const download = page.getByRole('link', { name: 'Download' })
+  const [file] = await Promise.all([page.waitForEvent('download'), download.click()])
+  assert.equal(file.suggestedFilename(), 'a-green-bottle-7.png')
+
+  await page.fill('#prompt', 'something else')
+  await page.getByRole('link', { name: 'Again with these settings' }).click()
+  assert.equal(await page.inputValue('#prompt'), 'a green bottle')
+  assert.equal(await page.inputValue('#seed'), '7')
+  assert.equal(await page.inputValue('#size'), '192x256')
+  assert.equal(await page.inputValue('#width'), '')
+  assert.ok(await page.locator('#seed').isVisible())
+  assert.equal(await page.locator(':focus').getAttribute('id'), 'prompt')
+  await page.keyboard.press('Enter')
+  await page.locator('article.is-queued').waitFor()
+  assert.equal(studio.newest.request?.seed, 7)
+  visitor.assertQuiet()
+})
+
+test('an example fills in the prompt and leaves the rest', async () => {
+  await using visitor = await visit(browser, server.url)
+  const { page } = visitor
+  await page.selectOption('#count', '3')
+  await page.getByRole('link', { name: 'a pink doughnut' }).click()
+  assert.equal(await page.inputValue('#prompt'), 'a pink doughnut')
+  assert.equal(await page.inputValue('#count'), '3')
+})
+
+test('everything is done with the keyboard alone', async () => {
+  studio.pollAfterMs = 1000
+  await using visitor = await visit(browser, server.url)
+  const { page } = visitor
+  await page.keyboard.press('Tab')
+  assert.equal(await page.locator(':focus').textContent(), 'Skip to the content')
+  await tabTo(page, '#prompt')
+  await page.keyboard.type('a red apple')
+  await page.keyboard.press('Shift+Enter')
+  await page.keyboard.type('on paper')
+  assert.equal(studio.submitted, 0)
+  await page.keyboard.press('Enter')
+  await page.locator('article.is-queued').waitFor()
+  assert.equal(studio.newest.request?.prompt, 'a red apple on paper')
+  await tabTo(page, '.more summary')
+  await page.keyboard.press('Enter')
+  await page.locator('#seed').waitFor()
+  await tabTo(page, 'article button')
+  studio.move({ status: 'running', progress: { step: 1, steps: 20 } })
+  await page.locator('article.is-running').waitFor()
+  assert.equal(await page.locator(':focus').textContent(), 'Cancel')
+  await page.keyboard.press('Enter')
+  await page.getByText('Stopping…').waitFor()
+  studio.move({ status: 'canceled' })
+  await page.locator('article.is-canceled:focus').waitFor()
+  visitor.assertQuiet()
+})
+
+test('a fault stands beside its field, has the focus, and goes with the next try', async () => {
+  await using visitor = await visit(browser, server.url)
+  const { page } = visitor
+  await page.fill('#prompt', 'a red apple')
+  await page.click('.more summary')
+  await page.fill('#steps', '500')
+  await page.fill('#negative_prompt', 'blurry')
+  await page.click('button[type=submit]')
+  const error = page.locator('#steps-error')
+  await error.waitFor()
+  assert.match((await error.textContent()) ?? '', /from 1 to 100, but was 500/)
+  assert.equal(await page.inputValue('#prompt'), 'a red apple')
+  assert.equal(await page.inputValue('#negative_prompt'), 'blurry')
+  assert.equal(await page.locator(':focus').getAttribute('id'), 'steps')
+  assert.equal(await page.locator('#steps').getAttribute('aria-invalid'), 'true')
+  assert.equal(studio.submitted, 0)
+  await page.fill('#steps', '10')
+  await page.click('button[type=submit]')
+  await page.locator('article.is-queued').waitFor()
+  assert.equal(await page.locator('.field-error').count(), 0)
+  visitor.assertQuiet()
+})
+
+test('a full queue is said above the form', async () => {
+  studio.refusal = new AppError('queue_full', 'The queue is full.', { retryAfterSeconds: 5 })
+  await using visitor = await visit(browser, server.url)
+  const { page } = visitor
+  await page.fill('#prompt', 'a red apple')
+  await page.click('button[type=submit]')
+  await page.getByRole('alert').getByText('The queue is full.').waitFor()
+  assert.equal(await page.inputValue('#prompt'), 'a red apple')
+})
+
+test('cancel stops a running job', async () => {
+  await using visitor = await visit(browser, server.url)
+  const { page } = visitor
+  await page.fill('#prompt', 'a red apple')
+  await page.click('button[type=submit]')
+  studio.move({ status: 'running', progress: { step: 1, steps: 20 }, poll_after_ms: 600_000 })
+  await page.locator('article.is-running').waitFor()
+  studio.move({ status: 'running', poll_after_ms: 100 })
+  await page.getByRole('button', { name: 'Cancel' }).click()
+  await page.getByRole('button', { name: 'Stopping…' }).waitFor()
+  studio.move({ status: 'canceled' })
+  await page.getByText('Canceled. No picture was taken.').waitFor()
+  visitor.assertQuiet()
+})
+
+test('a reload keeps the cards, newest first; one that is gone leaves; the list can be cleared', async () => {
+  await using visitor = await visit(browser, server.url)
+  const { page } = visitor
+  for (const prompt of ['first', 'second']) {
+    await page.fill('#prompt', prompt)
+    await page.click('button[type=submit]')
+    await page.getByRole('heading', { name: prompt }).waitFor()
+    studio.finish()
+  }
+  const forgotten = studio.newest.id
+  await page.reload()
+  await page.locator('article.is-succeeded').nth(1).waitFor()
+  assert.deepEqual(await page.locator('article.job h3').allTextContents(), ['second', 'first'])
+  studio.forget(forgotten)
+  await page.reload()
+  await page.locator('#jobs > article:only-child img').waitFor()
+  await page.getByRole('button', { name: 'Clear the list' }).click()
+  await page.getByText('Your pictures will hang here.').waitFor()
+  await page.reload()
+  await page.getByText('Your pictures will hang here.').waitFor()
+  visitor.assertQuiet()
+})
+
+test('a card outlives a server that is away', async () => {
+  await using visitor = await visit(browser, server.url)
+  const { page } = visitor
+  await page.fill('#prompt', 'a red apple')
+  await page.click('button[type=submit]')
+  await page.locator('article.is-queued').waitFor()
+  await page.route('**/card', (route) =>
+    route.fulfill({ status: 502, contentType: 'text/html', body: '<b>proxy</b>' }),
+  )
+  await page.locator('.job-offline').waitFor()
+  assert.equal(await page.getByText('proxy').count(), 0)
+  await page.unroute('**/card')
+  studio.finish()
+  await page.locator('article.is-succeeded img').waitFor()
+  assert.equal(await page.locator('.job-offline').count(), 0)
+})
+
+test('a form that cannot be sent says so and keeps its text', async () => {
+  await using visitor = await visit(browser, server.url)
+  const { page } = visitor
+  await page.route('**/jobs', (route) => route.abort())
+  await page.fill('#prompt', 'a red apple')
+  await page.click('button[type=submit]')
+  await page.getByRole('alert').getByText('The server does not answer').waitFor()
+  assert.equal(await page.inputValue('#prompt'), 'a red apple')
+})
+
+test('hostile text is shown as text and breaks nothing, on a phone too', async () => {
+  const hostile = [
+    `<script>document.title='broken'</script><img src=x onerror="document.title='broken'"> "' {{x}} \${y}`,
+    'long'.repeat(480),
+    '\u202eright to left مرحبا بالعالم 🍎🍏',
+  ]
+  for (const options of [{}, phone]) {
+    await using visitor = await visit(browser, server.url, options)
+    const { page } = visitor
+    for (const prompt of hostile) {
+      await page.fill('#prompt', prompt)
+      await page.click('button[type=submit]')
+      await page.locator('article.is-queued').waitFor()
+      assert.equal(await page.locator('article.is-queued h3').textContent(), prompt)
+      studio.finish()
+      await page.locator('article.is-queued').waitFor({ state: 'detached' })
+      assert.equal(await overflows(page), false)
+    }
+    assert.equal(await page.title(), 'Packshot')
+    await page.goto(`${server.url}/jobs/${studio.newest.id}`)
+    assert.equal(await overflows(page), false)
+    visitor.assertQuiet()
+  }
+})
+
+test('on a phone nothing is wider than the screen or too small for a thumb', async () => {
+  await using visitor = await visit(browser, server.url, phone)
+  const { page } = visitor
+  await page.click('.more summary')
+  await page.fill('#prompt', 'four mugs')
+  await page.selectOption('#count', '4')
+  await page.click('button[type=submit]')
+  await page.locator('article.is-queued').waitFor()
+  studio.finish()
+  await page.locator('article.is-succeeded').waitFor()
+  assert.equal(await overflows(page), false)
+  const controls = 'button, summary, select, input, textarea, .btn, .icon-link, .seed-link, .example'
+  for (const control of await page.locator(controls).filter({ visible: true }).all()) {
+    const { height = 0 } = (await control.boundingBox()) ?? {}
+    assert.ok(height >= 44, `${await control.textContent()} is ${height} pixels high`)
+  }
+})

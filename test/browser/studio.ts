@@ -1,0 +1,141 @@
+import { createHash } from 'node:crypto'
+import pino from 'pino'
+import { buildHttp } from '../../src/http/app.ts'
+import type { ImageFile, Services } from '../../src/http/services.ts'
+import type { JobView } from '../../src/jobs/answer.ts'
+import { AppError } from '../../src/jobs/errors.ts'
+import type { ModelInfo } from '../../src/jobs/ports.ts'
+import { defaultLimits, resolveRequest } from '../../src/jobs/request.ts'
+import { ballPng } from './png.ts'
+
+const model: ModelInfo = {
+  name: 'packshot-mini',
+  width: 256,
+  height: 256,
+  steps: 20,
+  guidance_scale: 5,
+  size_multiple: 16,
+  samplers: ['dpmpp_2m'],
+  schedules: ['karras'],
+}
+
+type Change = Partial<
+  Pick<JobView, 'status' | 'progress' | 'position' | 'eta_seconds' | 'poll_after_ms' | 'error'>
+>
+
+/**
+ * The service as a test wants it: a job stays as it is until the test moves it on, so that every state of the page
+ * can be looked at and nothing depends on time. Requests are checked as in the real one.
+ */
+export class Studio implements Services {
+  readonly limits = defaultLimits
+  /** Set to refuse every request with it. */
+  refusal: AppError | undefined
+  /** When a card of a new job asks again. Long: it then stands still while a test aims at its buttons. */
+  pollAfterMs = 100
+  readonly #jobs = new Map<string, JobView>()
+  #nextSeed = 7
+
+  models(): readonly ModelInfo[] {
+    return [model]
+  }
+
+  ready(): boolean {
+    return true
+  }
+
+  async submit(body: unknown): Promise<JobView> {
+    if (this.refusal !== undefined) throw this.refusal
+    const request = resolveRequest(body, this.models(), this.limits, this.#nextSeed++)
+    const id = createHash('sha256').update(`job ${this.#nextSeed}`).digest('base64url').slice(0, 22)
+    const view: JobView = {
+      id,
+      status: 'queued',
+      request,
+      position: 2,
+      eta_seconds: 9,
+      poll_after_ms: this.pollAfterMs,
+      images: [],
+      created_at: '2026-01-01T00:00:00.000Z',
+      expires_at: '2026-01-02T00:00:00.000Z',
+      links: { self: `/v1/jobs/${id}` },
+    }
+    this.#jobs.set(id, view)
+    return view
+  }
+
+  async view(id: string): Promise<JobView> {
+    const view = this.#jobs.get(id)
+    if (view === undefined) throw new AppError('not_found', `There is no job ${id}.`)
+    return view
+  }
+
+  async cancel(id: string): Promise<JobView> {
+    const view = await this.view(id)
+    if (view.status === 'queued') this.move({ status: 'canceled' }, id)
+    return this.view(id)
+  }
+
+  async image(id: string, index: number): Promise<ImageFile> {
+    const job = await this.view(id)
+    const image = job.images[index]
+    if (image === undefined) throw new AppError('not_ready', 'This picture is not finished.')
+    return { bytes: ballPng(image.width, image.height), image, job }
+  }
+
+  get newest(): JobView {
+    const view = [...this.#jobs.values()].at(-1)
+    if (view === undefined) throw new Error('no job was submitted')
+    return view
+  }
+
+  get submitted(): number {
+    return this.#jobs.size
+  }
+
+  move(change: Change, id: string = this.newest.id): void {
+    const { poll_after_ms, eta_seconds, position, progress, ...view } = this.#jobs.get(id) ?? this.newest
+    const moving = change.status === 'queued' || change.status === 'running'
+    const waiting = moving
+      ? { poll_after_ms: poll_after_ms ?? this.pollAfterMs }
+      : { finished_at: '2026-01-01T00:00:03.400Z' }
+    this.#jobs.set(id, { ...view, ...waiting, started_at: '2026-01-01T00:00:01.000Z', ...change })
+  }
+
+  forget(id: string): void {
+    this.#jobs.delete(id)
+  }
+
+  finish(id: string = this.newest.id): void {
+    this.move({ status: 'succeeded' }, id)
+    const view = this.#jobs.get(id) ?? this.newest
+    const { width = 256, height = 256, seed = 0, count = 1 } = view.request ?? {}
+    const images = Array.from({ length: count }, (_, index) => ({
+      url: `/v1/jobs/${id}/images/${index}`,
+      width,
+      height,
+      seed: seed + index,
+      sha256: '0'.repeat(64),
+      bytes: 1,
+    }))
+    this.#jobs.set(id, { ...view, images })
+  }
+}
+
+/** API and page over this service, ready to be injected into. */
+export function buildStudio(studio: Studio) {
+  return buildHttp({ services: studio, log: pino({ level: 'silent' }) })
+}
+
+/** The same, listening on a free port. Closing it ends open connections too. */
+export async function openStudio(studio: Studio): Promise<{ url: string; close(): Promise<void> }> {
+  const app = await buildStudio(studio)
+  const url = await app.listen({ port: 0, host: '127.0.0.1' })
+  return {
+    url,
+    close: () => {
+      app.server.closeAllConnections()
+      return app.close()
+    },
+  }
+}

@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict'
+import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core'
+
+/** What a visitor's browser held against the page: faults in scripts, and what the security policy stopped. */
+interface Visit extends AsyncDisposable {
+  readonly page: Page
+  /** Fails if the console has complaints other than harmless ones. */
+  assertQuiet(): void
+}
+
+/**
+ * What the console names though nothing is wrong: an answer of 4xx or 5xx, whatever the page does with it, and a
+ * card's question that a cancellation called off (htmx logs it as two events).
+ */
+const harmless = /^Failed to load resource: |^htmx:(afterRequest|sendAbort), /
+
+/** A fresh visitor without history, who looks at the page at `url`; patient, since a busy machine is slow, not wrong. */
+export async function visit(
+  browser: Browser,
+  url: string,
+  options: BrowserContextOptions = {},
+): Promise<Visit> {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...options })
+  context.setDefaultTimeout(120_000)
+  const page = await context.newPage()
+  const complaints: string[] = []
+  page.on('pageerror', (error) => complaints.push(error.message))
+  page.on('console', (message) => {
+    const bad = message.type() === 'error' || message.type() === 'warning'
+    if (bad && !harmless.test(message.text())) complaints.push(message.text())
+  })
+  await page.goto(url)
+  return {
+    page,
+    assertQuiet: () => assert.deepEqual(complaints, []),
+    [Symbol.asyncDispose]: () => context.close(),
+  }
+}
+
+/** Whether something is wider than the window, so that a phone would scroll sideways. */
+export function overflows(page: Page): Promise<boolean> {
+  const width = page.viewportSize()?.width ?? 0
+  return page.locator('html').evaluate((root, most) => root.scrollWidth > most, width)
+}
+
+/** Presses Tab until the element has the focus, as someone without a mouse does. */
+export async function tabTo(page: Page, selector: string): Promise<void> {
+  for (let presses = 0; presses < 40; presses++) {
+    await page.keyboard.press('Tab')
+    if (await page.locator(selector).evaluate((element) => element.matches(':focus'))) return
+  }
+  throw new Error(`${selector} cannot be reached with the Tab key`)
+}
+
+/** The width of a picture in its own pixels, as soon as the browser has decoded it. */
+export async function widthOf(image: Locator): Promise<number> {
+  return image.evaluate(async (element) => {
+    await element.decode()
+    return element.naturalWidth
+  })
+}

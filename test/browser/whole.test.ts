@@ -1,0 +1,100 @@
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { after, before, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import type { Browser } from 'playwright-core'
+import { startBrowser } from './chromium.ts'
+import { visit, widthOf } from './visit.ts'
+
+/** The service as `npm start` runs it, with the built-in model, in a data folder of its own. */
+
+const entry = fileURLToPath(new URL('../../src/main/all-in-one.ts', import.meta.url))
+const patience = { timeout: 120_000 }
+
+let browser: Browser
+let service: ChildProcess
+let dataDir: string
+let url: string
+
+before(async () => {
+  browser = await startBrowser()
+  dataDir = await mkdtemp(join(tmpdir(), 'packshot-browser-'))
+  const env = { ...process.env, PORT: '0', PACKSHOT_HOST: '127.0.0.1', PACKSHOT_DATA_DIR: dataDir }
+  service = spawn(process.execPath, [entry], { env, stdio: ['ignore', 'pipe', 'inherit'] })
+  url = await addressOf(service)
+})
+
+after(async () => {
+  await browser?.close()
+  if (service?.exitCode === null) {
+    service.kill('SIGTERM')
+    await once(service, 'exit')
+  }
+  if (dataDir !== undefined) await rm(dataDir, { recursive: true, force: true })
+})
+
+async function addressOf(started: ChildProcess): Promise<string> {
+  const said: string[] = []
+  const output = started.stdout
+  if (output === null) throw new Error('the service has no output')
+  for await (const line of createInterface({ input: output })) {
+    said.push(line)
+    const [, address] = /^Packshot is ready: (http:\S+)/.exec(line) ?? []
+    if (address !== undefined) {
+      output.resume()
+      return address
+    }
+  }
+  throw new Error(`the service did not start:\n${said.join('\n')}`)
+}
+
+test('someone types "a red apple" and sees a picture', async () => {
+  await using visitor = await visit(browser, url)
+  const { page } = visitor
+  await page.fill('#prompt', 'a red apple')
+  await page.keyboard.press('Enter')
+  const card = page.locator('article.job')
+  await card.waitFor()
+  const image = card.getByRole('img', { name: 'a red apple' })
+  await image.waitFor(patience)
+  assert.equal(await widthOf(image), Number(await image.getAttribute('width')))
+
+  const download = card.getByRole('link', { name: 'Download' })
+  const [saved] = await Promise.all([page.waitForEvent('download'), download.click()])
+  assert.match(saved.suggestedFilename(), /^a-red-apple-\d+\.png$/)
+  const file = await readFile(await saved.path())
+  assert.equal(file.subarray(1, 4).toString('latin1'), 'PNG')
+  assert.match(file.toString('latin1'), /parameters\0a red apple/)
+
+  const seed = await card.locator('dt:text-is("Seed") + dd').textContent()
+  await card.getByRole('link', { name: 'Again with these settings' }).click()
+  assert.equal(await page.inputValue('#seed'), seed)
+  await page.keyboard.press('Enter')
+  await page.locator('article.is-succeeded').nth(1).waitFor(patience)
+  const [again, first] = await page
+    .locator('article.job img')
+    .evaluateAll((images) => images.map((each) => each.src))
+  const [a, b] = await Promise.all([again, first].map(async (src) => (await fetch(String(src))).bytes()))
+  assert.deepEqual(a, b)
+  visitor.assertQuiet()
+})
+
+test('four pictures come of one job, without JavaScript too', async () => {
+  await using visitor = await visit(browser, url, { javaScriptEnabled: false })
+  const { page } = visitor
+  await page.fill('#prompt', 'a green wine bottle')
+  await page.selectOption('#count', '4')
+  await page.click('.more summary')
+  await page.fill('#steps', '2')
+  await page.click('button[type=submit]')
+  await page.waitForURL(/\/jobs\//)
+  await page.locator('article img').nth(3).waitFor(patience)
+  const seeds = await page.locator('.seed-link').allTextContents()
+  assert.equal(new Set(seeds).size, 4)
+  visitor.assertQuiet()
+})
