@@ -8,7 +8,7 @@ import type { WeightSource } from '../src/diffusion/graph/graph.ts'
 import { type ClipTextConfig, clipTextGraph } from '../src/diffusion/models/clip-text.ts'
 import { type UnetConfig, unetGraph } from '../src/diffusion/models/unet.ts'
 import { type VaeConfig, vaeDecoderGraph } from '../src/diffusion/models/vae.ts'
-import { torchRandn } from '../src/diffusion/random/torch-normal.ts'
+import { TorchGenerator } from '../src/diffusion/random/torch-normal.ts'
 
 /**
  * Writes a checkpoint of Stable Diffusion 1.5's full size in diffusers layout, with random weights in fp16: no
@@ -125,7 +125,7 @@ async function writeWeights(file: string, shapes: ReadonlyMap<string, readonly n
   const out = createWriteStream(file)
   out.write(prefix)
   out.write(bytes)
-  const noise = torchRandn(0, blockLength)
+  const noise = new TorchGenerator(0).randn(blockLength)
   const blocks = new Map<number | 'ones', Float16Array>()
   for (const [key, shape] of shapes) {
     const scale = scaleOf(key, shape)

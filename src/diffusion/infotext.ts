@@ -1,6 +1,6 @@
 import type { TextToImageRequest } from './text-to-image.ts'
 
-const samplerNames = { dpmpp_2m: 'DPM++ 2M' } as const
+const samplerNames = { dpmpp_2m: 'DPM++ 2M', dpmpp_2m_sde: 'DPM++ 2M SDE' } as const
 const scheduleNames = {
   karras: 'Karras',
   normal: 'Normal',

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { inflateSync } from 'node:zlib'
 import { infotext } from './infotext.ts'
 import { encodePng } from './png.ts'
-import { torchRandn } from './random/torch-normal.ts'
+import { TorchGenerator } from './random/torch-normal.ts'
 
 /** The chunks of a PNG by type, in order. */
 function chunksOf(png: Uint8Array): [string, Buffer][] {
@@ -45,7 +45,7 @@ test('pixels survive the round trip', () => {
     { length: width * height * 3 },
     (_, i) => (i % (width * 3)) + Math.floor(i / 99),
   )
-  const noise = Uint8Array.from(torchRandn(1, width * height * 3), (value) => value * 60 + 128)
+  const noise = Uint8Array.from(new TorchGenerator(1).randn(width * height * 3), (value) => value * 60 + 128)
   for (const rgb of [smooth, noise]) {
     assert.deepEqual(pixelsOf(encodePng({ rgb, width, height }), width, height), rgb)
   }

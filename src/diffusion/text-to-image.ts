@@ -6,11 +6,12 @@ import { AbortedError } from './errors.ts'
 import { clipTextGraph, tokenEmbeddingKey } from './models/clip-text.ts'
 import { timestepEmbedding, type UnetShape, unetGraph } from './models/unet.ts'
 import { vaeDecoderGraph, vaeScale } from './models/vae.ts'
-import { torchRandn } from './random/torch-normal.ts'
+import { TorchGenerator } from './random/torch-normal.ts'
 import { type Provider, Session, type SessionOptions } from './runtime/session.ts'
 import { SessionCache } from './runtime/session-cache.ts'
 import { dpmpp2m } from './samplers/dpmpp-2m.ts'
 import { trainingSigmas } from './samplers/noise-levels.ts'
+import type { SamplerName } from './samplers/sampler.ts'
 import { type Schedule, spaceLevels } from './samplers/schedules.ts'
 import { ClipTokenizer } from './tokenizer/clip-tokenizer.ts'
 
@@ -23,7 +24,7 @@ export interface TextToImageRequest {
   readonly steps: number
   /** 1 or less: no guidance, half the work. */
   readonly guidanceScale: number
-  readonly sampler: 'dpmpp_2m'
+  readonly sampler: SamplerName
   readonly schedule: Schedule
   /** 0 to 2^32 - 1 */
   readonly seed: number
@@ -92,12 +93,15 @@ export class TextToImage {
     const text = await this.encodeText(guided ? [request.negativePrompt, request.prompt] : [request.prompt])
 
     const training = trainingSigmas(noise)
+    const generator = new TorchGenerator(request.seed)
+    const size = unet.in_channels * height * width
+    let latent = generator.randn(size)
     const sampler = dpmpp2m(spaceLevels(request.schedule, training, request.steps), {
       prediction: noise.prediction_type,
       finalSigma: 0,
       lowerOrderFinal: true,
+      ...(request.sampler === 'dpmpp_2m_sde' && { noise: () => generator.randn(size) }),
     })
-    let latent = torchRandn(request.seed, unet.in_channels * height * width)
     for (const [index, timestep] of sampler.timesteps.entries()) {
       if (signal?.aborted) throw new AbortedError(`stopped before step ${index + 1}`)
       const prediction = await this.predict(latent, timestep, text, { height, width })

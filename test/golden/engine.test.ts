@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { readArchitecture } from '../../src/diffusion/checkpoint/diffusers-folder.ts'
 import { timestepEmbedding } from '../../src/diffusion/models/unet.ts'
-import { torchRandn } from '../../src/diffusion/random/torch-normal.ts'
+import { TorchGenerator } from '../../src/diffusion/random/torch-normal.ts'
 import { loadTextToImage, type TextToImage } from '../../src/diffusion/text-to-image.ts'
 import { ClipTokenizer } from '../../src/diffusion/tokenizer/clip-tokenizer.ts'
 import { type Golden, loadGolden, relativeError } from './golden.ts'
@@ -33,7 +33,7 @@ test('noise equals torch.randn on the CPU', () => {
   for (const seed of [0, 7, 2 ** 32 - 1]) {
     for (const count of [16, 17, 100, 1024]) {
       assertClose(
-        torchRandn(seed, count),
+        new TorchGenerator(seed).randn(count),
         golden.floats(`randn.${seed}.${count}`),
         `seed ${seed} count ${count}`,
       )

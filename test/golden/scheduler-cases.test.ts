@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { TorchGenerator } from '../../src/diffusion/random/torch-normal.ts'
 import { dpmpp2m } from '../../src/diffusion/samplers/dpmpp-2m.ts'
 import { type NoiseConfig, trainingSigmas } from '../../src/diffusion/samplers/noise-levels.ts'
 import { type Schedule, spaceLevels } from '../../src/diffusion/samplers/schedules.ts'
@@ -43,18 +44,15 @@ interface Case {
 const { cases } = JSON.parse(readFileSync(join(import.meta.dirname, 'scheduler-cases.json'), 'utf8')) as {
   cases: readonly Case[]
 }
-// the stochastic variant is a sampler of its own (dpmpp_2m_sde)
-const mine = cases.filter(
-  ({ scheduler, config }) =>
-    scheduler === 'DPMSolverMultistepScheduler' && config.algorithm_type !== 'sde-dpmsolver++',
-)
+const mine = cases.filter(({ scheduler }) => scheduler === 'DPMSolverMultistepScheduler')
 
-test('there are cases', () => assert.ok(mine.length >= 15))
+test('there are cases', () => assert.ok(mine.length >= 16))
 
 for (const entry of mine) {
   test(entry.name, () => {
     const { config, steps } = entry
     const training = trainingSigmas(config)
+    const generator = new TorchGenerator(0)
     const levels = spaceLevels(scheduleOf(config), training, steps)
     assert.deepEqual([...levels.timesteps], entry.timesteps)
     assert.ok(relativeError(levels.sigmas, entry.sigmas.slice(0, -1)) < tolerance)
@@ -63,6 +61,7 @@ for (const entry of mine) {
       prediction: config.prediction_type ?? 'epsilon',
       finalSigma: config.final_sigmas_type === 'sigma_min' ? (training[0] as number) : 0,
       lowerOrderFinal: config.lower_order_final ?? true,
+      ...(config.algorithm_type === 'sde-dpmsolver++' && { noise: () => generator.randn(768) }),
       ...(config.thresholding
         ? { thresholding: { ratio: config.dynamic_thresholding_ratio!, maximum: config.sample_max_value! } }
         : {}),

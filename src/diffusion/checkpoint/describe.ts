@@ -1,6 +1,7 @@
 import { realpath } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { vaeScale } from '../models/vae.ts'
+import { samplers } from '../samplers/sampler.ts'
 import { schedules } from '../samplers/schedules.ts'
 import { ConfigFile } from './config-file.ts'
 import { readArchitecture } from './diffusers-folder.ts'
@@ -34,7 +35,7 @@ export async function describeModel(folder: string): Promise<ModelDescription> {
     steps: defaults.integer('steps', 20),
     guidanceScale: defaults.number('guidance_scale', 7.5),
     sizeMultiple: scale,
-    samplers: ['dpmpp_2m'],
+    samplers,
     schedules,
   }
 }

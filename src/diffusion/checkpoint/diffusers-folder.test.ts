@@ -108,7 +108,7 @@ test('a model is described by its configs alone', async () => {
       steps: 20,
       guidanceScale: 7.5,
       sizeMultiple: 8,
-      samplers: ['dpmpp_2m'],
+      samplers: ['dpmpp_2m', 'dpmpp_2m_sde'],
       schedules: [],
     },
   )

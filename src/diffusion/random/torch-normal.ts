@@ -44,23 +44,32 @@ class MersenneTwister {
   }
 }
 
-/**
- * Standard normal float32 numbers.
- * @param seed 0 to 2^32 - 1 @param count at least 16: torch takes another path below, which no latent reaches
- */
-export function torchRandn(seed: number, count: number): Float32Array {
-  if (count < block)
-    throw new RangeError(`torchRandn makes at least ${block} numbers, ${count} were asked for`)
-  const generator = new MersenneTwister(seed)
-  const out = Float32Array.from({ length: count }, () => generator.uniform())
-  for (let begin = 0; begin + block <= count; begin += block) boxMuller(out, begin)
-  if (count % block !== 0) {
-    // torch draws the last block anew, over numbers that are already done
-    const begin = count - block
-    for (let i = begin; i < count; i++) out[i] = generator.uniform()
-    boxMuller(out, begin)
+/** Draws are one stream: what the second call gives depends on how much the first one took. */
+export class TorchGenerator {
+  readonly #twister: MersenneTwister
+
+  /** @param seed 0 to 2^32 - 1 */
+  constructor(seed: number) {
+    this.#twister = new MersenneTwister(seed)
   }
-  return out
+
+  /**
+   * Standard normal float32 numbers.
+   * @param count at least 16: torch takes another path below, which no latent reaches
+   */
+  randn(count: number): Float32Array {
+    if (count < block) throw new RangeError(`randn makes at least ${block} numbers, ${count} were asked for`)
+    const uniform = () => this.#twister.uniform()
+    const out = Float32Array.from({ length: count }, uniform)
+    for (let begin = 0; begin + block <= count; begin += block) boxMuller(out, begin)
+    if (count % block !== 0) {
+      // torch draws the last block anew, over numbers that are already done
+      const begin = count - block
+      for (let i = begin; i < count; i++) out[i] = uniform()
+      boxMuller(out, begin)
+    }
+    return out
+  }
 }
 
 function boxMuller(out: Float32Array, begin: number): void {

@@ -4,7 +4,8 @@ import type { Levels } from './schedules.ts'
 
 /**
  * DPM-Solver++(2M), https://arxiv.org/abs/2211.01095 algorithm 2, as diffusers' DPMSolverMultistepScheduler
- * with `algorithm_type="dpmsolver++"` and `solver_type="midpoint"` computes it. Arithmetic in float64.
+ * with `solver_type="midpoint"` computes it: `algorithm_type="dpmsolver++"`, and with `noise` given
+ * `"sde-dpmsolver++"`, which adds fresh noise in every step. Arithmetic in float64.
  *
  * In the variance-preserving form of a noise level sigma: alpha = 1 / sqrt(sigma^2 + 1), noise part
  * sigma * alpha, lambda = -ln sigma.
@@ -15,6 +16,8 @@ export interface Dpmpp2mOptions {
   readonly finalSigma: number
   /** First order in the last step even if its level is not zero; diffusers does so below 15 steps. */
   readonly lowerOrderFinal: boolean
+  /** Fresh unit noise of the sample's size, for the stochastic variant. */
+  readonly noise?: () => Float32Array
   /** Dynamic thresholding of the denoised sample, https://arxiv.org/abs/2205.11487 section 2.3. */
   readonly thresholding?: { readonly ratio: number; readonly maximum: number }
 }
@@ -35,8 +38,12 @@ export function dpmpp2m(levels: Levels, options: Dpmpp2mOptions): Sampler {
       const [sigma, next] = [sigmas[index] as number, sigmas[index + 1] as number]
       const denoised = denoise(prediction, sample, sigma, options)
       const h = Math.log(sigma) - Math.log(next)
-      const shrink = -alpha(next) * Math.expm1(-h)
-      const keep = (next * alpha(next)) / (sigma * alpha(sigma))
+      const noise = options.noise?.()
+      // a stochastic step goes down twice as far and comes back up by the noise it adds
+      const gone = -Math.expm1(noise ? -2 * h : -h)
+      const shrink = alpha(next) * gone
+      const keep = ((next * alpha(next)) / (sigma * alpha(sigma))) * (noise ? Math.exp(-h) : 1)
+      const spread = next * alpha(next) * Math.sqrt(gone)
       const out = new Float32Array(sample.length)
       if (!previous || (firstOrderLast && index === steps - 1)) {
         for (let i = 0; i < out.length; i++) out[i] = keep * sample[i]! + shrink * denoised[i]!
@@ -48,6 +55,7 @@ export function dpmpp2m(levels: Levels, options: Dpmpp2mOptions): Sampler {
           out[i] = keep * sample[i]! + shrink * d
         }
       }
+      if (noise) for (let i = 0; i < out.length; i++) out[i]! += spread * noise[i]!
       previous = denoised
       return out
     },

@@ -1,3 +1,7 @@
+/** Names as requests have them. */
+export const samplers = ['dpmpp_2m', 'dpmpp_2m_sde'] as const
+export type SamplerName = (typeof samplers)[number]
+
 /**
  * What the denoising loop needs of a sampler. Model and sampler do not know each other: the loop hands the
  * model's prediction to `step` and gets the next sample. A sampler serves one picture and keeps its history.
