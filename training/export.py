@@ -1,0 +1,81 @@
+"""Checkpoints -> models/packshot-mini: the diffusers layout, all weights as fp16 .safetensors.
+
+    python export.py --work WORK --out ../models/packshot-mini
+
+A part that has no checkpoint yet is written with random weights (and says so).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+from transformers import CLIPTokenizer
+
+from model import SIZE, VOCABULARY, count, make_text_encoder, make_unet, make_vae
+
+BUDGET = 24_000_000
+DEFAULTS = {"width": SIZE, "height": SIZE, "guidance_scale": 3.5, "steps": 20}
+
+
+def make_scheduler() -> DPMSolverMultistepScheduler:
+    return DPMSolverMultistepScheduler(
+        num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
+        prediction_type="v_prediction", algorithm_type="dpmsolver++", solver_type="midpoint", solver_order=2,
+        use_karras_sigmas=True, steps_offset=1, timestep_spacing="linspace")
+
+
+def load(module: torch.nn.Module, path: Path, key: str) -> torch.nn.Module:
+    if path.exists():
+        module.load_state_dict(torch.load(path, weights_only=True)[key])
+    else:
+        print(f"{path.name}: absent, weights are random")
+    return module.eval()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    tokenizer = CLIPTokenizer.from_pretrained(args.work / "tokenizer")
+    assert len(tokenizer) == VOCABULARY, f"the tokenizer has {len(tokenizer)} entries, the model {VOCABULARY}"
+    vae = load(make_vae(), args.work / "vae_final.pt", "model")
+    text_encoder = load(make_text_encoder(), args.work / "text.pt", "model")
+    unet = load(make_unet(), args.work / "unet.pt", "ema")
+    pipeline = StableDiffusionPipeline(
+        vae=vae, text_encoder=text_encoder, tokenizer=tokenizer, unet=unet, scheduler=make_scheduler(), safety_checker=None,
+        feature_extractor=None, requires_safety_checker=False)
+    staging = args.work / "export"
+    shutil.rmtree(staging, ignore_errors=True)
+    pipeline.to(torch.float16).save_pretrained(staging, safe_serialization=True)
+    for file in (args.work / "tokenizer").iterdir():
+        shutil.copy(file, staging / "tokenizer" / file.name)
+    for config in staging.rglob("*.json"):
+        if "tokenizer" not in str(config.parent.name):
+            facts = json.loads(config.read_text())
+            facts = {k: v for k, v in facts.items() if k not in ("_name_or_path", "lambda_min_clipped")}  # -Infinity is no JSON
+            if "dtype" in facts:
+                facts["dtype"] = "float32"  # what to compute in where nothing is asked for, as the other parts do
+            config.write_text(json.dumps(facts, indent=2) + "\n")
+    (staging / "packshot.json").write_text(json.dumps(DEFAULTS) + "\n")
+    args.out.mkdir(parents=True, exist_ok=True)
+    for file in staging.rglob("*"):
+        file.chmod(0o755 if file.is_dir() else 0o644)
+    shutil.copytree(staging, args.out, dirs_exist_ok=True)
+    total = 0
+    for name, module in (("text_encoder", text_encoder), ("unet", unet), ("vae", vae)):
+        size = sum(f.stat().st_size for f in (args.out / name).glob("*.safetensors"))
+        total += size
+        print(f"{name}: {count(module) / 1e6:.2f} M parameters, {size / 1e6:.2f} MB")
+    print(f"total {total / 1e6:.2f} MB")
+    assert total <= BUDGET, f"{total} bytes of weights, at most {BUDGET}"
+
+
+if __name__ == "__main__":
+    main()
