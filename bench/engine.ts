@@ -86,13 +86,11 @@ async function matrixProductRate(): Promise<number> {
     assertAllTaken: () => {},
   }
   const g = new Graph('product', noWeights)
-  const [a, b] = [g.input('a', [rows, inner]), g.input('b', [inner, columns])]
-  g.output('c', g.op('MatMul', [a, b], [rows, columns]))
+  const a = g.input('a', [rows, inner])
+  // a constant, as weights are: ONNX Runtime packs it once, at load
+  g.output('c', g.op('MatMul', [a, g.filled(0.5, [inner, columns])], [rows, columns]))
   const session = await Session.create(g.serialize(), tmpdir(), { provider: 'cpu' })
-  const feeds = {
-    a: { data: new Float32Array(rows * inner).fill(0.5), dims: a.dims },
-    b: { data: new Float32Array(inner * columns).fill(0.5), dims: b.dims },
-  }
+  const feeds = { a: { data: new Float32Array(rows * inner).fill(0.5), dims: a.dims } }
   let best = Number.POSITIVE_INFINITY
   for (let i = 0; i < 6; i++) {
     const began = performance.now()

@@ -32,7 +32,7 @@ function install() {
   const [command, first] = npm ? [process.execPath, [npm]] : ['npm', []]
   const { status, error } = spawnSync(
     command,
-    [...first, 'ci', '--no-audit', '--no-fund', '--loglevel=error'],
+    [...first, 'ci', '--no-audit', '--no-fund', '--loglevel=error', '--no-update-notifier'],
     // ONNX Runtime's own script would fetch GPU libraries from elsewhere, on npm versions that run it unasked
     { cwd: root, stdio: 'inherit', env: { ...process.env, ONNXRUNTIME_NODE_INSTALL: 'skip' } },
   )

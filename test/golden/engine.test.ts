@@ -8,18 +8,25 @@ import { timestepEmbedding } from '../../src/diffusion/models/unet.ts'
 import { TorchGenerator } from '../../src/diffusion/random/torch-normal.ts'
 import { loadTextToImage, type TextToImage } from '../../src/diffusion/text-to-image.ts'
 import { ClipTokenizer } from '../../src/diffusion/tokenizer/clip-tokenizer.ts'
-import { type Golden, loadGolden, relativeError } from './golden.ts'
+import {
+  engineRequestOf,
+  type Golden,
+  loadGolden,
+  pixelDifference,
+  relativeError,
+  type TinyMeta,
+} from './golden.ts'
 
 /** Equal to diffusers on the same weights and seed: parts within 1e-4, pictures within 2/255 a pixel. */
 const partTolerance = 1e-4
 const pixelTolerance = 2
 
 const modelDir = join(import.meta.dirname, 'tiny-sd')
-let golden: Golden
+let golden: Golden<TinyMeta>
 let model: TextToImage
 
 before(async () => {
-  golden = await loadGolden()
+  golden = await loadGolden('golden')
   model = await loadTextToImage({ modelDir, provider: 'cpu' })
 })
 after(() => model.close())
@@ -111,28 +118,12 @@ for (const [height, width] of [
 for (const name of ['square', 'wide', 'unguided', 'v_prediction']) {
   test(`a whole 20-step picture equals diffusers: ${name}`, async () => {
     const { request } = golden.meta.pictures[name]!
-    const generate = async (engine: TextToImage) =>
-      engine.generate({
-        prompt: request.prompt,
-        negativePrompt: request.negative,
-        width: request.width,
-        height: request.height,
-        steps: request.steps,
-        guidanceScale: request.guidance,
-        sampler: 'dpmpp_2m',
-        schedule: 'karras',
-        seed: request.seed,
-      })
+    const generate = (engine: TextToImage) => engine.generate(engineRequestOf(request))
     const picture = request.prediction_type
       ? await withPrediction(request.prediction_type, generate)
       : await generate(model)
-    const expected = golden.bytes(`picture.${name}.pixels`)
-    assert.equal(picture.rgb.length, expected.length)
-    let worst = 0
-    for (let i = 0; i < expected.length; i++) {
-      worst = Math.max(worst, Math.abs(picture.rgb[i]! - expected[i]!))
-    }
-    assert.ok(worst <= pixelTolerance, `a channel differs by ${worst} of 255`)
+    const difference = pixelDifference(picture.rgb, golden.bytes(`picture.${name}.pixels`))
+    assert.ok(difference <= pixelTolerance, `a channel differs by ${difference} of 255`)
   })
 }
 
