@@ -7,6 +7,10 @@ import { buildHttp } from '../../src/http/app.ts'
 import { createServices } from '../../src/main/services.ts'
 import { type Embedded, embedded, runDeps, storageIsAway, workUntil } from '../jobs/embedded.ts'
 
+/**
+ * The API, by inject. Longer than most files: one place shows every bad input and its answer.
+ */
+
 interface Server {
   readonly app: FastifyInstance
   readonly parts: Embedded

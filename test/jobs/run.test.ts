@@ -21,6 +21,11 @@ import {
   workUntil,
 } from './embedded.ts'
 
+/**
+ * The worker protocol, on the embedded adapters. Longer than most files: every step of the protocol has its faults, and all
+ * of them share one set of parts.
+ */
+
 const statusOf = async (parts: Embedded, id: string) => (await viewJob(parts, id)).status
 const isDone = (parts: Embedded) => async () => (await parts.queue.depth()) === 0
 
