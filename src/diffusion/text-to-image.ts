@@ -187,12 +187,19 @@ export class TextToImage {
   }
 
   #session(file: SafetensorsFile, key: string, graph: (weights: Weights) => Uint8Array): Promise<Session> {
-    let bytes = 0
-    for (const { shape } of file.tensors.values()) bytes += shape.reduce((product, dim) => product * dim, 4)
-    return this.#sessions.get(key, bytes, () =>
-      Session.create(graph(new Weights(file)), file.folder, this.#options),
+    return this.#sessions.get(
+      key,
+      () => float32Bytes(file),
+      () => Session.create(graph(new Weights(file)), file.folder, this.#options),
     )
   }
+}
+
+/** What the weights of a file take in memory once they are widened. */
+function float32Bytes({ tensors }: SafetensorsFile): number {
+  let bytes = 0
+  for (const { shape } of tensors.values()) bytes += shape.reduce((product, dim) => product * dim, 4)
+  return bytes
 }
 
 /** Classifier-free guidance, https://arxiv.org/abs/2207.12598: the first half is without the prompt. */

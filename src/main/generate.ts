@@ -71,16 +71,14 @@ async function generate(args: string[]): Promise<void> {
 
   const { provider, threads } = config
   const engine = await loadTextToImage({ modelDir: modelFolder(config), provider, threads })
+  const version = await packageVersion()
   const bar = progressBar()
   for (let index = 0; index < request.count; index++) {
     const wanted = engineRequest(request, imageSeed(request, index))
     const file = fileName(values.out ?? `packshot-${request.seed}.png`, index, request.count)
     const began = performance.now()
-    const picture = await engine.generate(wanted, { onStep: (step, steps) => bar(step, steps) })
-    await writeFile(
-      file,
-      encodePng(picture, { parameters: infotext(wanted, request.model, await packageVersion()) }),
-    )
+    const picture = await engine.generate(wanted, { onStep: bar })
+    await writeFile(file, encodePng(picture, { parameters: infotext(wanted, request.model, version) }))
     const seconds = ((performance.now() - began) / 1000).toFixed(1)
     console.log(
       `${file}  seed ${wanted.seed}, ${wanted.width}x${wanted.height}, ${wanted.steps} steps, ${seconds} s`,

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { cp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { after, before, test } from 'node:test'
+import { after, before, type TestContext, test } from 'node:test'
 import { readArchitecture } from '../../src/diffusion/checkpoint/diffusers-folder.ts'
 import { timestepEmbedding } from '../../src/diffusion/models/unet.ts'
 import { TorchGenerator } from '../../src/diffusion/random/torch-normal.ts'
 import { loadTextToImage, type TextToImage } from '../../src/diffusion/text-to-image.ts'
 import { ClipTokenizer } from '../../src/diffusion/tokenizer/clip-tokenizer.ts'
+import { tempFolder } from '../temp-folder.ts'
 import {
   engineRequestOf,
   type Golden,
@@ -48,9 +48,9 @@ test('noise equals torch.randn on the CPU', () => {
   }
 })
 
-test('tokens equal CLIPTokenizer', async () => {
+test('tokens equal CLIPTokenizer', async (t) => {
   const expected = golden.integers('tokens')
-  const [ready, built] = await Promise.all([tokenizerFrom([]), tokenizerFrom(['tokenizer.json'])])
+  const [ready, built] = await Promise.all([tokenizerFrom(t, []), tokenizerFrom(t, ['tokenizer.json'])])
   for (const [row, { name, prompt }] of golden.meta.prompts.entries()) {
     const ids = [...expected.subarray(row * 77, (row + 1) * 77)]
     assert.deepEqual(ready.encode(prompt, 77).ids, ids, `${name} by tokenizer.json`)
@@ -58,15 +58,11 @@ test('tokens equal CLIPTokenizer', async () => {
   }
 })
 
-async function tokenizerFrom(without: readonly string[]): Promise<ClipTokenizer> {
-  const folder = await mkdtemp(join(tmpdir(), 'packshot-tokenizer-'))
-  try {
-    await cp(join(modelDir, 'tokenizer'), folder, { recursive: true })
-    for (const name of without) await rm(join(folder, name))
-    return await ClipTokenizer.load(folder)
-  } finally {
-    await rm(folder, { recursive: true })
-  }
+async function tokenizerFrom(t: TestContext, without: readonly string[]): Promise<ClipTokenizer> {
+  const folder = tempFolder(t)
+  await cp(join(modelDir, 'tokenizer'), folder, { recursive: true })
+  for (const name of without) await rm(join(folder, name))
+  return ClipTokenizer.load(folder)
 }
 
 test('text embeddings equal transformers', async () => {
@@ -116,32 +112,23 @@ for (const [height, width] of [
 }
 
 for (const name of ['square', 'wide', 'unguided', 'v_prediction']) {
-  test(`a whole 20-step picture equals diffusers: ${name}`, async () => {
+  test(`a whole 20-step picture equals diffusers: ${name}`, async (t) => {
     const { request } = golden.meta.pictures[name]!
-    const generate = (engine: TextToImage) => engine.generate(engineRequestOf(request))
-    const picture = request.prediction_type
-      ? await withPrediction(request.prediction_type, generate)
-      : await generate(model)
+    const engine = request.prediction_type ? await withPrediction(t, request.prediction_type) : model
+    const picture = await engine.generate(engineRequestOf(request))
     const difference = pixelDifference(picture.rgb, golden.bytes(`picture.${name}.pixels`))
     assert.ok(difference <= pixelTolerance, `a channel differs by ${difference} of 255`)
   })
 }
 
-/** Runs on a copy of the model whose scheduler config states another kind of prediction. */
-async function withPrediction<T>(kind: string, use: (engine: TextToImage) => Promise<T>): Promise<T> {
-  const folder = await mkdtemp(join(tmpdir(), 'packshot-golden-'))
-  try {
-    await cp(modelDir, folder, { recursive: true })
-    const file = join(folder, 'scheduler/scheduler_config.json')
-    const config = await readFile(file, 'utf8')
-    await writeFile(file, config.replace(/"prediction_type": "\w+"/, `"prediction_type": "${kind}"`))
-    const engine = await loadTextToImage({ modelDir: folder, provider: 'cpu' })
-    try {
-      return await use(engine)
-    } finally {
-      await engine.close()
-    }
-  } finally {
-    await rm(folder, { recursive: true })
-  }
+/** A copy of the model whose scheduler config states another kind of prediction. */
+async function withPrediction(t: TestContext, kind: string): Promise<TextToImage> {
+  const folder = tempFolder(t)
+  await cp(modelDir, folder, { recursive: true })
+  const file = join(folder, 'scheduler/scheduler_config.json')
+  const config = await readFile(file, 'utf8')
+  await writeFile(file, config.replace(/"prediction_type": "\w+"/, `"prediction_type": "${kind}"`))
+  const engine = await loadTextToImage({ modelDir: folder, provider: 'cpu' })
+  t.after(() => engine.close())
+  return engine
 }

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { CheckpointError } from '../errors.ts'
 
@@ -36,8 +37,7 @@ export class ConfigFile {
 
   /** Like `read`, but a file that is not there has no fields. */
   static async readIfPresent(path: string): Promise<ConfigFile> {
-    const text = await readFile(path, 'utf8').catch(() => undefined)
-    return text === undefined ? new ConfigFile(path, {}) : ConfigFile.read(path)
+    return existsSync(path) ? ConfigFile.read(path) : new ConfigFile(path, {})
   }
 
   /** Whether a field that may hold a list holds one value, or nothing. */

@@ -13,7 +13,7 @@ export class SessionCache {
   }
 
   /** Not for concurrent calls: a session may be released to make room for the next. */
-  async get(key: string, bytes: number, create: () => Promise<Session>): Promise<Session> {
+  async get(key: string, countBytes: () => number, create: () => Promise<Session>): Promise<Session> {
     const known = this.#entries.get(key)
     if (known) {
       // a Map keeps insertion order: the first entry is the least recently used
@@ -21,6 +21,7 @@ export class SessionCache {
       this.#entries.set(key, known)
       return known.session
     }
+    const bytes = countBytes()
     await this.#makeRoom(bytes)
     const session = await create()
     this.#entries.set(key, { session, bytes })

@@ -1,10 +1,7 @@
 import type { ResolvedRequest } from '../../jobs/job.ts'
 
-/** The fields of the form by their names, which are those of the API; `size` is the page's own. */
-export const fieldNames = [
-  'prompt',
-  'size',
-  'count',
+/** The fields behind "More settings". */
+export const advancedFields = [
   'negative_prompt',
   'width',
   'height',
@@ -15,6 +12,9 @@ export const fieldNames = [
   'schedule',
   'model',
 ] as const
+
+/** The fields of the form by their names, which are those of the API; `size` is the page's own. */
+export const fieldNames = ['prompt', 'size', 'count', ...advancedFields] as const
 export type FieldName = (typeof fieldNames)[number]
 
 /** What stands in each field, as typed. An empty text means that nothing was said. */

@@ -1,7 +1,7 @@
 import type { ModelInfo } from '../../jobs/ports.ts'
 import type { RequestLimits } from '../../jobs/request.ts'
 import { choice, type FieldContext, numberField, textField } from './fields.ts'
-import type { FieldName, FormValues } from './form-values.ts'
+import { advancedFields, type FieldName, type FormValues } from './form-values.ts'
 import { type Html, html } from './html.ts'
 import { cameraIcon, settingsIcon, warningIcon } from './icons.ts'
 import { offeredSizes, sizeName } from './sizes.ts'
@@ -26,18 +26,6 @@ const examples = [
   'a pink doughnut',
   'a yellow mug on a blue background',
 ]
-
-const advancedFields = [
-  'negative_prompt',
-  'width',
-  'height',
-  'steps',
-  'guidance_scale',
-  'seed',
-  'sampler',
-  'schedule',
-  'model',
-] as const
 
 /** The form that asks for pictures. It is a fragment of its own: with faults it comes back in its own place. */
 export function requestForm(offer: Offer, state: FormState): Html {
