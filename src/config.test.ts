@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { ConfigError, Environment, loadConfig } from './config.ts'
+import { ConfigError, Environment, loadConfig, requireServices } from './config.ts'
 
 function faultsOf(env: Record<string, string>): readonly string[] {
   try {
@@ -27,6 +27,16 @@ test('an empty environment gives the defaults, and other programs` variables are
     queueMax: 1000,
     attemptSeconds: 1800,
     shutdownSeconds: 10,
+    queueUrl: undefined,
+    statusUrl: undefined,
+    storage: undefined,
+    namespace: 'packshot',
+    secret: undefined,
+    startSeconds: 30,
+    drainSeconds: 5,
+    workerPort: undefined,
+    jobsPerMinute: undefined,
+    trustedProxies: undefined,
     logLevel: 'info',
   })
 })
@@ -76,10 +86,49 @@ test('a misspelt variable is refused with the nearest name', () => {
   )
 })
 
-test('what this version cannot do yet is refused rather than ignored', () => {
-  for (const name of ['PACKSHOT_QUEUE_URL', 'PACKSHOT_STATUS_URL', 'PACKSHOT_STORAGE_URL']) {
-    assert.match(faultsOf({ [name]: 'redis://x' })[0] ?? '', new RegExp(`^${name} is not supported yet`))
+test('addresses of services are told by their form, and their passwords are not repeated', () => {
+  assert.deepEqual(
+    faultsOf({
+      PACKSHOT_QUEUE_URL: 'http://user:hunter2@host',
+      PACKSHOT_STATUS_URL: 'host:6379',
+      PACKSHOT_STORAGE_URL: 'bucket',
+      PACKSHOT_SECRET: 'hunter2',
+      PACKSHOT_NAMESPACE: 'Pack Shot',
+    }),
+    [
+      'PACKSHOT_QUEUE_URL must be such as amqp://user:password@host:5672, but was another text of 24 characters.',
+      'PACKSHOT_STATUS_URL must be such as redis://user:password@host:6379, but was another text of 9 characters.',
+      'PACKSHOT_STORAGE_URL must be such as s3://bucket/prefix, but was "bucket".',
+      'PACKSHOT_NAMESPACE must be such as packshot, but was "Pack Shot".',
+      'PACKSHOT_SECRET must be a text of at least 32 characters, but was another text of 7 characters.',
+    ],
+  )
+  assert.match(
+    faultsOf({ PACKSHOT_S3_ENDPOINT: 'http://s3' })[0] ?? '',
+    /no meaning without PACKSHOT_STORAGE_URL/,
+  )
+})
+
+test('servers and workers need services that they can share', () => {
+  const missing = (env: Record<string, string>, role: 'server' | 'worker') => {
+    try {
+      requireServices(loadConfig(env), role)
+    } catch (error) {
+      assert.ok(error instanceof ConfigError)
+      return error.faults.map((fault) => fault.split(' ')[0])
+    }
+    return []
   }
+  const urls = ['PACKSHOT_QUEUE_URL', 'PACKSHOT_STATUS_URL', 'PACKSHOT_STORAGE_URL']
+  assert.deepEqual(missing({}, 'worker'), urls)
+  assert.deepEqual(missing({}, 'server'), [...urls, 'PACKSHOT_SECRET'])
+  const services = {
+    PACKSHOT_QUEUE_URL: 'amqp://host',
+    PACKSHOT_STATUS_URL: 'redis://host',
+    PACKSHOT_STORAGE_URL: 's3://bucket',
+  }
+  assert.deepEqual(missing(services, 'worker'), [])
+  assert.deepEqual(missing({ ...services, PACKSHOT_SECRET: 'x'.repeat(32) }, 'server'), [])
 })
 
 test('docs/config.md has a row for every variable, as the schema has it, and no other', () => {
@@ -97,12 +146,15 @@ function row(name: string, schema: object): string {
     minimum,
     maximum,
     enum: choices,
+    examples,
     description,
   } = schema as Record<string, unknown>
   const values = Array.isArray(choices)
     ? choices.map((choice) => `\`${choice}\``).join(', ')
     : minimum === undefined
-      ? 'text'
+      ? Array.isArray(examples)
+        ? `\`${examples[0]}\``
+        : 'text'
       : `${minimum} to ${maximum}`
   return `| \`${name}\` | ${fallback === undefined ? 'not set' : `\`${fallback}\``} | ${values} | ${description} |`
 }

@@ -49,7 +49,8 @@ export const Environment = Type.Object({
     minimum: 1,
     maximum: 1_000_000,
     default: 1000,
-    description: 'Most jobs that wait or are being made; more are refused with `queue_full`.',
+    description:
+      'Most jobs that wait; more are refused with `queue_full`. Embedded, those being made count too; on RabbitMQ it holds for interactive and batch jobs each, must be the same for all servers and workers, and is fixed when the queue is made.',
   }),
   PACKSHOT_ATTEMPT_SECONDS: Type.Integer({
     minimum: 1,
@@ -63,14 +64,102 @@ export const Environment = Type.Object({
     default: 10,
     description: 'How long a job in work may go on after SIGTERM before it goes back to the queue.',
   }),
+  PACKSHOT_QUEUE_URL: Type.Optional(
+    Type.String({
+      pattern: '^amqps?://.+',
+      examples: ['amqp://user:password@host:5672'],
+      secret: true,
+      description: 'RabbitMQ, for tasks and events; when not set, they are kept in the data folder.',
+    }),
+  ),
+  PACKSHOT_STATUS_URL: Type.Optional(
+    Type.String({
+      pattern: '^rediss?://.+',
+      examples: ['redis://user:password@host:6379'],
+      secret: true,
+      description:
+        'Redis (or Valkey), for statuses and limits; when not set, they are kept in the data folder.',
+    }),
+  ),
+  PACKSHOT_STORAGE_URL: Type.Optional(
+    Type.String({
+      pattern: '^s3://.+',
+      examples: ['s3://bucket/prefix'],
+      description:
+        'Bucket of the results, with a prefix if need be; when not set, they are kept in the data folder. Keys and region come from the standard `AWS_` variables.',
+    }),
+  ),
+  PACKSHOT_S3_ENDPOINT: Type.Optional(
+    Type.String({
+      pattern: '^https?://.+',
+      examples: ['http://minio:9000'],
+      description: 'S3-compatible server; when not set, Amazon S3.',
+    }),
+  ),
+  PACKSHOT_S3_PUBLIC_ENDPOINT: Type.Optional(
+    Type.String({
+      pattern: '^https?://.+',
+      examples: ['https://pictures.example.com'],
+      description:
+        'Address under which browsers reach the S3 server: pictures are then fetched from there by signed addresses, not through Packshot.',
+    }),
+  ),
+  PACKSHOT_NAMESPACE: Type.String({
+    pattern: '^[a-z0-9][a-z0-9-]{0,39}$',
+    examples: ['packshot'],
+    default: 'packshot',
+    description:
+      'First part of every queue name and Redis key; installations that share them need different ones.',
+  }),
+  PACKSHOT_SECRET: Type.Optional(
+    Type.String({
+      minLength: 32,
+      maxLength: 1024,
+      secret: true,
+      description:
+        'What job ids are signed with: at least 32 characters, the same for every server (`openssl rand -hex 32` makes one). When not set, `npm start` keeps one in the data folder.',
+    }),
+  ),
+  PACKSHOT_START_SECONDS: Type.Integer({
+    minimum: 0,
+    maximum: 3600,
+    default: 30,
+    description: 'How long a start waits for RabbitMQ, Redis and S3 before it gives up.',
+  }),
+  PACKSHOT_DRAIN_SECONDS: Type.Integer({
+    minimum: 0,
+    maximum: 600,
+    default: 5,
+    description:
+      'How long a server of `npm run server` goes on answering after SIGTERM, while its proxy notices that it is not ready.',
+  }),
+  PACKSHOT_WORKER_PORT: Type.Optional(
+    Type.Integer({
+      minimum: 0,
+      maximum: 65_535,
+      description: "Port of a worker's health endpoints; when not set, it has none.",
+    }),
+  ),
+  PACKSHOT_JOBS_PER_MINUTE: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: 1_000_000,
+      description: 'Most jobs a minute from one client address; when not set, there is no limit.',
+    }),
+  ),
+  PACKSHOT_TRUSTED_PROXIES: Type.Optional(
+    Type.String({
+      pattern: '^[0-9a-fA-F.:/, ]+$',
+      examples: ['10.0.0.0/8, 127.0.0.1'],
+      description:
+        'Addresses of the proxies in front, whose `X-Forwarded-For` is believed; when not set, nobody is.',
+    }),
+  ),
   PACKSHOT_LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
     default: 'info',
     description: 'Least severe log lines that are written (JSON lines on stdout).',
   }),
 })
-
-/** Variables of the design that this version cannot honour yet: ignoring one would lose jobs somewhere else. */
-const notYet = ['PACKSHOT_QUEUE_URL', 'PACKSHOT_STATUS_URL', 'PACKSHOT_STORAGE_URL', 'PACKSHOT_S3_ENDPOINT']
 
 export interface Config {
   readonly port: number
@@ -83,7 +172,24 @@ export interface Config {
   readonly queueMax: number
   readonly attemptSeconds: number
   readonly shutdownSeconds: number
+  readonly queueUrl: string | undefined
+  readonly statusUrl: string | undefined
+  readonly storage: StorageConfig | undefined
+  readonly namespace: string
+  readonly secret: string | undefined
+  readonly startSeconds: number
+  readonly drainSeconds: number
+  readonly workerPort: number | undefined
+  readonly jobsPerMinute: number | undefined
+  readonly trustedProxies: string | undefined
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent'
+}
+
+export interface StorageConfig {
+  readonly url: string
+  readonly endpoint: string | undefined
+  readonly publicEndpoint: string | undefined
+  readonly region: string
 }
 
 /** All that is wrong with the environment: one sentence for each variable at fault. */
@@ -106,8 +212,11 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     const value = text === undefined ? Value.Default(schema, undefined) : parse(text, schema)
     if (value === undefined && text === undefined) continue
     if (Value.Check(schema, value)) values[name] = value
-    else
-      faults.push(`${name} must be ${expectation(schema)}, but was ${JSON.stringify(shorten(text ?? ''))}.`)
+    else faults.push(`${name} must be ${expectation(schema)}, but was ${shown(schema, text ?? '')}.`)
+  }
+  for (const name of ['PACKSHOT_S3_ENDPOINT', 'PACKSHOT_S3_PUBLIC_ENDPOINT']) {
+    if (env[name] === undefined || env.PACKSHOT_STORAGE_URL !== undefined) continue
+    faults.push(`${name} has no meaning without PACKSHOT_STORAGE_URL. Set that one too, or unset this one.`)
   }
   if (faults.length > 0) throw new ConfigError(faults)
   const valid = values as Static<typeof Environment>
@@ -122,7 +231,42 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     queueMax: valid.PACKSHOT_QUEUE_MAX,
     attemptSeconds: valid.PACKSHOT_ATTEMPT_SECONDS,
     shutdownSeconds: valid.PACKSHOT_SHUTDOWN_SECONDS,
+    queueUrl: valid.PACKSHOT_QUEUE_URL,
+    statusUrl: valid.PACKSHOT_STATUS_URL,
+    storage: storageOf(valid, env.AWS_REGION ?? env.AWS_DEFAULT_REGION),
+    namespace: valid.PACKSHOT_NAMESPACE,
+    secret: valid.PACKSHOT_SECRET,
+    startSeconds: valid.PACKSHOT_START_SECONDS,
+    drainSeconds: valid.PACKSHOT_DRAIN_SECONDS,
+    workerPort: valid.PACKSHOT_WORKER_PORT,
+    jobsPerMinute: valid.PACKSHOT_JOBS_PER_MINUTE,
+    trustedProxies: valid.PACKSHOT_TRUSTED_PROXIES,
     logLevel: valid.PACKSHOT_LOG_LEVEL,
+  }
+}
+
+/** Throws `ConfigError` unless queue, statuses and storage are services that several processes can share. */
+export function requireServices(config: Config, role: 'server' | 'worker'): void {
+  const wanted: [string, unknown][] = [
+    ['PACKSHOT_QUEUE_URL', config.queueUrl],
+    ['PACKSHOT_STATUS_URL', config.statusUrl],
+    ['PACKSHOT_STORAGE_URL', config.storage],
+  ]
+  if (role === 'server') wanted.push(['PACKSHOT_SECRET', config.secret])
+  const missing = wanted.filter(([, value]) => value === undefined).map(([name]) => name)
+  if (missing.length === 0) return
+  throw new ConfigError(
+    missing.map((name) => `${name} must be set for \`npm run ${role}\`; \`npm start\` runs without.`),
+  )
+}
+
+function storageOf(valid: Static<typeof Environment>, region: string | undefined): StorageConfig | undefined {
+  if (valid.PACKSHOT_STORAGE_URL === undefined) return undefined
+  return {
+    url: valid.PACKSHOT_STORAGE_URL,
+    endpoint: valid.PACKSHOT_S3_ENDPOINT,
+    publicEndpoint: valid.PACKSHOT_S3_PUBLIC_ENDPOINT,
+    region: region ?? 'us-east-1',
   }
 }
 
@@ -130,9 +274,6 @@ function unknownNames(env: Readonly<Record<string, string | undefined>>, known: 
   return Object.keys(env)
     .filter((name) => name.startsWith('PACKSHOT_') && !known.includes(name) && env[name] !== undefined)
     .map((name) => {
-      if (notYet.includes(name)) {
-        return `${name} is not supported yet: this version keeps queue, statuses and pictures in PACKSHOT_DATA_DIR. Unset it.`
-      }
       const close = nearest(name, known)
       return `There is no variable ${shorten(name)}. ${close === undefined ? `Known are ${known.join(', ')}.` : `Did you mean ${close}?`}`
     })
@@ -145,9 +286,16 @@ function parse(text: string, schema: TSchema): unknown {
 }
 
 function expectation(schema: TSchema): string {
-  const { minimum, maximum, enum: choices } = schema as Partial<Record<string, unknown>>
+  const { minimum, maximum, minLength, enum: choices, examples } = schema as Partial<Record<string, unknown>>
   if (Array.isArray(choices)) return `one of ${choices.join(', ')}`
+  if (Array.isArray(examples)) return `such as ${examples[0]}`
+  if (typeof minLength === 'number' && minLength > 1) return `a text of at least ${minLength} characters`
   return minimum === undefined ? 'a text that is not empty' : `a whole number from ${minimum} to ${maximum}`
+}
+
+/** A secret is not repeated: what is printed at a start ends up in logs. */
+function shown(schema: TSchema, text: string): string {
+  return 'secret' in schema ? `another text of ${text.length} characters` : JSON.stringify(shorten(text))
 }
 
 function shorten(text: string): string {

@@ -29,6 +29,22 @@ const rules: readonly Rule[] = [
   { files: /^src\/adapters\/sqlite\//, folders: ['src/adapters/sqlite', 'src/jobs'], packages: ['typebox'] },
   { files: /^src\/adapters\/disk\//, folders: ['src/adapters/disk', 'src/jobs'], packages: ['typebox'] },
   {
+    files: /^src\/adapters\/rabbitmq\//,
+    folders: ['src/adapters/rabbitmq', 'src/jobs'],
+    packages: ['typebox', 'rabbitmq-client'],
+  },
+  {
+    files: /^src\/adapters\/redis\//,
+    folders: ['src/adapters/redis', 'src/jobs'],
+    packages: ['typebox', '@redis/client'],
+  },
+  {
+    files: /^src\/adapters\/s3\//,
+    folders: ['src/adapters/s3', 'src/jobs'],
+    packages: ['typebox', '@aws-sdk/client-s3', '@aws-sdk/s3-request-presigner'],
+  },
+  { files: /^src\/adapters\/memory\//, folders: ['src/adapters/memory', 'src/jobs'], packages: [] },
+  {
     files: /^src\/adapters\/inference-thread\//,
     folders: ['src/adapters/inference-thread', 'src/jobs'],
     packages: ['typebox'],

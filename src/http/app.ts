@@ -21,6 +21,10 @@ import type { Services } from './services.ts'
 export interface HttpDeps {
   readonly services: Services
   readonly log: FastifyBaseLogger
+  /** Where else than from here browsers may be sent for pictures. */
+  readonly imageOrigin?: string
+  /** Addresses (comma-separated, with masks) whose X-Forwarded-For says who the client is. */
+  readonly trustedProxies?: string
 }
 
 /** Sends an error in the form that the client reads: a page to a browser, JSON to everything else. */
@@ -39,7 +43,12 @@ const securityHeaders = {
  * API and page, ready to listen or to be injected into. Every error answer has the one shape of `ErrorBody`, but for
  * a browser that follows a link, which gets a page.
  */
-export async function buildHttp({ services, log }: HttpDeps): Promise<FastifyInstance> {
+export async function buildHttp({
+  services,
+  log,
+  imageOrigin,
+  trustedProxies,
+}: HttpDeps): Promise<FastifyInstance> {
   const sendPage = await errorPages()
   const answer: Answer = (error, request, reply) =>
     wantsPage(request) ? sendPage(error, reply) : sendFault(reply, error)
@@ -48,6 +57,7 @@ export async function buildHttp({ services, log }: HttpDeps): Promise<FastifyIns
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit,
     requestTimeout: 30_000,
+    trustProxy: trustedProxies ?? false,
     routerOptions: { maxParamLength: 256 },
     clientErrorHandler: answerClientError,
     frameworkErrors: (_error, request, reply) => {
@@ -58,7 +68,11 @@ export async function buildHttp({ services, log }: HttpDeps): Promise<FastifyIns
   app.removeContentTypeParser('text/plain')
   const routes = knownRoutes()
   app.addHook('onRoute', ({ url, method }) => routes.add(url, method))
-  app.addHook('onSend', async (_request, reply) => setMissingHeaders(reply))
+  app.addHook('onSend', async (_request, reply) => {
+    setMissingHeaders(reply)
+    // A server that drains sends its clients to another one: a kept connection would stay until the end.
+    if (!services.ready()) reply.header('connection', 'close')
+  })
   app.setErrorHandler((thrown, request, reply) => answerFault(answer, thrown, request, reply))
   app.setNotFoundHandler((request, reply) => answerNothing(answer, routes, request, reply))
 
@@ -79,7 +93,7 @@ export async function buildHttp({ services, log }: HttpDeps): Promise<FastifyIns
     page.addHook('onRoute', (route) => {
       route.schema = { ...route.schema, hide: true }
     })
-    await page.register(pageRoutes, { services })
+    await page.register(pageRoutes, { services, imageOrigin })
   })
   return app
 }

@@ -11,6 +11,7 @@ const statuses: Record<ErrorCode, number> = {
   expired: 410,
   body_too_large: 413,
   unsupported_media_type: 415,
+  rate_limited: 429,
   model_invalid: 500,
   out_of_memory: 500,
   generation_failed: 500,

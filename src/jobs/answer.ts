@@ -2,14 +2,17 @@ import { type Static, Type } from 'typebox'
 import { AppError } from './errors.ts'
 import { finalStatuses, JobError, type JobState, type Manifest, ResolvedRequest } from './job.ts'
 import { expiryOf, hasExpired, type JobIds } from './job-id.ts'
-import type { ImageStore, StatusStore } from './ports.ts'
+import { bestEffort, type Log } from './log.ts'
+import type { ImageStore, Load, StatusStore } from './ports.ts'
 import { estimateSeconds, pollAfterMs, remainingUnits } from './waiting.ts'
 
 /**
  * What a client is told about a job.
  *
- * The status is that of the manifest (truth), else that of the status store (cache and progress), else `queued`
- * for an id that this installation issued. So with the status store wiped every answer is still right.
+ * An unfinished job is answered from the status store alone, so that waiting costs the image store nothing. A job
+ * that is final, or unknown to the status store, is what its manifest says (the truth); without one, an id that this
+ * installation issued is `queued`. So with the status store wiped every answer is still right, only slower. A state
+ * that missed its job's end is mended by the job's event, which is repeated until it is written.
  */
 
 const shownStatuses = ['queued', 'running', ...finalStatuses] as const
@@ -64,28 +67,24 @@ export interface AnswerDeps {
   readonly status: StatusStore
   readonly ttlSeconds: number
   readonly now: () => Date
+  readonly log: Log
 }
 
 /** Rejects `not_found` for an id that was never issued and `expired` for one whose results are gone. */
 export async function viewJob(deps: AnswerDeps, id: string): Promise<JobView> {
   deps.ids.verify(id)
+  const state = await bestEffort(deps.log, 'reading a status', deps.status.get(id), 'debug')
+  if (state !== undefined && isWaiting(state, deps.now())) return waitingView(deps, state)
   const manifest = await findManifest(deps, id)
   if (manifest !== undefined) return viewOfManifest(manifest)
-  const state = await deps.status.get(id)
-  if (state === undefined) {
-    if (hasExpired(id, deps.ttlSeconds, deps.now())) throw expired(id)
-    const created_at = deps.ids.issuedAt(id).toISOString()
-    const expires_at = expiryOf(created_at, deps.ttlSeconds)
-    return waitingView(deps, { id, status: 'queued', created_at, expires_at })
-  }
-  if (state.status !== 'queued' && state.status !== 'running') {
-    // It may have become final since the first look; else its results were deleted.
-    const committed = await findManifest(deps, id)
-    if (committed === undefined) throw expired(id)
-    return viewOfManifest(committed)
-  }
-  if (Date.parse(state.expires_at) <= deps.now().getTime()) throw expired(id)
-  return waitingView(deps, state)
+  if (state !== undefined || hasExpired(id, deps.ttlSeconds, deps.now())) throw expired(id)
+  const created_at = deps.ids.issuedAt(id).toISOString()
+  const expires_at = expiryOf(created_at, deps.ttlSeconds)
+  return waitingView(deps, { id, status: 'queued', created_at, expires_at })
+}
+
+function isWaiting({ status, expires_at }: JobState, now: Date): boolean {
+  return (status === 'queued' || status === 'running') && Date.parse(expires_at) > now.getTime()
 }
 
 /** The manifest of a job unless there is none yet; rejects `expired` when its time is over, swept or not. */
@@ -114,12 +113,18 @@ export function viewOfManifest(manifest: Manifest): JobView {
   }
 }
 
+const noLoad: Load = { workers: 0, secondsPerUnit: undefined }
+
 type Waiting = Pick<JobState, 'id' | 'status' | 'created_at' | 'expires_at'> & Partial<JobState>
 
 async function waitingView(deps: AnswerDeps, state: Waiting): Promise<JobView> {
   const { id, request, created_at, started_at, progress } = state
   const running = state.status === 'running'
-  const [ahead, load] = await Promise.all([running ? undefined : deps.status.ahead(id), deps.status.load()])
+  const known = <T>(what: string, action: Promise<T>) => bestEffort(deps.log, what, action, 'debug')
+  const [ahead, load = noLoad] = await Promise.all([
+    running ? undefined : known('reading the place of a job', deps.status.ahead(id)),
+    known('reading the load', deps.status.load()),
+  ])
   const units =
     request === undefined
       ? undefined

@@ -1,12 +1,12 @@
+import { announce } from './announce.ts'
 import { type AnswerDeps, findManifest, type JobView, viewJob, viewOfManifest } from './answer.ts'
-import { eventOf, type JobState, type Manifest } from './job.ts'
-import { bestEffort, type Log } from './log.ts'
+import type { JobState, Manifest } from './job.ts'
+import { bestEffort } from './log.ts'
 import type { EventQueue, TaskQueue } from './ports.ts'
 
 export interface CancelDeps extends AnswerDeps {
   readonly queue: TaskQueue
   readonly events: EventQueue
-  readonly log: Log
 }
 
 /**
@@ -30,12 +30,9 @@ export async function cancelJob(deps: CancelDeps, id: string): Promise<JobView> 
   if (state.status !== 'queued' && state.status !== 'running') return viewJob(deps, id)
   await bestEffort(deps.log, 'marking a job as canceled', deps.status.requestCancel(id))
   const manifest = await deps.images.commit(canceledManifest(deps, state))
-  const { status } = manifest
-  await bestEffort(deps.log, 'writing the status of a canceled job', deps.status.advance(id, { status }))
+  await bestEffort(deps.log, 'announcing a canceled job', announce(deps, manifest))
   await bestEffort(deps.log, 'withdrawing a canceled job', deps.queue.withdraw?.(id) ?? Promise.resolve())
-  const event = deps.events.publish(eventOf(manifest))
-  await bestEffort(deps.log, 'publishing the event of a canceled job', event)
-  deps.log.info({ job: id, status }, 'job canceled on request')
+  deps.log.info({ job: id, status: manifest.status }, 'job canceled on request')
   return viewOfManifest(manifest)
 }
 

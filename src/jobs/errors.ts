@@ -59,14 +59,21 @@ export const errorTable = {
     remedy: 'Ask for the job first and wait until its status is `succeeded`.',
     retryable: false,
   },
+  rate_limited: {
+    meaning: 'This client has sent more jobs in a minute than this installation allows one client.',
+    remedy: 'Try again after the seconds given in `Retry-After`.',
+    retryable: true,
+  },
   queue_full: {
     meaning: 'As many jobs are waiting as this installation allows.',
     remedy: 'Try again after the seconds given in `Retry-After`, or add workers.',
     retryable: true,
   },
   unavailable: {
-    meaning: 'A part that the service needs does not answer right now; nothing was accepted.',
-    remedy: 'Try again after the seconds given in `Retry-After`.',
+    meaning:
+      'A part that the service needs does not answer right now; nothing is known to have been accepted.',
+    remedy:
+      'Try again after the seconds given in `Retry-After`, with the same `Idempotency-Key` if there was one.',
     retryable: true,
   },
   storage_full: {

@@ -58,11 +58,19 @@ export function imageSeed(request: ResolvedRequest, index: number): number {
   return (request.seed + index) % 2 ** 32
 }
 
-/** Times on the wire are ISO 8601 in UTC. `v` rises when an old worker could not understand a new task. */
+/** Somebody waits for an interactive job; batch jobs are made when no interactive one waits. */
+export const priorities = ['interactive', 'batch'] as const
+export type Priority = (typeof priorities)[number]
+
+/**
+ * Times on the wire are ISO 8601 in UTC. `v` rises when an older worker would make another picture of a task than
+ * was asked for; a field that it may ignore is added without. An absent priority is `interactive`.
+ */
 export const Task = Type.Object({
   v: Type.Literal(1),
   id: Type.String(),
   request: ResolvedRequest,
+  priority: Type.Optional(Type.Enum(priorities)),
   created_at: Type.String(),
   /** When the job's results are deleted, and after which working on it makes no sense. */
   expires_at: Type.String(),

@@ -6,12 +6,20 @@ export interface Log {
   error(fields: object, message: string): void
 }
 
-/** For what is kept as a cache only: the fault is written down, and the work goes on without it. */
-export async function bestEffort<T>(log: Log, what: string, action: Promise<T>): Promise<T | undefined> {
+/**
+ * For what is kept as a cache only: the fault is written down, and the work goes on without it. `debug` is for what
+ * every poll asks: an adapter says once that its store is away, and a thousand polls need not repeat it.
+ */
+export async function bestEffort<T>(
+  log: Log,
+  what: string,
+  action: Promise<T>,
+  level: 'warn' | 'debug' = 'warn',
+): Promise<T | undefined> {
   try {
     return await action
   } catch (err) {
-    log.warn({ err }, `${what} failed; going on without it`)
+    log[level]({ err }, `${what} failed; going on without it`)
     return undefined
   }
 }

@@ -17,19 +17,24 @@ import type {
  * `storage_full` when it has no room.
  */
 
-/** One task in the hands of one worker. Exactly one of the four endings is called, once, unless it is lost. */
+/**
+ * One task in the hands of one worker. Exactly one of the four endings is called, once, unless it is lost: then they do
+ * nothing.
+ */
 export interface Delivery {
   /** The message as it came: it may be damaged or foreign; the worker validates it. */
   readonly message: unknown
-  /** 1 for the first try; counts tries that ended in a crash too. */
+  /** 1 for the first try, raised by `retry`. */
   readonly attempt: number
+  /** How often this attempt was delivered before and not ended: its worker died, or lost its connection. */
+  readonly losses: number
   /** Aborted when the delivery is lost (lease expired, connection gone): what is made now must not be ended. */
   readonly lost: AbortSignal
   /** The task is done for good. */
   ack(): Promise<void>
-  /** The attempt failed; deliver again after the delay, with `attempt` raised. */
+  /** The attempt failed; deliver again after the delay, with `attempt` raised and `losses` at 0. */
   retry(delayMs: number): Promise<void>
-  /** The worker stops, or storage is away: deliver again (after the delay), without counting an attempt. */
+  /** The worker stops, or storage is away: deliver again (after the delay), with nothing counted. */
   giveBack(delayMs?: number): Promise<void>
   /** The message can never be worked on: park it where a person can look at it. */
   dead(reason: string): Promise<void>
@@ -40,17 +45,37 @@ export interface Consumer {
   stop(): Promise<void>
 }
 
-/** Tasks from servers to workers, at least once, in order of acceptance apart from retries. */
+/** A task that no worker gets any more, though none of them ended it. */
+export interface DeadTask {
+  /** The message as it came, which may be no task at all. */
+  readonly message: unknown
+  readonly reason: string
+}
+
+/**
+ * Tasks from servers to workers, at least once. Interactive tasks go before batch ones; within a class they go in
+ * order of acceptance apart from retries.
+ */
 export interface TaskQueue {
   /**
    * Resolves when the task is durable: it then survives any crash. Rejects `queue_full` when the bound is
-   * reached. Publishing an id that is already waiting changes nothing.
+   * reached, of all tasks or of those of its priority (a few that are published at the same moment may still pass),
+   * `unavailable` when it is not known to be
+   * durable. A task published twice may be delivered twice.
    */
   publish(task: Task): Promise<void>
-  /** Delivers one task at a time; a task whose worker dies is delivered again. A handler never rejects. */
+  /**
+   * Delivers one task at a time, and takes none while the handler works; a task whose worker dies is delivered
+   * again. A handler never rejects. Goes on by itself after the queue was away.
+   */
   consume(handler: (delivery: Delivery) => Promise<void>): Promise<Consumer>
-  /** How many tasks wait or are being worked on. */
+  /** How many tasks wait; those in work may be counted or not. */
   depth(): Promise<number>
+  /**
+   * Hands over the tasks that the queue itself gave up, or that were called `dead`; afterwards each stays parked for
+   * a person to look at. A handler that rejects gets the task again later. A queue that never gives up lacks it.
+   */
+  consumeDead?(handler: (dead: DeadTask) => Promise<void>): Promise<Consumer>
   /** Takes back a task that no worker has; one in a worker's hands stays. A queue that cannot do it lacks it. */
   withdraw?(id: string): Promise<void>
   close(): Promise<void>
@@ -89,11 +114,19 @@ export interface StatusStore {
   advance(id: string, update: StateUpdate): Promise<void>
   /** Marks a job so that a worker stops it. Works before `create` too: the mark is kept for an hour at least. */
   requestCancel(id: string): Promise<void>
-  /** Queued and running jobs ahead of this one and the work left in them (see `workUnits`); undefined if it does not wait. */
+  /**
+   * Queued and running jobs that are made before this one, and about how much work is left in them (see
+   * `workUnits`); undefined if it does not wait.
+   */
   ahead(id: string): Promise<{ jobs: number; units: number } | undefined>
   /** A worker says that it lives, and how fast it last was. */
   heartbeat(worker: string, secondsPerUnit: number | undefined): Promise<void>
   load(): Promise<Load>
+  /**
+   * True for one of the callers that ask for the same name within `forMs`: work that one server of many should do.
+   * A store of a single server lacks it.
+   */
+  turn?(name: string, forMs: number): Promise<boolean>
   /** Forgets what is long past its expiry. A store whose entries expire by themselves lacks it. */
   sweep?(now: Date): Promise<void>
   close(): Promise<void>
@@ -105,11 +138,22 @@ export interface ImageStore {
   putImage(id: string, index: number, bytes: Uint8Array): Promise<void>
   /** Undefined when there is none. */
   getImage(id: string, index: number): Promise<Uint8Array | undefined>
+  /** An address that a client can fetch the picture from for `seconds`. A store that clients cannot reach lacks it. */
+  addressOf?(id: string, index: number, seconds: number): Promise<string>
   /** Writes the manifest unless there is one; answers the one that is now there. This is the commit of a job. */
   commit(manifest: Manifest): Promise<Manifest>
   getManifest(id: string): Promise<Manifest | undefined>
-  /** Deletes what expired before `now`, and leavings of broken writes; answers how many jobs it removed. */
+  /**
+   * Deletes what expired before `now`, and leavings of broken writes; answers how many jobs it removed. What cannot be
+   * deleted keeps nothing else from it.
+   */
   sweep(now: Date): Promise<number>
+}
+
+/** How many jobs each client may submit. */
+export interface RateLimiter {
+  /** Counts one job of this client and answers 0; or counts nothing and answers in how many whole seconds there is room. */
+  take(client: string): Promise<number>
 }
 
 export interface GeneratedImage {

@@ -150,7 +150,7 @@ const single: [string, object, string][] = [
   [
     'foreign',
     { webhook: 1 },
-    'webhook: There is no field webhook. The fields are prompt, negative_prompt, width, height, steps, guidance_scale, sampler, schedule, seed, count, model, format.',
+    'webhook: There is no field webhook. The fields are prompt, negative_prompt, width, height, steps, guidance_scale, sampler, schedule, seed, count, model, format, priority.',
   ],
 ]
 

@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto'
 import { type Static, Type } from 'typebox'
 import { Value } from 'typebox/value'
 import { AppError, type Fault } from './errors.ts'
-import type { ResolvedRequest } from './job.ts'
+import { type Priority, priorities, type ResolvedRequest } from './job.ts'
 import { nearest } from './nearest.ts'
 import type { ModelInfo } from './ports.ts'
 import { cleanText, describeValue, expectation } from './wording.ts'
@@ -62,6 +62,11 @@ export function jobRequestSchema(limits: RequestLimits) {
       count: Type.Optional(Type.Integer({ minimum: 1, maximum: limits.maxCount })),
       model: Type.Optional(Type.String()),
       format: Type.Optional(Type.Literal('png')),
+      priority: Type.Optional(
+        Type.Enum(priorities, {
+          description: 'Batch jobs are made when no interactive job waits. Absent: interactive.',
+        }),
+      ),
     },
     { additionalProperties: false },
   )
@@ -124,6 +129,11 @@ export function resolveRequest(
     model: model.name,
     format: 'png',
   }
+}
+
+/** How urgent a request is that `resolveRequest` let pass. Not a part of the picture, hence not of the request. */
+export function priorityOf(body: unknown): Priority {
+  return (body as JobRequest).priority ?? 'interactive'
 }
 
 type Fields = Readonly<Record<string, unknown>>

@@ -1,29 +1,39 @@
 import { Value } from 'typebox/value'
+import { announce } from './announce.ts'
 import { type AttemptDeps, makePictures, Stopped } from './attempt.ts'
 import { AppError, toAppError } from './errors.ts'
-import { eventOf, type Manifest, type ManifestImage, Task } from './job.ts'
+import { jitter } from './jitter.ts'
+import { type Manifest, type ManifestImage, Task } from './job.ts'
 import { bestEffort } from './log.ts'
 import type { Delivery, EventQueue } from './ports.ts'
-import { jitter, StorageAway, withStorageRetry } from './storage-retry.ts'
+import { StorageAway, withStorageRetry } from './storage-retry.ts'
 
 /**
  * What a worker does with a delivery. In this order, so that a crash between any two steps repeats the job, never
  * loses it, and never shows two results:
  *
- *   1 parse   2 already final: say so again   3 canceled, expired or tried too often   4 make   5 store pictures
+ *   1 parse   2 expired, or already final: say so again   3 canceled or lost too often   4 make   5 store pictures
  *   6 commit the manifest   7 publish the event   8 acknowledge
+ *
+ * While storage is away a worker stays with the task it has: it takes no other to find the same.
  */
 
 export interface RunDeps extends AttemptDeps {
   readonly events: EventQueue
   readonly now: () => Date
+  /** Errors end a job after this many attempts. */
   readonly maxAttempts: number
+  /** A job whose deliveries were lost this often without an answer is taken for what kills the workers. */
+  readonly maxLosses: number
   /** The pause before the second attempt, doubled for each further one. */
   readonly retryPauseMs: number
 }
 
+/** Running out of memory once may be bad luck with what else ran; twice is the job. */
+const maxAttemptsOutOfMemory = 2
 const unknownVersionPauseMs = 30_000
 const storageAwayPauseMs = 30_000
+const endingPauseMs = 10_000
 
 /** Never rejects: when even the ending fails, the delivery is left to come again by itself. */
 export async function runTask(deps: RunDeps, delivery: Delivery, stopping: AbortSignal): Promise<void> {
@@ -32,7 +42,9 @@ export async function runTask(deps: RunDeps, delivery: Delivery, stopping: Abort
   } catch (err) {
     if (delivery.lost.aborted) return
     deps.log.error({ err, attempt: delivery.attempt }, 'a task could not be ended; it is delivered again')
-    const pause = jitter(deps.retryPauseMs * 2 ** Math.min(6, delivery.attempt))
+    const pause = stopping.aborted
+      ? 0
+      : jitter(err instanceof StorageAway ? storageAwayPauseMs : endingPauseMs)
     await bestEffort(deps.log, 'giving a task back', delivery.giveBack(pause))
   }
 }
@@ -41,16 +53,21 @@ async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal):
   const task = delivery.message
   if (!Value.Check(Task, task)) return refuse(deps, delivery)
 
-  const existing = await deps.images.getManifest(task.id)
-  if (existing !== undefined) return conclude(deps, delivery, existing)
   if (Date.parse(task.expires_at) <= deps.now().getTime()) return expire(deps, delivery, task)
+  const patience = AbortSignal.any([delivery.lost, stopping])
+  const atStorage = <T>(action: () => Promise<T>) => withStorageRetry(deps.storageRetry, patience, action)
+  const existing = await atStorage(() => deps.images.getManifest(task.id))
+  if (existing !== undefined) return conclude(deps, delivery, existing)
 
   const { log, status } = deps
   await bestEffort(log, 'writing the status of a task', status.create(task))
   const state = await bestEffort(log, 'looking for a cancellation', status.get(task.id))
-  const commit = (outcome: Outcome) => commitAndConclude(deps, delivery, task, outcome)
+  const commit = async (outcome: Outcome) => {
+    const manifest = manifestOf(deps, delivery, task, outcome)
+    await conclude(deps, delivery, await atStorage(() => deps.images.commit(manifest)))
+  }
   if (state?.cancel_requested === true) return commit({ status: 'canceled' })
-  if (delivery.attempt > deps.maxAttempts) return commit(tooOften(delivery.attempt - 1))
+  if (delivery.losses >= deps.maxLosses) return commit(tooOften(delivery.losses))
 
   const started_at = state?.started_at ?? deps.now().toISOString()
   await bestEffort(
@@ -62,7 +79,7 @@ async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal):
     const images = await makePictures(deps, task, { lost: delivery.lost, stopping })
     return await commit({ status: 'succeeded', images, started_at })
   } catch (thrown) {
-    return endAttempt(deps, delivery, task, thrown, started_at)
+    return endAttempt(deps, delivery, task, thrown, (outcome) => commit({ ...outcome, started_at }))
   }
 }
 
@@ -92,7 +109,7 @@ async function endAttempt(
   delivery: Delivery,
   task: Task,
   thrown: unknown,
-  started_at: string,
+  commit: (outcome: Outcome) => Promise<void>,
 ): Promise<void> {
   if (delivery.lost.aborted) {
     deps.log.warn({ job: task.id }, 'the task was lost to another worker')
@@ -100,8 +117,7 @@ async function endAttempt(
   }
   const fields = { job: task.id, attempt: delivery.attempt, err: thrown }
   if (thrown instanceof Stopped) {
-    if (thrown.why === 'canceled')
-      return commitAndConclude(deps, delivery, task, { status: 'canceled', started_at })
+    if (thrown.why === 'canceled') return commit({ status: 'canceled' })
     deps.log.info({ job: task.id }, 'the worker stops; the job is delivered again')
     return delivery.giveBack()
   }
@@ -110,12 +126,13 @@ async function endAttempt(
     return delivery.giveBack(jitter(storageAwayPauseMs))
   }
   const error = toAppError(thrown)
-  if (error.retryable && delivery.attempt < deps.maxAttempts) {
+  const most = error.code === 'out_of_memory' ? maxAttemptsOutOfMemory : deps.maxAttempts
+  if (error.retryable && delivery.attempt < most) {
     deps.log.warn(fields, 'attempt failed; the job is tried again')
     return delivery.retry(jitter(deps.retryPauseMs * 2 ** (delivery.attempt - 1)))
   }
   deps.log.error(fields, 'attempt failed for the last time')
-  return commitAndConclude(deps, delivery, task, { status: 'failed', error, started_at })
+  return commit({ status: 'failed', error })
 }
 
 interface Outcome {
@@ -125,44 +142,33 @@ interface Outcome {
   readonly started_at?: string
 }
 
-function tooOften(attempts: number): Outcome {
-  const message = `The worker ended without an answer ${attempts} times while it worked on this job.`
+function tooOften(losses: number): Outcome {
+  const message = `The worker ended without an answer ${losses} times while it worked on this job.`
   return { status: 'failed', error: new AppError('generation_failed', message) }
 }
 
-async function commitAndConclude(
-  deps: RunDeps,
-  delivery: Delivery,
-  task: Task,
-  outcome: Outcome,
-): Promise<void> {
+function manifestOf(deps: RunDeps, delivery: Delivery, task: Task, outcome: Outcome): Manifest {
   const { status, images, error, started_at } = outcome
   const { id, request, created_at, expires_at } = task
-  const manifest: Manifest = {
+  return {
     v: 1,
     id,
     status,
     request,
     images: images ?? [],
     ...(error === undefined ? {} : { error: { code: error.code, message: error.message } }),
-    attempts: Math.min(delivery.attempt, deps.maxAttempts),
+    attempts: delivery.attempt,
     created_at,
     ...(started_at === undefined ? {} : { started_at }),
     finished_at: deps.now().toISOString(),
     expires_at,
   }
-  const standing = await withStorageRetry(deps.storageRetry, delivery.lost, () =>
-    deps.images.commit(manifest),
-  )
-  await conclude(deps, delivery, standing)
 }
 
 /** Steps 7 and 8; also for a delivery of a job that was final already. */
 async function conclude(deps: RunDeps, delivery: Delivery, manifest: Manifest): Promise<void> {
-  const { id, status, error } = manifest
-  const update = { status, ...(error === undefined ? {} : { error }) }
-  await bestEffort(deps.log, 'writing a final status', deps.status.advance(id, update))
-  await deps.events.publish(eventOf(manifest))
+  await announce(deps, manifest)
   await delivery.ack()
+  const { id, status } = manifest
   deps.log.info({ job: id, status, attempt: delivery.attempt }, 'job is final')
 }

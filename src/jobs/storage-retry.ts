@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type AppError, toAppError } from './errors.ts'
+import { jitter } from './jitter.ts'
 
 /**
  * Patience with storage. A picture took minutes to make: it is kept and offered again while storage is away,
@@ -45,9 +46,4 @@ export async function withStorageRetry<T>(
       })
     }
   }
-}
-
-/** A pause between nothing and `ms`: spreads clients that failed together. */
-export function jitter(ms: number): number {
-  return Math.random() * ms
 }

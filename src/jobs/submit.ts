@@ -2,11 +2,11 @@ import { createHash } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import { type AnswerDeps, type JobView, viewJob } from './answer.ts'
 import { AppError, toAppError } from './errors.ts'
-import type { ResolvedRequest, Task } from './job.ts'
+import type { Priority, ResolvedRequest, Task } from './job.ts'
 import { expiryOf } from './job-id.ts'
-import { bestEffort, type Log } from './log.ts'
-import { type ModelInfo, type TaskQueue, workUnits } from './ports.ts'
-import { type RequestLimits, resolveRequest } from './request.ts'
+import { bestEffort } from './log.ts'
+import { type ModelInfo, type RateLimiter, type TaskQueue, workUnits } from './ports.ts'
+import { priorityOf, type RequestLimits, resolveRequest } from './request.ts'
 
 const longestKey = 255
 
@@ -14,7 +14,14 @@ export interface SubmitDeps extends AnswerDeps {
   readonly queue: TaskQueue
   readonly models: readonly ModelInfo[]
   readonly limits: RequestLimits
-  readonly log: Log
+  /** Absent: a client may send as much as the queue takes. */
+  readonly limiter?: RateLimiter
+}
+
+export interface SubmitOptions {
+  readonly idempotencyKey?: string
+  /** Who asks, for the rate limit: requests without a client are not limited. */
+  readonly client?: string
 }
 
 /**
@@ -27,13 +34,15 @@ export interface SubmitDeps extends AnswerDeps {
 export async function submitJob(
   deps: SubmitDeps,
   body: unknown,
-  options: { idempotencyKey?: string } = {},
+  options: SubmitOptions = {},
 ): Promise<JobView> {
+  await checkRate(deps, options.client)
   const key = options.idempotencyKey
   if (key !== undefined) checkKey(key)
   const request = resolveRequest(body, deps.models, deps.limits, key === undefined ? undefined : seedOf(key))
   const now = deps.now()
-  if (key === undefined) return accept(deps, deps.ids.issue(now), request, now)
+  const wanted = { request, priority: priorityOf(body), now }
+  if (key === undefined) return accept(deps, deps.ids.issue(now), wanted)
 
   const ids = deps.ids.fromKey(key, now)
   for (const id of ids) {
@@ -42,12 +51,19 @@ export async function submitJob(
     if (!isDeepStrictEqual(earlier, request)) throw keyReused(key)
     return viewJob(deps, id)
   }
-  return accept(deps, ids[0], request, now)
+  return accept(deps, ids[0], wanted)
 }
 
-async function accept(deps: SubmitDeps, id: string, request: ResolvedRequest, now: Date): Promise<JobView> {
+interface Wanted {
+  readonly request: ResolvedRequest
+  readonly priority: Priority
+  readonly now: Date
+}
+
+async function accept(deps: SubmitDeps, id: string, { request, priority, now }: Wanted): Promise<JobView> {
   const created_at = now.toISOString()
-  const task: Task = { v: 1, id, request, created_at, expires_at: expiryOf(created_at, deps.ttlSeconds) }
+  const expires_at = expiryOf(created_at, deps.ttlSeconds)
+  const task: Task = { v: 1, id, request, priority, created_at, expires_at }
   try {
     await deps.queue.publish(task)
   } catch (thrown) {
@@ -58,9 +74,23 @@ async function accept(deps: SubmitDeps, id: string, request: ResolvedRequest, no
   return viewJob(deps, id)
 }
 
-async function findRequest(deps: SubmitDeps, id: string): Promise<ResolvedRequest | undefined> {
-  const manifest = await deps.images.getManifest(id)
-  return (manifest ?? (await deps.status.get(id)))?.request
+async function checkRate({ limiter }: SubmitDeps, client: string | undefined): Promise<void> {
+  const seconds = client === undefined ? 0 : ((await limiter?.take(client)) ?? 0)
+  if (seconds === 0) return
+  const retryAfterSeconds = Math.ceil(seconds)
+  const message = `You have sent as many jobs as one client may for now. Try again in ${retryAfterSeconds} seconds.`
+  throw new AppError('rate_limited', message, { retryAfterSeconds })
+}
+
+/**
+ * Where neither store can tell, the job is published again under its one id: at worst it is delivered twice, and
+ * the first manifest wins.
+ */
+async function findRequest({ log, status, images }: SubmitDeps, id: string) {
+  const state = await bestEffort(log, 'looking for an earlier request', status.get(id))
+  if (state !== undefined) return state.request
+  const manifest = await bestEffort(log, 'looking for an earlier result', images.getManifest(id))
+  return manifest?.request
 }
 
 /** A full queue has room again when one job is done; the jitter keeps refused clients from coming back at once. */
@@ -70,7 +100,7 @@ async function withRetryAfter(
   request: ResolvedRequest,
 ): Promise<AppError> {
   if (error.code !== 'queue_full' && error.code !== 'unavailable') return error
-  const load = await bestEffort(deps.log, 'reading the load', deps.status.load())
+  const load = await bestEffort(deps.log, 'reading the load', deps.status.load(), 'debug')
   const oneJob = (workUnits(request) * (load?.secondsPerUnit ?? 0)) / Math.max(1, load?.workers ?? 1)
   const retryAfterSeconds = Math.ceil(Math.min(60, Math.max(5, oneJob)) * (1 + Math.random()))
   return new AppError(error.code, error.message, { retryAfterSeconds, cause: error })

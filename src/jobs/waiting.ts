@@ -8,7 +8,10 @@ import { type Load, workUnits } from './ports.ts'
  */
 
 const shortestPollMs = 500
-const longestPollMs = 30_000
+/** Also the longest time for which somebody believes in a job that was finished early, or whose worker died. */
+const longestPollMs = 1_800_000
+/** Without an estimate nobody knows whether it is worth waiting for longer. */
+const longestBlindPollMs = 30_000
 
 /** Work that is left of a request, in units (see `workUnits`). */
 export function remainingUnits(request: ResolvedRequest, progress: Progress | undefined): number {
@@ -23,16 +26,21 @@ export function estimateSeconds(units: number | undefined, load: Load): number |
 }
 
 /**
- * A client that obeys asks about three times a job: once half-way, once when the job should be finished, and
- * seldom once more because the estimate was short. Without an estimate the pauses grow with the time waited.
+ * A client that obeys asks about three times a job however long it waits: once half-way, once when the job should be
+ * finished, and seldom once more because the estimate was short. Without an estimate each pause is as long as the
+ * whole wait before it.
  */
 export function pollAfterMs(waitedSeconds: number, remainingSeconds: number | undefined): number {
   const waited = Math.max(0, waitedSeconds)
-  const seconds = remainingSeconds === undefined ? waited / 2 : nextQuestion(waited, remainingSeconds)
-  return Math.round(Math.min(longestPollMs, Math.max(shortestPollMs, seconds * 1000)))
+  if (remainingSeconds === undefined) return within(waited * 1000, longestBlindPollMs)
+  return within(nextQuestion(waited, remainingSeconds) * 1000, longestPollMs)
 }
 
 function nextQuestion(waited: number, remaining: number): number {
   const total = waited + remaining
   return waited < 0.4 * total ? total / 2 - waited : remaining + 0.05 * total
+}
+
+function within(ms: number, longest: number): number {
+  return Math.round(Math.min(longest, Math.max(shortestPollMs, ms)))
 }

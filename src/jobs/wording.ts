@@ -23,7 +23,15 @@ function describeText(text: string): string {
 
 /** What a schema asks for, as the end of the sentence "steps must be ...". Its limits are read from the schema. */
 export function expectation(schema: TSchema): string {
-  const { type, minimum, maximum, minLength, maxLength } = schema as Partial<Record<string, unknown>>
+  const {
+    type,
+    minimum,
+    maximum,
+    minLength,
+    maxLength,
+    enum: choices,
+  } = schema as Partial<Record<string, unknown>>
+  if (Array.isArray(choices)) return `one of ${choices.join(', ')}`
   if ('const' in schema) return JSON.stringify(schema.const)
   if (type === 'integer') return `a whole number${range(minimum, maximum)}`
   if (type === 'number') return `a number${range(minimum, maximum)}`

@@ -1,37 +1,44 @@
-import { bestEffort, type Log } from '../jobs/log.ts'
-import type { EventQueue, ImageStore, StatusStore } from '../jobs/ports.ts'
+import { type BuryDeps, buryTask } from '../jobs/bury.ts'
+import { bestEffort } from '../jobs/log.ts'
+import type { Consumer, TaskQueue } from '../jobs/ports.ts'
 
-export interface HousekeepingDeps {
-  readonly images: ImageStore
-  readonly status: StatusStore
-  readonly events: EventQueue
+export interface HousekeepingDeps extends BuryDeps {
+  readonly queue: TaskQueue
   readonly ttlSeconds: number
-  readonly log: Log
 }
 
 const longestPauseMs = 600_000
 
 /**
- * What a server does beside answering: it deletes what expired, and takes the workers' events, which repair a status
- * that the worker could not write.
+ * What a server does beside answering: it deletes what expired (one server of many at a time), takes the workers'
+ * events, which repair a status that the worker could not write, and ends the jobs that the queue gave up.
  */
-export function startHousekeeping(deps: HousekeepingDeps): { stop(): void } {
-  const { images, status, events, ttlSeconds, log } = deps
+export async function startHousekeeping(deps: HousekeepingDeps): Promise<{ stop(): Promise<void> }> {
+  const { images, status, events, queue, ttlSeconds, log } = deps
+  const pauseMs = Math.min(longestPauseMs, Math.max(1000, (ttlSeconds * 1000) / 4))
   const sweep = async () => {
+    const turn = status.turn?.('sweep', pauseMs / 2) ?? Promise.resolve(true)
+    if ((await bestEffort(log, 'taking a turn at deleting', turn)) === false) return
     const now = new Date()
     const removed = await bestEffort(log, 'deleting expired results', images.sweep(now))
     await bestEffort(log, 'deleting expired statuses', status.sweep?.(now) ?? Promise.resolve())
     if (removed !== undefined && removed > 0) log.info({ removed }, 'expired jobs deleted')
   }
-  void sweep()
-  const timer = setInterval(sweep, Math.min(longestPauseMs, Math.max(1000, (ttlSeconds * 1000) / 4)))
-  const consuming = events.consume(({ id, status: final, error }) =>
-    status.advance(id, { status: final, ...(error === undefined ? {} : { error }) }),
-  )
-  void bestEffort(log, 'consuming events', consuming)
+  const consumers: Consumer[] = [
+    await events.consume(({ id, status: final, error }) =>
+      status.advance(id, { status: final, ...(error === undefined ? {} : { error }) }),
+    ),
+  ]
+  const dead = await queue.consumeDead?.((task) => buryTask(deps, task))
+  if (dead !== undefined) consumers.push(dead)
+  let sweeping = sweep()
+  const timer = setInterval(() => {
+    sweeping = sweep()
+  }, pauseMs)
   return {
-    stop() {
+    async stop() {
       clearInterval(timer)
+      await Promise.all([sweeping, ...consumers.map((consumer) => consumer.stop())])
     },
   }
 }

@@ -3,14 +3,12 @@ import { AppError } from '../jobs/errors.ts'
 
 /** A service that was started. */
 export interface Running {
-  /** Where the page is. */
-  readonly address: string
-  /** The default model first. */
-  readonly models: readonly { readonly name: string }[]
+  /** What it is, and where. */
+  readonly banner: string
   /** Lets the job in work end within the configured time, then closes everything. */
   stop(): Promise<void>
-  /** Ends the worker at once; `stop` then has nothing to wait for. */
-  killWorker(): void
+  /** Ends what would keep running after this process. */
+  kill(): void
 }
 
 /**
@@ -25,16 +23,16 @@ export async function runUntilSignal(start: () => Promise<Running>): Promise<voi
     console.error(explain(thrown))
     process.exit(1)
   }
-  console.log(`Packshot is ready: ${running.address} (model ${running.models[0]?.name})`)
+  console.log(`Packshot is ready: ${running.banner}`)
 
   let signals = 0
   const onSignal = async () => {
     signals += 1
     if (signals > 1) {
-      running.killWorker()
+      running.kill()
       process.exit(1)
     }
-    console.log('Packshot is stopping: the picture in work may be finished. Once more to stop at once.')
+    console.log('Packshot is stopping: what is in work may be finished. Once more to stop at once.')
     await running.stop()
     process.exit(0)
   }

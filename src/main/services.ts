@@ -2,7 +2,7 @@ import type { Services } from '../http/services.ts'
 import { viewJob } from '../jobs/answer.ts'
 import { type CancelDeps, cancelJob } from '../jobs/cancel.ts'
 import { toAppError } from '../jobs/errors.ts'
-import { getPicture } from '../jobs/picture.ts'
+import { getAddress, getPicture } from '../jobs/picture.ts'
 import { type SubmitDeps, submitJob } from '../jobs/submit.ts'
 
 /** The jobs core as the HTTP side sees it. */
@@ -18,6 +18,7 @@ export function createServices(deps: SubmitDeps & CancelDeps, ready: () => boole
     submit: (body, options) => asAppError(submitJob(deps, body, options)),
     view: (id) => asAppError(viewJob(deps, id)),
     image: (id, index) => asAppError(getPicture(deps, id, index)),
+    imageAddress: (id, index) => asAppError(getAddress(deps, id, index)),
     cancel: (id) => asAppError(cancelJob(deps, id)),
     models: () => deps.models,
     limits: deps.limits,

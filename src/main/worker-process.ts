@@ -1,72 +1,98 @@
-import { diskImageStore } from '../adapters/disk/image-store.ts'
-import { threadGenerator } from '../adapters/inference-thread/image-generator.ts'
-import { openDatabase } from '../adapters/sqlite/database.ts'
-import { sqliteEventQueue } from '../adapters/sqlite/event-queue.ts'
-import { sqliteStatusStore } from '../adapters/sqlite/status-store.ts'
-import { sqliteTaskQueue } from '../adapters/sqlite/task-queue.ts'
-import { loadConfig } from '../config.ts'
+import { type ThreadGeneratorOptions, threadGenerator } from '../adapters/inference-thread/image-generator.ts'
+import { type Config, loadConfig } from '../config.ts'
 import { defaultAttemptLimits, type Speed } from '../jobs/attempt.ts'
-import { toAppError } from '../jobs/errors.ts'
-import { bestEffort } from '../jobs/log.ts'
+import { AppError } from '../jobs/errors.ts'
+import { bestEffort, type Log } from '../jobs/log.ts'
 import { runTask } from '../jobs/run.ts'
-import { defaultStorageRetry } from '../jobs/storage-retry.ts'
-import { openDataFolder } from './data-folder.ts'
+import { defaultStorageRetry, type StorageRetry } from '../jobs/storage-retry.ts'
 import { createLogger } from './logger.ts'
+import { openParts, type Parts, workerName } from './parts.ts'
+import { startWorkerHealth } from './worker-health.ts'
 import type { FromWorker, ToWorker } from './worker-messages.ts'
 
-/**
- * The worker process of all-in-one mode: takes tasks on its event loop, computes in a thread. Its one argument is
- * the thread's file. It dies with its parent: whoever starts next finds every task where it was.
- */
-
-const owner = 'embedded'
 const heartbeatMs = 2000
 
-async function main(inferenceEntry: URL): Promise<void> {
-  const config = loadConfig(process.env)
-  const log = createLogger(config, 'worker')
+export interface WorkerOptions {
+  /** The file of the inference thread. */
+  readonly inferenceEntry: URL
+  /** For tests: what stands between the worker and its parts. */
+  readonly around?: (parts: Parts) => Parts
+  /** For tests: another patience with storage and with the inference thread. */
+  readonly storageRetry?: StorageRetry
+  readonly threadTimes?: Pick<ThreadGeneratorOptions, 'abortGraceMs' | 'endMs'>
+}
+
+/**
+ * The process that works: it takes tasks on its event loop and computes in a thread. A supervisor is its parent; it
+ * dies with it, and whoever is left finds every task where it was.
+ */
+export async function runWorker(options: WorkerOptions): Promise<void> {
   process.on('disconnect', die)
   // Ctrl-C reaches the whole process group; the parent decides what it means and says so.
   process.on('SIGINT', () => {})
-
-  const folder = await openDataFolder(config.dataDir)
-  const database = openDatabase(folder.database)
-  const status = sqliteStatusStore(database)
-  const events = sqliteEventQueue(database, { log })
-  const queue = sqliteTaskQueue(database, { max: config.queueMax, owner, log })
-  const images = diskImageStore({ folder: folder.results, ttlSeconds: config.resultTtlSeconds })
-  const generator = threadGenerator({ entry: inferenceEntry, settings: config, log, onStuck: die })
+  const config = loadConfig(process.env)
+  const log = createLogger(config, 'worker')
   try {
-    await generator.start()
+    await work(config, log, options)
   } catch (thrown) {
-    const { code, message } = toAppError(thrown)
-    log.error({ err: thrown }, 'the engine cannot start')
+    log.error({ err: thrown }, 'the worker cannot start')
+    const { code, message } = asStartFault(thrown)
     tell({ type: 'unusable', code, message }, () => process.exit(1))
-    return
   }
+}
+
+async function work(config: Config, log: Log, options: WorkerOptions): Promise<void> {
+  const { inferenceEntry, around, storageRetry = defaultStorageRetry, threadTimes } = options
+  await using starting = new AsyncDisposableStack()
+  const health = await startWorkerHealth(config)
+  starting.adopt(health, (server) => server.close())
+  const opened = starting.use(await openParts(config, 'worker', log))
+  const { images, status, events, queue } = around?.(opened) ?? opened
+  const generator = threadGenerator({
+    entry: inferenceEntry,
+    settings: config,
+    log,
+    onStuck: die,
+    ...threadTimes,
+  })
+  starting.adopt(generator, (running) => running.close())
+  await generator.start()
 
   const speed: Speed = { secondsPerUnit: undefined }
   const limits = { ...defaultAttemptLimits, attemptMs: config.attemptSeconds * 1000 }
-  const retries = { maxAttempts: 3, retryPauseMs: 1000, storageRetry: defaultStorageRetry }
+  const retries = { maxAttempts: 3, maxLosses: 5, retryPauseMs: 1000, storageRetry }
   const deps = { images, status, events, generator, log, limits, speed, now: () => new Date(), ...retries }
   const stopping = new AbortController()
+  const name = workerName(config)
   const beat = () =>
-    bestEffort(log, 'saying that the worker lives', status.heartbeat(owner, speed.secondsPerUnit))
+    bestEffort(log, 'saying that the worker lives', status.heartbeat(name, speed.secondsPerUnit), 'debug')
   await beat()
-  setInterval(beat, heartbeatMs)
+  const beating = setInterval(beat, heartbeatMs)
+  starting.defer(() => clearInterval(beating))
   const consumer = await queue.consume((delivery) => runTask(deps, delivery, stopping.signal))
+  health.ready = true
   tell({ type: 'ready' })
 
+  const running = starting.move()
+  let asked = false
   const stop = async (finishMs: number) => {
-    const timer = setTimeout(() => stopping.abort(), finishMs)
+    if (asked) return
+    asked = true
+    health.ready = false
+    const timer = setTimeout(() => stopping.abort(new Error('The worker stops.')), finishMs)
     await consumer.stop()
     clearTimeout(timer)
-    await generator.close()
-    database.close()
+    await running.disposeAsync()
     process.exit(0)
   }
   process.on('message', ({ finishMs }: ToWorker) => void stop(finishMs))
   process.on('SIGTERM', () => void stop(config.shutdownSeconds * 1000))
+}
+
+/** What a start rejects with is written for people, also where it has no code of the table. */
+function asStartFault(thrown: unknown): AppError {
+  if (thrown instanceof AppError) return thrown
+  return new AppError('unavailable', thrown instanceof Error ? thrown.message : String(thrown))
 }
 
 function tell(message: FromWorker, then?: () => void): void {
@@ -82,4 +108,4 @@ function die(): never {
   throw new Error('unreachable')
 }
 
-await main(new URL(process.argv[2] ?? ''))
+if (import.meta.main) await runWorker({ inferenceEntry: new URL('./inference-thread.ts', import.meta.url) })

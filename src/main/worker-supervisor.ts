@@ -14,8 +14,8 @@ export interface WorkerSupervisor {
 }
 
 export interface SupervisorOptions {
-  /** The file of the inference thread, handed on to the worker process. */
-  readonly inferenceEntry: URL
+  /** The program of the worker process. */
+  readonly entry: URL
   readonly env: NodeJS.ProcessEnv
   readonly log: Log
 }
@@ -30,8 +30,7 @@ const stepGraceMs = 60_000
  * Keeps one worker process alive: one that dies is replaced, after a pause that doubles while workers die young.
  * The worker ends by itself when this process dies, as its IPC channel then closes.
  */
-export function superviseWorker({ inferenceEntry, env, log }: SupervisorOptions): WorkerSupervisor {
-  const file = fileURLToPath(new URL('./worker-process.ts', import.meta.url))
+export function superviseWorker({ entry, env, log }: SupervisorOptions): WorkerSupervisor {
   const { promise: ready, resolve, reject } = Promise.withResolvers<void>()
   ready.catch(() => {})
   let child: ChildProcess | undefined
@@ -41,7 +40,7 @@ export function superviseWorker({ inferenceEntry, env, log }: SupervisorOptions)
 
   const start = () => {
     const started = performance.now()
-    const worker = fork(file, [inferenceEntry.href], { env, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+    const worker = fork(fileURLToPath(entry), { env, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
     child = worker
     log.info({ worker: worker.pid }, 'worker process started')
     worker.on('message', (message: FromWorker) => {

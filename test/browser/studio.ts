@@ -44,6 +44,8 @@ export class Studio implements Services {
     return true
   }
 
+  async imageAddress(): Promise<undefined> {}
+
   async submit(body: unknown): Promise<JobView> {
     if (this.refusal !== undefined) throw this.refusal
     const request = resolveRequest(body, this.models(), this.limits, this.#nextSeed++)

@@ -5,19 +5,22 @@ import type { EventQueue } from '../../src/jobs/ports.ts'
 import { testIds } from './jobs.ts'
 
 /** What every EventQueue promises. `start` answers a way to open queues on one empty store. */
-export function eventQueueContract(name: string, start: (t: TestContext) => () => EventQueue): void {
+export function eventQueueContract(
+  name: string,
+  start: (t: TestContext) => Promise<() => Promise<EventQueue>>,
+): void {
   suite(`${name} as EventQueue`, () => {
     test('delivers events in order, also those of before it was opened', async (t) => {
-      const open = start(t)
-      const writer = open()
+      const open = await start(t)
+      const writer = await open()
       const events = [someEvent(), someEvent(), someEvent()]
       for (const event of events) await writer.publish(event)
       await writer.close()
-      assert.deepEqual(await collect(open(), 3), events)
+      assert.deepEqual(await collect(await open(), 3), events)
     })
 
     test('delivers an event again when its handler rejects, and others meanwhile', async (t) => {
-      const queue = start(t)()
+      const queue = await (await start(t))()
       const [first, second] = [someEvent(), someEvent()]
       await queue.publish(first)
       await queue.publish(second)
@@ -34,18 +37,18 @@ export function eventQueueContract(name: string, start: (t: TestContext) => () =
     })
 
     test('does not deliver a handled event again', async (t) => {
-      const open = start(t)
-      const queue = open()
+      const open = await start(t)
+      const queue = await open()
       await queue.publish(someEvent())
       await collect(queue, 1)
       const marker = someEvent()
       await queue.publish(marker)
-      assert.deepEqual(await collect(open(), 1), [marker])
+      assert.deepEqual(await collect(await open(), 1), [marker])
     })
 
     test('delivers an event to one of two consumers', async (t) => {
-      const open = start(t)
-      const [one, other] = [open(), open()]
+      const open = await start(t)
+      const [one, other] = [await open(), await open()]
       const events = Array.from({ length: 20 }, someEvent)
       const seen: JobEvent[] = []
       const { promise, resolve } = Promise.withResolvers<void>()

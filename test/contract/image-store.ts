@@ -4,10 +4,10 @@ import type { ImageStore } from '../../src/jobs/ports.ts'
 import { someManifest, someTask, testIds } from './jobs.ts'
 
 /** What every ImageStore promises. `start` answers a way to open stores, of a TTL of one hour, on one place. */
-export function imageStoreContract(name: string, start: (t: TestContext) => () => ImageStore): void {
+export function imageStoreContract(name: string, start: (t: TestContext) => Promise<() => ImageStore>): void {
   suite(`${name} as ImageStore`, () => {
     test('keeps pictures by job and index', async (t) => {
-      const store = start(t)()
+      const store = (await start(t))()
       const { id } = someTask()
       assert.equal(await store.getImage(id, 0), undefined)
       await store.putImage(id, 0, Uint8Array.of(1, 2, 3))
@@ -18,7 +18,7 @@ export function imageStoreContract(name: string, start: (t: TestContext) => () =
     })
 
     test('replaces the picture of an earlier attempt', async (t) => {
-      const store = start(t)()
+      const store = (await start(t))()
       const { id } = someTask()
       await store.putImage(id, 0, Uint8Array.of(1, 2, 3))
       await store.putImage(id, 0, Uint8Array.of(9))
@@ -26,7 +26,7 @@ export function imageStoreContract(name: string, start: (t: TestContext) => () =
     })
 
     test('lets the first of two manifests win, and answers it', async (t) => {
-      const open = start(t)
+      const open = await start(t)
       const task = someTask()
       const first = someManifest(task, { status: 'canceled' })
       assert.equal(await open().getManifest(task.id), undefined)
@@ -36,7 +36,7 @@ export function imageStoreContract(name: string, start: (t: TestContext) => () =
     })
 
     test('lets exactly one of many commits at once win', async (t) => {
-      const open = start(t)
+      const open = await start(t)
       const task = someTask()
       const stores = Array.from({ length: 16 }, () => open())
       const answers = await Promise.all(
@@ -50,9 +50,12 @@ export function imageStoreContract(name: string, start: (t: TestContext) => () =
     })
 
     test('sweeps jobs whose time is over, and no others', async (t) => {
-      const store = start(t)()
+      const store = (await start(t))()
       const now = Date.now()
-      const over = someTask({ expires_at: new Date(now - 1).toISOString() })
+      const over = someTask({
+        id: testIds.issue(new Date(now - 3_600_001)),
+        expires_at: new Date(now - 1).toISOString(),
+      })
       const valid = someTask()
       for (const task of [over, valid]) {
         await store.putImage(task.id, 0, Uint8Array.of(1))
@@ -66,7 +69,7 @@ export function imageStoreContract(name: string, start: (t: TestContext) => () =
     })
 
     test('sweeps the pictures of a job that never finished, once it is too old to finish', async (t) => {
-      const store = start(t)()
+      const store = (await start(t))()
       const old = testIds.issue(new Date(Date.now() - 2 * 3_600_000 - 1))
       const young = testIds.issue(new Date())
       for (const id of [old, young]) await store.putImage(id, 0, Uint8Array.of(1))
@@ -75,8 +78,19 @@ export function imageStoreContract(name: string, start: (t: TestContext) => () =
       assert.notEqual(await store.getImage(young, 0), undefined)
     })
 
+    test('keeps a job for as long as it was promised, though the setting is shorter now', async (t) => {
+      const store = (await start(t))()
+      const promised = someTask({
+        id: testIds.issue(new Date(Date.now() - 2 * 3_600_000 - 1)),
+        expires_at: new Date(Date.now() + 3_600_000).toISOString(),
+      })
+      await store.commit(someManifest(promised))
+      assert.equal(await store.sweep(new Date()), 0)
+      assert.notEqual(await store.getManifest(promised.id), undefined)
+    })
+
     test('refuses what is no job id', async (t) => {
-      const store = start(t)()
+      const store = (await start(t))()
       for (const id of ['', '..', '../../etc', 'x'.repeat(42), `${'0'.repeat(40)}/.`]) {
         await assert.rejects(store.putImage(id, 0, Uint8Array.of(1)), { code: 'not_found' })
         await assert.rejects(store.getManifest(id), { code: 'not_found' })

@@ -1,22 +1,27 @@
 import assert from 'node:assert/strict'
 import { suite, type TestContext, test } from 'node:test'
-import type { Delivery, TaskQueue } from '../../src/jobs/ports.ts'
+import type { Task } from '../../src/jobs/job.ts'
+import type { DeadTask, Delivery, TaskQueue } from '../../src/jobs/ports.ts'
 import { someTask } from './jobs.ts'
 
 export interface TaskQueueKit {
-  /** A queue on the kit's one store. A lease lasts `leaseMs`; `owner` tells consumers apart. */
-  open(options: { max: number; owner: string; leaseMs: number }): TaskQueue
+  /** A queue on the kit's one store. A lease (where there is one) lasts `leaseMs`; `owner` tells consumers apart. */
+  open(options: { max: number; owner: string; leaseMs: number }): Promise<TaskQueue>
   /** Puts a message into the store as it is, valid or not. */
-  inject(message: string): void
+  inject(message: string): Promise<void>
+  /** Ends what an opened queue has of the store, as the death of its process would: nothing is said good-bye to. */
+  crash(queue: TaskQueue): Promise<void>
+  /** How many tasks may pass the bound before the first is refused. */
+  readonly overshoot: number
 }
 
 /** What every TaskQueue promises. `start` makes an empty store and has it removed after the test. */
-export function taskQueueContract(name: string, start: (t: TestContext) => TaskQueueKit): void {
+export function taskQueueContract(name: string, start: (t: TestContext) => Promise<TaskQueueKit>): void {
   const usual = { max: 100, owner: 'worker-1', leaseMs: 30_000 }
 
   suite(`${name} as TaskQueue`, () => {
     test('delivers what was published, in order, one at a time', async (t) => {
-      const queue = start(t).open(usual)
+      const queue = await (await start(t)).open(usual)
       const tasks = [someTask(), someTask(), someTask()]
       for (const task of tasks) await queue.publish(task)
       let busy = 0
@@ -38,45 +43,31 @@ export function taskQueueContract(name: string, start: (t: TestContext) => TaskQ
     })
 
     test('keeps tasks when it is closed and opened again', async (t) => {
-      const kit = start(t)
-      const first = kit.open(usual)
+      const kit = await start(t)
+      const first = await kit.open(usual)
       const task = someTask()
       await first.publish(task)
       await first.close()
-      const [delivery] = await collect(kit.open(usual), 1, (each) => each.ack())
+      const [delivery] = await collect(await kit.open(usual), 1, (each) => each.ack())
       assert.deepEqual(delivery?.message, task)
     })
 
-    test('takes a task once, however often it is published', async (t) => {
-      const queue = start(t).open({ ...usual, max: 1 })
-      const task = someTask()
-      await queue.publish(task)
-      await queue.publish(task)
-      assert.equal(await queue.depth(), 1)
-    })
-
     test('refuses more than its bound, and takes tasks again when there is room', async (t) => {
-      const queue = start(t).open({ ...usual, max: 2 })
-      await queue.publish(someTask())
-      await queue.publish(someTask())
-      await assert.rejects(queue.publish(someTask()), { code: 'queue_full' })
-      await collect(queue, 2, (delivery) => delivery.ack())
-      await queue.publish(someTask())
+      const kit = await start(t)
+      const queue = await kit.open({ ...usual, max: 2 })
+      let accepted = 0
+      const untilRefused = async () => {
+        for (; accepted < 20; accepted += 1) await queue.publish(someTask())
+      }
+      await assert.rejects(untilRefused(), { code: 'queue_full' })
+      assert.ok(accepted >= 2 && accepted <= 2 + kit.overshoot, `${accepted} were accepted`)
+      await collect(queue, accepted, (delivery) => delivery.ack())
+      await eventually(() => queue.publish(someTask()))
       assert.equal(await queue.depth(), 1)
-    })
-
-    test('counts a task in work as one in the queue', async (t) => {
-      const queue = start(t).open({ ...usual, max: 1 })
-      await queue.publish(someTask())
-      await collect(queue, 1, async (delivery) => {
-        assert.equal(await queue.depth(), 1)
-        await assert.rejects(queue.publish(someTask()), { code: 'queue_full' })
-        await delivery.ack()
-      })
     })
 
     test('counts a retry as an attempt, and lets later tasks pass meanwhile', async (t) => {
-      const queue = start(t).open(usual)
+      const queue = await (await start(t)).open(usual)
       const [failing, other] = [someTask(), someTask()]
       await queue.publish(failing)
       await queue.publish(other)
@@ -91,7 +82,7 @@ export function taskQueueContract(name: string, start: (t: TestContext) => TaskQ
     })
 
     test('does not count a task that was given back', async (t) => {
-      const queue = start(t).open(usual)
+      const queue = await (await start(t)).open(usual)
       await queue.publish(someTask())
       let deliveries = 0
       const seen = await collect(queue, 2, (delivery) => {
@@ -104,37 +95,103 @@ export function taskQueueContract(name: string, start: (t: TestContext) => TaskQ
       )
     })
 
-    test('delivers again what a dead worker left, and counts that attempt', async (t) => {
-      const kit = start(t)
-      const dying = kit.open({ ...usual, leaseMs: 200 })
+    test('delivers again what a dead worker left, and counts the loss', async (t) => {
+      const kit = await start(t)
+      const dying = await kit.open({ ...usual, leaseMs: 200 })
       await dying.publish(someTask())
       const stuck = await abandon(dying)
-      assert.equal(stuck.attempt, 1)
-      const heir = kit.open({ ...usual, owner: 'worker-1' })
+      assert.deepEqual([stuck.attempt, stuck.losses], [1, 0])
+      await kit.crash(dying)
+      const heir = await kit.open(usual)
       const [again] = await collect(heir, 1, (delivery) => delivery.ack())
-      assert.equal(again?.attempt, 2)
-      await stuck.ack()
+      assert.deepEqual([again?.attempt, again?.losses], [1, 1])
+      await stuck.ack().catch(() => {})
       assert.equal(stuck.lost.aborted, true)
+      assert.equal(await heir.depth(), 0)
     })
 
-    test('delivers to another worker when the lease is over, and ignores the first one from then on', async (t) => {
-      const kit = start(t)
-      const zombie = kit.open({ ...usual, owner: 'zombie', leaseMs: 150 })
-      await zombie.publish(someTask())
-      const stuck = await abandon(zombie, 'without renewal')
-      const other = kit.open({ ...usual, owner: 'other' })
-      const [again] = await collect(other, 1, async (delivery) => {
-        await stuck.ack()
-        assert.equal(await other.depth(), 1)
+    test('forgets the losses of an attempt that was ended', async (t) => {
+      const kit = await start(t)
+      const dying = await kit.open({ ...usual, leaseMs: 200 })
+      await dying.publish(someTask())
+      await abandon(dying)
+      await kit.crash(dying)
+      const seen = await collect(await kit.open(usual), 2, (delivery) =>
+        delivery.losses === 1 ? delivery.retry(1) : delivery.ack(),
+      )
+      assert.deepEqual(
+        seen.map(({ attempt, losses }) => [attempt, losses]),
+        [
+          [1, 1],
+          [2, 0],
+        ],
+      )
+    })
+
+    test('delivers interactive tasks before batch ones, and each class in order', async (t) => {
+      const queue = await (await start(t)).open(usual)
+      const batch = [someTask({ priority: 'batch' }), someTask({ priority: 'batch' })]
+      const interactive = [someTask(), someTask({ priority: 'interactive' })]
+      for (const task of [...batch, ...interactive]) await queue.publish(task)
+      const late = someTask()
+      const seen = await collect(queue, 5, async (delivery) => {
+        if (isFor(delivery, batch[0] as Task)) await queue.publish(late)
         await delivery.ack()
       })
-      assert.equal(again?.attempt, 2)
-      assert.equal(stuck.lost.aborted, true)
+      const order = [...interactive, batch[0] as Task, late, batch[1] as Task]
+      assert.deepEqual(
+        seen.map(idOf),
+        order.map((task) => task.id),
+      )
+    })
+
+    test('holds nothing back in a worker that is busy', async (t) => {
+      const kit = await start(t)
+      const busy = await kit.open({ ...usual, owner: 'busy' })
+      const working = Promise.withResolvers<void>()
+      const done = Promise.withResolvers<void>()
+      const consumer = await busy.consume(async (delivery) => {
+        working.resolve()
+        await done.promise
+        await delivery.ack()
+      })
+      await busy.publish(someTask({ priority: 'batch' }))
+      await working.promise
+      const waiting = [someTask(), someTask({ priority: 'batch' }), someTask()]
+      for (const task of waiting) await busy.publish(task)
+      const seen = await collect(await kit.open({ ...usual, owner: 'idle' }), 3, (each) => each.ack())
+      assert.deepEqual(seen.map(idOf).toSorted(), waiting.map((task) => task.id).toSorted())
+      done.resolve()
+      await consumer.stop()
+    })
+
+    test('wakes consumers that wait, each task for one of them', async (t) => {
+      const kit = await start(t)
+      const seen: Delivery[] = []
+      const all = Promise.withResolvers<void>()
+      const consumers = []
+      for (const owner of ['one', 'two', 'three']) {
+        const queue = await kit.open({ ...usual, owner })
+        const handler = async (delivery: Delivery) => {
+          seen.push(delivery)
+          await delivery.ack()
+          if (seen.length === 12) all.resolve()
+        }
+        consumers.push(await queue.consume(handler))
+      }
+      const server = await kit.open({ ...usual, owner: 'server' })
+      await new Promise((resolve) => setTimeout(resolve, 300))
+      const tasks = Array.from({ length: 12 }, (_, n) => someTask(n % 2 === 0 ? {} : { priority: 'batch' }))
+      await Promise.all(tasks.map((task) => server.publish(task)))
+      await all.promise
+      await Promise.all(consumers.map((consumer) => consumer.stop()))
+      assert.deepEqual(seen.map(idOf).toSorted(), tasks.map((task) => task.id).toSorted())
+      assert.ok(seen.every(({ attempt, losses }) => attempt === 1 && losses === 0))
     })
 
     test('keeps a lease for as long as the handler works', async (t) => {
-      const kit = start(t)
-      const slow = kit.open({ ...usual, owner: 'slow', leaseMs: 1000 })
+      const kit = await start(t)
+      const slow = await kit.open({ ...usual, owner: 'slow', leaseMs: 1000 })
       await slow.publish(someTask())
       const working = Promise.withResolvers<void>()
       const done = Promise.withResolvers<void>()
@@ -145,7 +202,7 @@ export function taskQueueContract(name: string, start: (t: TestContext) => TaskQ
       })
       await working.promise
       let stolen = 0
-      const other = kit.open({ ...usual, owner: 'other' })
+      const other = await kit.open({ ...usual, owner: 'other' })
       const thief = await other.consume(async (delivery) => {
         stolen += 1
         await delivery.ack()
@@ -159,16 +216,35 @@ export function taskQueueContract(name: string, start: (t: TestContext) => TaskQ
     })
 
     test('hands on a damaged message, and parks what is called dead', async (t) => {
-      const kit = start(t)
-      const queue = kit.open(usual)
-      kit.inject('{"half of a ta')
+      const kit = await start(t)
+      const queue = await kit.open(usual)
+      await kit.inject('{"half of a ta')
       const seen = await collect(queue, 1, (delivery) => delivery.dead('no task'))
       assert.equal(seen[0]?.message, '{"half of a ta')
       assert.equal(await queue.depth(), 0)
     })
 
+    test('hands over what was called dead, once it was handled well, if it can', async (t) => {
+      const queue = await (await start(t)).open(usual)
+      if (queue.consumeDead === undefined) return t.skip('this queue only parks')
+      const task = someTask()
+      await queue.publish(task)
+      await collect(queue, 1, (delivery) => delivery.dead('of no use'))
+      const seen: DeadTask[] = []
+      const handled = Promise.withResolvers<void>()
+      const consumer = await queue.consumeDead(async (dead) => {
+        seen.push(dead)
+        if (seen.length === 1) throw new Error('not this time')
+        handled.resolve()
+      })
+      await handled.promise
+      await consumer.stop()
+      const dead = { message: task, reason: 'of no use' }
+      assert.deepEqual(seen, [dead, dead])
+    })
+
     test('stops after the task in work', async (t) => {
-      const queue = start(t).open(usual)
+      const queue = await (await start(t)).open(usual)
       await queue.publish(someTask())
       await queue.publish(someTask())
       const working = Promise.withResolvers<void>()
@@ -184,7 +260,7 @@ export function taskQueueContract(name: string, start: (t: TestContext) => TaskQ
     })
 
     test('withdraws a task that waits, if it can', async (t) => {
-      const queue = start(t).open(usual)
+      const queue = await (await start(t)).open(usual)
       if (queue.withdraw === undefined) return t.skip('this queue cannot withdraw')
       const task = someTask()
       await queue.publish(task)
@@ -196,7 +272,7 @@ export function taskQueueContract(name: string, start: (t: TestContext) => TaskQ
 }
 
 /** Consumes until `count` deliveries were handled. A handler's failed assertion fails the test. */
-async function collect(
+export async function collect(
   queue: TaskQueue,
   count: number,
   handle: (delivery: Delivery) => Promise<void>,
@@ -212,30 +288,27 @@ async function collect(
   return seen
 }
 
-/**
- * Takes a task and never ends it, as a worker that was killed. `without renewal` stands for one that was stopped by
- * a signal: its timers do not run.
- */
-async function abandon(queue: TaskQueue, how?: 'without renewal'): Promise<Delivery> {
+/** Takes a task and never ends it, as a worker that was killed. */
+export async function abandon(queue: TaskQueue): Promise<Delivery> {
   const { promise, resolve } = Promise.withResolvers<Delivery>()
-  const original = globalThis.setInterval
-  if (how !== undefined) {
-    globalThis.setInterval = ((action: () => void) => {
-      const timer = original(action, 2 ** 30)
-      timer.unref()
-      return timer
-    }) as typeof setInterval
-  }
   await queue.consume((delivery) => {
     resolve(delivery)
     return delivery.lost.aborted
       ? Promise.resolve()
       : new Promise((end) => delivery.lost.addEventListener('abort', () => end()))
   })
-  try {
-    return await promise
-  } finally {
-    globalThis.setInterval = original
+  return promise
+}
+
+/** Room is made when an acknowledgement arrives, which nobody waits for. */
+async function eventually(action: () => Promise<void>): Promise<void> {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return await action()
+    } catch (thrown) {
+      if (tries === 100) throw thrown
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
   }
 }
 

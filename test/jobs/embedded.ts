@@ -89,6 +89,7 @@ export function runDeps(parts: Embedded, changes: Partial<RunDeps> = {}): RunDep
     storageRetry: { budgetMs: 200, firstPauseMs: 10, longestPauseMs: 20 },
     speed,
     maxAttempts: 3,
+    maxLosses: 3,
     retryPauseMs: 20,
     ...changes,
   }

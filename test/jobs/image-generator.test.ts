@@ -6,10 +6,11 @@ import type { Progress, ResolvedRequest } from '../../src/jobs/job.ts'
 import type { GeneratedImage } from '../../src/jobs/ports.ts'
 import { someRequest } from '../contract/jobs.ts'
 import { keepingLog } from '../quiet-log.ts'
-import { standInEngine } from '../stand-in/engine.ts'
+
+const standInThread = new URL('../stand-in/thread.ts', import.meta.url)
 
 function generator(t: TestContext, options: { entry?: URL; abortGraceMs?: number } = {}) {
-  const { entry = standInEngine.inferenceEntry, abortGraceMs = 30_000 } = options
+  const { entry = standInThread, abortGraceMs = 30_000 } = options
   const onStuck = () => assert.fail('the thread is stuck')
   const made = threadGenerator({ entry, settings: {}, log: keepingLog(), abortGraceMs, onStuck })
   t.after(() => made.close())
@@ -80,6 +81,10 @@ suite('the thread generator', () => {
         return true
       },
     )
+  })
+
+  test('replaces a thread that ran out of memory', async (t) => {
+    const made = generator(t)
     await assert.rejects(make(made, prompt('memory')), { code: 'out_of_memory' })
     assert.equal((await make(made, prompt('an apple'))).length, 1)
   })

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { viewJob } from '../../src/jobs/answer.ts'
+import { buryTask } from '../../src/jobs/bury.ts'
 import { cancelJob } from '../../src/jobs/cancel.ts'
 import { AppError } from '../../src/jobs/errors.ts'
 import type { JobEvent } from '../../src/jobs/job.ts'
@@ -35,13 +36,15 @@ async function eventsOf(parts: Embedded): Promise<JobEvent[]> {
 }
 
 /** A delivery whose ending is written down. */
-function recordedDelivery(message: unknown, attempt = 1) {
+function recordedDelivery(message: unknown, counts: { attempt?: number; losses?: number } = {}) {
+  const { attempt = 1, losses = 0 } = counts
   const endings: string[] = []
   const lost = new AbortController()
   const end = (what: string) => async () => void endings.push(what)
   const delivery: Delivery = {
     message,
     attempt,
+    losses,
     lost: lost.signal,
     ack: end('ack'),
     retry: end('retry'),
@@ -131,11 +134,52 @@ test('an error that another attempt cannot mend fails the job at once', async (t
   assert.deepEqual([tries, (await viewJob(parts, id)).error?.code], [1, 'model_invalid'])
 })
 
+test('running out of memory is tried once more, then it is the job', async (t) => {
+  const parts = embedded(t)
+  let tries = 0
+  const generator = quickGenerator(() => {
+    tries += 1
+    throw new AppError('out_of_memory', 'The picture needs more memory than the worker has.')
+  })
+  const { id } = await submitJob(parts, { prompt: 'an apple' })
+  await workUntil(parts, runDeps(parts, { generator }), isDone(parts))
+  assert.deepEqual([tries, (await viewJob(parts, id)).error?.code], [2, 'out_of_memory'])
+})
+
+test('a task that the queue gave up ends its job, once, with a reason', async (t) => {
+  const parts = embedded(t)
+  const task = someTask()
+  await parts.status.create(task)
+  for (const reason of ['delivery_limit', 'delivery_limit']) await buryTask(parts, { message: task, reason })
+  const { status, error } = await viewJob(parts, task.id)
+  assert.deepEqual([status, error?.code], ['failed', 'generation_failed'])
+  assert.deepEqual(
+    (await eventsOf(parts)).map((event) => [event.id, event.status]),
+    [
+      [task.id, 'failed'],
+      [task.id, 'failed'],
+    ],
+  )
+  const done = someTask()
+  await parts.images.commit(someManifest(done))
+  await buryTask(parts, { message: done, reason: 'delivery_limit' })
+  assert.equal((await viewJob(parts, done.id)).status, 'succeeded')
+})
+
+test('what is no task is buried without a word to anybody', async (t) => {
+  const parts = embedded(t)
+  for (const message of ['half of a ta', { v: 1, id: '../../etc' }, { ...someTask(), id: '../../etc' }]) {
+    await buryTask(parts, { message, reason: 'foreign' })
+  }
+  assert.deepEqual(await eventsOf(parts), [])
+  assert.equal(parts.log.lines.filter((line) => /no task/.test(line.message)).length, 3)
+})
+
 test('a job that killed its worker too often is failed without another try', async (t) => {
   const parts = embedded(t)
   const task = someTask()
   const generator = quickGenerator(() => assert.fail('it was tried again'))
-  const { delivery, endings } = recordedDelivery(task, 4)
+  const { delivery, endings } = recordedDelivery(task, { losses: 3 })
   await runTask(runDeps(parts, { generator }), delivery, never)
   const manifest = await parts.images.getManifest(task.id)
   assert.deepEqual(
@@ -149,7 +193,7 @@ test('a job that is final already is only announced again', async (t) => {
   const task = someTask()
   await parts.images.commit(someManifest(task))
   const generator = quickGenerator(() => assert.fail('it was made again'))
-  const { delivery, endings } = recordedDelivery(task, 9)
+  const { delivery, endings } = recordedDelivery(task, { losses: 9 })
   await runTask(runDeps(parts, { generator }), delivery, never)
   assert.deepEqual(endings, ['ack'])
   assert.deepEqual(
@@ -271,13 +315,13 @@ test('a job is never failed because storage is away: it comes back, uncounted', 
   const parts = embedded(t)
   const task = someTask()
   const images: typeof parts.images = { ...parts.images, commit: async () => storageIsAway() }
-  const { delivery, endings } = recordedDelivery(task, 3)
+  const { delivery, endings } = recordedDelivery(task, { attempt: 3 })
   await runTask(runDeps(parts, { images }), delivery, never)
   assert.deepEqual(endings, ['giveBack'])
   assert.equal(await parts.images.getManifest(task.id), undefined)
 })
 
-test('statuses that cannot be written do not stop a job', async (t) => {
+test('statuses that cannot be written do not stop a job, and its event mends them', async (t) => {
   const parts = embedded(t)
   const status: typeof parts.status = {
     ...parts.status,
@@ -287,7 +331,12 @@ test('statuses that cannot be written do not stop a job', async (t) => {
   }
   const { id } = await submitJob(parts, { prompt: 'an apple' })
   await workUntil(parts, runDeps(parts, { status }), isDone(parts))
-  assert.equal(await statusOf(parts, id), 'succeeded')
+  assert.equal((await parts.images.getManifest(id))?.status, 'succeeded')
+  const consumer = await parts.events.consume(({ id: job, status: final }) =>
+    parts.status.advance(job, { status: final }),
+  )
+  await waitFor(async () => (await statusOf(parts, id)) === 'succeeded')
+  await consumer.stop()
 })
 
 test('a lost task is left to the worker that has it now', async (t) => {
@@ -388,7 +437,7 @@ for (const [when, deadly] of deaths) {
     await died.promise
     assert.deepEqual(first.endings, [])
 
-    const second = recordedDelivery(task, 2)
+    const second = recordedDelivery(task, { losses: 1 })
     await runTask(runDeps(parts), second.delivery, never)
     assert.deepEqual(second.endings, ['ack'])
     const view = await viewJob(parts, task.id)

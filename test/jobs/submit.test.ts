@@ -116,17 +116,72 @@ test('a finished job is expired when its time is over, swept or not', async (t) 
   await assert.rejects(submitJob({ ...parts }, { prompt: 5 }), { code: 'invalid_request' })
 })
 
-test('a job that becomes final while it is looked at is not taken for an expired one', async (t) => {
+test('waiting asks the image store nothing, however often a client asks', async (t) => {
   const parts = embedded(t)
-  const { id } = await submitJob(parts, apple)
+  const asked: string[] = []
+  const spy =
+    <A extends unknown[], R>(name: string, action: (...args: A) => R) =>
+    (...args: A) => {
+      asked.push(name)
+      return action(...args)
+    }
+  const images = { ...parts.images, getManifest: spy('manifest', parts.images.getManifest) }
+  const deps = { ...parts, images }
+  const { id } = await submitJob(deps, { prompt: 'an apple' })
+  for (let poll = 0; poll < 5; poll += 1) await viewJob(deps, id)
+  await parts.status.advance(id, { status: 'running', progress: { step: 1, steps: 4 } })
+  for (let poll = 0; poll < 5; poll += 1) await viewJob(deps, id)
+  assert.deepEqual(asked, [])
+  await workUntil(parts, runDeps(parts), async () => (await parts.queue.depth()) === 0)
+  assert.equal((await viewJob(deps, id)).status, 'succeeded')
+  assert.deepEqual(asked, ['manifest'])
+})
+
+test('with the status store away, answers come from the manifest and the id', async (t) => {
+  const parts = embedded(t)
+  const away = async () => storageIsAway()
+  const deps = { ...parts, status: { ...parts.status, get: away, ahead: away, load: away, create: away } }
+  const view = await submitJob(deps, { prompt: 'an apple' }, { idempotencyKey: 'one' })
+  assert.equal(view.status, 'queued')
+  assert.ok((view.poll_after_ms ?? 0) > 0)
+  assert.equal((await submitJob(deps, { prompt: 'an apple' }, { idempotencyKey: 'one' })).id, view.id)
+  await workUntil(parts, runDeps(parts), async () => (await parts.queue.depth()) === 0)
+  assert.equal((await viewJob(deps, view.id)).status, 'succeeded')
+  assert.equal((await submitJob(deps, { prompt: 'an apple' }, { idempotencyKey: 'one' })).status, 'succeeded')
+})
+
+test('a client that sends too much is told when to come back, others are not', async (t) => {
+  const parts = embedded(t)
+  const deps = { ...parts, limiter: { take: async (client: string) => (client === 'eager' ? 2.4 : 0) } }
+  await assert.rejects(submitJob(deps, { prompt: 'an apple' }, { client: 'eager' }), {
+    code: 'rate_limited',
+    retryAfterSeconds: 3,
+    message: /Try again in 3 seconds/,
+  })
+  assert.equal(await parts.queue.depth(), 0)
+  await submitJob(deps, { prompt: 'an apple' }, { client: 'other' })
+  await submitJob(deps, { prompt: 'an apple' })
+})
+
+test('batch jobs wait behind interactive ones', async (t) => {
+  const parts = embedded(t)
+  const batch = await submitJob(parts, { prompt: 'an apple', priority: 'batch' })
+  const interactive = await submitJob(parts, { prompt: 'an apple' })
+  assert.deepEqual([interactive.position, (await viewJob(parts, batch.id)).position], [0, 1])
+  const made: string[] = []
   const status: typeof parts.status = {
     ...parts.status,
-    async get(asked) {
-      await workUntil(parts, runDeps(parts), async () => (await parts.queue.depth()) === 0)
-      return parts.status.get(asked)
+    advance: async (id, update) => {
+      if (update.status === 'running' && update.progress === undefined) made.push(id)
+      await parts.status.advance(id, update)
     },
   }
-  assert.equal((await viewJob({ ...parts, status }, id)).status, 'succeeded')
+  await workUntil(parts, runDeps(parts, { status }), async () => (await parts.queue.depth()) === 0)
+  assert.deepEqual(made, [interactive.id, batch.id])
+  await assert.rejects(submitJob(parts, { prompt: 'an apple', priority: 'urgent' }), {
+    param: 'priority',
+    message: /priority must be one of interactive, batch, but was "urgent"/,
+  })
 })
 
 test('a picture is there when its job succeeded, and not before', async (t) => {

@@ -15,7 +15,7 @@ export interface ServerProcess {
   readonly output: () => string
   /** Resolves with the exit status, or the signal's name. */
   readonly ended: Promise<number | string>
-  /** The address, once the program says that it is ready; rejects with the output if it ends before. */
+  /** The address (`worker` for a worker), once the program says that it is ready; rejects with the output if it ends before. */
   readonly address: Promise<string>
   /** The process ids of all workers so far, the present one last. */
   workers(): readonly number[]
@@ -35,7 +35,7 @@ export function startServer(
   address.catch(() => {})
   const onData = (chunk: Buffer) => {
     text += chunk
-    const found = /is ready: (http:\S+)/.exec(text)?.[1]
+    const found = /is ready: (\S+)/.exec(text)?.[1]
     if (found !== undefined) resolve(found)
   }
   child.stdout.on('data', onData)

@@ -14,6 +14,6 @@ export const standInModel: ModelInfo = {
 }
 
 export const standInEngine: Engine = {
-  inferenceEntry: new URL('./thread.ts', import.meta.url),
+  workerEntry: new URL('./worker-process.ts', import.meta.url),
   describeModels: async () => [standInModel],
 }

@@ -1,3 +1,6 @@
+import { createCipheriv, createHash } from 'node:crypto'
+import { writeSync } from 'node:fs'
+import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { deflateSync } from 'node:zlib'
 import { serveInference } from '../../src/adapters/inference-thread/serve.ts'
@@ -8,32 +11,51 @@ import { serveInference } from '../../src/adapters/inference-thread/serve.ts'
  *
  *   "20ms"  each step takes that long           "hang"  never ends a step, and blocks the thread
  *   "throw" an error of no known kind           "crash" the thread ends         "kill" the whole process dies
+ *   "memory" out of memory, now and for whatever this thread makes later
+ *   "stuck" never comes back from native code   "big" the picture has a megabyte more
+ *
+ * With TEST_TELL it writes a line for each picture that it begins.
  */
+let full = false
+
 async function act(prompt: string): Promise<void> {
   const delay = /\b(\d+)ms\b/.exec(prompt)?.[1]
   if (delay !== undefined) await sleep(Number(delay))
   if (/\bthrow\b/.test(prompt)) throw new Error('a secret of the engine')
-  if (/\bmemory\b/.test(prompt)) throw new Error('std::bad_alloc')
+  if (/\bmemory\b/.test(prompt)) full = true
+  if (full) throw new Error('std::bad_alloc')
   if (/\bcrash\b/.test(prompt)) process.exit(7)
   if (/\bkill\b/.test(prompt)) process.kill(process.pid, 'SIGKILL')
   while (/\bhang\b/.test(prompt));
+  if (/\bstuck\b/.test(prompt)) new DatabaseSync(':memory:').prepare(endlessQuery).get()
 }
 
-/** The bytes of a picture depend on its seed alone, as those of the real engine do. */
-function bytesOf(seed: number): Uint8Array {
+const endlessQuery =
+  'WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers) SELECT sum(n) FROM numbers'
+
+/** The bytes of a picture depend on its request alone, as those of the real engine do. */
+function bytesOf(prompt: string, seed: number): Uint8Array {
   const signature = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a)
-  return new Uint8Array(Buffer.concat([signature, deflateSync(`picture of seed ${seed}`.repeat(1000))]))
+  const content = deflateSync(`picture of seed ${seed}`.repeat(1000))
+  const more = /\bbig\b/.test(prompt) ? noise(seed, 1_000_000) : Buffer.alloc(0)
+  return new Uint8Array(Buffer.concat([signature, content, more]))
+}
+
+function noise(seed: number, length: number): Buffer {
+  const key = createHash('sha256').update(String(seed)).digest()
+  return createCipheriv('aes-256-ctr', key, Buffer.alloc(16)).update(Buffer.alloc(length))
 }
 
 await serveInference(
   async () => ({
     async make(request, seed, { onStep, signal }) {
+      if (process.env.TEST_TELL) writeSync(1, `engine begins "${request.prompt}" with seed ${seed}\n`)
       for (let step = 1; step <= request.steps; step += 1) {
         if (signal.aborted) throw new Error('stopped')
         await act(request.prompt)
         onStep(step)
       }
-      return { bytes: bytesOf(seed), width: request.width, height: request.height }
+      return { bytes: bytesOf(request.prompt, seed), width: request.width, height: request.height }
     },
   }),
   () => undefined,

@@ -8,7 +8,7 @@ import { tempFolder } from '../../../test/temp-folder.ts'
 import { writeFirst, writeWhole } from './files.ts'
 import { diskImageStore } from './image-store.ts'
 
-imageStoreContract('disk', (t) => {
+imageStoreContract('disk', async (t) => {
   const folder = join(tempFolder(t), 'results')
   return () => diskImageStore({ folder, ttlSeconds: 3600 })
 })

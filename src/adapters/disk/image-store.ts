@@ -42,7 +42,10 @@ export function diskImageStore(options: ImageStoreOptions): ImageStore {
   }
   const sweepJob = async (id: string, now: Date): Promise<boolean> => {
     // A damaged manifest is no reason to leave the jobs after it; its own job goes by the age of its id.
-    const manifest = await readManifest(id).catch(() => undefined)
+    const manifest = await readManifest(id).catch((thrown: unknown) => {
+      if (thrown instanceof DamagedManifest) return undefined
+      throw thrown
+    })
     const over =
       manifest === undefined
         ? hasExpired(id, ttlSeconds, now)
@@ -70,13 +73,17 @@ export function diskImageStore(options: ImageStoreOptions): ImageStore {
     sweep: (now) =>
       guarded(async () => {
         let removed = 0
+        const faults: unknown[] = []
         for (const day of await namesIn(folder)) {
           if (!/^\d{4}-\d\d-\d\d$/.test(day)) continue
           for (const id of await namesIn(join(folder, day))) {
-            if (isJobIdShaped(id) && (await sweepJob(id, now))) removed += 1
+            if (!isJobIdShaped(id)) continue
+            const swept = sweepJob(id, now).catch((thrown: unknown) => void faults.push(thrown))
+            if ((await swept) === true) removed += 1
           }
           await removeIfEmpty(join(folder, day))
         }
+        if (faults.length > 0) throw faults[0]
         return removed
       }),
   }
@@ -92,7 +99,13 @@ function parseManifest(text: string, path: string): Manifest {
   try {
     return Value.Parse(Manifest, JSON.parse(text))
   } catch (cause) {
-    throw new AppError('unavailable', `The manifest ${path} is damaged.`, { cause })
+    throw new DamagedManifest(path, cause)
+  }
+}
+
+class DamagedManifest extends AppError {
+  constructor(path: string, cause: unknown) {
+    super('unavailable', `The manifest ${path} is damaged.`, { cause })
   }
 }
 

@@ -25,7 +25,7 @@ export interface ThreadGenerator extends ImageGenerator {
 
 /**
  * Runs the engine in a worker thread, because it blocks the thread that it runs on. A run is aborted through shared
- * memory; a thread that crashed, or does not stop in time, is replaced at the next run.
+ * memory; a thread that crashed, ran out of memory or does not stop in time is replaced at the next run.
  */
 export function threadGenerator(options: ThreadGeneratorOptions): ThreadGenerator {
   const { entry, settings, log, abortGraceMs = 30_000, endMs = 10_000, onStuck } = options
@@ -57,16 +57,21 @@ export function threadGenerator(options: ThreadGeneratorOptions): ThreadGenerato
       })
       runs += 1
       const run = startRun(thread, runs, request, signal, onProgress, abortGraceMs)
+      let full = false
       try {
         for (;;) {
           const image = await run.next()
           if (image === undefined) return
           yield image
         }
+      } catch (thrown) {
+        // What is left of its memory may be in pieces: the next run gets a fresh one.
+        full = thrown instanceof AppError && thrown.code === 'out_of_memory'
+        throw thrown
       } finally {
         // Also when the caller leaves in the middle: the thread must be idle, or gone, before the next run.
         const idle = await run.settle()
-        if (!idle && !thread.dead) await replace(thread)
+        if ((!idle || full) && !thread.dead) await replace(thread)
       }
     },
     async close() {

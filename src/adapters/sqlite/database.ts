@@ -14,9 +14,9 @@ export interface Database {
   close(): void
 }
 
-const schemaVersion = 1
-
-const schema = `
+/** Step n makes a file of version n one of version n + 1. A released step is never changed. */
+const migrations = [
+  `
   CREATE TABLE secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
   CREATE TABLE tasks (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, message TEXT NOT NULL, due_at INTEGER NOT NULL,
@@ -39,7 +39,15 @@ const schema = `
   CREATE INDEX states_expiry ON states (expires_at);
   CREATE TABLE cancels (id TEXT PRIMARY KEY, marked_at INTEGER NOT NULL) STRICT;
   CREATE TABLE workers (name TEXT PRIMARY KEY, seen_at INTEGER NOT NULL, seconds_per_unit REAL) STRICT;
-`
+  `,
+  // tasks.attempts counted every delivery; now it counts retries, and losses the deliveries that nobody ended
+  `
+  ALTER TABLE tasks ADD COLUMN losses INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE tasks ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
+  UPDATE tasks SET losses = attempts, attempts = 0;
+  ALTER TABLE states ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
+  `,
+]
 
 /** Creates the file and its tables if they are not there. Throws an `AppError` that names the path. */
 export function openDatabase(path: string): Database {
@@ -78,10 +86,11 @@ function migrate(connection: DatabaseSync, path: string): void {
   connection.exec('BEGIN IMMEDIATE')
   try {
     const { user_version } = connection.prepare('PRAGMA user_version').get() as { user_version: number }
-    if (user_version > schemaVersion) {
+    if (user_version > migrations.length) {
       throw new AppError('unavailable', `The database ${path} was written by a newer version of Packshot.`)
     }
-    if (user_version < 1) connection.exec(`${schema}; PRAGMA user_version = ${schemaVersion}`)
+    for (const step of migrations.slice(user_version)) connection.exec(step)
+    connection.exec(`PRAGMA user_version = ${migrations.length}`)
     connection.exec('COMMIT')
   } catch (thrown) {
     connection.exec('ROLLBACK')

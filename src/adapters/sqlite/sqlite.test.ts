@@ -4,10 +4,12 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { type TestContext, test } from 'node:test'
 import { eventQueueContract } from '../../../test/contract/event-queue.ts'
+import { someTask } from '../../../test/contract/jobs.ts'
 import { statusStoreContract } from '../../../test/contract/status-store.ts'
-import { taskQueueContract } from '../../../test/contract/task-queue.ts'
+import { abandon, collect, type TaskQueueKit, taskQueueContract } from '../../../test/contract/task-queue.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
 import { tempFolder } from '../../../test/temp-folder.ts'
+import type { Delivery, TaskQueue } from '../../jobs/ports.ts'
 import { openDatabase, readSecret } from './database.ts'
 import { sqliteEventQueue } from './event-queue.ts'
 import { lockFolder } from './folder-lock.ts'
@@ -28,21 +30,85 @@ function database(t: TestContext) {
   return { open, keep }
 }
 
-taskQueueContract('sqlite', (t) => {
+const usual = { max: 100, owner: 'worker-1', leaseMs: 30_000 }
+
+/** Queues on one new database; `crash` is what the system does to a dead process: its timers never run again. */
+function taskQueueKit(t: TestContext): TaskQueueKit {
   const { open, keep } = database(t)
   const sql = 'INSERT INTO tasks (id, message, due_at) VALUES (?, ?, 0)'
   return {
-    open: (options) => keep(sqliteTaskQueue(open, { ...options, log: keepingLog(), pollMs: 10 })),
-    inject: (message) => void open.durable.prepare(sql).run(`injected ${message}`, message),
+    overshoot: 0,
+    open: async (options) => keep(sqliteTaskQueue(open, { ...options, log: keepingLog(), pollMs: 10 })),
+    inject: async (message) => void open.durable.prepare(sql).run(`injected ${message}`, message),
+    crash: async () => void open.durable.exec('UPDATE tasks SET lease_until = 0, token = NULL'),
   }
-})
+}
 
-eventQueueContract('sqlite', (t) => {
+taskQueueContract('sqlite', async (t) => taskQueueKit(t))
+
+eventQueueContract('sqlite', async (t) => {
   const { open, keep } = database(t)
-  return () => keep(sqliteEventQueue(open, { log: keepingLog(), pollMs: 10, retryMs: 50 }))
+  return async () => keep(sqliteEventQueue(open, { log: keepingLog(), pollMs: 10, retryMs: 50 }))
 })
 
-statusStoreContract('sqlite', (t) => sqliteStatusStore(database(t).open))
+statusStoreContract('sqlite', async (t) => sqliteStatusStore(database(t).open))
+
+test('a task is taken once, however often it is published', async (t) => {
+  const queue = await taskQueueKit(t).open({ ...usual, max: 1 })
+  const task = someTask()
+  await queue.publish(task)
+  await queue.publish(task)
+  assert.equal(await queue.depth(), 1)
+})
+
+test('a task in work counts as one in the queue', async (t) => {
+  const queue = await taskQueueKit(t).open({ ...usual, max: 1 })
+  await queue.publish(someTask())
+  await collect(queue, 1, async (delivery) => {
+    assert.equal(await queue.depth(), 1)
+    await assert.rejects(queue.publish(someTask()), { code: 'queue_full' })
+    await delivery.ack()
+  })
+})
+
+test('another worker gets a task when the lease is over, and the first one is ignored from then on', async (t) => {
+  const kit = taskQueueKit(t)
+  const zombie = await kit.open({ ...usual, owner: 'zombie', leaseMs: 150 })
+  await zombie.publish(someTask())
+  const stuck = await abandonWithoutRenewal(zombie)
+  const other = await kit.open({ ...usual, owner: 'other' })
+  const [again] = await collect(other, 1, async (delivery) => {
+    await stuck.ack()
+    assert.equal(await other.depth(), 1)
+    await delivery.ack()
+  })
+  assert.deepEqual([again?.attempt, again?.losses], [1, 1])
+  assert.equal(stuck.lost.aborted, true)
+})
+
+test('a consumer that starts frees what an earlier one of its name left', async (t) => {
+  const kit = taskQueueKit(t)
+  const dead = await kit.open({ ...usual, leaseMs: 1000 })
+  await dead.publish(someTask())
+  await abandon(dead)
+  const [again] = await collect(await kit.open(usual), 1, (delivery) => delivery.ack())
+  assert.equal(again?.losses, 1)
+})
+
+/** Takes a task as a worker that was stopped by a signal then: its timers do not run. */
+async function abandonWithoutRenewal(queue: TaskQueue): Promise<Delivery> {
+  const original = globalThis.setInterval
+  globalThis.setInterval = ((action: () => void) => {
+    const timer = original(action, 2 ** 30)
+    timer.unref()
+    return timer
+  }) as typeof setInterval
+  try {
+    return await abandon(queue)
+  } finally {
+    globalThis.setInterval = original
+  }
+}
 
 test('a secret is made once', (t) => {
   const path = join(tempFolder(t), 'test.db')
@@ -60,6 +126,30 @@ test('what is accepted is synced to the disk', (t) => {
   const { open } = database(t)
   assert.deepEqual({ ...open.durable.prepare('PRAGMA synchronous').get() }, { synchronous: 2 })
   assert.deepEqual({ ...open.durable.prepare('PRAGMA journal_mode').get() }, { journal_mode: 'wal' })
+})
+
+test('a database of the first version is brought up to date, with its tasks', async (t) => {
+  const path = join(tempFolder(t), 'test.db')
+  const raw = new DatabaseSync(path)
+  raw.exec(`PRAGMA user_version = 1;
+    CREATE TABLE tasks (
+      seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, message TEXT NOT NULL, due_at INTEGER NOT NULL,
+      attempts INTEGER NOT NULL DEFAULT 0, owner TEXT, token TEXT, lease_until INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    CREATE TABLE states (seq INTEGER PRIMARY KEY, id TEXT) STRICT;`)
+  const task = someTask()
+  raw
+    .prepare('INSERT INTO tasks (id, message, due_at, attempts) VALUES (?, ?, 0, 2)')
+    .run(task.id, JSON.stringify(task))
+  raw.close()
+  const open = openDatabase(path)
+  const queue = sqliteTaskQueue(open, { ...usual, log: keepingLog(), pollMs: 10 })
+  t.after(async () => {
+    await queue.close()
+    open.close()
+  })
+  const [delivery] = await collect(queue, 1, (each) => each.ack())
+  assert.deepEqual([delivery?.message, delivery?.attempt, delivery?.losses], [task, 1, 2])
 })
 
 test('a file that is no database is refused by its path', (t) => {

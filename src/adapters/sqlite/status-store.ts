@@ -4,6 +4,7 @@ import {
   JobError,
   type JobState,
   type JobStatus,
+  priorities,
   ResolvedRequest,
   statusRank,
   type Task,
@@ -20,18 +21,19 @@ const cancelKeptMs = 24 * 3_600_000
 /** States are rows; a rank that only rises is a condition of the one statement that writes it. */
 export function sqliteStatusStore(database: Database): StatusStore {
   const db = database.relaxed
-  const insert = db.prepare(`INSERT INTO states (id, status, rank, request, units, created_at, expires_at)
-    VALUES (?, 'queued', 0, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`)
+  const insert =
+    db.prepare(`INSERT INTO states (id, status, rank, request, units, created_at, expires_at, priority)
+    VALUES (?, 'queued', 0, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`)
   const select = db.prepare(`SELECT states.*, cancels.id IS NOT NULL AS cancel_requested
     FROM states LEFT JOIN cancels USING (id) WHERE id = ?`)
   const update = db.prepare(`UPDATE states SET status = ?2, rank = ?3, step = coalesce(?4, step),
     steps = coalesce(?5, steps), started_at = coalesce(?6, started_at), error = coalesce(?7, error)
     WHERE id = ?1 AND (rank < ?3 OR (rank = ${statusRank.running} AND status = ?2))`)
   const mark = db.prepare('INSERT INTO cancels (id, marked_at) VALUES (?, ?) ON CONFLICT (id) DO NOTHING')
-  const place = db.prepare('SELECT seq FROM states WHERE id = ? AND rank = 0')
+  const place = db.prepare('SELECT seq, priority FROM states WHERE id = ? AND rank = 0')
   const ahead = db.prepare(`SELECT count(*) AS jobs,
     total(units * (1 - coalesce(CAST(step AS REAL) / max(steps, 1), 0))) AS units
-    FROM states WHERE rank < 2 AND seq < ?`)
+    FROM states WHERE rank < 2 AND (rank = 1 OR priority < ?1 OR (priority = ?1 AND seq < ?2))`)
   const beat = db.prepare(`INSERT INTO workers (name, seen_at, seconds_per_unit) VALUES (?, ?, ?)
     ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at,
     seconds_per_unit = coalesce(excluded.seconds_per_unit, seconds_per_unit)`)
@@ -41,7 +43,8 @@ export function sqliteStatusStore(database: Database): StatusStore {
   return {
     async create(task: Task) {
       const { id, request, created_at, expires_at } = task
-      guard(() => insert.run(id, JSON.stringify(request), workUnits(request), created_at, expires_at))
+      const rank = priorities.indexOf(task.priority ?? 'interactive')
+      guard(() => insert.run(id, JSON.stringify(request), workUnits(request), created_at, expires_at, rank))
     },
     async get(id) {
       const row = guard(() => select.get(id))
@@ -57,9 +60,9 @@ export function sqliteStatusStore(database: Database): StatusStore {
     },
     async ahead(id) {
       return guard(() => {
-        const row = place.get(id) as { seq: number } | undefined
+        const row = place.get(id) as { seq: number; priority: number } | undefined
         if (row === undefined) return undefined
-        const { jobs, units } = ahead.get(row.seq) as { jobs: number; units: number }
+        const { jobs, units } = ahead.get(row.priority, row.seq) as { jobs: number; units: number }
         return { jobs, units }
       })
     },

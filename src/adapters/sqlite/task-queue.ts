@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { AppError } from '../../jobs/errors.ts'
-import type { Task } from '../../jobs/job.ts'
+import { priorities, type Task } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
 import type { Consumer, Delivery, TaskQueue } from '../../jobs/ports.ts'
 import { type Database, guard } from './database.ts'
@@ -20,10 +20,12 @@ interface Row {
   readonly seq: number
   readonly message: string
   readonly attempts: number
+  readonly losses: number
 }
 
 /**
- * A task is a row. To take one is to write a token and a lease on it, and to count the attempt, in one statement.
+ * A task is a row. To take one is to write a token and a lease on it, and to count a loss, in one statement: whoever
+ * ends the delivery takes the loss back, so a process that dies has counted its own.
  * The lease is renewed every third of its time; every later write names the token, so a consumer that lost its
  * lease changes nothing. Leases use the clock of the one machine that has the file: a clock that jumps ahead can
  * only make a task run twice, which the manifest makes harmless.
@@ -31,15 +33,15 @@ interface Row {
 export function sqliteTaskQueue(database: Database, options: TaskQueueOptions): TaskQueue {
   const { max, owner, log, leaseMs = 30_000, pollMs = 100 } = options
   const db = database.durable
-  const insert = db.prepare(`INSERT INTO tasks (id, message, due_at) SELECT ?1, ?2, ?3
+  const insert = db.prepare(`INSERT INTO tasks (id, message, due_at, priority) SELECT ?1, ?2, ?3, ?5
     WHERE (SELECT count(*) FROM tasks) < ?4 ON CONFLICT (id) DO NOTHING`)
   const find = db.prepare('SELECT 1 FROM tasks WHERE id = ?')
   const count = db.prepare('SELECT count(*) AS n FROM tasks')
   const free = db.prepare('UPDATE tasks SET lease_until = 0, token = NULL WHERE owner = ?')
   const claim =
-    db.prepare(`UPDATE tasks SET owner = ?1, token = ?2, lease_until = ?3 + ?4, attempts = attempts + 1
-    WHERE seq = (SELECT seq FROM tasks WHERE due_at <= ?3 AND lease_until <= ?3 ORDER BY seq LIMIT 1)
-    RETURNING seq, message, attempts`)
+    db.prepare(`UPDATE tasks SET owner = ?1, token = ?2, lease_until = ?3 + ?4, losses = losses + 1
+    WHERE seq = (SELECT seq FROM tasks WHERE due_at <= ?3 AND lease_until <= ?3 ORDER BY priority, seq LIMIT 1)
+    RETURNING seq, message, attempts, losses`)
   const waiting = db.prepare('SELECT 1 FROM tasks WHERE due_at <= ?1 AND lease_until <= ?1 LIMIT 1')
   const remove = db.prepare('DELETE FROM tasks WHERE id = ? AND lease_until <= ?')
   const consumers = new Set<Consumer>()
@@ -61,7 +63,8 @@ export function sqliteTaskQueue(database: Database, options: TaskQueueOptions): 
 
   return {
     async publish(task: Task) {
-      const added = guard(() => insert.run(task.id, JSON.stringify(task), Date.now(), max)).changes
+      const rank = priorities.indexOf(task.priority ?? 'interactive')
+      const added = guard(() => insert.run(task.id, JSON.stringify(task), Date.now(), max, rank)).changes
       if (added !== 0 || guard(() => find.get(task.id)) !== undefined) return
       throw new AppError(
         'queue_full',
@@ -105,16 +108,18 @@ function holdLease(database: Database, log: Log, row: Row, token: string, leaseM
   const freed = 'lease_until = 0, token = NULL'
   const delivery: Delivery = {
     message: parse(row.message),
-    attempt: row.attempts,
+    attempt: row.attempts + 1,
+    losses: row.losses - 1,
     lost: lost.signal,
     async ack() {
       change('DELETE FROM tasks WHERE seq = ? AND token = ?')
     },
     async retry(delayMs) {
-      change(`UPDATE tasks SET due_at = ?, ${freed} WHERE seq = ? AND token = ?`, dueAfter(delayMs))
+      const sql = `UPDATE tasks SET due_at = ?, attempts = attempts + 1, losses = 0, ${freed} WHERE seq = ? AND token = ?`
+      change(sql, dueAfter(delayMs))
     },
     async giveBack(delayMs = 0) {
-      const sql = `UPDATE tasks SET due_at = ?, attempts = attempts - 1, ${freed} WHERE seq = ? AND token = ?`
+      const sql = `UPDATE tasks SET due_at = ?, losses = losses - 1, ${freed} WHERE seq = ? AND token = ?`
       change(sql, dueAfter(delayMs))
     },
     async dead(reason) {

@@ -10,7 +10,7 @@ interface Address {
   Querystring: { download?: string }
 }
 
-/** GET /v1/jobs/:id/images/:index. A picture never changes, so caches keep it until its job expires. */
+/** GET /v1/jobs/:id/images/:index. A picture never changes, so caches keep it until its job expires. Where clients reach the storage, they are sent there. */
 export function imageRoutes(app: FastifyInstance, services: Services): void {
   const schema = {
     summary: 'A picture of a job',
@@ -21,6 +21,14 @@ export function imageRoutes(app: FastifyInstance, services: Services): void {
   }
   app.get<Address>('/v1/jobs/:id/images/:index', { schema }, async (request, reply) => {
     const { id, index } = request.params
+    if (request.query.download !== '1') {
+      const elsewhere = await services.imageAddress(id, parseIndex(index))
+      if (elsewhere !== undefined) {
+        // Kept for less time than it works, so that a browser never follows one that is over.
+        reply.header('cache-control', `private, max-age=${Math.floor(elsewhere.seconds / 2)}`)
+        return reply.redirect(elsewhere.url, 307)
+      }
+    }
     const { bytes, image, job } = await services.image(id, parseIndex(index))
     const seconds = Math.max(0, Math.floor((Date.parse(job.expires_at) - Date.now()) / 1000))
     const tag = `"${image.sha256}"`

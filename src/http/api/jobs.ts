@@ -21,7 +21,10 @@ export function jobRoutes(app: FastifyInstance, services: Services): void {
   }
   app.post('/v1/jobs', { schema: submit }, async (request, reply) => {
     const key = request.headers['idempotency-key']
-    const view = await services.submit(request.body, typeof key === 'string' ? { idempotencyKey: key } : {})
+    const view = await services.submit(request.body, {
+      client: request.ip,
+      ...(typeof key === 'string' ? { idempotencyKey: key } : {}),
+    })
     setWaitHeaders(reply, view)
     return reply.code(202).header('location', view.links.self).send(view)
   })

@@ -64,7 +64,7 @@ export function wantsPage(request: FastifyRequest): boolean {
 export async function errorPages(): Promise<(error: AppError, reply: FastifyReply) => FastifyReply> {
   const assets = await loadAssets()
   return (error, reply) => {
-    setSecurityHeaders(reply)
+    setSecurityHeaders(reply, undefined)
     setErrorHeaders(reply, error)
     return sendPage(reply, assets, { title: `Packshot: ${errorTitle(error)}`, body: errorBody(error) })
   }

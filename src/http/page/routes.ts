@@ -14,14 +14,22 @@ import { home, jobPage } from './home.ts'
 import type { Page } from './layout.ts'
 import { refuseCrossSite, setSecurityHeaders } from './security.ts'
 
+export interface PageOptions {
+  readonly services: Services
+  readonly imageOrigin: string | undefined
+}
+
 type JobAddress = { Params: { id: string }; Querystring: { stopping?: string } }
 
 /**
  * The page: a form at `/`, a page for each job at `/jobs/:id`, and the fragments that htmx puts in their places.
  * Every address works without JavaScript: a posted form is then answered with a redirect or a whole page.
  */
-export async function pageRoutes(app: FastifyInstance, { services }: { services: Services }): Promise<void> {
-  app.addHook('onRequest', async (_request, reply) => setSecurityHeaders(reply))
+export async function pageRoutes(
+  app: FastifyInstance,
+  { services, imageOrigin }: PageOptions,
+): Promise<void> {
+  app.addHook('onRequest', async (_request, reply) => setSecurityHeaders(reply, imageOrigin))
   await app.register(formbody)
   const assets = await loadAssets()
   await assetRoutes(app, assets)
@@ -43,7 +51,7 @@ export async function pageRoutes(app: FastifyInstance, { services }: { services:
     refuseCrossSite(request)
     const values = readFields(request.body)
     try {
-      const view = await services.submit(requestBody(values))
+      const view = await services.submit(requestBody(values), { client: request.ip })
       if (!isFragment(request)) return reply.redirect(`/jobs/${view.id}`, 303)
       return sendFragment(reply, jobCard(view, { usual, isNew: true }))
     } catch (thrown) {

@@ -1,17 +1,18 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { AppError } from '../../jobs/errors.ts'
 
-/** Only our own files, no inline code or style, no frame around the page. */
-const contentSecurityPolicy = [
-  "default-src 'none'",
-  "script-src 'self'",
-  "style-src 'self'",
-  "img-src 'self'",
-  "connect-src 'self'",
-  "form-action 'self'",
-  "base-uri 'none'",
-  "frame-ancestors 'none'",
-].join('; ')
+/** Only our own files (and pictures from where the storage serves them), no inline code or style, no frame around the page. */
+const contentSecurityPolicy = (imageOrigin: string | undefined) =>
+  [
+    "default-src 'none'",
+    "script-src 'self'",
+    "style-src 'self'",
+    imageOrigin === undefined ? "img-src 'self'" : `img-src 'self' ${imageOrigin}`,
+    "connect-src 'self'",
+    "form-action 'self'",
+    "base-uri 'none'",
+    "frame-ancestors 'none'",
+  ].join('; ')
 
 /**
  * Headers of every page, fragment and file.
@@ -20,9 +21,9 @@ const contentSecurityPolicy = [
  * sites, but under `no-referrer` a browser writes `Origin: null` into our own form posts, and over plain HTTP in a
  * local network, where it sends no `Sec-Fetch-Site` either, they could not be told from foreign ones.
  */
-export function setSecurityHeaders(reply: FastifyReply): void {
+export function setSecurityHeaders(reply: FastifyReply, imageOrigin: string | undefined): void {
   reply.headers({
-    'content-security-policy': contentSecurityPolicy,
+    'content-security-policy': contentSecurityPolicy(imageOrigin),
     'x-content-type-options': 'nosniff',
     'referrer-policy': 'same-origin',
     'cross-origin-opener-policy': 'same-origin',

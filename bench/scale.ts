@@ -1,0 +1,63 @@
+import { prepareFleet } from '../test/fleet/fleet.ts'
+import { type ServerProcess, submit, untilFinal, type view } from '../test/service/server-process.ts'
+import { whileServicesRun } from './services.ts'
+
+/**
+ * How throughput grows with workers: an engine that takes 200 ms a picture and no CPU, so that what is measured is
+ * the way of a job through broker, storage and worker. Figures are ratios within this run: the rate with N workers
+ * over N times the rate with one.
+ *
+ *   node bench/scale.ts [WORKERS...]      (npm run bench:scale; 1 2 4 8 without numbers)
+ */
+const jobsPerWorker = 60
+const given = process.argv.slice(2).map(Number)
+const counts = given.length === 0 ? [1, 2, 4, 8] : given
+
+await whileServicesRun(async (t, services) => {
+  let single: number | undefined
+  console.log('workers   jobs/s   of linear   jobs out of order')
+  for (const count of counts) {
+    const fleet = await prepareFleet(t, services, { PACKSHOT_LOG_LEVEL: 'silent' })
+    const server = fleet.server()
+    const address = await server.address
+    const workers: ServerProcess[] = []
+    for (let n = 0; n < count; n += 1) workers.push(fleet.worker())
+    await Promise.all(workers.map((worker) => worker.address))
+
+    const ids: string[] = []
+    while (ids.length < count * jobsPerWorker) {
+      const some = Array.from({ length: 10 }, () => submit(address, { prompt: '200ms', steps: 1 }))
+      ids.push(...(await Promise.all(some)).map((job) => job.id))
+    }
+    await untilFinal(address, ids.at(-1) as string)
+    const jobs = await Promise.all(ids.map((id) => untilFinal(address, id)))
+    if (jobs.some((job) => job.status !== 'succeeded')) throw new Error('a job did not succeed')
+    const rate = rateOf(
+      jobs.map((job) => Date.parse(job.finished_at ?? '')),
+      count,
+    )
+    single ??= rate / count
+    const share = rate / count / single
+    console.log(
+      `${String(count).padStart(7)}   ${rate.toFixed(2).padStart(6)}   ${share.toFixed(3).padStart(9)}   ${outOfOrder(jobs)}`,
+    )
+    for (const { process: child } of [...workers, server]) child.kill('SIGTERM')
+    await Promise.all([...workers, server].map(({ ended }) => ended))
+  }
+})
+
+/** Jobs a second while every worker had something to do: the last of each worker have nobody behind them. */
+function rateOf(finished: readonly number[], workers: number): number {
+  const times = finished.toSorted((a, b) => a - b).slice(workers, -workers)
+  const [first = 0, last = 0] = [times[0], times.at(-1)]
+  return ((times.length - 1) / (last - first)) * 1000
+}
+
+/** Jobs that began before one which was accepted earlier, by more than the workers that may be between two steps. */
+function outOfOrder(jobs: readonly Awaited<ReturnType<typeof view>>[]): number {
+  const started = jobs
+    .toSorted((a, b) => (a.id < b.id ? -1 : 1))
+    .map((job) => Date.parse(job.started_at ?? ''))
+  const slackMs = 100
+  return started.filter((time, n) => started.slice(0, n).some((earlier) => earlier > time + slackMs)).length
+}

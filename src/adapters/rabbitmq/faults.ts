@@ -1,0 +1,79 @@
+import { AppError } from '../../jobs/errors.ts'
+import type { Address } from './address.ts'
+
+/** The `code` of an error of the library ('NOT_FOUND'), of the broker or of the operating system ('ECONNREFUSED'). */
+export function codeOf(thrown: unknown): string {
+  return thrown instanceof Error && 'code' in thrown ? String(thrown.code) : ''
+}
+
+/** Whether something that we declared is not there (any more). */
+export function isMissing(thrown: unknown): boolean {
+  return ['NOT_FOUND', 'CANCEL_FORCED'].includes(codeOf(thrown))
+}
+
+/** Whether a fault stays until a person changes something. */
+export function isPermanent(thrown: unknown): boolean {
+  return ['ACCESS_REFUSED', 'NOT_ALLOWED', 'PRECONDITION_FAILED', 'VERSION_MISMATCH'].includes(codeOf(thrown))
+}
+
+/** A fault at the start, in the words of somebody who has just written a configuration. */
+export function startFault(thrown: unknown, address: Address): AppError {
+  if (thrown instanceof AppError) return thrown
+  const text = thrown instanceof Error ? thrown.message : ''
+  const { param, message } = explain(codeOf(thrown), text, address)
+  return new AppError('unavailable', message, { param, cause: thrown })
+}
+
+export function otherService({ hostname, port }: Address): AppError {
+  const message = `What answers at ${hostname}:${port} is no RabbitMQ. PACKSHOT_QUEUE_URL needs its AMQP port, usually 5672 (5671 with TLS), not that of its management page.`
+  return new AppError('unavailable', message, { param: 'PACKSHOT_QUEUE_URL' })
+}
+
+function explain(code: string, text: string, address: Address): { param: string; message: string } {
+  const { hostname, port, username, vhost } = address
+  const broker = `RabbitMQ at ${hostname}:${port}`
+  const url = (message: string) => ({ param: 'PACKSHOT_QUEUE_URL', message })
+  if (code === 'PRECONDITION_FAILED') return otherArguments(text)
+  if (code === 'ACCESS_REFUSED' && /login was refused/i.test(text)) {
+    const guest = username === 'guest' ? ' It lets the user guest in from its own machine only.' : ''
+    return url(
+      `${broker} refuses the user and password of PACKSHOT_QUEUE_URL (user ${username}). Correct them.${guest}`,
+    )
+  }
+  if (code === 'NOT_ALLOWED' && /not found/i.test(text)) {
+    return url(
+      `${broker} has no virtual host ${vhost}. Create it (rabbitmqctl add_vhost), or change the end of PACKSHOT_QUEUE_URL.`,
+    )
+  }
+  if (code === 'ACCESS_REFUSED' || code === 'NOT_ALLOWED') {
+    return url(
+      `${broker} does not let the user ${username} create queues in the virtual host ${vhost}. Give it all three permissions there (rabbitmqctl set_permissions).`,
+    )
+  }
+  const why = code === '' ? '' : ` (${code})`
+  return url(
+    `${broker} does not answer${why}. Start it, or correct host and port in PACKSHOT_QUEUE_URL; amqps:// is for a port with TLS.`,
+  )
+}
+
+function otherArguments(text: string): { param: string; message: string } {
+  const [, argument, name] = /inequivalent arg '([^']+)' for (?:queue|exchange) '([^']+)'/.exec(text) ?? []
+  if (argument === undefined || name === undefined) {
+    const cause = text.replace(/^.*PRECONDITION_FAILED - /, '')
+    const message = `RabbitMQ cannot make a queue as Packshot needs it; it has to be version 3.10 or newer. It says: ${cause}`
+    return { param: 'PACKSHOT_QUEUE_URL', message }
+  }
+  const remake = `let the workers empty it, delete it (rabbitmqctl delete_queue ${name}), and start again`
+  if (argument === 'x-max-length') {
+    const current = /current is (?:the value )?'?(\d+)'?/.exec(text)?.[1]
+    const other = current === undefined ? 'another length' : `a length of ${current}`
+    return {
+      param: 'PACKSHOT_QUEUE_MAX',
+      message: `The queue ${name} exists with ${other}, which cannot be changed. Set PACKSHOT_QUEUE_MAX back, or ${remake}.`,
+    }
+  }
+  return {
+    param: 'PACKSHOT_QUEUE_URL',
+    message: `The queue ${name} exists with another ${argument} than this version of Packshot needs. If nothing else uses it, ${remake}.`,
+  }
+}

@@ -1,0 +1,131 @@
+import { once } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Channel, Connection } from 'rabbitmq-client'
+import { jitter } from '../../jobs/jitter.ts'
+import type { Log } from '../../jobs/log.ts'
+import type { Address } from './address.ts'
+import { codeOf, isPermanent, startFault } from './faults.ts'
+import { orAfter } from './time-limit.ts'
+
+/** One connection to the broker, which comes back by itself for as long as it is not closed. */
+export interface Link {
+  /** Connected, and the broker reads what is written. */
+  readonly ready: boolean
+  /** Resolves once connected; rejects when the signal aborts. */
+  up(signal: AbortSignal): Promise<void>
+  /** Opens a channel. Rejects soon when there is no connection; hangs while the broker does not read. */
+  open(): Promise<Channel>
+  onReturn(listener: () => void): void
+  onBlocked(listener: () => void): void
+  /** Takes a few seconds at most, whatever the other side does. */
+  close(): Promise<void>
+}
+
+export interface LinkOptions {
+  readonly address: Address
+  readonly name: string
+  /** What does not work while the connection is lost, for the log. */
+  readonly whileLost: string
+  readonly heartbeatSeconds: number
+  readonly log: Log
+  /** On the clock of `performance.now()`: no further try starts after it. */
+  readonly giveUpAt: number
+}
+
+const closeMs = 3000
+const longestPauseMs = 5000
+
+/** Tries until it is connected, with a line in the log for each failure; rejects an `AppError` when it gives up. */
+export async function connect(options: LinkOptions): Promise<Link> {
+  const { address, log, giveUpAt } = options
+  for (let tries = 1; ; tries += 1) {
+    const connection = newConnection(options)
+    const fault: unknown = await firstFault(connection)
+    if (fault === undefined) return supervise(connection, options)
+    connection.unsafeDestroy()
+    const pause = 50 + jitter(Math.min(longestPauseMs, 100 * 2 ** tries))
+    if (isPermanent(fault) || performance.now() + pause > giveUpAt) throw startFault(fault, address)
+    const fields = { host: address.hostname, port: address.port, code: codeOf(fault), tries }
+    log.warn(fields, 'RabbitMQ does not answer; trying again')
+    await sleep(pause)
+  }
+}
+
+function newConnection({ address, name, heartbeatSeconds, giveUpAt }: LinkOptions): Connection {
+  const left = giveUpAt - performance.now()
+  return new Connection({
+    ...address,
+    connectionName: name,
+    heartbeat: heartbeatSeconds,
+    connectionTimeout: Math.ceil(Math.max(1000, Math.min(10_000, left))),
+    acquireTimeout: 2000,
+    // a pause is drawn from 100 ms to twice as much, four times as much ...: clients do not come back in step
+    retryLow: 100,
+    retryHigh: longestPauseMs,
+  })
+}
+
+async function firstFault(connection: Connection): Promise<unknown> {
+  try {
+    await once(connection, 'connection')
+    return undefined
+  } catch (thrown) {
+    return thrown
+  }
+}
+
+function supervise(connection: Connection, options: LinkOptions): Link {
+  const { name, log, whileLost } = options
+  const channels = new Set<Channel>()
+  // the library emits one error for each loss, and none for the tries that follow
+  connection.on('error', (err: unknown) =>
+    log.warn({ err, connection: name }, `the connection to RabbitMQ is lost; until it is back, ${whileLost}`),
+  )
+  connection.on('connection', () => log.info({ connection: name }, 'the connection to RabbitMQ is back'))
+  connection.on('connection.blocked', (reason) =>
+    log.error({ connection: name, reason }, 'RabbitMQ is short of disk or memory and takes no messages'),
+  )
+  connection.on('connection.unblocked', () => log.info({ connection: name }, 'RabbitMQ takes messages again'))
+  return {
+    get ready() {
+      return connection.ready
+    },
+    async up(signal) {
+      while (!connection.ready) await backOrBroken(connection, signal)
+    },
+    async open() {
+      const channel = await connection.acquire({ emitErrorsFromChannel: true })
+      channel.on('error', (err: unknown) => log.warn({ err, connection: name }, 'RabbitMQ closed a channel'))
+      channels.add(channel)
+      channel.once('close', () => channels.delete(channel))
+      return channel
+    },
+    onReturn: (listener) => void connection.on('connection', listener),
+    onBlocked: (listener) => void connection.on('connection.blocked', listener),
+    async close() {
+      await Promise.all([...channels].map(closeChannel))
+      await orAfter(closeMs, connection.close(), () => connection.unsafeDestroy())
+    },
+  }
+}
+
+function backOrBroken(connection: Connection, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settle = () => {
+      connection.off('connection', settle)
+      connection.off('connection.unblocked', settle)
+      signal.removeEventListener('abort', settle)
+      if (signal.aborted) reject(signal.reason)
+      else resolve()
+    }
+    connection.on('connection', settle)
+    connection.on('connection.unblocked', settle)
+    signal.addEventListener('abort', settle)
+    if (signal.aborted) settle()
+  })
+}
+
+/** Closes a channel after what was written to it; gives up on a peer that does not answer. */
+export async function closeChannel(channel: Channel): Promise<void> {
+  await orAfter(closeMs, channel.close(), () => {})
+}

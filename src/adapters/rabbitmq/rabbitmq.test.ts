@@ -1,0 +1,246 @@
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { createServer, connect as dial, type Socket } from 'node:net'
+import { type TestContext, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Channel, Connection } from 'rabbitmq-client'
+import { eventQueueContract } from '../../../test/contract/event-queue.ts'
+import { someTask } from '../../../test/contract/jobs.ts'
+import { collect, taskQueueContract } from '../../../test/contract/task-queue.ts'
+import { keepingLog } from '../../../test/quiet-log.ts'
+import { queueUrl } from '../../../test/services/services.ts'
+import { AppError } from '../../jobs/errors.ts'
+import type { DeadTask, TaskQueue } from '../../jobs/ports.ts'
+import { type BrokerOptions, openBroker } from './connection.ts'
+import { rabbitEventQueue } from './event-queue.ts'
+import { rabbitTaskQueue } from './task-queue.ts'
+import { topology } from './topology.ts'
+
+/** A namespace of its own, gone after the test with all that was opened in it. */
+async function emptyBroker(t: TestContext) {
+  const url = await queueUrl()
+  const namespace = `test-${randomBytes(6).toString('hex')}`
+  const raw = new Connection(url)
+  raw.on('error', () => {})
+  const closing: (() => Promise<unknown>)[] = []
+  t.after(async () => {
+    for (const close of closing.reverse()) await close()
+    const channel = await raw.acquire()
+    await removeAll(channel, namespace)
+    await channel.close()
+    await raw.close()
+  })
+  const keep = <T extends { close(): Promise<void> }>(port: T): T => {
+    closing.push(() => port.close())
+    return port
+  }
+  const open = async (options: Partial<BrokerOptions> = {}) => {
+    const given = { url, namespace, queueMax: 100, log: keepingLog(), ...options }
+    return keep(await openBroker(given))
+  }
+  return {
+    url,
+    namespace,
+    raw,
+    keep,
+    open,
+    tasks: async () => keep(rabbitTaskQueue(await open(), { deadRetryMs: 20 })),
+    count: async (queue: string) => (await raw.queueDeclare({ queue, passive: true })).messageCount,
+  }
+}
+
+/** The steps that make a namespace, with every declaration turned into a deletion. */
+async function removeAll(channel: Channel, namespace: string): Promise<void> {
+  const undo = {
+    queueDeclare: ({ queue }: { queue: string }) => channel.queueDelete({ queue }),
+    exchangeDeclare: ({ exchange }: { exchange: string }) => channel.exchangeDelete({ exchange }),
+    queueBind: async () => {},
+  }
+  for (const step of topology(namespace, 1).steps.toReversed()) await step(undo as unknown as Channel)
+}
+
+/** Stands between a client and the broker; `cut` is what the death of the client's process looks like. */
+async function proxyTo(url: string) {
+  const target = new URL(url)
+  const sockets = new Set<Socket>()
+  const server = createServer((near) => {
+    const far = dial(Number(target.port || 5672), target.hostname)
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      sockets.add(from)
+      from.on('error', () => {}).on('close', () => to.destroy())
+      from.pipe(to)
+    }
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const here = new URL(url)
+  here.host = `127.0.0.1:${(server.address() as { port: number }).port}`
+  return {
+    url: here.href,
+    async close() {
+      server.close()
+      for (const socket of sockets) socket.destroy()
+    },
+  }
+}
+
+async function until(condition: () => Promise<boolean> | boolean): Promise<void> {
+  for (let tries = 0; !(await condition()); tries += 1) {
+    assert.ok(tries < 1500, `never: ${condition}`)
+    await sleep(20)
+  }
+}
+
+taskQueueContract('rabbitmq', async (t) => {
+  const { url, namespace, raw, keep, open } = await emptyBroker(t)
+  const proxies = new Map<TaskQueue, { close(): Promise<void> }>()
+  const publisher = keep(raw.createPublisher({ confirm: true }))
+  return {
+    async open({ max }) {
+      const proxy = keep(await proxyTo(url))
+      const queue = keep(rabbitTaskQueue(await open({ url: proxy.url, queueMax: max }), { deadRetryMs: 20 }))
+      proxies.set(queue, proxy)
+      return queue
+    },
+    inject: (message) =>
+      publisher.send(
+        { exchange: `${namespace}.tasks`, routingKey: 'new.interactive', durable: true, mandatory: true },
+        Buffer.from(message),
+      ),
+    crash: async (queue) => proxies.get(queue)?.close(),
+    // a quorum queue refuses once it is past its length; more only if several are on their way at once
+    overshoot: 1,
+  }
+})
+
+eventQueueContract('rabbitmq', async (t) => {
+  const { keep, open } = await emptyBroker(t)
+  return async () => keep(rabbitEventQueue(await open(), { retryMs: 20 }))
+})
+
+test('a task that was given back goes before those that never were taken', async (t) => {
+  const queue = await (await emptyBroker(t)).tasks()
+  for (const priority of ['interactive', 'batch'] as const) {
+    const [first, second] = [someTask({ priority }), someTask({ priority })]
+    await queue.publish(first)
+    await queue.publish(second)
+    let given = false
+    const seen = await collect(queue, 3, (delivery) => {
+      if (given) return delivery.ack()
+      given = true
+      return delivery.giveBack()
+    })
+    assert.deepEqual(
+      seen.map((delivery) => delivery.message),
+      [first, first, second],
+    )
+  }
+})
+
+test('a retried task stays in its class, and does not expire once its pause is over', async (t) => {
+  const { namespace, tasks, count } = await emptyBroker(t)
+  const queue = await tasks()
+  await queue.publish(someTask({ priority: 'batch' }))
+  await collect(queue, 1, (delivery) => delivery.retry(50))
+  await until(async () => (await count(`${namespace}.tasks.batch.returned.v1`)) === 1)
+  await sleep(300)
+  assert.equal(await queue.depth(), 1)
+  const [again] = await collect(queue, 1, (delivery) => delivery.ack())
+  assert.equal(again?.attempt, 2)
+})
+
+test('a task that its handler does not end comes again, uncounted', async (t) => {
+  const queue = await (await emptyBroker(t)).tasks()
+  await queue.publish(someTask())
+  let tries = 0
+  const seen = await collect(queue, 3, async (delivery) => {
+    tries += 1
+    if (tries === 1) return
+    await (tries === 2 ? delivery.retry(1) : delivery.ack())
+  })
+  assert.deepEqual(
+    seen.map(({ attempt, losses }) => [attempt, losses]),
+    [
+      [1, 0],
+      [1, 0],
+      [2, 0],
+    ],
+  )
+})
+
+test('a queue that is deleted under us is named, and made again', async (t) => {
+  const { namespace, tasks, raw } = await emptyBroker(t)
+  const queue = await tasks()
+  const delivered = Promise.withResolvers<unknown>()
+  await queue.consume(async (delivery) => {
+    await delivery.ack()
+    delivered.resolve(delivery.message)
+  })
+  await sleep(200)
+  await raw.queueDelete({ queue: `${namespace}.tasks.batch.v1` })
+  const task = someTask({ priority: 'batch' })
+  const faults: unknown[] = []
+  const published = async () => {
+    try {
+      await queue.publish(task)
+      return true
+    } catch (thrown) {
+      faults.push(thrown)
+      return false
+    }
+  }
+  await until(published)
+  assert.deepEqual(await delivered.promise, task)
+  assert.ok(faults.every((fault) => fault instanceof AppError && fault.code === 'unavailable'))
+})
+
+test('publishing to a queue that is gone rejects, and does so only until it is there again', async (t) => {
+  const { namespace, tasks, raw } = await emptyBroker(t)
+  const queue = await tasks()
+  await queue.publish(someTask())
+  await raw.queueDelete({ queue: `${namespace}.tasks.interactive.v1` })
+  await assert.rejects(queue.publish(someTask()), { code: 'unavailable', message: /new\.interactive/ })
+  await until(() =>
+    queue.publish(someTask()).then(
+      () => true,
+      () => false,
+    ),
+  )
+})
+
+test('a task that the broker gives up is handed over with its reason, and parked', async (t) => {
+  const { url, namespace, tasks, count } = await emptyBroker(t)
+  const queue = await tasks()
+  const task = someTask()
+  await queue.publish(task)
+  const dead = Promise.withResolvers<DeadTask>()
+  await queue.consumeDead?.(async (each) => dead.resolve(each))
+  let losses = 0
+  while ((await count(`${namespace}.tasks.interactive.v1`)) === 1) {
+    const dying = new Connection(url)
+    const channel = await dying.acquire()
+    await channel.basicGet({ queue: `${namespace}.tasks.interactive.v1` })
+    dying.unsafeDestroy()
+    losses += 1
+    assert.ok(losses < 20, 'the broker gives up')
+    await sleep(100)
+  }
+  assert.deepEqual(await dead.promise, { message: task, reason: 'delivery_limit' })
+  await until(async () => (await count(`${namespace}.parked.v1`)) === 1)
+})
+
+test('a message that is no event is parked, and those after it are handled', async (t) => {
+  const { namespace, raw, keep, open, count } = await emptyBroker(t)
+  const events = keep(rabbitEventQueue(await open()))
+  const publisher = keep(raw.createPublisher({ confirm: true }))
+  const envelope = { exchange: `${namespace}.events`, routingKey: 'failed', durable: true }
+  await publisher.send(envelope, Buffer.from('{"v": 1'))
+  const event = { v: 1, id: 'some-job', status: 'failed', at: new Date().toISOString() } as const
+  await events.publish(event)
+  const seen = Promise.withResolvers<unknown>()
+  await events.consume(async (each) => seen.resolve(each))
+  assert.deepEqual(await seen.promise, event)
+  await until(async () => (await count(`${namespace}.parked.v1`)) === 1)
+})

@@ -1,0 +1,128 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import type { Channel } from 'rabbitmq-client'
+import { jitter } from '../../jobs/jitter.ts'
+import { bestEffort } from '../../jobs/log.ts'
+import type { Consumer, Delivery } from '../../jobs/ports.ts'
+import { keepChannel, untilDone } from './channel-loop.ts'
+import type { Broker } from './connection.ts'
+import { type Held, holdDelivery } from './delivery.ts'
+
+type Handler = (delivery: Delivery) => Promise<void>
+
+/** How long at most a task rests that its handler neither ended nor lost. */
+const leftPauseMs = 5000
+/** After so long without a task it looks again with a new channel. */
+const longestSleepMs = 60_000
+
+/**
+ * Takes one task at a time, and holds none back while it works. It asks the queues for a message in the order of
+ * `sources`; only when all are empty does it subscribe to all of them, to be woken, and unsubscribes again with
+ * the first message. So a class goes strictly before the next, which no broker before 4.3 offers by itself.
+ */
+export function startTaskConsumer(broker: Broker, handler: Handler): Consumer {
+  const stopping = new AbortController()
+  const ended = keepChannel(broker, 'the consumer of tasks', stopping.signal, (channel) =>
+    work(broker, channel, handler, stopping.signal),
+  )
+  return {
+    stop() {
+      stopping.abort()
+      return ended
+    },
+  }
+}
+
+async function work(
+  broker: Broker,
+  channel: Channel,
+  handler: Handler,
+  stopping: AbortSignal,
+): Promise<void> {
+  await channel.basicQos({ prefetchCount: 1 })
+  // more than one only if several came at once and could not be given back
+  let held: Held[] = []
+  while (!stopping.aborted) {
+    if (held.length === 0) held = await take(broker, channel)
+    if (held.length === 0) held = await sleepUntilWoken(broker, channel, stopping)
+    // a message that the broker believes to be here, and is not, comes free with the channel
+    if (held.length === 0) return
+    held = [...held.slice(0, 1), ...(await giveBackAll(broker, held.slice(1)))]
+    const next = stopping.aborted ? undefined : held.shift()
+    if (next !== undefined) await handle(broker, next, handler, stopping)
+  }
+  // what cannot be given back now is the broker's again when the channel closes
+  await giveBackAll(broker, held)
+}
+
+async function take(broker: Broker, channel: Channel): Promise<Held[]> {
+  for (const source of broker.topology.sources) {
+    const message = await channel.basicGet({ queue: source.queue, noAck: false })
+    if (message !== undefined) return [{ channel, message, source }]
+  }
+  return []
+}
+
+/** At most one message of each queue, the most urgent first; none when it is to stop, or slept long enough. */
+async function sleepUntilWoken(broker: Broker, channel: Channel, stopping: AbortSignal): Promise<Held[]> {
+  const { sources } = broker.topology
+  const arrived: Held[] = []
+  const woken = Promise.withResolvers<void>()
+  // it may reject before it is awaited
+  woken.promise.catch(() => {})
+  const wake = () => woken.resolve()
+  const onClose = () => woken.reject(new Error('The channel closed while the consumer waited.'))
+  const onCancel = (_tag: string, err: unknown) => woken.reject(err)
+  const alarm = setTimeout(wake, longestSleepMs)
+  stopping.addEventListener('abort', wake)
+  channel.on('close', onClose)
+  channel.on('basic.cancel', onCancel)
+  try {
+    const tags: string[] = []
+    for (const source of sources) {
+      const { consumerTag } = await channel.basicConsume({ queue: source.queue }, (message) => {
+        arrived.push({ channel, message, source })
+        woken.resolve()
+      })
+      tags.push(consumerTag)
+    }
+    if (stopping.aborted) woken.resolve()
+    await woken.promise
+    for (const tag of tags) await channel.basicCancel(tag)
+    // the library hands a message over one turn after it came
+    await turn()
+  } finally {
+    clearTimeout(alarm)
+    stopping.removeEventListener('abort', wake)
+    channel.off('close', onClose)
+    channel.off('basic.cancel', onCancel)
+  }
+  return arrived.toSorted((a, b) => sources.indexOf(a.source) - sources.indexOf(b.source))
+}
+
+/** Answers those that could not be given back. */
+async function giveBackAll(broker: Broker, held: readonly Held[]): Promise<Held[]> {
+  const kept: Held[] = []
+  for (const each of held) {
+    const delivery = holdDelivery(broker, each)
+    await bestEffort(broker.log, 'giving back a task that came along with another', delivery.giveBack())
+    if (!delivery.ended() && !delivery.lost.aborted) kept.push(each)
+    delivery.release()
+  }
+  return kept
+}
+
+async function handle(broker: Broker, held: Held, handler: Handler, stopping: AbortSignal): Promise<void> {
+  const { log } = broker
+  const delivery = holdDelivery(broker, held)
+  try {
+    await handler(delivery)
+    if (!delivery.ended() && !delivery.lost.aborted) log.warn({}, 'a task was not ended; it is given back')
+  } catch (err) {
+    log.error({ err }, 'a handler of tasks rejected; the task is given back')
+  }
+  // taking another one would leave this one unacknowledged for as long as the channel lives
+  const over = AbortSignal.any([stopping, delivery.lost])
+  const giveBack = () => delivery.giveBack(jitter(leftPauseMs))
+  if (!delivery.ended()) await untilDone(log, 'giving back a task', over, giveBack).catch(() => {})
+  delivery.release()
+}

@@ -1,0 +1,6 @@
+/** What `action` answers, or what `late` answers once `ms` have passed; the action itself goes on unheeded. */
+export function orAfter<T>(ms: number, action: Promise<T>, late: () => T): Promise<T> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const timer = setTimeout(resolve, ms)
+  return Promise.race([action, promise.then(late)]).finally(() => clearTimeout(timer))
+}

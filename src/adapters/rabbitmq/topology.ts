@@ -1,0 +1,147 @@
+import type { Channel } from 'rabbitmq-client'
+import { type Priority, priorities } from '../../jobs/job.ts'
+
+/**
+ * What stands in the broker. Right for RabbitMQ 3.10 and 4.x; every queue is a durable quorum queue.
+ *
+ *   NS.tasks   new.CLASS ──────────> NS.tasks.CLASS.v1           accepted jobs; bounded, a full one rejects
+ *              returned.CLASS.# ───> NS.tasks.CLASS.returned.v1  given back or tried again; taken before new ones
+ *              dead.# ─────────────> NS.tasks.dead.v1            servers make them fail, then they are parked
+ *   NS.retry   #.BUCKET ───────────> NS.tasks.retry.BUCKET.v1    nobody consumes: what expires goes to NS.tasks
+ *   NS.dlx     dead ───────────────> NS.tasks.dead.v1            what the broker itself gives up
+ *   NS.events  * ──────────────────> NS.events.status.v1         and NS.events.retry.v1, which expires into it
+ *                                    NS.parked.v1                for a person to look at, seven days
+ *
+ * A letter keeps its routing key when it expires, so one retry queue serves all classes. Only the head of a queue
+ * expires: a short delay may wait behind a longer one of its bucket, never longer than the bucket.
+ *
+ * What was accepted never waits on a bound: returned and retry queues have none. A queue cannot change its
+ * arguments, hence the version in the names: raise it together with a change below.
+ */
+
+const bucketsMs = { '1s': 1000, '5s': 5000, '30s': 30_000, '2m': 120_000 } as const
+const longestEventPauseMs = 60_000
+const parkedMs = 7 * 24 * 3_600_000
+const parkedMax = 10_000
+
+/** Where a message goes. */
+export interface Route {
+  readonly exchange: string
+  readonly routingKey: string
+  /** Milliseconds that the message waits there before the broker moves it on. */
+  readonly waitMs?: number
+  /** The bound of the queue; without one a refusal is a fault of the broker. */
+  readonly max?: number
+}
+
+export interface TaskSource {
+  readonly queue: string
+  readonly priority: Priority
+}
+
+export interface Topology {
+  /** In the order in which a worker looks at them. */
+  readonly sources: readonly TaskSource[]
+  readonly deadQueue: string
+  readonly statusQueue: string
+  /** Those whose messages are jobs that wait. */
+  readonly waiting: readonly string[]
+  newTask(priority: Priority): Route
+  returned(priority: Priority, delayMs?: number): Route
+  dead(delayMs?: number): Route
+  parked(): Route
+  event(status: string): Route
+  eventAgain(delayMs: number): Route
+  /** In order: what a queue hands its letters to is there before it. Each step is repeatable. */
+  readonly steps: readonly ((channel: Channel) => Promise<unknown>)[]
+}
+
+export function topology(ns: string, queueMax: number): Topology {
+  const exchanges = {
+    tasks: `${ns}.tasks`,
+    retry: `${ns}.retry`,
+    dlx: `${ns}.dlx`,
+    events: `${ns}.events`,
+  }
+  const newQueue = (priority: Priority) => `${ns}.tasks.${priority}.v1`
+  const returnedQueue = (priority: Priority) => `${ns}.tasks.${priority}.returned.v1`
+  const retryQueue = (bucket: string) => `${ns}.tasks.retry.${bucket}.v1`
+  const deadQueue = `${ns}.tasks.dead.v1`
+  const parkedQueue = `${ns}.parked.v1`
+  const statusQueue = `${ns}.events.status.v1`
+  const eventRetryQueue = `${ns}.events.retry.v1`
+
+  const later = (key: string, delayMs: number): Route => {
+    const buckets = Object.entries(bucketsMs)
+    const [name, ms] = buckets.find(([, bucketMs]) => bucketMs >= delayMs) ?? ['2m', bucketsMs['2m']]
+    const waitMs = Math.ceil(Math.max(1, Math.min(delayMs, ms)))
+    return { exchange: exchanges.retry, routingKey: `${key}.${name}`, waitMs }
+  }
+
+  const queue = (name: string, args: Record<string, string | number>) => (channel: Channel) =>
+    channel.queueDeclare({ queue: name, durable: true, arguments: { 'x-queue-type': 'quorum', ...args } })
+  const exchange = (name: string, type: string) => (channel: Channel) =>
+    channel.exchangeDeclare({ exchange: name, type, durable: true })
+  const bind = (from: string, key: string, to: string) => (channel: Channel) =>
+    channel.queueBind({ exchange: from, routingKey: key, queue: to })
+  const lettersTo = (target: string, key?: string) => ({
+    'x-dead-letter-exchange': target,
+    ...(key === undefined ? {} : { 'x-dead-letter-routing-key': key }),
+    // needs reject-publish on the queue that the letter leaves; anything less may lose letters
+    'x-dead-letter-strategy': 'at-least-once',
+    'x-overflow': 'reject-publish',
+  })
+  // a backstop behind our own count: RabbitMQ 4 has one of 20 where none is given, 3.10 none
+  const taskLimits = { 'x-delivery-limit': 10, ...lettersTo(exchanges.dlx, 'dead') }
+  const serverLimits = { 'x-delivery-limit': 20, ...lettersTo('', parkedQueue) }
+
+  return {
+    sources: priorities.flatMap((priority) => [
+      { queue: returnedQueue(priority), priority },
+      { queue: newQueue(priority), priority },
+    ]),
+    deadQueue,
+    statusQueue,
+    waiting: [
+      ...priorities.flatMap((priority) => [newQueue(priority), returnedQueue(priority)]),
+      ...Object.keys(bucketsMs).map(retryQueue),
+    ],
+    newTask: (priority) => ({ exchange: exchanges.tasks, routingKey: `new.${priority}`, max: queueMax }),
+    returned: (priority, delayMs = 0) =>
+      delayMs > 0
+        ? later(`returned.${priority}`, delayMs)
+        : { exchange: exchanges.tasks, routingKey: `returned.${priority}` },
+    dead: (delayMs = 0) =>
+      delayMs > 0 ? later('dead', delayMs) : { exchange: exchanges.dlx, routingKey: 'dead' },
+    parked: () => ({ exchange: '', routingKey: parkedQueue }),
+    event: (status) => ({ exchange: exchanges.events, routingKey: status }),
+    eventAgain: (delayMs) => ({
+      exchange: '',
+      routingKey: eventRetryQueue,
+      waitMs: Math.ceil(Math.max(1, Math.min(delayMs, longestEventPauseMs))),
+    }),
+    steps: [
+      queue(parkedQueue, { 'x-message-ttl': parkedMs, 'x-max-length': parkedMax, 'x-overflow': 'drop-head' }),
+      exchange(exchanges.dlx, 'direct'),
+      exchange(exchanges.tasks, 'topic'),
+      exchange(exchanges.retry, 'topic'),
+      exchange(exchanges.events, 'topic'),
+      queue(deadQueue, serverLimits),
+      bind(exchanges.dlx, 'dead', deadQueue),
+      bind(exchanges.tasks, 'dead.#', deadQueue),
+      ...priorities.flatMap((priority) => [
+        queue(newQueue(priority), { 'x-max-length': queueMax, ...taskLimits }),
+        bind(exchanges.tasks, `new.${priority}`, newQueue(priority)),
+        queue(returnedQueue(priority), taskLimits),
+        bind(exchanges.tasks, `returned.${priority}.#`, returnedQueue(priority)),
+      ]),
+      ...Object.entries(bucketsMs).flatMap(([bucket, ms]) => [
+        queue(retryQueue(bucket), { 'x-message-ttl': ms, ...lettersTo(exchanges.tasks) }),
+        bind(exchanges.retry, `#.${bucket}`, retryQueue(bucket)),
+      ]),
+      queue(statusQueue, serverLimits),
+      bind(exchanges.events, '*', statusQueue),
+      queue(eventRetryQueue, { 'x-message-ttl': longestEventPauseMs, ...lettersTo('', statusQueue) }),
+    ],
+  }
+}

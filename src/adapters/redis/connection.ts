@@ -1,0 +1,174 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import { ErrorReply } from '@redis/client'
+import { AppError } from '../../jobs/errors.ts'
+import type { Log } from '../../jobs/log.ts'
+import { parseAddress } from './address.ts'
+import { createBreaker } from './breaker.ts'
+import { type Connection, dial, dialFault, faultOf, type Reply } from './dial.ts'
+import { type Script, scriptCommand } from './script.ts'
+
+export interface RedisOptions {
+  /** `redis[s]://[user:password@]host[:port][/database]` */
+  readonly url: string
+  readonly log: Log
+  /** How long one command may take; 200 unless told. */
+  readonly timeoutMs?: number
+  /** How long to try at the start; 30 000 unless told. */
+  readonly startMs?: number
+}
+
+/**
+ * A connection that comes back by itself. Nothing waits for it: while Redis is away every command rejects at once,
+ * and one that Redis does not answer rejects after `timeoutMs`, always with an `AppError` of code `unavailable`.
+ * Such a command may have been carried out.
+ */
+export interface Redis {
+  command(...args: string[]): Promise<Reply>
+  /** Runs a script in one atomic step; sends its text only if Redis does not know it. */
+  script(script: Script, keys: readonly string[], args: readonly string[]): Promise<Reply>
+  close(): Promise<void>
+}
+
+const pingMs = 5000
+/** A connection on which nothing was answered for this long is given up: it may be half open. */
+const silenceMs = 3000
+
+/** Connected to a Redis that can be used, or rejects `unavailable` with a sentence that names the fault. */
+export async function openRedis(options: RedisOptions): Promise<Redis> {
+  const { url, log, timeoutMs = 200, startMs = 30_000 } = options
+  const address = parseAddress(url)
+  const breaker = createBreaker()
+  const closing = new AbortController()
+  let connection: Connection | undefined = await firstConnection()
+  let reason = new Error('The connection was closed.')
+  /** Since when commands have been waiting with no answer to any of them. */
+  let silentSince: number | undefined
+
+  async function firstConnection(): Promise<Connection> {
+    const giveUpAt = performance.now() + startMs
+    for (let tries = 1; ; tries++) {
+      try {
+        return await dial(address)
+      } catch (error) {
+        const { message, final } = dialFault(address, error)
+        const delay = backoffMs(tries)
+        if (final || performance.now() + delay > giveUpAt) throw faultOf(address, error)
+        log.warn({ tries }, `${message} Trying again.`)
+        await pause(delay)
+      }
+    }
+  }
+
+  async function keepConnected(first: Connection): Promise<void> {
+    for (let current = first; ; ) {
+      reason = await current.ended
+      connection = undefined
+      breaker.reset()
+      silentSince = undefined
+      if (closing.signal.aborted) return
+      log.warn({ err: reason }, `The connection to Redis at ${address.name} was lost; going on without it`)
+      const next = await nextConnection()
+      if (next === undefined) return
+      log.info({}, `Redis at ${address.name} is back`)
+      connection = current = next
+    }
+  }
+
+  /** Undefined when closed. */
+  async function nextConnection(): Promise<Connection | undefined> {
+    for (let tries = 1; !closing.signal.aborted; tries++) {
+      await pause(backoffMs(tries), undefined, { signal: closing.signal }).catch(() => {})
+      if (closing.signal.aborted) return undefined
+      try {
+        const next = await dial(address)
+        if (!closing.signal.aborted) return next
+        next.drop(reason)
+      } catch (error) {
+        log.debug({ tries }, dialFault(address, error).message)
+      }
+    }
+    return undefined
+  }
+
+  async function command(...args: string[]): Promise<Reply> {
+    const used = connection
+    if (used === undefined) throw unavailable('The status store is away.', reason)
+    if (!breaker.pass()) throw unavailable('The status store does not answer.', new Error('It timed out.'))
+    silentSince ??= performance.now()
+    const sent = used.send(args)
+    const heard = () => {
+      if (used === connection) silentSince = undefined
+    }
+    // The answer may come after the time limit: it shows that the connection lives, and is handled here.
+    sent.then(heard, (error: unknown) => (error instanceof ErrorReply ? heard() : undefined))
+    try {
+      const reply = await limited(sent, timeoutMs)
+      breaker.answered()
+      return reply
+    } catch (error) {
+      if (error === timedOut) {
+        breaker.timedOut()
+        const silent = silentSince !== undefined && performance.now() - silentSince > silenceMs
+        if (silent && used === connection) used.drop(new Error(`No answer for ${silenceMs} ms.`))
+        throw unavailable('The status store does not answer.', new Error(`No answer in ${timeoutMs} ms.`))
+      }
+      if (!(error instanceof ErrorReply)) {
+        breaker.reset()
+        throw unavailable('The connection to the status store was lost.', error)
+      }
+      breaker.answered()
+      // After a failover this is the old primary; the address may lead to the new one.
+      if (/\b(READONLY|MASTERDOWN|LOADING)\b/.test(error.message)) used.drop(error)
+      throw unavailable(
+        /\bOOM\b/.test(error.message)
+          ? 'The status store is full.'
+          : 'The status store did not carry out a command.',
+        error,
+      )
+    }
+  }
+
+  const pinger = setInterval(() => void command('PING').catch(() => {}), pingMs)
+  pinger.unref()
+  void keepConnected(connection)
+
+  return {
+    command,
+    script: (script, keys, args) => scriptCommand(command, script, keys, args),
+    async close() {
+      clearInterval(pinger)
+      closing.abort()
+      connection?.drop(reason)
+    },
+  }
+}
+
+/** Full jitter, so that the servers of an installation do not come back all at once. */
+function backoffMs(tries: number): number {
+  return Math.random() * Math.min(2000, 100 * 2 ** tries)
+}
+
+const timedOut = new Error('The time is over.')
+
+/**
+ * Rejects with `timedOut` after `ms`. Where this process itself was busy for that long, the answer may have come and
+ * not been read: it is read first, and a command that was held up with everything else gets its time again.
+ */
+function limited<T>(promise: Promise<T>, ms: number): Promise<T> {
+  return new Promise((resolve, reject) => {
+    let timer: NodeJS.Timeout
+    const wait = () => {
+      const due = performance.now() + ms
+      timer = setTimeout(() => {
+        if (performance.now() - due > ms / 2) wait()
+        else setImmediate(reject, timedOut)
+      }, ms)
+    }
+    wait()
+    promise.then(resolve, reject).finally(() => clearTimeout(timer))
+  })
+}
+
+function unavailable(message: string, cause: unknown): AppError {
+  return new AppError('unavailable', message, { cause, retryAfterSeconds: 2 })
+}

@@ -1,0 +1,121 @@
+import { createClient, ErrorReply } from '@redis/client'
+import type { AppError } from '../../jobs/errors.ts'
+import { type Address, startFault } from './address.ts'
+
+/** What a command or script answers (RESP 2). */
+export type Reply = string | number | null | readonly Reply[]
+
+/** One connection, from the greeting to its end; it never reconnects. */
+export interface Connection {
+  /** Rejects when Redis answers with an error, and when the connection ends. It has no time limit. */
+  send(args: readonly string[]): Promise<Reply>
+  /** Resolves with the reason when the connection is over. */
+  readonly ended: Promise<Error>
+  /** Ends it now; commands in flight reject. */
+  drop(reason: Error): void
+}
+
+const dialMs = 2000
+
+/**
+ * Connects and makes sure that a Redis answers that runs scripts and can be written to; rejects otherwise.
+ * Reconnecting is left to the caller: the client would stay for ever on a server that became a read-only replica,
+ * and waits for ever on a half-open connection.
+ */
+export async function dial(address: Address): Promise<Connection> {
+  const { host, port, tls, username, password, database } = address
+  const client = createClient({
+    RESP: 2,
+    socket: {
+      host,
+      port,
+      ...(tls ? { tls: true as const } : {}),
+      connectTimeout: dialMs,
+      keepAliveInitialDelay: 10_000,
+      reconnectStrategy: false,
+    },
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+    database,
+    name: 'packshot',
+    disableOfflineQueue: true,
+    disableClientInfo: true,
+    maintNotifications: 'disabled',
+    // The client's own time limit ends when a command is written, so it is none for an answer.
+    commandOptions: { timeout: 0 },
+  })
+  const ended = Promise.withResolvers<Error>()
+  // The client goes on after an answer that is not Redis' protocol; commands would then wait for ever.
+  client.on('error', (error: Error) => drop(error))
+  client.on('end', () => ended.resolve(new Error('The connection was closed.')))
+
+  function drop(reason: Error): void {
+    ended.resolve(reason)
+    client.destroy()
+  }
+  const send = (args: readonly string[]) => client.sendCommand<Reply>([...args])
+
+  const late = new Error(`No answer within ${dialMs} ms.`)
+  const timer = setTimeout(() => drop(late), dialMs)
+  const greeted = client.connect().then(() => greet(send))
+  try {
+    await Promise.race([greeted, ended.promise.then((reason) => Promise.reject(reason))])
+  } catch (error) {
+    client.destroy()
+    // A connection that was made while it was given up would stay open.
+    greeted.then(
+      () => client.destroy(),
+      () => client.destroy(),
+    )
+    throw error
+  } finally {
+    clearTimeout(timer)
+  }
+  return { send, ended: ended.promise, drop }
+}
+
+async function greet(send: Connection['send']): Promise<void> {
+  await send(['EVAL', "return redis.call('TIME')[1]", '0'])
+  try {
+    // A replica, and a server whose disk is full, answer reads only. Deleting nothing shows it.
+    await send(['DEL', 'packshot:greeting'])
+  } catch (error) {
+    // The account may be limited to the keys of the namespace.
+    if (!/NOPERM/.test(messageOf(error))) throw error
+  }
+}
+
+/** Why a connection could not be made, as the sentence for a start; `final` if trying again cannot help. */
+export function dialFault(address: Address, error: unknown): { message: string; final: boolean } {
+  const text = scrubbed(address, messageOf(error))
+  const at = `Redis at ${address.name} (PACKSHOT_STATUS_URL)`
+  if (/Unknown RESP type/.test(text)) {
+    return { message: `What answers at ${address.name} (PACKSHOT_STATUS_URL) is not a Redis.`, final: true }
+  }
+  if (/\b(WRONGPASS|NOAUTH|invalid password|without any password)\b/.test(text)) {
+    return { message: `${at} does not accept this user and password: ${text}`, final: true }
+  }
+  if (/\bREADONLY\b/.test(text)) {
+    return { message: `${at} is a read-only replica; the primary is needed.`, final: false }
+  }
+  if (/\bLOADING\b/.test(text)) return { message: `${at} is still loading its data.`, final: false }
+  const waits = /\b(MASTERDOWN|CLUSTERDOWN|MISCONF|BUSY|TRYAGAIN|UNKILLABLE|max number of clients)\b/
+  const final = error instanceof ErrorReply && !waits.test(text)
+  return { message: `${at} does not answer as it should: ${text}`, final }
+}
+
+/** The error that ends the start. */
+export function faultOf(address: Address, error: unknown): AppError {
+  const clean = messageOf(error) === scrubbed(address, messageOf(error))
+  return startFault(dialFault(address, error).message, clean ? error : undefined)
+}
+
+function scrubbed({ password }: Address, text: string): string {
+  return password === undefined ? text : text.replaceAll(password, '***')
+}
+
+/** An error of several addresses of one host has no message of its own. */
+function messageOf(error: unknown): string {
+  if (error instanceof AggregateError) return error.errors.map(messageOf).join('; ')
+  return error instanceof Error ? error.message : String(error)
+}

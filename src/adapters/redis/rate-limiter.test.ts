@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import { type TestContext, test } from 'node:test'
+import { setTimeout as pause } from 'node:timers/promises'
+import { rateLimiterContract } from '../../../test/contract/rate-limiter.ts'
+import { keepingLog } from '../../../test/quiet-log.ts'
+import { startRedis } from '../../../test/services/redis.ts'
+import { statusUrl } from '../../../test/services/services.ts'
+import { openRedis } from './connection.ts'
+import { redisRateLimiter } from './rate-limiter.ts'
+
+const never = { take: () => assert.fail('Redis is there') }
+
+async function connected(t: TestContext, url?: string) {
+  const redis = await openRedis({ url: url ?? (await statusUrl()), log: keepingLog(), timeoutMs: 2000 })
+  t.after(() => redis.close())
+  return redis
+}
+
+/** Keys of the shared Redis that go after the test, each with a time to live. */
+async function someNamespace(t: TestContext) {
+  const redis = await openRedis({ url: await statusUrl(), log: keepingLog(), timeoutMs: 2000 })
+  const namespace = `test-${randomUUID()}`
+  t.after(async () => {
+    for (const key of (await redis.command('KEYS', `${namespace}:*`)) as string[]) {
+      assert.ok(Number(await redis.command('PTTL', key)) !== -1, `${key} has a time to live`)
+      await redis.command('DEL', key)
+    }
+    await redis.close()
+  })
+  return namespace
+}
+
+rateLimiterContract('redis', async (t) => {
+  const namespace = await someNamespace(t)
+  const connections = await Promise.all(Array.from({ length: 4 }, () => connected(t)))
+  let opened = 0
+  return {
+    open: (options) => {
+      const redis = connections[opened++ % connections.length] as (typeof connections)[number]
+      return redisRateLimiter(redis, { ...options, namespace, fallback: never, log: keepingLog() })
+    },
+    pass: (ms) => pause(ms),
+  }
+})
+
+test('keeps a client as a hash, until its bucket is full again', async (t) => {
+  const redis = await connected(t)
+  const namespace = await someNamespace(t)
+  const options = { namespace, fallback: never, log: keepingLog() }
+  const limiter = redisRateLimiter(redis, { ...options, perMinute: 60, burst: 10 })
+  const client = 'a very secret client'
+  await Promise.all([1, 2, 3].map(() => limiter.take(client)))
+  const keys = (await redis.command('KEYS', `${namespace}:*`)) as string[]
+  assert.equal(keys.length, 1)
+  assert.ok(keys[0]?.startsWith(`${namespace}:limit:`) && !keys[0].includes('secret'))
+  const left = Number(await redis.command('PTTL', keys[0] as string))
+  assert.ok(left > 2000 && left <= 3000, `about three seconds, not ${left} ms`)
+  assert.equal(await redis.command('SET', keys[0] as string, '9e15', 'PX', '60000'), 'OK')
+  const seconds = await limiter.take(client)
+  assert.equal(seconds, 1, 'a clock that was set back blocks nobody for longer than the bucket takes')
+})
+
+test('each server limits for itself while Redis is away, and says so once', async (t) => {
+  const own = await startRedis(t)
+  const redis = await connected(t, own.url)
+  const log = keepingLog()
+  const asked: string[] = []
+  const fallback = { take: async (client: string) => asked.push(client) }
+  const limiter = redisRateLimiter(redis, { namespace: 'n', perMinute: 60, burst: 5, fallback, log })
+  assert.equal(await limiter.take('a'), 0)
+  await own.kill()
+  assert.deepEqual([await limiter.take('a'), await limiter.take('b')], [1, 2])
+  assert.deepEqual(asked, ['a', 'b'])
+  await own.start()
+  while ((await limiter.take('c')) !== 0) await pause(20)
+  assert.deepEqual(
+    log.lines.map(({ level }) => level),
+    ['warn', 'info'],
+  )
+})

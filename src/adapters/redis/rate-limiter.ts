@@ -1,0 +1,58 @@
+import { createHash } from 'node:crypto'
+import type { Log } from '../../jobs/log.ts'
+import type { RateLimiter } from '../../jobs/ports.ts'
+import type { Redis } from './connection.ts'
+import { defineScript } from './script.ts'
+
+export interface RedisRateLimiterOptions {
+  readonly namespace: string
+  /** How many jobs a client may submit in a minute over a long time. */
+  readonly perMinute: number
+  /** How many it may submit at once after a pause. */
+  readonly burst: number
+  /** Decides while Redis is away: each server for itself, so it should allow less. */
+  readonly fallback: RateLimiter
+  readonly log: Log
+}
+
+/**
+ * A bucket of `burst` jobs that fills with time is kept as one number: when it is full again. The key expires then.
+ * ARGV: ms in which one job is filled in, burst. Answers the ms until there is room, or 0 and has counted the job.
+ */
+const takeScript = defineScript(`
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local interval = tonumber(ARGV[1])
+local depth = interval * ARGV[2]
+-- It is never empty for longer than it takes to fill, also when Redis' clock was set back.
+local full = math.min(math.max(now, tonumber(redis.call('GET', KEYS[1])) or 0), now + depth) + interval
+local wait = full - now - depth
+-- Half a millisecond is rounding.
+if wait > 0.5 then return math.ceil(wait) end
+redis.call('SET', KEYS[1], string.format('%.3f', full), 'PX', string.format('%.0f', math.ceil(full - now)))
+return 0
+`)
+
+/**
+ * Counts over all servers. Clients are kept as hashes only. Waiting times are whole seconds.
+ */
+export function redisRateLimiter(redis: Redis, options: RedisRateLimiterOptions): RateLimiter {
+  const { namespace, perMinute, burst, fallback, log } = options
+  const args = [String(60_000 / perMinute), String(burst)]
+  let away = false
+  return {
+    async take(client) {
+      const hash = createHash('sha256').update(client).digest('base64url').slice(0, 22)
+      try {
+        const waitMs = Number(await redis.script(takeScript, [`${namespace}:limit:${hash}`], args))
+        if (away) log.info({}, 'Clients are limited over all servers again')
+        away = false
+        return Math.ceil(waitMs / 1000)
+      } catch (err) {
+        if (!away) log.warn({ err }, 'Redis is away: each server limits clients for itself')
+        away = true
+        return fallback.take(client)
+      }
+    },
+  }
+}

@@ -1,0 +1,30 @@
+import { createHash } from 'node:crypto'
+import { AppError } from '../../jobs/errors.ts'
+import type { Reply } from './dial.ts'
+
+/** A Lua script and the name that Redis keeps it under. */
+export interface Script {
+  readonly text: string
+  readonly sha: string
+}
+
+export function defineScript(text: string): Script {
+  return { text, sha: createHash('sha1').update(text).digest('hex') }
+}
+
+/** Redis forgets scripts when it restarts (NOSCRIPT); the text is sent again then, and remembered by that. */
+export async function scriptCommand(
+  command: (...args: string[]) => Promise<Reply>,
+  script: Script,
+  keys: readonly string[],
+  args: readonly string[],
+): Promise<Reply> {
+  const rest = [String(keys.length), ...keys, ...args]
+  try {
+    return await command('EVALSHA', script.sha, ...rest)
+  } catch (error) {
+    const cause = error instanceof AppError ? error.cause : undefined
+    if (!(cause instanceof Error && cause.message.startsWith('NOSCRIPT'))) throw error
+    return command('EVAL', script.text, ...rest)
+  }
+}

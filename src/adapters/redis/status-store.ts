@@ -1,0 +1,121 @@
+import { Value } from 'typebox/value'
+import { JobError, type JobState, type JobStatus, ResolvedRequest, statusRank } from '../../jobs/job.ts'
+import { type StatusStore, workUnits } from '../../jobs/ports.ts'
+import type { Redis } from './connection.ts'
+import type { Reply } from './dial.ts'
+import { advanceScript, aheadScript, createScript, heartbeatScript, loadScript } from './status-scripts.ts'
+
+/** A state outlives its results by this, so that an expired job is known as one. */
+const keptAfterExpiryMs = 2 * 3_600_000
+const cancelKeptMs = 24 * 3_600_000
+/** A worker that was not heard of for this long does not count. */
+const workerSilenceMs = 20_000
+/** A running job of which nothing was heard for this long is not counted as work; it may still be made. */
+const runSilenceMs = 15 * 60_000
+
+const fields = ['status', 'request', 'created_at', 'expires_at', 'started_at', 'step', 'steps', 'error']
+
+/**
+ * States are hashes that expire by themselves; the unfinished jobs also stand in sorted sets (see
+ * `status-scripts.ts`). Times to live count from when Redis was told, by its clock. A poll (`get`, then `ahead` and
+ * `load` at once) is two round trips of four commands. `close` leaves the connection to whoever opened it.
+ */
+export function redisStatusStore(redis: Redis, { namespace }: { readonly namespace: string }): StatusStore {
+  const key = (name: string) => `${namespace}:${name}`
+  const [interactive, batch, running] = [key('waiting:interactive'), key('waiting:batch'), key('running')]
+  const work = key('work')
+  const jobs = [interactive, batch, running, key('until'), work]
+  const workers = [key('workers'), key('speeds')]
+  const state = (id: string) => key(`job:${id}`)
+  const cancel = (id: string) => key(`cancel:${id}`)
+
+  return {
+    async create({ id, request, priority = 'interactive', created_at, expires_at }) {
+      const lifeMs = Math.max(0, Date.parse(expires_at) - Date.parse(created_at))
+      const times = [lifeMs, lifeMs + keptAfterExpiryMs].map(String)
+      const first = ['request', JSON.stringify(request), 'created_at', created_at, 'expires_at', expires_at]
+      const args = [id, priority, String(workUnits(request)), ...times, ...first]
+      await redis.script(createScript, [...jobs, state(id)], args)
+    },
+    async get(id) {
+      const [values, marks] = await Promise.all([
+        redis.command('HMGET', state(id), ...fields),
+        redis.command('EXISTS', cancel(id)),
+      ])
+      return toState(id, values, marks === 1)
+    },
+    async advance(id, { status, progress, started_at, error }) {
+      const changed = [
+        ...(progress === undefined ? [] : ['step', String(progress.step), 'steps', String(progress.steps)]),
+        ...(started_at === undefined ? [] : ['started_at', started_at]),
+        ...(error === undefined ? [] : ['error', JSON.stringify(error)]),
+      ]
+      const args = [id, status, String(statusRank[status]), String(runSilenceMs), ...changed]
+      await redis.script(advanceScript, [...jobs, state(id)], args)
+    },
+    async requestCancel(id) {
+      await redis.command('SET', cancel(id), '1', 'PX', String(cancelKeptMs))
+    },
+    async ahead(id) {
+      const reply = await redis.script(aheadScript, [interactive, batch, running, work], [id])
+      return Array.isArray(reply) ? { jobs: Number(reply[0]), units: Number(reply[1]) } : undefined
+    },
+    async heartbeat(worker, secondsPerUnit) {
+      const speed = secondsPerUnit === undefined ? '' : String(secondsPerUnit)
+      await redis.script(heartbeatScript, [...jobs, ...workers], [worker, speed])
+    },
+    async load() {
+      const reply = await redis.script(loadScript, workers, [String(workerSilenceMs)])
+      const [alive, values] = Array.isArray(reply) ? (reply as Reply[]) : []
+      const speeds = texts(values).flatMap((text) => (text === undefined ? [] : Number(text)))
+      const sum = speeds.reduce((total, each) => total + each, 0)
+      return {
+        workers: Number(alive ?? 0),
+        secondsPerUnit: speeds.length === 0 ? undefined : sum / speeds.length,
+      }
+    },
+    async turn(name, forMs) {
+      return (await redis.command('SET', key(`turn:${name}`), '1', 'PX', String(forMs), 'NX')) === 'OK'
+    },
+    async close() {},
+  }
+}
+
+function texts(reply: Reply | undefined): (string | undefined)[] {
+  return Array.isArray(reply) ? reply.map((each) => (typeof each === 'string' ? each : undefined)) : []
+}
+
+/** Undefined for what is not there, and for what another version wrote so that it cannot be read: a cache may miss. */
+function toState(id: string, values: Reply, cancelRequested: boolean): JobState | undefined {
+  const [status, request, created_at, expires_at, started_at, step, steps, error] = texts(values)
+  if (created_at === undefined || expires_at === undefined || !isStatus(status)) return undefined
+  const wanted = parsed(ResolvedRequest, request)
+  if (wanted === undefined) return undefined
+  const reason = parsed(JobError, error)
+  return {
+    id,
+    status,
+    request: wanted,
+    created_at,
+    expires_at,
+    ...(started_at === undefined ? {} : { started_at }),
+    ...(step === undefined || steps === undefined
+      ? {}
+      : { progress: { step: Number(step), steps: Number(steps) } }),
+    ...(reason === undefined ? {} : { error: reason }),
+    ...(cancelRequested ? { cancel_requested: true } : {}),
+  }
+}
+
+function isStatus(text: string | undefined): text is JobStatus {
+  return text !== undefined && Object.hasOwn(statusRank, text)
+}
+
+function parsed<T extends typeof ResolvedRequest | typeof JobError>(schema: T, text: string | undefined) {
+  if (text === undefined) return undefined
+  try {
+    return Value.Parse(schema, JSON.parse(text))
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,47 @@
+import { AppError } from '../../jobs/errors.ts'
+import { isJobIdShaped, jobIdTime } from '../../jobs/job-id.ts'
+
+/**
+ * `results/<yyyy-mm-dd>/<id>/0.png, 1.png, ... manifest.json`, the day being that of the id. Ids sort by time, so a
+ * listing gives the oldest job first. Only a well-formed id ever becomes part of a key.
+ */
+
+export const resultsFolder = 'results/'
+const manifestName = 'manifest.json'
+const jobKey = /^results\/(\d{4}-\d\d-\d\d)\/([^/]+)\/(manifest\.json|(?:0|[1-9]\d*)\.png)$/
+
+/** Throws `not_found` when it is no job id. */
+export function manifestKey(id: string): string {
+  return folderOf(id) + manifestName
+}
+
+/** Throws `not_found` when it is no job id, or no index. */
+export function imageKey(id: string, index: number): string {
+  if (!Number.isSafeInteger(index) || index < 0) {
+    throw new AppError('not_found', `There is no picture ${index}.`)
+  }
+  return `${folderOf(id)}${index}.png`
+}
+
+/** The job that a key belongs to; undefined for a key that is none of ours. */
+export function jobOfKey(key: string): { readonly id: string; readonly isManifest: boolean } | undefined {
+  const [, day, id, name] = jobKey.exec(key) ?? []
+  if (day === undefined || id === undefined || !isJobIdShaped(id) || dayOf(id) !== day) return undefined
+  return { id, isManifest: name === manifestName }
+}
+
+/** The first moment of the day that a folder of results is for; undefined for a folder that is none of ours. */
+export function startOfDayFolder(folder: string): Date | undefined {
+  const day = /^results\/(\d{4}-\d\d-\d\d)\/$/.exec(folder)?.[1]
+  const start = new Date(`${day}T00:00:00.000Z`)
+  return Number.isNaN(start.getTime()) ? undefined : start
+}
+
+function folderOf(id: string): string {
+  if (!isJobIdShaped(id)) throw new AppError('not_found', 'This is not a job id.', { param: 'id' })
+  return `${resultsFolder}${dayOf(id)}/${id}/`
+}
+
+function dayOf(id: string): string {
+  return jobIdTime(id).toISOString().slice(0, 10)
+}

@@ -1,0 +1,66 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Value } from 'typebox/value'
+import { AppError } from '../../jobs/errors.ts'
+import { Manifest } from '../../jobs/job.ts'
+import type { Bucket } from './bucket.ts'
+import { manifestKey } from './keys.ts'
+import { DamagedObject } from './objects.ts'
+
+/** The object is there and is no manifest. */
+export class DamagedManifest extends AppError {
+  constructor(key: string, cause: unknown) {
+    super('unavailable', `The manifest ${key} is damaged.`, { cause })
+  }
+}
+
+/** Undefined when there is none. Rejects `DamagedManifest`. */
+export async function readManifest(bucket: Bucket, id: string): Promise<Manifest | undefined> {
+  const key = manifestKey(id)
+  const bytes = await bucket.get(key).catch((thrown: unknown) => {
+    throw thrown instanceof DamagedObject ? new DamagedManifest(key, thrown) : thrown
+  })
+  if (bytes === undefined) return undefined
+  try {
+    return Value.Parse(Manifest, JSON.parse(Buffer.from(bytes).toString()))
+  } catch (cause) {
+    throw new DamagedManifest(key, cause)
+  }
+}
+
+const tries = 3
+/** How long another writer may take between its look and its write without being noticed, at least. */
+const settleMs = 300
+
+/**
+ * Writes the manifest unless there is one; answers the one that stands. A write whose answer was lost is found
+ * standing by the next try.
+ */
+export async function commitManifest(bucket: Bucket, manifest: Manifest): Promise<Manifest> {
+  const { id } = manifest
+  const key = manifestKey(id)
+  const body = Buffer.from(JSON.stringify(manifest, undefined, 2))
+  for (let attempt = 0; attempt < tries; attempt += 1) {
+    const first =
+      bucket.conditional === 'honoured'
+        ? await bucket.putFirst(key, body, 'application/json')
+        : await putCarefully(bucket, id, body)
+    if (first) return manifest
+    const standing = await readManifest(bucket, id)
+    if (standing !== undefined) return standing
+  }
+  throw new AppError('unavailable', `The manifest ${key} does not stay where it was written.`)
+}
+
+/**
+ * Without conditions the last of several writers wins. So: write only where there is nothing, and look again when
+ * whoever saw nothing, too, has written. Always answers false: what stands then is what counts.
+ */
+async function putCarefully(bucket: Bucket, id: string, body: Uint8Array): Promise<false> {
+  if ((await readManifest(bucket, id)) !== undefined) return false
+  const start = performance.now()
+  // A condition costs nothing where it is ignored, and decides where it was not known at the start.
+  const write = bucket.conditional === 'refused' ? bucket.put : bucket.putFirst
+  await write(manifestKey(id), body, 'application/json')
+  await sleep(Math.max(settleMs, 2 * (performance.now() - start)))
+  return false
+}

@@ -1,0 +1,70 @@
+import { randomBytes } from 'node:crypto'
+import { AppError } from '../../jobs/errors.ts'
+import type { Log } from '../../jobs/log.ts'
+import { StorageFault } from './faults.ts'
+import type { Objects } from './objects.ts'
+
+/**
+ * What becomes of a write under the condition that there is none yet.
+ *
+ * - honoured: refused when there is one
+ * - ignored: it replaces what is there
+ * - refused: the storage knows no conditions
+ * - unknown: the storage was full when it was asked
+ */
+export type Conditional = 'honoured' | 'ignored' | 'refused' | 'unknown'
+
+/** The storage answers, but what it answers is no S3. */
+export class NoStorage extends Error {
+  override readonly name = 'NoStorage'
+}
+
+export const probeFolder = 'probe/'
+const probeName = /^probe\/[0-9a-f]{32}$/
+
+export function isProbe(key: string): boolean {
+  return probeName.test(key)
+}
+
+/** Reads, writes and deletes an object of its own: everything that the store will need is permitted and works. */
+export async function probe(objects: Objects, log: Log): Promise<Conditional> {
+  const key = probeFolder + randomBytes(16).toString('hex')
+  const body = randomBytes(16)
+  // Reading comes first: it works where there is no room left, and a store that hides what is missing behind a
+  // refusal would make every new job look like a fault.
+  if ((await objects.get(key)) !== undefined) throw new NoStorage('it has an object that nobody wrote')
+  try {
+    await objects.put(key, body, 'application/json')
+  } catch (thrown) {
+    if (!(thrown instanceof AppError) || thrown.code !== 'storage_full') throw thrown
+    log.warn({ err: thrown }, 'the storage has no room left: jobs fail until expired results are deleted')
+    return 'unknown'
+  }
+  try {
+    const conditional = await askForCondition(objects, key, body)
+    const found = await objects.get(key)
+    if (found === undefined || !body.equals(found))
+      throw new NoStorage('it does not give back what was written')
+    await objects.delete(key)
+    if (conditional !== 'honoured') {
+      log.warn(
+        { conditional },
+        'the storage does not write conditionally: of two workers that end the same job in the same moment, the later may replace the result of the earlier',
+      )
+    }
+    return conditional
+  } catch (thrown) {
+    await objects.delete(key).catch(() => {})
+    throw thrown
+  }
+}
+
+async function askForCondition(objects: Objects, key: string, body: Uint8Array): Promise<Conditional> {
+  try {
+    return (await objects.putFirst(key, body, 'application/json')) ? 'ignored' : 'honoured'
+  } catch (thrown) {
+    if (thrown instanceof StorageFault && (thrown.status === 501 || thrown.reason === 'NotImplemented'))
+      return 'refused'
+    throw thrown
+  }
+}

@@ -1,0 +1,110 @@
+import { createHash } from 'node:crypto'
+import {
+  CreateBucketCommand,
+  GetBucketLifecycleConfigurationCommand,
+  type LifecycleRule,
+  ListObjectsV2Command,
+  PutBucketLifecycleConfigurationCommand,
+  type S3Client,
+} from '@aws-sdk/client-s3'
+import type { Log } from '../../jobs/log.ts'
+import type { Connection } from './connection.ts'
+import { StorageFault, unless } from './faults.ts'
+import { resultsFolder } from './keys.ts'
+
+/** Makes the bucket and the rule by which the storage itself deletes what the sweep did not. Repeating it is harmless. */
+export async function setUp(
+  connection: Connection,
+  options: { readonly ttlSeconds: number; readonly log: Log },
+): Promise<void> {
+  const { log, ttlSeconds } = options
+  const made = await makeBucket(connection)
+  log.info({ bucket: connection.place.bucket }, made ? 'the bucket was made' : 'the bucket is there')
+  const days = Math.ceil(ttlSeconds / 86_400) + 1
+  try {
+    await setRule(connection, days)
+    log.info({ days }, `the storage deletes results by itself after ${days} days`)
+  } catch (thrown) {
+    if (!hasNoRules(thrown)) throw thrown
+    log.warn(
+      { reason: thrown.reason },
+      'the storage has no rules for the life of objects: results are deleted by the servers alone, while one runs',
+    )
+  }
+}
+
+/** Answers false when it is there. Asks by listing, as only answers with a body tell a missing bucket from a wrong key. */
+async function makeBucket({ place, client, clientIn, call }: Connection): Promise<boolean> {
+  const Bucket = place.bucket
+  const listed = await call('ListObjectsV2', (abortSignal) =>
+    unless(['NoSuchBucket'], client.send(new ListObjectsV2Command({ Bucket, MaxKeys: 1 }), { abortSignal })),
+  )
+  if (listed !== undefined) return false
+  await call('CreateBucket', async (abortSignal) => {
+    const create = (creator: S3Client) =>
+      unless(['BucketAlreadyOwnedByYou'], creator.send(new CreateBucketCommand({ Bucket }), { abortSignal }))
+    // The SDK names the region as the bucket's location, as Amazon wants it. Other stores know locations of their
+    // own, or none; no location is named for the region us-east-1.
+    const noLocation = place.endpoint === undefined ? [] : ['InvalidLocationConstraint', 'InvalidRegion']
+    const made = await unless(
+      noLocation,
+      create(client).then(() => true),
+    )
+    if (made) return
+    const anywhere = clientIn('us-east-1')
+    await create(anywhere).finally(() => anywhere.destroy())
+  })
+  return true
+}
+
+async function setRule({ place, client, call }: Connection, days: number): Promise<void> {
+  const Bucket = place.bucket
+  const rule: LifecycleRule = {
+    // Two installations may share a bucket, each below its prefix.
+    ID: place.prefix === '' ? 'packshot-results' : `packshot-results ${place.prefix}`,
+    Status: 'Enabled',
+    Filter: { Prefix: place.prefix + resultsFolder },
+    Expiration: { Days: days },
+    AbortIncompleteMultipartUpload: { DaysAfterInitiation: 1 },
+  }
+  const standing = await call('GetBucketLifecycleConfiguration', (abortSignal) =>
+    unless(
+      ['NoSuchLifecycleConfiguration'],
+      client.send(new GetBucketLifecycleConfigurationCommand({ Bucket }), { abortSignal }),
+    ),
+  )
+  const others = (standing?.Rules ?? []).filter((other) => other.ID !== rule.ID)
+  const command = new PutBucketLifecycleConfigurationCommand({
+    Bucket,
+    LifecycleConfiguration: { Rules: [...others, rule] },
+  })
+  // Stores older than 2025 want the MD5 that the SDK replaced by newer checksums.
+  command.middlewareStack.add(
+    (next) => (args) => {
+      if (isTextRequest(args.request)) {
+        args.request.headers['content-md5'] = createHash('md5').update(args.request.body).digest('base64')
+      }
+      return next(args)
+    },
+    { step: 'build', name: 'contentMd5' },
+  )
+  await call('PutBucketLifecycleConfiguration', (abortSignal) => client.send(command, { abortSignal }))
+}
+
+function isTextRequest(request: unknown): request is { headers: Record<string, string>; body: string } {
+  return (
+    typeof request === 'object' &&
+    request !== null &&
+    'headers' in request &&
+    'body' in request &&
+    typeof request.body === 'string'
+  )
+}
+
+function hasNoRules(thrown: unknown): thrown is StorageFault {
+  return (
+    thrown instanceof StorageFault &&
+    thrown.operation.endsWith('LifecycleConfiguration') &&
+    (thrown.status === 501 || thrown.status === 405 || thrown.reason === 'NotImplemented')
+  )
+}

@@ -1,0 +1,64 @@
+import type { AddressInfo } from 'node:net'
+import type { FastifyInstance } from 'fastify'
+import type { Logger } from 'pino'
+import type { Config } from '../config.ts'
+import { buildHttp } from '../http/app.ts'
+import { createJobIds } from '../jobs/job-id.ts'
+import type { ModelInfo } from '../jobs/ports.ts'
+import { defaultLimits } from '../jobs/request.ts'
+import { startHousekeeping } from './housekeeping.ts'
+import type { OpenParts } from './parts.ts'
+import { createServices } from './services.ts'
+
+/** Page and API of one server process, and the work that a server does beside answering. */
+export interface HttpServer extends AsyncDisposable {
+  readonly address: string
+}
+
+export interface HttpServerOptions {
+  readonly config: Config
+  readonly parts: OpenParts
+  readonly models: readonly ModelInfo[]
+  readonly log: Logger
+  /** Whether the server wants traffic. */
+  readonly ready: () => boolean
+}
+
+/** Resolves when the address answers. Rejects with a sentence that names the variable to change. */
+export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
+  const { config, parts, models, log, ready } = options
+  const ttlSeconds = config.resultTtlSeconds
+  const ids = createJobIds(parts.secret)
+  const core = { ...parts, ids, models, ttlSeconds, log, limits: defaultLimits, now: () => new Date() }
+  const imageOrigin = config.storage?.publicEndpoint
+  const http = await buildHttp({
+    services: createServices(core, ready),
+    log,
+    ...(imageOrigin === undefined ? {} : { imageOrigin: new URL(imageOrigin).origin }),
+    ...(config.trustedProxies === undefined ? {} : { trustedProxies: config.trustedProxies }),
+  })
+  await using starting = new AsyncDisposableStack()
+  starting.adopt(http, (app) => app.close())
+  const address = await listen(http, config)
+  starting.adopt(await startHousekeeping(core), (keeping) => keeping.stop())
+  const started = starting.move()
+  return { address, [Symbol.asyncDispose]: () => started.disposeAsync() }
+}
+
+async function listen(http: FastifyInstance, { host, port }: Config): Promise<string> {
+  try {
+    await http.listen({ host, port })
+  } catch (cause) {
+    const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
+    const reasons: Record<string, string> = {
+      EADDRINUSE: `Port ${port} of ${host} is in use by another program. Choose another one with PORT, such as PORT=${port === 65_535 ? 8080 : port + 1}.`,
+      EACCES: `This user may not listen on port ${port}. Choose one above 1023 with PORT.`,
+      EADDRNOTAVAIL: `${host} is not an address of this machine. Correct PACKSHOT_HOST.`,
+      ENOTFOUND: `${host} is not an address of this machine. Correct PACKSHOT_HOST.`,
+    }
+    throw new Error(reasons[String(code)] ?? `Listening on ${host} port ${port} failed: ${cause}`, { cause })
+  }
+  const bound = http.server.address() as AddressInfo
+  const shown = bound.family === 'IPv6' ? `[${bound.address}]` : bound.address
+  return `http://${shown === '0.0.0.0' || shown === '[::]' ? 'localhost' : shown}:${bound.port}`
+}

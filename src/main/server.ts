@@ -1,0 +1,40 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { loadConfig, requireServices } from '../config.ts'
+import type { Engine } from './all-in-one.ts'
+import { startHttpServer } from './http-server.ts'
+import { createLogger } from './logger.ts'
+import { describeModels } from './model.ts'
+import { openParts, type Parts } from './parts.ts'
+import { type Running, runUntilSignal } from './run-until-signal.ts'
+
+export interface ServerOptions extends Pick<Engine, 'describeModels'> {
+  /** For tests: what stands between the server and its parts. */
+  readonly around?: (parts: Parts) => Parts
+}
+
+/** One stateless server of many. Resolves when it answers; rejects with an error that says what to change. */
+export async function startServer(env: NodeJS.ProcessEnv, options: ServerOptions): Promise<Running> {
+  const config = loadConfig(env)
+  requireServices(config, 'server')
+  const log = createLogger(config, 'server')
+  await using starting = new AsyncDisposableStack()
+  const models = await options.describeModels(config)
+  const opened = starting.use(await openParts(config, 'server', log))
+  const parts = { ...opened, ...options.around?.(opened) }
+  let ready = false
+  const server = starting.use(await startHttpServer({ config, parts, models, log, ready: () => ready }))
+  ready = true
+
+  const running = starting.move()
+  return {
+    banner: `${server.address} (server, model ${models[0]?.name})`,
+    async stop() {
+      ready = false
+      await sleep(config.drainSeconds * 1000)
+      await running.disposeAsync()
+    },
+    kill: () => {},
+  }
+}
+
+if (import.meta.main) await runUntilSignal(() => startServer(process.env, { describeModels }))

@@ -1,0 +1,38 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { Config } from '../config.ts'
+
+/** What an orchestrator asks of a worker. */
+export interface WorkerHealth {
+  /** Whether the worker takes tasks. */
+  ready: boolean
+  close(): void
+}
+
+/**
+ * `/healthz/live` answers while the event loop does, `/healthz/ready` says 200 while the worker takes tasks. Neither
+ * asks a broker or a store: a restart of one of those must not become a restart of every worker. A hung engine ends
+ * the process, so it shows here as one that does not answer.
+ */
+export async function startWorkerHealth({ workerPort, host }: Config): Promise<WorkerHealth> {
+  const health = { ready: false, close: () => {} }
+  if (workerPort === undefined) return health
+  const server = createServer((request, response) => {
+    const ok = request.url === '/healthz/live' || (request.url === '/healthz/ready' && health.ready)
+    const known = request.url === '/healthz/live' || request.url === '/healthz/ready'
+    response.writeHead(ok ? 200 : known ? 503 : 404, { 'content-type': 'application/json' })
+    response.end(JSON.stringify({ status: ok ? 'ok' : known ? 'not ready' : 'not found' }))
+  })
+  server.listen(workerPort, host)
+  try {
+    await once(server, 'listening')
+  } catch (cause) {
+    const message = `The worker cannot listen on port ${workerPort} of ${host} (${cause}). Choose another one with PACKSHOT_WORKER_PORT.`
+    throw new Error(message, { cause })
+  }
+  health.close = () => {
+    server.close()
+    server.closeAllConnections()
+  }
+  return health
+}

@@ -1,0 +1,94 @@
+import { closeSync, openSync } from 'node:fs'
+import type { Delivery } from '../../src/jobs/ports.ts'
+import type { Parts } from '../../src/main/parts.ts'
+
+/**
+ * Where a process of a test can be made to die: before or after each step of the protocol. The points are calls of
+ * the ports, so nothing of this is in the program itself; only the stand-in programs wrap their parts.
+ */
+export const workerPoints = [
+  'received',
+  'manifest looked for',
+  'status written',
+  'cancellation looked for',
+  'running written',
+  'picture made',
+  'picture put',
+  'manifest put',
+  'final status written',
+  'event published',
+  'acknowledged',
+] as const
+export const serverPoints = ['before the publish', 'after the publish'] as const
+export type FailPoint = (typeof workerPoints)[number] | (typeof serverPoints)[number]
+
+/** Set for a stand-in program: `POINT|MARKER`. It is killed at POINT if the file MARKER is not there yet. */
+export const failPointVariable = 'TEST_FAIL_POINT'
+
+/** The parts with the fail point of the environment in them; as they are without one. */
+export function withFailPoint(parts: Parts, setting: string | undefined): Parts {
+  const [point, marker] = setting?.split('|') ?? []
+  if (point === undefined || marker === undefined) return parts
+  const reach = (reached: FailPoint) => {
+    if (reached === point && isFirst(marker)) process.kill(process.pid, 'SIGKILL')
+  }
+  const after = async <T>(reached: FailPoint, action: Promise<T>): Promise<T> => {
+    const value = await action
+    reach(reached)
+    return value
+  }
+  const { queue, events, status, images } = parts
+  return {
+    ...parts,
+    queue: {
+      ...queue,
+      async publish(task) {
+        reach('before the publish')
+        await after('after the publish', queue.publish(task))
+      },
+      consume: (handler) =>
+        queue.consume((delivery) => {
+          reach('received')
+          const wrapped: Delivery = {
+            message: delivery.message,
+            attempt: delivery.attempt,
+            losses: delivery.losses,
+            lost: delivery.lost,
+            ack: () => after('acknowledged', delivery.ack()),
+            retry: (delayMs) => delivery.retry(delayMs),
+            giveBack: (delayMs) => delivery.giveBack(delayMs),
+            dead: (reason) => delivery.dead(reason),
+          }
+          return handler(wrapped)
+        }),
+    },
+    events: { ...events, publish: (event) => after('event published', events.publish(event)) },
+    status: {
+      ...status,
+      create: (task) => after('status written', status.create(task)),
+      get: (id) => after('cancellation looked for', status.get(id)),
+      advance: (id, update) => {
+        const running = update.status === 'running'
+        return after(running ? 'running written' : 'final status written', status.advance(id, update))
+      },
+    },
+    images: {
+      ...images,
+      getManifest: (id) => after('manifest looked for', images.getManifest(id)),
+      async putImage(id, index, bytes) {
+        reach('picture made')
+        await after('picture put', images.putImage(id, index, bytes))
+      },
+      commit: (manifest) => after('manifest put', images.commit(manifest)),
+    },
+  }
+}
+
+function isFirst(marker: string): boolean {
+  try {
+    closeSync(openSync(marker, 'wx'))
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,199 @@
+import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process'
+import { closeSync, openSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Cleanup, tempFolder } from '../temp-folder.ts'
+import { keepFolder, keepProcess } from './keeper.ts'
+
+/** A program that runs until it is told to end. */
+export interface Command {
+  /** Names its log file and the process in error messages. */
+  readonly name: string
+  readonly file: string
+  readonly args: readonly string[]
+  readonly env?: Readonly<Record<string, string>>
+  /** Where it runs and where `NAME.log` gets what it prints. */
+  readonly folder: string
+}
+
+interface Daemon {
+  readonly pid: number
+  /** The end of what it printed, for error messages. */
+  tail(): string
+  isRunning(): boolean
+  signal(name: NodeJS.Signals): void
+  /** Resolves once the process is gone; false if it is still there after `limitMs`. */
+  untilEnded(limitMs: number): Promise<boolean>
+}
+
+/** What a test can do to a service that it started. */
+export interface ServiceControl {
+  /** Throws while the service is down. */
+  pid(): number
+  isRunning(): boolean
+  /** SIGKILL; resolves once the process is gone. */
+  kill(): Promise<void>
+  /** SIGTERM; resolves once the process is gone, rejects if that takes more than 30 seconds. */
+  stop(): Promise<void>
+  /** Again, on the same port and with what is on its disk; resolves once it answers. */
+  start(): Promise<void>
+  /** `stop` and `start`. */
+  restart(): Promise<void>
+  /** For instance SIGSTOP and SIGCONT: a service that hangs without closing a connection. */
+  signal(name: NodeJS.Signals): void
+}
+
+const goneLimitMs = 30_000
+
+/** A cleanup that does the last first: what uses a folder ends before the folder goes. */
+export function lastFirst(t: Cleanup): Cleanup {
+  const actions: (() => void | Promise<void>)[] = []
+  t.after(async () => {
+    for (const action of actions.splice(0).reverse()) await action()
+  })
+  return { after: (action) => void actions.push(action) }
+}
+
+/** A temporary folder that goes even if this process is killed. */
+export function serviceFolder(t: Cleanup): string {
+  const folder = tempFolder(t)
+  keepFolder(folder)
+  return folder
+}
+
+/**
+ * Starts a program that ends with this process at the latest, and kills it after the test. It has a session of its
+ * own, so that Ctrl-C reaches the tests and not the services under them.
+ */
+export function startDaemon(t: Cleanup, command: Command): Daemon {
+  const { name, folder } = command
+  const logFile = join(folder, `${name}.log`)
+  const log = openSync(logFile, 'a')
+  const [file, args] = leashed(command.file, command.args)
+  const child = spawn(file, args, {
+    cwd: folder,
+    env: { PATH: process.env.PATH, LANG: 'C.UTF-8', ...command.env },
+    stdio: ['ignore', log, log],
+    detached: true,
+  })
+  closeSync(log)
+  keepProcess(child)
+  child.unref()
+  const ended = new Promise<void>((resolve) => {
+    child.once('exit', () => resolve())
+    child.once('error', () => resolve())
+  })
+  const daemon: Daemon = {
+    pid: child.pid ?? -1,
+    tail: () => `${name} printed last:\n${readFileSync(logFile, 'utf8').slice(-4000)}`,
+    isRunning: () => isRunning(child),
+    signal: (signal) => void child.kill(signal),
+    untilEnded: async (limitMs) => {
+      // the reference holds the process: an awaited end must not be cut short by an empty event loop
+      child.ref()
+      const over = new AbortController()
+      const late = sleep(limitMs, false, { signal: over.signal }).catch(() => false)
+      const inTime = await Promise.race([ended.then(() => true), late])
+      over.abort()
+      child.unref()
+      return inTime
+    },
+  }
+  t.after(() => killed(daemon))
+  return daemon
+}
+
+/** Starts the program and waits until `answers` resolves to true; rejects with the end of its log if it does not. */
+export async function startService(
+  t: Cleanup,
+  command: Command,
+  answers: () => Promise<boolean>,
+  limitMs = 60_000,
+): Promise<ServiceControl> {
+  let daemon: Daemon | undefined
+  const running = () => {
+    if (daemon?.isRunning() !== true) throw new Error(`${command.name} is not running`)
+    return daemon
+  }
+  const control: ServiceControl = {
+    pid: () => running().pid,
+    isRunning: () => daemon?.isRunning() ?? false,
+    kill: async () => killed(running()),
+    stop: async () => {
+      const present = running()
+      present.signal('SIGTERM')
+      if (!(await present.untilEnded(goneLimitMs))) {
+        throw new Error(`${command.name} did not end after SIGTERM; ${present.tail()}`)
+      }
+    },
+    start: async () => {
+      if (daemon?.isRunning() === true) throw new Error(`${command.name} is already running`)
+      daemon = startDaemon(t, command)
+      await untilAnswers(daemon, command.name, answers, limitMs)
+    },
+    restart: async () => {
+      await control.stop()
+      await control.start()
+    },
+    signal: (name) => running().signal(name),
+  }
+  await control.start()
+  return control
+}
+
+/** Runs a program to its end; resolves with its output, rejects with what it printed and with its status. */
+export function runTool(command: Command, limitMs: number): Promise<string> {
+  const [file, args] = leashed(command.file, command.args)
+  const env = { PATH: process.env.PATH, LANG: 'C.UTF-8', ...command.env }
+  const options = { cwd: command.folder, env, timeout: limitMs, killSignal: 'SIGKILL' } as const
+  return new Promise((resolve, reject) => {
+    execFile(file, args, options, (error, stdout, stderr) => {
+      if (error === null) return resolve(stdout)
+      const status = error.killed ? `did not end within ${limitMs} ms` : `failed (${error.code})`
+      reject(new Error(`${command.file} ${command.args.join(' ')} ${status}: ${stderr}${stdout}`))
+    })
+  })
+}
+
+async function untilAnswers(
+  daemon: Daemon,
+  name: string,
+  answers: () => Promise<boolean>,
+  limitMs: number,
+): Promise<void> {
+  const end = performance.now() + limitMs
+  while (!(await answers())) {
+    if (!daemon.isRunning()) throw new Error(`${name} ended while it started; ${daemon.tail()}`)
+    if (performance.now() > end) {
+      throw new Error(`${name} did not answer within ${limitMs} ms; ${daemon.tail()}`)
+    }
+    await sleep(25)
+  }
+}
+
+async function killed(daemon: Daemon): Promise<void> {
+  if (!daemon.isRunning()) return
+  daemon.signal('SIGKILL')
+  if (!(await daemon.untilEnded(goneLimitMs))) throw new Error(`process ${daemon.pid} survived SIGKILL`)
+}
+
+function isRunning(child: ChildProcess): boolean {
+  return child.pid !== undefined && child.exitCode === null && child.signalCode === null
+}
+
+let leash: readonly string[] | undefined
+
+/**
+ * The command line with which the kernel kills the program when the thread that started it ends, on Linux. It holds
+ * through exec, not through fork: a program must stay in the foreground and must not hand over to a child.
+ */
+export function leashed(file: string, args: readonly string[]): [string, string[]] {
+  leash ??= findLeash()
+  const [first = file, ...rest] = [...leash, file, ...args]
+  return [first, rest]
+}
+
+function findLeash(): readonly string[] {
+  const words = ['setpriv', '--pdeathsig', 'KILL']
+  return spawnSync('setpriv', [...words.slice(1), 'true']).status === 0 ? words : []
+}

@@ -1,0 +1,95 @@
+import { randomBytes } from 'node:crypto'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Cleanup } from '../temp-folder.ts'
+import { speaksAmqp } from './answers.ts'
+import {
+  lastFirst,
+  runTool,
+  type ServiceControl,
+  serviceFolder,
+  startDaemon,
+  startService,
+} from './daemon.ts'
+import { freePort } from './free-port.ts'
+import { areOnPath, ensureInstalled } from './packages.ts'
+
+/** The scripts themselves: those of /usr/sbin change the user and refuse any other than root and rabbitmq. */
+const binaries = '/usr/lib/rabbitmq/bin'
+
+const rabbitmqIsInstalled = () => existsSync(join(binaries, 'rabbitmq-server')) && areOnPath('epmd')
+
+export interface RabbitmqService extends ServiceControl {
+  /** With the user `guest` and the virtual host `/`. */
+  readonly url: string
+  readonly port: number
+  /** Runs rabbitmqctl against this node and resolves with its output; takes about a second. */
+  ctl(...args: string[]): Promise<string>
+}
+
+/**
+ * A RabbitMQ node of this test alone, without plugins. Its data is on disk: what was confirmed on a durable queue is
+ * there again after `kill` and `start`. Once it accepts connections, the leader of a quorum queue may still be
+ * missing for a moment.
+ *
+ * `config` are lines of rabbitmq.conf, for instance `consumer_timeout = 5000` (milliseconds; 3.10 looks at it once a
+ * minute unless `channel_tick_interval` is set by `ctl eval`) or `disk_free_limit.absolute = 1MB`.
+ */
+export async function startRabbitmq(
+  t: Cleanup,
+  options: { config?: readonly string[] } = {},
+): Promise<RabbitmqService> {
+  await ensureInstalled('RabbitMQ 3.10 or later', rabbitmqIsInstalled)
+  const cleanup = lastFirst(t)
+  const folder = serviceFolder(cleanup)
+  const [port, epmdPort, distributionPort] = [await freePort(), await freePort(), await freePort()]
+  const env = nodeEnvironment(folder, epmdPort, distributionPort)
+  const config = [
+    `listeners.tcp.1 = 127.0.0.1:${port}`,
+    'log.file = false',
+    'log.console = true',
+    ...(options.config ?? []),
+  ]
+  writeFileSync(join(folder, 'rabbitmq.conf'), `${config.join('\n')}\n`)
+  writeFileSync(join(folder, 'enabled_plugins'), '[].\n')
+  mkdirSync(env.HOME)
+  writeFileSync(join(env.HOME, '.erlang.cookie'), randomBytes(16).toString('hex'), { mode: 0o400 })
+
+  // ours in the foreground: one that Erlang starts is a daemon that outlives every test
+  startDaemon(cleanup, { name: 'epmd', file: 'epmd', args: [], env, folder })
+  const control = await startService(
+    cleanup,
+    { name: 'rabbitmq', file: join(binaries, 'rabbitmq-server'), args: [], env, folder },
+    () => speaksAmqp(port),
+  )
+  const ctl = { name: 'rabbitmqctl', file: join(binaries, 'rabbitmqctl'), env, folder }
+  return {
+    ...control,
+    url: `amqp://guest:guest@127.0.0.1:${port}`,
+    port,
+    ctl: (...args) => runTool({ ...ctl, args: ['--quiet', ...args] }, 60_000),
+  }
+}
+
+function nodeEnvironment(folder: string, epmdPort: number, distributionPort: number) {
+  return {
+    HOME: join(folder, 'home'),
+    ERL_EPMD_PORT: String(epmdPort),
+    ERL_EPMD_ADDRESS: '127.0.0.1',
+    ERL_AFLAGS: '-start_epmd false',
+    RABBITMQ_NODENAME: 'packshot@localhost',
+    RABBITMQ_BASE: folder,
+    RABBITMQ_MNESIA_BASE: join(folder, 'data'),
+    RABBITMQ_LOG_BASE: join(folder, 'log'),
+    RABBITMQ_CONFIG_FILE: join(folder, 'rabbitmq.conf'),
+    RABBITMQ_ADVANCED_CONFIG_FILE: join(folder, 'advanced.config'),
+    // a file that is not there, so that the settings of the machine's own RabbitMQ are not read
+    RABBITMQ_CONF_ENV_FILE: join(folder, 'rabbitmq-env.conf'),
+    RABBITMQ_ENABLED_PLUGINS_FILE: join(folder, 'enabled_plugins'),
+    RABBITMQ_DIST_PORT: String(distributionPort),
+    // "input" makes the script exec Erlang instead of waiting for it as a child: the process id is the server's
+    RABBITMQ_ALLOW_INPUT: '1',
+    RABBITMQ_SERVER_START_ARGS: '-noinput',
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '+S 2:2 -kernel inet_dist_use_interface {127,0,0,1}',
+  }
+}

@@ -1,0 +1,75 @@
+import { spawn } from 'node:child_process'
+import { constants } from 'node:os'
+import type { Cleanup } from '../temp-folder.ts'
+import { lastFirst, leashed } from './daemon.ts'
+import { keepProcess } from './keeper.ts'
+import { provideQueue, provideStatus, provideStorage } from './provide.ts'
+
+/**
+ * `node test/services/run.ts -- COMMAND...` runs a command with real services under it: started once, named to it in
+ * TEST_QUEUE_URL, TEST_STATUS_URL, TEST_STORAGE_URL, TEST_S3_ENDPOINT and the AWS_ variables, and ended after it. Ends
+ * with the command's status, or 128 plus the number of the signal that ended it.
+ */
+async function main(command: readonly string[]): Promise<number> {
+  const actions: (() => void | Promise<void>)[] = []
+  const ending = lastFirst({ after: (action) => void actions.push(action) })
+  try {
+    const env = await startAll(ending)
+    return await runCommand(command, env)
+  } finally {
+    for (const action of actions) await action()
+  }
+}
+
+async function startAll(ending: Cleanup): Promise<Record<string, string>> {
+  const started = performance.now()
+  // settled, not all: what is still on its way when another fails must be ended too
+  const [queue, status, storage] = await Promise.allSettled([
+    provideQueue(ending),
+    provideStatus(ending),
+    provideStorage(ending),
+  ])
+  if (queue.status === 'rejected') throw queue.reason
+  if (status.status === 'rejected') throw status.reason
+  if (storage.status === 'rejected') throw storage.reason
+  console.log(
+    `The services for the tests are up after ${((performance.now() - started) / 1000).toFixed(1)} s.`,
+  )
+  return {
+    TEST_QUEUE_URL: queue.value,
+    TEST_STATUS_URL: status.value,
+    TEST_STORAGE_URL: storage.value.storageUrl,
+    TEST_S3_ENDPOINT: storage.value.s3Endpoint,
+    AWS_ACCESS_KEY_ID: storage.value.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: storage.value.secretAccessKey,
+    AWS_REGION: storage.value.region,
+  }
+}
+
+function runCommand(command: readonly string[], env: Record<string, string>): Promise<number> {
+  const [first = '', ...rest] = command
+  const [file, args] = leashed(first, rest)
+  const child = spawn(file, args, { env: { ...process.env, ...env }, stdio: 'inherit' })
+  keepProcess(child)
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => void child.kill(signal))
+  }
+  return new Promise((resolve, reject) => {
+    child.once('error', reject)
+    child.once('exit', (status, signal) => resolve(status ?? 128 + constants.signals[signal ?? 'SIGKILL']))
+  })
+}
+
+const separator = process.argv.indexOf('--', 2)
+const command = separator === -1 ? [] : process.argv.slice(separator + 1)
+if (command.length === 0) {
+  console.error('usage: node test/services/run.ts -- COMMAND...')
+  process.exitCode = 2
+} else {
+  try {
+    process.exitCode = await main(command)
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error)
+    process.exitCode = 1
+  }
+}

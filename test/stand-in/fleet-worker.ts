@@ -1,0 +1,6 @@
+import { runUntilSignal } from '../../src/main/run-until-signal.ts'
+import { startWorker } from '../../src/main/worker.ts'
+import { standInEngine } from './engine.ts'
+
+/** The real `npm run worker`, but for its engine. */
+await runUntilSignal(() => startWorker(process.env, standInEngine.workerEntry))
