@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { AppError } from './errors.ts'
 import type { ManifestImage, Progress, Task } from './job.ts'
 import { bestEffort, type Log } from './log.ts'
-import { type ImageGenerator, type ImageStore, type StatusStore, workUnits } from './ports.ts'
+import type { ImageGenerator, ImageStore, StatusStore } from './ports.ts'
 import { type StorageRetry, withStorageRetry } from './storage-retry.ts'
 
 /** One try at a task: makes its pictures and stores each, while it watches for reasons to stop. */
@@ -33,11 +33,6 @@ export const defaultAttemptLimits: AttemptLimits = {
   cancelEveryMs: 500,
 }
 
-/** Seconds that one unit of work took lately; undefined until one was done. */
-export interface Speed {
-  secondsPerUnit: number | undefined
-}
-
 export interface AttemptDeps {
   readonly images: ImageStore
   readonly status: StatusStore
@@ -45,7 +40,6 @@ export interface AttemptDeps {
   readonly log: Log
   readonly limits: AttemptLimits
   readonly storageRetry: StorageRetry
-  readonly speed: Speed
 }
 
 /**
@@ -61,16 +55,13 @@ export async function makePictures(
   try {
     const made: ManifestImage[] = []
     const { signal, onProgress } = watch
-    let started = performance.now()
     for await (const picture of deps.generator.generate(task.request, { signal, onProgress })) {
       const { bytes, width, height, seed } = picture
-      learnSpeed(deps.speed, (performance.now() - started) / 1000, workUnits({ ...task.request, count: 1 }))
       const index = made.length
       await withStorageRetry(deps.storageRetry, signal, () => deps.images.putImage(task.id, index, bytes))
       const sha256 = createHash('sha256').update(bytes).digest('hex')
       made.push({ index, width, height, seed, bytes: bytes.byteLength, sha256 })
       watch.alive()
-      started = performance.now()
     }
     if (made.length === task.request.count) return made
     const message = `The engine made ${made.length} pictures instead of ${task.request.count}.`
@@ -78,12 +69,6 @@ export async function makePictures(
   } finally {
     watch.end()
   }
-}
-
-/** Old and new count alike: one odd picture (a cold start) is soon forgotten. */
-function learnSpeed(speed: Speed, seconds: number, units: number): void {
-  const measured = seconds / units
-  speed.secondsPerUnit = speed.secondsPerUnit === undefined ? measured : (speed.secondsPerUnit + measured) / 2
 }
 
 function startWatch(deps: AttemptDeps, id: string, signals: { lost: AbortSignal; stopping: AbortSignal }) {

@@ -1,8 +1,7 @@
-import { Value } from 'typebox/value'
 import { type AnnounceDeps, announce } from './announce.ts'
-import { type Manifest, Task } from './job.ts'
-import { isJobIdShaped } from './job-id.ts'
+import type { Manifest } from './job.ts'
 import type { DeadTask, ImageStore } from './ports.ts'
+import { isTask } from './task-check.ts'
 
 export interface BuryDeps extends AnnounceDeps {
   readonly images: ImageStore
@@ -15,7 +14,7 @@ export interface BuryDeps extends AnnounceDeps {
  */
 export async function buryTask(deps: BuryDeps, { message, reason }: DeadTask): Promise<void> {
   const task = message
-  if (!Value.Check(Task, task) || !isJobIdShaped(task.id)) {
+  if (!isTask(task)) {
     deps.log.error({ reason }, 'a message that is no task was parked')
     return
   }

@@ -1,12 +1,13 @@
-import { Value } from 'typebox/value'
 import { announce } from './announce.ts'
 import { type AttemptDeps, makePictures, Stopped } from './attempt.ts'
 import { AppError, toAppError } from './errors.ts'
 import { jitter } from './jitter.ts'
-import { type Manifest, type ManifestImage, Task } from './job.ts'
+import type { Manifest, ManifestImage, Task } from './job.ts'
 import { bestEffort } from './log.ts'
 import type { Delivery, EventQueue } from './ports.ts'
+import { learnSpeed, type Speed } from './speed.ts'
 import { StorageAway, withStorageRetry } from './storage-retry.ts'
+import { isTask, taskFault } from './task-check.ts'
 
 /**
  * What a worker does with a delivery. In this order, so that a crash between any two steps repeats the job, never
@@ -20,6 +21,7 @@ import { StorageAway, withStorageRetry } from './storage-retry.ts'
 
 export interface RunDeps extends AttemptDeps {
   readonly events: EventQueue
+  readonly speed: Speed
   readonly now: () => Date
   /** Errors end a job after this many attempts. */
   readonly maxAttempts: number
@@ -50,8 +52,9 @@ export async function runTask(deps: RunDeps, delivery: Delivery, stopping: Abort
 }
 
 async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal): Promise<void> {
+  const began = performance.now()
   const task = delivery.message
-  if (!Value.Check(Task, task)) return refuse(deps, delivery)
+  if (!isTask(task)) return refuse(deps, delivery)
 
   if (Date.parse(task.expires_at) <= deps.now().getTime()) return expire(deps, delivery, task)
   const patience = AbortSignal.any([delivery.lost, stopping])
@@ -77,7 +80,8 @@ async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal):
   )
   try {
     const images = await makePictures(deps, task, { lost: delivery.lost, stopping })
-    return await commit({ status: 'succeeded', images, started_at })
+    await commit({ status: 'succeeded', images, started_at })
+    return learnSpeed(deps.speed, task.request, (performance.now() - began) / 1000)
   } catch (thrown) {
     return endAttempt(deps, delivery, task, thrown, (outcome) => commit({ ...outcome, started_at }))
   }
@@ -91,8 +95,7 @@ async function refuse(deps: RunDeps, delivery: Delivery): Promise<void> {
     deps.log.warn({ version }, 'a task of a newer version is left for a newer worker')
     return delivery.giveBack(unknownVersionPauseMs)
   }
-  const fault = Value.Errors(Task, message)[0]
-  const reason = `not a task: ${fault?.instancePath ?? ''} ${fault?.message ?? ''}`.trim()
+  const reason = `not a task: ${taskFault(message)}`
   deps.log.error({ reason }, 'a message that is no task was parked')
   return delivery.dead(reason)
 }

@@ -1,0 +1,148 @@
+import { readFileSync } from 'node:fs'
+import { Agent, request } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { prepareFleet } from '../test/fleet/fleet.ts'
+import { type ServerProcess, startServer, submit, view } from '../test/service/server-process.ts'
+import { type Cleanup, tempFolder } from '../test/temp-folder.ts'
+import { whileServicesRun } from './services.ts'
+
+/**
+ * What waiting costs: how many status requests a second one core of a server answers, with Redis and embedded, and
+ * how many of them a job needs when its client asks as it is told, beside a client that asks every 3 seconds.
+ *
+ *   node bench/polls.ts      (npm run bench:polls)
+ */
+const seconds = 6
+const connections = 32
+const jobs = 300
+const fixedPollSeconds = 3
+
+await whileServicesRun(async (t, services) => {
+  const quiet = { PACKSHOT_LOG_LEVEL: 'silent' }
+  const fleet = await prepareFleet(t, services, quiet)
+  const server = fleet.server()
+  const address = await server.address
+  const waiting = await submit(address, { prompt: 'no worker yet' })
+
+  console.log('status requests of a waiting job   a second   of server CPU   a second and core')
+  printRate('with Redis', await load(server, `${address}/v1/jobs/${waiting.id}`))
+  await fleet.storage.refuse()
+  printRate('with Redis, storage cut off', await load(server, `${address}/v1/jobs/${waiting.id}`))
+  await fleet.storage.pass()
+  await embeddedRate(t, quiet)
+
+  console.log('\nstatus requests per finished job, 300 ms a picture, two workers')
+  const workers = [fleet.worker(), fleet.worker()]
+  await Promise.all(workers.map((worker) => worker.address))
+  // what the estimate is made of has to be measured once
+  await pollUntilFinal(address, (await submit(address, { prompt: '300ms', steps: 1 })).id)
+  const clients: Promise<Wait>[] = []
+  for (let n = 0; n < jobs; n += 1) {
+    const { id, poll_after_ms } = await submit(address, { prompt: '300ms', steps: 1 })
+    clients.push(pollUntilFinal(address, id, poll_after_ms))
+    await sleep(60)
+  }
+  const waits = await Promise.all(clients)
+  console.log('wait            jobs   as told   every 3 s   told of the end after')
+  for (const [from, to] of [
+    [0, 3],
+    [3, 10],
+    [10, 20],
+    [20, 60],
+    [0, 60],
+  ] as const) {
+    const some = waits.filter(({ made }) => made >= from && made < to)
+    if (some.length === 0) continue
+    const mean = (value: (wait: Wait) => number) =>
+      some.reduce((sum, wait) => sum + value(wait), 0) / some.length
+    const fixed = mean(({ made }) => Math.max(1, Math.ceil(made / fixedPollSeconds)))
+    const asked = mean((wait) => wait.asked)
+    const late = mean(({ made, told }) => told - made)
+    console.log(
+      `${`${from} to ${to} s`.padEnd(14)}${String(some.length).padStart(6)}${asked.toFixed(2).padStart(10)}${fixed.toFixed(2).padStart(12)}${`${late.toFixed(1)} s`.padStart(24)}`,
+    )
+  }
+  for (const { process: child } of [...workers, server]) child.kill('SIGTERM')
+  await Promise.all([...workers, server].map(({ ended }) => ended))
+})
+
+async function embeddedRate(t: Cleanup, env: Record<string, string>): Promise<void> {
+  const server = startServer(t, { ...env, PACKSHOT_DATA_DIR: tempFolder(t) })
+  const address = await server.address
+  await submit(address, { prompt: '1000ms', steps: 100 })
+  const waiting = await submit(address, { prompt: 'behind a long one' })
+  printRate('embedded', await load(server, `${address}/v1/jobs/${waiting.id}`))
+  server.process.kill('SIGKILL')
+  await server.ended
+}
+
+interface Rate {
+  readonly answers: number
+  /** Of them, those without a status. */
+  readonly refused: number
+  readonly wallSeconds: number
+  readonly cpuSeconds: number
+}
+
+/** Asks over kept connections as fast as answers come. */
+async function load(server: ServerProcess, url: string): Promise<Rate> {
+  const agent = new Agent({ keepAlive: true, maxSockets: connections })
+  const end = performance.now() + seconds * 1000
+  let [answers, refused] = [0, 0]
+  const ask = async () => {
+    while (performance.now() < end) {
+      await new Promise<void>((resolve, reject) => {
+        const sent = request(url, { agent }, (response) => {
+          if (response.statusCode !== 200) refused += 1
+          response.resume().once('end', resolve)
+        })
+        sent.once('error', reject).end()
+      })
+      answers += 1
+    }
+  }
+  const cpu = cpuSeconds(server.process.pid)
+  const began = performance.now()
+  await Promise.all(Array.from({ length: connections }, ask))
+  agent.destroy()
+  return {
+    answers,
+    refused,
+    wallSeconds: (performance.now() - began) / 1000,
+    cpuSeconds: cpuSeconds(server.process.pid) - cpu,
+  }
+}
+
+/** User and system time of a process, from the clock ticks (100 a second) that Linux counts. */
+function cpuSeconds(pid: number | undefined): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
+  return (Number(fields[11]) + Number(fields[12])) / 100
+}
+
+function printRate(what: string, { answers, refused, wallSeconds, cpuSeconds: cpu }: Rate): void {
+  const share = `${((cpu / wallSeconds) * 100).toFixed(0)} %`
+  console.log(
+    `${what.padEnd(33)}${(answers / wallSeconds).toFixed(0).padStart(10)}${share.padStart(16)}${(answers / cpu).toFixed(0).padStart(20)}${refused === 0 ? '' : `   (${refused} refused)`}`,
+  )
+}
+
+interface Wait {
+  readonly asked: number
+  /** Seconds from acceptance until the picture was there, and until the client knew. */
+  readonly made: number
+  readonly told: number
+}
+
+async function pollUntilFinal(address: string, id: string, firstMs = 500): Promise<Wait> {
+  let pauseMs = firstMs
+  for (let asked = 1; ; asked += 1) {
+    await sleep(pauseMs)
+    const job = await view(address, id)
+    if (job.finished_at !== undefined) {
+      const created = Date.parse(job.created_at)
+      const made = (Date.parse(job.finished_at) - created) / 1000
+      return { asked, made, told: (Date.now() - created) / 1000 }
+    }
+    pauseMs = job.poll_after_ms ?? 500
+  }
+}

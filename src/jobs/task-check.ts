@@ -1,0 +1,25 @@
+import { Value } from 'typebox/value'
+import { Task } from './job.ts'
+import { isJobIdShaped } from './job-id.ts'
+
+/**
+ * Whether a message can be worked on at all: what does not pass would fail in every store, for ever. Messages may come
+ * from anybody who reaches the queue.
+ */
+export function isTask(message: unknown): message is Task {
+  return Value.Check(Task, message) && faultOfValues(message) === undefined
+}
+
+/** Why a message is no task, for a person who looks at it. */
+export function taskFault(message: unknown): string {
+  if (Value.Check(Task, message)) return faultOfValues(message) ?? ''
+  const fault = Value.Errors(Task, message)[0]
+  return `${fault?.instancePath ?? ''} ${fault?.message ?? ''}`.trim()
+}
+
+function faultOfValues({ id, created_at, expires_at }: Task): string | undefined {
+  if (!isJobIdShaped(id)) return '/id must be a job id'
+  if (Number.isNaN(Date.parse(created_at))) return '/created_at must be a date'
+  if (Number.isNaN(Date.parse(expires_at))) return '/expires_at must be a date'
+  return undefined
+}
