@@ -1,4 +1,4 @@
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
+import { createHmac, createSecretKey, randomBytes, timingSafeEqual } from 'node:crypto'
 import { AppError } from './errors.ts'
 
 /**
@@ -28,11 +28,12 @@ export interface JobIds {
 }
 
 export function createJobIds(secret: Uint8Array): JobIds {
+  const key = createSecretKey(secret)
   const mac = (text: string, length: number) =>
-    encode(createHmac('sha256', secret).update(text).digest()).slice(0, length)
+    encode(createHmac('sha256', key).update(text).digest()).slice(0, length)
   const sign = (ulid: string) => ulid + mac(`job:${ulid}`, 16)
-  const derive = (key: string, windowStart: number) =>
-    sign(encodeTime(windowStart) + mac(`key:${windowStart}:${key}`, 16))
+  const derive = (name: string, windowStart: number) =>
+    sign(encodeTime(windowStart) + mac(`key:${windowStart}:${name}`, 16))
   return {
     issue: (now) => sign(encodeTime(now.getTime()) + encode(randomBytes(10))),
     fromKey(key, now) {

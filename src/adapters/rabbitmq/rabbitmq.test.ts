@@ -3,11 +3,12 @@ import { randomBytes } from 'node:crypto'
 import { createServer, connect as dial, type Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Channel, Connection } from 'rabbitmq-client'
+import { Connection } from 'rabbitmq-client'
 import { eventQueueContract } from '../../../test/contract/event-queue.ts'
 import { someTask } from '../../../test/contract/jobs.ts'
 import { collect, taskQueueContract } from '../../../test/contract/task-queue.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
+import { removeNamespace } from '../../../test/services/broker-namespace.ts'
 import { queueUrl } from '../../../test/services/services.ts'
 import { AppError } from '../../jobs/errors.ts'
 import type { DeadTask, TaskQueue } from '../../jobs/ports.ts'
@@ -25,10 +26,8 @@ async function emptyBroker(t: TestContext) {
   const closing: (() => Promise<unknown>)[] = []
   t.after(async () => {
     for (const close of closing.reverse()) await close()
-    const channel = await raw.acquire()
-    await removeAll(channel, namespace)
-    await channel.close()
     await raw.close()
+    await removeNamespace(url, namespace)
   })
   const keep = <T extends { close(): Promise<void> }>(port: T): T => {
     closing.push(() => port.close())
@@ -47,16 +46,6 @@ async function emptyBroker(t: TestContext) {
     tasks: async () => keep(rabbitTaskQueue(await open(), { deadRetryMs: 20 })),
     count: async (queue: string) => (await raw.queueDeclare({ queue, passive: true })).messageCount,
   }
-}
-
-/** The steps that make a namespace, with every declaration turned into a deletion. */
-async function removeAll(channel: Channel, namespace: string): Promise<void> {
-  const undo = {
-    queueDeclare: ({ queue }: { queue: string }) => channel.queueDelete({ queue }),
-    exchangeDeclare: ({ exchange }: { exchange: string }) => channel.exchangeDelete({ exchange }),
-    queueBind: async () => {},
-  }
-  for (const step of topology(namespace, 1).steps.toReversed()) await step(undo as unknown as Channel)
 }
 
 /** Stands between a client and the broker; `cut` is what the death of the client's process looks like. */
