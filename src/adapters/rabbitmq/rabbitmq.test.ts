@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { createServer, connect as dial, type Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Connection } from 'rabbitmq-client'
 import { eventQueueContract } from '../../../test/contract/event-queue.ts'
 import { someTask } from '../../../test/contract/jobs.ts'
 import { collect, taskQueueContract } from '../../../test/contract/task-queue.ts'
+import { type FaultProxy, startProxy } from '../../../test/fault-kit/proxy.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
 import { removeNamespace } from '../../../test/services/broker-namespace.ts'
 import { queueUrl } from '../../../test/services/services.ts'
@@ -15,7 +15,6 @@ import type { DeadTask, TaskQueue } from '../../jobs/ports.ts'
 import { type BrokerOptions, openBroker } from './connection.ts'
 import { rabbitEventQueue } from './event-queue.ts'
 import { rabbitTaskQueue } from './task-queue.ts'
-import { topology } from './topology.ts'
 
 /** A namespace of its own, gone after the test with all that was opened in it. */
 async function emptyBroker(t: TestContext) {
@@ -48,33 +47,6 @@ async function emptyBroker(t: TestContext) {
   }
 }
 
-/** Stands between a client and the broker; `cut` is what the death of the client's process looks like. */
-async function proxyTo(url: string) {
-  const target = new URL(url)
-  const sockets = new Set<Socket>()
-  const server = createServer((near) => {
-    const far = dial(Number(target.port || 5672), target.hostname)
-    for (const [from, to] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      sockets.add(from)
-      from.on('error', () => {}).on('close', () => to.destroy())
-      from.pipe(to)
-    }
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const here = new URL(url)
-  here.host = `127.0.0.1:${(server.address() as { port: number }).port}`
-  return {
-    url: here.href,
-    async close() {
-      server.close()
-      for (const socket of sockets) socket.destroy()
-    },
-  }
-}
-
 async function until(condition: () => Promise<boolean> | boolean): Promise<void> {
   for (let tries = 0; !(await condition()); tries += 1) {
     assert.ok(tries < 1500, `never: ${condition}`)
@@ -84,12 +56,15 @@ async function until(condition: () => Promise<boolean> | boolean): Promise<void>
 
 taskQueueContract('rabbitmq', async (t) => {
   const { url, namespace, raw, keep, open } = await emptyBroker(t)
-  const proxies = new Map<TaskQueue, { close(): Promise<void> }>()
+  const proxies = new Map<TaskQueue, FaultProxy>()
   const publisher = keep(raw.createPublisher({ confirm: true }))
   return {
     async open({ max }) {
-      const proxy = keep(await proxyTo(url))
-      const queue = keep(rabbitTaskQueue(await open({ url: proxy.url, queueMax: max }), { deadRetryMs: 20 }))
+      const { hostname: host, port } = new URL(url)
+      const proxy = await startProxy(t, { host, port: Number(port || 5672) })
+      const near = new URL(url)
+      near.host = `${proxy.host}:${proxy.port}`
+      const queue = keep(rabbitTaskQueue(await open({ url: near.href, queueMax: max }), { deadRetryMs: 20 }))
       proxies.set(queue, proxy)
       return queue
     },
@@ -98,7 +73,7 @@ taskQueueContract('rabbitmq', async (t) => {
         { exchange: `${namespace}.tasks`, routingKey: 'new.interactive', durable: true, mandatory: true },
         Buffer.from(message),
       ),
-    crash: async (queue) => proxies.get(queue)?.close(),
+    crash: async (queue) => proxies.get(queue)?.refuse(),
     // a quorum queue refuses once it is past its length; more only if several are on their way at once
     overshoot: 1,
   }
