@@ -1,0 +1,195 @@
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { waitFor } from '../jobs/embedded.ts'
+import { submit, untilFinal, view } from '../service/server-process.ts'
+import { lastFirst } from '../services/daemon.ts'
+import { type RabbitmqService, startRabbitmq } from '../services/rabbitmq.ts'
+import { type Services, services } from '../services/services.ts'
+import {
+  assertRefused,
+  endInPeace,
+  endWell,
+  post,
+  startCrew,
+  startLoad,
+  submitPatiently,
+  untilSays,
+} from './crew.ts'
+import { prepareFleet } from './fleet.ts'
+import { readStorage } from './truth.ts'
+
+/** A broker of these tests alone, which they break one after the other. */
+let rabbit: RabbitmqService
+let all: Services
+const ending = lastFirst({ after })
+before(async () => {
+  // the shorter time of the two sides counts: silence is noticed in 4 seconds rather than 20
+  rabbit = await startRabbitmq(ending, { config: ['heartbeat = 2'] })
+  all = { ...(await services()), queueUrl: rabbit.url }
+})
+
+/** Known to be away is known at once; only the first request may have to wait for a confirm. */
+const quickMs = 3000
+const isBack = 'the connection to RabbitMQ is back'
+const isLost = 'the connection to RabbitMQ is lost'
+
+async function statusesOf(address: string, ids: readonly string[]): Promise<string[]> {
+  return Promise.all(ids.map(async (id) => (await view(address, id)).status))
+}
+
+test('F5: a broker restarted under load, gently and with kill -9, loses no accepted job, and the consumers come back', async (t) => {
+  const fleet = await prepareFleet(t, all)
+  const crew = await startCrew(fleet, { servers: 2, workers: 2 })
+  const load = startLoad(crew.addresses, '2ms', 50)
+  t.after(() => load.stop().catch(() => {}))
+  const untilMore = async (count: number) => {
+    const goal = load.accepted.length + count
+    await waitFor(async () => load.accepted.length >= goal)
+  }
+  await untilMore(20)
+  await rabbit.restart()
+  await untilMore(20)
+  await rabbit.kill()
+  await rabbit.start()
+  await untilMore(20)
+  await load.stop()
+  assert.ok(load.refused() > 0, 'the broker was really away')
+  for (const program of [...crew.servers, ...crew.workers]) {
+    // two connections, two outages
+    await untilSays(program, isBack, 4)
+  }
+  await endWell(fleet, all, crew, load.accepted, { others: true })
+  for (const { output } of crew.workers) {
+    assert.match(output().slice(output().lastIndexOf(isBack)), /"job is final"/, 'each worker works again')
+  }
+})
+
+test('F6: while the broker is away a POST is 503 at once, page and statuses are answered, and then it all goes on', async (t) => {
+  const fleet = await prepareFleet(t, all)
+  const crew = await startCrew(fleet, { servers: 1, workers: 1 })
+  const [address] = crew.addresses
+  const { id: done } = await submit(address, { prompt: 'a red apple', seed: 7 })
+  await untilFinal(address, done)
+  const slow = []
+  for (let seed = 0; seed < 3; seed += 1)
+    slow.push((await submit(address, { prompt: 'a slow apple 100ms', steps: 20, seed })).id)
+  const [, , canceled] = slow as [string, string, string]
+
+  await rabbit.stop()
+  await post(address, { prompt: 'a red apple' }).then(assertRefused)
+  for (let n = 0; n < 3; n += 1) {
+    const answer = await post(address, { prompt: 'a red apple' })
+    assertRefused(answer)
+    assert.ok(answer.ms < quickMs, `it took ${answer.ms} ms`)
+  }
+  const home = await fetch(address)
+  assert.equal(home.status, 200)
+  assert.match(await home.text(), /<form/)
+  for (const probe of ['live', 'ready'])
+    assert.equal((await fetch(`${address}/healthz/${probe}`)).status, 200)
+  const finished = await view(address, done)
+  assert.equal(finished.status, 'succeeded')
+  const picture = await fetch(`${address}${finished.images[0]?.url}`)
+  assert.deepEqual(
+    [picture.status, (await picture.arrayBuffer()).byteLength],
+    [200, finished.images[0]?.bytes],
+  )
+  for (const status of await statusesOf(address, slow)) assert.match(status, /queued|running/)
+  const removal = await fetch(`${address}/v1/jobs/${canceled}`, { method: 'DELETE' })
+  assert.equal(((await removal.json()) as { status: string }).status, 'canceled')
+
+  await rabbit.start()
+  const late = await submitPatiently(address, { prompt: 'a red apple', seed: 8 })
+  await endWell(fleet, all, crew, [done, ...slow, late])
+  const { manifests } = await readStorage(fleet, all)
+  assert.deepEqual(
+    [...slow, late].map((id) => manifests.get(id)?.status),
+    ['succeeded', 'succeeded', 'canceled', 'succeeded'],
+  )
+})
+
+test('F7: a black hole between us and the broker is found by its silence, on server and worker', async (t) => {
+  const fleet = await prepareFleet(t, all)
+  const crew = await startCrew(fleet, { servers: 1, workers: 1 })
+  const [address] = crew.addresses
+  const [server, cutOff] = [crew.servers[0]!, crew.workers[0]!]
+  const { id: slow } = await submit(address, { prompt: 'a slow apple 250ms', steps: 40 })
+  await waitFor(async () => (await view(address, slow)).status === 'running')
+  fleet.broker.blackHole()
+  const free = fleet.worker({ ...fleet.direct })
+  await post(address, { prompt: 'a red apple' }).then(assertRefused)
+  for (const program of [server, cutOff]) {
+    await untilSays(program, isLost, 2)
+    assert.match(program.output(), /no heartbeat/)
+  }
+  const answer = await post(address, { prompt: 'a red apple' })
+  assertRefused(answer)
+  assert.ok(answer.ms < quickMs, `it took ${answer.ms} ms`)
+  await untilSays(cutOff, 'the task was lost to another worker')
+  assert.equal((await untilFinal(address, slow)).status, 'succeeded')
+  await endInPeace(free)
+
+  await fleet.broker.pass()
+  const late = await submitPatiently(address, { prompt: 'a red apple' })
+  assert.equal(
+    (await untilFinal(address, late)).status,
+    'succeeded',
+    'the worker that was cut off works again',
+  )
+  await endWell(fleet, all, crew, [slow, late], { others: true })
+})
+
+test('F8: a broker short of disk takes no job and says so at once; a worker ends the job it has', async (t) => {
+  const fleet = await prepareFleet(t, all)
+  const crew = await startCrew(fleet, { servers: 1, workers: 1 })
+  const [address] = crew.addresses
+  const jobs: string[] = []
+  for (let seed = 0; seed < 3; seed += 1)
+    jobs.push((await submit(address, { prompt: 'a slow apple 100ms', steps: 30, seed })).id)
+  await waitFor(async () => (await view(address, jobs[0] as string)).status === 'running')
+  t.after(() => rabbit.ctl('set_disk_free_limit', '50MB'))
+  await rabbit.ctl('set_disk_free_limit', '1000000GB')
+  // the broker tells of the alarm when something is published
+  await post(address, { prompt: 'a red apple' }).then(assertRefused)
+  const answer = await post(address, { prompt: 'a red apple' })
+  assertRefused(answer)
+  assert.ok(answer.ms < quickMs, `it took ${answer.ms} ms`)
+  assert.match(crew.servers[0]?.output() ?? '', /RabbitMQ is short of disk or memory/)
+  assert.equal((await untilFinal(address, jobs[0] as string)).status, 'succeeded')
+  assert.equal((await fetch(address)).status, 200)
+
+  await rabbit.ctl('set_disk_free_limit', '50MB')
+  const late = await submitPatiently(address, { prompt: 'a red apple' })
+  await endWell(fleet, all, crew, [...jobs, late], { others: true })
+})
+
+test('F30: after an outage all the waiting jobs are made, none counts an attempt, and nobody came back in step', async (t) => {
+  const fleet = await prepareFleet(t, all)
+  const crew = await startCrew(fleet, { servers: 2, workers: 3 })
+  const [address] = crew.addresses
+  const links = fleet.broker.connections()
+  const jobs: string[] = []
+  for (let seed = 0; seed < 100; seed += 1)
+    jobs.push((await submit(address, { prompt: 'a slow apple 10ms', seed })).id)
+  await rabbit.kill()
+  /** Dials in each tenth of a second; the proxy lets every one in and finds nobody behind itself. */
+  const dials: number[] = []
+  for (let [n, before] = [0, fleet.broker.accepted()]; n < 70; n += 1) {
+    await sleep(100)
+    dials.push(fleet.broker.accepted() - before)
+    before = fleet.broker.accepted()
+  }
+  await rabbit.start()
+  await endWell(fleet, all, crew, jobs)
+  const { manifests } = await readStorage(fleet, all)
+  assert.deepEqual(
+    jobs.filter((id) => manifests.get(id)?.attempts !== 1 || manifests.get(id)?.status !== 'succeeded'),
+    [],
+  )
+  // the pauses grow to five seconds at most, and each is drawn by chance
+  const late = dials.slice(10)
+  const sum = late.reduce((total, each) => total + each, 0)
+  assert.ok(sum >= links / 2 && sum <= links * 6, `${links} links dialed ${sum} times in 6 seconds`)
+  assert.ok(Math.max(...late) <= Math.max(4, links / 2), `they dialed in step: ${late}`)
+})

@@ -1,0 +1,154 @@
+import assert from 'node:assert/strict'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type JobView, viewOfManifest } from '../../src/jobs/answer.ts'
+import { waitFor } from '../jobs/embedded.ts'
+import { type ServerProcess, untilFinal, view } from '../service/server-process.ts'
+import { messagesOf } from '../services/broker-namespace.ts'
+import type { Services } from '../services/services.ts'
+import type { Fleet } from './fleet.ts'
+import { checkTruth, readStorage, type TruthOptions } from './truth.ts'
+
+/** Processes of a fleet that were started together, and what a client of theirs does. */
+export interface Crew {
+  readonly servers: readonly ServerProcess[]
+  readonly workers: readonly ServerProcess[]
+  /** Of the servers, in order. */
+  readonly addresses: readonly [string, ...string[]]
+}
+
+/** Resolves when all are ready. */
+export async function startCrew(
+  fleet: Fleet,
+  counts: { servers: number; workers: number },
+  env: Record<string, string> = {},
+): Promise<Crew> {
+  const servers = Array.from({ length: counts.servers }, () => fleet.server(env))
+  const workers = Array.from({ length: counts.workers }, () => fleet.worker(env))
+  await Promise.all(workers.map((worker) => worker.address))
+  const [first, ...more] = await Promise.all(servers.map((server) => server.address))
+  if (first === undefined) throw new Error('a crew has a server')
+  return { servers, workers, addresses: [first, ...more] }
+}
+
+export interface Answer {
+  readonly status: number
+  readonly retryAfter: number
+  readonly body: JobView & { readonly error?: { readonly code: string; readonly message: string } }
+  readonly ms: number
+}
+
+/** Submits a job and answers whatever came back; rejects when nothing did. */
+export async function post(
+  address: string,
+  body: object,
+  headers: Record<string, string> = {},
+): Promise<Answer> {
+  const began = performance.now()
+  const response = await fetch(`${address}/v1/jobs`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: JSON.stringify(body),
+  })
+  return {
+    status: response.status,
+    retryAfter: Number(response.headers.get('retry-after') ?? Number.NaN),
+    body: (await response.json()) as Answer['body'],
+    ms: performance.now() - began,
+  }
+}
+
+/** A refusal as clients can live with it: they are told why and when to come back. */
+export function assertRefused(answer: Answer, code: 'unavailable' | 'queue_full' = 'unavailable'): void {
+  assert.deepEqual([answer.status, answer.body.error?.code], [503, code])
+  assert.ok(answer.retryAfter >= 1 && answer.retryAfter <= 120, `Retry-After: ${answer.retryAfter}`)
+}
+
+/** Submits until it is accepted; answers the id. Every refusal on the way is one of those that clients can live with. */
+export async function submitPatiently(address: string, body: object): Promise<string> {
+  let id: string | undefined
+  await waitFor(async () => {
+    const answer = await post(address, body)
+    if (answer.status === 202) id = answer.body.id
+    else assertRefused(answer)
+    return id !== undefined
+  })
+  return id ?? ''
+}
+
+export interface Load {
+  /** Ids that were answered 202. */
+  readonly accepted: string[]
+  refused(): number
+  stop(): Promise<void>
+}
+
+/** One client that submits without end, to each server in turn; every answer has to be a 202 or a decent refusal. */
+export function startLoad(addresses: readonly string[], prompt: string, pauseMs: number): Load {
+  const accepted: string[] = []
+  let refused = 0
+  let going = true
+  const run = async () => {
+    for (let n = 0; going; n += 1) {
+      const answer = await post(addresses[n % addresses.length] ?? '', { prompt, seed: n })
+      if (answer.status === 202) accepted.push(answer.body.id)
+      else {
+        assertRefused(answer)
+        refused += 1
+      }
+      await sleep(pauseMs)
+    }
+  }
+  const running = run()
+  // told by stop
+  running.catch(() => {})
+  return {
+    accepted,
+    refused: () => refused,
+    stop() {
+      going = false
+      return running
+    },
+  }
+}
+
+export async function untilSays(program: ServerProcess, words: string, times = 1): Promise<void> {
+  await waitFor(async () => program.output().split(words).length > times)
+}
+
+/** Sends SIGTERM and expects an end in peace. */
+export async function endInPeace(...programs: readonly ServerProcess[]): Promise<void> {
+  for (const { process } of programs) process.kill('SIGTERM')
+  for (const { ended, output } of programs) assert.equal(await ended, 0, output().slice(-4000))
+}
+
+/**
+ * Waits until every accepted job is final and every queue empty, ends the processes in peace, and looks at the truth:
+ * `checkTruth` finds nothing wrong, and each server answers what the manifests say.
+ */
+export async function endWell(
+  fleet: Fleet,
+  services: Services,
+  crew: Crew,
+  accepted: readonly string[],
+  options: TruthOptions = {},
+): Promise<void> {
+  const { addresses } = crew
+  for (const id of accepted) await untilFinal(addresses[0], id)
+  const stored = await readStorage(fleet, services)
+  for (const id of accepted) {
+    const manifest = stored.manifests.get(id)
+    assert.ok(manifest !== undefined, `job ${id} is said to be final and has no manifest`)
+    for (const address of addresses) assert.deepEqual(await view(address, id), viewOfManifest(manifest))
+  }
+  const parked = `${fleet.namespace}.parked.v1`
+  const untilEmpty = () =>
+    waitFor(async () => {
+      const { [parked]: _parked, ...others } = await messagesOf(services.queueUrl, fleet.namespace)
+      return Object.keys(others).length === 0
+    })
+  await untilEmpty()
+  await endInPeace(...crew.workers)
+  await untilEmpty()
+  await endInPeace(...crew.servers)
+  assert.deepEqual(await checkTruth(fleet, services, accepted, options), [])
+}
