@@ -57,6 +57,8 @@ export async function buildHttp({
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit,
     requestTimeout: 30_000,
+    // what still comes over a kept connection is served, and told to go elsewhere: Fastify's own 503 says neither when nor why
+    return503OnClosing: false,
     trustProxy: trustedProxies ?? false,
     routerOptions: { maxParamLength: 256 },
     clientErrorHandler: answerClientError,

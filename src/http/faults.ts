@@ -1,7 +1,7 @@
 import type { FastifyReply } from 'fastify'
 import { type Static, Type } from 'typebox'
 import { AppError, toAppError } from '../jobs/errors.ts'
-import { httpStatus } from './status.ts'
+import { httpStatus, retryAfterSeconds } from './status.ts'
 
 /** The body of every answer that is not a success. */
 export const ErrorBody = Type.Object({
@@ -51,7 +51,8 @@ export function httpFault(thrown: unknown): AppError {
 }
 
 export function sendFault(reply: FastifyReply, error: AppError): FastifyReply {
-  if (error.retryAfterSeconds !== undefined) reply.header('retry-after', error.retryAfterSeconds)
+  const retryAfter = retryAfterSeconds(error)
+  if (retryAfter !== undefined) reply.header('retry-after', retryAfter)
   const { code, message, param } = error
   const body: ErrorBody = { error: { code, message, ...(param === undefined ? {} : { param }) } }
   return reply.code(httpStatus(error)).header('cache-control', 'no-store').send(body)

@@ -25,3 +25,11 @@ const statuses: Record<ErrorCode, number> = {
 export function httpStatus(error: AppError): number {
   return statuses[error.code]
 }
+
+/** What is away is back within seconds, mostly; who knows better says so in the error. */
+const awaySeconds = 5
+
+/** When to ask again: every 503 says so. Undefined where asking again does not help. */
+export function retryAfterSeconds(error: AppError): number | undefined {
+  return error.retryAfterSeconds ?? (httpStatus(error) === 503 ? awaySeconds : undefined)
+}

@@ -9,7 +9,8 @@ import { estimateSeconds, pollAfterMs, remainingUnits } from './waiting.ts'
 /**
  * What a client is told about a job.
  *
- * An unfinished job is answered from the status store alone, so that waiting costs the image store nothing. A job
+ * An unfinished job is answered from the status store alone, so that waiting costs the image store nothing; but not
+ * just after the store was away: whoever saw the end of a job meanwhile must not see it unfinished again. A job
  * that is final, or unknown to the status store, is what its manifest says (the truth); without one, an id that this
  * installation issued is `queued`. So with the status store wiped every answer is still right, only slower. A state
  * that missed its job's end is mended by the job's event, which is repeated until it is written.
@@ -74,9 +75,11 @@ export interface AnswerDeps {
 export async function viewJob(deps: AnswerDeps, id: string): Promise<JobView> {
   deps.ids.verify(id)
   const state = await bestEffort(deps.log, 'reading a status', deps.status.get(id), 'debug')
-  if (state !== undefined && isWaiting(state, deps.now())) return waitingView(deps, state)
+  const waiting = state !== undefined && isWaiting(state, deps.now())
+  if (waiting && deps.status.doubtful?.() !== true) return waitingView(deps, state)
   const manifest = await findManifest(deps, id)
   if (manifest !== undefined) return viewOfManifest(manifest)
+  if (waiting) return waitingView(deps, state)
   if (state !== undefined || hasExpired(id, deps.ttlSeconds, deps.now())) throw expired(id)
   const created_at = deps.ids.issuedAt(id).toISOString()
   const expires_at = expiryOf(created_at, deps.ttlSeconds)
@@ -117,7 +120,8 @@ const noLoad: Load = { workers: 0, secondsPerUnit: undefined }
 
 type Waiting = Pick<JobState, 'id' | 'status' | 'created_at' | 'expires_at'> & Partial<JobState>
 
-async function waitingView(deps: AnswerDeps, state: Waiting): Promise<JobView> {
+/** A job that is not final, as far as is known. Never rejects: what the status store does not tell is left out. */
+export async function waitingView(deps: AnswerDeps, state: Waiting): Promise<JobView> {
   const { id, request, created_at, started_at, progress } = state
   const running = state.status === 'running'
   const known = <T>(what: string, action: Promise<T>) => bestEffort(deps.log, what, action, 'debug')

@@ -51,7 +51,7 @@ export async function makePictures(
   task: Task,
   signals: { lost: AbortSignal; stopping: AbortSignal },
 ): Promise<ManifestImage[]> {
-  const watch = startWatch(deps, task.id, signals)
+  const watch = startWatch(deps, task, signals)
   try {
     const made: ManifestImage[] = []
     const { signal, onProgress } = watch
@@ -71,8 +71,9 @@ export async function makePictures(
   }
 }
 
-function startWatch(deps: AttemptDeps, id: string, signals: { lost: AbortSignal; stopping: AbortSignal }) {
+function startWatch(deps: AttemptDeps, task: Task, signals: { lost: AbortSignal; stopping: AbortSignal }) {
   const { limits, status, log } = deps
+  const { id } = task
   const controller = new AbortController()
   const stop = (why: Stopped['why']) => controller.abort(new Stopped(why))
   const onLost = () => stop('lost')
@@ -86,10 +87,16 @@ function startWatch(deps: AttemptDeps, id: string, signals: { lost: AbortSignal;
     controller.abort(new AppError('timeout', `${what} ${ms / 1000} seconds.`))
   const whole = setTimeout(tooSlow('The attempt took longer than', limits.attemptMs), limits.attemptMs)
   const stall = setTimeout(tooSlow('The engine made no progress for', limits.stallMs), limits.stallMs)
-  const cancel = setInterval(async () => {
-    const state = await bestEffort(log, 'looking for a cancellation', status.get(id))
-    if (state?.cancel_requested === true || state?.status === 'canceled') stop('canceled')
-  }, limits.cancelEveryMs)
+  const look = async () => {
+    const state = await status.get(id)
+    // A store that was wiped learns of the job again; it may have a mark for it.
+    if (state === undefined) await status.create(task)
+    else if (state.cancel_requested === true || state.status === 'canceled') stop('canceled')
+  }
+  const cancel = setInterval(
+    () => void bestEffort(log, 'looking for a cancellation', look()),
+    limits.cancelEveryMs,
+  )
 
   let reported = Number.NEGATIVE_INFINITY
   return {

@@ -110,6 +110,11 @@ export interface StatusStore {
   /** Remembers a new job as queued. An id that is known already stays as it is. */
   create(task: Task): Promise<void>
   get(id: string): Promise<JobState | undefined>
+  /**
+   * Told after `get`: true while the store may have missed the end of a job, because it was away: an unfinished state is then no
+   * proof that the job is unfinished. A store that is never away lacks it.
+   */
+  doubtful?(): boolean
   /** Moves a job forward in one atomic step; an update to a lower rank, or of an unknown id, changes nothing. */
   advance(id: string, update: StateUpdate): Promise<void>
   /** Marks a job so that a worker stops it. Works before `create` too: the mark is kept for an hour at least. */

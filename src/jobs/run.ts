@@ -78,13 +78,15 @@ async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal):
     'writing that a task runs',
     status.advance(task.id, { status: 'running', started_at }),
   )
+  let images: ManifestImage[]
   try {
-    const images = await makePictures(deps, task, { lost: delivery.lost, stopping })
-    await commit({ status: 'succeeded', images, started_at })
-    return learnSpeed(deps.speed, task.request, (performance.now() - began) / 1000)
+    images = await makePictures(deps, task, { lost: delivery.lost, stopping })
   } catch (thrown) {
     return endAttempt(deps, delivery, task, thrown, (outcome) => commit({ ...outcome, started_at }))
   }
+  // the pictures are made: a storage or broker that is away now is no fault of the attempt, and counts as none
+  await commit({ status: 'succeeded', images, started_at })
+  learnSpeed(deps.speed, task.request, (performance.now() - began) / 1000)
 }
 
 /** A newer server's task waits for a newer worker; what is no task at all is parked for a person. */

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
-import { type AnswerDeps, type JobView, viewJob } from './answer.ts'
+import { type AnswerDeps, type JobView, viewJob, waitingView } from './answer.ts'
 import { AppError, toAppError } from './errors.ts'
 import type { Priority, ResolvedRequest, Task } from './job.ts'
 import { expiryOf } from './job-id.ts'
@@ -71,7 +71,8 @@ async function accept(deps: SubmitDeps, id: string, { request, priority, now }: 
   }
   await bestEffort(deps.log, 'writing the status of a new job', deps.status.create(task))
   deps.log.info({ job: id, units: workUnits(request) }, 'job accepted')
-  return viewJob(deps, id)
+  // from here on nothing may refuse it: a client that hears 503 believes that nothing was accepted
+  return waitingView(deps, { id, status: 'queued', request, created_at, expires_at })
 }
 
 async function checkRate({ limiter }: SubmitDeps, client: string | undefined): Promise<void> {

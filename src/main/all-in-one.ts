@@ -34,6 +34,7 @@ export async function startAllInOne(env: NodeJS.ProcessEnv, engine: Engine): Pro
   const running = starting.move()
   return {
     banner: `${server.address} (model ${models[0]?.name})`,
+    log,
     async stop() {
       ready = false
       await running.disposeAsync()

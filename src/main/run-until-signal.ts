@@ -1,3 +1,4 @@
+import type { Logger } from 'pino'
 import { ConfigError } from '../config.ts'
 import { AppError } from '../jobs/errors.ts'
 
@@ -5,6 +6,7 @@ import { AppError } from '../jobs/errors.ts'
 export interface Running {
   /** What it is, and where. */
   readonly banner: string
+  readonly log: Logger
   /** Lets the job in work end within the configured time, then closes everything. */
   stop(): Promise<void>
   /** Ends what would keep running after this process. */
@@ -13,7 +15,8 @@ export interface Running {
 
 /**
  * Starts the service and stays until SIGTERM or SIGINT. The first signal drains, a second one ends at once: jobs in
- * work are then made again at the next start. A start that fails is told in words and ends with status 1.
+ * work are then made again at the next start. A start that fails is told in words and ends with status 1, a fault that
+ * nobody handled with a line in the log and status 1: what state it left is not known.
  */
 export async function runUntilSignal(start: () => Promise<Running>): Promise<void> {
   let running: Running
@@ -23,6 +26,11 @@ export async function runUntilSignal(start: () => Promise<Running>): Promise<voi
     console.error(explain(thrown))
     process.exit(1)
   }
+  process.on('uncaughtException', (err) => {
+    running.log.fatal({ err }, 'a fault that nobody handled ends this process')
+    running.kill()
+    process.exit(1)
+  })
   console.log(`Packshot is ready: ${running.banner}`)
 
   let signals = 0

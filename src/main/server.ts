@@ -28,6 +28,7 @@ export async function startServer(env: NodeJS.ProcessEnv, options: ServerOptions
   const running = starting.move()
   return {
     banner: `${server.address} (server, model ${models[0]?.name})`,
+    log,
     async stop() {
       ready = false
       await sleep(config.drainSeconds * 1000)

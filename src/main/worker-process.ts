@@ -29,10 +29,16 @@ export interface WorkerOptions {
  */
 export async function runWorker(options: WorkerOptions): Promise<void> {
   process.on('disconnect', die)
+  // a parent that died while this file was loaded is not told of any more
+  if (process.connected === false) die()
   // Ctrl-C reaches the whole process group; the parent decides what it means and says so.
   process.on('SIGINT', () => {})
   const config = loadConfig(process.env)
   const log = createLogger(config, 'worker')
+  process.on('uncaughtException', (err) => {
+    log.fatal({ err }, 'a fault that nobody handled ends this process')
+    die()
+  })
   try {
     await work(config, log, options)
   } catch (thrown) {

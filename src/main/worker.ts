@@ -20,6 +20,7 @@ export async function startWorker(env: NodeJS.ProcessEnv, entry: URL): Promise<R
   }
   return {
     banner: `worker for ${config.model}`,
+    log,
     stop: () => worker.stop(config.shutdownSeconds * 1000),
     kill: () => worker.kill(),
   }

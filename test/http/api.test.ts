@@ -295,6 +295,16 @@ suite('bad input', () => {
     const refused = await post(away.app, { prompt: 'x' })
     assertFault(refused, 503, 'unavailable')
     assert.ok(Number(refused.headers['retry-after']) >= 5)
+    const unread = await server(t, (parts) => ({
+      status: { ...parts.status, get: async () => undefined },
+      images: { ...parts.images, getManifest: async () => storageIsAway() },
+    }))
+    const { id } = (await post(unread.app, { prompt: 'x' })).json()
+    for (const method of ['GET', 'DELETE'] as const) {
+      const unknown = await unread.app.inject({ method, url: `/v1/jobs/${id}` })
+      assertFault(unknown, 503, 'unavailable')
+      assert.ok(Number(unknown.headers['retry-after']) >= 1)
+    }
     const broken = await server(t, (parts) => ({
       queue: { ...parts.queue, publish: () => Promise.reject(new TypeError('secret')) },
     }))

@@ -321,6 +321,16 @@ test('a job is never failed because storage is away: it comes back, uncounted', 
   assert.equal(await parts.images.getManifest(task.id), undefined)
 })
 
+test('a broker that is away when the pictures are made is no failed attempt', async (t) => {
+  const parts = embedded(t)
+  const task = someTask()
+  const events: typeof parts.events = { ...parts.events, publish: async () => storageIsAway() }
+  const { delivery, endings } = recordedDelivery(task, { attempt: 2 })
+  await runTask(runDeps(parts, { events }), delivery, never)
+  assert.deepEqual(endings, ['giveBack'])
+  assert.equal((await parts.images.getManifest(task.id))?.status, 'succeeded')
+})
+
 test('statuses that cannot be written do not stop a job, and its event mends them', async (t) => {
   const parts = embedded(t)
   const status: typeof parts.status = {

@@ -137,6 +137,25 @@ test('waiting asks the image store nothing, however often a client asks', async 
   assert.deepEqual(asked, ['manifest'])
 })
 
+test('a job that was published is accepted, whatever else is away', async (t) => {
+  const parts = embedded(t)
+  const status = { ...parts.status, create: async () => storageIsAway(), get: async () => storageIsAway() }
+  const images = { ...parts.images, getManifest: async () => storageIsAway() }
+  const view = await submitJob({ ...parts, status, images }, { prompt: 'an apple' })
+  assert.deepEqual([view.status, await parts.queue.depth()], ['queued', 1])
+})
+
+test('a status store in doubt is no proof that a job is unfinished', async (t) => {
+  const parts = embedded(t)
+  const { id } = await submitJob(parts, { prompt: 'an apple' })
+  const deps = { ...parts, status: { ...parts.status, doubtful: () => true } }
+  assert.equal((await viewJob(deps, id)).status, 'queued')
+  const status: typeof parts.status = { ...parts.status, advance: async () => storageIsAway() }
+  await workUntil(parts, runDeps(parts, { status }), async () => (await parts.queue.depth()) === 0)
+  assert.equal((await parts.status.get(id))?.status, 'queued')
+  assert.equal((await viewJob(deps, id)).status, 'succeeded')
+})
+
 test('with the status store away, answers come from the manifest and the id', async (t) => {
   const parts = embedded(t)
   const away = async () => storageIsAway()

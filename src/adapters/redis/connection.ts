@@ -26,6 +26,8 @@ export interface Redis {
   command(...args: string[]): Promise<Reply>
   /** Runs a script in one atomic step; sends its text only if Redis does not know it. */
   script(script: Script, keys: readonly string[], args: readonly string[]): Promise<Reply>
+  /** When a command last failed, on the clock of `performance.now()`. The opening counts: what was before is unknown. */
+  faultAt(): number
   close(): Promise<void>
 }
 
@@ -43,6 +45,7 @@ export async function openRedis(options: RedisOptions): Promise<Redis> {
   let reason = new Error('The connection was closed.')
   /** Since when commands have been waiting with no answer to any of them. */
   let silentSince: number | undefined
+  let faultAt = performance.now()
 
   async function firstConnection(): Promise<Connection> {
     const giveUpAt = performance.now() + startMs
@@ -91,6 +94,15 @@ export async function openRedis(options: RedisOptions): Promise<Redis> {
   }
 
   async function command(...args: string[]): Promise<Reply> {
+    try {
+      return await tryCommand(args)
+    } catch (error) {
+      faultAt = performance.now()
+      throw error
+    }
+  }
+
+  async function tryCommand(args: readonly string[]): Promise<Reply> {
     const used = connection
     if (used === undefined) throw unavailable('The status store is away.', reason)
     if (!breaker.pass()) throw unavailable('The status store does not answer.', new Error('It timed out.'))
@@ -135,6 +147,7 @@ export async function openRedis(options: RedisOptions): Promise<Redis> {
   return {
     command,
     script: (script, keys, args) => scriptCommand(command, script, keys, args),
+    faultAt: () => faultAt,
     async close() {
       clearInterval(pinger)
       closing.abort()

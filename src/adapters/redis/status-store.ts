@@ -8,6 +8,11 @@ import { advanceScript, aheadScript, createScript, heartbeatScript, loadScript }
 /** A state outlives its results by this, so that an expired job is known as one. */
 const keptAfterExpiryMs = 2 * 3_600_000
 const cancelKeptMs = 24 * 3_600_000
+/** Longer than the longest pause after which an event, and with it a final status, is written again. */
+const doubtMs = 90_000
+/** After a fault of our own: time enough for others to tell Redis what they could not write. */
+const ownDoubtMs = 5000
+const tellDoubtMs = 500
 /** A worker that was not heard of for this long does not count. */
 const workerSilenceMs = 20_000
 /** A running job of which nothing was heard for this long is not counted as work; it may still be made. */
@@ -18,7 +23,9 @@ const fields = ['status', 'request', 'created_at', 'expires_at', 'started_at', '
 /**
  * States are hashes that expire by themselves; the unfinished jobs also stand in sorted sets (see
  * `status-scripts.ts`). Times to live count from when Redis was told, by its clock. A poll (`get`, then `ahead` and
- * `load` at once) is two round trips of four commands. `close` leaves the connection to whoever opened it.
+ * `load` at once) is two round trips of five commands. `close` leaves the connection to whoever opened it.
+ *
+ * Whoever could not write the end of a job leaves a mark as soon as Redis is back, and all are in doubt for its time.
  */
 export function redisStatusStore(redis: Redis, { namespace }: { readonly namespace: string }): StatusStore {
   const key = (name: string) => `${namespace}:${name}`
@@ -28,6 +35,16 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
   const workers = [key('workers'), key('speeds')]
   const state = (id: string) => key(`job:${id}`)
   const cancel = (id: string) => key(`cancel:${id}`)
+  const doubt = key('doubt')
+  let [doubted, closed] = [false, false]
+  let telling: NodeJS.Timeout | undefined
+
+  const tellDoubt = () => {
+    clearTimeout(telling)
+    redis.command('SET', doubt, '1', 'PX', String(doubtMs)).catch(() => {
+      if (!closed) telling = setTimeout(tellDoubt, tellDoubtMs).unref()
+    })
+  }
 
   return {
     async create({ id, request, priority = 'interactive', created_at, expires_at }) {
@@ -38,10 +55,12 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
       await redis.script(createScript, [...jobs, state(id)], args)
     },
     async get(id) {
-      const [values, marks] = await Promise.all([
+      const [values, marks, doubts] = await Promise.all([
         redis.command('HMGET', state(id), ...fields),
         redis.command('EXISTS', cancel(id)),
+        redis.command('EXISTS', doubt),
       ])
+      doubted = doubts === 1
       return toState(id, values, marks === 1)
     },
     async advance(id, { status, progress, started_at, error }) {
@@ -51,8 +70,19 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
         ...(error === undefined ? [] : ['error', JSON.stringify(error)]),
       ]
       const args = [id, status, String(statusRank[status]), String(runSilenceMs), ...changed]
-      await redis.script(advanceScript, [...jobs, state(id)], args)
+      try {
+        await redis.script(advanceScript, [...jobs, state(id)], args)
+      } catch (thrown) {
+        // A full Redis still deletes. Unknown to it, the job is what its manifest says; as it stands, it would go on
+        // being shown as running.
+        if (isFinal(status)) {
+          await redis.command('DEL', state(id)).catch(() => {})
+          tellDoubt()
+        }
+        throw thrown
+      }
     },
+    doubtful: () => doubted || performance.now() - redis.faultAt() < ownDoubtMs,
     async requestCancel(id) {
       await redis.command('SET', cancel(id), '1', 'PX', String(cancelKeptMs))
     },
@@ -77,7 +107,10 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
     async turn(name, forMs) {
       return (await redis.command('SET', key(`turn:${name}`), '1', 'PX', String(forMs), 'NX')) === 'OK'
     },
-    async close() {},
+    async close() {
+      closed = true
+      clearTimeout(telling)
+    },
   }
 }
 
@@ -105,6 +138,10 @@ function toState(id: string, values: Reply, cancelRequested: boolean): JobState 
     ...(reason === undefined ? {} : { error: reason }),
     ...(cancelRequested ? { cancel_requested: true } : {}),
   }
+}
+
+function isFinal(status: JobStatus): boolean {
+  return statusRank[status] > statusRank.running
 }
 
 function isStatus(text: string | undefined): text is JobStatus {

@@ -39,7 +39,8 @@ export function sqliteEventQueue(database: Database, options: EventQueueOptions)
   const take = async (handler: (event: JobEvent) => Promise<void>) => {
     if (guard(() => waiting.get(Date.now())) === undefined) return false
     const token = randomUUID()
-    const row = guard(() => claim.get(token, Date.now(), leaseMs)) as Row | undefined
+    // Not get(): it ends before the commit, and a disk that is full there would go unnoticed.
+    const [row] = guard(() => claim.all(token, Date.now(), leaseMs)) as unknown as Row[]
     if (row === undefined) return false
     try {
       await handler(parse(row.message))
@@ -54,7 +55,7 @@ export function sqliteEventQueue(database: Database, options: EventQueueOptions)
 
   return {
     async publish(event) {
-      guard(() => insert.run(JSON.stringify(event), Date.now()))
+      guard(() => insert.run(JSON.stringify(event), 0))
     },
     async consume(handler) {
       const consumer = startPolling(log, pollMs, () => take(handler))

@@ -16,6 +16,9 @@ export interface TaskQueueOptions {
   readonly pollMs?: number
 }
 
+/** What is due later than this was put off before the clock was set back. */
+const longestDelayMs = 600_000
+
 interface Row {
   readonly seq: number
   readonly message: string
@@ -28,7 +31,8 @@ interface Row {
  * ends the delivery takes the loss back, so a process that dies has counted its own.
  * The lease is renewed every third of its time; every later write names the token, so a consumer that lost its
  * lease changes nothing. Leases use the clock of the one machine that has the file: a clock that jumps ahead can
- * only make a task run twice, which the manifest makes harmless.
+ * only make a task run twice, which the manifest makes harmless, and after one that was set back a task waits for
+ * minutes longer at most.
  */
 export function sqliteTaskQueue(database: Database, options: TaskQueueOptions): TaskQueue {
   const { max, owner, log, leaseMs = 30_000, pollMs = 100 } = options
@@ -40,9 +44,11 @@ export function sqliteTaskQueue(database: Database, options: TaskQueueOptions): 
   const free = db.prepare('UPDATE tasks SET lease_until = 0, token = NULL WHERE owner = ?')
   const claim =
     db.prepare(`UPDATE tasks SET owner = ?1, token = ?2, lease_until = ?3 + ?4, losses = losses + 1
-    WHERE seq = (SELECT seq FROM tasks WHERE due_at <= ?3 AND lease_until <= ?3 ORDER BY priority, seq LIMIT 1)
+    WHERE seq = (SELECT seq FROM tasks WHERE (due_at <= ?3 OR due_at > ?3 + ${longestDelayMs}) AND lease_until <= ?3
+    ORDER BY priority, seq LIMIT 1)
     RETURNING seq, message, attempts, losses`)
-  const waiting = db.prepare('SELECT 1 FROM tasks WHERE due_at <= ?1 AND lease_until <= ?1 LIMIT 1')
+  const waiting = db.prepare(`SELECT 1 FROM tasks
+    WHERE (due_at <= ?1 OR due_at > ?1 + ${longestDelayMs}) AND lease_until <= ?1 LIMIT 1`)
   const remove = db.prepare('DELETE FROM tasks WHERE id = ? AND lease_until <= ?')
   const consumers = new Set<Consumer>()
 
@@ -50,7 +56,8 @@ export function sqliteTaskQueue(database: Database, options: TaskQueueOptions): 
     // Looking takes no write lock, so an idle consumer does not stand in the way of a publish.
     if (guard(() => waiting.get(Date.now())) === undefined) return false
     const token = randomUUID()
-    const row = guard(() => claim.get(owner, token, Date.now(), leaseMs)) as Row | undefined
+    // Not get(): it ends before the commit, and a disk that is full there would go unnoticed.
+    const [row] = guard(() => claim.all(owner, token, Date.now(), leaseMs)) as unknown as Row[]
     if (row === undefined) return false
     const lease = holdLease(database, log, row, token, leaseMs)
     try {
@@ -64,7 +71,7 @@ export function sqliteTaskQueue(database: Database, options: TaskQueueOptions): 
   return {
     async publish(task: Task) {
       const rank = priorities.indexOf(task.priority ?? 'interactive')
-      const added = guard(() => insert.run(task.id, JSON.stringify(task), Date.now(), max, rank)).changes
+      const added = guard(() => insert.run(task.id, JSON.stringify(task), 0, max, rank)).changes
       if (added !== 0 || guard(() => find.get(task.id)) !== undefined) return
       throw new AppError(
         'queue_full',
@@ -140,7 +147,7 @@ function holdLease(database: Database, log: Log, row: Row, token: string, leaseM
 }
 
 function dueAfter(delayMs: number): number {
-  return Date.now() + Math.ceil(delayMs)
+  return Date.now() + Math.ceil(Math.min(delayMs, longestDelayMs))
 }
 
 /** A damaged message is handed on as it is: the worker knows what to do with what is no task. */

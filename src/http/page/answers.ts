@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AppError } from '../../jobs/errors.ts'
-import { httpStatus } from '../status.ts'
+import { httpStatus, retryAfterSeconds } from '../status.ts'
 import { type Assets, loadAssets } from './assets.ts'
 import { goneCard } from './card.ts'
 import { errorBody, errorMessage, errorTitle } from './error-page.ts'
@@ -32,7 +32,8 @@ function sendHtml(reply: FastifyReply, text: string): FastifyReply {
 
 export function setErrorHeaders(reply: FastifyReply, error: AppError): void {
   reply.code(httpStatus(error))
-  if (error.retryAfterSeconds !== undefined) reply.header('retry-after', error.retryAfterSeconds)
+  const retryAfter = retryAfterSeconds(error)
+  if (retryAfter !== undefined) reply.header('retry-after', retryAfter)
 }
 
 /**
