@@ -185,7 +185,7 @@ export interface Config {
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent'
 }
 
-export interface StorageConfig {
+interface StorageConfig {
   readonly url: string
   readonly endpoint: string | undefined
   readonly publicEndpoint: string | undefined

@@ -10,6 +10,7 @@ const packages = {
   'RabbitMQ 3.10 or later': ['rabbitmq-server'],
   'Redis 7 or later': ['redis-server'],
   'an S3 server (Ceph RGW)': ['ceph-mon', 'ceph-osd', 'ceph-mgr', 'radosgw', 'ceph-common'],
+  'faketime (libfaketime)': ['faketime'],
 } as const
 
 /** True when each of these programs is in a folder of PATH. */

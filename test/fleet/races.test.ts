@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { JobView } from '../../src/jobs/answer.ts'
+import { waitFor } from '../jobs/embedded.ts'
+import { submit, untilFinal, view } from '../service/server-process.ts'
+import { services } from '../services/services.ts'
+import { endWell, startCrew } from './crew.ts'
+import { prepareFleet } from './fleet.ts'
+import { rawBroker } from './raw-broker.ts'
+
+/** F31 and F32: jobs that are over before a worker has them, and jobs that are ended twice in one moment. */
+
+test('F31: jobs whose time is over are told as gone, and passed over without being made', async (t) => {
+  const all = await services()
+  const fleet = await prepareFleet(t, all, { PACKSHOT_RESULT_TTL_SECONDS: '4' })
+  const server = fleet.server()
+  const address: string = await server.address
+  const late: string[] = []
+  for (let n = 0; n < 20; n += 1) late.push((await submit(address, { prompt: '5000ms', seed: n })).id)
+  const statusOf = async (id: string) => (await fetch(`${address}/v1/jobs/${id}`)).status
+  await waitFor(async () => (await statusOf(late.at(-1) ?? '')) === 410)
+  const raw = rawBroker(t, fleet, all.queueUrl)
+  assert.deepEqual(await raw.ready(), { 'tasks.interactive.v1': 20 })
+  const worker = fleet.worker({ TEST_TELL: '1' })
+  await worker.address
+  await waitFor(async () => Object.keys(await raw.ready()).length === 0)
+  assert.equal(worker.output().split('job expired before a worker had it').length, 1 + 20)
+  assert.doesNotMatch(worker.output(), /engine begins/)
+  for (const id of late) assert.equal(await statusOf(id), 410)
+  await endWell(fleet, all, { servers: [server], workers: [worker], addresses: [address] }, [])
+})
+
+test('F32: of a cancellation and a finish in one moment one wins, and everybody says the same', async (t) => {
+  const all = await services()
+  const fleet = await prepareFleet(t, all)
+  const crew = await startCrew(fleet, { servers: 2, workers: 2 })
+  const [one, two = one] = crew.addresses
+  const cancel = async (id: string): Promise<JobView> => {
+    const answer = await fetch(`${two}/v1/jobs/${id}`, { method: 'DELETE' })
+    assert.equal(answer.status, 200)
+    return (await answer.json()) as JobView
+  }
+  const ids: string[] = []
+  const winners = new Map<string, number>()
+  const race = async (seed: number) => {
+    const { id } = await submit(one, { prompt: '20ms', seed })
+    ids.push(id)
+    await waitFor(async () => (await view(one, id)).status !== 'queued')
+    await sleep(Math.random() * 100)
+    const answer = await cancel(id)
+    const final = await untilFinal(one, id)
+    assert.ok(final.status === 'succeeded' || final.status === 'canceled', final.status)
+    // what the client of the cancellation was told as final stays so
+    if (answer.status !== 'queued' && answer.status !== 'running') assert.equal(answer.status, final.status)
+    assert.deepEqual(await cancel(id), final)
+    winners.set(final.status, (winners.get(final.status) ?? 0) + 1)
+  }
+  for (let n = 0; n < 50; n += 2) await Promise.all([race(n), race(n + 1)])
+  t.diagnostic(JSON.stringify(Object.fromEntries(winners)))
+  const parts = await fleet.open()
+  for (const id of ids) {
+    const manifest = await parts.images.getManifest(id)
+    await waitFor(async () => (await parts.status.get(id))?.status === manifest?.status)
+  }
+  await endWell(fleet, all, crew, ids)
+})
