@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { cpSync, existsSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, globSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -135,7 +135,7 @@ test('a model that is missing, truncated or no model is refused by its file', as
       .split('\n')
       .filter((line) => line.startsWith('Packshot cannot start'))
     assert.match(said[0] ?? server.output(), message)
-    assert.equal(existsSync(join(folder, 'results')), false)
+    assert.deepEqual(globSync('results/*', { cwd: folder }), [])
   }
 })
 

@@ -1,0 +1,119 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { ServerProcess } from '../service/server-process.ts'
+import { isAlive } from '../service/server-process.ts'
+import type { Cleanup } from '../temp-folder.ts'
+
+/** A place in the fleet: a process that is started again whenever it ends, as an orchestrator would do it. */
+export interface Member {
+  readonly name: string
+  /** Where it answers; undefined while it starts, and from the moment when it was told to end. */
+  address(): string | undefined
+  /** SIGKILL. */
+  kill(): void
+  /** SIGTERM, once for each process. */
+  terminate(): void
+  /** The worker's own process, which its supervisor watches; undefined while there is none. */
+  child(): number | undefined
+  pid(): number | undefined
+  /** Resolves once the present process, or its successor, is ready; rejects when that takes absurdly long. */
+  ready(): Promise<void>
+  /** Ends it by SIGTERM for good. */
+  stop(): Promise<void>
+  /** Everything that any of its processes printed. */
+  outputs(): readonly string[]
+  /** Of all processes that it ever had and whose ids are known. */
+  pids(): readonly number[]
+}
+
+const restartPauseMs = 200
+const longestStopMs = 90_000
+const longestStartMs = 180_000
+
+/**
+ * `start` is given the number of the start, from 0. `fault` is told when a process ends that nobody told to, or not in
+ * the way it was told to; one that `mayDie` may have killed itself.
+ */
+export function keepMember(
+  t: Cleanup,
+  name: string,
+  start: (number: number) => ServerProcess,
+  mayDie: (number: number) => boolean,
+  fault: (text: string) => void,
+): Member {
+  const all: ServerProcess[] = []
+  let current: ServerProcess
+  let address: string | undefined
+  let told: Set<NodeJS.Signals>
+  let stopping = false
+  let ended: Promise<void> = Promise.resolve()
+
+  const launch = () => {
+    const number = all.length
+    const process = start(number)
+    const signals = new Set<NodeJS.Signals>()
+    current = process
+    told = signals
+    all.push(process)
+    process.address.then(
+      (ready) => {
+        if (signals.size === 0) address = ready
+      },
+      () => {},
+    )
+    ended = process.ended.then(async (status) => {
+      address = undefined
+      const fine = typeof status === 'string' ? signals.has(status as NodeJS.Signals) : status === 0
+      if ((signals.size === 0 || !fine) && !(status === 'SIGKILL' && mayDie(number))) {
+        fault(`${name} ended with ${status}, told ${[...signals].join()}: ${process.output().slice(-600)}`)
+      }
+      if (stopping) return
+      await sleep(restartPauseMs)
+      if (!stopping) launch()
+    })
+  }
+  const tell = (signal: 'SIGKILL' | 'SIGTERM') => {
+    if (told.has(signal)) return
+    told.add(signal)
+    address = undefined
+    current.process.kill(signal)
+  }
+  launch()
+  // a frozen process outlives its supervisor
+  t.after(() => {
+    stopping = true
+    for (const pid of pidsOf(all).filter(isAlive)) process.kill(pid, 'SIGKILL')
+  })
+  return {
+    name,
+    address: () => address,
+    kill: () => tell('SIGKILL'),
+    terminate: () => tell('SIGTERM'),
+    child: () => current.workers().at(-1),
+    pid: () => current.process.pid,
+    async ready() {
+      // the present one may be on its way out
+      for (const end = performance.now() + longestStartMs; address === undefined; await sleep(50)) {
+        if (performance.now() > end) throw new Error(`${name} is not ready: ${current.output().slice(-2000)}`)
+      }
+    },
+    async stop() {
+      stopping = true
+      tell('SIGTERM')
+      const timer = new AbortController()
+      const late = sleep(longestStopMs, 'late', { signal: timer.signal }).catch(() => '')
+      if ((await Promise.race([ended, late])) === 'late') {
+        fault(`${name} did not end within ${longestStopMs} ms: ${current.output().slice(-600)}`)
+      }
+      timer.abort()
+    },
+    outputs: () => all.map(({ output }) => output()),
+    pids: () => pidsOf(all),
+  }
+}
+
+function pidsOf(all: readonly ServerProcess[]): number[] {
+  return all.flatMap(({ process, workers }) => [
+    ...workers(),
+    ...(process.pid === undefined ? [] : [process.pid]),
+  ])
+}

@@ -1,0 +1,56 @@
+import { randomInt } from 'node:crypto'
+import { parseArgs } from 'node:util'
+import { lastFirst } from '../services/daemon.ts'
+import { runChaos } from './chaos.ts'
+import { planOf } from './schedule.ts'
+import { saveOutputs, scheduleOf, summaryOf } from './summary.ts'
+
+/**
+ * `node test/chaos/run.ts [--jobs 500] [--seconds 180] [--seed N] [--keep]`: a long chaos run, with every fault
+ * printed as it happens. Ends with 1 if it found something wrong; what the processes printed is then in the folder
+ * that it names, and with `--keep` always.
+ */
+async function main(): Promise<number> {
+  const { jobs, seconds, seed, keep } = readArguments()
+  const plan = planOf(seed, seconds, jobs)
+  console.log(scheduleOf(plan))
+
+  const actions: (() => void | Promise<void>)[] = []
+  const ending = lastFirst({ after: (action) => void actions.push(action) })
+  const end = async () => {
+    for (const action of actions.splice(0)) await action()
+  }
+  for (const [signal, status] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const) {
+    process.once(signal, () => void end().then(() => process.exit(status)))
+  }
+  try {
+    const report = await runChaos(ending, plan, console.log)
+    console.log(summaryOf(plan, report))
+    const good = report.faults.length === 0
+    if (!good || keep) console.log(`what the processes printed is in ${saveOutputs(report)}`)
+    return good ? 0 : 1
+  } finally {
+    await end()
+  }
+}
+
+function readArguments() {
+  const { values } = parseArgs({
+    options: {
+      jobs: { type: 'string', default: '500' },
+      seconds: { type: 'string', default: '180' },
+      seed: { type: 'string', default: String(randomInt(1e9)) },
+      keep: { type: 'boolean', default: false },
+    },
+  })
+  const whole = (name: 'jobs' | 'seconds' | 'seed') => {
+    if (!/^\d{1,9}$/.test(values[name])) throw new Error(`--${name} must be a whole number.`)
+    return Number(values[name])
+  }
+  return { jobs: whole('jobs'), seconds: whole('seconds'), seed: whole('seed'), keep: values.keep }
+}
+
+process.exitCode = await main()
