@@ -1,5 +1,7 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { isFinal, type JobView } from '../src/jobs/answer.ts'
 import { prepareFleet } from '../test/fleet/fleet.ts'
-import { type ServerProcess, submit, untilFinal, type view } from '../test/service/server-process.ts'
+import { type ServerProcess, submit, untilFinal, view } from '../test/service/server-process.ts'
 import { whileServicesRun } from './services.ts'
 
 /**
@@ -20,20 +22,21 @@ await whileServicesRun(async (t, services) => {
     const fleet = await prepareFleet(t, services, { PACKSHOT_LOG_LEVEL: 'silent' })
     const server = fleet.server()
     const address = await server.address
+    const ids: string[] = []
+    while (ids.length < count * jobsPerWorker) {
+      ids.push((await submit(address, { prompt: '200ms', steps: 1 })).id)
+    }
     const workers: ServerProcess[] = []
     for (let n = 0; n < count; n += 1) workers.push(fleet.worker())
     await Promise.all(workers.map((worker) => worker.address))
-
-    const ids: string[] = []
-    while (ids.length < count * jobsPerWorker) {
-      const some = Array.from({ length: 10 }, () => submit(address, { prompt: '200ms', steps: 1 }))
-      ids.push(...(await Promise.all(some)).map((job) => job.id))
-    }
-    await untilFinal(address, ids.at(-1) as string)
+    const allReady = Date.now()
+    const last = ids.at(-1) as string
+    while (!isFinal(await view(address, last))) await sleep(500)
     const jobs = await Promise.all(ids.map((id) => untilFinal(address, id)))
     if (jobs.some((job) => job.status !== 'succeeded')) throw new Error('a job did not succeed')
+    const finished = jobs.map((job) => Date.parse(job.finished_at ?? ''))
     const rate = rateOf(
-      jobs.map((job) => Date.parse(job.finished_at ?? '')),
+      finished.filter((time) => time > allReady),
       count,
     )
     single ??= rate / count
@@ -46,18 +49,16 @@ await whileServicesRun(async (t, services) => {
   }
 })
 
-/** Jobs a second while every worker had something to do: the last of each worker have nobody behind them. */
+/** Jobs a second while every worker had something to do: after the last ones there is nothing left to take. */
 function rateOf(finished: readonly number[], workers: number): number {
-  const times = finished.toSorted((a, b) => a - b).slice(workers, -workers)
+  const times = finished.toSorted((a, b) => a - b).slice(0, -workers)
   const [first = 0, last = 0] = [times[0], times.at(-1)]
   return ((times.length - 1) / (last - first)) * 1000
 }
 
-/** Jobs that began before one which was accepted earlier, by more than the workers that may be between two steps. */
-function outOfOrder(jobs: readonly Awaited<ReturnType<typeof view>>[]): number {
-  const started = jobs
-    .toSorted((a, b) => (a.id < b.id ? -1 : 1))
-    .map((job) => Date.parse(job.started_at ?? ''))
+/** Jobs that began before one which was accepted earlier, by more than workers need for the first steps of a job. */
+function outOfOrder(jobs: readonly JobView[]): number {
+  const started = jobs.map((job) => Date.parse(job.started_at ?? ''))
   const slackMs = 100
   return started.filter((time, n) => started.slice(0, n).some((earlier) => earlier > time + slackMs)).length
 }
