@@ -26,7 +26,7 @@ export interface Redis {
   command(...args: string[]): Promise<Reply>
   /** Runs a script in one atomic step; sends its text only if Redis does not know it. */
   script(script: Script, keys: readonly string[], args: readonly string[]): Promise<Reply>
-  /** When a command last failed, on the clock of `performance.now()`. The opening counts: what was before is unknown. */
+  /** When a command last failed, on the clock of `performance.now()`; minus infinity if none did. */
   faultAt(): number
   close(): Promise<void>
 }
@@ -45,7 +45,7 @@ export async function openRedis(options: RedisOptions): Promise<Redis> {
   let reason = new Error('The connection was closed.')
   /** Since when commands have been waiting with no answer to any of them. */
   let silentSince: number | undefined
-  let faultAt = performance.now()
+  let faultAt = Number.NEGATIVE_INFINITY
 
   async function firstConnection(): Promise<Connection> {
     const giveUpAt = performance.now() + startMs
