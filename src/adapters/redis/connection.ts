@@ -5,7 +5,7 @@ import type { Log } from '../../jobs/log.ts'
 import { parseAddress } from './address.ts'
 import { createBreaker } from './breaker.ts'
 import { type Connection, dial, dialFault, faultOf, type Reply } from './dial.ts'
-import { type Script, scriptCommand } from './script.ts'
+import { isForgotten, type Script, scriptCommand } from './script.ts'
 
 export interface RedisOptions {
   /** `redis[s]://[user:password@]host[:port][/database]` */
@@ -97,7 +97,7 @@ export async function openRedis(options: RedisOptions): Promise<Redis> {
     try {
       return await tryCommand(args)
     } catch (error) {
-      faultAt = performance.now()
+      if (!isForgotten(error)) faultAt = performance.now()
       throw error
     }
   }

@@ -23,8 +23,13 @@ export async function scriptCommand(
   try {
     return await command('EVALSHA', script.sha, ...rest)
   } catch (error) {
-    const cause = error instanceof AppError ? error.cause : undefined
-    if (!(cause instanceof Error && cause.message.startsWith('NOSCRIPT'))) throw error
+    if (!isForgotten(error)) throw error
     return command('EVAL', script.text, ...rest)
   }
+}
+
+/** Whether a command was rejected because Redis does not know its script: an answer, not a fault. */
+export function isForgotten(error: unknown): boolean {
+  const cause = error instanceof AppError ? error.cause : undefined
+  return cause instanceof Error && cause.message.startsWith('NOSCRIPT')
 }
