@@ -1,6 +1,5 @@
 import { lastFirst } from '../test/services/daemon.ts'
-import { provideQueue, provideStatus, provideStorage } from '../test/services/provide.ts'
-import type { Services } from '../test/services/services.ts'
+import { provideAll, type Services } from '../test/services/provide.ts'
 import type { Cleanup } from '../test/temp-folder.ts'
 
 /** Runs a benchmark over real services, started like those of the tests, and ends them after it. */
@@ -10,12 +9,7 @@ export async function whileServicesRun(
   const endings: (() => void | Promise<void>)[] = []
   const t = lastFirst({ after: (ending) => void endings.push(ending) })
   try {
-    const [queueUrl, statusUrl, storage] = await Promise.all([
-      provideQueue(t),
-      provideStatus(t),
-      provideStorage(t),
-    ])
-    await action(t, { queueUrl, statusUrl, ...storage })
+    await action(t, await provideAll(t))
   } finally {
     for (const ending of endings) await ending()
   }

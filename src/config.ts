@@ -3,6 +3,8 @@ import { Value } from 'typebox/value'
 import { nearest } from './jobs/nearest.ts'
 
 /**
+ * Longer than most files: every variable stands in the one table.
+ *
  * The environment variables, each with its default, limits and meaning: docs/config.md is held to this by a test.
  */
 export const Environment = Type.Object({

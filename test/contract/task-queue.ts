@@ -15,7 +15,10 @@ export interface TaskQueueKit {
   readonly overshoot: number
 }
 
-/** What every TaskQueue promises. `start` makes an empty store and has it removed after the test. */
+/**
+ * What every TaskQueue promises. Longer than most files: the promises of one port belong together. `start` makes an
+ * empty store and has it removed after the test.
+ */
 export function taskQueueContract(name: string, start: (t: TestContext) => Promise<TaskQueueKit>): void {
   const usual = { max: 100, owner: 'worker-1', leaseMs: 30_000 }
 

@@ -4,8 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { waitFor } from '../jobs/embedded.ts'
 import { submit, untilFinal, view } from '../service/server-process.ts'
 import { lastFirst } from '../services/daemon.ts'
+import type { Services } from '../services/provide.ts'
 import { type RabbitmqService, startRabbitmq } from '../services/rabbitmq.ts'
-import { type Services, services } from '../services/services.ts'
+import { services } from '../services/services.ts'
 import {
   assertRefused,
   endInPeace,

@@ -4,7 +4,7 @@ import { type JobView, viewOfManifest } from '../../src/jobs/answer.ts'
 import { waitFor } from '../jobs/embedded.ts'
 import { type ServerProcess, untilFinal, view } from '../service/server-process.ts'
 import { messagesOf } from '../services/broker-namespace.ts'
-import type { Services } from '../services/services.ts'
+import type { Services } from '../services/provide.ts'
 import type { Fleet } from './fleet.ts'
 import { checkTruth, readStorage, type TruthOptions } from './truth.ts'
 

@@ -6,7 +6,7 @@ import { keepingLog } from '../quiet-log.ts'
 import { type ServerProcess, startServer } from '../service/server-process.ts'
 import { removeNamespace } from '../services/broker-namespace.ts'
 import { lastFirst } from '../services/daemon.ts'
-import type { Services } from '../services/services.ts'
+import type { Services } from '../services/provide.ts'
 import type { Cleanup } from '../temp-folder.ts'
 
 /** Servers and workers as processes of their own over real services, with a fault proxy before each service. */

@@ -8,8 +8,9 @@ import { waitFor } from '../jobs/embedded.ts'
 import { submit, untilFinal, view } from '../service/server-process.ts'
 import { messagesOf } from '../services/broker-namespace.ts'
 import { lastFirst } from '../services/daemon.ts'
+import type { Services } from '../services/provide.ts'
 import { type RabbitmqService, startRabbitmq } from '../services/rabbitmq.ts'
-import { type Services, services } from '../services/services.ts'
+import { services } from '../services/services.ts'
 import type { Cleanup } from '../temp-folder.ts'
 import {
   type Answer,

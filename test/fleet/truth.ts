@@ -7,7 +7,7 @@ import { bucketObjects } from '../../src/adapters/s3/objects.ts'
 import { Manifest } from '../../src/jobs/job.ts'
 import { keepingLog } from '../quiet-log.ts'
 import { messagesOf } from '../services/broker-namespace.ts'
-import type { Services } from '../services/services.ts'
+import type { Services } from '../services/provide.ts'
 import type { Fleet } from './fleet.ts'
 
 /** What must be true of a fleet when all is over, looked at past its proxies and without its servers. */

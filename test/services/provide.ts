@@ -23,6 +23,24 @@ export interface Storage {
 const bucket = 'packshot-test'
 const region = 'us-east-1'
 
+export interface Services extends Storage {
+  readonly queueUrl: string
+  readonly statusUrl: string
+}
+
+/** All three, started at the same time. When one fails, those still on their way are waited for, so that `t` ends them. */
+export async function provideAll(t: Cleanup): Promise<Services> {
+  const [queue, status, storage] = await Promise.allSettled([
+    provideQueue(t),
+    provideStatus(t),
+    provideStorage(t),
+  ])
+  if (queue.status === 'rejected') throw queue.reason
+  if (status.status === 'rejected') throw status.reason
+  if (storage.status === 'rejected') throw storage.reason
+  return { queueUrl: queue.value, statusUrl: status.value, ...storage.value }
+}
+
 export async function provideQueue(t: Cleanup): Promise<string> {
   const given = process.env.TEST_QUEUE_URL
   if (given) return given

@@ -3,7 +3,7 @@ import { constants } from 'node:os'
 import type { Cleanup } from '../temp-folder.ts'
 import { lastFirst, leashed } from './daemon.ts'
 import { keepProcess } from './keeper.ts'
-import { provideQueue, provideStatus, provideStorage } from './provide.ts'
+import { provideAll } from './provide.ts'
 
 /**
  * `node test/services/run.ts -- COMMAND...` runs a command with real services under it: started once, named to it in
@@ -23,26 +23,18 @@ async function main(command: readonly string[]): Promise<number> {
 
 async function startAll(ending: Cleanup): Promise<Record<string, string>> {
   const started = performance.now()
-  // settled, not all: what is still on its way when another fails must be ended too
-  const [queue, status, storage] = await Promise.allSettled([
-    provideQueue(ending),
-    provideStatus(ending),
-    provideStorage(ending),
-  ])
-  if (queue.status === 'rejected') throw queue.reason
-  if (status.status === 'rejected') throw status.reason
-  if (storage.status === 'rejected') throw storage.reason
+  const services = await provideAll(ending)
   console.log(
     `The services for the tests are up after ${((performance.now() - started) / 1000).toFixed(1)} s.`,
   )
   return {
-    TEST_QUEUE_URL: queue.value,
-    TEST_STATUS_URL: status.value,
-    TEST_STORAGE_URL: storage.value.storageUrl,
-    TEST_S3_ENDPOINT: storage.value.s3Endpoint,
-    AWS_ACCESS_KEY_ID: storage.value.accessKeyId,
-    AWS_SECRET_ACCESS_KEY: storage.value.secretAccessKey,
-    AWS_REGION: storage.value.region,
+    TEST_QUEUE_URL: services.queueUrl,
+    TEST_STATUS_URL: services.statusUrl,
+    TEST_STORAGE_URL: services.storageUrl,
+    TEST_S3_ENDPOINT: services.s3Endpoint,
+    AWS_ACCESS_KEY_ID: services.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: services.secretAccessKey,
+    AWS_REGION: services.region,
   }
 }
 

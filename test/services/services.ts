@@ -1,17 +1,13 @@
 import { after } from 'node:test'
 import type { Cleanup } from '../temp-folder.ts'
 import { lastFirst } from './daemon.ts'
-import { provideQueue, provideStatus, provideStorage, type Storage } from './provide.ts'
+import { provideQueue, provideStatus, provideStorage, type Services, type Storage } from './provide.ts'
 
 /**
  * The real services that all tests of a process share. Each is started at the first call that wants it and ended
  * after the process's tests; under `run.ts` they are there already and a call takes no time. A test that breaks a
  * service starts one of its own: `startRabbitmq`, `startRedis`, `startRgw`.
  */
-export interface Services extends Storage {
-  readonly queueUrl: string
-  readonly statusUrl: string
-}
 
 // Registered while the module loads, that is at the root: inside a test it would end the services after that test.
 // Hence only test files may import this module, and not with a dynamic import.
