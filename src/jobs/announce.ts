@@ -12,6 +12,6 @@ export interface AnnounceDeps {
 export async function announce({ status, events, log }: AnnounceDeps, manifest: Manifest): Promise<void> {
   const { id, status: final, error } = manifest
   const update = { status: final, ...(error === undefined ? {} : { error }) }
-  await bestEffort(log, 'writing a final status', status.advance(id, update))
-  await events.publish(eventOf(manifest))
+  const told = bestEffort(log, 'writing a final status', status.advance(id, update))
+  await Promise.all([told, events.publish(eventOf(manifest))])
 }

@@ -2,7 +2,7 @@ import { announce } from './announce.ts'
 import { type AttemptDeps, makePictures, Stopped } from './attempt.ts'
 import { AppError, toAppError } from './errors.ts'
 import { jitter } from './jitter.ts'
-import type { Manifest, ManifestImage, Task } from './job.ts'
+import type { JobState, Manifest, ManifestImage, Task } from './job.ts'
 import { bestEffort } from './log.ts'
 import type { Delivery, EventQueue } from './ports.ts'
 import { learnSpeed, type Speed } from './speed.ts'
@@ -59,12 +59,17 @@ async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal):
   if (Date.parse(task.expires_at) <= deps.now().getTime()) return expire(deps, delivery, task)
   const patience = AbortSignal.any([delivery.lost, stopping])
   const atStorage = <T>(action: () => Promise<T>) => withStorageRetry(deps.storageRetry, patience, action)
-  const existing = await atStorage(() => deps.images.getManifest(task.id))
-  if (existing !== undefined) return conclude(deps, delivery, existing)
-
   const { log, status } = deps
-  await bestEffort(log, 'writing the status of a task', status.create(task))
-  const state = await bestEffort(log, 'looking for a cancellation', status.get(task.id))
+  let state = await bestEffort(log, 'looking for a cancellation', status.get(task.id))
+  if (!isNew(delivery, state) || status.doubtful?.() === true) {
+    const existing = await atStorage(() => deps.images.getManifest(task.id))
+    if (existing !== undefined) return conclude(deps, delivery, existing)
+  }
+  if (state === undefined) {
+    // a store that was wiped may have a mark for a job that it learns of again
+    await bestEffort(log, 'writing the status of a task', status.create(task))
+    state = await bestEffort(log, 'looking for a cancellation', status.get(task.id))
+  }
   const commit = async (outcome: Outcome) => {
     const manifest = manifestOf(deps, delivery, task, outcome)
     await conclude(deps, delivery, await atStorage(() => deps.images.commit(manifest)))
@@ -73,11 +78,8 @@ async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal):
   if (delivery.losses >= deps.maxLosses) return commit(tooOften(delivery.losses))
 
   const started_at = state?.started_at ?? deps.now().toISOString()
-  await bestEffort(
-    log,
-    'writing that a task runs',
-    status.advance(task.id, { status: 'running', started_at }),
-  )
+  const running = status.advance(task.id, { status: 'running', started_at })
+  void bestEffort(log, 'writing that a task runs', running)
   let images: ManifestImage[]
   try {
     images = await makePictures(deps, task, { lost: delivery.lost, stopping })
@@ -87,6 +89,14 @@ async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal):
   // the pictures are made: a storage or broker that is away now is no fault of the attempt, and counts as none
   await commit({ status: 'succeeded', images, started_at })
   learnSpeed(deps.speed, task.request, (performance.now() - began) / 1000)
+}
+
+/**
+ * Whether nobody has worked on the task, as far as its first delivery and the status store can tell. Storage need not
+ * be asked then; were they wrong, the commit finds what stands, and only the work was in vain.
+ */
+function isNew({ attempt, losses }: Delivery, state: JobState | undefined): boolean {
+  return attempt === 1 && losses === 0 && state?.status === 'queued'
 }
 
 /** A newer server's task waits for a newer worker; what is no task at all is parked for a person. */

@@ -388,6 +388,31 @@ test('a task published twice and worked on twice has one result', async (t) => {
   assert.deepEqual(JSON.parse(readFileSync(file, 'utf8')), await parts.images.getManifest(task.id))
 })
 
+test('storage is asked for a result only where there may be one', async (t) => {
+  const parts = embedded(t)
+  const run = async (options: { attempt?: number; losses?: number; known?: boolean; final?: boolean }) => {
+    const task = someTask()
+    if (options.known !== false) await parts.status.create(task)
+    if (options.final) await parts.status.advance(task.id, { status: 'succeeded' })
+    let asked = 0
+    const images: RunDeps['images'] = {
+      ...parts.images,
+      getManifest(id) {
+        asked += 1
+        return parts.images.getManifest(id)
+      },
+    }
+    const { delivery, endings } = recordedDelivery(task, options)
+    await runTask({ ...runDeps(parts), images }, delivery, never)
+    assert.deepEqual(endings, ['ack'])
+    return asked
+  }
+  assert.equal(await run({}), 0)
+  for (const options of [{ attempt: 2 }, { losses: 1 }, { known: false }, { final: true }]) {
+    assert.equal(await run(options), 1, JSON.stringify(options))
+  }
+})
+
 /** The steps of the protocol, each as a way to die just before or just after it. */
 const deaths: [string, (parts: Embedded, die: () => Promise<never>) => Partial<RunDeps>][] = [
   ['before a picture is stored', ({ images }, die) => ({ images: { ...images, putImage: die } })],

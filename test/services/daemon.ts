@@ -1,5 +1,5 @@
 import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process'
-import { closeSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Cleanup, tempFolder } from '../temp-folder.ts'
@@ -39,8 +39,10 @@ export interface ServiceControl {
   start(): Promise<void>
   /** `stop` and `start`. */
   restart(): Promise<void>
-  /** For instance SIGSTOP and SIGCONT: a service that hangs without closing a connection. */
-  signal(name: NodeJS.Signals): void
+  /** It answers nothing more and closes no connection; resolves once all of it stands still. */
+  hang(): Promise<void>
+  /** After `hang`. */
+  resume(): void
 }
 
 const goneLimitMs = 30_000
@@ -135,7 +137,11 @@ export async function startService(
       await control.stop()
       await control.start()
     },
-    signal: (name) => running().signal(name),
+    hang: async () => {
+      running().signal('SIGSTOP')
+      await untilStopped(running().pid)
+    },
+    resume: () => running().signal('SIGCONT'),
   }
   await control.start()
   return control
@@ -168,6 +174,27 @@ async function untilAnswers(
       throw new Error(`${name} did not answer within ${limitMs} ms; ${daemon.tail()}`)
     }
     await sleep(25)
+  }
+}
+
+/** Each thread stops by itself, some only after what they are at: until then the program may answer. */
+async function untilStopped(pid: number): Promise<void> {
+  const folder = `/proc/${pid}/task`
+  if (!existsSync(folder)) return sleep(200)
+  // the state is the first field after the name, which stands in brackets and may hold anything
+  const state = (thread: string) => {
+    try {
+      return readFileSync(join(folder, thread, 'stat'), 'utf8')
+        .split(') ')
+        .at(-1)?.[0]
+    } catch {
+      return 'gone'
+    }
+  }
+  const end = performance.now() + goneLimitMs
+  while (!readdirSync(folder).every((thread) => state(thread) === 'T')) {
+    if (performance.now() > end) throw new Error(`process ${pid} did not stop`)
+    await sleep(5)
   }
 }
 

@@ -4,7 +4,7 @@ import { createBucket } from './buckets.ts'
 import { dockerIsReachable, startContainer, untilContainerAnswers } from './docker.ts'
 import { startRabbitmq } from './rabbitmq.ts'
 import { startRedis } from './redis.ts'
-import { startRgw } from './rgw.ts'
+import { type RgwOptions, startRgw } from './rgw.ts'
 
 /**
  * A real service for tests, from the first of these that there is: an address in the environment, Docker, programs
@@ -29,11 +29,11 @@ export interface Services extends Storage {
 }
 
 /** All three, started at the same time. When one fails, those still on their way are waited for, so that `t` ends them. */
-export async function provideAll(t: Cleanup): Promise<Services> {
+export async function provideAll(t: Cleanup, rgw: RgwOptions = {}): Promise<Services> {
   const [queue, status, storage] = await Promise.allSettled([
     provideQueue(t),
     provideStatus(t),
-    provideStorage(t),
+    provideStorage(t, rgw),
   ])
   if (queue.status === 'rejected') throw queue.reason
   if (status.status === 'rejected') throw status.reason
@@ -65,9 +65,9 @@ export async function provideStatus(t: Cleanup): Promise<string> {
   return (await startRedis(t)).url
 }
 
-export async function provideStorage(t: Cleanup): Promise<Storage> {
+export async function provideStorage(t: Cleanup, rgw: RgwOptions = {}): Promise<Storage> {
   if (process.env.TEST_STORAGE_URL) return storageOfEnvironment(process.env.TEST_STORAGE_URL)
-  const access = (await dockerIsReachable()) ? await siloContainer(t) : await startRgw(t)
+  const access = (await dockerIsReachable()) ? await siloContainer(t) : await startRgw(t, rgw)
   await createBucket(access, bucket)
   const { endpoint: s3Endpoint, accessKeyId, secretAccessKey } = access
   return { storageUrl: `s3://${bucket}`, s3Endpoint, accessKeyId, secretAccessKey, region }

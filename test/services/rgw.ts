@@ -26,15 +26,18 @@ export interface RgwService extends ServiceControl, S3Access {
   radosgwAdmin(...args: string[]): Promise<string>
 }
 
+export interface RgwOptions {
+  /** How long a day of a bucket's lifecycle rule lasts; 2 without it. */
+  readonly lifecycleDaySeconds?: number
+  /** Lines for the gateway's part of ceph.conf. */
+  readonly config?: readonly string[]
+}
+
 /**
  * An S3 server of this test alone: Ceph's RADOS gateway over one monitor, one manager and one object store in memory
- * (1 GiB). `lifecycleDaySeconds` is how long a day of a bucket's lifecycle rule lasts; buckets without a rule keep
- * everything.
+ * (1 GiB). Buckets without a lifecycle rule keep everything.
  */
-export async function startRgw(
-  t: Cleanup,
-  options: { lifecycleDaySeconds?: number; config?: readonly string[] } = {},
-): Promise<RgwService> {
+export async function startRgw(t: Cleanup, options: RgwOptions = {}): Promise<RgwService> {
   await ensureInstalled('an S3 server (Ceph RGW)', () => areOnPath(...programs))
   const cleanup = lastFirst(t)
   const folder = serviceFolder(cleanup)

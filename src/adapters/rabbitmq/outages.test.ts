@@ -124,10 +124,13 @@ test('a broker that breaks', async (t) => {
       await lost.promise
     })
     await taken.promise
-    rabbit.signal('SIGSTOP')
-    await assert.rejects(queue.publish(someTask()), { code: 'unavailable' })
-    await lost.promise
-    rabbit.signal('SIGCONT')
+    await rabbit.hang()
+    try {
+      await assert.rejects(queue.publish(someTask()), { code: 'unavailable' })
+      await lost.promise
+    } finally {
+      rabbit.resume()
+    }
     await done.promise
     // the one that was refused may have arrived after all: not known to be durable is not the same as lost
     await untilAccepted(queue, someTask())

@@ -157,7 +157,7 @@ test('rejects at once while Redis is down, says so once, and comes back by itsel
   const service = await startRedis(t)
   const { redis, said } = await opened(t, service.url)
   assert.equal(await redis.script(one, [], []), 1)
-  service.signal('SIGSTOP')
+  await service.hang()
   const inFlight = Promise.allSettled(Array.from({ length: 50 }, () => redis.command('PING')))
   await pause(20)
   await service.kill()
@@ -181,10 +181,10 @@ test('sends a script again that Redis forgot', async (t) => {
 test('a Redis that hangs costs one time limit, and is used again when it goes on', async (t) => {
   const service = await startRedis(t)
   const { redis } = await opened(t, service.url)
-  service.signal('SIGSTOP')
+  await service.hang()
   await assert.rejects(redis.command('PING'), isUnavailable)
   for (let count = 0; count < 5; count++) await rejectsAtOnce(redis.command('PING'))
-  service.signal('SIGCONT')
+  service.resume()
   await until('in use again', () => works(redis))
 })
 
@@ -209,13 +209,13 @@ test('a command that this process was too busy to send has its time later', asyn
 test('gives up a connection on which nothing is answered, and makes a new one', async (t) => {
   const service = await startRedis(t)
   const { redis, said } = await opened(t, service.url)
-  service.signal('SIGSTOP')
+  await service.hang()
   await until('lost', async () => {
     await works(redis)
     return said(/was lost/) === 1
   })
   await rejectsAtOnce(redis.command('PING'))
-  service.signal('SIGCONT')
+  service.resume()
   await until('in use again', () => works(redis))
 })
 

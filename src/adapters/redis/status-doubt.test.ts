@@ -27,9 +27,9 @@ test('an end that could not be written puts every server in doubt once Redis is 
   await reader.store.get(task.id)
   assert.equal(reader.store.doubtful?.(), false)
 
-  server.signal('SIGSTOP')
+  await server.hang()
   await assert.rejects(writer.store.advance(task.id, { status: 'succeeded' }), { code: 'unavailable' })
-  server.signal('SIGCONT')
+  server.resume()
   const marked = async () => (await reader.redis.command('EXISTS', 'test:doubt').catch(() => 0)) === 1
   for (let tries = 0; !(await marked()); tries++) {
     assert.ok(tries < 400, 'the mark never came')
