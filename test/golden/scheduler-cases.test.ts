@@ -2,11 +2,11 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { TorchGenerator } from '../../src/diffusion/random/torch-normal.ts'
 import { dpmpp2m } from '../../src/diffusion/samplers/dpmpp-2m.ts'
-import { type NoiseConfig, trainingSigmas } from '../../src/diffusion/samplers/noise-levels.ts'
-import { type Schedule, spaceLevels } from '../../src/diffusion/samplers/schedules.ts'
+import type { Sampler } from '../../src/diffusion/samplers/sampler.ts'
 import { relativeError } from './golden.ts'
+import { type SchedulerConfig, samplerFromConfig, schedulersWeHave } from './scheduler-config.ts'
+import { type UpstreamCase, upstreamCases } from './scheduler-upstream.ts'
 
 /**
  * scheduler-cases.json holds what diffusers@58eb52c0 (2026-08-23) computes on CPU for the dummy model and the
@@ -17,82 +17,110 @@ const tolerance = 1e-4
 interface Case {
   readonly name: string
   readonly scheduler: string
-  readonly config: NoiseConfig & {
-    readonly algorithm_type?: string
-    readonly use_karras_sigmas?: boolean
-    readonly use_lu_lambdas?: boolean
-    readonly timestep_spacing?: string
-    readonly final_sigmas_type?: string
-    readonly lower_order_final?: boolean
-    readonly thresholding?: boolean
-    readonly dynamic_thresholding_ratio?: number
-    readonly sample_max_value?: number
-  }
+  readonly config: SchedulerConfig
   readonly steps: number
+  readonly init_noise_sigma: number
   readonly add_noise_t_start: number | null
   readonly timesteps: readonly number[]
-  readonly sigmas: readonly number[]
-  readonly result: {
-    sum_abs: number
-    mean_abs: number
-    first8?: readonly number[]
-    last4?: readonly number[]
-  }
+  readonly result: { readonly sum_abs: number }
   readonly trajectory_meanabs_and_elem100: readonly (readonly [number, number])[]
 }
 
-const { cases } = JSON.parse(readFileSync(join(import.meta.dirname, 'scheduler-cases.json'), 'utf8')) as {
-  cases: readonly Case[]
+interface KDiffusionCase {
+  readonly quantize: boolean
+  readonly steps: number
+  readonly sigmas: readonly number[]
+  readonly timesteps: readonly number[]
+  readonly result: { readonly sum_abs: number }
+  readonly trajectory_meanabs_and_elem100: readonly (readonly [number, number])[]
 }
-const mine = cases.filter(({ scheduler }) => scheduler === 'DPMSolverMultistepScheduler')
 
-test('there are cases', () => assert.ok(mine.length >= 16))
+const { cases, kdiffusion_dpmpp_2m_karras: kDiffusionCases } = JSON.parse(
+  readFileSync(join(import.meta.dirname, 'scheduler-cases.json'), 'utf8'),
+) as { cases: readonly Case[]; kdiffusion_dpmpp_2m_karras: readonly KDiffusionCase[] }
+const mine = cases.filter(({ scheduler }) => schedulersWeHave.has(scheduler))
+
+test('the cases are those of every scheduler that there is a sampler for', () => {
+  assert.ok(mine.length >= 43)
+  const others = cases.filter((each) => !mine.includes(each)).map(({ scheduler }) => scheduler)
+  assert.deepEqual([...new Set(others)], ['DPMSolverSinglestepScheduler'])
+})
 
 for (const entry of mine) {
   test(entry.name, () => {
-    const { config, steps } = entry
-    const training = trainingSigmas(config)
-    const generator = new TorchGenerator(0)
-    const levels = spaceLevels(scheduleOf(config), training, steps)
-    assert.deepEqual([...levels.timesteps], entry.timesteps)
-    assert.ok(relativeError(levels.sigmas, entry.sigmas.slice(0, -1)) < tolerance)
-
-    const sampler = dpmpp2m(levels, {
-      prediction: config.prediction_type ?? 'epsilon',
-      finalSigma: config.final_sigmas_type === 'sigma_min' ? (training[0] as number) : 0,
-      lowerOrderFinal: config.lower_order_final ?? true,
-      ...(config.algorithm_type === 'sde-dpmsolver++' && { noise: () => generator.randn(768) }),
-      ...(config.thresholding
-        ? { thresholding: { ratio: config.dynamic_thresholding_ratio!, maximum: config.sample_max_value! } }
-        : {}),
-    })
-    const start = entry.add_noise_t_start ?? 0
-    let x = dummy((index) => index)
-    if (start > 0) {
-      const sigma = levels.sigmas[start] as number
-      const alpha = 1 / Math.hypot(sigma, 1)
-      const noise = dummy((index) => 767 - index)
-      x = x.map((value, i) => alpha * value + sigma * alpha * noise[i]!)
-    }
-    const trajectory: number[][] = []
-    for (let index = start; index < steps; index++) {
-      const t = levels.timesteps[index] as number
-      x = sampler.step(
-        x.map((value) => (value * t) / (t + 1)),
-        index,
-        x,
-      )
-      trajectory.push([sumAbs(x) / x.length, x[100] as number])
-    }
-    assert.ok(relativeError(trajectory.flat(), entry.trajectory_meanabs_and_elem100.flat()) < tolerance)
-    assert.ok(relativeError([sumAbs(x)], [entry.result.sum_abs]) < tolerance)
+    const { scheduler, config, steps, add_noise_t_start: start } = entry
+    const sampler = samplerFromConfig(scheduler, config, steps, start ?? 0)
+    assert.ok(relativeError(sampler.timesteps, entry.timesteps) < 1e-6, 'timesteps')
+    assert.ok(Math.abs(sampler.initialScale / entry.init_noise_sigma - 1) < 1e-6, 'initial scale')
+    const { sample, trajectory } = walk(sampler, begin(scheduler, start ?? 0))
+    const error = relativeError(trajectory.flat(), entry.trajectory_meanabs_and_elem100.flat())
+    assert.ok(error < tolerance, `trajectory: relative error ${error}`)
+    // the sums of Euler and Heun end near zero, where float32 cancels
+    const apart = Math.abs(sumAbs(sample) - entry.result.sum_abs)
+    assert.ok(apart < tolerance * Math.max(entry.result.sum_abs, 100), `sum: ${apart} apart`)
   })
 }
 
-function scheduleOf({ use_karras_sigmas, use_lu_lambdas, timestep_spacing }: Case['config']): Schedule {
-  if (use_karras_sigmas) return 'karras'
-  if (use_lu_lambdas) return 'lu'
-  return timestep_spacing === 'trailing' ? 'sgm_uniform' : 'normal'
+/** What diffusers' own tests ask of its schedulers, within the tolerances that they have. */
+for (const entry of upstreamCases) {
+  test(`diffusers' own test: ${entry.name}`, () => assertUpstream(entry))
+}
+
+function assertUpstream({ scheduler, config, steps, start = 0, ...expected }: UpstreamCase): void {
+  const sampler = samplerFromConfig(scheduler, config, steps, start)
+  const { sample } = walk(sampler, begin(scheduler, start))
+  const sum = sumAbs(sample)
+  if (expected.sum !== undefined) {
+    const apart = Math.abs(sum - expected.sum)
+    assert.ok(apart < (expected.sumTolerance ?? 1e-2), `sum ${sum}, expected ${expected.sum}`)
+  }
+  const mean = sum / sample.length
+  assert.ok(Math.abs(mean - expected.mean) < 1e-3, `mean ${mean}, expected ${expected.mean}`)
+}
+
+/**
+ * k-diffusion's sample_dpmpp_2m on the same dummies. It writes samples as clean + sigma noise; divided by
+ * sqrt(sigma^2 + 1) they are ours.
+ */
+for (const { steps, quantize, sigmas, timesteps, ...expected } of kDiffusionCases) {
+  test(`k-diffusion's DPM++ 2M Karras, ${steps} steps${quantize ? ', whole timesteps' : ''}`, () => {
+    const levels = { timesteps: Float64Array.from(timesteps), sigmas: Float64Array.from(sigmas.slice(0, -1)) }
+    const options = { prediction: 'epsilon', finalSigma: 0, lowerOrderFinal: true } as const
+    const first = sigmas[0] as number
+    const sampler = { ...dpmpp2m(levels, options), initialScale: first / Math.hypot(first, 1) }
+    const { sample, trajectory } = walk(sampler, 0)
+    const scaled = trajectory.map((pair, i) => pair.map((value) => value * Math.hypot(sigmas[i + 1]!, 1)))
+    const error = relativeError(scaled.flat(), expected.trajectory_meanabs_and_elem100.flat())
+    assert.ok(error < tolerance, `trajectory: relative error ${error}`)
+    assert.ok(relativeError([sumAbs(sample)], [expected.result.sum_abs]) < tolerance)
+  })
+}
+
+function begin(scheduler: string, start: number): number {
+  return scheduler === 'HeunDiscreteScheduler' ? 2 * start : start
+}
+
+/**
+ * The full loop of diffusers' tests; begun in the middle, it starts from the noised sample. As there, a step goes on
+ * from the scaled sample, and noise is added to one that is scaled already; pipelines do neither.
+ */
+function walk(sampler: Sampler, from: number): { sample: Float32Array; trajectory: number[][] } {
+  const clean = dummy((index) => index).map((value) => value * sampler.initialScale)
+  const noise = dummy((index) => 767 - index)
+  let sample = from > 0 ? sampler.addNoise(clean, noise, from) : clean
+  const trajectory: number[][] = []
+  for (let index = from; index < sampler.timesteps.length; index++) {
+    const t = sampler.timesteps[index] as number
+    const scale = sampler.scaleInput(index)
+    const input = sample.map((value) => value * scale)
+    sample = sampler.step(
+      input.map((value) => (value * t) / (t + 1)),
+      index,
+      input,
+    )
+    trajectory.push([sumAbs(sample) / sample.length, sample[100] as number])
+  }
+  return { sample, trajectory }
 }
 
 /** diffusers' dummy_sample_deter: element [b, c, y, x] of (4, 3, 8, 8) counts along b fastest. */

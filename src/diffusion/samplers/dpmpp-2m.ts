@@ -1,4 +1,4 @@
-import type { NoiseConfig } from './noise-levels.ts'
+import { addNoisePreserving, alphaOf, denoisePreserving, type Prediction } from './noise-forms.ts'
 import type { Sampler } from './sampler.ts'
 import type { Levels } from './schedules.ts'
 
@@ -8,10 +8,10 @@ import type { Levels } from './schedules.ts'
  * `"sde-dpmsolver++"`, which adds fresh noise in every step. Arithmetic in float64.
  *
  * In the variance-preserving form of a noise level sigma: alpha = 1 / sqrt(sigma^2 + 1), noise part
- * sigma * alpha, lambda = -ln sigma.
+ * sigma * alpha, lambda = -ln sigma. Begun in the middle, its first step is first order like any first step.
  */
 export interface Dpmpp2mOptions {
-  readonly prediction: NoiseConfig['prediction_type']
+  readonly prediction: Prediction
   /** The level after the last step: none at all, or that of the first training timestep. */
   readonly finalSigma: number
   /** First order in the last step even if its level is not zero; diffusers does so below 15 steps. */
@@ -34,6 +34,7 @@ export function dpmpp2m(levels: Levels, options: Dpmpp2mOptions): Sampler {
   return {
     timesteps: levels.timesteps,
     initialScale: 1,
+    scaleInput: () => 1,
     step(prediction, index, sample) {
       const [sigma, next] = [sigmas[index] as number, sigmas[index + 1] as number]
       const denoised = denoise(prediction, sample, sigma, options)
@@ -41,9 +42,9 @@ export function dpmpp2m(levels: Levels, options: Dpmpp2mOptions): Sampler {
       const noise = options.noise?.()
       // a stochastic step goes down twice as far and comes back up by the noise it adds
       const gone = -Math.expm1(noise ? -2 * h : -h)
-      const shrink = alpha(next) * gone
-      const keep = ((next * alpha(next)) / (sigma * alpha(sigma))) * (noise ? Math.exp(-h) : 1)
-      const spread = next * alpha(next) * Math.sqrt(gone)
+      const shrink = alphaOf(next) * gone
+      const keep = ((next * alphaOf(next)) / (sigma * alphaOf(sigma))) * (noise ? Math.exp(-h) : 1)
+      const spread = next * alphaOf(next) * Math.sqrt(gone)
       const out = new Float32Array(sample.length)
       if (!previous || (firstOrderLast && index === steps - 1)) {
         for (let i = 0; i < out.length; i++) out[i] = keep * sample[i]! + shrink * denoised[i]!
@@ -59,11 +60,11 @@ export function dpmpp2m(levels: Levels, options: Dpmpp2mOptions): Sampler {
       previous = denoised
       return out
     },
+    addNoise(clean, noise, index) {
+      const sigma = sigmas[index] as number
+      return addNoisePreserving(clean, noise, alphaOf(sigma), sigma * alphaOf(sigma))
+    },
   }
-}
-
-function alpha(sigma: number): number {
-  return 1 / Math.sqrt(sigma * sigma + 1)
 }
 
 /** The clean sample that the model's prediction implies. */
@@ -73,13 +74,8 @@ function denoise(
   sigma: number,
   { prediction: kind, thresholding }: Dpmpp2mOptions,
 ): Float64Array {
-  const a = alpha(sigma)
-  const noise = sigma * a
-  const out = new Float64Array(sample.length)
-  for (let i = 0; i < out.length; i++) {
-    const [x, p] = [sample[i]!, prediction[i]!]
-    out[i] = kind === 'epsilon' ? (x - noise * p) / a : a * x - noise * p
-  }
+  const alpha = alphaOf(sigma)
+  const out = denoisePreserving(kind, prediction, sample, alpha, sigma * alpha)
   return thresholding ? threshold(out, thresholding) : out
 }
 

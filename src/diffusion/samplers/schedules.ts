@@ -1,16 +1,6 @@
-/**
- * How the noise levels of a run are spaced. Follows diffusers' `set_timesteps` of the multistep solvers
- * (scheduling_dpmsolver_multistep.py), numpy's rounding included.
- */
-
-export const schedules = ['karras', 'normal', 'exponential', 'sgm_uniform', 'leading', 'lu'] as const
-
-/**
- * `karras`: https://arxiv.org/abs/2206.00364 equation 5 with rho 7. `normal`: evenly spaced timesteps
- * ("linspace"). `sgm_uniform`: evenly spaced from the very end ("trailing"). `leading`: the spacing of SD 1.5's
- * own config, with an offset of 1. `exponential`: evenly spaced in log sigma. `lu`: evenly spaced in lambda.
- */
-export type Schedule = (typeof schedules)[number]
+import type { Schedule } from './catalog.ts'
+import { betaQuantile } from './incomplete-beta.ts'
+import { fallingRange, linspace, roundHalfToEven } from './spacing.ts'
 
 export interface Levels {
   /** What the model is told, one a step, falling. */
@@ -20,61 +10,148 @@ export interface Levels {
 }
 
 const karrasRho = 7
+const betaShape = 0.6
 const leadingOffset = 1
 
-/** @param training sigmas of all training timesteps, rising */
+/**
+ * The levels of the multistep solvers, as `set_timesteps` of scheduling_dpmsolver_multistep.py and
+ * scheduling_unipc_multistep.py: evenly spaced timesteps stop one short of the clean end, and all are integers,
+ * those of `exponential` and `beta` cut off and not rounded.
+ * @param training sigmas of all training timesteps, rising
+ */
 export function spaceLevels(schedule: Schedule, training: Float64Array, steps: number): Levels {
-  const lowest = training[0] as number
-  const highest = training.at(-1) as number
-  if (schedule === 'normal' || schedule === 'sgm_uniform' || schedule === 'leading') {
-    const timesteps = evenTimesteps(schedule, training.length, steps)
+  const count = training.length
+  if (schedule === 'normal' || schedule === 'leading' || schedule === 'sgm_uniform') {
+    const timesteps = (
+      schedule === 'normal'
+        ? linspace(0, count - 1, steps + 1)
+            .reverse()
+            .map(roundHalfToEven)
+        : schedule === 'leading'
+          ? leading(Math.floor(count / (steps + 1)), steps + 1, leadingOffset)
+          : trailing(count, steps)
+    ).slice(0, steps)
     return { timesteps, sigmas: timesteps.map((t) => training[t] as number) }
   }
-  const sigmas =
-    schedule === 'karras'
-      ? ramp(highest ** (1 / karrasRho), lowest ** (1 / karrasRho), steps).map((root) => root ** karrasRho)
-      : ramp(Math.log(highest), Math.log(lowest), steps).map(Math.exp)
-  const log = training.map(Math.log)
-  const exact = sigmas.map((sigma) => sigmaToTimestep(sigma, log))
-  // diffusers leaves exponential timesteps fractional and casts them to integers
+  const [highest, lowest] = [training.at(-1) as number, training[0] as number]
+  const sigmas = spaceSigmas(schedule, highest, lowest, steps)
+  const exact = sigmaToTimestep(sigmas, training)
+  const cut = schedule === 'exponential' || schedule === 'beta'
+  return { timesteps: exact.map(cut ? Math.trunc : roundHalfToEven), sigmas }
+}
+
+/** What k-diffusion's samplers begin with. */
+export interface ScaledLevels extends Levels {
+  /** Factor on unit noise that makes the first sample. */
+  readonly initialScale: number
+}
+
+/**
+ * The levels of k-diffusion's samplers, as `set_timesteps` of scheduling_euler_discrete.py and of those that copy
+ * it: evenly spaced timesteps include both ends, fractional ones stay so. `karras`, `exponential` and `beta` go from
+ * the highest to the lowest training level, which is `timestep_spacing="linspace"`. One step alone begins at the
+ * lowest level, as there.
+ * @param training sigmas of all training timesteps, rising
+ */
+export function spaceScaledLevels(
+  schedule: Exclude<Schedule, 'lu'>,
+  training: Float64Array,
+  steps: number,
+): ScaledLevels {
+  const count = training.length
+  const timesteps =
+    schedule === 'leading'
+      ? leading(Math.floor(count / steps), steps, leadingOffset)
+      : schedule === 'sgm_uniform'
+        ? trailing(count, steps)
+        : linspace(0, count - 1, steps)
+            .reverse()
+            .map(Math.fround)
+  const sigmas = timesteps.map((t) => interpolate(t, training))
+  const [highest, lowest] = [sigmas[0] as number, sigmas[steps - 1] as number]
+  if (schedule === 'leading') return { timesteps, sigmas, initialScale: Math.hypot(highest, 1) }
+  if (schedule === 'normal' || schedule === 'sgm_uniform') return { timesteps, sigmas, initialScale: highest }
+  const spaced = spaceSigmas(schedule, highest, lowest, steps)
   return {
-    timesteps: schedule === 'exponential' ? exact.map(Math.trunc) : exact.map(roundHalfToEven),
-    sigmas,
+    timesteps: sigmaToTimestep(spaced, training).map(Math.fround),
+    sigmas: spaced,
+    initialScale: highest,
   }
 }
 
-function evenTimesteps(
-  schedule: 'normal' | 'sgm_uniform' | 'leading',
+/**
+ * Timesteps of the samplers that know no others than those of the training, as `set_timesteps` of
+ * scheduling_ddim.py and scheduling_pndm.py. @returns falling integers
+ */
+export function spaceTimesteps(
+  schedule: 'normal' | 'leading' | 'sgm_uniform',
   count: number,
   steps: number,
+  offset: number = leadingOffset,
 ): Float64Array {
-  return Float64Array.from({ length: steps }, (_, i) => {
-    if (schedule === 'normal') return roundHalfToEven(((steps - i) * (count - 1)) / steps)
-    if (schedule === 'sgm_uniform') return roundHalfToEven(count - (i * count) / steps) - 1
-    return (steps - i) * Math.floor(count / (steps + 1)) + leadingOffset
-  })
+  if (schedule === 'leading') return leading(Math.floor(count / steps), steps, offset)
+  if (schedule === 'sgm_uniform') return trailing(count, steps)
+  return linspace(0, count - 1, steps)
+    .reverse()
+    .map(roundHalfToEven)
 }
 
-/** `steps` numbers from `from` to `to`, both included. */
-function ramp(from: number, to: number, steps: number): Float64Array {
+/** Timesteps of a sampler that calls the model twice in every step but the last: [a, b, b, c, c]. */
+export function doubled(timesteps: Float64Array): Float64Array {
   return Float64Array.from(
-    { length: steps },
-    (_, i) => from + (steps === 1 ? 0 : i / (steps - 1)) * (to - from),
+    { length: 2 * timesteps.length - 1 },
+    (_, i) => timesteps[Math.ceil(i / 2)] as number,
   )
 }
 
-/** The fractional timestep whose noise level is sigma, by linear interpolation in log sigma. */
-function sigmaToTimestep(sigma: number, log: Float64Array): number {
-  const target = Math.log(Math.max(sigma, 1e-10))
-  let low = log.findLastIndex((value) => value <= target)
-  low = Math.min(Math.max(low, 0), log.length - 2)
-  const [a, b] = [log[low] as number, log[low + 1] as number]
-  const part = Math.min(Math.max((a - target) / (a - b), 0), 1)
-  return low + part
+function leading(ratio: number, steps: number, offset: number): Float64Array {
+  return Float64Array.from({ length: steps }, (_, i) => (steps - 1 - i) * ratio + offset)
 }
 
-/** numpy's rounding: 166.5 becomes 166, where Math.round gives 167 and another picture. */
-function roundHalfToEven(value: number): number {
-  const rounded = Math.round(value)
-  return rounded - value === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded
+function trailing(count: number, steps: number): Float64Array {
+  return fallingRange(count, count / steps, steps).map((t) => roundHalfToEven(t) - 1)
+}
+
+function spaceSigmas(
+  schedule: 'karras' | 'exponential' | 'beta' | 'lu',
+  highest: number,
+  lowest: number,
+  steps: number,
+): Float64Array {
+  const ramp = linspace(0, 1, steps)
+  if (schedule === 'karras') {
+    const [from, to] = [highest ** (1 / karrasRho), lowest ** (1 / karrasRho)]
+    return ramp.map((part) => (from + part * (to - from)) ** karrasRho)
+  }
+  if (schedule === 'beta') {
+    return ramp.map((part) => lowest + betaQuantile(1 - part, betaShape, betaShape) * (highest - lowest))
+  }
+  if (schedule === 'exponential') {
+    return linspace(Math.log(highest), Math.log(lowest), steps).map(Math.exp)
+  }
+  const [from, to] = [Math.fround(Math.log(highest)), Math.fround(Math.log(lowest))]
+  return ramp.map((part) => Math.exp(from + part * (to - from)))
+}
+
+/** numpy.interp at a timestep. */
+function interpolate(timestep: number, training: Float64Array): number {
+  const low = Math.floor(timestep)
+  const [a, b] = [training[low] as number, training[Math.min(low + 1, training.length - 1)] as number]
+  return a + (timestep - low) * (b - a)
+}
+
+/**
+ * The fractional timesteps whose noise levels are given, by linear interpolation in log sigma. The logarithms of the
+ * training levels are float32 in diffusers, which makes the highest level timestep 998.99998.
+ */
+export function sigmaToTimestep(sigmas: Float64Array, training: Float64Array): Float64Array {
+  const log = training.map((sigma) => Math.fround(Math.log(sigma)))
+  return sigmas.map((sigma) => {
+    const target = Math.log(Math.max(sigma, 1e-10))
+    let low = log.findLastIndex((value) => value <= target)
+    low = Math.min(Math.max(low, 0), log.length - 2)
+    const [a, b] = [log[low] as number, log[low + 1] as number]
+    const part = Math.min(Math.max((a - target) / Math.fround(a - b), 0), 1)
+    return (1 - part) * low + part * (low + 1)
+  })
 }

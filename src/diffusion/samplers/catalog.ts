@@ -1,0 +1,212 @@
+/** Names of samplers and schedules: ours, and those of other programs. Holds no numerics, so that a service can read it. */
+
+/** Names as requests have them, the default first. */
+export const samplers = [
+  'dpmpp_2m',
+  'dpmpp_2m_sde',
+  'dpmpp_sde',
+  'euler',
+  'euler_ancestral',
+  'heun',
+  'ddim',
+  'pndm',
+  'lms',
+  'unipc',
+  'lcm',
+] as const
+export type SamplerName = (typeof samplers)[number]
+
+/**
+ * How the noise levels of a run are spaced. `karras`: https://arxiv.org/abs/2206.00364 equation 5 with rho 7.
+ * `exponential`: evenly in log sigma. `normal`: evenly spaced timesteps ("linspace"). `sgm_uniform`: evenly spaced
+ * from the very end ("trailing"). `beta`: https://arxiv.org/abs/2407.12173 with 0.6 and 0.6. `leading`: the spacing
+ * of SD 1.5's own config, with an offset of 1. `lu`: evenly in lambda, https://arxiv.org/abs/2206.00927.
+ */
+export const schedules = ['karras', 'exponential', 'normal', 'sgm_uniform', 'beta', 'leading', 'lu'] as const
+export type Schedule = (typeof schedules)[number]
+
+export interface SamplerEntry {
+  readonly name: SamplerName
+  /** AUTOMATIC1111's label. */
+  readonly label: string
+  /** The class in diffusers that it equals. */
+  readonly diffusers: string
+  /** Other names for it; case, spaces, `_` and `-` do not matter. */
+  readonly aliases: readonly string[]
+  readonly schedules: readonly Schedule[]
+  /** One of `schedules`. */
+  readonly defaultSchedule: Schedule
+  /** More steps than this cannot be asked of it. */
+  readonly maximumSteps?: number
+  /** Second-order samplers call the model twice a step, but once in the last. */
+  readonly callsPerStep?: 2
+}
+
+const spacings: readonly Schedule[] = ['normal', 'sgm_uniform', 'leading']
+const spacingsAndLevels: readonly Schedule[] = schedules.filter((schedule) => schedule !== 'lu')
+
+export const samplerCatalog: readonly SamplerEntry[] = [
+  {
+    name: 'dpmpp_2m',
+    label: 'DPM++ 2M',
+    diffusers: 'DPMSolverMultistepScheduler',
+    aliases: ['k_dpmpp_2m', 'sample_dpmpp_2m'],
+    schedules,
+    defaultSchedule: 'karras',
+  },
+  {
+    name: 'dpmpp_2m_sde',
+    label: 'DPM++ 2M SDE',
+    diffusers: 'DPMSolverMultistepScheduler',
+    aliases: ['k_dpmpp_2m_sde', 'sample_dpmpp_2m_sde', 'sde-dpmsolver++'],
+    schedules,
+    defaultSchedule: 'karras',
+  },
+  {
+    name: 'dpmpp_sde',
+    label: 'DPM++ SDE',
+    diffusers: 'DPMSolverSDEScheduler',
+    aliases: ['k_dpmpp_sde', 'sample_dpmpp_sde'],
+    schedules: spacingsAndLevels,
+    defaultSchedule: 'karras',
+    callsPerStep: 2,
+  },
+  {
+    name: 'euler',
+    label: 'Euler',
+    diffusers: 'EulerDiscreteScheduler',
+    aliases: ['k_euler', 'sample_euler'],
+    schedules: spacingsAndLevels,
+    defaultSchedule: 'normal',
+  },
+  {
+    name: 'euler_ancestral',
+    label: 'Euler a',
+    diffusers: 'EulerAncestralDiscreteScheduler',
+    aliases: ['k_euler_a', 'k_euler_ancestral', 'sample_euler_ancestral'],
+    schedules: spacingsAndLevels,
+    defaultSchedule: 'normal',
+  },
+  {
+    name: 'heun',
+    label: 'Heun',
+    diffusers: 'HeunDiscreteScheduler',
+    aliases: ['k_heun', 'sample_heun'],
+    schedules: spacingsAndLevels,
+    defaultSchedule: 'normal',
+    callsPerStep: 2,
+  },
+  {
+    name: 'ddim',
+    label: 'DDIM',
+    diffusers: 'DDIMScheduler',
+    aliases: [],
+    schedules: spacings,
+    defaultSchedule: 'leading',
+  },
+  {
+    name: 'pndm',
+    label: 'PLMS',
+    diffusers: 'PNDMScheduler',
+    aliases: ['pndm'],
+    schedules: spacings,
+    defaultSchedule: 'leading',
+  },
+  {
+    name: 'lms',
+    label: 'LMS',
+    diffusers: 'LMSDiscreteScheduler',
+    aliases: ['k_lms', 'sample_lms'],
+    schedules: spacingsAndLevels,
+    defaultSchedule: 'normal',
+  },
+  {
+    name: 'unipc',
+    label: 'UniPC',
+    diffusers: 'UniPCMultistepScheduler',
+    aliases: ['uni_pc', 'uni_pc_bh2'],
+    schedules: spacingsAndLevels,
+    defaultSchedule: 'normal',
+  },
+  {
+    name: 'lcm',
+    label: 'LCM',
+    diffusers: 'LCMScheduler',
+    aliases: ['k_lcm'],
+    schedules: ['sgm_uniform'],
+    defaultSchedule: 'sgm_uniform',
+    maximumSteps: 50,
+  },
+]
+
+/** As AUTOMATIC1111 writes them. */
+export const scheduleLabels: Readonly<Record<Schedule, string>> = {
+  karras: 'Karras',
+  exponential: 'Exponential',
+  normal: 'Normal',
+  sgm_uniform: 'SGM Uniform',
+  beta: 'Beta',
+  leading: 'Leading',
+  lu: 'Lu',
+}
+
+/** AUTOMATIC1111's `Uniform` is k-diffusion's get_sigmas: evenly spaced timesteps, both ends included. */
+const scheduleAliases: ReadonlyMap<string, Schedule | 'automatic'> = new Map([
+  ['automatic', 'automatic'],
+  ['uniform', 'normal'],
+  ['linspace', 'normal'],
+  ['trailing', 'sgm_uniform'],
+  ['ka', 'karras'],
+  ['exp', 'exponential'],
+  ['usekarrassigmas', 'karras'],
+  ['useexponentialsigmas', 'exponential'],
+  ['usebetasigmas', 'beta'],
+  ['uselulambdas', 'lu'],
+])
+
+export interface ParsedSampler {
+  readonly sampler: SamplerName
+  /** Where the name says it: `DPM++ 2M Karras`, `k_dpmpp_2m_ka`. It may be one that the sampler does not offer. */
+  readonly schedule?: Schedule
+}
+
+/** A sampler by our name, AUTOMATIC1111's or diffusers'. Undefined: nobody calls a sampler so. */
+export function parseSamplerName(text: string): ParsedSampler | undefined {
+  const sampler = samplerCalled(text)
+  if (sampler) return { sampler }
+  const words = text.trim().split(/[\s_]+/)
+  // `Euler SGM Uniform` ends in a schedule of two words
+  for (const length of [2, 1]) {
+    const first = samplerCalled(words.slice(0, -length).join(' '))
+    const schedule = parseScheduleName(words.slice(-length).join(' '))
+    if (first && schedule) return schedule === 'automatic' ? { sampler: first } : { sampler: first, schedule }
+  }
+  return undefined
+}
+
+/** `automatic` stands for the sampler's default. Undefined: nobody calls a schedule so. */
+export function parseScheduleName(text: string): Schedule | 'automatic' | undefined {
+  const wanted = plain(text)
+  return schedules.find((schedule) => plain(schedule) === wanted) ?? scheduleAliases.get(wanted)
+}
+
+/** The entry of a sampler. */
+export function samplerEntry(name: SamplerName): SamplerEntry {
+  return samplerCatalog[samplers.indexOf(name)] as SamplerEntry
+}
+
+function samplerCalled(text: string): SamplerName | undefined {
+  const wanted = plain(text)
+  return samplerCatalog.find(({ name, label, diffusers, aliases }) =>
+    [name, label, diffusers, diffusers.replace(/Scheduler$/, ''), ...aliases].some(
+      (each) => plain(each) === wanted,
+    ),
+  )?.name
+}
+
+function plain(text: string): string {
+  return text
+    .toLowerCase()
+    .replace(/[\s_-]/g, '')
+    .replace(/\+\+/g, 'pp')
+}

@@ -1,0 +1,83 @@
+import { type SamplerName, type Schedule, samplerEntry } from './catalog.ts'
+import { ddim } from './ddim.ts'
+import { dpmpp2m } from './dpmpp-2m.ts'
+import { dpmppSde } from './dpmpp-sde.ts'
+import { euler } from './euler.ts'
+import { heun } from './heun.ts'
+import { lcm } from './lcm.ts'
+import { lms } from './lms.ts'
+import { type NoiseConfig, trainingAlphas, trainingSigmas } from './noise-levels.ts'
+import { pndm } from './pndm.ts'
+import type { Sampler } from './sampler.ts'
+import { spaceLevels, spaceScaledLevels, spaceTimesteps } from './schedules.ts'
+import { unipc } from './unipc.ts'
+
+export interface SamplerRequest {
+  readonly sampler: SamplerName
+  /** One that the sampler offers: catalog.ts. */
+  readonly schedule: Schedule
+  readonly steps: number
+  readonly noise: NoiseConfig
+  /** Index of the first call of the model: `beginIndex` for image-to-image. */
+  readonly begin?: number
+}
+
+/**
+ * A sampler as diffusers makes it from the config of SD 1.x, for one picture.
+ * @param randn fresh unit noise of the sample's size. Called in the order in which diffusers' pipeline draws from its
+ * generator, so one generator for the first noise and this gives its picture.
+ * @throws RangeError for a schedule that the sampler lacks or too many steps
+ */
+export function createSampler(request: SamplerRequest, randn: () => Float32Array): Sampler {
+  const { sampler, schedule, steps, noise, begin = 0 } = request
+  const { schedules, maximumSteps = Number.POSITIVE_INFINITY } = samplerEntry(sampler)
+  if (!schedules.includes(schedule)) {
+    throw new RangeError(`${sampler} has no schedule ${schedule}; it has ${schedules.join(', ')}`)
+  }
+  if (!(steps >= 1 && steps <= maximumSteps)) {
+    throw new RangeError(`${sampler} takes 1 to ${maximumSteps} steps, but ${steps} were asked for`)
+  }
+  const prediction = noise.prediction_type
+  const alphas = trainingAlphas(noise)
+  const training = trainingSigmas(noise)
+  const solver = () => spaceLevels(schedule, training, steps)
+  const scaled = () => spaceScaledLevels(schedule as Exclude<Schedule, 'lu'>, training, steps)
+  const spaced = () => spaceTimesteps(schedule as 'normal' | 'leading' | 'sgm_uniform', alphas.length, steps)
+  const finalAlpha = alphas[0] as number
+  const last = { finalSigma: 0, lowerOrderFinal: true }
+
+  switch (sampler) {
+    case 'dpmpp_2m':
+      return dpmpp2m(solver(), { prediction, ...last })
+    case 'dpmpp_2m_sde':
+      return dpmpp2m(solver(), { prediction, ...last, noise: randn })
+    case 'dpmpp_sde':
+      return dpmppSde(scaled(), { prediction, training, noise: randn })
+    case 'euler':
+      return euler(scaled(), { prediction })
+    case 'euler_ancestral':
+      return euler(scaled(), { prediction, noise: randn })
+    case 'heun':
+      return heun(scaled(), prediction)
+    case 'ddim':
+      return ddim(spaced(), { prediction, alphas, steps, finalAlpha })
+    case 'pndm':
+      return pndm(spaced(), { prediction, alphas, steps, finalAlpha, begin })
+    case 'lms':
+      return lms(scaled(), prediction)
+    case 'unipc':
+      return unipc(solver(), { prediction, finalSigma: 0 })
+    case 'lcm':
+      return lcm({ prediction, alphas, steps, noise: randn })
+  }
+}
+
+/**
+ * Where image-to-image begins, as diffusers' `get_timesteps`: `int(steps * strength)` steps are left.
+ * @param strength 0 to 1; 1 begins at the start
+ * @returns index of the first call; from `timesteps.length` on there is nothing to do
+ */
+export function beginIndex(sampler: SamplerName, steps: number, strength: number): number {
+  const left = Math.min(Math.trunc(steps * strength), steps)
+  return Math.max(steps - left, 0) * (samplerEntry(sampler).callsPerStep ?? 1)
+}
