@@ -1,3 +1,4 @@
+import { CheckpointError } from '../errors.ts'
 import { Graph, type Value, type WeightSource } from '../graph/graph.ts'
 import { add, attention, layerNorm, linear } from './layers.ts'
 
@@ -24,21 +25,42 @@ export function tokenEmbeddingKey(weights: WeightSource): string {
 
 /**
  * Input `embeddings` [B, tokens, hidden]: token embeddings rather than token ids, so that the vectors of a
- * textual inversion can stand among them. Output `hidden` [B, tokens, hidden]: the last layer's states after
- * the final layer norm, which SD 1.x conditions on.
+ * textual inversion can stand among them. Output `hidden` [B, tokens, hidden]: the states after a layer and the
+ * final layer norm, which SD 1.x conditions on.
+ *
+ * @param skip which layer the states come from, counted from the end: 1 is the last one, as AUTOMATIC1111's
+ * `Clip skip` counts (diffusers' `clip_skip` is one less)
+ * @throws CheckpointError if there is no such layer
  */
-export function clipTextGraph(config: ClipTextConfig, weights: WeightSource, batch: number): Uint8Array {
-  const g = new Graph('clip-text', weights)
+export function clipTextGraph(
+  config: ClipTextConfig,
+  weights: WeightSource,
+  batch: number,
+  { skip = 1 }: { readonly skip?: number } = {},
+): Uint8Array {
   const { hidden_size: width, max_position_embeddings: tokens, layer_norm_eps: epsilon } = config
+  const layers = config.num_hidden_layers
+  if (!Number.isInteger(skip) || skip < 1 || skip > layers) {
+    throw new CheckpointError(
+      `${weights.fileName}: clip skip ${skip}; the text encoder has ${layers} layers, so it must be 1 to ${layers}`,
+    )
+  }
+  const g = new Graph('clip-text', weights)
   const root = prefix(weights)
   const embeddings = g.input('embeddings', [batch, tokens, width])
   const positions = g.weight(`${root}embeddings.position_embedding.weight`, [tokens, width])
-  let x = g.reshape(add(g, embeddings, positions), [batch * tokens, width])
-  for (let layer = 0; layer < config.num_hidden_layers; layer++) {
+  const start = g.reshape(add(g, embeddings, positions), [batch * tokens, width])
+  let x = start
+  for (let layer = 0; layer <= layers - skip; layer++) {
     x = encoderLayer(g, `${root}encoder.layers.${layer}`, x, config, batch)
   }
   x = layerNorm(g, `${root}final_layer_norm`, x, epsilon)
   g.output('hidden', g.reshape(x, [batch, tokens, width]))
+  // the layers that are left out are checked like the others, in a graph that nobody runs
+  const unused = new Graph('clip-text-unused', weights)
+  for (let layer = layers - skip + 1; layer < layers; layer++) {
+    encoderLayer(unused, `${root}encoder.layers.${layer}`, start, config, batch)
+  }
   weights.take(tokenEmbeddingKey(weights), weights.shape(tokenEmbeddingKey(weights)))
   weights.assertAllTaken(['text_model.embeddings.position_ids', 'embeddings.position_ids'])
   return g.serialize()
