@@ -1,6 +1,13 @@
 import { CheckpointError } from '../errors.ts'
-import type { WeightSource } from '../graph/graph.ts'
+import type { Attention, Precision, WeightSource } from '../graph/graph.ts'
 import type { SafetensorsFile, StoredTensor } from './safetensors.ts'
+
+export interface WeightsOptions {
+  readonly precision?: Precision
+  readonly attention?: Attention
+  /** Ranks by layer, see `planLoras`: these layers get a low-rank branch. */
+  readonly loraRanks?: ReadonlyMap<string, number>
+}
 
 /**
  * The weights of one part of a model, with an account of which were used: a missing, misshapen or left-over
@@ -8,10 +15,17 @@ import type { SafetensorsFile, StoredTensor } from './safetensors.ts'
  */
 export class Weights implements WeightSource {
   readonly file: SafetensorsFile
+  readonly precision: Precision
+  readonly attention: Attention
   readonly #taken = new Set<string>()
+  readonly #ranks: ReadonlyMap<string, number>
+  readonly #branched = new Set<string>()
 
-  constructor(file: SafetensorsFile) {
+  constructor(file: SafetensorsFile, options: WeightsOptions = {}) {
     this.file = file
+    this.precision = options.precision ?? 'float32'
+    this.attention = options.attention ?? 'fused'
+    this.#ranks = options.loraRanks ?? new Map()
   }
 
   get fileName(): string {
@@ -30,7 +44,7 @@ export class Weights implements WeightSource {
     const tensor = this.#find(key)
     if (tensor.shape.length !== shape.length || tensor.shape.some((dim, axis) => dim !== shape[axis])) {
       throw new CheckpointError(
-        `${this.file.path}: weight "${key}" has shape [${tensor.shape.join(', ')}], ` +
+        `${this.file.path}: weight "${tensor.key}" has shape [${tensor.shape.join(', ')}], ` +
           `the model needs [${shape.join(', ')}]`,
       )
     }
@@ -38,15 +52,25 @@ export class Weights implements WeightSource {
     return tensor
   }
 
+  loraRank(layer: string): number {
+    this.#branched.add(layer)
+    return this.#ranks.get(layer) ?? 0
+  }
+
   assertAllTaken(unused: readonly string[] = []): void {
-    const left = [...this.file.tensors.keys()].filter(
-      (key) => !this.#taken.has(key) && !unused.some((prefix) => key.startsWith(prefix)),
-    )
+    const left = [...this.file.tensors]
+      .filter(([key]) => !this.#taken.has(key) && !unused.some((prefix) => key.startsWith(prefix)))
+      .map(([, tensor]) => tensor.key)
     if (left.length > 0) {
       const more = left.length > 3 ? ` and ${left.length - 3} more` : ''
       throw new CheckpointError(
         `${this.file.path}: the model has no place for ${left.slice(0, 3).join(', ')}${more}`,
       )
+    }
+    for (const layer of this.#ranks.keys()) {
+      if (!this.#branched.has(layer)) {
+        throw new CheckpointError(`${this.file.path}: the model has no layer "${layer}" for a LoRA`)
+      }
     }
   }
 

@@ -8,10 +8,22 @@ import { ProtobufWriter } from './protobuf.ts'
  * here. Field numbers are those of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
  */
 
-const elementType = { F32: 1, F16: 10, BF16: 16, F64: 11, I64: 7 } as const
+const elementType = { F32: 1, I32: 6, I64: 7, F16: 10, F64: 11, BF16: 16 } as const
 type ElementType = keyof typeof elementType
 
-/** An edge of the graph: a float32 tensor of known shape. */
+/**
+ * What a graph computes in; inputs and outputs are float32 either way. Where a provider has no kernel for `float16`
+ * (the CPU's Gemm, Conv and attention), ONNX Runtime puts Casts: correct, but no faster.
+ */
+export type Precision = 'float32' | 'float16'
+
+/**
+ * `fused` is one operator that keeps no scores. Its WebGPU kernel is wrong by some percent of the largest value, and
+ * says nothing, for more than 16 keys on SwiftShader (onnxruntime 1.30); `plain` is exact there.
+ */
+export type Attention = 'fused' | 'plain'
+
+/** An edge of the graph: a tensor of known shape in the graph's precision. */
 export interface Value {
   readonly name: string
   readonly dims: readonly number[]
@@ -36,6 +48,12 @@ export interface WeightSource {
    * @throws CheckpointError naming the first keys that nothing took
    */
   assertAllTaken(unused?: readonly string[]): void
+  /** The rank of the LoRA branch beside a layer (its key without `.weight`), 0 for none; absent: none has one. */
+  loraRank?(layer: string): number
+  /** What the graph of these weights computes in; absent: float32. */
+  readonly precision?: Precision
+  /** Absent: fused. */
+  readonly attention?: Attention
 }
 
 export class Graph {
@@ -46,11 +64,13 @@ export class Graph {
   readonly #inputs: ProtobufWriter[] = []
   readonly #outputs: ProtobufWriter[] = []
   readonly #known = new Map<string, Value>()
+  readonly #inside: 'F32' | 'F16'
   #count = 0
 
   constructor(name: string, weights: WeightSource) {
     this.#name = name
     this.#weights = weights
+    this.#inside = weights.precision === 'float16' ? 'F16' : 'F32'
   }
 
   /** How many axes a weight is stored with: layouts differ in whether a projection is a convolution. */
@@ -58,40 +78,70 @@ export class Graph {
     return this.#weights.shape(key).length
   }
 
-  input(name: string, dims: readonly number[]): Value {
-    this.#inputs.push(valueInfo(name, dims))
-    return { name, dims }
+  get attention(): Attention {
+    return this.#weights.attention ?? 'fused'
   }
 
+  /** See `WeightSource.loraRank`. */
+  loraRank(layer: string): number {
+    return this.#weights.loraRank?.(layer) ?? 0
+  }
+
+  /** A float32 tensor that is fed. */
+  input(name: string, dims: readonly number[]): Value {
+    this.#inputs.push(valueInfo(name, dims, 'F32'))
+    return this.#converted({ name, dims }, 'F32')
+  }
+
+  /** An int32 tensor that is fed. */
+  integerInput(name: string, dims: readonly number[]): Value {
+    this.#inputs.push(valueInfo(name, dims, 'I32'))
+    return this.#converted({ name, dims }, 'I32')
+  }
+
+  /** A float32 tensor that comes out. */
   output(name: string, value: Value): void {
-    this.#nodes.push(node('Identity', [value.name], [name], {}, ''))
-    this.#outputs.push(valueInfo(name, value.dims))
+    const [type, attributes] = this.#inside === 'F32' ? ['Identity', {}] : ['Cast', { to: elementType.F32 }]
+    this.#nodes.push(node(type, [value.name], [name], attributes, ''))
+    this.#outputs.push(valueInfo(name, value.dims, 'F32'))
   }
 
   /**
    * A weight, used where it lies. `dims` may regroup the stored shape as long as the number of elements stays:
-   * a 1x1 convolution [out, in, 1, 1] is also a matrix [out, in]. Half-precision weights get a Cast, which
-   * ONNX Runtime folds away at load.
+   * a 1x1 convolution [out, in, 1, 1] is also a matrix [out, in]. Weights of another type than the graph's get
+   * a Cast, which ONNX Runtime folds away at load.
    */
   weight(key: string, shape: readonly number[], dims: readonly number[] = shape): Value {
     const known = this.#known.get(key)
     if (known) return known
     const tensor = this.#weights.take(key, shape)
-    if (!(tensor.dtype in elementType) || tensor.dtype === 'I64') {
+    if (!isFloat(tensor.dtype)) {
       throw new CheckpointError(`${this.#weights.fileName}: weight "${key}" has dtype ${tensor.dtype}`)
     }
-    const type = tensor.dtype as ElementType
     const external = (entry: string, value: string) => new ProtobufWriter().string(1, entry).string(2, value)
     this.#initializers.push(
-      tensorHeader(key, dims, elementType[type])
+      tensorHeader(key, dims, elementType[tensor.dtype])
         .message(13, external('location', this.#weights.fileName))
         .message(13, external('offset', String(tensor.offset)))
         .message(13, external('length', String(tensor.length)))
         .int(14, 1),
     )
-    const stored = { name: key, dims }
-    const value = type === 'F32' ? stored : this.op('Cast', [stored], dims, { to: elementType.F32 })
+    const value = this.#converted({ name: key, dims }, tensor.dtype)
     this.#known.set(key, value)
+    return value
+  }
+
+  /** Numbers that are written into the graph: for small tensors. */
+  constant(name: string, values: readonly number[], dims: readonly number[]): Value {
+    const id = `constant:${name}`
+    const known = this.#known.get(id)
+    if (known) return known
+    const { buffer } = this.#inside === 'F32' ? new Float32Array(values) : new Float16Array(values)
+    this.#initializers.push(
+      tensorHeader(id, dims, elementType[this.#inside]).bytes(9, new Uint8Array(buffer)),
+    )
+    const value = { name: id, dims }
+    this.#known.set(id, value)
     return value
   }
 
@@ -100,16 +150,14 @@ export class Graph {
     const id = `filled:${value}:${dims.join('x')}`
     const known = this.#known.get(id)
     if (known) return known
-    const scalar = `scalar:${value}`
-    if (!this.#known.has(scalar)) {
-      this.#initializers.push(
-        tensorHeader(scalar, [1], elementType.F32).bytes(9, new Uint8Array(new Float32Array([value]).buffer)),
-      )
-      this.#known.set(scalar, { name: scalar, dims: [1] })
-    }
-    const filled = this.op('Expand', [{ name: scalar, dims: [1] }, this.#integers(dims)], dims)
+    const filled = this.expand(this.constant(String(value), [value], [1]), dims)
     this.#known.set(id, filled)
     return filled
+  }
+
+  /** Repeats axes of length 1. */
+  expand(value: Value, dims: readonly number[]): Value {
+    return this.op('Expand', [value, this.#integers(dims)], dims)
   }
 
   reshape(value: Value, dims: readonly number[]): Value {
@@ -179,6 +227,13 @@ export class Graph {
       .finish()
   }
 
+  /** The value in the graph's precision. */
+  #converted(value: Value, from: ElementType): Value {
+    return from === this.#inside
+      ? value
+      : this.op('Cast', [value], value.dims, { to: elementType[this.#inside] })
+  }
+
   #fresh(type: string): string {
     this.#count += 1
     return `${type}_${this.#count}`
@@ -208,10 +263,14 @@ function tensorHeader(name: string, dims: readonly number[], type: number): Prot
   return tensor.int(2, type).string(8, name)
 }
 
-function valueInfo(name: string, dims: readonly number[]): ProtobufWriter {
+function isFloat(dtype: string): dtype is 'F16' | 'BF16' | 'F32' | 'F64' {
+  return ['F16', 'BF16', 'F32', 'F64'].includes(dtype)
+}
+
+function valueInfo(name: string, dims: readonly number[], type: ElementType): ProtobufWriter {
   const shape = new ProtobufWriter()
   for (const dim of dims) shape.message(1, new ProtobufWriter().int(1, dim))
-  const tensorType = new ProtobufWriter().int(1, elementType.F32).message(2, shape)
+  const tensorType = new ProtobufWriter().int(1, elementType[type]).message(2, shape)
   return new ProtobufWriter().string(1, name).message(2, new ProtobufWriter().message(1, tensorType))
 }
 

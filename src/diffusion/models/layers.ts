@@ -9,25 +9,40 @@ import type { Graph, Value } from '../graph/graph.ts'
 
 /** @param x [rows, in] @returns [rows, out] */
 export function linear(g: Graph, key: string, x: Value, out: number, { bias = true } = {}): Value {
-  const [rows, columns] = x.dims as [number, number]
-  return gemm(
-    g,
-    x,
-    g.weight(`${key}.weight`, [out, columns]),
-    bias ? g.weight(`${key}.bias`, [out]) : undefined,
-    rows,
-  )
+  const columns = x.dims[1] as number
+  const weight = g.weight(`${key}.weight`, [out, columns])
+  const y = gemm(g, x, weight, bias ? g.weight(`${key}.bias`, [out]) : undefined)
+  return withLora(g, key, x, y)
 }
 
 /** A 1x1 convolution applied to rows: its weight [out, in, 1, 1] is read as a matrix. */
 export function pointwise(g: Graph, key: string, x: Value, out: number): Value {
-  const [rows, columns] = x.dims as [number, number]
+  const columns = x.dims[1] as number
   const weight = g.weight(`${key}.weight`, [out, columns, 1, 1], [out, columns])
-  return gemm(g, x, weight, g.weight(`${key}.bias`, [out]), rows)
+  return withLora(g, key, x, gemm(g, x, weight, g.weight(`${key}.bias`, [out])))
 }
 
-function gemm(g: Graph, x: Value, weight: Value, bias: Value | undefined, rows: number): Value {
-  return g.op('Gemm', bias ? [x, weight, bias] : [x, weight], [rows, weight.dims[0] as number], { transB: 1 })
+/** @param addend [out], or [rows, out] */
+function gemm(g: Graph, x: Value, weight: Value, addend: Value | undefined): Value {
+  const dims = [x.dims[0] as number, weight.dims[0] as number]
+  return g.op('Gemm', addend ? [x, weight, addend] : [x, weight], dims, { transB: 1 })
+}
+
+/**
+ * The two matrices of a layer's low-rank branch (https://arxiv.org/abs/2106.09685), fed rather than stored, so
+ * that another LoRA of the same ranks needs no other session: `lora:KEY:down` [rank, ...inner] and `lora:KEY:up`
+ * [out, rank], which carries strength and alpha.
+ */
+function loraInputs(g: Graph, key: string, inner: readonly number[], out: number) {
+  const rank = g.loraRank(key)
+  if (rank === 0) return undefined
+  return { down: g.input(`lora:${key}:down`, [rank, ...inner]), up: g.input(`lora:${key}:up`, [out, rank]) }
+}
+
+/** y + up(down(x)) for rows, if the layer has a LoRA. */
+function withLora(g: Graph, key: string, x: Value, y: Value): Value {
+  const lora = loraInputs(g, key, [x.dims[1] as number], y.dims[1] as number)
+  return lora ? gemm(g, gemm(g, x, lora.down, undefined), lora.up, y) : y
 }
 
 interface ConvOptions {
@@ -45,12 +60,18 @@ export function conv(g: Graph, key: string, x: Value, out: number, options: Conv
   const pads = options.pads ?? [around, around, around, around]
   const size = (length: number, before: number, after: number) =>
     Math.floor((length + before + after - kernel) / stride) + 1
-  return g.op(
-    'Conv',
-    [x, g.weight(`${key}.weight`, [out, channels, kernel, kernel]), g.weight(`${key}.bias`, [out])],
-    [batch, out, size(height, pads[0], pads[2]), size(width, pads[1], pads[3])],
-    { kernel_shape: [kernel, kernel], pads, strides: [stride, stride] },
-  )
+  const [outHeight, outWidth] = [size(height, pads[0], pads[2]), size(width, pads[1], pads[3])]
+  const attributes = { kernel_shape: [kernel, kernel], pads, strides: [stride, stride] }
+  const weights = [g.weight(`${key}.weight`, [out, channels, kernel, kernel]), g.weight(`${key}.bias`, [out])]
+  const y = g.op('Conv', [x, ...weights], [batch, out, outHeight, outWidth], attributes)
+
+  const lora = loraInputs(g, key, kernel === 1 ? [channels] : [channels, kernel, kernel], out)
+  if (!lora) return y
+  const rank = lora.down.dims[0] as number
+  const down = g.reshape(lora.down, [rank, channels, kernel, kernel])
+  const low = g.op('Conv', [x, down], [batch, rank, outHeight, outWidth], attributes)
+  const up = g.reshape(lora.up, [out, rank, 1, 1])
+  return add(g, y, g.op('Conv', [low, up], y.dims, { kernel_shape: [1, 1] }))
 }
 
 export function add(g: Graph, a: Value, b: Value): Value {
@@ -92,26 +113,67 @@ interface AttentionShape {
   readonly heads: number
   /** Every token sees only itself and those before it. */
   readonly causal?: boolean
+  /** [batch, keys]: 1 for keys to attend to, 0 for padding. */
+  readonly mask?: Value | undefined
 }
 
+/** Added to the score of a key that must not be seen: its weight is then 0, and half precision can hold it. */
+const unseen = -10000
+
 /**
- * Scaled dot-product attention of matrices of rows.
+ * Scaled dot-product attention of matrices of rows. What must not be seen is told by a bias of the scores, which
+ * every provider takes: WebGPU refuses MultiHeadAttention's key_padding_mask.
  * @param q [batch * tokens, C] @param k, v [batch * keys, C] @returns [batch * tokens, C]
  */
 export function attention(g: Graph, q: Value, k: Value, v: Value, shape: AttentionShape): Value {
-  const sequence = (x: Value) => {
+  const tokens = (q.dims[0] as number) / shape.batch
+  const bias = shape.causal ? causalBias(g, tokens) : shape.mask && paddingBias(g, shape.mask, tokens)
+  if (g.attention === 'plain') return plainAttention(g, [q, k, v], shape, bias)
+  const [query, key, value] = [q, k, v].map((x) => {
     const [rows, width] = x.dims as [number, number]
     return g.reshape(x, [shape.batch, rows / shape.batch, width])
-  }
-  const query = sequence(q)
-  const result = g.op(
-    'MultiHeadAttention',
-    [query, sequence(k), sequence(v)],
-    query.dims,
-    { num_heads: shape.heads, unidirectional: shape.causal ? 1 : 0 },
-    'com.microsoft',
-  )
+  }) as [Value, Value, Value]
+  const inputs = [query, key, value]
+  // inputs without a name are left out: the bias of the projections, and a mask
+  if (bias) inputs.push({ name: '', dims: [] }, { name: '', dims: [] }, bias)
+  const result = g.op('MultiHeadAttention', inputs, query.dims, { num_heads: shape.heads }, 'com.microsoft')
   return g.reshape(result, q.dims)
+}
+
+/** The same from operators that are exact everywhere; all scores are in memory at once. */
+export function plainAttention(
+  g: Graph,
+  [q, k, v]: readonly [Value, Value, Value],
+  { batch, heads }: AttentionShape,
+  bias: Value | undefined,
+): Value {
+  const width = (q.dims[1] as number) / heads
+  const split = (x: Value, order: readonly number[]) => {
+    return g.transpose(g.reshape(x, [batch, (x.dims[0] as number) / batch, heads, width]), order)
+  }
+  const scale = g.constant(`attention ${width}`, [1 / Math.sqrt(width)], [1])
+  // before the product, which could leave the range of half precision
+  const query = split(g.op('Mul', [q, scale], q.dims), [0, 2, 1, 3])
+  const [keys, values] = [split(k, [0, 2, 3, 1]), split(v, [0, 2, 1, 3])]
+  const dims = [batch, heads, query.dims[2] as number, keys.dims[3] as number]
+  const scores = g.op('MatMul', [query, keys], dims)
+  const weights = g.op('Softmax', [bias ? add(g, scores, bias) : scores], dims, { axis: -1 })
+  const mixed = g.op('MatMul', [weights, values], query.dims)
+  return g.reshape(g.transpose(mixed, [0, 2, 1, 3]), q.dims)
+}
+
+/** [1, 1, tokens, tokens] */
+function causalBias(g: Graph, tokens: number): Value {
+  const values = Array.from({ length: tokens * tokens }, (_, i) => (i % tokens > i / tokens ? unseen : 0))
+  return g.constant(`causal ${tokens}`, values, [1, 1, tokens, tokens])
+}
+
+/** @param mask [batch, keys] @returns [batch, 1, tokens, keys] */
+function paddingBias(g: Graph, mask: Value, tokens: number): Value {
+  const [batch, keys] = mask.dims as [number, number]
+  const padding = g.op('Sub', [mask, g.constant('1', [1], [1])], mask.dims)
+  const bias = g.op('Mul', [padding, g.constant(String(-unseen), [-unseen], [1])], mask.dims)
+  return g.expand(g.reshape(bias, [batch, 1, 1, keys]), [batch, 1, tokens, keys])
 }
 
 /** [B, C, H, W] to rows [B * H * W, C]. */

@@ -37,6 +37,8 @@ export interface UnetShape {
   readonly height: number
   readonly width: number
   readonly tokens: number
+  /** Whether rows have text of different lengths: adds the input `mask`. */
+  readonly masked?: boolean
 }
 
 interface Context {
@@ -46,6 +48,8 @@ interface Context {
   readonly time: Value
   /** Text states as rows [B * tokens, cross_attention_dim] */
   readonly text: Value
+  /** [B, tokens] */
+  readonly mask: Value | undefined
   readonly batch: number
 }
 
@@ -54,7 +58,8 @@ const transformerNormEpsilon = 1e-6
 
 /**
  * Inputs `sample` [B, in_channels, H, W], `time` [B, C0] (see `timestepEmbedding`), `text` [B, tokens,
- * cross_attention_dim]. Output `prediction` [B, out_channels, H, W].
+ * cross_attention_dim]; if `shape.masked`, also `mask` int32 [B, tokens], 1 for text and 0 for padding, which no
+ * position then attends to. Output `prediction` [B, out_channels, H, W].
  */
 export function unetGraph(config: UnetConfig, weights: WeightSource, shape: UnetShape): Uint8Array {
   const g = new Graph('unet', weights)
@@ -71,6 +76,7 @@ export function unetGraph(config: UnetConfig, weights: WeightSource, shape: Unet
     batch,
     time: silu(g, linear(g, 'time_embedding.linear_2', hidden, first * 4)),
     text: g.reshape(states, [batch * tokens, config.cross_attention_dim]),
+    mask: shape.masked ? g.integerInput('mask', [batch, tokens]) : undefined,
   }
 
   let x = conv(g, 'conv_in', sample, first, { kernel: 3 })
@@ -134,9 +140,10 @@ function transformer(context: Context, key: string, x: Value, heads: number): Va
   let rows = projection(g, `${key}.proj_in`, toRows(g, normal), channels)
   const inner = `${key}.transformer_blocks.0`
   const norm1 = layerNorm(g, `${inner}.norm1`, rows, 1e-5)
-  rows = add(g, rows, attend(context, `${inner}.attn1`, norm1, norm1, heads))
+  rows = add(g, rows, attend(context, `${inner}.attn1`, norm1, { source: norm1, heads }))
   const norm2 = layerNorm(g, `${inner}.norm2`, rows, 1e-5)
-  rows = add(g, rows, attend(context, `${inner}.attn2`, norm2, context.text, heads))
+  const { text: source, mask } = context
+  rows = add(g, rows, attend(context, `${inner}.attn2`, norm2, { source, heads, mask }))
   rows = add(g, rows, feedForward(g, `${inner}.ff.net`, layerNorm(g, `${inner}.norm3`, rows, 1e-5)))
   rows = projection(g, `${key}.proj_out`, rows, channels)
   return add(g, toPicture(g, rows, x), x)
@@ -147,12 +154,19 @@ function projection(g: Graph, key: string, x: Value, out: number): Value {
   return g.storedRank(`${key}.weight`) === 4 ? pointwise(g, key, x, out) : linear(g, key, x, out)
 }
 
-function attend({ g, batch }: Context, key: string, x: Value, source: Value, heads: number): Value {
+interface Attended {
+  /** Rows [B * keys, C] that are attended to. */
+  readonly source: Value
+  readonly heads: number
+  readonly mask?: Value | undefined
+}
+
+function attend({ g, batch }: Context, key: string, x: Value, { source, heads, mask }: Attended): Value {
   const channels = x.dims[1] as number
   const q = linear(g, `${key}.to_q`, x, channels, { bias: false })
   const k = linear(g, `${key}.to_k`, source, channels, { bias: false })
   const v = linear(g, `${key}.to_v`, source, channels, { bias: false })
-  return linear(g, `${key}.to_out.0`, attention(g, q, k, v, { batch, heads }), channels)
+  return linear(g, `${key}.to_out.0`, attention(g, q, k, v, { batch, heads, mask }), channels)
 }
 
 /** GEGLU: one half of the projection gates the other (https://arxiv.org/abs/2002.05202). */

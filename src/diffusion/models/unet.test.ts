@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { before, type TestContext, test } from 'node:test'
+import { loadGolden, relativeError } from '../../../test/golden/golden.ts'
+import { floatsOf, readContent, tensorOf, writeSafetensors } from '../../../test/golden/parity/variants.ts'
+import { tempFolder } from '../../../test/temp-folder.ts'
+import { type DiffusersFolder, openDiffusersFolder } from '../checkpoint/diffusers-folder.ts'
+import { openSafetensors, type SafetensorsFile } from '../checkpoint/safetensors.ts'
+import { Weights } from '../checkpoint/weights.ts'
+import { type Feed, Session } from '../runtime/session.ts'
+import { timestepEmbedding, type UnetConfig, unetGraph } from './unet.ts'
+
+const folder = join(import.meta.dirname, '../../../test/golden/tiny-sd')
+const [tokens, width] = [77, 32]
+let model: DiffusersFolder
+let latents: Float32Array
+let text: Float32Array
+let time: Feed
+let prediction: Float32Array
+
+before(async () => {
+  model = await openDiffusersFolder(folder)
+  const golden = await loadGolden('golden')
+  latents = golden.floats('unet.16x16.latents')
+  text = golden.floats('unet.text')
+  prediction = golden.floats('unet.16x16.noise_pred')
+  const wave = timestepEmbedding(481, 16, model.architecture.unet)
+  time = { data: Float32Array.from([...wave, ...wave]), dims: [2, 16] }
+})
+
+async function run(
+  t: TestContext,
+  feeds: Record<'sample' | 'text', Feed> & { mask?: Feed },
+  file: SafetensorsFile = model.unet,
+  config: UnetConfig = model.architecture.unet,
+) {
+  const shape = { batch: 2, height: 16, width: 16, tokens: feeds.text.dims[1] as number }
+  const graph = unetGraph(config, new Weights(file), { ...shape, masked: feeds.mask !== undefined })
+  const session = await Session.create(graph, file.folder, { provider: 'cpu' })
+  t.after(() => session.release())
+  return session.run({ ...feeds, time })
+}
+
+test('padding that the mask covers changes nothing, whatever it holds', async (t) => {
+  const long = new Float32Array(2 * 2 * tokens * width).fill(7)
+  const mask = new Int32Array(2 * 2 * tokens)
+  for (const row of [0, 1]) {
+    long.set(text.subarray(row * tokens * width, (row + 1) * tokens * width), row * 2 * tokens * width)
+    mask.fill(1, row * 2 * tokens, row * 2 * tokens + tokens)
+  }
+  const sample = { data: latents, dims: [2, 4, 16, 16] }
+  const plain = await run(t, { sample, text: { data: text, dims: [2, tokens, width] } })
+  const padded = { sample, text: { data: long, dims: [2, 2 * tokens, width] } }
+  const masked = await run(t, { ...padded, mask: { data: mask, dims: [2, 2 * tokens] } })
+  assert.ok(relativeError(masked, plain) < 1e-6, `relative error ${relativeError(masked, plain)}`)
+  assert.ok(relativeError(await run(t, padded), plain) > 1e-2, 'without the mask it does change')
+
+  // rows of different lengths: the first is long, the second keeps its mask
+  mask.fill(1, 0, 2 * tokens)
+  const uneven = await run(t, { ...padded, mask: { data: mask, dims: [2, 2 * tokens] } })
+  const half = plain.length / 2
+  assert.ok(relativeError(uneven.subarray(half), plain.subarray(half)) < 1e-6)
+  assert.ok(relativeError(uneven.subarray(0, half), plain.subarray(0, half)) > 1e-2)
+})
+
+test('a UNet for inpainting takes 9 channels and gives 4', async (t) => {
+  const { tensors, metadata } = await readContent(model.unet.path)
+  const first = tensors.get('conv_in.weight')!
+  const [out, , ...kernel] = first.shape as [number, number, number, number]
+  // the five more channels count for nothing, so the prediction stays
+  const wide = new Float32Array(out * 9 * 9)
+  const narrow = floatsOf(first)
+  for (let row = 0; row < out; row++) wide.set(narrow.subarray(row * 4 * 9, (row + 1) * 4 * 9), row * 9 * 9)
+  tensors.set('conv_in.weight', tensorOf(wide, [out, 9, ...kernel], 'F16'))
+  const path = join(tempFolder(t), 'unet.safetensors')
+  writeSafetensors(path, { tensors, metadata })
+
+  const pixels = 16 * 16
+  const sample = new Float32Array(2 * 9 * pixels).fill(3)
+  for (const row of [0, 1]) {
+    sample.set(latents.subarray(row * 4 * pixels, (row + 1) * 4 * pixels), row * 9 * pixels)
+  }
+  const feeds = {
+    sample: { data: sample, dims: [2, 9, 16, 16] },
+    text: { data: text, dims: [2, tokens, width] },
+  }
+  const config = { ...model.architecture.unet, in_channels: 9 }
+  const actual = await run(t, feeds, await openSafetensors(path), config)
+  assert.ok(relativeError(actual, prediction) < 1e-5)
+})
