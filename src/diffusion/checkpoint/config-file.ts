@@ -23,6 +23,11 @@ export class ConfigFile {
     const text = await readFile(path, 'utf8').catch((cause: unknown) => {
       throw new CheckpointError(`${path}: the file is missing or not readable`, { cause })
     })
+    return ConfigFile.parse(path, text)
+  }
+
+  /** @param path where the text comes from, for messages @throws CheckpointError if it is not a JSON object */
+  static parse(path: string, text: string): ConfigFile {
     let value: unknown
     try {
       value = JSON.parse(text.replace(pythonNumbers, 'null'))

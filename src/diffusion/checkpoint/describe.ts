@@ -1,14 +1,17 @@
-import { realpath } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { vaeScale } from '../models/vae.ts'
-import { samplers } from '../samplers/sampler.ts'
-import { schedules } from '../samplers/schedules.ts'
+import { samplers, schedules } from '../samplers/catalog.ts'
+import { type Architecture, isInpainting } from './architecture.ts'
 import { ConfigFile } from './config-file.ts'
 import { readArchitecture } from './diffusers-folder.ts'
+import { isFolder, modelName, openModel } from './model.ts'
 
 /** What a caller may ask of a model, and what it gets when it does not say. Sizes in pixels. */
 export interface ModelDescription {
   readonly name: string
+  readonly family: 'sd1'
+  /** It takes a mask and repaints what the mask covers. */
+  readonly inpainting: boolean
   readonly width: number
   readonly height: number
   readonly steps: number
@@ -20,16 +23,27 @@ export interface ModelDescription {
 }
 
 /**
- * Reads the configs of a model folder, and `packshot.json` beside them for the defaults that suit the model.
+ * Reads a model's configs, or a single file's header, and the defaults that suit the model: `packshot.json` in its
+ * folder, or `NAME.json` beside `NAME.safetensors`.
+ * @param vae a file whose VAE replaces the model's own
  * @throws CheckpointError naming the file and the field at fault
  */
-export async function describeModel(folder: string): Promise<ModelDescription> {
-  const architecture = await readArchitecture(folder)
-  const defaults = await ConfigFile.readIfPresent(join(folder, 'packshot.json'))
+export async function describeModel(path: string, vae?: string): Promise<ModelDescription> {
+  const folder = await isFolder(path)
+  const architecture = folder
+    ? await readArchitecture(path)
+    : (await openModel(path, vae === undefined ? {} : { vae })).architecture
+  const file = folder ? join(path, 'packshot.json') : join(dirname(path), `${modelName(path)}.json`)
+  return { name: modelName(path), ...(await described(architecture, file)) }
+}
+
+async function described(architecture: Architecture, file: string): Promise<Omit<ModelDescription, 'name'>> {
+  const defaults = await ConfigFile.readIfPresent(file)
   const scale = vaeScale(architecture.vae)
   const size = architecture.sampleSize * scale
   return {
-    name: basename(await realpath(folder)),
+    family: 'sd1',
+    inpainting: isInpainting(architecture),
     width: defaults.integer('width', size),
     height: defaults.integer('height', size),
     steps: defaults.integer('steps', 20),

@@ -3,8 +3,8 @@ import { cp, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { tempFolder } from '../../../test/temp-folder.ts'
+import { openEngine } from '../engine.ts'
 import { CheckpointError } from '../errors.ts'
-import { loadTextToImage } from '../text-to-image.ts'
 import { describeModel } from './describe.ts'
 
 const tiny = join(import.meta.dirname, '../../../test/golden/tiny-sd')
@@ -18,7 +18,7 @@ async function refused(
   const folder = join(tempFolder(t), 'model')
   await cp(tiny, folder, { recursive: true })
   await damage(folder)
-  await assert.rejects(loadTextToImage({ modelDir: folder, provider: 'cpu' }), (error: unknown) => {
+  await assert.rejects(openEngine({ model: folder, provider: 'cpu' }), (error: unknown) => {
     assert.ok(error instanceof CheckpointError, String(error))
     assert.match(error.message, message)
     return true
@@ -51,7 +51,7 @@ test('a truncated weights file', (t) =>
   refused(t, (folder) => truncate(join(folder, unetWeights), 5000), /the file has 5000/))
 
 test('a missing folder', (t) =>
-  refused(t, (folder) => rm(folder, { recursive: true }), /model_index\.json: .*missing/))
+  refused(t, (folder) => rm(folder, { recursive: true }), /there is no such file or folder/))
 
 test('a config that is not JSON', (t) =>
   refused(
@@ -73,6 +73,31 @@ test('a config that lies about the weights', (t) =>
     (folder) => edit(join(folder, 'unet/config.json'), /"layers_per_block": 2/, '"layers_per_block": 1'),
     /weight "up_blocks\.\d\.resnets\.\d\.norm1\.weight" has shape|has no place for/,
   ))
+
+test('a folder of SD 2', (t) =>
+  refused(
+    t,
+    (folder) =>
+      edit(join(folder, 'unet/config.json'), /"cross_attention_dim": 32/, '"cross_attention_dim": 1024'),
+    /this is Stable Diffusion 2\.x; only Stable Diffusion 1\.x models can be used/,
+  ))
+
+test('parts of different models', (t) =>
+  refused(
+    t,
+    (folder) =>
+      edit(join(folder, 'unet/config.json'), /"cross_attention_dim": 32/, '"cross_attention_dim": 24'),
+    /text states of width 24, the text encoder gives 32/,
+  ))
+
+test('a pipeline class for pictures or masks is the same model', async (t) => {
+  const folder = join(tempFolder(t), 'model')
+  await cp(tiny, folder, { recursive: true })
+  for (const name of ['StableDiffusionImg2ImgPipeline', 'StableDiffusionInpaintPipeline']) {
+    await edit(join(folder, 'model_index.json'), /"StableDiffusion\w*Pipeline"/, `"${name}"`)
+    assert.equal((await describeModel(folder)).family, 'sd1')
+  }
+})
 
 test('an option that the engine does not have', (t) =>
   refused(
@@ -100,15 +125,17 @@ test('a vocabulary without the special tokens', (t) =>
 test('a model is described by its configs alone', async () => {
   const description = await describeModel(tiny)
   assert.deepEqual(
-    { ...description, schedules: [] },
+    { ...description, samplers: [], schedules: [] },
     {
       name: 'tiny-sd',
+      family: 'sd1',
+      inpainting: false,
       width: 128,
       height: 128,
       steps: 20,
       guidanceScale: 7.5,
       sizeMultiple: 8,
-      samplers: ['dpmpp_2m', 'dpmpp_2m_sde'],
+      samplers: [],
       schedules: [],
     },
   )

@@ -5,18 +5,12 @@ import type { ClipTextConfig } from '../models/clip-text.ts'
 import type { UnetConfig } from '../models/unet.ts'
 import type { VaeConfig } from '../models/vae.ts'
 import type { NoiseConfig } from '../samplers/noise-levels.ts'
+import { type Architecture, checkArchitecture } from './architecture.ts'
 import { ConfigFile } from './config-file.ts'
+import { familyNames } from './family.ts'
 import { openSafetensors, type SafetensorsFile } from './safetensors.ts'
 
-/** The architecture numbers of a model, as its folder states them. */
-export interface Architecture {
-  readonly text: ClipTextConfig
-  readonly unet: UnetConfig
-  readonly vae: VaeConfig
-  readonly noise: NoiseConfig
-  /** Latent height and width that the model was trained on. */
-  readonly sampleSize: number
-}
+export type { Architecture } from './architecture.ts'
 
 /** A model in diffusers layout: one folder per part, each with its config and its weights. */
 export interface DiffusersFolder {
@@ -63,7 +57,11 @@ async function exists(path: string): Promise<boolean> {
 /** Reads and checks the configs only; fast, and needs no weights. */
 export async function readArchitecture(path: string): Promise<Architecture> {
   const index = await ConfigFile.read(join(path, 'model_index.json'))
-  index.oneOf('_class_name', ['StableDiffusionPipeline'])
+  index.oneOf('_class_name', [
+    'StableDiffusionPipeline',
+    'StableDiffusionImg2ImgPipeline',
+    'StableDiffusionInpaintPipeline',
+  ])
   const [text, unet, vae, scheduler] = await Promise.all(
     [
       'text_encoder/config.json',
@@ -72,14 +70,24 @@ export async function readArchitecture(path: string): Promise<Architecture> {
       'scheduler/scheduler_config.json',
     ].map((name) => ConfigFile.read(join(path, name))),
   )
-  return {
+  const architecture = {
     text: textConfig(text!),
     unet: unetConfig(unet!),
     vae: vaeConfig(vae!),
     noise: noiseConfig(scheduler!),
     sampleSize: unet!.integer('sample_size', 64),
   }
+  if (architecture.unet.cross_attention_dim === widthOfSd2) {
+    throw new CheckpointError(
+      `${path}: this is ${familyNames.sd2}; only ${familyNames.sd1} models can be used`,
+    )
+  }
+  checkArchitecture(architecture, path)
+  return architecture
 }
+
+/** Of the text states that the UNet takes. */
+const widthOfSd2 = 1024
 
 function textConfig(file: ConfigFile): ClipTextConfig {
   return {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -84,6 +85,40 @@ const faults: Record<string, [Uint8Array, RegExp]> = {
   ],
   'bytes after the last tensor': [fileOf(tensor({}), Buffer.alloc(20)), /4 bytes belong to no tensor/],
   'a tensor that is no object': [fileOf({ t: 7 }, sixteen), /"t" has no description/],
+  'a key that is there twice': [
+    fileOf(
+      `{"t":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"t":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}`,
+      sixteen,
+    ),
+    /the header has "t" twice/,
+  ],
+  'a key that is there twice, once in disguise': [
+    fileOf(`{"t" :{"dtype":"F32","shape":[4],"data_offsets":[0,16]}, "\\u0074":7}`, sixteen),
+    /the header has "t" twice/,
+  ],
+  'a field that is there twice': [
+    fileOf(`{"t":{"dtype":"F32","shape":[2],"shape":[4],"data_offsets":[0,16]}}`, sixteen),
+    /the header has "shape" twice/,
+  ],
+  'a header nested a million times': [fileOf(`{"t":${'['.repeat(1e6)}`, sixteen), /nested too deep/],
+  'a header of a hundred thousand keys and more': [
+    fileOf(`{${Array.from({ length: 100_001 }, (_, i) => `"${i}":0`).join()}}`, sixteen),
+    /the header has more than 100000 keys/,
+  ],
+  'a header that is not UTF-8': [
+    Buffer.concat([Buffer.from([4, 0, 0, 0, 0, 0, 0, 0]), Buffer.from([0x7b, 0x22, 0xff, 0x7d])]),
+    /not JSON/,
+  ],
+  'a product of dims that no number holds': [
+    fileOf(tensor({ shape: [2 ** 52, 2 ** 52, 2 ** 52] }), sixteen),
+    /F32 \[4503599627370496, .*\] needs 3\.6\d+e\+47 bytes/,
+  ],
+  'a product of dims beyond all numbers, times 0': [
+    fileOf(tensor({ shape: [...Array(40).fill(2 ** 52), 0] }), sixteen),
+    /needs NaN bytes/,
+  ],
+  'metadata that is no text': [fileOf({ __metadata__: { steps: 3 } }, Buffer.alloc(0)), /"steps" is 3/],
+  'metadata that is a list': [fileOf({ __metadata__: [] }, Buffer.alloc(0)), /must hold texts only/],
 }
 
 for (const [what, [content, message]] of Object.entries(faults)) {
@@ -97,6 +132,36 @@ for (const [what, [content, message]] of Object.entries(faults)) {
     })
   })
 }
+
+test('a name of a megabyte is not repeated in the message', async (t) => {
+  const key = 'k'.repeat(1e6)
+  const path = await written(t, fileOf({ [key]: { dtype: key, shape: [], data_offsets: [0, 4] } }, sixteen))
+  await assert.rejects(openSafetensors(path), (error: unknown) => {
+    assert.ok(error instanceof CheckpointError)
+    assert.ok(error.message.length < 1000, `${error.message.length} characters`)
+    return true
+  })
+})
+
+test('keys that look doubled but are not', async (t) => {
+  const entry = (at: number) => ({ dtype: 'U8', shape: [1], data_offsets: [at, at + 1] })
+  const names = ['a', '"a"', 'a"', '\\', '\\"', '{"a":', 'shape', '__proto__', '']
+  const entries = names.map((name, at) => `${JSON.stringify(name)}:${JSON.stringify(entry(at))}`)
+  const path = await written(t, fileOf(`{${entries.join()}}`, Buffer.alloc(names.length)))
+  assert.deepEqual([...(await openSafetensors(path)).tensors.keys()], names)
+})
+
+test('metadata is kept as it is written', async (t) => {
+  const { metadata } = await openSafetensors(await written(t, fileOf(good, data)))
+  assert.deepEqual([...metadata], [['format', 'pt']])
+})
+
+test('refused by name: a folder, a named pipe', async (t) => {
+  await assert.rejects(openSafetensors(tempFolder(t)), /this is no file/)
+  const pipe = join(tempFolder(t), 'pipe.safetensors')
+  execFileSync('mkfifo', [pipe])
+  await assert.rejects(openSafetensors(pipe), /this is no file/)
+})
 
 test('refused by name: a missing file', async () => {
   await assert.rejects(

@@ -17,9 +17,9 @@ export interface Tokens {
 /** CLIP's byte-pair tokens, as transformers' CLIPTokenizer makes them with `padding="max_length"`. */
 export class ClipTokenizer {
   readonly #tokenizer: Tokenizer
-  readonly #begin: number
-  readonly #end: number
-  readonly #pad: number
+  readonly begin: number
+  readonly end: number
+  readonly pad: number
 
   private constructor(tokenizer: Tokenizer, pad: string, folder: string) {
     const id = (token: string): number => {
@@ -28,29 +28,52 @@ export class ClipTokenizer {
       return found
     }
     this.#tokenizer = tokenizer
-    this.#begin = id(begin)
-    this.#end = id(end)
-    this.#pad = id(pad)
+    this.begin = id(begin)
+    this.end = id(end)
+    this.pad = id(pad)
   }
 
   /** @param folder with `tokenizer.json`, or with `vocab.json` and `merges.txt` */
   static async load(folder: string): Promise<ClipTokenizer> {
     const map = await ConfigFile.readIfPresent(join(folder, 'special_tokens_map.json'))
     const pad = map.tokenText('pad_token') ?? end
+    return ClipTokenizer.#build(folder, pad, () => definition(folder))
+  }
+
+  /** @param text a tokenizer.json @param source where it comes from, for messages */
+  static parse(text: string, source: string): Promise<ClipTokenizer> {
+    return ClipTokenizer.#build(source, end, async () => JSON.parse(text))
+  }
+
+  /** @param merges two symbols with a space between them, the first merge first */
+  static of(vocabulary: Readonly<Record<string, number>>, merges: readonly string[]): Promise<ClipTokenizer> {
+    return ClipTokenizer.#build("CLIP's vocabulary", end, async () => clipDefinition(vocabulary, merges))
+  }
+
+  static async #build(
+    source: string,
+    pad: string,
+    definition: () => Promise<object>,
+  ): Promise<ClipTokenizer> {
     try {
-      return new ClipTokenizer(new Tokenizer(await definition(folder), {}), pad, folder)
+      return new ClipTokenizer(new Tokenizer(await definition(), {}), pad, source)
     } catch (cause) {
       if (cause instanceof CheckpointError) throw cause
-      throw new CheckpointError(`${folder}: the tokenizer cannot be read`, { cause })
+      throw new CheckpointError(`${source}: the tokenizer cannot be read`, { cause })
     }
+  }
+
+  /** The tokens of a text, as many as it has, without begin and end. */
+  ids(text: string): readonly number[] {
+    return this.#tokenizer.encode(text, { add_special_tokens: false }).ids
   }
 
   /** @param length positions of the text encoder, 77 for CLIP */
   encode(text: string, length: number): Tokens {
-    const all = this.#tokenizer.encode(text, { add_special_tokens: false }).ids
+    const all = this.ids(text)
     const kept = all.slice(0, length - 2)
-    const padding = Array<number>(length - 2 - kept.length).fill(this.#pad)
-    return { ids: [this.#begin, ...kept, this.#end, ...padding], dropped: all.length - kept.length }
+    const padding = Array<number>(length - 2 - kept.length).fill(this.pad)
+    return { ids: [this.begin, ...kept, this.end, ...padding], dropped: all.length - kept.length }
   }
 }
 
@@ -69,7 +92,7 @@ async function definition(folder: string): Promise<object> {
 }
 
 /** What transformers' conversion of a slow CLIPTokenizer yields (convert_slow_tokenizer.py, CLIPConverter). */
-function clipDefinition(vocabulary: Record<string, number>, merges: readonly string[]): object {
+function clipDefinition(vocabulary: Readonly<Record<string, number>>, merges: readonly string[]): object {
   const special = (content: string) => ({
     id: vocabulary[content],
     content,

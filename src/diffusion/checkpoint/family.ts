@@ -1,0 +1,193 @@
+import type { StoredTensor } from './safetensors.ts'
+
+/**
+ * What a file of tensors is, told from its keys and shapes alone: the key names are those of the projects that
+ * write them (diffusers' single_file_utils.py lists many).
+ */
+
+export type FileKind = 'checkpoint' | 'vae' | 'lora' | 'embedding' | 'other'
+export type Family = keyof typeof familyNames
+
+export const familyNames = {
+  sd1: 'Stable Diffusion 1.x',
+  sd2: 'Stable Diffusion 2.x',
+  sdxl: 'Stable Diffusion XL',
+  'sdxl-refiner': 'Stable Diffusion XL Refiner',
+  sd3: 'Stable Diffusion 3',
+  flux: 'Flux',
+  pixart: 'PixArt or Sana',
+  auraflow: 'AuraFlow',
+  lumina: 'Lumina or Z-Image',
+  cascade: 'Stable Cascade',
+  'hunyuan-video': 'Hunyuan Video',
+  ltx: 'LTX Video',
+  wan: 'Wan',
+  mochi: 'Mochi',
+  svd: 'Stable Video Diffusion',
+  unknown: 'an unknown family',
+} as const
+
+export interface Classified {
+  readonly kind: FileKind
+  readonly family: Family
+  /** For a sentence that begins with "this is". */
+  readonly description: string
+}
+
+type Tensors = ReadonlyMap<string, StoredTensor>
+
+/** Architectures that share no key with Stable Diffusion 1.x; the first that matches counts. */
+const foreignKeys: readonly (readonly [Family, RegExp])[] = [
+  ['svd', /\.time_stack\./],
+  ['sdxl', /^conditioner\.embedders\.1\./],
+  ['sdxl-refiner', /^conditioner\.embedders\.0\.model\./],
+  ['sdxl', /^(conditioner\.|add_embedding\.linear_1\.)/],
+  ['sd3', /(^|\.)(joint_blocks\.|transformer_blocks\.0\.attn\.add_q_proj\.)/],
+  ['hunyuan-video', /(^|\.)txt_in\.individual_token_refiner\./],
+  ['flux', /(^|\.)(double_blocks\.|single_transformer_blocks\.)/],
+  ['auraflow', /(^|\.)double_layers\./],
+  ['lumina', /(^|\.)cap_embedder\./],
+  ['ltx', /(^|\.)patchify_proj\./],
+  ['wan', /(^|\.)head\.modulation$/],
+  ['mochi', /(^|\.)attn\.qkv_x\./],
+  ['cascade', /(^|\.)(clip_txt_mapper\.|channelwise\.)/],
+  ['pixart', /(^|\.)(adaln_single\.|cross_attn\.kv_linear\.)/],
+]
+
+const loraKeys =
+  /[._](lora_(up|down|mid|A|B|linear_layer)\b|hada_w1_[ab]$|lokr_w[12]|oft_blocks$|dora_scale$|lora\.(up|down)\.)/
+
+/** LDM's LitEma drops the dots of the names that it averages. @param name as after `model.diffusion_model.` */
+export function averagedKey(name: string): string {
+  return `model_ema.diffusion_model${name.replaceAll('.', '')}`
+}
+
+export function classify(tensors: Tensors): Classified {
+  const keys = [...tensors.keys()]
+  const some = (pattern: RegExp) => keys.some((key) => pattern.test(key))
+  if (some(loraKeys)) return named('lora', loraFamily(tensors), 'a LoRA')
+  const embedding = embeddingWidth(tensors)
+  if (embedding !== undefined) return named('embedding', familyOfWidth(embedding), 'an embedding')
+  if (some(/(^|\.)motion_modules\./)) return other('an AnimateDiff motion module')
+  if (some(/^(image_proj|ip_adapter)\./)) return other('an IP-Adapter')
+  if (some(/^(control_model\.|controlnet_|input_hint_block\.|zero_convs\.|lllite_)/)) {
+    const inside = tensors.has('model.diffusion_model.input_blocks.0.0.weight')
+    if (!inside) return named('other', familyOfContext(tensors), 'a ControlNet')
+  }
+  if (some(/^adapter\.body\./)) return other('a T2I-Adapter')
+  for (const [family, pattern] of foreignKeys) {
+    if (some(pattern)) return { kind: 'checkpoint', family, description: familyNames[family] }
+  }
+  return originalLayout(tensors, some) ?? partAlone(tensors, some) ?? namedByConcept(tensors) ?? unknown(keys)
+}
+
+function named(kind: FileKind, family: Family, what: string): Classified {
+  return { kind, family, description: `${what} for ${familyNames[family]}` }
+}
+
+function other(description: string, family: Family = 'unknown'): Classified {
+  return { kind: 'other', family, description }
+}
+
+/** A UNet as LDM has it, `model.diffusion_model.input_blocks`, with what else belongs to the model. */
+function originalLayout(tensors: Tensors, some: (pattern: RegExp) => boolean): Classified | undefined {
+  if (!some(/^model(\.diffusion_model\.|_ema\.diffusion_model)(input|output)_blocks/)) return undefined
+  const label = some(/^model\.diffusion_model\.label_emb\./)
+  const context = familyOfContext(tensors)
+  const family = some(/^cond_stage_model\.model\./) ? 'sd2' : context === 'sd1' && label ? 'sdxl' : context
+  const description = family === 'unknown' ? 'a model of an unknown family' : familyNames[family]
+  if (family !== 'sd1') return { kind: 'checkpoint', family, description }
+  if (!some(/^cond_stage_model\.transformer\./)) {
+    return other(`a UNet of ${description} without its text encoder`, family)
+  }
+  return { kind: 'checkpoint', family, description }
+}
+
+/** Also of Stable Diffusion 3. */
+const latentChannelsOfFlux = 16
+
+/** A file that holds one part of a model. */
+function partAlone(tensors: Tensors, some: (pattern: RegExp) => boolean): Classified | undefined {
+  const latent = ['', 'first_stage_model.', 'vae.']
+    .map((prefix) => tensors.get(`${prefix}decoder.conv_in.weight`))
+    .find((tensor) => tensor !== undefined)
+  if (latent && !some(/^(cond_stage_model|model)\./)) {
+    // SDXL's VAE has the keys and shapes of SD 1.x's: only its scale differs, which no weight tells
+    const channels = latent.shape[1] ?? 0
+    if (channels < latentChannelsOfFlux) return { kind: 'vae', family: 'sd1', description: 'a VAE' }
+    return { kind: 'vae', family: 'unknown', description: `a VAE with ${channels} latent channels` }
+  }
+  if (some(/^(down_blocks|input_blocks|unet)\./)) {
+    const family = familyOfContext(tensors)
+    return other(`a UNet of ${familyNames[family]} alone, without text encoder and VAE`, family)
+  }
+  if (some(/^(text_model\.|encoder\.(block|layers)\.|transformer\.resblocks\.|shared\.weight$)/)) {
+    return other('a text encoder alone')
+  }
+  return undefined
+}
+
+function unknown(keys: readonly string[]): Classified {
+  const first = keys.slice(0, 3).map((key) => key.slice(0, 100))
+  return other(
+    keys.length === 0
+      ? 'a file without tensors'
+      : `of no kind that is known (its first keys: ${first.join(', ')})`,
+  )
+}
+
+/** The width of the text states that a UNet takes tells the family. */
+function familyOfContext(tensors: Tensors): Family {
+  for (const [key, { shape }] of tensors) {
+    if (/attn2\.?to_k\.?weight$/.test(key)) return familyOfWidth(shape[1])
+  }
+  return 'unknown'
+}
+
+const widthOfSdxl = 2048
+
+/** Small models of SD 1.x's architecture have other widths than the families known by theirs. */
+function familyOfWidth(width: number | undefined): Family {
+  if (width === undefined) return 'unknown'
+  if (width === 1024) return 'sd2'
+  if (width === 1280) return 'sdxl-refiner'
+  if (width === widthOfSdxl) return 'sdxl'
+  return width > widthOfSdxl ? 'unknown' : 'sd1'
+}
+
+function loraFamily(tensors: Tensors): Family {
+  for (const [family, pattern] of loraForeignKeys) {
+    for (const key of tensors.keys()) if (pattern.test(key)) return family
+  }
+  for (const pattern of [
+    /attn2[._](processor[._])?to_[kv][._](lora_(down|A)|lora\.down)/,
+    /self_attn_q_proj|self_attn\.q_proj/,
+  ]) {
+    for (const [key, { shape }] of tensors) {
+      if (pattern.test(key) && /down|lora_A/.test(key)) return familyOfWidth(shape[1])
+    }
+  }
+  return 'sd1'
+}
+
+const loraForeignKeys: readonly (readonly [Family, RegExp])[] = [
+  ['sdxl', /^(lora_te2_|text_encoder_2\.)/],
+  ['flux', /(double|single)_(blocks|transformer_blocks)/],
+  ['sd3', /joint_blocks|attn[._]add_q_proj/],
+  ['wan', /^(diffusion_model\.|lora_unet_)blocks[._]\d+[._](cross|self)_attn/],
+]
+
+/** The width of the vectors [n, width] in A1111's form, or in that of SDXL, which has two widths. */
+function embeddingWidth(tensors: Tensors): number | undefined {
+  if (tensors.has('clip_g')) return widthOfSdxl
+  return (tensors.get('emb_params') ?? tensors.get('string_to_param.*'))?.shape.at(-1)
+}
+
+/** diffusers' form of an embedding: one tensor [width] or [n, width], named as the concept. */
+function namedByConcept(tensors: Tensors): Classified | undefined {
+  const [only] = tensors.values()
+  if (tensors.size !== 1 || !only || /\.(weight|bias)$/.test(only.key)) return undefined
+  const { shape } = only
+  const few = shape.length === 1 || (shape.length === 2 && (shape[0] as number) <= 100)
+  return few ? named('embedding', familyOfWidth(shape.at(-1)), 'an embedding') : undefined
+}

@@ -1,0 +1,208 @@
+import { CheckpointError } from '../errors.ts'
+
+/**
+ * The JSON header of a safetensors file (https://github.com/huggingface/safetensors#format), checked: everything
+ * in it comes from a stranger. Nothing here reads a file.
+ */
+
+const bytesPerElement = {
+  F64: 8,
+  F32: 4,
+  F16: 2,
+  BF16: 2,
+  F8_E5M2: 1,
+  F8_E4M3: 1,
+  I64: 8,
+  I32: 4,
+  I16: 2,
+  I8: 1,
+  U64: 8,
+  U32: 4,
+  U16: 2,
+  U8: 1,
+  BOOL: 1,
+} as const
+
+/** All that the format knows. The engine computes with F32, F16, BF16 and F64 only. */
+export type Dtype = keyof typeof bytesPerElement
+
+/** A tensor in a file. `offset` counts from the beginning of the file, `length` is in bytes. */
+export interface StoredTensor {
+  /** The name that it has in its file, for messages. */
+  readonly key: string
+  readonly dtype: Dtype
+  readonly shape: readonly number[]
+  readonly offset: number
+  readonly length: number
+}
+
+export interface Header {
+  readonly tensors: Map<string, StoredTensor>
+  /** Texts that the file says about itself. */
+  readonly metadata: Map<string, string>
+}
+
+/** {key: {field: [numbers]}} is as deep as a header goes. */
+const maxDepth = 3
+
+/** Ten times what the largest models have; a million would keep a process busy for many seconds. */
+const maxTensors = 100_000
+
+/**
+ * @param bytes the header alone @param dataBegin where the tensors' bytes begin in the file
+ * @param fileBytes the size of the whole file @param file its name for messages
+ * @throws CheckpointError naming the file and the fault: no JSON, a key twice, a dtype, shape or offset that is
+ *   none, tensors that overlap, leave a gap, or end elsewhere than the file
+ */
+export function parseHeader(bytes: Uint8Array, dataBegin: number, fileBytes: number, file: string): Header {
+  const tensors = new Map<string, StoredTensor>()
+  const metadata = new Map<string, string>()
+  for (const [key, value] of Object.entries(parseObject(bytes, file))) {
+    if (key === '__metadata__') {
+      for (const [name, text] of parseMetadata(value, file)) metadata.set(name, text)
+    } else {
+      tensors.set(key, parseTensor(key, value, dataBegin, file))
+    }
+  }
+  checkLayout([...tensors.values()], dataBegin, fileBytes, file)
+  return { tensors, metadata }
+}
+
+export function elementBytes(dtype: Dtype): number {
+  return bytesPerElement[dtype]
+}
+
+function parseObject(bytes: Uint8Array, file: string): Record<string, unknown> {
+  let header: unknown
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+    checkKeys(text, file)
+    header = JSON.parse(text)
+  } catch (cause) {
+    if (cause instanceof CheckpointError) throw cause
+    throw new CheckpointError(`${file}: the header is not JSON`, { cause })
+  }
+  if (typeof header !== 'object' || header === null || Array.isArray(header)) {
+    throw new CheckpointError(`${file}: the header is not a JSON object`)
+  }
+  return header as Record<string, unknown>
+}
+
+const code = {
+  quote: 0x22,
+  colon: 0x3a,
+  backslash: 0x5c,
+  openObject: 0x7b,
+  closeObject: 0x7d,
+  openList: 0x5b,
+  closeList: 0x5d,
+}
+
+/**
+ * Finds what JSON.parse is silent about: of two equal keys it keeps the last, and a header nested a million
+ * times deep breaks whatever walks over it later. What is no JSON at all is left to JSON.parse.
+ */
+function checkKeys(text: string, file: string): void {
+  const open: (Set<string> | undefined)[] = []
+  for (let at = 0; at < text.length; at++) {
+    const char = text.charCodeAt(at)
+    if (char === code.openObject || char === code.openList) {
+      open.push(char === code.openObject ? new Set() : undefined)
+      if (open.length > maxDepth) throw new CheckpointError(`${file}: the header is nested too deep`)
+    } else if (char === code.closeObject || char === code.closeList) {
+      open.pop()
+    } else if (char === code.quote) {
+      const end = endOfText(text, at)
+      const keys = open.at(-1)
+      if (keys && nextIs(text, end + 1, code.colon)) {
+        const raw = text.slice(at, end + 1)
+        const key: string = raw.includes('\\') ? JSON.parse(raw) : raw.slice(1, -1)
+        if (keys.has(key)) throw new CheckpointError(`${file}: the header has "${clipped(key)}" twice`)
+        keys.add(key)
+        if (keys.size > maxTensors) {
+          throw new CheckpointError(`${file}: the header has more than ${maxTensors} keys`)
+        }
+      }
+      at = end
+    }
+  }
+}
+
+/** @returns where the JSON text that begins at `begin` has its closing quote */
+function endOfText(text: string, begin: number): number {
+  for (let end = text.indexOf('"', begin + 1); end !== -1; end = text.indexOf('"', end + 1)) {
+    let first = end
+    while (text.charCodeAt(first - 1) === code.backslash && first - 1 > begin) first -= 1
+    // an even number of backslashes escape each other, not the quote
+    if ((end - first) % 2 === 0) return end
+  }
+  return text.length
+}
+
+function nextIs(text: string, from: number, char: number): boolean {
+  let at = from
+  while (' \n\r\t'.includes(text.charAt(at)) && at < text.length) at += 1
+  return text.charCodeAt(at) === char
+}
+
+function parseMetadata(value: unknown, file: string): [string, string][] {
+  if (value === null) return []
+  const entries =
+    typeof value === 'object' && !Array.isArray(value) ? Object.entries(value as object) : [['', 0]]
+  for (const [name, text] of entries) {
+    if (typeof text !== 'string') {
+      throw new CheckpointError(
+        `${file}: "__metadata__" must hold texts only, "${clipped(String(name))}" is ${shown(text)}`,
+      )
+    }
+  }
+  return entries as [string, string][]
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
+}
+
+function parseTensor(key: string, value: unknown, dataBegin: number, file: string): StoredTensor {
+  const fault = (what: string) => new CheckpointError(`${file}: tensor "${clipped(key)}" ${what}`)
+  if (typeof value !== 'object' || value === null) throw fault('has no description')
+  const { dtype, shape, data_offsets: offsets } = value as Record<string, unknown>
+  if (typeof dtype !== 'string' || !Object.hasOwn(bytesPerElement, dtype)) {
+    throw fault(`has dtype ${shown(dtype)}; known are ${Object.keys(bytesPerElement).join(', ')}`)
+  }
+  if (!Array.isArray(shape) || !shape.every(isCount)) throw fault(`has shape ${shown(shape)}`)
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount)) {
+    throw fault(`has data_offsets ${shown(offsets)}`)
+  }
+  const [begin, end] = offsets as [number, number]
+  // a product beyond 2^53 is not exact, but then it equals no difference of two safe integers either
+  const expected = shape.reduce((product, dim) => product * dim, bytesPerElement[dtype as Dtype])
+  if (end - begin !== expected) {
+    const described = `${dtype} [${clipped(shape.join(', '))}]`
+    throw fault(`of ${described} needs ${expected} bytes, its offsets give ${end - begin}`)
+  }
+  return { key, dtype: dtype as Dtype, shape, offset: dataBegin + begin, length: expected }
+}
+
+function checkLayout(tensors: StoredTensor[], dataBegin: number, fileBytes: number, file: string): void {
+  tensors.sort((a, b) => a.offset - b.offset || a.length - b.length)
+  let end = dataBegin
+  for (const tensor of tensors) {
+    const fault = (what: string) => new CheckpointError(`${file}: ${what}`)
+    const name = `tensor "${clipped(tensor.key)}"`
+    if (tensor.offset < end) throw fault(`${name} overlaps another one`)
+    if (tensor.offset > end) throw fault(`${tensor.offset - end} unused bytes before ${name}`)
+    end = tensor.offset + tensor.length
+    if (end > fileBytes) throw fault(`${name} ends at byte ${end}, the file has ${fileBytes}`)
+  }
+  if (end !== fileBytes) throw new CheckpointError(`${file}: ${fileBytes - end} bytes belong to no tensor`)
+}
+
+function shown(value: unknown): string {
+  return clipped(JSON.stringify(value) ?? 'missing')
+}
+
+/** A stranger's text in a message: long enough to be found, short enough to be read. */
+function clipped(text: string): string {
+  return text.length > 200 ? `${text.slice(0, 200)}...` : text
+}

@@ -1,0 +1,104 @@
+import { CheckpointError } from '../errors.ts'
+import { type Architecture, checkArchitecture } from './architecture.ts'
+import { averagedKey } from './family.ts'
+import { textKeys, unetKeys, vaeDecoderKeys, vaeEncoderKeys } from './ldm-keys.ts'
+import { checkLeftOver, hasLayer, partOf, type Source, view } from './part-view.ts'
+import type { SafetensorsFile } from './safetensors.ts'
+import {
+  noiseConfig,
+  statedArchitecture,
+  textConfig,
+  unetConfig,
+  vaeConfig,
+} from './single-file-architecture.ts'
+import type { Vae } from './vae-file.ts'
+
+/** A model whose parts are views of one file in the original layout. */
+export interface SingleFile {
+  readonly architecture: Architecture
+  readonly text: SafetensorsFile
+  readonly unet: SafetensorsFile
+  readonly vae: SafetensorsFile
+}
+
+/**
+ * Keys that belong to no part and change no picture: the noise schedule's buffers (computed here from betas), what
+ * training left behind (the moving average, losses, counters), the half of CLIP that sees, and marks that are read
+ * elsewhere or, like position ids, are 0 to 76 in every file.
+ */
+const harmless = [
+  /^(betas|alphas_cumprod(_prev)?|(sqrt|log)_(one_minus_)?alphas_cumprod|sqrt_recipm?1?_alphas_cumprod)$/,
+  /^(posterior_(variance|log_variance_clipped|mean_coef[12])|lvlb_weights|logvar|scale_factor)$/,
+  /^(denoiser\.(log_)?sigmas|global_step|epoch|v_pred)$/,
+  /^model_ema\.(decay|num_updates)$/,
+  /^first_stage_model\.(loss|model_ema)\./,
+  /^cond_stage_model\.transformer\.(text_model\.)?embeddings\.position_ids$/,
+  /^cond_stage_model\.(transformer\.)?(vision_model\.|visual_projection|text_projection|logit_scale)/,
+  /^embedding_manager\./,
+]
+
+/** Not harmless where the UNet itself is missing, and its average is taken. */
+const average = /^model_ema\.diffusion_model/
+
+const unetPrefix = 'model.diffusion_model.'
+const vaePrefixes = ['first_stage_model.', 'vae.']
+const textPrefix = 'cond_stage_model.transformer.'
+
+/**
+ * @param file in the original layout, of the SD 1.x family (see `classify`)
+ * @param vae used in place of the file's own
+ * @throws CheckpointError naming the file and the key that is missing, left over or of a wrong dtype or shape
+ */
+export function openSingleFile(file: SafetensorsFile, vae?: Vae): SingleFile {
+  const stated = statedArchitecture(file)
+  const used = new Set<string>()
+
+  // the weights themselves before their moving average, as diffusers takes them
+  const current = partOf(file, (name) => unetPrefix + name)
+  const averaged = partOf(file, averagedKey)
+  const onlyAveraged = !hasLayer(current, 'input_blocks.0.0') && hasLayer(averaged, 'input_blocks.0.0')
+  const unet = onlyAveraged ? averaged : current
+  const unetNumbers = unetConfig(unet, stated)
+  const unetView = view(file, unet, unetKeys(unetNumbers), used)
+
+  const text = textSource(file)
+  const textNumbers = textConfig(text, stated)
+  const textView = view(file, text, textKeys(textNumbers, ''), used)
+
+  // its keys are accounted for even if another VAE is used
+  const own = ownVae(file, used)
+  const chosen = vae ?? own
+  if (!chosen) {
+    throw new CheckpointError(
+      `${file.path}: the file has no VAE (no key "first_stage_model.decoder.conv_in.weight"); name a VAE file beside it`,
+    )
+  }
+  const architecture = {
+    text: textNumbers,
+    unet: unetNumbers,
+    vae: chosen.config,
+    noise: noiseConfig(file, stated),
+    sampleSize: stated.integer('sample_size', 64),
+  }
+  checkArchitecture(architecture, file.path)
+  checkLeftOver(file, used, onlyAveraged ? harmless : [...harmless, average])
+  return { architecture, text: textView, unet: unetView, vae: chosen.file }
+}
+
+function ownVae(file: SafetensorsFile, used: Set<string>): Vae | undefined {
+  const sources = vaePrefixes.map((prefix) => partOf(file, (name) => prefix + name))
+  const source = sources.find((each) => hasLayer(each, 'decoder.conv_in'))
+  if (!source) return undefined
+  const config = vaeConfig(source, statedArchitecture(file))
+  const keys = [...vaeDecoderKeys(config)]
+  // without an encoder a model still makes pictures from text
+  if (hasLayer(source, 'encoder.conv_in')) keys.push(...vaeEncoderKeys(config))
+  return { config, file: view(file, source, keys, used) }
+}
+
+/** Trainers with an old version of transformers wrote no `text_model.`. */
+function textSource(file: SafetensorsFile): Source {
+  const current = partOf(file, (name) => `${textPrefix}text_model.${name}`)
+  const old = partOf(file, (name) => textPrefix + name)
+  return !hasLayer(current, 'final_layer_norm') && hasLayer(old, 'final_layer_norm') ? old : current
+}

@@ -1,0 +1,69 @@
+import { CheckpointError } from '../errors.ts'
+import type { VaeConfig } from '../models/vae.ts'
+import { classify } from './family.ts'
+import { foreignName } from './foreign-file.ts'
+import { type KeyPair, vaeDecoderKeys, vaeEncoderKeys } from './ldm-keys.ts'
+import { checkLeftOver, type Find, hasLayer, partOf, view } from './part-view.ts'
+import { openSafetensors, type SafetensorsFile } from './safetensors.ts'
+import { statedArchitecture, vaeConfig } from './single-file-architecture.ts'
+
+/** A VAE, be it a file of its own or the part of a checkpoint. */
+export interface Vae {
+  readonly config: VaeConfig
+  /** Under diffusers' names. */
+  readonly file: SafetensorsFile
+}
+
+/** Left behind by training: LDM's discriminator and moving average. */
+const harmless = [/^(first_stage_model\.|vae\.)?(loss|model_ema)\./]
+
+/**
+ * Opens a file that holds a VAE alone, with encoder and decoder, in the original layout or in diffusers', its keys
+ * with or without `first_stage_model.` or `vae.` before them.
+ * @throws CheckpointError naming the file and what is wrong with it
+ */
+export async function openVaeFile(path: string): Promise<Vae> {
+  const foreign = foreignName(path)
+  if (foreign) throw new CheckpointError(`${path}: ${foreign}`)
+  const file = await openSafetensors(path)
+  const { kind, description } = classify(file.tensors)
+  if (kind !== 'vae') throw new CheckpointError(`${path}: this is ${description}, not a VAE`)
+  const prefixes = ['first_stage_model.', 'vae.']
+  const prefix = prefixes.find((begin) => file.tensors.has(`${begin}decoder.conv_in.weight`)) ?? ''
+  const source = partOf(file, (name) => prefix + name)
+  if (!hasLayer(source, 'encoder.conv_in')) {
+    throw new CheckpointError(
+      `${path}: the VAE has a decoder only; a file that has its encoder too is needed`,
+    )
+  }
+  const diffusers = hasLayer(source, 'decoder.mid_block.resnets.0.conv1')
+  const find = diffusers ? byOriginalName(source.find) : source.find
+  const config = vaeConfig({ ...source, find }, statedArchitecture(file))
+  const keys = [...vaeDecoderKeys(config), ...vaeEncoderKeys(config)]
+  const used = new Set<string>()
+  const part = view(file, source, diffusers ? diffusersKeys(keys, source.find) : keys, used)
+  checkLeftOver(file, used, harmless)
+  return { config, file: part }
+}
+
+/** Lets the architecture be read off a file in diffusers' layout, which counts the decoder's levels backwards. */
+function byOriginalName(find: Find): Find {
+  let levels = 0
+  while (hasLayer({ find }, `decoder.up_blocks.${levels}.resnets.0.conv1`)) levels += 1
+  return (name) => {
+    const [, level, rest] = /^decoder\.up\.(\d+)\.block\.(.+)$/.exec(name) ?? []
+    return find(rest ? `decoder.up_blocks.${levels - 1 - Number(level)}.resnets.${rest}` : name)
+  }
+}
+
+const namesBefore018 = { to_q: 'query', to_k: 'key', to_v: 'value', 'to_out.0': 'proj_attn' }
+
+/** Checkpoints before diffusers 0.18 name the attention's projections otherwise. */
+function diffusersKeys(keys: readonly KeyPair[], find: Find): KeyPair[] {
+  const old = hasLayer({ find }, 'decoder.mid_block.attentions.0.query')
+  return keys.map(([name]) => {
+    const [, begin, projection, end] = /^(.+attentions\.0\.)(to_(?:q|k|v|out\.0))(\..+)$/.exec(name) ?? []
+    const renamed = namesBefore018[projection as keyof typeof namesBefore018]
+    return [name, old && renamed ? `${begin}${renamed}${end}` : name]
+  })
+}

@@ -1,0 +1,83 @@
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { mkdir, open, rename, rm, stat } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { openSafetensors, type SafetensorsFile, type StoredTensor, toFloat32 } from './safetensors.ts'
+
+/**
+ * Half-precision weights have no kernels on a CPU: each session would widen them into memory of its own. A part
+ * written out once in float32 can be mapped instead, by every session of every process.
+ */
+
+const chunkBytes = 8 * 2 ** 20
+
+/**
+ * The same part with float32 weights: itself if it has them, else a file in `folder` (made if it is not there yet;
+ * about twice the bytes of the half-precision one). Tensors of whole numbers are kept as they are.
+ * @throws CheckpointError, and what the file system throws when it is full
+ */
+export async function widened(part: SafetensorsFile, folder: string): Promise<SafetensorsFile> {
+  const tensors = [...part.tensors]
+  if (tensors.every(([, { dtype }]) => !isHalf(dtype))) return part
+  const { size, mtimeMs } = await stat(part.path)
+  const keys = tensors.map(([key, { offset }]) => `${key} ${offset}`).join()
+  const identity = createHash('sha256')
+    .update(JSON.stringify([part.path, size, mtimeMs, keys]))
+    .digest('hex')
+  const target = join(
+    folder,
+    `${basename(part.name, '.safetensors')}-${identity.slice(0, 16)}.float32.safetensors`,
+  )
+  const present = await openSafetensors(target).catch(() => undefined)
+  if (present !== undefined) return present
+  await mkdir(folder, { recursive: true })
+  const unfinished = `${target}.${process.pid}.partial`
+  try {
+    await write(part, tensors, unfinished)
+    // two processes that widen at once write the same bytes
+    await rename(unfinished, target)
+  } finally {
+    await rm(unfinished, { force: true })
+  }
+  return openSafetensors(target)
+}
+
+function isHalf(dtype: StoredTensor['dtype']): boolean {
+  return dtype === 'F16' || dtype === 'BF16'
+}
+
+async function write(
+  part: SafetensorsFile,
+  tensors: readonly (readonly [string, StoredTensor])[],
+  target: string,
+): Promise<void> {
+  const header: Record<string, object> = {}
+  let end = 0
+  for (const [key, { dtype, shape, length }] of tensors) {
+    const bytes = isHalf(dtype) ? length * 2 : length
+    header[key] = { dtype: isHalf(dtype) ? 'F32' : dtype, shape, data_offsets: [end, end + bytes] }
+    end += bytes
+  }
+  const text = Buffer.from(JSON.stringify(header))
+  const prefix = Buffer.alloc(8)
+  prefix.writeBigUInt64LE(BigInt(text.length))
+  const file = await open(target, 'w')
+  try {
+    await file.writev([prefix, text])
+    for (const [, { dtype, offset, length }] of tensors) {
+      if (length === 0) continue
+      const range = { start: offset, end: offset + length - 1, highWaterMark: chunkBytes }
+      let odd: Buffer = Buffer.alloc(0)
+      for await (const chunk of createReadStream(part.path, range)) {
+        const bytes: Buffer = odd.length === 0 ? chunk : Buffer.concat([odd, chunk])
+        const whole = isHalf(dtype) ? bytes.length - (bytes.length % 2) : bytes.length
+        odd = bytes.subarray(whole)
+        const ready = bytes.subarray(0, whole)
+        await file.writeFile(isHalf(dtype) ? new Uint8Array(toFloat32(ready, dtype).buffer) : ready)
+      }
+    }
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
