@@ -1,43 +1,61 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { availableParallelism, cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { writeRandomCheckpoint } from '../scripts/random-checkpoint.ts'
-import { Graph, type WeightSource } from '../src/diffusion/graph/graph.ts'
-import { Session } from '../src/diffusion/runtime/session.ts'
-import { loadTextToImage } from '../src/diffusion/text-to-image.ts'
+import { openEngine } from '../src/diffusion/engine.ts'
+import { Graph } from '../src/diffusion/graph/graph.ts'
+import { withoutWeights } from '../src/diffusion/graph/without-weights.ts'
+import { profiles, Session } from '../src/diffusion/runtime/session.ts'
 
 /**
  * What the engine costs on this machine, with a checkpoint of Stable Diffusion 1.5's full size (random weights,
  * written once, about 2 GB) or any other model: seconds to load, seconds a step, GFLOP/s, peak memory.
  *
- *   npm run bench -- [--model <folder>] [--size 512] [--steps 4]
+ *   node bench/engine.ts [--model <folder or file>] [--size 512] [--steps 4] [--profile fast | dense]
  */
 
 /** One UNet call on a 64x64 latent, counted with torch's FlopCounterMode on the diffusers module. */
 const unetGflop = 803.3
 
 const { values } = parseArgs({
-  options: { model: { type: 'string' }, size: { type: 'string' }, steps: { type: 'string' } },
+  options: {
+    model: { type: 'string' },
+    size: { type: 'string' },
+    steps: { type: 'string' },
+    profile: { type: 'string', default: 'fast' },
+  },
 })
-const modelDir = values.model ?? (await fullSizeCheckpoint())
+const profile = profiles.find((each) => each === values.profile)
+if (profile === undefined) throw new Error(`--profile must be one of ${profiles.join(', ')}`)
+const path = values.model ?? (await fullSizeCheckpoint())
 const size = Number(values.size ?? 512)
 const steps = Number(values.steps ?? 4)
 
 const seconds = (since: number) => (performance.now() - since) / 1000
-const megabytes = () => Math.round(process.resourceUsage().maxRSS / 1024)
 
-console.log(`${cpus()[0]?.model ?? 'unknown processor'}, ${availableParallelism()} threads, ${size}x${size}`)
+console.log(
+  `${cpus()[0]?.model ?? 'unknown processor'}, ${availableParallelism()} threads, ${size}x${size}, ${profile}`,
+)
 const ceiling = await matrixProductRate()
 console.log(
   `one matrix product    ${Math.round(ceiling)} GFLOP/s: the UNet's widest layer alone, to compare with`,
 )
+const cacheFolder = join(tmpdir(), 'packshot-bench-float32')
 let began = performance.now()
-const model = await loadTextToImage({ modelDir, provider: 'cpu' })
-console.log(`check every key       ${seconds(began).toFixed(2)} s`)
+const open = () => openEngine({ model: path, provider: 'cpu', profile, cacheFolder })
+let model = await open()
+console.log(
+  `check every key       ${seconds(began).toFixed(2)} s${profile === 'dense' ? ' (and float32 copies, if there were none)' : ''}`,
+)
+if (profile === 'dense') {
+  began = performance.now()
+  model = await open()
+  console.log(`again                 ${seconds(began).toFixed(2)} s`)
+}
 began = performance.now()
 await model.prepare({ width: size, height: size })
-console.log(`load weights          ${seconds(began).toFixed(2)} s     peak memory ${megabytes()} MB`)
+console.log(`load weights          ${seconds(began).toFixed(2)} s     ${memory()}`)
 
 const times: number[] = []
 began = performance.now()
@@ -74,22 +92,13 @@ const share = known
 console.log(`first guided step     ${times[0]!.toFixed(2)} s`)
 console.log(`guided step (median)  ${step.toFixed(3)} s${share}`)
 console.log(`decode                ${decode.toFixed(2)} s`)
-console.log(`${steps} steps in all        ${seconds(whole).toFixed(2)} s     peak memory ${megabytes()} MB`)
+console.log(`${steps} steps in all        ${seconds(whole).toFixed(2)} s     ${memory()}`)
 await model.close()
 
 /** The rate of the UNet's most favourable product, a feed-forward layer's: [512, 1280] x [1280, 10240]. */
 async function matrixProductRate(): Promise<number> {
   const [rows, inner, columns] = [512, 1280, 10240]
-  const noWeights: WeightSource = {
-    fileName: '',
-    has: () => false,
-    shape: () => [],
-    take: () => {
-      throw new Error('this graph has no weights')
-    },
-    assertAllTaken: () => {},
-  }
-  const g = new Graph('product', noWeights)
+  const g = new Graph('product', withoutWeights())
   const a = g.input('a', [rows, inner])
   // a constant, as weights are: ONNX Runtime packs it once, at load
   g.output('c', g.op('MatMul', [a, g.filled(0.5, [inner, columns])], [rows, columns]))
@@ -103,6 +112,21 @@ async function matrixProductRate(): Promise<number> {
   }
   await session.release()
   return (2 * rows * inner * columns) / best / 1e9
+}
+
+/**
+ * `own` is what this process alone takes; what is mapped from files is shared with others, and the system takes it back
+ * when it needs it.
+ */
+function memory(): string {
+  const peak = Math.round(process.resourceUsage().maxRSS / 1024)
+  const rollup = '/proc/self/smaps_rollup'
+  if (!existsSync(rollup)) return `peak memory ${peak} MB`
+  const kilobytes = (name: string) =>
+    Number(new RegExp(`^${name}: +(\\d+) kB`, 'm').exec(readFileSync(rollup, 'utf8'))?.[1])
+  const own = kilobytes('Anonymous')
+  const megabytes = (value: number) => Math.round(value / 1024)
+  return `memory ${megabytes(own)} MB own, ${megabytes(kilobytes('Rss') - own)} MB mapped (peak of both ${peak} MB)`
 }
 
 async function fullSizeCheckpoint(): Promise<string> {

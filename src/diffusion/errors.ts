@@ -7,3 +7,8 @@ export class CheckpointError extends Error {
 export class AbortedError extends Error {
   override readonly name = 'AbortedError'
 }
+
+/** None of the wanted providers works on this machine. */
+export class ProviderError extends Error {
+  override readonly name = 'ProviderError'
+}

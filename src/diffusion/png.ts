@@ -1,5 +1,5 @@
 import { crc32, deflateSync } from 'node:zlib'
-import type { Picture } from './text-to-image.ts'
+import type { Picture } from './request.ts'
 
 /** PNG (https://www.w3.org/TR/png-3): 8-bit RGB, filtered per row, with text chunks. */
 

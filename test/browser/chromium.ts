@@ -15,7 +15,7 @@ const candidates = [
 export async function startBrowser(): Promise<Browser> {
   return chromium.launch({
     timeout: 120_000,
-    executablePath: findChromium() ?? installChromium(),
+    executablePath: ensureChromium(),
     args: [
       '--no-sandbox',
       '--disable-gpu',
@@ -26,6 +26,11 @@ export async function startBrowser(): Promise<Browser> {
       '--disable-sync',
     ],
   })
+}
+
+/** Its executable, which is installed first where that is possible. */
+export function ensureChromium(): string {
+  return findChromium() ?? installChromium()
 }
 
 function findChromium(): string | undefined {

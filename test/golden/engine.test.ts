@@ -3,9 +3,9 @@ import { cp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, type TestContext, test } from 'node:test'
 import { readArchitecture } from '../../src/diffusion/checkpoint/diffusers-folder.ts'
+import { type Engine, openEngine } from '../../src/diffusion/engine.ts'
 import { timestepEmbedding } from '../../src/diffusion/models/unet.ts'
 import { TorchGenerator } from '../../src/diffusion/random/torch-normal.ts'
-import { loadTextToImage, type TextToImage } from '../../src/diffusion/text-to-image.ts'
 import { ClipTokenizer } from '../../src/diffusion/tokenizer/clip-tokenizer.ts'
 import { tempFolder } from '../temp-folder.ts'
 import {
@@ -23,11 +23,11 @@ const pixelTolerance = 2
 
 const modelDir = join(import.meta.dirname, 'tiny-sd')
 let golden: Golden<TinyMeta>
-let model: TextToImage
+let model: Engine
 
 before(async () => {
   golden = await loadGolden('golden')
-  model = await loadTextToImage({ modelDir, provider: 'cpu' })
+  model = await openEngine({ model: modelDir, provider: 'cpu' })
 })
 after(() => model.close())
 
@@ -68,7 +68,13 @@ async function tokenizerFrom(t: TestContext, without: readonly string[]): Promis
 test('text embeddings equal transformers', async () => {
   const byName = new Map(golden.meta.prompts.map(({ name, prompt }) => [name, prompt]))
   const prompts = golden.meta.text_embeddings_rows.map((name) => byName.get(name) as string)
-  assertClose(await model.encodeText(prompts), golden.floats('text_embeddings'), 'text embeddings')
+  const { parts, tokenizer } = model
+  // as diffusers, which cuts at 77 tokens
+  const rows = prompts.map(async (prompt) =>
+    parts.encodeText(await parts.lookUp(tokenizer.encode(prompt, 77).ids), 1),
+  )
+  const states = (await Promise.all(rows)).flatMap((row) => [...row])
+  assertClose(states, golden.floats('text_embeddings'), 'text embeddings')
 })
 
 test('timestep sinusoids equal diffusers', async () => {
@@ -94,7 +100,12 @@ for (const [height, width] of [
     const half = <T extends Float32Array>(values: T, row: number) =>
       values.slice((row * values.length) / 2, ((row + 1) * values.length) / 2)
     for (const row of [0, 1]) {
-      const actual = await model.predict(half(latents, row), timestep, half(text, row), { height, width })
+      const actual = await model.parts.predict(
+        half(latents, row),
+        timestep,
+        { states: half(text, row), tokens: 77 },
+        { height, width },
+      )
       assertClose(actual, half(expected, row), `row ${row}`)
     }
   })
@@ -107,7 +118,11 @@ for (const [height, width] of [
   test(`decoding a ${height}x${width} latent equals diffusers`, async () => {
     const name = `vae_decode.${height}x${width}`
     const scaled = golden.floats(`${name}.latents`).map((value) => value * 0.18215)
-    assertClose(await model.decode(scaled, height, width), golden.floats(`${name}.image`), 'picture')
+    assertClose(
+      await model.parts.decode(scaled, { height, width }),
+      golden.floats(`${name}.image`),
+      'picture',
+    )
   })
 }
 
@@ -122,13 +137,13 @@ for (const name of ['square', 'wide', 'unguided', 'v_prediction']) {
 }
 
 /** A copy of the model whose scheduler config states another kind of prediction. */
-async function withPrediction(t: TestContext, kind: string): Promise<TextToImage> {
+async function withPrediction(t: TestContext, kind: string): Promise<Engine> {
   const folder = tempFolder(t)
   await cp(modelDir, folder, { recursive: true })
   const file = join(folder, 'scheduler/scheduler_config.json')
   const config = await readFile(file, 'utf8')
   await writeFile(file, config.replace(/"prediction_type": "\w+"/, `"prediction_type": "${kind}"`))
-  const engine = await loadTextToImage({ modelDir: folder, provider: 'cpu' })
+  const engine = await openEngine({ model: folder, provider: 'cpu' })
   t.after(() => engine.close())
   return engine
 }

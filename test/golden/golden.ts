@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { openSafetensors, toFloat32 } from '../../src/diffusion/checkpoint/safetensors.ts'
-import type { TextToImageRequest } from '../../src/diffusion/text-to-image.ts'
+import type { PictureRequest as EngineRequest } from '../../src/diffusion/request.ts'
 
 /** The numbers that test/golden/make_golden.py wrote; README.md beside it says what each one is. */
 export interface Golden<Meta> {
@@ -67,7 +67,7 @@ export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<num
 }
 
 /** diffusers' settings of a golden picture as a request to our engine. */
-export function engineRequestOf(request: PictureRequest): TextToImageRequest {
+export function engineRequestOf(request: PictureRequest): EngineRequest {
   const { prompt, negative, width, height, steps, guidance, seed } = request
   const solver = { sampler: 'dpmpp_2m', schedule: 'karras' } as const
   return { prompt, negativePrompt: negative, width, height, steps, guidanceScale: guidance, seed, ...solver }

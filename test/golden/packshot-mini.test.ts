@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { loadTextToImage } from '../../src/diffusion/text-to-image.ts'
+import { openEngine } from '../../src/diffusion/engine.ts'
 import { engineRequestOf, loadGolden, type PictureMeta, pixelDifference } from './golden.ts'
 
 const modelDir = join(import.meta.dirname, '../../models/packshot-mini')
@@ -16,7 +16,7 @@ test('packshot-mini makes the picture that diffusers makes of it', async (t) => 
       .digest('hex')
     assert.equal(actual, sha256, `${file} was trained anew: make the golden picture again (README.md)`)
   }
-  const engine = await loadTextToImage({ modelDir, provider: 'cpu' })
+  const engine = await openEngine({ model: modelDir, provider: 'cpu' })
   t.after(() => engine.close())
   const picture = await engine.generate(engineRequestOf(golden.meta.picture.request))
   const difference = pixelDifference(picture.rgb, golden.bytes('picture.pixels'))

@@ -12,6 +12,13 @@ export class SessionCache {
     this.#budgetBytes = budgetBytes
   }
 
+  /** Of the weights of all sessions that are held. */
+  get bytes(): number {
+    let held = 0
+    for (const entry of this.#entries.values()) held += entry.bytes
+    return held
+  }
+
   /** Not for concurrent calls: a session may be released to make room for the next. */
   async get(key: string, countBytes: () => number, create: () => Promise<Session>): Promise<Session> {
     const known = this.#entries.get(key)
@@ -34,8 +41,7 @@ export class SessionCache {
   }
 
   async #makeRoom(bytes: number): Promise<void> {
-    let held = bytes
-    for (const entry of this.#entries.values()) held += entry.bytes
+    let held = bytes + this.bytes
     for (const [key, entry] of this.#entries) {
       if (held <= this.#budgetBytes) return
       this.#entries.delete(key)

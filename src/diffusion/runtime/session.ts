@@ -1,23 +1,32 @@
 import { InferenceSession, type InferenceSession as Ort, Tensor } from 'onnxruntime-node'
 
-/** Where a graph runs. */
-export type Provider = 'cpu'
+/** Where graphs run: ONNX Runtime's execution providers, by their names there. */
+export type Provider = 'cpu' | 'webgpu' | 'cuda'
+
+/**
+ * `fast`: weights are packed into private memory for the kernels. `dense`: float32 weights stay mapped from their
+ * file, so that a session costs little memory and processes share it, for some speed (docs/performance.md).
+ */
+export const profiles = ['fast', 'dense'] as const
+type Profile = (typeof profiles)[number]
 
 export interface SessionOptions {
   readonly provider: Provider
+  /** Only the CPU knows the difference. */
+  readonly profile?: Profile | undefined
   /** Threads of one operator; undefined lets ONNX Runtime use every physical core. */
   readonly threads?: number | undefined
 }
 
-/** A tensor that goes in: float32, row-major. */
+/** A tensor that goes in: float32 or int32, row-major. */
 export interface Feed {
-  readonly data: Float32Array
+  readonly data: Float32Array | Int32Array
   readonly dims: readonly number[]
 }
 
 /**
- * One graph, ready to run. The only file that knows ONNX Runtime. `run` blocks its thread while it computes
- * (the binding calls the library synchronously), so it belongs into a thread of its own.
+ * One graph, ready to run. The only file, with provider.ts, that knows ONNX Runtime. `run` blocks its thread while it
+ * computes (the binding calls the library synchronously), so it belongs into a thread of its own.
  */
 export class Session {
   readonly #session: Ort
@@ -33,13 +42,22 @@ export class Session {
    * @param folder where the weights lie; ONNX Runtime refuses paths that leave it
    */
   static async create(graph: Uint8Array, folder: string, options: SessionOptions): Promise<Session> {
+    const { provider, profile, threads } = options
+    const mapped = provider === 'cpu' && profile === 'dense'
     const session = await InferenceSession.create(graph, {
-      executionProviders: [options.provider],
-      graphOptimizationLevel: 'all',
-      ...(options.threads === undefined ? {} : { intraOpNumThreads: options.threads }),
+      executionProviders: [provider],
+      // 'all' would lay weights of convolutions out anew, which is a copy
+      graphOptimizationLevel: mapped ? 'extended' : 'all',
+      ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
       // 3 = errors; the warnings are about unused initializers after constant folding
       logSeverityLevel: 3,
-      extra: { session: { model_external_initializers_file_folder_path: folder, set_denormal_as_zero: '1' } },
+      extra: {
+        session: {
+          model_external_initializers_file_folder_path: folder,
+          set_denormal_as_zero: '1',
+          ...(mapped && { disable_prepacking: '1' }),
+        },
+      },
     })
     return new Session(session)
   }
@@ -48,7 +66,8 @@ export class Session {
   async run(feeds: Readonly<Record<string, Feed>>): Promise<Float32Array> {
     const tensors: Record<string, Tensor> = {}
     for (const [name, { data, dims }] of Object.entries(feeds)) {
-      tensors[name] = new Tensor('float32', data, dims)
+      tensors[name] =
+        data instanceof Int32Array ? new Tensor('int32', data, dims) : new Tensor('float32', data, dims)
     }
     const result = await this.#session.run(tensors)
     return result[this.#output]!.data as Float32Array

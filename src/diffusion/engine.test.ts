@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict'
+import { cp, readFile, utimes, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { tempFolder } from '../../test/temp-folder.ts'
+import { openSafetensors } from './checkpoint/safetensors.ts'
+import { type Engine, openEngine } from './engine.ts'
+import type { PictureRequest } from './request.ts'
+
+const golden = join(import.meta.dirname, '../../test/golden')
+const tiny = join(golden, 'tiny-sd')
+const lora = (name: string) => join(golden, 'parity/loras', `${name}.safetensors`)
+
+const request: PictureRequest = {
+  prompt: 'a red apple',
+  negativePrompt: '',
+  width: 64,
+  height: 64,
+  steps: 2,
+  guidanceScale: 5,
+  sampler: 'dpmpp_2m',
+  schedule: 'karras',
+  seed: 7,
+}
+
+async function open(t: TestContext, model = tiny): Promise<Engine> {
+  const engine = await openEngine({ model, provider: 'cpu' })
+  t.after(() => engine.close())
+  return engine
+}
+
+async function copyOfTiny(t: TestContext): Promise<{ folder: string; unet: string }> {
+  const folder = join(tempFolder(t), 'model')
+  await cp(tiny, folder, { recursive: true })
+  return { folder, unet: join(folder, 'unet/diffusion_pytorch_model.safetensors') }
+}
+
+test('another strength of a LoRA is another picture, and loads nothing anew', async (t) => {
+  const engine = await open(t)
+  const plain = await engine.generate(request)
+  const withLora = (strength: number) =>
+    engine.generate({ ...request, loras: [{ file: lora('kohya'), strength }] })
+  const strong = await withLora(1)
+  const held = engine.bytes
+  const weak = await withLora(0.3)
+  assert.equal(engine.bytes, held, 'the sessions of the first strength serve the second')
+  assert.notDeepEqual(strong.rgb, weak.rgb)
+  assert.notDeepEqual(strong.rgb, plain.rgb)
+  assert.deepEqual((await withLora(0)).rgb, plain.rgb)
+  assert.deepEqual((await engine.generate(request)).rgb, plain.rgb, 'nothing of it is left behind')
+})
+
+test('weights that are not finite are told, not painted', async (t) => {
+  const { folder, unet } = await copyOfTiny(t)
+  const bytes = await readFile(unet)
+  const { offset } = (await openSafetensors(unet)).tensors.get('conv_in.weight')!
+  bytes.writeUInt16LE(0x7e00, offset)
+  await writeFile(unet, bytes)
+  const engine = await open(t, folder)
+  await assert.rejects(engine.generate(request), {
+    name: 'CheckpointError',
+    message: /gave no finite numbers at call 1: its weights.* are damaged/,
+  })
+})
+
+test('a file that changes while it is in use is told at the next session', async (t) => {
+  const { folder, unet } = await copyOfTiny(t)
+  const engine = await open(t, folder)
+  await engine.generate(request)
+  await utimes(unet, 1, 1)
+  await engine.generate(request)
+  await assert.rejects(engine.generate({ ...request, width: 128 }), {
+    name: 'CheckpointError',
+    message: /the file changed while it was in use/,
+  })
+})
+
+test('an embedding is read when a prompt names it, and again when its file changed', async (t) => {
+  const engine = await open(t)
+  const [good, broken] = [join(tempFolder(t), 'style.safetensors'), join(tempFolder(t), 'apples.safetensors')]
+  await cp(join(golden, 'embeddings/tinystyle.safetensors'), good)
+  await writeFile(broken, 'nothing')
+  const embeddings = new Map([
+    ['style', good],
+    ['apples', broken],
+  ])
+  const plain = await engine.generate(request)
+  assert.deepEqual((await engine.generate({ ...request, embeddings })).rgb, plain.rgb)
+  const named = { ...request, prompt: 'a red apple, style', embeddings }
+  const styled = await engine.generate(named)
+  assert.notDeepEqual(styled.rgb, (await engine.generate({ ...named, embeddings: new Map() })).rgb)
+  await assert.rejects(engine.generate({ ...request, negativePrompt: 'apples', embeddings }), {
+    name: 'CheckpointError',
+    message: /apples\.safetensors/,
+  })
+  await writeFile(good, 'nothing')
+  await assert.rejects(engine.generate(named), { name: 'CheckpointError', message: /style\.safetensors/ })
+})

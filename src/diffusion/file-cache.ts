@@ -1,0 +1,32 @@
+import { stat } from 'node:fs/promises'
+import { CheckpointError } from './errors.ts'
+
+/** What was read from small files, until a file changes; the least recently used is forgotten first. */
+export class FileCache<T> {
+  readonly #open: (path: string) => Promise<T>
+  readonly #most: number
+  readonly #entries = new Map<string, { version: string; value: T }>()
+
+  constructor(open: (path: string) => Promise<T>, most: number) {
+    this.#open = open
+    this.#most = most
+  }
+
+  /** The same object as before while the file is as it was. @throws what `open` throws, CheckpointError if it is gone */
+  async get(path: string): Promise<T> {
+    const { mtimeMs, size, ino } = await stat(path).catch((cause: unknown) => {
+      throw new CheckpointError(`${path}: the file is missing or not readable`, { cause })
+    })
+    const version = `${ino} ${size} ${mtimeMs}`
+    const known = this.#entries.get(path)
+    const entry = known?.version === version ? known : { version, value: await this.#open(path) }
+    // a Map keeps insertion order: the first entry is the least recently used
+    this.#entries.delete(path)
+    this.#entries.set(path, entry)
+    for (const oldest of this.#entries.keys()) {
+      if (this.#entries.size <= this.#most) break
+      this.#entries.delete(oldest)
+    }
+    return entry.value
+  }
+}

@@ -1,0 +1,45 @@
+import type { SourceImage } from './image-to-image.ts'
+import type { SamplerName, Schedule } from './samplers/catalog.ts'
+
+/** Everything that decides a picture beside the model: the same request gives the same picture. */
+export interface PictureRequest {
+  /** With A1111's weights, BREAK and names of embeddings; of any length. */
+  readonly prompt: string
+  readonly negativePrompt: string
+  /** In pixels, multiples of the VAE's scale. */
+  readonly width: number
+  readonly height: number
+  readonly steps: number
+  /** 1 or less: no guidance, half the work. */
+  readonly guidanceScale: number
+  readonly sampler: SamplerName
+  readonly schedule: Schedule
+  /** 0 to 2^32 - 1 */
+  readonly seed: number
+  /** Which layer of the text encoder counts, from the end; 1 is the last. */
+  readonly clipSkip?: number
+  readonly loras?: readonly LoraFile[]
+  /** Textual inversions: what a prompt calls them, and their files. */
+  readonly embeddings?: ReadonlyMap<string, string>
+  /** A picture to begin with, of this request's size. */
+  readonly image?: SourceImage | undefined
+}
+
+export interface LoraFile {
+  readonly file: string
+  readonly strength: number
+}
+
+export interface RunOptions {
+  /** Called as the work goes on; `step` counts from 1 to the request's steps. */
+  readonly onStep?: (step: number, steps: number) => void
+  /** Read before each call of the model. */
+  readonly signal?: { readonly aborted: boolean }
+}
+
+/** 8 bits a channel, rows from top to bottom, [height, width, 3]. */
+export interface Picture {
+  readonly rgb: Uint8Array
+  readonly width: number
+  readonly height: number
+}
