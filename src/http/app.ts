@@ -11,6 +11,7 @@ import { healthRoutes } from './api/health.ts'
 import { imageRoutes } from './api/images.ts'
 import { jobRoutes } from './api/jobs.ts'
 import { modelRoutes } from './api/models.ts'
+import { uploadRoutes } from './api/uploads.ts'
 import { answerClientError } from './client-error.ts'
 import { bodyLimit, httpFault, sendFault } from './faults.ts'
 import { type KnownRoutes, knownRoutes } from './methods.ts'
@@ -89,6 +90,7 @@ export async function buildHttp({
     imageRoutes(api, services)
     modelRoutes(api, services)
     healthRoutes(api, services)
+    await api.register(async (uploads) => uploadRoutes(uploads, services))
     api.get('/openapi.json', { schema: { hide: true } }, () => app.swagger())
   })
   await app.register(async (page) => {

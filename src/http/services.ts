@@ -1,14 +1,26 @@
-import type { JobView } from '../jobs/answer.ts'
-import type { ImageAddress, Picture } from '../jobs/picture.ts'
-import type { ModelInfo } from '../jobs/ports.ts'
+import { type JobView, viewJob } from '../jobs/answer.ts'
+import { type CancelDeps, cancelJob } from '../jobs/cancel.ts'
+import { toAppError } from '../jobs/errors.ts'
+import type { Offer } from '../jobs/offer.ts'
+import { getAddress, getPicture, type ImageAddress, type Picture } from '../jobs/picture.ts'
+import type { UploadLimits } from '../jobs/ports.ts'
 import type { RequestLimits } from '../jobs/request.ts'
-import type { SubmitOptions } from '../jobs/submit.ts'
+import { type SubmitDeps, type SubmitOptions, submitJob } from '../jobs/submit.ts'
+import { acceptUpload, readUpload, type Upload, type UploadDeps } from '../jobs/upload.ts'
 
 /** A finished picture with what a browser is told about it. */
 export type ImageFile = Picture
 
+/** What a worker has loaded. */
+interface Holdings {
+  /** Names, the most recently used first. */
+  readonly models: readonly string[]
+  readonly provider: string
+  readonly profile: string
+}
+
 /**
- * What the HTTP side (API and page) may ask of the service. `main/` puts it together from `jobs/` and adapters.
+ * What the HTTP side (API and page) may ask of the service.
  *
  * Every method rejects with an `AppError` and with nothing else; `http/status.ts` says which HTTP status each
  * code has. An `invalid_request` carries `faults`: one sentence for each field at fault.
@@ -28,9 +40,48 @@ export interface Services {
   imageAddress(id: string, index: number): Promise<ImageAddress | undefined>
   /** Stops a queued or running job; a job that is final stays as it is. Idempotent. Rejects like `view`. */
   cancel(id: string): Promise<JobView>
-  /** The models that can be asked for, the default first, each with its defaults and lists. Never empty. */
-  models(): readonly ModelInfo[]
+  /**
+   * Keeps a picture that jobs may start from. Rejects `unsupported_media_type`, `body_too_large`, `invalid_upload`,
+   * `rate_limited`, `unavailable`, `storage_full`.
+   */
+  upload(body: Uint8Array, options: { readonly type: string; readonly client?: string }): Promise<Upload>
+  /** The PNG of an upload. Rejects `not_found` for an id never issued, `expired` for one whose time is over. */
+  uploaded(id: string): Promise<{ png: Uint8Array; expires_at: string }>
+  /** What can be asked for now. */
+  offer(): Offer
   readonly limits: RequestLimits
+  readonly uploadLimits: UploadLimits
+  /** What the worker beside this server has in memory; a server without one lacks it. */
+  holdings?(): Holdings | undefined
   /** False while the service starts or drains: no new traffic should come here. */
   ready(): boolean
+}
+
+/** The jobs core as the HTTP side sees it. */
+export function createServices(
+  deps: SubmitDeps & CancelDeps & UploadDeps & Pick<Services, 'holdings'>,
+  ready: () => boolean,
+): Services {
+  const { holdings } = deps
+  const asAppError = async <T>(action: Promise<T>): Promise<T> => {
+    try {
+      return await action
+    } catch (thrown) {
+      throw toAppError(thrown)
+    }
+  }
+  return {
+    submit: (body, options) => asAppError(submitJob(deps, body, options)),
+    view: (id) => asAppError(viewJob(deps, id)),
+    image: (id, index) => asAppError(getPicture(deps, id, index)),
+    imageAddress: (id, index) => asAppError(getAddress(deps, id, index)),
+    cancel: (id) => asAppError(cancelJob(deps, id)),
+    upload: (body, options) => asAppError(acceptUpload(deps, body, options)),
+    uploaded: (id) => asAppError(readUpload(deps, id)),
+    offer: () => deps.offer(),
+    limits: deps.limits,
+    uploadLimits: deps.uploadLimits,
+    ...(holdings === undefined ? {} : { holdings }),
+    ready,
+  }
 }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { AppError } from './errors.ts'
 import type { ManifestImage, Progress, Task } from './job.ts'
 import { bestEffort, type Log } from './log.ts'
-import type { ImageGenerator, ImageStore, StatusStore } from './ports.ts'
+import type { GivenImages, ImageGenerator, ImageStore, StatusStore } from './ports.ts'
 import { type StorageRetry, withStorageRetry } from './storage-retry.ts'
 
 /** One try at a task: makes its pictures and stores each, while it watches for reasons to stop. */
@@ -44,7 +44,7 @@ export interface AttemptDeps {
 
 /**
  * Answers the pictures it stored. Rejects `Stopped` (lost, stopping, canceled), an `AppError` of the generator,
- * `timeout`, or `StorageAway`.
+ * `upload_gone`, `timeout`, or `StorageAway`.
  */
 export async function makePictures(
   deps: AttemptDeps,
@@ -55,7 +55,9 @@ export async function makePictures(
   try {
     const made: ManifestImage[] = []
     const { signal, onProgress } = watch
-    for await (const picture of deps.generator.generate(task.request, { signal, onProgress })) {
+    const images = await givenImages(deps, task, signal)
+    const options = { signal, onProgress, ...(images === undefined ? {} : { images }) }
+    for await (const picture of deps.generator.generate(task.request, options)) {
       const { bytes, width, height, seed } = picture
       const index = made.length
       await withStorageRetry(deps.storageRetry, signal, () => deps.images.putImage(task.id, index, bytes))
@@ -69,6 +71,22 @@ export async function makePictures(
   } finally {
     watch.end()
   }
+}
+
+/** The uploads that the task names; undefined when it starts from words alone. */
+async function givenImages(
+  deps: AttemptDeps,
+  { request: { init_image, mask } }: Task,
+  signal: AbortSignal,
+): Promise<GivenImages | undefined> {
+  const fetch = async (field: string, id: string) => {
+    const bytes = await withStorageRetry(deps.storageRetry, signal, () => deps.images.getUpload(id))
+    if (bytes !== undefined) return bytes
+    throw new AppError('upload_gone', `The picture that ${field} names was deleted before the job was made.`)
+  }
+  if (init_image === undefined) return undefined
+  const init = await fetch('init_image', init_image)
+  return mask === undefined ? { init } : { init, mask: await fetch('mask', mask) }
 }
 
 function startWatch(deps: AttemptDeps, task: Task, signals: { lost: AbortSignal; stopping: AbortSignal }) {

@@ -26,12 +26,23 @@ export const errorTable = {
   },
   unsupported_media_type: {
     meaning: 'The body has a content type that this call does not read.',
-    remedy: 'Send `content-type: application/json` (the page sends a form).',
+    remedy:
+      'Send `content-type: application/json` (the page sends a form); an upload is image/png, image/jpeg or image/webp.',
     retryable: false,
   },
   body_too_large: {
-    meaning: 'The body is larger than 64 KiB.',
-    remedy: 'Shorten it; a prompt has at most 2 000 characters.',
+    meaning: 'The body is larger than 64 KiB or, for an upload, than this installation takes.',
+    remedy: 'Shorten it (a prompt has at most 2 000 characters), or send a smaller picture.',
+    retryable: false,
+  },
+  invalid_upload: {
+    meaning: 'What was uploaded is not a whole PNG, JPEG or WebP picture, or has too many pixels.',
+    remedy: 'Send one still picture within the limits that the message gives.',
+    retryable: false,
+  },
+  upload_gone: {
+    meaning: 'An uploaded picture that the job starts from was deleted before the job was made.',
+    remedy: 'Upload it again and submit the job again.',
     retryable: false,
   },
   cross_site: {
@@ -40,8 +51,9 @@ export const errorTable = {
     retryable: false,
   },
   not_found: {
-    meaning: 'There is no such page, job or picture.',
-    remedy: 'Check the address; a job id is the one that `POST /v1/jobs` answered.',
+    meaning: 'There is no such page, job, upload or picture.',
+    remedy:
+      'Check the address; a job id is the one that `POST /v1/jobs` answered, an upload id that of `POST /v1/uploads`.',
     retryable: false,
   },
   method_not_allowed: {
@@ -50,8 +62,8 @@ export const errorTable = {
     retryable: false,
   },
   expired: {
-    meaning: 'The job was known, but its result is older than the time results are kept.',
-    remedy: 'Submit it again: the same seed and settings give the same picture.',
+    meaning: 'The job or upload was known, but is older than the time that results are kept.',
+    remedy: 'Submit the job again, or upload again: the same seed and settings give the same picture.',
     retryable: false,
   },
   not_ready: {
@@ -60,7 +72,8 @@ export const errorTable = {
     retryable: false,
   },
   rate_limited: {
-    meaning: 'This client has sent more jobs in a minute than this installation allows one client.',
+    meaning:
+      'This client has sent more jobs and uploads in a minute than this installation allows one client.',
     remedy: 'Try again after the seconds given in `Retry-After`.',
     retryable: true,
   },

@@ -20,6 +20,12 @@ const keyWindowMs = 3_600_000
 
 export interface JobIds {
   issue(now: Date): string
+  /** Ids of the same form for uploads: the one is never taken for the other. */
+  readonly uploads: {
+    issue(now: Date): string
+    /** Throws `not_found` unless this id was issued for an upload with the same secret. */
+    verify(id: string): void
+  }
   /** The ids that a key stands for now: that of this window, then that of the one before. */
   fromKey(key: string, now: Date): readonly [string, string]
   /** Throws `not_found` unless this id was issued with the same secret. Anything that passes is safe in a path. */
@@ -31,19 +37,36 @@ export function createJobIds(secret: Uint8Array): JobIds {
   const key = createSecretKey(secret)
   const mac = (text: string, length: number) =>
     encode(createHmac('sha256', key).update(text).digest()).slice(0, length)
-  const sign = (ulid: string) => ulid + mac(`job:${ulid}`, 16)
+  const signFor = (kind: 'job' | 'upload') => (ulid: string) => ulid + mac(`${kind}:${ulid}`, 16)
+  const sign = signFor('job')
+  const signUpload = signFor('upload')
   const derive = (name: string, windowStart: number) =>
     sign(encodeTime(windowStart) + mac(`key:${windowStart}:${name}`, 16))
+  const fresh = (now: Date) => encodeTime(now.getTime()) + encode(randomBytes(10))
+  const isSigned = (id: string, by: (ulid: string) => string) =>
+    shape.test(id) && timingSafeEqual(Buffer.from(by(id.slice(0, ulidLength))), Buffer.from(id))
   return {
-    issue: (now) => sign(encodeTime(now.getTime()) + encode(randomBytes(10))),
+    issue: (now) => sign(fresh(now)),
+    uploads: {
+      issue: (now) => signUpload(fresh(now)),
+      verify(id) {
+        if (isSigned(id, signUpload)) return
+        const message = isSigned(id, sign)
+          ? 'This is the id of a job, not of an upload.'
+          : 'There is no upload with this id.'
+        throw new AppError('not_found', message, { param: 'id' })
+      },
+    },
     fromKey(key, now) {
       const start = now.getTime() - (now.getTime() % keyWindowMs)
       return [derive(key, start), derive(key, start - keyWindowMs)]
     },
     verify(id) {
-      const known =
-        shape.test(id) && timingSafeEqual(Buffer.from(sign(id.slice(0, ulidLength))), Buffer.from(id))
-      if (!known) throw new AppError('not_found', 'There is no job with this id.', { param: 'id' })
+      if (isSigned(id, sign)) return
+      const message = isSigned(id, signUpload)
+        ? 'This is the id of an upload, not of a job.'
+        : 'There is no job with this id.'
+      throw new AppError('not_found', message, { param: 'id' })
     },
     issuedAt: jobIdTime,
   }

@@ -33,7 +33,21 @@ export const statusRank: Record<JobStatus, number> = {
   expired: 3,
 }
 
-/** A request with every field decided. Sizes in pixels; `seed` is that of the first picture, picture n has seed + n. */
+/** A LoRA and how strongly it is laid on; 1 is what it was trained for, less than 0 is its opposite. */
+export const LoraUse = Type.Object(
+  { name: Type.String(), strength: Type.Number() },
+  { additionalProperties: false },
+)
+export type LoraUse = Static<typeof LoraUse>
+
+/**
+ * A request with every field decided. Sizes in pixels; `seed` is that of the first picture, picture n has seed + n.
+ *
+ * The optional fields are left out where they would say nothing: no `vae` is the model's own, no `loras` is none, no
+ * `clip_skip` is 1 (the last layer of the text encoder). So a request that was written before there were these
+ * fields is equal to the same request now. `init_image` and `mask` are upload ids; with the first there is a
+ * `strength`. The prompt has no `<lora:...>` any more.
+ */
 export const ResolvedRequest = Type.Object(
   {
     prompt: Type.String(),
@@ -48,6 +62,12 @@ export const ResolvedRequest = Type.Object(
     count: Type.Integer(),
     model: Type.String(),
     format: Type.Literal('png'),
+    vae: Type.Optional(Type.String()),
+    loras: Type.Optional(Type.Array(LoraUse)),
+    clip_skip: Type.Optional(Type.Integer()),
+    init_image: Type.Optional(Type.String()),
+    strength: Type.Optional(Type.Number()),
+    mask: Type.Optional(Type.String()),
   },
   { additionalProperties: false },
 )
@@ -58,16 +78,28 @@ export function imageSeed(request: ResolvedRequest, index: number): number {
   return (request.seed + index) % 2 ** 32
 }
 
+/**
+ * How many steps a picture takes. One that starts from a picture skips the first of them: of 20 steps at a strength
+ * of 0.75 there are 15 (whole steps, as diffusers counts).
+ */
+export function stepsOf({ steps, strength, init_image }: ResolvedRequest): number {
+  return init_image === undefined || strength === undefined ? steps : Math.floor(steps * strength)
+}
+
 /** Somebody waits for an interactive job; batch jobs are made when no interactive one waits. */
 export const priorities = ['interactive', 'batch'] as const
 export type Priority = (typeof priorities)[number]
+
+/** What a server of this release writes. */
+export const taskVersion = 2
 
 /**
  * Times on the wire are ISO 8601 in UTC. `v` rises when an older worker would make another picture of a task than
  * was asked for; a field that it may ignore is added without. An absent priority is `interactive`.
  */
 export const Task = Type.Object({
-  v: Type.Literal(1),
+  /** 1 knew no weights in prompts, one sampler, and none of the optional fields of a request. */
+  v: Type.Union([Type.Literal(1), Type.Literal(taskVersion)]),
   id: Type.String(),
   request: ResolvedRequest,
   priority: Type.Optional(Type.Enum(priorities)),

@@ -1,12 +1,13 @@
-import type {
-  JobError,
-  JobEvent,
-  JobState,
-  JobStatus,
-  Manifest,
-  Progress,
-  ResolvedRequest,
-  Task,
+import {
+  type JobError,
+  type JobEvent,
+  type JobState,
+  type JobStatus,
+  type Manifest,
+  type Progress,
+  type ResolvedRequest,
+  stepsOf,
+  type Task,
 } from './job.ts'
 
 /**
@@ -137,7 +138,7 @@ export interface StatusStore {
   close(): Promise<void>
 }
 
-/** Pictures and manifests, until they expire. */
+/** Pictures, manifests and uploads, until they expire. */
 export interface ImageStore {
   /** The whole picture or nothing; an attempt repeated overwrites it. */
   putImage(id: string, index: number, bytes: Uint8Array): Promise<void>
@@ -148,9 +149,13 @@ export interface ImageStore {
   /** Writes the manifest unless there is one; answers the one that is now there. This is the commit of a job. */
   commit(manifest: Manifest): Promise<Manifest>
   getManifest(id: string): Promise<Manifest | undefined>
+  /** Keeps an uploaded picture under its upload id (see `jobs/upload.ts`). The whole picture or nothing. */
+  putUpload(id: string, bytes: Uint8Array): Promise<void>
+  /** Undefined when there is none. */
+  getUpload(id: string): Promise<Uint8Array | undefined>
   /**
-   * Deletes what expired before `now`, and leavings of broken writes; answers how many jobs it removed. What cannot be
-   * deleted keeps nothing else from it.
+   * Deletes what expired before `now`, and leavings of broken writes; answers how many jobs it removed. Uploads are
+   * deleted when no job can wait for them any more (`uploadIsOver`). What cannot be deleted keeps nothing else from it.
    */
   sweep(now: Date): Promise<number>
 }
@@ -169,34 +174,65 @@ export interface GeneratedImage {
   readonly seed: number
 }
 
+/** The uploaded pictures that a request names, as they are stored: PNG files. */
+export interface GivenImages {
+  readonly init: Uint8Array
+  readonly mask?: Uint8Array
+}
+
+/** What an upload may be. */
+export interface UploadLimits {
+  /** Of the file. */
+  readonly bytes: number
+  /** Of the picture, width times height. */
+  readonly pixels: number
+  /** A picture is made smaller until its shorter side is no longer than this: no picture made here needs more. */
+  readonly side: number
+}
+
+/** Reads pictures that come from outside. Both methods reject `invalid_upload` with a sentence for the user. */
+export interface PictureReader {
+  /**
+   * Reads a PNG, JPEG or WebP file of one picture, turns it as its camera says, drops whatever is not pixels, and
+   * answers it as a PNG of 8 bits a channel: RGB, or RGBA where something is transparent. The size is looked at
+   * before a pixel is decoded.
+   */
+  normalise(
+    bytes: Uint8Array,
+    limits: UploadLimits,
+  ): Promise<{ png: Uint8Array; width: number; height: number }>
+  /**
+   * A stored picture in another size: scaled to cover it, and the rest cut off evenly. `picture` answers 3 bytes
+   * (RGB) a pixel, on white where it is transparent. `mask` answers one byte a pixel, 255 where it is to be repainted
+   * and 0 where it is kept: the transparent part is repainted, or of a mask without transparency the white part.
+   */
+  fit(
+    png: Uint8Array,
+    width: number,
+    height: number,
+    kind: 'picture' | 'mask',
+  ): Promise<{ pixels: Uint8Array; width: number; height: number }>
+}
+
+export interface GenerateOptions {
+  readonly signal: AbortSignal
+  readonly onProgress: (progress: Progress) => void
+  /** There when the request has an `init_image`. */
+  readonly images?: GivenImages
+}
+
 /** Makes pictures. Runs off the event loop of its caller. */
 export interface ImageGenerator {
   /**
    * Makes the `count` pictures of a request in order; picture n has the seed `imageSeed(request, n)`. Rejects with
    * the signal's reason soon after `signal` aborts (at the next step). Rejects with an `AppError` otherwise:
-   * `out_of_memory`, `model_invalid`, `generation_failed`.
+   * `out_of_memory`, `model_invalid`, `invalid_upload`, `generation_failed`.
    */
-  generate(
-    request: ResolvedRequest,
-    options: { signal: AbortSignal; onProgress: (progress: Progress) => void },
-  ): AsyncIterable<GeneratedImage>
+  generate(request: ResolvedRequest, options: GenerateOptions): AsyncIterable<GeneratedImage>
   close(): Promise<void>
-}
-
-/** What this installation offers: the limits and defaults that a request is checked against. */
-export interface ModelInfo {
-  readonly name: string
-  readonly width: number
-  readonly height: number
-  readonly steps: number
-  readonly guidance_scale: number
-  /** Width and height are multiples of this. */
-  readonly size_multiple: number
-  readonly samplers: readonly string[]
-  readonly schedules: readonly string[]
 }
 
 /** Pictures x steps x megapixels: what the speed of a worker and the ETA of a job are measured in. */
 export function workUnits(request: ResolvedRequest): number {
-  return (request.count * request.steps * request.width * request.height) / 1e6
+  return (request.count * stepsOf(request) * request.width * request.height) / 1e6
 }

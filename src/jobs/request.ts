@@ -2,13 +2,16 @@ import { randomInt } from 'node:crypto'
 import { type Static, Type } from 'typebox'
 import { Value } from 'typebox/value'
 import { AppError, type Fault } from './errors.ts'
-import { type Priority, priorities, type ResolvedRequest } from './job.ts'
+import { type Priority, priorities, type ResolvedRequest, stepsOf } from './job.ts'
+import { type LoraLimits, loraFieldFaults, resolveLoras } from './loras.ts'
 import { nearest } from './nearest.ts'
-import type { ModelInfo } from './ports.ts'
-import { cleanText, describeValue, expectation } from './wording.ts'
+import type { ModelInfo, Offer } from './offer.ts'
+import { checkModel, checkVae, defaultStrength, givenImages } from './request-model.ts'
+import { resolveSampler } from './sampler-choice.ts'
+import { cleanText, describeValue, expectation, listed } from './wording.ts'
 
 /** What a request may ask for, whatever the model. */
-export interface RequestLimits {
+export interface RequestLimits extends LoraLimits {
   readonly promptCharacters: number
   readonly promptBytes: number
   readonly minSize: number
@@ -17,6 +20,7 @@ export interface RequestLimits {
   readonly maxGuidanceScale: number
   readonly maxSeed: number
   readonly maxCount: number
+  readonly maxClipSkip: number
 }
 
 export const defaultLimits: RequestLimits = {
@@ -28,6 +32,9 @@ export const defaultLimits: RequestLimits = {
   maxGuidanceScale: 30,
   maxSeed: 2 ** 32 - 1,
   maxCount: 4,
+  maxClipSkip: 12,
+  maxLoras: 5,
+  maxLoraStrength: 2,
 }
 
 /** The body of POST /v1/jobs: every field but the prompt has a default, most of them the model's. */
@@ -54,8 +61,12 @@ export function jobRequestSchema(limits: RequestLimits) {
           description: 'How closely to follow the prompt; 1 or less turns guidance off.',
         }),
       ),
-      sampler: Type.Optional(Type.String()),
-      schedule: Type.Optional(Type.String()),
+      sampler: Type.Optional(
+        Type.String({
+          description: 'A name of GET /v1/samplers, or as other programs call it, such as "DPM++ 2M Karras".',
+        }),
+      ),
+      schedule: Type.Optional(Type.String({ description: 'One that the sampler has.' })),
       seed: Type.Optional(
         Type.Integer({ minimum: 0, maximum: limits.maxSeed, description: 'Absent: a random one is chosen.' }),
       ),
@@ -67,20 +78,60 @@ export function jobRequestSchema(limits: RequestLimits) {
           description: 'Batch jobs are made when no interactive job waits. Absent: interactive.',
         }),
       ),
+      vae: Type.Optional(Type.String({ description: "Absent: the model's own." })),
+      loras: Type.Optional(
+        Type.Array(
+          Type.Object(
+            {
+              name: Type.String(),
+              strength: Type.Optional(
+                Type.Number({ minimum: -limits.maxLoraStrength, maximum: limits.maxLoraStrength }),
+              ),
+            },
+            { additionalProperties: false },
+          ),
+          {
+            maxItems: limits.maxLoras,
+            description: 'Strength 1 if absent. <lora:name:0.8> in the prompt says the same.',
+          },
+        ),
+      ),
+      clip_skip: Type.Optional(
+        Type.Integer({
+          minimum: 1,
+          maximum: limits.maxClipSkip,
+          description: 'Which layer of the text encoder counts, from the end: 1, the last one, if absent.',
+        }),
+      ),
+      init_image: Type.Optional(
+        Type.String({ description: 'The id of an upload (POST /v1/uploads): the picture to start from.' }),
+      ),
+      strength: Type.Optional(
+        Type.Number({
+          exclusiveMinimum: 0,
+          maximum: 1,
+          description: `How much of init_image is made anew; ${defaultStrength} if absent.`,
+        }),
+      ),
+      mask: Type.Optional(
+        Type.String({
+          description: 'The id of an upload: white is made anew, black stays as in init_image.',
+        }),
+      ),
     },
     { additionalProperties: false },
   )
 }
-type JobRequest = Static<ReturnType<typeof jobRequestSchema>>
+export type JobRequest = Static<ReturnType<typeof jobRequestSchema>>
 
 /**
  * Decides every field of a request. Throws `invalid_request` with one sentence for each fault.
  *
- * `models` is what this installation offers, the default first. `seed` is what an absent seed becomes.
+ * `seed` is what an absent seed becomes. Whether the uploads are there is for `submitJob` to find out.
  */
 export function resolveRequest(
   body: unknown,
-  models: readonly ModelInfo[],
+  offer: Offer,
   limits: RequestLimits,
   seed: number = randomInt(2 ** 32),
 ): ResolvedRequest {
@@ -99,36 +150,50 @@ export function resolveRequest(
     ...promptFaults(given, limits),
   ]
   const broken = new Set(faults.map((fault) => fault.param))
-  const model = findModel(given.model, models)
+  const blame = (param: string, message: string) => {
+    if (!broken.has(param)) faults.push({ param, message })
+  }
+  const model = findModel(given.model, offer.models)
   if (model === undefined) {
-    if (!broken.has('model'))
-      faults.push(
-        notOffered(
-          'model',
-          given.model,
-          models.map((each) => each.name),
-        ),
-      )
+    blame('model', notOffered('model', given.model, offer.models.map(nameOf)))
     throw invalidRequest(faults)
   }
-  faults.push(...modelFaults(given, model, limits).filter((fault) => !broken.has(fault.param)))
-  if (faults.length > 0) throw invalidRequest(faults)
-
-  const request = given as JobRequest
-  return {
-    prompt: request.prompt,
+  // a field that is at fault already is as good as absent for the rest
+  const request = Object.fromEntries(
+    Object.entries(given).filter(([name]) => !broken.has(name)),
+  ) as JobRequest
+  checkModel(request, model, limits, blame)
+  const { sampler, schedule, steps } = resolveSampler(request, model, offer.samplers, blame)
+  const { prompt, loras } = resolveLoras(request, model, offer.loras, limits, blame)
+  checkVae(request, model, offer, blame)
+  const { clip_skip = 1 } = request
+  const resolved: ResolvedRequest = {
+    prompt,
     negative_prompt: request.negative_prompt ?? '',
     width: request.width ?? model.width,
     height: request.height ?? model.height,
-    steps: request.steps ?? model.steps,
+    steps,
     guidance_scale: request.guidance_scale ?? model.guidance_scale,
-    sampler: request.sampler ?? model.samplers[0] ?? '',
-    schedule: request.schedule ?? model.schedules[0] ?? '',
+    sampler,
+    schedule,
     seed: request.seed ?? seed,
     count: request.count ?? 1,
     model: model.name,
     format: 'png',
+    ...(request.vae === undefined ? {} : { vae: request.vae }),
+    ...(loras.length === 0 ? {} : { loras }),
+    ...(clip_skip === 1 ? {} : { clip_skip }),
+    ...givenImages(request, model, blame),
   }
+  if (stepsOf(resolved) < 1) {
+    const least = Math.ceil(1000 / resolved.steps) / 1000
+    blame(
+      'strength',
+      `strength must be at least ${least} with ${resolved.steps} steps, or nothing is made anew, but was ${resolved.strength}.`,
+    )
+  }
+  if (faults.length > 0) throw invalidRequest(faults)
+  return resolved
 }
 
 /** How urgent a request is that `resolveRequest` let pass. Not a part of the picture, hence not of the request. */
@@ -176,6 +241,8 @@ function schemaFaults(given: Fields, limits: RequestLimits): Fault[] {
         : []
     }
     if (Value.Check(schema, value)) return []
+    const entries = name === 'loras' ? loraFieldFaults(value, limits) : []
+    if (entries.length > 0) return entries
     return [
       { param: name, message: `${name} must be ${expectation(schema)}, but was ${describeValue(value)}.` },
     ]
@@ -203,43 +270,16 @@ function findModel(name: unknown, models: readonly ModelInfo[]): ModelInfo | und
   return name === undefined ? models[0] : models.find((model) => model.name === name)
 }
 
-function modelFaults(given: Fields, model: ModelInfo, limits: RequestLimits): Fault[] {
-  const sizes = (['width', 'height'] as const).flatMap((name) => {
-    const value = given[name]
-    if (typeof value !== 'number' || value % model.size_multiple === 0) return []
-    const below = Math.floor(value / model.size_multiple) * model.size_multiple
-    const close = [below, below + model.size_multiple].filter(
-      (size) => size >= limits.minSize && size <= limits.maxSize,
-    )
-    const rule = `a multiple of ${model.size_multiple} for the model ${model.name}`
-    return [
-      {
-        param: name,
-        message: `${name} must be ${rule}, but was ${value}; close by: ${close.join(' and ')}.`,
-      },
-    ]
-  })
-  const lists = [
-    ['sampler', model.samplers],
-    ['schedule', model.schedules],
-  ] as const
-  const choices = lists.flatMap(([name, offered]) => {
-    const value = given[name]
-    return value === undefined || offered.some((each) => each === value)
-      ? []
-      : [notOffered(name, value, offered)]
-  })
-  return [...sizes, ...choices]
+function nameOf({ name }: { readonly name: string }): string {
+  return name
 }
 
-function notOffered(name: string, value: unknown, offered: readonly string[]): Fault {
-  return {
-    param: name,
-    message: `${name} must be one of ${offered.join(', ')}, but was ${describeValue(value)}.`,
-  }
+function notOffered(name: string, value: unknown, offered: readonly string[]): string {
+  return `${name} must be one of ${listed(offered)}, but was ${describeValue(value)}.`
 }
 
-function invalidRequest(faults: readonly Fault[]): AppError {
+/** One error for all faults of a request. */
+export function invalidRequest(faults: readonly Fault[]): AppError {
   const message = faults.map((fault) => fault.message).join(' ')
   const param = faults[0]?.param
   return new AppError('invalid_request', message, { faults, ...(param === undefined ? {} : { param }) })

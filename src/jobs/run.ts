@@ -2,7 +2,7 @@ import { announce } from './announce.ts'
 import { type AttemptDeps, makePictures, Stopped } from './attempt.ts'
 import { AppError, toAppError } from './errors.ts'
 import { jitter } from './jitter.ts'
-import type { JobState, Manifest, ManifestImage, Task } from './job.ts'
+import { type JobState, type Manifest, type ManifestImage, type Task, taskVersion } from './job.ts'
 import { bestEffort } from './log.ts'
 import type { Delivery, EventQueue } from './ports.ts'
 import { learnSpeed, type Speed } from './speed.ts'
@@ -103,7 +103,7 @@ function isNew({ attempt, losses }: Delivery, state: JobState | undefined): bool
 async function refuse(deps: RunDeps, delivery: Delivery): Promise<void> {
   const message = delivery.message
   const version = typeof message === 'object' && message !== null && 'v' in message ? message.v : undefined
-  if (typeof version === 'number' && version > 1) {
+  if (typeof version === 'number' && version > taskVersion) {
     deps.log.warn({ version }, 'a task of a newer version is left for a newer worker')
     return delivery.giveBack(unknownVersionPauseMs)
   }

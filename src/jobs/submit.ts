@@ -2,17 +2,21 @@ import { createHash } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import { type AnswerDeps, type JobView, viewJob, waitingView } from './answer.ts'
 import { AppError, toAppError } from './errors.ts'
-import type { Priority, ResolvedRequest, Task } from './job.ts'
+import { type Priority, type ResolvedRequest, type Task, taskVersion } from './job.ts'
 import { expiryOf } from './job-id.ts'
 import { bestEffort } from './log.ts'
-import { type ModelInfo, type RateLimiter, type TaskQueue, workUnits } from './ports.ts'
-import { priorityOf, type RequestLimits, resolveRequest } from './request.ts'
+import type { Offer } from './offer.ts'
+import { type RateLimiter, type TaskQueue, workUnits } from './ports.ts'
+import { checkRate } from './rate.ts'
+import { invalidRequest, priorityOf, type RequestLimits, resolveRequest } from './request.ts'
+import { uploadFaults } from './upload.ts'
 
 const longestKey = 255
 
 export interface SubmitDeps extends AnswerDeps {
   readonly queue: TaskQueue
-  readonly models: readonly ModelInfo[]
+  /** What there is now: files come and go while a server runs. */
+  readonly offer: () => Offer
   readonly limits: RequestLimits
   /** Absent: a client may send as much as the queue takes. */
   readonly limiter?: RateLimiter
@@ -36,10 +40,11 @@ export async function submitJob(
   body: unknown,
   options: SubmitOptions = {},
 ): Promise<JobView> {
-  await checkRate(deps, options.client)
+  await checkRate(deps.limiter, options.client)
   const key = options.idempotencyKey
   if (key !== undefined) checkKey(key)
-  const request = resolveRequest(body, deps.models, deps.limits, key === undefined ? undefined : seedOf(key))
+  const seed = key === undefined ? undefined : seedOf(key)
+  const request = resolveRequest(body, deps.offer(), deps.limits, seed)
   const now = deps.now()
   const wanted = { request, priority: priorityOf(body), now }
   if (key === undefined) return accept(deps, deps.ids.issue(now), wanted)
@@ -61,9 +66,11 @@ interface Wanted {
 }
 
 async function accept(deps: SubmitDeps, id: string, { request, priority, now }: Wanted): Promise<JobView> {
+  const faults = await uploadFaults(deps, request)
+  if (faults.length > 0) throw invalidRequest(faults)
   const created_at = now.toISOString()
   const expires_at = expiryOf(created_at, deps.ttlSeconds)
-  const task: Task = { v: 1, id, request, priority, created_at, expires_at }
+  const task: Task = { v: taskVersion, id, request, priority, created_at, expires_at }
   try {
     await deps.queue.publish(task)
   } catch (thrown) {
@@ -73,14 +80,6 @@ async function accept(deps: SubmitDeps, id: string, { request, priority, now }: 
   deps.log.info({ job: id, units: workUnits(request) }, 'job accepted')
   // from here on nothing may refuse it: a client that hears 503 believes that nothing was accepted
   return waitingView(deps, { id, status: 'queued', request, created_at, expires_at })
-}
-
-async function checkRate({ limiter }: SubmitDeps, client: string | undefined): Promise<void> {
-  const seconds = client === undefined ? 0 : ((await limiter?.take(client)) ?? 0)
-  if (seconds === 0) return
-  const retryAfterSeconds = Math.ceil(seconds)
-  const message = `You have sent as many jobs as one client may for now. Try again in ${retryAfterSeconds} seconds.`
-  throw new AppError('rate_limited', message, { retryAfterSeconds })
 }
 
 /**

@@ -17,9 +17,13 @@ export function taskFault(message: unknown): string {
   return `${fault?.instancePath ?? ''} ${fault?.message ?? ''}`.trim()
 }
 
-function faultOfValues({ id, created_at, expires_at }: Task): string | undefined {
+function faultOfValues({ id, request, created_at, expires_at }: Task): string | undefined {
   if (!isJobIdShaped(id)) return '/id must be a job id'
   if (Number.isNaN(Date.parse(created_at))) return '/created_at must be a date'
   if (Number.isNaN(Date.parse(expires_at))) return '/expires_at must be a date'
+  for (const field of ['init_image', 'mask'] as const) {
+    const upload = request[field]
+    if (upload !== undefined && !isJobIdShaped(upload)) return `/request/${field} must be an upload id`
+  }
   return undefined
 }

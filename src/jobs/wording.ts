@@ -30,13 +30,25 @@ export function expectation(schema: TSchema): string {
     minLength,
     maxLength,
     enum: choices,
+    exclusiveMinimum,
+    maxItems,
   } = schema as Partial<Record<string, unknown>>
   if (Array.isArray(choices)) return `one of ${choices.join(', ')}`
   if ('const' in schema) return JSON.stringify(schema.const)
   if (type === 'integer') return `a whole number${range(minimum, maximum)}`
+  if (exclusiveMinimum !== undefined) return `a number above ${exclusiveMinimum} and at most ${maximum}`
+  if (maxItems !== undefined) return `a list of at most ${maxItems}`
   if (type === 'number') return `a number${range(minimum, maximum)}`
   if (minLength !== undefined) return `a text of ${minLength} to ${maxLength} characters`
   return maxLength === undefined ? 'a text' : `a text of at most ${maxLength} characters`
+}
+
+const mostListed = 30
+
+/** Names as the end of "one of ...": all of them, unless they are too many to read. */
+export function listed(names: readonly string[]): string {
+  const shown = names.slice(0, mostListed).join(', ')
+  return names.length <= mostListed ? shown : `${shown} and ${names.length - mostListed} more`
 }
 
 function range(minimum: unknown, maximum: unknown): string {

@@ -1,11 +1,16 @@
 import { createHash } from 'node:crypto'
 import pino from 'pino'
+import { pictureReader } from '../../src/adapters/pictures/picture-reader.ts'
 import { buildHttp } from '../../src/http/app.ts'
 import type { ImageFile, Services } from '../../src/http/services.ts'
 import type { JobView } from '../../src/jobs/answer.ts'
 import { AppError } from '../../src/jobs/errors.ts'
-import type { ModelInfo } from '../../src/jobs/ports.ts'
-import { defaultLimits, resolveRequest } from '../../src/jobs/request.ts'
+import type { ModelInfo, Offer } from '../../src/jobs/offer.ts'
+import type { ImageStore } from '../../src/jobs/ports.ts'
+import { defaultLimits, invalidRequest, resolveRequest } from '../../src/jobs/request.ts'
+import { acceptUpload, readUpload, uploadFaults } from '../../src/jobs/upload.ts'
+import { testIds } from '../contract/jobs.ts'
+import { standInOffer } from '../stand-in/engine.ts'
 import { ballPng } from './png.ts'
 
 const model: ModelInfo = {
@@ -15,8 +20,10 @@ const model: ModelInfo = {
   steps: 20,
   guidance_scale: 5,
   size_multiple: 16,
-  samplers: ['dpmpp_2m'],
-  schedules: ['karras'],
+  family: 'sd1',
+  clip_layers: 12,
+  images: true,
+  inpainting: false,
 }
 
 type Change = Partial<
@@ -36,8 +43,31 @@ export class Studio implements Services {
   readonly #jobs = new Map<string, JobView>()
   #nextSeed = 7
 
-  models(): readonly ModelInfo[] {
-    return [model]
+  offer(): Offer {
+    return { ...standInOffer, models: [model] }
+  }
+
+  /** Uploads are kept as in the real one, and in memory. */
+  readonly uploads = new Map<string, Uint8Array>()
+  readonly uploadLimits = { bytes: 2_000_000, pixels: 4e6, side: 512 }
+  readonly #uploadDeps = {
+    ids: testIds,
+    images: {
+      putUpload: async (id: string, bytes: Uint8Array) => void this.uploads.set(id, bytes),
+      getUpload: async (id: string) => this.uploads.get(id),
+    } as Pick<ImageStore, 'putUpload' | 'getUpload'> as ImageStore,
+    pictures: pictureReader(),
+    uploadLimits: this.uploadLimits,
+    ttlSeconds: 3600,
+    now: () => new Date(),
+  }
+
+  async upload(body: Uint8Array, options: { type: string }) {
+    return acceptUpload(this.#uploadDeps, body, options)
+  }
+
+  async uploaded(id: string) {
+    return readUpload(this.#uploadDeps, id)
   }
 
   ready(): boolean {
@@ -48,7 +78,9 @@ export class Studio implements Services {
 
   async submit(body: unknown): Promise<JobView> {
     if (this.refusal !== undefined) throw this.refusal
-    const request = resolveRequest(body, this.models(), this.limits, this.#nextSeed++)
+    const request = resolveRequest(body, this.offer(), this.limits, this.#nextSeed++)
+    const faults = await uploadFaults(this.#uploadDeps, request)
+    if (faults.length > 0) throw invalidRequest(faults)
     const id = createHash('sha256').update(`job ${this.#nextSeed}`).digest('base64url').slice(0, 22)
     const view: JobView = {
       id,

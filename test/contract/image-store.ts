@@ -89,11 +89,31 @@ export function imageStoreContract(name: string, start: (t: TestContext) => Prom
       assert.notEqual(await store.getManifest(promised.id), undefined)
     })
 
+    test('keeps uploads apart from jobs, until no job can wait for them', async (t) => {
+      const store = (await start(t))()
+      const now = Date.now()
+      const hour = 3_600_000
+      const issue = (age: number) => testIds.uploads.issue(new Date(now - age))
+      // named by jobs for an hour, waited for by the last of them for another, and an hour for clocks that differ
+      const [fresh, named, over] = [issue(0), issue(2 * hour), issue(3 * hour + 1000)]
+      assert.equal(await store.getUpload(fresh), undefined)
+      for (const id of [fresh, named, over]) await store.putUpload(id, Uint8Array.of(1, 2))
+      assert.deepEqual([...((await store.getUpload(over)) ?? [])], [1, 2])
+      assert.equal(await store.getImage(fresh, 0), undefined)
+      assert.equal(await store.getManifest(fresh), undefined)
+      assert.equal(await store.sweep(new Date(now)), 0, 'an upload is no job')
+      assert.equal(await store.getUpload(over), undefined)
+      assert.deepEqual([...((await store.getUpload(fresh)) ?? [])], [1, 2])
+      assert.deepEqual([...((await store.getUpload(named)) ?? [])], [1, 2])
+    })
+
     test('refuses what is no job id', async (t) => {
       const store = (await start(t))()
       for (const id of ['', '..', '../../etc', 'x'.repeat(42), `${'0'.repeat(40)}/.`]) {
         await assert.rejects(store.putImage(id, 0, Uint8Array.of(1)), { code: 'not_found' })
         await assert.rejects(store.getManifest(id), { code: 'not_found' })
+        await assert.rejects(store.putUpload(id, Uint8Array.of(1)), { code: 'not_found' })
+        await assert.rejects(store.getUpload(id), { code: 'not_found' })
       }
     })
   })

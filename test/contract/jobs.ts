@@ -26,7 +26,7 @@ export function someRequest(changes: Partial<ResolvedRequest> = {}): ResolvedReq
 export function someTask(changes: Partial<Task> = {}): Task {
   const now = Date.now()
   return {
-    v: 1,
+    v: 2,
     id: testIds.issue(new Date(now)),
     request: someRequest(),
     created_at: new Date(now).toISOString(),

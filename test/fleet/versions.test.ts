@@ -58,9 +58,11 @@ const previous = {
 }`,
 }
 
+const previousVersion = 1
+
 /** What a worker of the release before this one checked a task with; frozen like the texts above. */
 const previousTask = Type.Object({
-  v: Type.Literal(1),
+  v: Type.Literal(previousVersion),
   id: Type.String(),
   request: Type.Object(
     {
@@ -112,7 +114,7 @@ test('F29: tasks, events and manifests of the release before are understood', as
   assert.equal((await view(address, other.id)).status, 'succeeded')
 })
 
-test('F29: a task of this release is one that the release before takes', async (t) => {
+test('F29: a task of this release waits for workers of this release', async (t) => {
   const all = await services()
   const fleet = await prepareFleet(t, all)
   const address: string = await fleet.server().address
@@ -123,8 +125,11 @@ test('F29: a task of this release is one that the release before takes', async (
   ] as const) {
     const { id } = await submit(address, { prompt: 'an apple', ...priority })
     const task = await raw.takeAndDie(queue)
-    assert.deepEqual([...Value.Errors(previousTask, task)], [])
-    assert.ok(Value.Check(previousTask, task) && task.id === id)
+    // a worker of the release before puts back what has a higher version than its own
+    assert.ok(!Value.Check(previousTask, task) && isTask(task) && task.id === id)
+    assert.equal(task.v, previousVersion + 1)
+    // and nothing but the version keeps a plain request from it
+    assert.deepEqual([...Value.Errors(previousTask, { ...task, v: previousVersion })], [])
   }
 })
 
@@ -135,7 +140,7 @@ test('F29: a task of a newer version waits for a newer worker, and this release 
   const [address] = crew.addresses
   const raw = rawBroker(t, fleet, all.queueUrl)
   const id = newIdOf(fleet)
-  const newer = { ...someTask({ id }), v: 2, novelty: { of: 'another shape' } }
+  const newer = { ...someTask({ id }), v: 3, novelty: { of: 'another shape' } }
   await raw.put(JSON.stringify(newer), { contentType: 'application/json', messageId: id })
   const waits = { 'tasks.retry.30s.v1': 1 }
   const isBack = async () => (await raw.ready())['tasks.retry.30s.v1'] === 1

@@ -4,7 +4,7 @@ import { suite, type TestContext, test } from 'node:test'
 import type { FastifyInstance, LightMyRequestResponse } from 'fastify'
 import { pino } from 'pino'
 import { buildHttp } from '../../src/http/app.ts'
-import { createServices } from '../../src/main/services.ts'
+import { createServices } from '../../src/http/services.ts'
 import { type Embedded, embedded, runDeps, storageIsAway, workUntil } from '../jobs/embedded.ts'
 
 /**
@@ -133,7 +133,10 @@ suite('the API', () => {
   test('tells models, limits, health and its own description', async (t) => {
     const { app, state } = await server(t)
     const { models, limits } = (await app.inject('/v1/models')).json()
-    assert.deepEqual([models[0].name, models[0].samplers, limits.max_steps], ['stand-in', ['dpmpp_2m'], 100])
+    assert.deepEqual(
+      [models[0].name, models[0].samplers, limits.max_steps],
+      ['stand-in', ['dpmpp_2m', 'ddim'], 100],
+    )
     assert.equal((await app.inject('/healthz/live')).statusCode, 200)
     assert.equal((await app.inject('/healthz/ready')).statusCode, 200)
     state.ready = false
@@ -147,7 +150,44 @@ suite('the API', () => {
       '/v1/jobs/{id}',
       '/v1/jobs/{id}/images/{index}',
       '/v1/models',
+      '/v1/samplers',
+      '/v1/uploads',
+      '/v1/uploads/{id}',
     ])
+  })
+
+  test('says what the worker beside it holds, once it is ready', async (t) => {
+    const parts = embedded(t)
+    const holdings = { models: ['stand-in'], provider: 'cpu', profile: 'fast' }
+    const state = { ready: true }
+    const services = createServices({ ...parts, holdings: () => holdings }, () => state.ready)
+    const app = await buildHttp({ services, log: pino({ level: 'silent' }) })
+    t.after(() => app.close())
+    assert.deepEqual((await app.inject('/healthz/ready')).json(), { status: 'ready', ...holdings })
+    state.ready = false
+    assert.deepEqual((await app.inject('/healthz/ready')).json(), { status: 'not ready' })
+  })
+
+  test('tells what goes with a model, and what its samplers are called', async (t) => {
+    const { app } = await server(t)
+    const { models, vaes, loras, embeddings, limits } = (await app.inject('/v1/models')).json()
+    const { family, clip_layers, images, inpainting, schedules } = models[0]
+    assert.deepEqual([family, clip_layers, images, inpainting], ['sd1', 12, true, false])
+    assert.deepEqual([schedules, models[0].vaes], [['karras', 'normal', 'leading'], ['sharp-vae']])
+    assert.deepEqual(vaes, [{ name: 'sharp-vae', family: 'sd1' }])
+    assert.deepEqual(loras[0], { name: 'detail', family: 'sd1', description: 'More of everything' })
+    assert.deepEqual(embeddings, [{ name: 'EasyNegative', family: 'sd1' }])
+    assert.deepEqual([limits.max_loras, limits.max_lora_strength, limits.upload_bytes], [5, 2, 200_000])
+    const { samplers } = (await app.inject('/v1/samplers?model=stand-in')).json()
+    assert.deepEqual(samplers[0], {
+      name: 'dpmpp_2m',
+      label: 'DPM++ 2M',
+      aliases: ['DPMSolverMultistepScheduler'],
+      schedules: ['karras', 'normal'],
+      default_schedule: 'karras',
+    })
+    assertFault(await app.inject('/v1/samplers?model=x'), 400, 'invalid_request', 'model')
+    assertFault(await app.inject('/v1/samplers?model=x&model=y'), 400, 'invalid_request', 'model')
   })
 
   test('sends headers that keep answers from running, framing and guessing', async (t) => {
@@ -172,6 +212,9 @@ suite('bad input', () => {
     ['10 000 steps', { prompt: 'x', steps: 10_000 }, 'steps'],
     ['a number beyond all numbers', '{"prompt":"x","guidance_scale":1e999}', 'guidance_scale'],
     ['an unknown sampler', { prompt: 'x', sampler: 'magic' }, 'sampler'],
+    ['an unknown LoRA', { prompt: 'x', loras: [{ name: '../x' }] }, 'loras'],
+    ['a VAE with a path', { prompt: 'x', vae: '../../etc/passwd' }, 'vae'],
+    ['an upload that never was', { prompt: 'x', init_image: '../../etc/passwd' }, 'init_image'],
     ['an unknown field', { prompt: 'x', promt: 'y' }, 'promt'],
     ['a wrong type', { prompt: ['x'] }, 'prompt'],
     ['a list', [], 'body'],

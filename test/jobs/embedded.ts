@@ -1,19 +1,20 @@
 import { join } from 'node:path'
 import { diskImageStore } from '../../src/adapters/disk/image-store.ts'
+import { pictureReader } from '../../src/adapters/pictures/picture-reader.ts'
 import { openDatabase } from '../../src/adapters/sqlite/database.ts'
 import { sqliteEventQueue } from '../../src/adapters/sqlite/event-queue.ts'
 import { sqliteStatusStore } from '../../src/adapters/sqlite/status-store.ts'
 import { sqliteTaskQueue } from '../../src/adapters/sqlite/task-queue.ts'
 import { defaultAttemptLimits } from '../../src/jobs/attempt.ts'
 import { AppError } from '../../src/jobs/errors.ts'
-import { imageSeed } from '../../src/jobs/job.ts'
+import { imageSeed, stepsOf } from '../../src/jobs/job.ts'
 import { createJobIds } from '../../src/jobs/job-id.ts'
 import type { ImageGenerator } from '../../src/jobs/ports.ts'
 import { defaultLimits } from '../../src/jobs/request.ts'
 import { type RunDeps, runTask } from '../../src/jobs/run.ts'
 import type { Speed } from '../../src/jobs/speed.ts'
 import { keepingLog } from '../quiet-log.ts'
-import { standInModel } from '../stand-in/engine.ts'
+import { standInOffer } from '../stand-in/engine.ts'
 import { type Cleanup, tempFolder } from '../temp-folder.ts'
 
 /** The core with the embedded adapters, in one process and with a clock that tests can move. */
@@ -40,7 +41,9 @@ export function embedded(t: Cleanup, options: { queueMax?: number; ttlSeconds?: 
     ids: createJobIds(Buffer.from('the secret of the tests')),
     status: sqliteStatusStore(database),
     images: diskImageStore({ folder: join(folder, 'results'), ttlSeconds }),
-    models: [standInModel],
+    offer: () => standInOffer,
+    pictures: pictureReader(),
+    uploadLimits: { bytes: 200_000, pixels: 1e6, side: 512 },
     limits: defaultLimits,
     ttlSeconds,
     now: () => new Date(Date.now() + clock.ahead),
@@ -54,18 +57,23 @@ export type StepAction = (step: number, prompt: string) => void | Promise<void>
 /** Pictures of a few bytes, made on the caller's event loop. */
 export function quickGenerator(onStep: StepAction = () => {}): ImageGenerator {
   return {
-    async *generate(request, { signal, onProgress }) {
-      const steps = request.steps * request.count
+    async *generate(request, { signal, onProgress, images }) {
+      const each = stepsOf(request)
+      const steps = each * request.count
       for (let index = 0; index < request.count; index += 1) {
-        for (let step = 1; step <= request.steps; step += 1) {
+        for (let step = 1; step <= each; step += 1) {
           signal.throwIfAborted()
           await onStep(step, request.prompt)
-          onProgress({ step: index * request.steps + step, steps })
+          onProgress({ step: index * each + step, steps })
         }
         signal.throwIfAborted()
         const seed = imageSeed(request, index)
+        const from =
+          images === undefined
+            ? ''
+            : ` from ${images.init.byteLength} and ${images.mask?.byteLength ?? 0} bytes`
         yield {
-          bytes: Buffer.from(`picture of seed ${seed}`),
+          bytes: Buffer.from(`picture of seed ${seed}${from}`),
           width: request.width,
           height: request.height,
           seed,

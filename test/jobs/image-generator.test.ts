@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { suite, type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { inflateSync } from 'node:zlib'
 import { threadGenerator } from '../../src/adapters/inference-thread/image-generator.ts'
 import type { Progress, ResolvedRequest } from '../../src/jobs/job.ts'
-import type { GeneratedImage } from '../../src/jobs/ports.ts'
+import type { GeneratedImage, GenerateOptions } from '../../src/jobs/ports.ts'
 import { someRequest } from '../contract/jobs.ts'
 import { keepingLog } from '../quiet-log.ts'
 
@@ -20,11 +21,11 @@ function generator(t: TestContext, options: { entry?: URL; abortGraceMs?: number
 async function make(
   from: ReturnType<typeof generator>,
   request: ResolvedRequest,
-  options: { signal?: AbortSignal; onProgress?: (progress: Progress) => void } = {},
+  options: Partial<GenerateOptions> = {},
 ): Promise<GeneratedImage[]> {
-  const { signal = new AbortController().signal, onProgress = () => {} } = options
+  const { signal = new AbortController().signal, onProgress = () => {}, ...given } = options
   const pictures: GeneratedImage[] = []
-  for await (const picture of from.generate(request, { signal, onProgress })) pictures.push(picture)
+  for await (const picture of from.generate(request, { signal, onProgress, ...given })) pictures.push(picture)
   return pictures
 }
 
@@ -47,6 +48,22 @@ suite('the thread generator', () => {
     assert.deepEqual(
       seen,
       [1, 2, 3, 4].map((step) => ({ step, steps: 4 })),
+    )
+  })
+
+  test('hands over the pictures that a request starts from, and counts the steps that are left', async (t) => {
+    const seen: Progress[] = []
+    const request = prompt('an apple', { steps: 4, init_image: 'a', strength: 0.5 })
+    const images = { init: Buffer.from('a photo'), mask: Buffer.from('a mask') }
+    const onProgress = (progress: Progress) => seen.push(progress)
+    const [picture] = await make(generator(t), request, { images, onProgress })
+    assert.match(
+      inflateSync(Buffer.from(picture?.bytes ?? []).subarray(8)).toString(),
+      /^picture of seed 7 from a photo within a mask/,
+    )
+    assert.deepEqual(
+      seen,
+      [1, 2].map((step) => ({ step, steps: 2 })),
     )
   })
 

@@ -11,7 +11,7 @@ import type { JobEvent } from '../../src/jobs/job.ts'
 import type { Delivery } from '../../src/jobs/ports.ts'
 import { type RunDeps, runTask } from '../../src/jobs/run.ts'
 import { submitJob } from '../../src/jobs/submit.ts'
-import { someManifest, someTask } from '../contract/jobs.ts'
+import { someManifest, someRequest, someTask } from '../contract/jobs.ts'
 import {
   type Embedded,
   embedded,
@@ -222,7 +222,8 @@ test('what is no task is parked; a newer version waits for a newer worker', asyn
     [null, 'dead'],
     [{}, 'dead'],
     [{ ...someTask(), id: 5 }, 'dead'],
-    [{ ...someTask(), v: 2 }, 'giveBack'],
+    [{ ...someTask(), v: 3 }, 'giveBack'],
+    [someTask({ request: someRequest({ init_image: '../../etc' }) }), 'dead'],
   ]
   for (const [message, ending] of messages) {
     const { delivery, endings } = recordedDelivery(message)

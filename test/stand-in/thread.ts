@@ -4,6 +4,8 @@ import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { deflateSync } from 'node:zlib'
 import { serveInference } from '../../src/adapters/inference-thread/serve.ts'
+import { stepsOf } from '../../src/jobs/job.ts'
+import type { GivenImages } from '../../src/jobs/ports.ts'
 
 /**
  * An engine that makes no pictures: a stand-in with the faults that tests need, asked for by words of the prompt.
@@ -33,10 +35,12 @@ async function act(prompt: string): Promise<void> {
 const endlessQuery =
   'WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers) SELECT sum(n) FROM numbers'
 
-/** The bytes of a picture depend on its request alone, as those of the real engine do. */
-function bytesOf(prompt: string, seed: number): Uint8Array {
+/** The bytes of a picture depend on its request and the pictures given alone, as those of the real engine do. */
+function bytesOf(prompt: string, seed: number, images: GivenImages | undefined): Uint8Array {
   const signature = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a)
-  const content = deflateSync(`picture of seed ${seed}`.repeat(1000))
+  const from =
+    images === undefined ? '' : ` from ${Buffer.from(images.init)} within ${Buffer.from(images.mask ?? [])}`
+  const content = deflateSync(`picture of seed ${seed}${from}`.repeat(1000))
   const more = /\bbig\b/.test(prompt) ? noise(seed, 1_000_000) : Buffer.alloc(0)
   return new Uint8Array(Buffer.concat([signature, content, more]))
 }
@@ -48,14 +52,14 @@ function noise(seed: number, length: number): Buffer {
 
 await serveInference(
   async () => ({
-    async make(request, seed, { onStep, signal }) {
+    async make(request, seed, { onStep, signal, images }) {
       if (process.env.TEST_TELL) writeSync(1, `engine begins "${request.prompt}" with seed ${seed}\n`)
-      for (let step = 1; step <= request.steps; step += 1) {
+      for (let step = 1; step <= stepsOf(request); step += 1) {
         if (signal.aborted) throw new Error('stopped')
         await act(request.prompt)
         onStep(step)
       }
-      return { bytes: bytesOf(request.prompt, seed), width: request.width, height: request.height }
+      return { bytes: bytesOf(request.prompt, seed, images), width: request.width, height: request.height }
     },
   }),
   () => undefined,

@@ -5,6 +5,7 @@ import { AppError } from '../../jobs/errors.ts'
 import { Manifest } from '../../jobs/job.ts'
 import { hasExpired, isJobIdShaped, jobIdTime } from '../../jobs/job-id.ts'
 import type { ImageStore } from '../../jobs/ports.ts'
+import { uploadIsOver } from '../../jobs/upload.ts'
 import { isTemporary, storageError, unlessMissing, writeFirst, writeWhole } from './files.ts'
 
 export interface ImageStoreOptions {
@@ -20,7 +21,7 @@ const manifestName = 'manifest.json'
 /**
  * `<folder>/<yyyy-mm-dd>/<id>/0.png, 1.png, ... manifest.json`, the day being that of the id. A manifest is placed
  * by link(2), which fails when the name is taken: so the first one wins, also between processes. Only a well-formed
- * id ever becomes part of a path.
+ * id ever becomes part of a path. Uploads lie in `<folder>/uploads/<yyyy-mm-dd>/<id>.png`.
  */
 export function diskImageStore(options: ImageStoreOptions): ImageStore {
   const { folder, ttlSeconds, temporaryMs = 600_000 } = options
@@ -31,10 +32,9 @@ export function diskImageStore(options: ImageStoreOptions): ImageStore {
       throw storageError(thrown, folder)
     }
   }
-  const folderOf = (id: string) => {
-    if (!isJobIdShaped(id)) throw new AppError('not_found', 'This is not a job id.', { param: 'id' })
-    return join(folder, jobIdTime(id).toISOString().slice(0, 10), id)
-  }
+  const uploads = join(folder, 'uploads')
+  const folderOf = (id: string) => join(folder, dayOf(id), id)
+  const uploadOf = (id: string) => join(uploads, dayOf(id), `${id}.png`)
   const readManifest = async (id: string) => {
     const path = join(folderOf(id), manifestName)
     const text = await unlessMissing(readFile(path, 'utf8'))
@@ -59,6 +59,18 @@ export function diskImageStore(options: ImageStoreOptions): ImageStore {
     }
     return over && manifest !== undefined
   }
+  const sweepUploads = async (now: Date) => {
+    for (const day of await namesIn(uploads)) {
+      const path = join(uploads, day)
+      for (const name of await namesIn(path)) {
+        const id = name.slice(0, -'.png'.length)
+        if (isJobIdShaped(id) && uploadIsOver(id, ttlSeconds, now))
+          await rm(join(path, name), { force: true })
+      }
+      await sweepTemporaries(path, now.getTime() - temporaryMs)
+      await removeIfEmpty(path)
+    }
+  }
 
   return {
     putImage: (id, index, bytes) => guarded(() => writeWhole(join(folderOf(id), imageName(index)), bytes)),
@@ -70,6 +82,8 @@ export function diskImageStore(options: ImageStoreOptions): ImageStore {
         return first ? manifest : ((await readManifest(manifest.id)) ?? manifest)
       }),
     getManifest: (id) => guarded(() => readManifest(id)),
+    putUpload: (id, bytes) => guarded(() => writeWhole(uploadOf(id), bytes)),
+    getUpload: (id) => guarded(() => unlessMissing(readFile(uploadOf(id)))),
     sweep: (now) =>
       guarded(async () => {
         let removed = 0
@@ -83,10 +97,16 @@ export function diskImageStore(options: ImageStoreOptions): ImageStore {
           }
           await removeIfEmpty(join(folder, day))
         }
+        await sweepUploads(now).catch((thrown: unknown) => faults.push(thrown))
         if (faults.length > 0) throw faults[0]
         return removed
       }),
   }
+}
+
+function dayOf(id: string): string {
+  if (!isJobIdShaped(id)) throw new AppError('not_found', 'This is not an id.', { param: 'id' })
+  return jobIdTime(id).toISOString().slice(0, 10)
 }
 
 function imageName(index: number): string {

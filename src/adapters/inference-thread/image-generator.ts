@@ -47,7 +47,8 @@ export function threadGenerator(options: ThreadGeneratorOptions): ThreadGenerato
     async start() {
       await loaded()
     },
-    async *generate(request, { signal, onProgress }) {
+    async *generate(request, options) {
+      const { signal } = options
       signal.throwIfAborted()
       const thread = await unlessAborted(loaded(), signal).catch(async (thrown) => {
         // A model that does not load in time is a thread that hangs: the next run needs another one.
@@ -56,7 +57,7 @@ export function threadGenerator(options: ThreadGeneratorOptions): ThreadGenerato
         throw thrown
       })
       runs += 1
-      const run = startRun(thread, runs, request, signal, onProgress, abortGraceMs)
+      const run = startRun(thread, runs, request, options, abortGraceMs)
       let full = false
       try {
         for (;;) {
@@ -98,8 +99,7 @@ function startRun(
   thread: InferenceThread,
   run: number,
   request: Generate[0],
-  signal: AbortSignal,
-  onProgress: Generate[1]['onProgress'],
+  { signal, onProgress, images: given }: Generate[1],
   abortGraceMs: number,
 ) {
   const abort = new SharedArrayBuffer(4)
@@ -135,9 +135,8 @@ function startRun(
     }
   }
   signal.addEventListener('abort', stop)
-  thread.start({ run, request, abort }, onMessage, (error) =>
-    finish({ error: signal.aborted ? signal.reason : error }),
-  )
+  const message = { run, request, abort, ...(given === undefined ? {} : { images: given }) }
+  thread.start(message, onMessage, (error) => finish({ error: signal.aborted ? signal.reason : error }))
   if (signal.aborted) stop()
 
   return {

@@ -1,11 +1,13 @@
 import type { ErrorCode } from '../../jobs/errors.ts'
 import type { ResolvedRequest } from '../../jobs/job.ts'
+import type { GivenImages } from '../../jobs/ports.ts'
 
 /** The messages between a worker process and its inference thread. One run at a time. */
 
 export interface GenerateMessage {
   readonly run: number
   readonly request: ResolvedRequest
+  readonly images?: GivenImages
   /** One Int32: not 0 once the run should stop. Shared, because a thread at work reads no messages. */
   readonly abort: SharedArrayBuffer
 }

@@ -1,6 +1,7 @@
 import { parentPort } from 'node:worker_threads'
 import { AppError, type ErrorCode, toAppError } from '../../jobs/errors.ts'
-import { imageSeed, type ResolvedRequest } from '../../jobs/job.ts'
+import { imageSeed, type ResolvedRequest, stepsOf } from '../../jobs/job.ts'
+import type { GivenImages } from '../../jobs/ports.ts'
 import type { GenerateMessage, ThreadFault, ThreadMessage } from './protocol.ts'
 
 /** What the thread's entry file provides: the engine, in the service's words. */
@@ -9,7 +10,12 @@ export interface PictureMaker {
   make(
     request: ResolvedRequest,
     seed: number,
-    hooks: { onStep: (step: number) => void; signal: { readonly aborted: boolean } },
+    hooks: {
+      onStep: (step: number) => void
+      signal: { readonly aborted: boolean }
+      /** There when the request has an `init_image`. */
+      images?: GivenImages
+    },
   ): Promise<{ bytes: Uint8Array; width: number; height: number }>
 }
 
@@ -32,7 +38,7 @@ export async function serveInference(
 
 async function runOne(
   maker: PictureMaker,
-  { run, request, abort }: GenerateMessage,
+  { run, request, images, abort }: GenerateMessage,
   send: (message: ThreadMessage) => void,
   classify: (thrown: unknown) => ErrorCode | undefined,
 ): Promise<void> {
@@ -42,13 +48,14 @@ async function runOne(
       return Atomics.load(flag, 0) !== 0
     },
   }
-  const steps = request.steps * request.count
+  const each = stepsOf(request)
+  const steps = each * request.count
   try {
     for (let index = 0; index < request.count; index += 1) {
       const seed = imageSeed(request, index)
-      const onStep = (step: number) =>
-        send({ type: 'progress', run, step: index * request.steps + step, steps })
-      send({ type: 'image', run, seed, ...(await maker.make(request, seed, { onStep, signal })) })
+      const onStep = (step: number) => send({ type: 'progress', run, step: index * each + step, steps })
+      const hooks = { onStep, signal, ...(images === undefined ? {} : { images }) }
+      send({ type: 'image', run, seed, ...(await maker.make(request, seed, hooks)) })
     }
     send({ type: 'done', run })
   } catch (thrown) {

@@ -1,6 +1,6 @@
 import type { ImageStore } from '../../jobs/ports.ts'
 import type { Bucket } from './bucket.ts'
-import { imageKey } from './keys.ts'
+import { imageKey, uploadKey } from './keys.ts'
 import { commitManifest, readManifest } from './manifests.ts'
 import { sweepExpired } from './sweep.ts'
 
@@ -19,6 +19,8 @@ export function s3ImageStore(bucket: Bucket, options: { readonly ttlSeconds: num
       : { addressOf: async (id, index, seconds) => addressOf(imageKey(id, index), seconds) }),
     commit: (manifest) => commitManifest(bucket, manifest),
     getManifest: (id) => readManifest(bucket, id),
+    putUpload: async (id, bytes) => bucket.put(uploadKey(id), bytes, 'image/png'),
+    getUpload: async (id) => bucket.get(uploadKey(id)),
     sweep: (now) => sweepExpired(bucket, options.ttlSeconds, now),
   }
 }

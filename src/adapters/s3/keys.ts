@@ -3,10 +3,13 @@ import { isJobIdShaped, jobIdTime } from '../../jobs/job-id.ts'
 
 /**
  * `results/<yyyy-mm-dd>/<id>/0.png, 1.png, ... manifest.json`, the day being that of the id. Ids sort by time, so a
- * listing gives the oldest job first. Only a well-formed id ever becomes part of a key.
+ * listing gives the oldest job first. Uploads: `uploads/<yyyy-mm-dd>/<id>.png`. Only a well-formed id ever becomes
+ * part of a key.
  */
 
 export const resultsFolder = 'results/'
+export const uploadsFolder = 'uploads/'
+const uploadKeyShape = /^uploads\/(\d{4}-\d\d-\d\d)\/([^/]+)\.png$/
 const manifestName = 'manifest.json'
 const jobKey = /^results\/(\d{4}-\d\d-\d\d)\/([^/]+)\/(manifest\.json|(?:0|[1-9]\d*)\.png)$/
 
@@ -30,18 +33,29 @@ export function jobOfKey(key: string): { readonly id: string; readonly isManifes
   return { id, isManifest: name === manifestName }
 }
 
-/** The first moment of the day that a folder of results is for; undefined for a folder that is none of ours. */
+/** Throws `not_found` when it is no upload id. */
+export function uploadKey(id: string): string {
+  return `${uploadsFolder}${dayOf(id)}/${id}.png`
+}
+
+/** The upload that a key belongs to; undefined for a key that is none of ours. */
+export function uploadOfKey(key: string): string | undefined {
+  const [, day, id] = uploadKeyShape.exec(key) ?? []
+  return id !== undefined && isJobIdShaped(id) && dayOf(id) === day ? id : undefined
+}
+
+/** The first moment of the day that a folder of results or uploads is for; undefined for a folder that is none of ours. */
 export function startOfDayFolder(folder: string): Date | undefined {
-  const day = /^results\/(\d{4}-\d\d-\d\d)\/$/.exec(folder)?.[1]
+  const day = /^(?:results|uploads)\/(\d{4}-\d\d-\d\d)\/$/.exec(folder)?.[1]
   const start = new Date(`${day}T00:00:00.000Z`)
   return Number.isNaN(start.getTime()) ? undefined : start
 }
 
 function folderOf(id: string): string {
-  if (!isJobIdShaped(id)) throw new AppError('not_found', 'This is not a job id.', { param: 'id' })
   return `${resultsFolder}${dayOf(id)}/${id}/`
 }
 
 function dayOf(id: string): string {
+  if (!isJobIdShaped(id)) throw new AppError('not_found', 'This is not an id.', { param: 'id' })
   return jobIdTime(id).toISOString().slice(0, 10)
 }

@@ -71,7 +71,10 @@ suite('a storage of its own', () => {
     const rules = await rulesOf(t, options, 'made')
     assert.deepEqual(
       rules.map(({ ID, Filter, Expiration, Status }) => [ID, Filter?.Prefix, Expiration?.Days, Status]),
-      [['packshot-results here/', 'here/results/', 2, 'Enabled']],
+      [
+        ['packshot-results here/', 'here/results/', 2, 'Enabled'],
+        ['packshot-uploads here/', 'here/uploads/', 2, 'Enabled'],
+      ],
     )
     assert.deepEqual(
       log.lines.map((line) => line.message),
@@ -104,6 +107,8 @@ suite('a storage of its own', () => {
     assert.deepEqual(Object.fromEntries(days), {
       'packshot-results': 31,
       'packshot-results second/': 2,
+      'packshot-uploads': 62,
+      'packshot-uploads second/': 2,
       theirs: 90,
     })
   })

@@ -8,9 +8,10 @@ import {
   type S3Client,
 } from '@aws-sdk/client-s3'
 import type { Log } from '../../jobs/log.ts'
+import { uploadKeptSeconds } from '../../jobs/upload.ts'
 import type { Connection } from './connection.ts'
 import { StorageFault, unless } from './faults.ts'
-import { resultsFolder } from './keys.ts'
+import { resultsFolder, uploadsFolder } from './keys.ts'
 
 /** Makes the bucket and the rule by which the storage itself deletes what the sweep did not. Repeating it is harmless. */
 export async function setUp(
@@ -20,10 +21,15 @@ export async function setUp(
   const { log, ttlSeconds } = options
   const made = await makeBucket(connection)
   log.info({ bucket: connection.place.bucket }, made ? 'the bucket was made' : 'the bucket is there')
-  const days = Math.ceil(ttlSeconds / 86_400) + 1
+  const daysAfter = (seconds: number) => Math.ceil(seconds / 86_400) + 1
+  const days = daysAfter(ttlSeconds)
+  const uploadDays = daysAfter(uploadKeptSeconds(ttlSeconds))
   try {
-    await setRule(connection, days)
-    log.info({ days }, `the storage deletes results by itself after ${days} days`)
+    await setRules(connection, [
+      ['packshot-results', resultsFolder, days],
+      ['packshot-uploads', uploadsFolder, uploadDays],
+    ])
+    log.info({ days, uploadDays }, `the storage deletes results by itself after ${days} days`)
   } catch (thrown) {
     if (!hasNoRules(thrown)) throw thrown
     log.warn(
@@ -57,26 +63,29 @@ async function makeBucket({ place, client, clientIn, call }: Connection): Promis
   return true
 }
 
-async function setRule({ place, client, call }: Connection, days: number): Promise<void> {
+async function setRules(
+  { place, client, call }: Connection,
+  wanted: readonly (readonly [name: string, folder: string, days: number])[],
+): Promise<void> {
   const Bucket = place.bucket
-  const rule: LifecycleRule = {
+  const rules: LifecycleRule[] = wanted.map(([name, folder, days]) => ({
     // Two installations may share a bucket, each below its prefix.
-    ID: place.prefix === '' ? 'packshot-results' : `packshot-results ${place.prefix}`,
+    ID: place.prefix === '' ? name : `${name} ${place.prefix}`,
     Status: 'Enabled',
-    Filter: { Prefix: place.prefix + resultsFolder },
+    Filter: { Prefix: place.prefix + folder },
     Expiration: { Days: days },
     AbortIncompleteMultipartUpload: { DaysAfterInitiation: 1 },
-  }
+  }))
   const standing = await call('GetBucketLifecycleConfiguration', (abortSignal) =>
     unless(
       ['NoSuchLifecycleConfiguration'],
       client.send(new GetBucketLifecycleConfigurationCommand({ Bucket }), { abortSignal }),
     ),
   )
-  const others = (standing?.Rules ?? []).filter((other) => other.ID !== rule.ID)
+  const others = (standing?.Rules ?? []).filter((other) => !rules.some(({ ID }) => ID === other.ID))
   const command = new PutBucketLifecycleConfigurationCommand({
     Bucket,
-    LifecycleConfiguration: { Rules: [...others, rule] },
+    LifecycleConfiguration: { Rules: [...others, ...rules] },
   })
   // Stores older than 2025 want the MD5 that the SDK replaced by newer checksums.
   command.middlewareStack.add(

@@ -1,7 +1,8 @@
 import { AppError } from '../../jobs/errors.ts'
 import { hasExpired, jobIdTime } from '../../jobs/job-id.ts'
+import { uploadIsOver } from '../../jobs/upload.ts'
 import type { Bucket } from './bucket.ts'
-import { jobOfKey, resultsFolder, startOfDayFolder } from './keys.ts'
+import { jobOfKey, resultsFolder, startOfDayFolder, uploadOfKey, uploadsFolder } from './keys.ts'
 import { DamagedManifest, readManifest } from './manifests.ts'
 import { isProbe, probeFolder } from './probe.ts'
 
@@ -39,6 +40,7 @@ export async function sweepExpired(bucket: Bucket, ttlSeconds: number, now: Date
   }
   const ends = await Promise.allSettled(Array.from({ length: atOnce }, sweeper))
   for (const end of ends) if (end.status === 'rejected') throw end.reason
+  await sweepUploads(bucket, ttlSeconds, now, faults).catch((thrown: unknown) => faults.push(thrown))
   await sweepProbes(bucket, now).catch((thrown: unknown) => faults.push(thrown))
   if (faults.length > 0) {
     throw new AppError(
@@ -101,6 +103,24 @@ async function sweepJob(bucket: Bucket, job: OldJob, now: Date): Promise<boolean
   }
   for (const key of job.keys) await bucket.delete(key)
   return wasFinal
+}
+
+/** Oldest first, until the first that is not over. */
+async function sweepUploads(bucket: Bucket, ttlSeconds: number, now: Date, faults: unknown[]): Promise<void> {
+  for await (const { folders } of bucket.list(uploadsFolder, { byFolder: true })) {
+    for (const folder of folders) {
+      if (startOfDayFolder(folder) === undefined) continue
+      for await (const { objects } of bucket.list(folder)) {
+        for (const { key } of objects) {
+          const id = uploadOfKey(key)
+          if (id === undefined) continue
+          if (!uploadIsOver(id, ttlSeconds, now)) return
+          if (faults.length >= mostFaults) return
+          await bucket.delete(key).catch((thrown: unknown) => faults.push(thrown))
+        }
+      }
+    }
+  }
 }
 
 /** What a server that was killed at its start left behind. */

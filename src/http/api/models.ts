@@ -1,16 +1,33 @@
 import type { FastifyInstance } from 'fastify'
 import { Type } from 'typebox'
+import { AppError } from '../../jobs/errors.ts'
+import type { AddOn, ModelInfo, Offer } from '../../jobs/offer.ts'
+import { describeValue, listed } from '../../jobs/wording.ts'
+import { ErrorBody } from '../faults.ts'
 import type { Services } from '../services.ts'
 
 const Model = Type.Object({
   name: Type.String(),
+  family: Type.String({ description: 'VAEs, LoRAs and embeddings fit models of their own family.' }),
   width: Type.Integer({ description: 'The size when none is asked for.' }),
   height: Type.Integer(),
   steps: Type.Integer(),
   guidance_scale: Type.Number(),
   size_multiple: Type.Integer({ description: 'Width and height must be multiples of this.' }),
+  clip_layers: Type.Integer({ description: 'The most that `clip_skip` can be.' }),
+  images: Type.Boolean({ description: 'It can start from a picture (`init_image`).' }),
+  inpainting: Type.Boolean({ description: 'It only makes parts of a picture anew: `init_image` is needed.' }),
   samplers: Type.Array(Type.String(), { description: 'The first is the default.' }),
-  schedules: Type.Array(Type.String(), { description: 'The first is the default.' }),
+  schedules: Type.Array(Type.String(), {
+    description: 'Of all samplers together, the default first; GET /v1/samplers tells which has which.',
+  }),
+  vaes: Type.Array(Type.String(), { description: 'Those that fit, beside its own.' }),
+})
+
+const Extra = Type.Object({
+  name: Type.String(),
+  family: Type.String(),
+  description: Type.Optional(Type.String()),
 })
 
 const Limits = Type.Object({
@@ -22,29 +39,104 @@ const Limits = Type.Object({
   max_guidance_scale: Type.Number(),
   max_seed: Type.Integer(),
   max_count: Type.Integer(),
+  max_clip_skip: Type.Integer(),
+  max_loras: Type.Integer(),
+  max_lora_strength: Type.Number(),
+  upload_bytes: Type.Integer(),
+  upload_pixels: Type.Integer(),
 })
 
-/** GET /v1/models: what can be asked for. The first model is the default. */
+const Sampler = Type.Object({
+  name: Type.String(),
+  label: Type.String(),
+  aliases: Type.Array(Type.String(), { description: 'Other names that `sampler` may have.' }),
+  schedules: Type.Array(Type.String()),
+  default_schedule: Type.String(),
+  max_steps: Type.Optional(Type.Integer()),
+})
+
+/** GET /v1/models and GET /v1/samplers: what can be asked for. The first of each list is the default. */
 export function modelRoutes(app: FastifyInstance, services: Services): void {
-  const response = { 200: Type.Object({ models: Type.Array(Model), limits: Limits }) }
-  app.get(
-    '/v1/models',
-    { schema: { summary: 'Models, their defaults, and the limits', response } },
-    async () => {
-      const { limits } = services
-      return {
-        models: [...services.models()],
-        limits: {
-          prompt_characters: limits.promptCharacters,
-          prompt_bytes: limits.promptBytes,
-          min_size: limits.minSize,
-          max_size: limits.maxSize,
-          max_steps: limits.maxSteps,
-          max_guidance_scale: limits.maxGuidanceScale,
-          max_seed: limits.maxSeed,
-          max_count: limits.maxCount,
-        },
-      }
+  const models = {
+    summary: 'Models, their defaults and what goes with them, and the limits',
+    response: {
+      200: Type.Object({
+        models: Type.Array(Model),
+        vaes: Type.Array(Extra),
+        loras: Type.Array(Extra),
+        embeddings: Type.Array(Extra, { description: 'Their names work in prompts.' }),
+        limits: Limits,
+      }),
     },
-  )
+  }
+  app.get('/v1/models', { schema: models }, async () => {
+    const offer = services.offer()
+    return {
+      models: offer.models.map((model) => modelView(model, offer)),
+      vaes: offer.vaes.map(extraView),
+      loras: offer.loras.map(extraView),
+      embeddings: offer.embeddings.map(extraView),
+      limits: limitsView(services),
+    }
+  })
+
+  const samplers = {
+    summary: 'The samplers of a model, with their schedules and their names elsewhere',
+    querystring: Type.Object({ model: Type.Optional(Type.String({ description: 'Absent: the default.' })) }),
+    response: { 200: Type.Object({ samplers: Type.Array(Sampler) }), '4xx': ErrorBody },
+  }
+  app.get<{ Querystring: { model?: string } }>('/v1/samplers', { schema: samplers }, async (request) => {
+    const offer = services.offer()
+    const model = findModel(offer, request.query.model)
+    const found = offer.samplers.of(model)
+    return {
+      samplers: found.map((each) => ({
+        ...each,
+        aliases: [...each.aliases],
+        schedules: [...each.schedules],
+      })),
+    }
+  })
+}
+
+function findModel({ models }: Offer, name: string | undefined): ModelInfo {
+  const model = name === undefined ? models[0] : models.find((each) => each.name === name)
+  if (model !== undefined) return model
+  const all = listed(models.map((each) => each.name))
+  const message = `model must be one of ${all}, but was ${describeValue(name)}.`
+  throw new AppError('invalid_request', message, { param: 'model' })
+}
+
+function modelView(model: ModelInfo, { samplers, vaes }: Offer) {
+  const offered = samplers.of(model)
+  const schedules = offered.flatMap((each) => [each.default_schedule, ...each.schedules])
+  return {
+    ...model,
+    samplers: offered.map(({ name }) => name),
+    schedules: [...new Set(schedules)],
+    vaes: vaes.filter(({ family }) => family === model.family).map(({ name }) => name),
+  }
+}
+
+/** Where a file lies is nobody's business. */
+function extraView({ name, family, description }: AddOn) {
+  return { name, family, ...(description === undefined ? {} : { description }) }
+}
+
+function limitsView({ limits, uploadLimits }: Services) {
+  return {
+    prompt_characters: limits.promptCharacters,
+    prompt_bytes: limits.promptBytes,
+    min_size: limits.minSize,
+    max_size: limits.maxSize,
+    max_steps: limits.maxSteps,
+    max_guidance_scale: limits.maxGuidanceScale,
+    max_seed: limits.maxSeed,
+    max_count: limits.maxCount,
+    max_clip_skip: limits.maxClipSkip,
+    max_loras: limits.maxLoras,
+    max_lora_strength: limits.maxLoraStrength,
+    upload_bytes: uploadLimits.bytes,
+    upload_pixels: uploadLimits.pixels,
+  }
 }

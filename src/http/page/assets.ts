@@ -12,9 +12,11 @@ const sources = {
   'htmx.js': 'htmx.org/dist/htmx.min.js',
   'studio.css': './assets/studio.css',
   'form.css': './assets/form.css',
+  'photo.css': './assets/photo.css',
   'wall.css': './assets/wall.css',
   'pictures.css': './assets/pictures.css',
   'form.js': './assets/form.js',
+  'photo.js': './assets/photo.js',
   'wall.js': './assets/wall.js',
   'favicon.svg': './assets/favicon.svg',
 } as const

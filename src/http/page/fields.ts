@@ -13,6 +13,13 @@ export interface FieldContext {
   readonly focus: FieldName | undefined
 }
 
+interface Option {
+  readonly value: string
+  readonly label: string
+  /** Of a sampler: what may be chosen beside it. */
+  readonly schedules?: readonly string[]
+}
+
 interface Field {
   readonly name: FieldName
   readonly label: string
@@ -42,20 +49,42 @@ export function numberField(
   )
 }
 
+export function lineField(
+  context: FieldContext,
+  field: Field & { maxLength: number; placeholder?: string; after?: Html | false },
+): Html {
+  const control = html`<input id="${field.name}" name="${field.name}" type="text" maxlength="${field.maxLength}" value="${context.values[field.name]}" autocomplete="off" autocapitalize="none" spellcheck="false"${placeholder(field.placeholder)}${common(context, field)}>`
+  return wrap(context, field, control, field.after)
+}
+
+/** A slider with its value in per cent; the value is written by form.js, and without it read from the slider. */
+export function percentField(
+  context: FieldContext,
+  field: Field & { min: number; max: number; step: number },
+): Html {
+  const value = context.values[field.name]
+  const shown = Math.round(Number(value) * 100)
+  const control = html`<div class="percent"><input id="${field.name}" name="${field.name}" type="range" min="${field.min}" max="${field.max}" step="${field.step}" value="${value}"${common(context, field)}><output for="${field.name}">${shown} %</output></div>`
+  return wrap(context, field, control)
+}
+
+/** The error of a field whose control the page shows in its own way. */
+export function errorOf(context: FieldContext, name: FieldName): Html | false {
+  const error = context.errors[name]
+  return error !== undefined && html`<p class="field-error" id="${name}-error">${error}</p>`
+}
+
 /** A number field shows nothing for what is no number; then a text field keeps what was typed. */
 function numberType(context: FieldContext, field: Field): 'number' | 'text' {
   const value = context.values[field.name].trim()
   return value === '' || /^-?\d+(\.\d+)?$/.test(value) ? 'number' : 'text'
 }
 
-export function choice(
-  context: FieldContext,
-  field: Field & { options: readonly { value: string; label: string }[] },
-): Html {
+export function choice(context: FieldContext, field: Field & { options: readonly Option[] }): Html {
   const chosen = context.values[field.name]
   const options = field.options.map(
-    ({ value, label }) =>
-      html`<option value="${value}"${value === chosen && html` selected`}>${label}</option>`,
+    ({ value, label, schedules }) =>
+      html`<option value="${value}"${schedules && html` data-schedules="${schedules.join(' ')}"`}${value === chosen && html` selected`}>${label}</option>`,
   )
   const foreign = !field.options.some(({ value }) => value === chosen) && chosen !== ''
   return wrap(
@@ -65,7 +94,7 @@ export function choice(
   )
 }
 
-function wrap(context: FieldContext, field: Field, control: Html, extra?: Html): Html {
+function wrap(context: FieldContext, field: Field, control: Html, extra?: Html | false): Html {
   const error = context.errors[field.name]
   return html`<div class="field${error !== undefined && ' is-wrong'}">
 <label for="${field.name}">${field.label}</label>

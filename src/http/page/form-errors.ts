@@ -16,6 +16,12 @@ const labels: Readonly<Record<FieldName, string>> = {
   sampler: 'The sampler',
   schedule: 'The schedule',
   model: 'The model',
+  loras: 'LoRAs',
+  vae: 'The VAE',
+  clip_skip: 'Clip skip',
+  init_image: 'The photo',
+  mask: 'The mask',
+  strength: 'How much may change',
 }
 
 /** Puts each fault of a refused request beside its field; what belongs to none stands above the form. */

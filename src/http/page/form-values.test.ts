@@ -41,6 +41,35 @@ test('a chosen size becomes width and height; typed ones count more', () => {
   assert.deepEqual(requestBody(readFields({ prompt: 'a', size: 'big' })), { prompt: 'a', width: 'big' })
 })
 
+test('a slider says nothing without a photo; LoRAs are read from one line', () => {
+  assert.deepEqual(requestBody(readFields({ prompt: 'a', strength: '0.5', mask: 'm' })), { prompt: 'a' })
+  const body = requestBody(
+    readFields({
+      prompt: 'a',
+      init_image: 'i',
+      strength: '0.5',
+      mask: 'm',
+      clip_skip: '2',
+      vae: 'v',
+      loras: ' detail : .8,, soft light, odd:name, minus:-1 ',
+    }),
+  )
+  assert.deepEqual(body, {
+    prompt: 'a',
+    clip_skip: 2,
+    vae: 'v',
+    init_image: 'i',
+    strength: 0.5,
+    mask: 'm',
+    loras: [
+      { name: 'detail', strength: 0.8 },
+      { name: 'soft light' },
+      { name: 'odd:name' },
+      { name: 'minus', strength: -1 },
+    ],
+  })
+})
+
 test('of repeated fields the first counts; foreign ones and other shapes are left out', () => {
   const values = readFields({ prompt: ['one', 'two'], steps: { a: 1 }, evil: 'x', __proto__: { seed: '1' } })
   assert.equal(values.prompt, 'one')
@@ -53,6 +82,25 @@ test('the address of a recipe fills in the same settings', () => {
   const values = readFields(Object.fromEntries(address.searchParams))
   const { format: _, negative_prompt: __, ...expected } = { ...request, seed: 42, count: 1 }
   assert.deepEqual(requestBody(values), expected)
+})
+
+test('the address of a recipe brings the photo and the LoRAs too', () => {
+  const extras = {
+    vae: 'v',
+    loras: [
+      { name: 'detail', strength: 0.5 },
+      { name: 'soft light', strength: 1 },
+    ],
+    clip_skip: 2,
+    init_image: 'i',
+    strength: 0.5,
+    mask: 'm',
+  }
+  const address = new URL(againAddress('id', { ...request, ...extras }, 42, 1), 'http://studio.test')
+  assert.equal(address.searchParams.get('loras'), 'detail:0.5, soft light')
+  const { format: _, negative_prompt: __, ...expected } = { ...request, ...extras, seed: 42, count: 1 }
+  const body = requestBody(readFields(Object.fromEntries(address.searchParams)))
+  assert.deepEqual(body, { ...expected, loras: [{ name: 'detail', strength: 0.5 }, { name: 'soft light' }] })
 })
 
 test('a prompt too long for an address is left with its job', () => {

@@ -11,16 +11,23 @@ export const advancedFields = [
   'sampler',
   'schedule',
   'model',
+  'loras',
+  'vae',
+  'clip_skip',
 ] as const
 
+/** The fields of the picture to start from. */
+const photoFields = ['init_image', 'mask', 'strength'] as const
+
 /** The fields of the form by their names, which are those of the API; `size` is the page's own. */
-export const fieldNames = ['prompt', 'size', 'count', ...advancedFields] as const
+export const fieldNames = ['prompt', ...photoFields, 'size', 'count', ...advancedFields] as const
 export type FieldName = (typeof fieldNames)[number]
 
 /** What stands in each field, as typed. An empty text means that nothing was said. */
 export type FormValues = Readonly<Record<FieldName, string>>
 
-const numericFields = ['count', 'width', 'height', 'steps', 'guidance_scale', 'seed'] as const
+const numericFields = ['count', 'width', 'height', 'steps', 'guidance_scale', 'seed', 'clip_skip'] as const
+const textFields = ['negative_prompt', 'sampler', 'schedule', 'model', 'vae', 'init_image'] as const
 
 /** Reads a posted form or a query. Of a field that comes twice the first counts; foreign fields are left out. */
 export function readFields(input: unknown): FormValues {
@@ -43,12 +50,39 @@ export function requestBody(values: FormValues): Record<string, unknown> {
   const body: Record<string, unknown> = { prompt: values.prompt, ...sizeOf(values.size) }
   for (const name of numericFields) {
     const text = values[name].trim()
-    if (text !== '') body[name] = /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text
+    if (text !== '') body[name] = numberOr(text)
   }
-  for (const name of ['negative_prompt', 'sampler', 'schedule', 'model'] as const) {
+  for (const name of textFields) {
     if (values[name] !== '') body[name] = values[name]
   }
+  if (values.loras.trim() !== '') body.loras = lorasOf(values.loras)
+  // a slider always stands somewhere: without a picture it says nothing
+  if (values.init_image !== '') {
+    if (values.strength !== '') body.strength = numberOr(values.strength)
+    if (values.mask !== '') body.mask = values.mask
+  }
   return body
+}
+
+function numberOr(text: string): number | string {
+  return /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text
+}
+
+/** `detail:0.8, soft light`; what is no strength is left in the name, for the service to say that there is none of it. */
+function lorasOf(text: string): { name: string; strength?: number }[] {
+  const entries = text.split(',').map((entry) => entry.trim())
+  return entries
+    .filter((entry) => entry !== '')
+    .map((entry) => {
+      const [, name = entry, strength] = /^(.*\S)\s*:\s*(-?\d*\.?\d+)$/.exec(entry) ?? []
+      return strength === undefined ? { name } : { name, strength: Number(strength) }
+    })
+}
+
+function textOf({ loras, ...settings }: Partial<ResolvedRequest>): Record<string, string> {
+  const texts = Object.entries(settings).map(([name, value]) => [name, String(value)])
+  const uses = loras?.map(({ name, strength }) => (strength === 1 ? name : `${name}:${strength}`))
+  return { ...Object.fromEntries(texts), ...(uses === undefined ? {} : { loras: uses.join(', ') }) }
 }
 
 /** Width and height, where they are filled in, count more than the size that was chosen from the list. */
@@ -68,8 +102,8 @@ const longestAddress = 6000
 export function againAddress(jobId: string, request: ResolvedRequest, seed: number, count: number): string {
   const { format: _, ...settings } = request
   const query = new URLSearchParams()
-  for (const [name, value] of Object.entries({ ...settings, seed, count })) {
-    if (value !== '') query.set(name, String(value))
+  for (const [name, value] of Object.entries(textOf({ ...settings, seed, count }))) {
+    if (value !== '') query.set(name, value)
   }
   const address = `/?${query}`
   if (address.length <= longestAddress) return address
@@ -78,5 +112,5 @@ export function againAddress(jobId: string, request: ResolvedRequest, seed: numb
 
 /** The fields filled in with the settings of a job. */
 export function valuesOfRequest(request: ResolvedRequest): FormValues {
-  return readFields(Object.fromEntries(Object.entries(request).map(([name, value]) => [name, String(value)])))
+  return readFields(textOf(request))
 }

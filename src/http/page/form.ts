@@ -1,9 +1,12 @@
-import type { ModelInfo } from '../../jobs/ports.ts'
+import type { ModelInfo, Offer, SamplerInfo } from '../../jobs/offer.ts'
+import type { UploadLimits } from '../../jobs/ports.ts'
 import type { RequestLimits } from '../../jobs/request.ts'
-import { choice, type FieldContext, numberField, textField } from './fields.ts'
-import { advancedFields, type FieldName, type FormValues } from './form-values.ts'
+import { defaultStrength } from '../../jobs/request-model.ts'
+import { choice, type FieldContext, lineField, numberField, textField } from './fields.ts'
+import { advancedFields, type FieldName, type FormValues, fieldNames } from './form-values.ts'
 import { type Html, html } from './html.ts'
 import { cameraIcon, settingsIcon, warningIcon } from './icons.ts'
+import { photo } from './photo.ts'
 import { offeredSizes, sizeName } from './sizes.ts'
 
 export interface FormState {
@@ -14,9 +17,9 @@ export interface FormState {
   readonly prefilled: boolean
 }
 
-export interface Offer {
-  readonly models: readonly ModelInfo[]
+export interface PageOffer extends Offer {
   readonly limits: RequestLimits
+  readonly uploadLimits: UploadLimits
 }
 
 /** Kinds and colours that the built-in model knows; other models know them too. */
@@ -28,7 +31,7 @@ const examples = [
 ]
 
 /** The form that asks for pictures. It is a fragment of its own: with faults it comes back in its own place. */
-export function requestForm(offer: Offer, state: FormState): Html {
+export function requestForm(offer: PageOffer, state: FormState): Html {
   const { limits } = offer
   const model = chosenModel(offer, state.values)
   const fields = fieldContext(offer, state, model)
@@ -45,6 +48,7 @@ ${textField(fields, {
   required: true,
 })}
 <p class="examples"><span class="examples-label">Try</span> ${examples.map(example)}</p>
+${photo(fields, model, offer.uploadLimits)}
 <div class="field-row">
 ${choice(fields, { name: 'size', label: 'Size', options: sizeOptions(offer, model) })}
 ${choice(fields, { name: 'count', label: 'Pictures', options: countOptions(limits) })}
@@ -54,9 +58,10 @@ ${moreSettings(offer, fields, state, model)}
 </form>`
 }
 
-function moreSettings(offer: Offer, fields: FieldContext, state: FormState, model: ModelInfo): Html {
+function moreSettings(offer: PageOffer, fields: FieldContext, state: FormState, model: ModelInfo): Html {
   const { limits, models } = offer
-  const open = advancedFields.some((name) => differs(state, fields, model, name))
+  const [sampler] = offer.samplers.of(model)
+  const open = advancedFields.some((name) => differs(state, fields, model, sampler, name))
   const size = {
     min: limits.minSize,
     max: limits.maxSize,
@@ -73,6 +78,8 @@ ${textField(fields, {
   maxLength: limits.promptCharacters,
   rows: 2,
 })}
+${chips('Words this studio knows', 'negative_prompt', namesFor(model, offer.embeddings))}
+${loras(offer, fields, model)}
 <div class="field-row">
 ${numberField(fields, { name: 'steps', label: 'Steps', help: html`More is finer and slower.`, min: 1, max: limits.maxSteps, step: 1 })}
 ${numberField(fields, { name: 'guidance_scale', label: 'Guidance', help: html`How closely to follow the words.`, min: 0, max: limits.maxGuidanceScale, step: 'any' })}
@@ -82,29 +89,65 @@ ${numberField(fields, { name: 'seed', label: 'Seed', help: html`The same seed an
 ${numberField(fields, { name: 'width', label: 'Own width', ...size })}
 ${numberField(fields, { name: 'height', label: 'Own height', help: html`In pixels, multiples of ${model.size_multiple}.`, ...size })}
 </div>
-${listChoice(fields, 'sampler', 'Sampler', model.samplers)}
-${listChoice(fields, 'schedule', 'Schedule', model.schedules)}
-${listChoice(
-  fields,
-  'model',
-  'Model',
-  models.map(({ name }) => name),
-)}
+${samplers(fields, offer.samplers.of(model))}
+<div class="field-row">
+${vaes(fields, namesFor(model, offer.vaes))}
+${numberField(fields, { name: 'clip_skip', label: 'Clip skip', help: html`1 is the last layer.`, min: 1, max: Math.min(limits.maxClipSkip, model.clip_layers), step: 1, placeholder: '1' })}
+</div>
+${modelChoice(fields, models)}
 </div>
 </details>`
 }
 
 /** A list of one is no choice. */
-function listChoice(
-  fields: FieldContext,
-  name: 'sampler' | 'schedule' | 'model',
-  label: string,
-  offered: readonly string[],
-): Html | false {
-  return (
-    offered.length > 1 &&
-    choice(fields, { name, label, options: offered.map((value) => ({ value, label: value })) })
+function modelChoice(fields: FieldContext, models: readonly ModelInfo[]): Html | false {
+  const options = models.map(({ name, inpainting }) => ({
+    value: name,
+    label: inpainting ? `${name} (fills in)` : name,
+  }))
+  return models.length > 1 && choice(fields, { name: 'model', label: 'Model', options })
+}
+
+/** The schedules of all samplers; form.js shows those of the chosen one. */
+function samplers(fields: FieldContext, offered: readonly SamplerInfo[]): Html | false {
+  const schedules = [...new Set(offered.flatMap((sampler) => sampler.schedules))]
+  const options = offered.map(({ name, label, schedules }) => ({ value: name, label, schedules }))
+  const spacings = [{ value: '', label: 'automatic' }, ...schedules.map((value) => ({ value, label: value }))]
+  const sampler = offered.length > 1 && choice(fields, { name: 'sampler', label: 'Sampler', options })
+  const schedule =
+    schedules.length > 1 && choice(fields, { name: 'schedule', label: 'Schedule', options: spacings })
+  return (sampler || schedule) && html`<div class="field-row">${sampler}${schedule}</div>`
+}
+
+function vaes(fields: FieldContext, names: readonly string[]): Html | false {
+  const options = [{ value: '', label: 'its own' }, ...names.map((value) => ({ value, label: value }))]
+  return names.length > 0 && choice(fields, { name: 'vae', label: 'VAE', options })
+}
+
+function loras(offer: PageOffer, fields: FieldContext, model: ModelInfo): Html | false {
+  const names = namesFor(model, offer.loras)
+  if (names.length === 0) return false
+  return html`${lineField(fields, {
+    name: 'loras',
+    label: 'LoRAs',
+    help: html`Name and strength, with commas between: ${names[0]}:0.8`,
+    maxLength: offer.limits.promptCharacters,
+  })}${chips('LoRAs of this studio', 'loras', names)}`
+}
+
+/** Names to press instead of typing them into a field. */
+function chips(label: string, field: FieldName, names: readonly string[]): Html | false {
+  const buttons = names.map(
+    (name) =>
+      html`<button class="pick" type="button" data-chip="${field}" aria-pressed="false">${name}</button>`,
   )
+  return (
+    names.length > 0 && html`<div class="picks js-only" role="group" aria-label="${label}">${buttons}</div>`
+  )
+}
+
+function namesFor({ family }: ModelInfo, addOns: Offer['loras']): readonly string[] {
+  return addOns.filter((each) => each.family === family).map(({ name }) => name)
 }
 
 function example(prompt: string): Html {
@@ -118,14 +161,14 @@ function formError(message: string | undefined): Html | false {
   )
 }
 
-function chosenModel({ models }: Offer, values: FormValues): ModelInfo {
+function chosenModel({ models }: PageOffer, values: FormValues): ModelInfo {
   const model = models.find(({ name }) => name === values.model) ?? models[0]
   if (model === undefined) throw new Error('an installation without a model has no form')
   return model
 }
 
 /** The values shown: what was said, else the model's defaults. A size of the list is chosen there. */
-function fieldContext(offer: Offer, state: FormState, model: ModelInfo): FieldContext {
+function fieldContext(offer: PageOffer, state: FormState, model: ModelInfo): FieldContext {
   const { values, errors, prefilled } = state
   const custom = { width: Number(values.width), height: Number(values.height) }
   const listed = offeredSizes(model, offer.limits).some((size) => sizeName(size) === sizeName(custom))
@@ -137,9 +180,10 @@ function fieldContext(offer: Offer, state: FormState, model: ModelInfo): FieldCo
     count: values.count || '1',
     steps: values.steps || String(model.steps),
     guidance_scale: values.guidance_scale || String(model.guidance_scale),
+    strength: values.strength || String(defaultStrength),
+    sampler: values.sampler || (offer.samplers.of(model)[0]?.name ?? ''),
   }
-  const order = ['prompt', 'size', 'count', ...advancedFields] as const
-  const focus = order.find((name) => errors[name] !== undefined) ?? (prefilled ? 'prompt' : undefined)
+  const focus = fieldNames.find((name) => errors[name] !== undefined) ?? (prefilled ? 'prompt' : undefined)
   return { values: shown, errors, focus }
 }
 
@@ -148,6 +192,7 @@ function differs(
   state: FormState,
   fields: FieldContext,
   model: ModelInfo,
+  sampler: SamplerInfo | undefined,
   name: (typeof advancedFields)[number],
 ): boolean {
   const value = state.values[name]
@@ -155,11 +200,19 @@ function differs(
   if (name === 'width' || name === 'height') return fields.values[name] !== ''
   if (value === '') return false
   if (name === 'steps' || name === 'guidance_scale') return value !== String(model[name])
-  if (name === 'sampler' || name === 'schedule') return value !== model[`${name}s`][0]
+  if (name === 'sampler' || name === 'schedule') return !isDefault(state.values, sampler)
   return name !== 'model'
 }
 
-function sizeOptions({ limits }: Offer, model: ModelInfo) {
+/** Whether a form asks for what it would get anyway: a recipe names the sampler and schedule that were the default. */
+function isDefault({ sampler, schedule }: FormValues, first: SamplerInfo | undefined): boolean {
+  return (
+    (sampler || first?.name) === first?.name &&
+    (schedule || first?.default_schedule) === first?.default_schedule
+  )
+}
+
+function sizeOptions({ limits }: PageOffer, model: ModelInfo) {
   return offeredSizes(model, limits).map((size) => ({ value: sizeName(size), label: size.label }))
 }
 

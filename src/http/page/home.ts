@@ -1,8 +1,8 @@
-import { type FormState, type Offer, requestForm } from './form.ts'
+import { type FormState, type PageOffer, requestForm } from './form.ts'
 import { type Html, html } from './html.ts'
 
 /** The page with the form and, beside it, the pictures of this visitor. */
-export function home(offer: Offer, state: FormState): Html {
+export function home(offer: PageOffer, state: FormState): Html {
   return html`<div class="intro">
 <h1>Studio photos, from words</h1>
 <p>Name a product. Packshot sets the light, puts it on a clean backdrop and takes the picture.</p>

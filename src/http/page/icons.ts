@@ -33,6 +33,12 @@ export function settingsIcon(): Html {
   )
 }
 
+export function photoIcon(): Html {
+  return icon(
+    html`<rect x="3.5" y="5" width="17" height="14" rx="1.5"/><circle cx="9" cy="10" r="1.5"/><path d="m4 17 5-4 3 2 4-4.5 4.5 4.5"/>`,
+  )
+}
+
 /** The mark: a box on a studio sweep. */
 export function logo(): Html {
   return html`<svg class="logo" viewBox="0 0 32 32" width="32" height="32" aria-hidden="true" focusable="false"><rect class="logo-ground" width="32" height="32" rx="9"/><path class="logo-sweep" d="M5 6c0 10 3 16 22 18H5z"/><path class="logo-box" d="m17 8.5 7 3.2v8l-7 3.3-7-3.3v-8z"/><path class="logo-edge" d="m10 11.7 7 3.3 7-3.3M17 15v8"/></svg>`

@@ -33,8 +33,9 @@ export async function pageRoutes(
   await app.register(formbody)
   const assets = await loadAssets()
   await assetRoutes(app, assets)
-  const offer = { models: services.models(), limits: services.limits }
-  const usual = offer.models[0] ?? { width: 1, height: 1 }
+  const { limits, uploadLimits } = services
+  const offer = () => ({ ...services.offer(), limits, uploadLimits })
+  const usualSize = () => services.offer().models[0] ?? { width: 1, height: 1 }
   app.setErrorHandler((thrown, request, reply) => {
     const error = httpFault(thrown)
     if (error.code === 'internal') request.log.error({ err: thrown }, 'a page met a fault of ours')
@@ -44,7 +45,7 @@ export async function pageRoutes(
   app.get('/', async (request, reply) => {
     const values = await prefill(services, request.query)
     const state = { values, errors: {}, prefilled: values.prompt !== '' }
-    return sendPage(reply, assets, { title: 'Packshot', body: home(offer, state) })
+    return sendPage(reply, assets, { title: 'Packshot', body: home(offer(), state) })
   })
 
   app.post('/jobs', async (request, reply) => {
@@ -53,35 +54,38 @@ export async function pageRoutes(
     try {
       const view = await services.submit(requestBody(values), { client: request.ip })
       if (!isFragment(request)) return reply.redirect(`/jobs/${view.id}`, 303)
-      return sendFragment(reply, jobCard(view, { usual, isNew: true }))
+      return sendFragment(reply, jobCard(view, { usual: usualSize(), isNew: true }))
     } catch (thrown) {
       const error = toAppError(thrown)
       const state = { values, errors: formErrors(error, values), prefilled: false }
       setErrorHeaders(reply, error)
       if (error.code === 'invalid_request') reply.code(422)
       if (!isFragment(request)) {
-        return sendPage(reply, assets, { title: 'Packshot: not sent', body: home(offer, state) })
+        return sendPage(reply, assets, { title: 'Packshot: not sent', body: home(offer(), state) })
       }
       reply.headers({ 'hx-retarget': '#request', 'hx-reswap': 'outerHTML' })
-      return sendFragment(reply, requestForm(offer, state))
+      return sendFragment(reply, requestForm(offer(), state))
     }
   })
 
   app.get<JobAddress>('/jobs/:id', async (request, reply) => {
     const view = await services.view(request.params.id)
-    return sendPage(reply, assets, pageOfJob(view, { usual }))
+    return sendPage(reply, assets, pageOfJob(view, { usual: usualSize() }))
   })
 
   app.get<JobAddress>('/jobs/:id/card', async (request, reply) => {
     const stopping = request.query.stopping === '1'
-    return sendFragment(reply, jobCard(await services.view(request.params.id), { usual, stopping }))
+    return sendFragment(
+      reply,
+      jobCard(await services.view(request.params.id), { usual: usualSize(), stopping }),
+    )
   })
 
   app.post<JobAddress>('/jobs/:id/cancel', async (request, reply) => {
     refuseCrossSite(request)
     const view = await services.cancel(request.params.id)
     if (!isFragment(request)) return reply.redirect(`/jobs/${view.id}`, 303)
-    return sendFragment(reply, jobCard(view, { usual, stopping: true }))
+    return sendFragment(reply, jobCard(view, { usual: usualSize(), stopping: true }))
   })
 }
 

@@ -10,8 +10,10 @@ const model = {
   steps: 20,
   guidance_scale: 7,
   size_multiple: 8,
-  samplers: ['dpmpp_2m'],
-  schedules: ['karras'],
+  family: 'sd1',
+  clip_layers: 12,
+  images: true,
+  inpainting: false,
 }
 
 test("the model's own size comes first, the others are its shapes", () => {

@@ -1,4 +1,4 @@
-import type { ModelInfo } from '../../jobs/ports.ts'
+import type { ModelInfo } from '../../jobs/offer.ts'
 import type { RequestLimits } from '../../jobs/request.ts'
 
 export interface Size {

@@ -1,6 +1,9 @@
 /**
- * What the form does beyond htmx: Enter sends it, texts are counted, links fill it in without a new page, and a
- * server that does not answer is named. Without this file it is a plain form.
+ * What the form does beyond htmx: Enter sends it, texts are counted, links fill it in without a new page, schedules
+ * follow the sampler, names are put into fields at a press, and a server that does not answer is named. Without this
+ * file it is a plain form.
+ *
+ * For photo.js: the event `form:filled` says that a link filled the form in.
  */
 ;(() => {
   document.documentElement.classList.remove('no-js')
@@ -13,6 +16,9 @@
     counter.hidden = field.value.length < field.maxLength / 2
     counter.textContent = `${field.value.length} / ${field.maxLength}`
   }
+
+  /** What a recipe does not name is as it was when the form was empty. */
+  const leftOut = ['negative_prompt', 'loras', 'vae', 'clip_skip', 'schedule', 'init_image', 'mask']
 
   function countAll() {
     for (const field of form()?.querySelectorAll('textarea') ?? []) count(field)
@@ -33,7 +39,9 @@
     const settings = new URL(link.href).searchParams
     if (!form() || settings.has('from')) return false
     clearErrors()
-    if (settings.has('seed')) settings.append('negative_prompt', settings.get('negative_prompt') ?? '')
+    for (const name of settings.has('seed') ? leftOut : []) {
+      if (!settings.has(name)) settings.append(name, '')
+    }
     const size = `${settings.get('width')}x${settings.get('height')}`
     const sizes = [...form().elements.namedItem('size').options].map((option) => option.value)
     if (sizes.includes(size)) {
@@ -46,11 +54,62 @@
       if (control) control.value = value
     }
     if (settings.has('seed')) form().querySelector('details').open = true
-    countAll()
+    arrange()
+    document.dispatchEvent(new Event('form:filled'))
     const prompt = document.getElementById('prompt')
     prompt.focus()
     prompt.setSelectionRange(prompt.value.length, prompt.value.length)
     return true
+  }
+
+  // --- The schedules of the sampler, the names that stand in a field, the number beside a slider.
+
+  function followSampler() {
+    const [sampler, schedule] = ['sampler', 'schedule'].map((name) => document.getElementById(name))
+    const offered = sampler?.selectedOptions[0]?.dataset.schedules?.split(' ')
+    if (!schedule || !offered) return
+    for (const option of schedule.options) {
+      option.hidden = option.value !== '' && !offered.includes(option.value)
+      option.disabled = option.hidden
+    }
+    if (schedule.selectedOptions[0]?.disabled) schedule.value = ''
+  }
+
+  const isName = (name) => (entry) => entry.replace(/\s*:[^:]*$/, '') === name
+
+  function entriesOf(field) {
+    return field.value
+      .split(',')
+      .map((entry) => entry.trim())
+      .filter((entry) => entry !== '')
+  }
+
+  function showChips() {
+    for (const chip of form()?.querySelectorAll('[data-chip]') ?? []) {
+      const entries = entriesOf(document.getElementById(chip.dataset.chip))
+      chip.setAttribute('aria-pressed', String(entries.some(isName(chip.textContent))))
+    }
+  }
+
+  function pressChip(chip) {
+    const field = document.getElementById(chip.dataset.chip)
+    const [name, entries] = [chip.textContent, entriesOf(field)]
+    const others = entries.filter((entry) => !isName(name)(entry))
+    field.value = (others.length < entries.length ? others : [...entries, name]).join(', ')
+    arrange()
+  }
+
+  function showPercent(slider) {
+    const output = slider.parentElement.querySelector('output')
+    if (output) output.textContent = `${Math.round(slider.value * 100)} %`
+  }
+
+  function arrange() {
+    countAll()
+    followSampler()
+    showChips()
+    const slider = document.getElementById('strength')
+    if (slider) showPercent(slider)
   }
 
   function sayFailed(status) {
@@ -74,9 +133,17 @@
 
   document.addEventListener('input', (event) => {
     if (event.target.tagName === 'TEXTAREA') count(event.target)
+    if (event.target.id === 'strength') showPercent(event.target)
+    if (event.target.form === form()) showChips()
+  })
+
+  document.addEventListener('change', (event) => {
+    if (event.target.id === 'sampler') followSampler()
   })
 
   document.addEventListener('click', (event) => {
+    const chip = event.target.closest('[data-chip]')
+    if (chip) pressChip(chip)
     const link = event.target.closest('a[data-fill]')
     const plain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey
     if (link && plain && fillFrom(link)) event.preventDefault()
@@ -86,7 +153,7 @@
     if (event.detail.elt === form()) clearErrors()
   })
 
-  document.addEventListener('htmx:load', countAll)
+  document.addEventListener('htmx:load', arrange)
 
   for (const name of ['htmx:sendError', 'htmx:responseError', 'htmx:timeout']) {
     document.addEventListener(name, (event) => {

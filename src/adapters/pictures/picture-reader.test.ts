@@ -1,0 +1,179 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import sharp from 'sharp'
+import { AppError } from '../../jobs/errors.ts'
+import { pictureReader } from './picture-reader.ts'
+
+const limits = { bytes: 1e6, pixels: 1e6, side: 512 }
+const reader = pictureReader()
+
+/** Red left of the middle and blue right of it, lighter from the top down. */
+function twoSides(width: number, height: number) {
+  const data = Buffer.alloc(width * height * 3)
+  for (let i = 0; i < width * height; i += 1) {
+    data[i * 3 + (i % width < width / 2 ? 0 : 2)] = 255
+    data[i * 3 + 1] = Math.floor((Math.floor(i / width) * 200) / height)
+  }
+  return sharp(data, { raw: { width, height, channels: 3 } })
+}
+
+const rawOf = async (png: Uint8Array) => sharp(png).raw().toBuffer({ resolveWithObject: true })
+
+test('a picture of the right kind is kept pixel for pixel', async () => {
+  const original = twoSides(60, 40)
+  const png = await original.clone().png().toBuffer()
+  const kept = await reader.normalise(png, limits)
+  assert.deepEqual([kept.width, kept.height], [60, 40])
+  const [a, b] = [await rawOf(png), await rawOf(kept.png)]
+  assert.ok(a.data.equals(b.data) && b.info.channels === 3)
+  const fitted = await reader.fit(kept.png, 60, 40, 'picture')
+  assert.deepEqual(Buffer.from(fitted.pixels), a.data)
+})
+
+test('it is turned as the camera says, and nothing but pixels stays', async () => {
+  const jpeg = await twoSides(60, 40)
+    .withMetadata({ orientation: 6 })
+    .withExifMerge({ IFD0: { Copyright: 'a secret' } })
+    .withIccProfile('p3')
+    .jpeg({ quality: 100 })
+    .toBuffer()
+  assert.equal((await sharp(jpeg).metadata()).orientation, 6)
+  const { png, width, height } = await reader.normalise(jpeg, limits)
+  assert.deepEqual([width, height], [40, 60])
+  const { exif, icc, orientation, channels, depth } = await sharp(png).metadata()
+  assert.deepEqual([exif, icc, orientation, channels, depth], [undefined, undefined, undefined, 3, 'uchar'])
+  assert.equal(Buffer.from(png).includes('a secret'), false)
+  const { data } = await rawOf(png)
+  // turned by 90 degrees clockwise, the left (red) side is at the top
+  assert.ok((data[0] ?? 0) > 180 && (data[2] ?? 0) < 90, `${data.subarray(0, 3).join()}`)
+})
+
+test('grey, 16 bit, CMYK and palettes become RGB of 8 bits', async () => {
+  const files = [
+    await twoSides(8, 8).greyscale().png().toBuffer(),
+    await twoSides(8, 8).toColourspace('rgb16').png().toBuffer(),
+    await twoSides(8, 8).toColourspace('cmyk').jpeg().toBuffer(),
+    await twoSides(8, 8).png({ palette: true }).toBuffer(),
+    await twoSides(8, 8).webp().toBuffer(),
+  ]
+  for (const file of files) {
+    const { channels, depth, format, space } = await sharp(
+      (await reader.normalise(file, limits)).png,
+    ).metadata()
+    assert.deepEqual([channels, depth, format, space], [3, 'uchar', 'png', 'srgb'])
+  }
+})
+
+test('a large picture is made smaller until its shorter side is long enough', async () => {
+  const photo = await twoSides(1200, 800).jpeg().toBuffer()
+  const { png, width, height } = await reader.normalise(photo, limits)
+  assert.deepEqual([width, height], [768, 512])
+  assert.equal((await sharp(png).metadata()).width, 768)
+})
+
+test('what is too large, moves, or is damaged is refused with a sentence', async () => {
+  const png = await twoSides(60, 40).png().toBuffer()
+  const frames = Array.from({ length: 3 }, (_, i) => Buffer.alloc(16 * 16 * 3, i * 80))
+  const moving = await sharp(Buffer.concat(frames), {
+    raw: { width: 16, height: 48, channels: 3, pageHeight: 16 },
+  })
+    .webp({ loop: 0, delay: [100, 100, 100] })
+    .toBuffer()
+  const bomb = Buffer.from(png)
+  bomb.writeUInt32BE(60_000, 16)
+  bomb.writeUInt32BE(60_000, 20)
+  const svg = Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
+  const cases: [Buffer, RegExp][] = [
+    [
+      await twoSides(2000, 1000).jpeg().toBuffer(),
+      /at most 1 megapixels, but has 2000 x 1000 \(2 megapixels\)/,
+    ],
+    [moving, /still one, but has 3 frames/],
+    [png.subarray(0, png.length - 40), /damaged or was cut short/],
+    [png.subarray(0, 20), /damaged or was cut short/],
+    [(await twoSides(60, 40).jpeg().toBuffer()).subarray(0, 400), /damaged or was cut short/],
+    [bomb, /megapixels|damaged/],
+    [Buffer.from('hello'), /damaged or was cut short/],
+    [svg, /must be PNG, JPEG or WebP, but was svg/],
+  ]
+  for (const [bytes, message] of cases) {
+    await assert.rejects(reader.normalise(bytes, limits), { code: 'invalid_upload', message })
+  }
+})
+
+test('another shape is covered, and the rest cut off evenly', async () => {
+  const { png } = await reader.normalise(await twoSides(400, 100).png().toBuffer(), limits)
+  const { pixels } = await reader.fit(png, 64, 64, 'picture')
+  assert.equal(pixels.length, 64 * 64 * 3)
+  const row = 32 * 64 * 3
+  assert.deepEqual([pixels[row], pixels[row + 2]], [255, 0])
+  assert.deepEqual([pixels[row + 63 * 3], pixels[row + 63 * 3 + 2]], [0, 255])
+})
+
+test('what is transparent is white in a picture, and is repainted in a mask', async () => {
+  const hole = { raw: { width: 4, height: 4, channels: 4 as const } }
+  const data = Buffer.alloc(64, 255)
+  for (let i = 0; i < 8; i += 1) data.set([0, 0, 0, 0], i * 4)
+  for (let i = 8; i < 16; i += 1) data.set([10, 10, 10, 255], i * 4)
+  const { png } = await reader.normalise(await sharp(data, hole).png().toBuffer(), limits)
+  assert.equal((await sharp(png).metadata()).channels, 4)
+  const mask = await reader.fit(png, 4, 4, 'mask')
+  assert.deepEqual([...mask.pixels], [...Array(8).fill(255), ...Array(8).fill(0)])
+  const picture = await reader.fit(png, 4, 4, 'picture')
+  assert.deepEqual(
+    [...picture.pixels.subarray(0, 3), ...picture.pixels.subarray(45)],
+    [255, 255, 255, 10, 10, 10],
+  )
+})
+
+test('white is repainted in a mask, black stays, and there is nothing between them', async () => {
+  const stripes = Buffer.alloc(64 * 64 * 3)
+  for (let i = 0; i < 64 * 64; i += 1) if (i % 64 < 32) stripes.fill(255, i * 3, i * 3 + 3)
+  const { png } = await reader.normalise(
+    await sharp(stripes, { raw: { width: 64, height: 64, channels: 3 } })
+      .jpeg()
+      .toBuffer(),
+    limits,
+  )
+  const { pixels } = await reader.fit(png, 16, 16, 'mask')
+  assert.equal(pixels.length, 256)
+  assert.deepEqual([...pixels.subarray(0, 16)], [...Array(8).fill(255), ...Array(8).fill(0)])
+})
+
+test('many at once are read one after the other', async () => {
+  const png = await twoSides(60, 40).png().toBuffer()
+  const all = await Promise.allSettled(
+    Array.from({ length: 20 }, (_, i) => reader.normalise(i % 3 === 0 ? Buffer.from('x') : png, limits)),
+  )
+  assert.equal(all.filter(({ status }) => status === 'fulfilled').length, 13)
+})
+
+test('mutated files end in a picture or in a refusal, never in anything else', async () => {
+  const files = [
+    await twoSides(40, 30).png().toBuffer(),
+    await twoSides(40, 30).jpeg().toBuffer(),
+    await twoSides(40, 30).webp().toBuffer(),
+    await twoSides(40, 30).ensureAlpha(0.5).webp({ lossless: true }).toBuffer(),
+  ]
+  // a generator of its own, so that a failure can be repeated
+  let state = 1
+  const random = (below: number) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
+    return Math.floor((state / 2 ** 32) * below)
+  }
+  let refused = 0
+  for (let round = 0; round < 400; round += 1) {
+    const file = Buffer.from(files[round % files.length] ?? [])
+    for (let i = 0; i <= random(8); i += 1) file[random(Math.min(file.length, 200))] = random(256)
+    const cut = random(4) === 0 ? file.subarray(0, random(file.length)) : file
+    try {
+      const { png, width, height } = await reader.normalise(cut, limits)
+      const { pixels } = await reader.fit(png, 16, 16, round % 2 === 0 ? 'picture' : 'mask')
+      assert.ok(width * height <= limits.pixels && pixels.length >= 256)
+    } catch (thrown) {
+      assert.ok(thrown instanceof AppError && thrown.code === 'invalid_upload', `round ${round}: ${thrown}`)
+      refused += 1
+    }
+  }
+  assert.ok(refused > 100 && refused < 400, `${refused} were refused`)
+})

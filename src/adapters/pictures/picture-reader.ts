@@ -1,0 +1,119 @@
+import sharp, { type Metadata, type Sharp } from 'sharp'
+import { AppError } from '../../jobs/errors.ts'
+import type { PictureReader, UploadLimits } from '../../jobs/ports.ts'
+
+/**
+ * Pictures from outside, read by libvips. Only the loaders of PNG, JPEG and WebP are asked (the caller has looked at
+ * the first bytes); a file that is cut short or damaged is refused rather than filled up with grey.
+ */
+
+/** Decoding a large photo takes some hundred megabytes: the others wait. */
+const atOnce = 2
+/** A picture of ours has at most 1024 x 1024 pixels a side; this is no limit for users, it ends bombs. */
+const storedPixels = 64e6
+const formats = ['png', 'jpeg', 'webp']
+/** Half transparent and half grey: where a mask changes its mind. */
+const threshold = 128
+
+export function pictureReader(): PictureReader {
+  const turn = turns(atOnce)
+  return {
+    normalise: (bytes, limits) => turn(() => normalise(bytes, limits)),
+    fit: (png, width, height, kind) =>
+      turn(async () => {
+        const image = open(png, storedPixels)
+        const pixels =
+          kind === 'picture' ? await fitPicture(image, width, height) : await fitMask(image, width, height)
+        return { pixels, width, height }
+      }).catch(refuse),
+  }
+}
+
+function open(bytes: Uint8Array, pixels: number): Sharp {
+  return sharp(bytes, { limitInputPixels: pixels, failOn: 'error', sequentialRead: false })
+}
+
+async function normalise(bytes: Uint8Array, limits: UploadLimits) {
+  // libvips would refuse a size above the limit with words of its own
+  const header = await sharp(bytes, { limitInputPixels: false }).metadata().catch(refuse)
+  checkHeader(header, limits)
+  const image = open(bytes, limits.pixels).autoOrient().toColourspace('srgb')
+  const { width, height } = header.autoOrient
+  const scale = Math.min(1, limits.side / Math.min(width, height))
+  if (scale < 1) image.resize(Math.round(width * scale), Math.round(height * scale), { fit: 'fill' })
+  const transparent = header.hasAlpha && !(await open(bytes, limits.pixels).stats().catch(refuse)).isOpaque
+  if (!transparent) image.removeAlpha()
+  const { data, info } = await image
+    .png({ compressionLevel: 6, palette: false })
+    .toBuffer({ resolveWithObject: true })
+    .catch(refuse)
+  return { png: new Uint8Array(data), width: info.width, height: info.height }
+}
+
+function checkHeader({ format, width, height, pages = 1 }: Metadata, limits: UploadLimits): void {
+  if (!formats.includes(format)) throw invalid(`The picture must be PNG, JPEG or WebP, but was ${format}.`)
+  const pixels = width * height
+  if (pixels > limits.pixels) {
+    const most = limits.pixels / 1e6
+    throw invalid(
+      `The picture must have at most ${most} megapixels, but has ${width} x ${height} (${Math.ceil(pixels / 1e5) / 10} megapixels).`,
+    )
+  }
+  if (pages > 1) throw invalid(`The picture must be a still one, but has ${pages} frames.`)
+}
+
+/** RGB on white: a product that was cut out stands on paper. */
+async function fitPicture(image: Sharp, width: number, height: number): Promise<Uint8Array> {
+  const { data } = await image
+    .flatten({ background: 'white' })
+    .resize(width, height, { fit: 'cover', kernel: 'lanczos3' })
+    .toColourspace('srgb')
+    .removeAlpha()
+    .raw()
+    .toBuffer({ resolveWithObject: true })
+  return new Uint8Array(data)
+}
+
+/** Resized before it is made black and white, so that its edge stays where it was. */
+async function fitMask(image: Sharp, width: number, height: number): Promise<Uint8Array> {
+  const { hasAlpha } = await image.metadata()
+  const one = hasAlpha ? image.extractChannel('alpha').negate() : image.toColourspace('b-w')
+  const { data, info } = await one
+    .resize(width, height, { fit: 'cover', kernel: 'linear' })
+    .raw()
+    .toBuffer({ resolveWithObject: true })
+  return Uint8Array.from({ length: width * height }, (_, i) =>
+    (data[i * info.channels] ?? 0) >= threshold ? 255 : 0,
+  )
+}
+
+/** What libvips cannot read is the file's fault; it says where, in words for programmers, to the log alone. */
+function refuse(thrown: unknown): never {
+  if (thrown instanceof AppError) throw thrown
+  throw new AppError('invalid_upload', 'The picture cannot be read: the file is damaged or was cut short.', {
+    param: 'body',
+    cause: thrown,
+  })
+}
+
+function invalid(message: string): AppError {
+  return new AppError('invalid_upload', message, { param: 'body' })
+}
+
+/** At most so many at a time; the others wait in order. */
+function turns(most: number) {
+  const waiting: (() => void)[] = []
+  let running = 0
+  return async <T>(action: () => Promise<T>): Promise<T> => {
+    if (running >= most) await new Promise<void>((resolve) => waiting.push(resolve))
+    else running += 1
+    try {
+      return await action()
+    } finally {
+      // who waits takes this one's place
+      const next = waiting.shift()
+      if (next === undefined) running -= 1
+      else next()
+    }
+  }
+}

@@ -1,0 +1,71 @@
+import type { FastifyInstance } from 'fastify'
+import { Type } from 'typebox'
+import { uploadTooLarge, wrongUploadType } from '../../jobs/upload.ts'
+import { isUnchanged } from '../caching.ts'
+import { ErrorBody, httpFault, sendFault } from '../faults.ts'
+import type { Services } from '../services.ts'
+
+const UploadView = Type.Object({
+  id: Type.String({ description: 'What `init_image` and `mask` of a job name.' }),
+  width: Type.Integer({ description: 'As it is kept: larger pictures are made smaller.' }),
+  height: Type.Integer(),
+  bytes: Type.Integer(),
+  expires_at: Type.String({ description: 'Until when a new job may name it.' }),
+})
+
+/** The body is the picture itself, so bodies of every type are read here, and judged by the service. */
+export function uploadRoutes(app: FastifyInstance, services: Services): void {
+  const { uploadLimits } = services
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser(
+    '*',
+    { parseAs: 'buffer', bodyLimit: uploadLimits.bytes },
+    (_request, body, done) => done(null, body),
+  )
+  app.setErrorHandler((thrown, request, reply) => {
+    const error = httpFault(thrown)
+    if (error.code === 'body_too_large' && error.cause !== undefined) {
+      const length = request.headers['content-length']
+      return sendFault(reply, uploadTooLarge(uploadLimits, length === undefined ? undefined : Number(length)))
+    }
+    // a type that fastify cannot even read
+    if (error.code === 'unsupported_media_type' && error.cause !== undefined) {
+      return sendFault(reply, wrongUploadType(request.headers['content-type'] ?? ''))
+    }
+    if (error.code === 'internal')
+      request.log.error({ err: thrown, url: request.url }, 'a request met a fault of ours')
+    return sendFault(reply, error)
+  })
+
+  const submit = {
+    summary: 'Upload a picture or a mask',
+    description:
+      'The body is the file: a still PNG, JPEG or WebP. It is turned as its camera says, and what is not pixels is dropped.',
+    consumes: ['image/png', 'image/jpeg', 'image/webp'],
+    response: { 201: UploadView, '4xx': ErrorBody, '5xx': ErrorBody },
+  }
+  app.post('/v1/uploads', { schema: submit, bodyLimit: uploadLimits.bytes }, async (request, reply) => {
+    const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
+    const options = { type: request.headers['content-type'] ?? '', client: request.ip }
+    const upload = await services.upload(body, options)
+    return reply
+      .code(201)
+      .headers({ location: `/v1/uploads/${upload.id}`, 'cache-control': 'no-store' })
+      .send(upload)
+  })
+
+  const read = {
+    summary: 'An uploaded picture, as it is kept',
+    params: Type.Object({ id: Type.String() }),
+    produces: ['image/png'],
+  }
+  app.get<{ Params: { id: string } }>('/v1/uploads/:id', { schema: read }, async (request, reply) => {
+    const { id } = request.params
+    const { png, expires_at } = await services.uploaded(id)
+    const seconds = Math.max(0, Math.floor((Date.parse(expires_at) - Date.now()) / 1000))
+    const tag = `"${id}"`
+    reply.headers({ etag: tag, 'cache-control': `private, max-age=${seconds}, immutable` })
+    if (isUnchanged(request, tag)) return reply.code(304).send()
+    return reply.type('image/png').send(Buffer.from(png.buffer, png.byteOffset, png.byteLength))
+  })
+}

@@ -1,0 +1,61 @@
+/** What an installation offers: a request is checked against it, and API and page show it. */
+
+export interface Offer {
+  /** The default first. Never empty. */
+  readonly models: readonly ModelInfo[]
+  readonly vaes: readonly AddOn[]
+  readonly loras: readonly AddOn[]
+  /** Textual inversions: their names work in prompts, no field asks for them. */
+  readonly embeddings: readonly AddOn[]
+  readonly samplers: SamplerNames
+}
+
+/** A model with its limits and defaults. */
+export interface ModelInfo {
+  readonly name: string
+  /** `sd1`: add-ons fit models of their own family alone. */
+  readonly family: string
+  readonly width: number
+  readonly height: number
+  readonly steps: number
+  readonly guidance_scale: number
+  /** Width and height are multiples of this. */
+  readonly size_multiple: number
+  /** Layers of the text encoder: the most that `clip_skip` can be. */
+  readonly clip_layers: number
+  /** It can start from a picture: its VAE has an encoder. */
+  readonly images: boolean
+  /** It was trained to fill in parts of a picture, and can do nothing without one. */
+  readonly inpainting: boolean
+}
+
+/** A file that changes what a model does. */
+export interface AddOn {
+  readonly name: string
+  readonly family: string
+  readonly description?: string
+}
+
+/** A sampler as a model offers it. */
+export interface SamplerInfo {
+  readonly name: string
+  /** As people know it: `DPM++ 2M`. */
+  readonly label: string
+  /** Other programs' names for it. */
+  readonly aliases: readonly string[]
+  readonly schedules: readonly string[]
+  /** One of `schedules`. */
+  readonly default_schedule: string
+  /** It cannot take more steps. */
+  readonly max_steps?: number
+}
+
+/** The engine's lists of samplers, and the names that other programs have for them. */
+export interface SamplerNames {
+  /** A sampler by any of its names; "DPM++ 2M Karras" names a schedule too. Undefined: nobody calls a sampler so. */
+  parse(text: string): { readonly sampler: string; readonly schedule?: string } | undefined
+  /** `automatic` is the sampler's default. Undefined: nobody calls a schedule so. */
+  parseSchedule(text: string): string | undefined
+  /** The default first. Never empty. */
+  of(model: ModelInfo): readonly SamplerInfo[]
+}

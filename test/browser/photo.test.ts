@@ -1,0 +1,207 @@
+import assert from 'node:assert/strict'
+import { after, afterEach, before, beforeEach, test } from 'node:test'
+import type { Browser, Page } from 'playwright-core'
+import sharp from 'sharp'
+import { startBrowser } from './chromium.ts'
+import { openStudio, Studio } from './studio.ts'
+import { overflows, tabTo, visit } from './visit.ts'
+
+let browser: Browser
+let studio: Studio
+let server: { url: string; close(): Promise<void> }
+
+before(async () => {
+  browser = await startBrowser()
+})
+after(() => browser.close())
+beforeEach(async () => {
+  studio = new Studio()
+  server = await openStudio(studio)
+})
+afterEach(() => server.close())
+
+const phone = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true }
+
+async function photoFile(width: number, height: number) {
+  const create = { width, height, channels: 3 as const, background: '#c9b28a' }
+  return { name: 'photo.jpg', mimeType: 'image/jpeg', buffer: await sharp({ create }).jpeg().toBuffer() }
+}
+
+async function choosePhoto(page: Page, width = 300, height = 400): Promise<void> {
+  await page.setInputFiles('#photo-file', await photoFile(width, height))
+  await page.getByText('The photo is ready').waitFor()
+}
+
+async function paintAcross(page: Page): Promise<void> {
+  await page.getByRole('button', { name: 'Paint what to change' }).click()
+  const mask = page.locator('.photo-mask')
+  await mask.scrollIntoViewIfNeeded()
+  const { x, y, width, height } = (await mask.boundingBox()) ?? { x: 0, y: 0, width: 0, height: 0 }
+  await page.mouse.move(x + width * 0.1, y + height / 2)
+  await page.mouse.down()
+  await page.mouse.move(x + width * 0.9, y + height / 2, { steps: 5 })
+  await page.mouse.up()
+}
+
+async function send(page: Page): Promise<void> {
+  await page.fill('#prompt', 'a blue vase')
+  await page.locator('.shutter').click()
+  await page.locator('article.is-queued').waitFor()
+}
+
+test('a photo goes in, the size follows its shape, and what is painted is the mask', async () => {
+  for (const options of [{}, phone]) {
+    await using visitor = await visit(browser, server.url, options)
+    const { page } = visitor
+    await choosePhoto(page, 1200, 1600)
+    assert.equal(await page.inputValue('#size'), '192x256')
+    await paintAcross(page)
+    assert.equal(await overflows(page), false)
+    await page.locator('#strength').fill('0.5')
+    assert.equal(await page.locator('output').textContent(), '50 %')
+    await send(page)
+    const { init_image = '', mask = '', strength } = studio.newest.request ?? {}
+    assert.equal(strength, 0.5)
+    const kept = await sharp(studio.uploads.get(init_image)).metadata()
+    assert.deepEqual([kept.width, kept.height], [512, 683])
+    const { data, info } = await sharp(studio.uploads.get(mask)).raw().toBuffer({ resolveWithObject: true })
+    const at = (across: number, down: number) =>
+      data[(Math.floor(info.height * down) * info.width + Math.floor(info.width * across)) * info.channels]
+    assert.deepEqual([at(0.5, 0.5), at(0.5, 0.05), at(0.5, 0.95)], [255, 0, 0])
+    visitor.assertQuiet()
+  }
+})
+
+test('a recipe brings its photo and paint back, and sends no mask anew', async () => {
+  await using visitor = await visit(browser, server.url)
+  const { page } = visitor
+  await choosePhoto(page)
+  await paintAcross(page)
+  await send(page)
+  const first = studio.newest.request
+  studio.finish()
+  await page.getByRole('button', { name: 'Remove the photo' }).click()
+  assert.equal(await page.inputValue('#init_image'), '')
+  assert.equal(await page.locator('#photo-file').evaluate((input) => input.matches(':focus')), true)
+  await page.getByRole('link', { name: 'Again with these settings' }).click()
+  await page.getByRole('button', { name: 'Clear the paint' }).waitFor()
+  await page.keyboard.press('Enter')
+  await page.locator('article.is-queued').waitFor()
+  assert.deepEqual(studio.newest.request, first)
+  assert.equal(studio.uploads.size, 2)
+})
+
+test('cleared paint is no mask, and a removed photo none', async () => {
+  await using visitor = await visit(browser, server.url)
+  const { page } = visitor
+  await choosePhoto(page)
+  await paintAcross(page)
+  await page.getByRole('button', { name: 'Clear the paint' }).click()
+  await send(page)
+  assert.equal(studio.newest.request?.mask, undefined)
+  assert.notEqual(studio.newest.request?.init_image, undefined)
+  studio.finish()
+  await page.locator('article.is-succeeded').waitFor()
+  await page.getByRole('button', { name: 'Remove the photo' }).click()
+  await send(page)
+  assert.equal(studio.newest.request?.init_image, undefined)
+})
+
+test('a mask can come from a file, with the keyboard alone', async () => {
+  await using visitor = await visit(browser, server.url)
+  const { page } = visitor
+  await tabTo(page, '#photo-file')
+  await choosePhoto(page, 200, 200)
+  await tabTo(page, '#mask-file')
+  const half = await sharp({ create: { width: 100, height: 100, channels: 3, background: 'black' } })
+    .composite([
+      { input: { create: { width: 50, height: 100, channels: 3, background: 'white' } }, left: 0, top: 0 },
+    ])
+    .png()
+    .toBuffer()
+  await page.setInputFiles('#mask-file', { name: 'mask.png', mimeType: 'image/png', buffer: half })
+  await page.getByText('The mask is laid over the photo').waitFor()
+  await send(page)
+  const mask = studio.uploads.get(studio.newest.request?.mask ?? '')
+  const { data, info } = await sharp(mask).raw().toBuffer({ resolveWithObject: true })
+  assert.deepEqual([data[10 * info.channels], data[190 * info.channels]], [255, 0])
+  const wrong = await photoFile(300, 100)
+  await page.setInputFiles('#mask-file', wrong)
+  await page.getByText('must have the shape of the photo').waitFor()
+  visitor.assertQuiet()
+})
+
+test('what is no picture, and a photo that the server does not take, are named', async () => {
+  await using visitor = await visit(browser, server.url)
+  const { page } = visitor
+  await page.setInputFiles('#photo-file', { name: 'a.png', mimeType: 'image/png', buffer: Buffer.from('x') })
+  await page.getByText('This file cannot be read as a picture.').waitFor()
+  await page.route('**/v1/uploads', (route) =>
+    route.fulfill({ status: 507, json: { error: { code: 'storage_full', message: 'There is no room.' } } }),
+  )
+  await page.setInputFiles('#photo-file', await photoFile(30, 30))
+  await page.getByText('There is no room.').waitFor()
+  assert.equal(await page.inputValue('#init_image'), '')
+  await page.unroute('**/v1/uploads')
+  await page.setInputFiles('#photo-file', await photoFile(60, 30))
+  await page.getByText('The photo is ready').waitFor()
+})
+
+test('a form that is sent at once waits for its photo', async () => {
+  await using visitor = await visit(browser, server.url)
+  const { page } = visitor
+  const gate = Promise.withResolvers<void>()
+  await page.route('**/v1/uploads', async (route) => {
+    await gate.promise
+    await route.continue()
+  })
+  await page.fill('#prompt', 'a vase')
+  await page.setInputFiles('#photo-file', await photoFile(64, 64))
+  await page.getByText('Sending the photo').waitFor()
+  await page.locator('.shutter').click()
+  await page.getByText('Sending…').waitFor()
+  assert.equal(studio.submitted, 0)
+  gate.resolve()
+  await page.locator('article.is-queued').waitFor()
+  assert.notEqual(studio.newest.request?.init_image, undefined)
+  assert.equal(studio.submitted, 1)
+})
+
+test('a photo whose time is over is said beside it', async () => {
+  await using visitor = await visit(browser, server.url)
+  const { page } = visitor
+  await choosePhoto(page)
+  studio.uploads.clear()
+  await page.fill('#prompt', 'a vase')
+  await page.locator('.shutter').click()
+  await page.locator('#init_image-error').getByText('time is over').waitFor()
+  assert.equal(await page.inputValue('#prompt'), 'a vase')
+})
+
+test('schedules follow the sampler, and names are put into fields at a press', async () => {
+  await using visitor = await visit(browser, server.url)
+  const { page } = visitor
+  await page.click('.more summary')
+  await page.selectOption('#schedule', 'karras')
+  await page.selectOption('#sampler', 'ddim')
+  assert.equal(await page.inputValue('#schedule'), '')
+  assert.equal(await page.locator('#schedule option[value=karras]').isDisabled(), true)
+  await page.getByRole('button', { name: 'detail', exact: true }).click()
+  await page.getByRole('button', { name: 'soft light' }).click()
+  assert.equal(await page.inputValue('#loras'), 'detail, soft light')
+  await page.fill('#loras', 'detail:0.5, soft light')
+  await page.getByRole('button', { name: 'soft light', pressed: true }).click()
+  await page.getByRole('button', { name: 'EasyNegative' }).click()
+  await page.selectOption('#vae', 'sharp-vae')
+  await page.fill('#clip_skip', '2')
+  await send(page)
+  const { sampler, schedule, loras, negative_prompt, vae, clip_skip } = studio.newest.request ?? {}
+  assert.deepEqual(
+    [sampler, schedule, loras, negative_prompt, vae, clip_skip],
+    ['ddim', 'leading', [{ name: 'detail', strength: 0.5 }], 'EasyNegative', 'sharp-vae', 2],
+  )
+  studio.finish()
+  await page.getByRole('link', { name: 'Again with these settings' }).click()
+  assert.equal(await page.inputValue('#loras'), 'detail:0.5')
+  visitor.assertQuiet()
+})
