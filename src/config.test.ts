@@ -21,7 +21,10 @@ test('an empty environment gives the defaults, and other programs` variables are
     host: '127.0.0.1',
     dataDir: './data',
     model: 'packshot-mini',
-    provider: 'cpu',
+    modelsDir: './models',
+    modelMemoryMb: undefined,
+    providers: ['cpu'],
+    profile: 'fast',
     threads: undefined,
     resultTtlSeconds: 86_400,
     queueMax: 1000,
@@ -36,6 +39,8 @@ test('an empty environment gives the defaults, and other programs` variables are
     drainSeconds: 5,
     workerPort: undefined,
     jobsPerMinute: undefined,
+    uploadMb: 10,
+    uploadMegapixels: 24,
     trustedProxies: undefined,
     logLevel: 'info',
   })
@@ -107,6 +112,17 @@ test('addresses of services are told by their form, and their passwords are not 
     faultsOf({ PACKSHOT_S3_ENDPOINT: 'http://s3' })[0] ?? '',
     /no meaning without PACKSHOT_STORAGE_URL/,
   )
+})
+
+test('providers are a list in order of preference', () => {
+  assert.deepEqual(loadConfig({ PACKSHOT_PROVIDER: 'cuda, webgpu,cpu' }).providers, ['cuda', 'webgpu', 'cpu'])
+  assert.deepEqual(faultsOf({ PACKSHOT_PROVIDER: 'gpu' }), [
+    'PACKSHOT_PROVIDER must be such as cuda,webgpu,cpu, but was "gpu".',
+  ])
+  assert.deepEqual(faultsOf({ PACKSHOT_PROVIDER: 'cpu,cpu' }), [
+    'PACKSHOT_PROVIDER names cpu twice. Name each once.',
+  ])
+  assert.equal(faultsOf({ PACKSHOT_PROVIDER: '' }).length, 1)
 })
 
 test('servers and workers need services that they can share', () => {

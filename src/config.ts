@@ -28,11 +28,33 @@ export const Environment = Type.Object({
   PACKSHOT_MODEL: Type.String({
     minLength: 1,
     default: 'packshot-mini',
-    description: 'Name of a model in `models/`, or the path of a model folder (with a `/` in it).',
+    description:
+      'The model of a job that names none: a name in the models folder, or the path of a model folder or `.safetensors` file (with a `/` in it).',
   }),
-  PACKSHOT_PROVIDER: Type.Enum(['cpu'], {
+  PACKSHOT_MODELS_DIR: Type.String({
+    minLength: 1,
+    default: './models',
+    description:
+      'Folder of the models, and in it `vae/`, `embeddings/` and `loras/`; the built-in packshot-mini is offered besides.',
+  }),
+  PACKSHOT_MODEL_MEMORY_MB: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: 16_777_216,
+      description:
+        'Memory that the models of a worker may take together, in MiB: the least recently used go first, one always stays. When not set, half of what the machine or its container has.',
+    }),
+  ),
+  PACKSHOT_PROVIDER: Type.String({
+    pattern: '^(cpu|webgpu|cuda)( ?, ?(cpu|webgpu|cuda)){0,2}$',
+    examples: ['cuda,webgpu,cpu'],
     default: 'cpu',
-    description: 'What the engine computes on.',
+    description:
+      'What the engine computes on, of `cpu`, `webgpu` and `cuda`. The first of a list that is there is taken, and the log says why the others are not; a single one that is not there ends the start.',
+  }),
+  PACKSHOT_PROFILE: Type.Enum(['fast', 'dense'], {
+    default: 'fast',
+    description: 'What the engine is made for: `fast` pictures, or `dense` use of memory.',
   }),
   PACKSHOT_THREADS: Type.Optional(
     Type.Integer({
@@ -149,6 +171,18 @@ export const Environment = Type.Object({
       description: 'Most jobs a minute from one client address; when not set, there is no limit.',
     }),
   ),
+  PACKSHOT_UPLOAD_MB: Type.Integer({
+    minimum: 1,
+    maximum: 1024,
+    default: 10,
+    description: 'Largest picture that may be uploaded, in MiB.',
+  }),
+  PACKSHOT_UPLOAD_MEGAPIXELS: Type.Integer({
+    minimum: 1,
+    maximum: 1000,
+    default: 24,
+    description: 'Largest picture that may be uploaded, in millions of pixels.',
+  }),
   PACKSHOT_TRUSTED_PROXIES: Type.Optional(
     Type.String({
       pattern: '^[0-9a-fA-F.:/, ]+$',
@@ -163,12 +197,18 @@ export const Environment = Type.Object({
   }),
 })
 
+type ProviderName = 'cpu' | 'webgpu' | 'cuda'
+
 export interface Config {
   readonly port: number
   readonly host: string
   readonly dataDir: string
   readonly model: string
-  readonly provider: 'cpu'
+  readonly modelsDir: string
+  readonly modelMemoryMb: number | undefined
+  /** In order of preference, at least one. */
+  readonly providers: readonly ProviderName[]
+  readonly profile: 'fast' | 'dense'
   readonly threads: number | undefined
   readonly resultTtlSeconds: number
   readonly queueMax: number
@@ -183,6 +223,8 @@ export interface Config {
   readonly drainSeconds: number
   readonly workerPort: number | undefined
   readonly jobsPerMinute: number | undefined
+  readonly uploadMb: number
+  readonly uploadMegapixels: number
   readonly trustedProxies: string | undefined
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent'
 }
@@ -220,6 +262,8 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     if (env[name] === undefined || env.PACKSHOT_STORAGE_URL !== undefined) continue
     faults.push(`${name} has no meaning without PACKSHOT_STORAGE_URL. Set that one too, or unset this one.`)
   }
+  const twice = providersOf(env.PACKSHOT_PROVIDER ?? '').find((name, index, all) => all.indexOf(name) < index)
+  if (twice !== undefined) faults.push(`PACKSHOT_PROVIDER names ${shorten(twice)} twice. Name each once.`)
   if (faults.length > 0) throw new ConfigError(faults)
   const valid = values as Static<typeof Environment>
   return {
@@ -227,7 +271,10 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     host: valid.PACKSHOT_HOST,
     dataDir: valid.PACKSHOT_DATA_DIR,
     model: valid.PACKSHOT_MODEL,
-    provider: valid.PACKSHOT_PROVIDER,
+    modelsDir: valid.PACKSHOT_MODELS_DIR,
+    modelMemoryMb: valid.PACKSHOT_MODEL_MEMORY_MB,
+    providers: providersOf(valid.PACKSHOT_PROVIDER),
+    profile: valid.PACKSHOT_PROFILE,
     threads: valid.PACKSHOT_THREADS,
     resultTtlSeconds: valid.PACKSHOT_RESULT_TTL_SECONDS,
     queueMax: valid.PACKSHOT_QUEUE_MAX,
@@ -242,6 +289,8 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     drainSeconds: valid.PACKSHOT_DRAIN_SECONDS,
     workerPort: valid.PACKSHOT_WORKER_PORT,
     jobsPerMinute: valid.PACKSHOT_JOBS_PER_MINUTE,
+    uploadMb: valid.PACKSHOT_UPLOAD_MB,
+    uploadMegapixels: valid.PACKSHOT_UPLOAD_MEGAPIXELS,
     trustedProxies: valid.PACKSHOT_TRUSTED_PROXIES,
     logLevel: valid.PACKSHOT_LOG_LEVEL,
   }
@@ -260,6 +309,10 @@ export function requireServices(config: Config, role: 'server' | 'worker'): void
   throw new ConfigError(
     missing.map((name) => `${name} must be set for \`npm run ${role}\`; \`npm start\` runs without.`),
   )
+}
+
+function providersOf(list: string): ProviderName[] {
+  return list.split(',').map((name) => name.trim() as ProviderName)
 }
 
 function storageOf(valid: Static<typeof Environment>, region: string | undefined): StorageConfig | undefined {

@@ -40,7 +40,10 @@ const faults: Record<string, [string[], RegExp]> = {
   'too many steps': [['x', '--steps', '10000'], /steps must be a whole number from 1 to 100, but was 10000/],
   'an unknown option': [['x', '--colour', 'red'], /Unknown option '--colour'/],
   'an unknown sampler': [['x', '--sampler', 'best'], /sampler must be one of dpmpp_2m, .* but was "best"/],
-  'an unknown model': [['x', '--model', '/nowhere/model'], /\/nowhere\/model\/model_index\.json/],
+  'an unknown model': [
+    ['x', '--model', '/nowhere/model'],
+    /\/nowhere\/model: there is no such file or folder/,
+  ],
   'a folder that is not there': [['x', ...quick, '--out', '/nowhere/x.png'], /ENOENT.*\/nowhere\/x\.png/],
 }
 

@@ -1,17 +1,18 @@
 import { type Config, loadConfig } from '../config.ts'
-import type { ModelInfo } from '../jobs/ports.ts'
+import type { Log } from '../jobs/log.ts'
 import { startHttpServer } from './http-server.ts'
 import { createLogger } from './logger.ts'
-import { describeModels } from './model.ts'
+import { type OfferSource, openOffer } from './offer.ts'
 import { openParts } from './parts.ts'
 import { type Running, runUntilSignal } from './run-until-signal.ts'
-import { superviseWorker } from './worker-supervisor.ts'
+import { superviseWorker, type WorkerSupervisor } from './worker-supervisor.ts'
 
 /** Which engine runs: the real one, or in tests a stand-in. */
 export interface Engine {
   /** The program of the worker process: it calls `runWorker`. */
   readonly workerEntry: URL
-  describeModels(config: Config): Promise<readonly ModelInfo[]>
+  /** Rejects with an error that says what to change when there is no model to offer. */
+  openOffer(config: Config, log: Log): Promise<OfferSource>
 }
 
 /**
@@ -22,18 +23,23 @@ export async function startAllInOne(env: NodeJS.ProcessEnv, engine: Engine): Pro
   const config = loadConfig(env)
   const log = createLogger(config, 'server')
   await using starting = new AsyncDisposableStack()
-  const models = await engine.describeModels(config)
+  const offer = await engine.openOffer(config, log)
+  starting.adopt(offer, (open) => open.close())
   const parts = starting.use(await openParts(config, 'server', log))
   let ready = false
-  const server = starting.use(await startHttpServer({ config, parts, models, log, ready: () => ready }))
-  const worker = superviseWorker({ entry: engine.workerEntry, env, log })
+  let worker: WorkerSupervisor | undefined
+  const holdings = () => worker?.holdings
+  const server = starting.use(
+    await startHttpServer({ config, parts, offer, log, ready: () => ready, holdings }),
+  )
+  worker = superviseWorker({ entry: engine.workerEntry, env, log })
   starting.adopt(worker, (running) => running.stop(config.shutdownSeconds * 1000))
   await worker.ready
   ready = true
 
   const running = starting.move()
   return {
-    banner: `${server.address} (model ${models[0]?.name})`,
+    banner: `${server.address} (model ${offer.current().models[0]?.name})`,
     log,
     async stop() {
       ready = false
@@ -45,5 +51,5 @@ export async function startAllInOne(env: NodeJS.ProcessEnv, engine: Engine): Pro
 
 if (import.meta.main) {
   const workerEntry = new URL('./worker-process.ts', import.meta.url)
-  await runUntilSignal(() => startAllInOne(process.env, { workerEntry, describeModels }))
+  await runUntilSignal(() => startAllInOne(process.env, { workerEntry, openOffer }))
 }

@@ -1,16 +1,18 @@
 import { writeFile } from 'node:fs/promises'
-import { parse } from 'node:path'
+import { parse, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { ConfigError, loadConfig } from '../config.ts'
-import { CheckpointError } from '../diffusion/errors.ts'
+import { openEngine } from '../diffusion/engine.ts'
+import { CheckpointError, ProviderError } from '../diffusion/errors.ts'
 import { infotext } from '../diffusion/infotext.ts'
 import { encodePng } from '../diffusion/png.ts'
-import { loadTextToImage } from '../diffusion/text-to-image.ts'
+import { findDevice } from '../diffusion/runtime/provider.ts'
 import { AppError } from '../jobs/errors.ts'
 import { imageSeed } from '../jobs/job.ts'
 import { defaultLimits, resolveRequest } from '../jobs/request.ts'
-import { engineRequest } from './engine-request.ts'
-import { describeModels, modelFolder } from './model.ts'
+import { engineFiles, engineRequest } from './engine-request.ts'
+import { Library } from './library.ts'
+import { offerOf } from './offer.ts'
 import { packageVersion } from './version.ts'
 
 /** Pictures from the command line, without server or queue. */
@@ -25,7 +27,10 @@ const usage = `Usage: npm run generate -- "a red apple" [options]
   --seed N           default: a random one, which is printed
   --count N          pictures, with seeds N, N+1 ...
   --sampler, --schedule
-  --model NAME       a folder in models/, or the path of a model folder
+  --model NAME       in the models folder, or the path of a model folder or .safetensors file
+  --vae NAME         in vae/ of the models folder
+  --clip-skip N      which layer of the text encoder counts, from the end (1)
+                     LoRAs and embeddings are named in the prompt: <lora:name:0.8>
 `
 
 const options = {
@@ -40,6 +45,8 @@ const options = {
   sampler: { type: 'string' },
   schedule: { type: 'string' },
   model: { type: 'string' },
+  vae: { type: 'string' },
+  'clip-skip': { type: 'string' },
   help: { type: 'boolean' },
 } as const
 
@@ -54,8 +61,10 @@ const fields = {
   count: 'count',
   sampler: 'sampler',
   schedule: 'schedule',
+  vae: 'vae',
+  'clip-skip': 'clip_skip',
 } as const
-const numbers = new Set(['width', 'height', 'steps', 'guidance', 'seed', 'count'])
+const numbers = new Set(['width', 'height', 'steps', 'guidance', 'seed', 'count', 'clip-skip'])
 
 async function generate(args: string[]): Promise<void> {
   const { values, positionals } = parseArgs({ args, options, allowPositionals: true })
@@ -67,14 +76,25 @@ async function generate(args: string[]): Promise<void> {
     // what is no number goes on as text, so that the message shows it as it was typed
     if (value !== undefined) body[field] = numbers.has(option) && value !== '' ? number(value) : value
   }
-  const request = resolveRequest(body, await describeModels(config), defaultLimits)
+  const contents = await new Library(config).read()
+  const request = resolveRequest(body, offerOf(contents), defaultLimits)
 
-  const { provider, threads } = config
-  const engine = await loadTextToImage({ modelDir: modelFolder(config), provider, threads })
+  const { model, vae } = engineFiles(request, contents)
+  const { profile, threads, dataDir } = config
+  const device = await findDevice(config.providers)
+  for (const reason of device.passedOver) console.error(reason)
+  const engine = await openEngine({
+    ...device,
+    profile,
+    threads,
+    cacheFolder: resolve(dataDir, 'weights'),
+    model: model.path,
+    vae,
+  })
   const version = await packageVersion()
   const bar = progressBar()
   for (let index = 0; index < request.count; index++) {
-    const wanted = engineRequest(request, imageSeed(request, index))
+    const wanted = engineRequest(request, imageSeed(request, index), contents)
     const file = fileName(values.out ?? `packshot-${request.seed}.png`, index, request.count)
     const began = performance.now()
     const picture = await engine.generate(wanted, { onStep: bar })
@@ -120,6 +140,7 @@ try {
     thrown instanceof AppError ||
     thrown instanceof ConfigError ||
     thrown instanceof CheckpointError ||
+    thrown instanceof ProviderError ||
     isFileFault(thrown)
   if (thrown instanceof UsageError) console.error(usage)
   else if (badOption) console.error(`${thrown.message}\n\n${usage}`)

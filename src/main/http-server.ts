@@ -1,14 +1,16 @@
 import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
+import { pictureReader } from '../adapters/pictures/picture-reader.ts'
 import type { Config } from '../config.ts'
 import { buildHttp } from '../http/app.ts'
+import { createServices } from '../http/services.ts'
 import { createJobIds } from '../jobs/job-id.ts'
-import type { ModelInfo } from '../jobs/ports.ts'
 import { defaultLimits } from '../jobs/request.ts'
+import type { Holdings } from './holdings.ts'
 import { startHousekeeping } from './housekeeping.ts'
+import type { OfferSource } from './offer.ts'
 import type { OpenParts } from './parts.ts'
-import { createServices } from './services.ts'
 
 /** Page and API of one server process, and the work that a server does beside answering. */
 export interface HttpServer extends AsyncDisposable {
@@ -18,18 +20,35 @@ export interface HttpServer extends AsyncDisposable {
 export interface HttpServerOptions {
   readonly config: Config
   readonly parts: OpenParts
-  readonly models: readonly ModelInfo[]
+  readonly offer: OfferSource
   readonly log: Logger
   /** Whether the server wants traffic. */
   readonly ready: () => boolean
+  /** What the worker beside this server has in memory; a server alone knows of none. */
+  readonly holdings?: () => Holdings | undefined
 }
 
 /** Resolves when the address answers. Rejects with a sentence that names the variable to change. */
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
-  const { config, parts, models, log, ready } = options
+  const { config, parts, offer, log, ready } = options
   const ttlSeconds = config.resultTtlSeconds
   const ids = createJobIds(parts.secret)
-  const core = { ...parts, ids, models, ttlSeconds, log, limits: defaultLimits, now: () => new Date() }
+  const core = {
+    ...parts,
+    ids,
+    offer: () => offer.current(),
+    pictures: pictureReader(),
+    ...(options.holdings !== undefined && { holdings: options.holdings }),
+    uploadLimits: {
+      bytes: config.uploadMb * 2 ** 20,
+      pixels: config.uploadMegapixels * 1e6,
+      side: defaultLimits.maxSize,
+    },
+    ttlSeconds,
+    log,
+    limits: defaultLimits,
+    now: () => new Date(),
+  }
   const imageOrigin = config.storage?.publicEndpoint
   const http = await buildHttp({
     services: createServices(core, ready),

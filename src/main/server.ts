@@ -3,11 +3,11 @@ import { loadConfig, requireServices } from '../config.ts'
 import type { Engine } from './all-in-one.ts'
 import { startHttpServer } from './http-server.ts'
 import { createLogger } from './logger.ts'
-import { describeModels } from './model.ts'
+import { openOffer } from './offer.ts'
 import { openParts, type Parts } from './parts.ts'
 import { type Running, runUntilSignal } from './run-until-signal.ts'
 
-export interface ServerOptions extends Pick<Engine, 'describeModels'> {
+export interface ServerOptions extends Pick<Engine, 'openOffer'> {
   /** For tests: what stands between the server and its parts. */
   readonly around?: (parts: Parts) => Parts
 }
@@ -18,16 +18,17 @@ export async function startServer(env: NodeJS.ProcessEnv, options: ServerOptions
   requireServices(config, 'server')
   const log = createLogger(config, 'server')
   await using starting = new AsyncDisposableStack()
-  const models = await options.describeModels(config)
+  const offer = await options.openOffer(config, log)
+  starting.adopt(offer, (open) => open.close())
   const opened = starting.use(await openParts(config, 'server', log))
   const parts = { ...opened, ...options.around?.(opened) }
   let ready = false
-  const server = starting.use(await startHttpServer({ config, parts, models, log, ready: () => ready }))
+  const server = starting.use(await startHttpServer({ config, parts, offer, log, ready: () => ready }))
   ready = true
 
   const running = starting.move()
   return {
-    banner: `${server.address} (server, model ${models[0]?.name})`,
+    banner: `${server.address} (server, model ${offer.current().models[0]?.name})`,
     log,
     async stop() {
       ready = false
@@ -38,4 +39,4 @@ export async function startServer(env: NodeJS.ProcessEnv, options: ServerOptions
   }
 }
 
-if (import.meta.main) await runUntilSignal(() => startServer(process.env, { describeModels }))
+if (import.meta.main) await runUntilSignal(() => startServer(process.env, { openOffer }))

@@ -1,27 +1,32 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { Config } from '../config.ts'
+import type { Holdings } from './holdings.ts'
 
 /** What an orchestrator asks of a worker. */
 export interface WorkerHealth {
   /** Whether the worker takes tasks. */
   ready: boolean
+  /** What the worker has in memory, told with `ready`. */
+  holdings: Holdings | undefined
   close(): void
 }
 
 /**
- * `/healthz/live` answers while the event loop does, `/healthz/ready` says 200 while the worker takes tasks. Neither
+ * `/healthz/live` answers while the event loop does, `/healthz/ready` says 200 while the worker takes tasks, and what
+ * models it has in memory. Neither
  * asks a broker or a store: a restart of one of those must not become a restart of every worker. A hung engine ends
  * the process, so it shows here as one that does not answer.
  */
 export async function startWorkerHealth({ workerPort, host }: Config): Promise<WorkerHealth> {
-  const health = { ready: false, close: () => {} }
+  const health: WorkerHealth = { ready: false, holdings: undefined, close: () => {} }
   if (workerPort === undefined) return health
   const server = createServer((request, response) => {
     const ok = request.url === '/healthz/live' || (request.url === '/healthz/ready' && health.ready)
     const known = request.url === '/healthz/live' || request.url === '/healthz/ready'
     response.writeHead(ok ? 200 : known ? 503 : 404, { 'content-type': 'application/json' })
-    response.end(JSON.stringify({ status: ok ? 'ok' : known ? 'not ready' : 'not found' }))
+    const held = ok && request.url === '/healthz/ready' ? health.holdings : undefined
+    response.end(JSON.stringify({ status: ok ? 'ok' : known ? 'not ready' : 'not found', ...held }))
   })
   server.listen(workerPort, host)
   try {

@@ -1,3 +1,5 @@
+import type { Holdings } from './holdings.ts'
+
 /** What the server process and its worker process say to each other. */
 
 export type ToWorker = {
@@ -8,5 +10,7 @@ export type ToWorker = {
 
 export type FromWorker =
   | { readonly type: 'ready' }
+  /** What it has in memory now. */
+  | { readonly type: 'holdings'; readonly holdings: Holdings }
   /** The model cannot be loaded; the process ends after this. */
   | { readonly type: 'unusable'; readonly code: string; readonly message: string }

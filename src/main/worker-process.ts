@@ -6,6 +6,7 @@ import { bestEffort, type Log } from '../jobs/log.ts'
 import { runTask } from '../jobs/run.ts'
 import type { Speed } from '../jobs/speed.ts'
 import { defaultStorageRetry, type StorageRetry } from '../jobs/storage-retry.ts'
+import { newsFromThread } from './holdings.ts'
 import { createLogger } from './logger.ts'
 import { openParts, type Parts, workerName } from './parts.ts'
 import { startWorkerHealth } from './worker-health.ts'
@@ -55,6 +56,12 @@ async function work(config: Config, log: Log, options: WorkerOptions): Promise<v
   starting.adopt(health, (server) => server.close())
   const opened = starting.use(await openParts(config, 'worker', log))
   const { images, status, events, queue } = around?.(opened) ?? opened
+  const endNews = newsFromThread((news) => {
+    if (news.type === 'warning') return log.warn({ reason: news.message }, 'a provider is passed over')
+    health.holdings = news.holdings
+    tell({ type: 'holdings', holdings: news.holdings })
+  })
+  starting.defer(endNews)
   const generator = threadGenerator({
     entry: inferenceEntry,
     settings: config,

@@ -2,11 +2,14 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { AppError, type ErrorCode } from '../jobs/errors.ts'
 import type { Log } from '../jobs/log.ts'
+import type { Holdings } from './holdings.ts'
 import type { FromWorker, ToWorker } from './worker-messages.ts'
 
 export interface WorkerSupervisor {
   /** Settles once: when the first worker is ready, or when it says that its model cannot be used. */
   readonly ready: Promise<void>
+  /** What the worker has in memory; undefined until it says so. */
+  readonly holdings: Holdings | undefined
   /** Lets the job in work go on for `finishMs`, then has it given back; resolves when the process is gone. */
   stop(finishMs: number): Promise<void>
   /** Ends the process at once: a job in work is delivered again at the next start. */
@@ -37,6 +40,7 @@ export function superviseWorker({ entry, env, log }: SupervisorOptions): WorkerS
   let timer: NodeJS.Timeout | undefined
   let pause = firstPauseMs
   let stopping = false
+  let holdings: Holdings | undefined
 
   const start = () => {
     const started = performance.now()
@@ -45,10 +49,12 @@ export function superviseWorker({ entry, env, log }: SupervisorOptions): WorkerS
     log.info({ worker: worker.pid }, 'worker process started')
     worker.on('message', (message: FromWorker) => {
       if (message.type === 'ready') resolve()
+      else if (message.type === 'holdings') holdings = message.holdings
       else reject(new AppError(message.code as ErrorCode, message.message))
     })
     worker.on('error', (err) => log.error({ err }, 'the worker process could not be started or reached'))
     worker.on('exit', (code, signal) => {
+      holdings = undefined
       if (stopping) return
       if (performance.now() - started > healthyMs) pause = firstPauseMs
       log.error({ code, signal, restartMs: pause }, 'the worker process ended; it is started again')
@@ -60,6 +66,9 @@ export function superviseWorker({ entry, env, log }: SupervisorOptions): WorkerS
 
   return {
     ready,
+    get holdings() {
+      return holdings
+    },
     async stop(finishMs) {
       stopping = true
       clearTimeout(timer)

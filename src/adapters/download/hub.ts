@@ -1,0 +1,154 @@
+import { checkAddress, DownloadError, shown } from './addresses.ts'
+
+/** Model repositories of Hugging Face and of servers that speak its API: https://huggingface.co/docs/hub/api */
+
+export interface HubFile {
+  /** In the repository. */
+  readonly path: string
+  readonly url: string
+  readonly size: number
+  /** Known for files in large file storage, which weights are. */
+  readonly sha256?: string
+}
+
+export interface HubId {
+  readonly owner: string
+  readonly name: string
+  /** Absent: the whole model, in diffusers layout. */
+  readonly file?: string
+}
+
+export interface HubOptions {
+  /** Such as `https://huggingface.co`. */
+  readonly endpoint: string
+  readonly token?: string | undefined
+}
+
+const part = '[A-Za-z0-9][A-Za-z0-9._-]{0,95}'
+const idPattern = new RegExp(`^(${part})/(${part})(?:[:/](.+\\.safetensors))?$`)
+
+/** `owner/name`, `owner/name/file.safetensors` or `owner/name:file.safetensors`; undefined for anything else. */
+export function parseHubId(text: string): HubId | undefined {
+  const match = idPattern.exec(text)
+  if (match === null || text.split(/[:/]/).some((each) => each === '..' || each === '.')) return undefined
+  const [, owner, name, file] = match as unknown as [string, string, string, string | undefined]
+  // with two parts it is a file that is not there
+  if (file === undefined && name.endsWith('.safetensors')) return undefined
+  return { owner, name, ...(file !== undefined && { file }) }
+}
+
+/** @throws DownloadError when the repository cannot be read */
+export async function listHub({ owner, name }: HubId, options: HubOptions): Promise<HubFile[]> {
+  if (!URL.canParse(options.endpoint)) {
+    throw new DownloadError(`HF_ENDPOINT must be an address, but was ${JSON.stringify(options.endpoint)}`)
+  }
+  const base = options.endpoint.replace(/\/+$/, '')
+  let next: URL | undefined = new URL(`${base}/api/models/${owner}/${name}/tree/main?recursive=1`)
+  const files: HubFile[] = []
+  // a page has a thousand entries: far more than a model has
+  for (let page = 0; next !== undefined && page < 20; page += 1) {
+    const response = await ask(next, options)
+    const entries = await readEntries(response, next)
+    for (const entry of entries) {
+      const url = `${base}/${owner}/${name}/resolve/main/${entry.path.split('/').map(encodeURIComponent).join('/')}`
+      files.push({ ...entry, url })
+    }
+    const link: string | undefined = /<([^>]+)>\s*;\s*rel="next"/.exec(
+      response.headers.get('link') ?? '',
+    )?.[1]
+    next =
+      link !== undefined && URL.canParse(link, next.href) ? sameOrigin(new URL(link, next), next) : undefined
+  }
+  return files
+}
+
+/** The next page gets the token too, so it must be the same server's. */
+function sameOrigin(url: URL, before: URL): URL | undefined {
+  return url.origin === before.origin ? url : undefined
+}
+
+async function ask(url: URL, { token }: HubOptions): Promise<Response> {
+  checkAddress(url, url, false)
+  const headers = new Headers({ 'user-agent': 'packshot' })
+  if (token !== undefined) headers.set('authorization', `Bearer ${token}`)
+  const response = await fetch(url.href, { headers, signal: AbortSignal.timeout(60_000) }).catch(
+    (cause: unknown) => {
+      throw new DownloadError(`${shown(url)}: the server cannot be reached`, { cause })
+    },
+  )
+  if (response.ok) return response
+  const hint =
+    response.status === 401 || response.status === 403 || response.status === 404
+      ? 'there is no such model, or it wants a login: set HF_TOKEN, and accept its terms on the site'
+      : 'the server does not answer as it should'
+  throw new DownloadError(`${shown(url)}: ${hint} (${response.status})`)
+}
+
+type Entry = Omit<HubFile, 'url'>
+
+async function readEntries(response: Response, url: URL): Promise<Entry[]> {
+  const value: unknown = await response.json().catch((cause: unknown) => {
+    throw new DownloadError(`${shown(url)}: the answer is not JSON`, { cause })
+  })
+  if (!Array.isArray(value)) throw new DownloadError(`${shown(url)}: the answer is no list of files`)
+  return value.flatMap((entry: unknown) => {
+    if (typeof entry !== 'object' || entry === null) return []
+    const { type, path, size, lfs } = entry as Record<string, unknown>
+    if (type !== 'file' || typeof path !== 'string' || typeof size !== 'number') return []
+    // a path that leaves the folder comes from no honest server
+    if (path.split('/').some((each) => each === '' || each.startsWith('.')) || path.includes('\\')) return []
+    const oid = typeof lfs === 'object' && lfs !== null && 'oid' in lfs ? lfs.oid : undefined
+    const known = typeof oid === 'string' && /^[0-9a-f]{64}$/.test(oid)
+    return [{ path, size, ...(known && { sha256: oid }) }]
+  })
+}
+
+/** Which of two files of the same weights is wanted. */
+export type WeightsPrecision = 'fp16' | 'fp32'
+
+const weightStems = [
+  'text_encoder/model',
+  'unet/diffusion_pytorch_model',
+  'vae/diffusion_pytorch_model',
+] as const
+
+/**
+ * What the engine reads of a repository in diffusers layout: configs, tokenizer, and of each part the weights of the
+ * wanted precision, or the other one where it is missing.
+ * @throws DownloadError naming the file that is missing
+ */
+export function chooseFiles(files: readonly HubFile[], precision: WeightsPrecision, id: string): HubFile[] {
+  const find = (path: string) => files.find((file) => file.path === path)
+  const index = find('model_index.json')
+  if (index === undefined) {
+    const single = files.map(({ path }) => path).filter((path) => path.endsWith('.safetensors'))
+    const hint =
+      single.length === 0
+        ? 'it has no .safetensors files either (other formats can run code and are not read)'
+        : `name one of its files, such as ${id}:${single[0]} (it has ${single.slice(0, 10).join(', ')})`
+    throw new DownloadError(
+      `${id}: there is no model_index.json, so it is no model in diffusers layout; ${hint}`,
+    )
+  }
+  const weights = weightStems.map((stem) => {
+    const full = find(`${stem}.safetensors`)
+    const half = find(`${stem}.fp16.safetensors`)
+    const chosen = precision === 'fp16' ? (half ?? full) : (full ?? half)
+    if (chosen === undefined) throw new DownloadError(`${id}: ${stem}.safetensors is missing`)
+    return chosen
+  })
+  const configs = files.filter(({ path }) => isConfig(path))
+  return [index, ...configs, ...weights]
+}
+
+/** The small files that the engine reads, beside model_index.json and the weights. */
+export function isConfig(path: string): boolean {
+  return (
+    path === 'packshot.json' ||
+    path === 'scheduler/scheduler_config.json' ||
+    /^(text_encoder|unet|vae)\/config\.json$/.test(path) ||
+    /^tokenizer\/(vocab\.json|merges\.txt|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json)$/.test(
+      path,
+    )
+  )
+}

@@ -1,0 +1,62 @@
+import { dirname, join } from 'node:path'
+import type { Inspect } from '../adapters/model-folder/inspect.ts'
+import type { Entry } from '../adapters/model-folder/list.ts'
+import { extension } from '../adapters/model-folder/names.ts'
+import { compareSums, readSums, type Sums } from '../adapters/model-folder/sums.ts'
+import { readableBytes } from './progress.ts'
+
+/** The line of `models list`. */
+export function entryLine({ kind, name, bytes, family, dtype, problem }: Entry): string {
+  const what = [family, dtype, readableBytes(bytes)].filter((part) => part !== undefined).join(', ')
+  return `${kind.padEnd(10)} ${name}  ${what}${problem === undefined ? '' : `\n           CANNOT BE USED: ${problem}`}`
+}
+
+/** The lines of `models show`. */
+export async function entryDetails(entry: Entry): Promise<string> {
+  const { kind, name, path, bytes, family, dtype, parameters, problem } = entry
+  const sums = await readSums(sumsAt(entry))
+  const rows: [string, string | undefined][] = [
+    ['kind', kind],
+    ['path', path],
+    ['size', `${bytes} bytes (${readableBytes(bytes)})`],
+    ['family', family],
+    ['dtype', dtype],
+    ['parameters', parameters === undefined ? undefined : `${(parameters / 1e6).toFixed(2)} million`],
+    ['SHA-256', sums?.size === 1 ? [...sums.values()][0] : sums && `${sums.size} files in ${sumsAt(entry)}`],
+    ['problem', problem],
+  ]
+  const lines = rows.flatMap(([label, value]) =>
+    value === undefined ? [] : [`  ${label.padEnd(10)} ${value}`],
+  )
+  return [name, ...lines].join('\n')
+}
+
+/** What is wrong with an entry now, and what could not be looked at. */
+export async function verifyEntry(
+  entry: Entry,
+  inspect: Inspect,
+): Promise<{ readonly faults: readonly string[]; readonly note: string }> {
+  const faults: string[] = []
+  const found = (thrown: unknown) => {
+    faults.push(thrown instanceof Error ? thrown.message : String(thrown))
+  }
+  let sums: Sums | undefined
+  try {
+    sums = await readSums(sumsAt(entry))
+    if (sums !== undefined) faults.push(...(await compareSums(dirname(entry.path), sums)))
+  } catch (thrown) {
+    found(thrown)
+  }
+  if (entry.problem !== undefined) faults.push(entry.problem)
+  else if (entry.kind === 'model') await inspect.checkModel(entry.path).catch(found)
+  const files = sums === undefined ? [] : [...sums.keys()].map((name) => join(dirname(entry.path), name))
+  const weights = files.length === 0 ? [entry.path] : files
+  for (const file of weights.filter((each) => each.endsWith(extension)))
+    await inspect.checkFinite(file).catch(found)
+  const note = sums === undefined ? ' (no hash was kept, so it may have changed)' : ''
+  return { faults, note }
+}
+
+function sumsAt({ path, name }: Entry): string {
+  return join(dirname(path), `${name}.sha256`)
+}

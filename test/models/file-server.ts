@@ -1,0 +1,74 @@
+import { once } from 'node:events'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Cleanup } from '../temp-folder.ts'
+
+/** How much of the file the client says it has: a test that does not hear it cuts at once. */
+export interface Client {
+  bytes: number
+}
+
+export interface Served {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  /** How many requests there were before this one. */
+  readonly before: number
+  /** The first byte that is asked for. */
+  readonly begin: number
+  readonly client: Client
+}
+
+/** A server on this machine that answers as the test says. @returns its address, and what it was asked */
+export async function serve(
+  t: Cleanup,
+  answer: (served: Served) => void,
+): Promise<{ readonly address: string; readonly requests: IncomingMessage[]; readonly client: Client }> {
+  const requests: IncomingMessage[] = []
+  const client: Client = { bytes: Number.POSITIVE_INFINITY }
+  const server = createServer((request, response) => {
+    const begin = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0)
+    requests.push(request)
+    answer({ request, response, before: requests.length - 1, begin, client })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return { address: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, requests, client }
+}
+
+/** Answers as a good server does: the whole, or the rest if it was asked for under the right mark. */
+export function send(
+  { request, response, begin, client }: Served,
+  bytes: Uint8Array,
+  {
+    etag = '"one"',
+    headers = {},
+    cutAt,
+  }: { etag?: string; headers?: Record<string, string>; cutAt?: number } = {},
+): void {
+  const from = request.headers['if-range'] === etag ? begin : 0
+  const partial: Record<string, string> =
+    from > 0 ? { 'content-range': `bytes ${from}-${bytes.length - 1}/${bytes.length}` } : {}
+  response.writeHead(from > 0 ? 206 : 200, {
+    etag,
+    'content-length': String(bytes.length - from),
+    ...partial,
+    ...headers,
+  })
+  if (cutAt === undefined) {
+    response.end(bytes.subarray(from))
+    return
+  }
+  response.write(bytes.subarray(from, cutAt))
+  void breakOff(response, () => client.bytes >= cutAt)
+}
+
+/** What was sent but not yet read by the client would be lost with the connection: so it is asked first. */
+export async function breakOff(response: ServerResponse, arrived: () => boolean): Promise<void> {
+  while (!arrived() && !response.destroyed) await sleep(5)
+  response.destroy()
+}

@@ -1,0 +1,66 @@
+import { type ThreadGenerator, threadGenerator } from '../../src/adapters/inference-thread/image-generator.ts'
+import { loadConfig } from '../../src/config.ts'
+import type { ResolvedRequest } from '../../src/jobs/job.ts'
+import type { GeneratedImage } from '../../src/jobs/ports.ts'
+import { type Holdings, newsFromThread } from '../../src/main/holdings.ts'
+import { keepingLog } from '../quiet-log.ts'
+import type { Cleanup } from '../temp-folder.ts'
+
+export interface TestGenerator {
+  readonly thread: ThreadGenerator
+  /** One small picture. */
+  make(fields: Partial<ResolvedRequest>): Promise<GeneratedImage>
+  /** As the thread last told. */
+  holdings(): Holdings | undefined
+}
+
+/** The inference thread of a worker with these settings. */
+export function startGenerator(t: Cleanup, env: Record<string, string>): TestGenerator {
+  let last: Holdings | undefined
+  const end = newsFromThread((news) => {
+    if (news.type === 'holdings') last = news.holdings
+  })
+  const thread = threadGenerator({
+    entry: new URL('../../src/main/inference-thread.ts', import.meta.url),
+    settings: loadConfig({ PACKSHOT_THREADS: '1', ...env }),
+    log: keepingLog(),
+    onStuck: () => {
+      throw new Error('the inference thread is stuck')
+    },
+  })
+  t.after(async () => {
+    await thread.close()
+    end()
+  })
+  return {
+    thread,
+    holdings: () => last,
+    async make(fields) {
+      const request: ResolvedRequest = { ...smallRequest, ...fields }
+      const options = { signal: new AbortController().signal, onProgress: () => {} }
+      for await (const image of thread.generate(request, options)) return image
+      throw new Error('no picture was made')
+    },
+  }
+}
+
+const smallRequest: ResolvedRequest = {
+  prompt: 'a red apple',
+  negative_prompt: '',
+  width: 64,
+  height: 64,
+  steps: 2,
+  guidance_scale: 5,
+  sampler: 'dpmpp_2m',
+  schedule: 'karras',
+  seed: 7,
+  count: 1,
+  model: '',
+  format: 'png',
+}
+
+/** The compressed pixels of a PNG, without the texts, which name the model. */
+export function pixels({ bytes }: { readonly bytes: Uint8Array }): Buffer {
+  const data = Buffer.from(bytes)
+  return data.subarray(data.indexOf('IDAT'))
+}
