@@ -1,0 +1,118 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { TorchGenerator } from '../../../src/diffusion/random/torch-normal.ts'
+import type { SamplerName, Schedule } from '../../../src/diffusion/samplers/catalog.ts'
+import { createSampler } from '../../../src/diffusion/samplers/create-sampler.ts'
+import type { NoiseConfig } from '../../../src/diffusion/samplers/noise-levels.ts'
+import { relativeError } from '../golden.ts'
+import type { ParityRow } from './row.ts'
+
+/** What scheduler_golden.py wrote; its head says how. */
+export interface SchedulerGolden {
+  readonly levels: readonly GoldenLevels[]
+  readonly timestep_sums: readonly {
+    readonly sampler: SamplerName
+    readonly schedule: Schedule
+    readonly sums: readonly number[]
+  }[]
+  readonly runs: readonly GoldenRun[]
+  /** p, a, b, x */
+  readonly beta_quantiles: readonly (readonly [number, number, number, number])[]
+}
+
+interface GoldenLevels {
+  readonly sampler: SamplerName
+  readonly schedule: Schedule
+  readonly steps: number
+  readonly timesteps: readonly number[]
+  readonly initial_scale: number
+}
+
+export interface GoldenRun {
+  readonly sampler: SamplerName
+  readonly schedule: Schedule
+  readonly steps: number
+  readonly prediction: NoiseConfig['prediction_type']
+  readonly begin: number
+  /** The sample before the first step, when the beginning is skipped. */
+  readonly start?: readonly number[]
+  /** After each call. */
+  readonly mean_abs: readonly number[]
+  readonly result: readonly number[]
+}
+
+export const partLimit = 1e-4
+
+const count = 32
+
+export function loadSchedulerGolden(): SchedulerGolden {
+  return JSON.parse(readFileSync(join(import.meta.dirname, '../scheduler-golden.json'), 'utf8'))
+}
+
+export function sd15Noise(prediction: NoiseConfig['prediction_type'] = 'epsilon'): NoiseConfig {
+  return {
+    num_train_timesteps: 1000,
+    beta_start: 0.00085,
+    beta_end: 0.012,
+    beta_schedule: 'scaled_linear',
+    prediction_type: prediction,
+  }
+}
+
+/** The largest difference of start, course and result to diffusers, relative to the largest value of each. */
+export function runDifference(golden: GoldenRun): number {
+  const { sampler: name, schedule, steps, prediction, begin, start } = golden
+  const generator = new TorchGenerator(0)
+  const randn = () => generator.randn(count)
+  const sampler = createSampler(
+    { sampler: name, schedule, steps, noise: sd15Noise(prediction), begin },
+    randn,
+  )
+  const noise = randn()
+  let sample = start
+    ? sampler.addNoise(evenly(-1, 1), noise, begin)
+    : noise.map((value) => value * sampler.initialScale)
+  let difference = start ? relativeError(sample, start) : 0
+  const course: number[] = []
+  for (let index = begin; index < sampler.timesteps.length; index++) {
+    const scale = sampler.scaleInput(index)
+    const wave = 0.5 * Math.sin((sampler.timesteps[index] as number) / 100)
+    sample = sampler.step(
+      sample.map((value) => 0.3 * value * scale + wave),
+      index,
+      sample,
+    )
+    course.push(sample.reduce((sum, value) => sum + Math.abs(value), 0) / sample.length)
+  }
+  difference = Math.max(difference, relativeError(course, golden.mean_abs))
+  return Math.max(difference, relativeError(sample, golden.result))
+}
+
+function evenly(from: number, to: number): Float32Array {
+  return Float32Array.from({ length: count }, (_, i) => from + (i / (count - 1)) * (to - from))
+}
+
+/** One row for each sampler and schedule: the worst of its runs. */
+export async function* rows(): AsyncIterable<ParityRow> {
+  const pairs = Map.groupBy(loadSchedulerGolden().runs, ({ sampler, schedule }) => `${sampler} ${schedule}`)
+  for (const [row, runs] of pairs) {
+    const { sampler, schedule } = runs[0] as GoldenRun
+    const note = noteOf(sampler, schedule)
+    yield {
+      area: 'samplers',
+      row,
+      measure: 'part',
+      difference: Math.max(...runs.map(runDifference)),
+      limit: partLimit,
+      ...(note !== undefined && { note }),
+    }
+  }
+}
+
+function noteOf(sampler: SamplerName, schedule: Schedule): string | undefined {
+  if (sampler === 'dpmpp_sde') return "formula alone: diffusers' noise comes from torchsde"
+  if (sampler === 'euler_ancestral' && ['karras', 'exponential', 'beta'].includes(schedule)) {
+    return "with the levels of diffusers' Euler, which has this schedule"
+  }
+  return undefined
+}
