@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { latentMask, sampleLatents, skippedSteps, startRun, toPlanes } from './image-to-image.ts'
+import { latentMask, sampleLatents, startRun, toPlanes } from './image-to-image.ts'
 import { TorchGenerator } from './random/torch-normal.ts'
 import { createSampler } from './samplers/create-sampler.ts'
 
@@ -43,29 +43,6 @@ function context({ width = 32, height = 32, inpainting = false, encoded = { call
 function picture(width: number, height: number) {
   return { rgb: new Uint8Array(3 * width * height).fill(255), width, height, strength: 0.5 }
 }
-
-test('strength skips steps as diffusers counts them', () => {
-  for (const [steps, strength, skipped] of [
-    [20, 0.3, 14],
-    [10, 0.75, 3],
-    [30, 0.7, 9],
-    [100, 0.29, 72],
-    [20, 1, 0],
-    [1, 1, 0],
-  ] as const) {
-    assert.equal(skippedSteps(steps, strength), skipped, `${steps} steps at ${strength}`)
-  }
-})
-
-test('a strength that leaves no step, or is out of range, is refused', () => {
-  assert.throws(() => skippedSteps(10, 0.05), {
-    name: 'RangeError',
-    message: /strength 0\.05 leaves none of 10 steps/,
-  })
-  for (const strength of [0, -0.1, 1.01, Number.NaN]) {
-    assert.throws(() => skippedSteps(10, strength), { name: 'RangeError', message: /above 0 and at most 1/ })
-  }
-})
 
 test('without a picture a run begins with the noise of its seed, and nothing is encoded', async () => {
   const encoded = { calls: 0 }

@@ -52,24 +52,6 @@ interface RunContext {
 }
 
 /**
- * How many of the steps are skipped: diffusers' get_timesteps. A sampler that calls the model twice a step begins at
- * twice this index.
- * @throws RangeError if the strength is out of range, or leaves no step
- */
-export function skippedSteps(steps: number, strength: number): number {
-  if (!(strength > 0 && strength <= 1)) {
-    throw new RangeError(`strength must be above 0 and at most 1, it is ${strength}`)
-  }
-  const taken = Math.min(Math.trunc(steps * strength), steps)
-  if (taken < 1) {
-    throw new RangeError(
-      `strength ${strength} leaves none of ${steps} steps: strength times steps must be at least 1`,
-    )
-  }
-  return steps - taken
-}
-
-/**
  * Draws from the generator, so it comes before the first step.
  * @throws RangeError if picture, mask and size do not belong together
  */

@@ -75,9 +75,20 @@ test('parameters read as A1111 writes them', () => {
     seed: 123,
   } as const
   assert.equal(
-    infotext(request, 'odd: name', '1.0.0'),
+    infotext(request, { model: 'odd: name', version: '1.0.0' }),
     'a red apple\nNegative prompt: blurry\nSteps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, ' +
       'Seed: 123, Size: 512x768, Model: "odd: name", Version: Packshot 1.0.0',
   )
-  assert.ok(!infotext({ ...request, negativePrompt: '' }, 'm', '1').includes('Negative'))
+  const plain = { ...request, negativePrompt: '' }
+  assert.ok(!infotext(plain, { model: 'm', version: '1' }).includes('Negative'))
+  const rich = {
+    ...plain,
+    clipSkip: 2,
+    loras: [{ file: '/models/loras/soft.safetensors', strength: 0.8 }],
+    image: { rgb: new Uint8Array(), width: 512, height: 768, strength: 0.6 },
+  }
+  assert.match(
+    infotext(rich, { model: 'm', vae: 'sharp', version: '1' }),
+    /^a red apple <lora:soft:0\.8>\nSteps: .*, Model: m, VAE: sharp, Denoising strength: 0\.6, Clip skip: 2, Version/,
+  )
 })

@@ -98,7 +98,7 @@ async function generate(args: string[]): Promise<void> {
     const file = fileName(values.out ?? `packshot-${request.seed}.png`, index, request.count)
     const began = performance.now()
     const picture = await engine.generate(wanted, { onStep: bar })
-    await writeFile(file, encodePng(picture, { parameters: infotext(wanted, request.model, version) }))
+    await writeFile(file, encodePng(picture, { parameters: infotext(wanted, { ...request, version }) }))
     const seconds = ((performance.now() - began) / 1000).toFixed(1)
     console.log(
       `${file}  seed ${wanted.seed}, ${wanted.width}x${wanted.height}, ${wanted.steps} steps, ${seconds} s`,

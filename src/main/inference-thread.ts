@@ -73,7 +73,7 @@ async function load(config: Config): Promise<PictureMaker> {
       } finally {
         await pool.trim()
       }
-      const bytes = encodePng(picture, { parameters: infotext(wanted, request.model, version) })
+      const bytes = encodePng(picture, { parameters: infotext(wanted, { ...request, version }) })
       return { bytes, width: picture.width, height: picture.height }
     },
   }

@@ -41,9 +41,26 @@ test('image-to-image begins where diffusers does', () => {
     ['dpmpp_sde', 20, 0.4, 24],
     ['pndm', 20, 0.4, 12],
     ['euler', 100, 0.29, 72],
+    ['euler', 20, 0.3, 14],
+    ['euler', 10, 0.75, 3],
+    ['euler', 30, 0.7, 9],
+    ['euler', 1, 1, 0],
     ['euler', 20, 1, 0],
   ] as const) {
     assert.equal(beginIndex(sampler, steps, strength), begin, `${sampler} ${steps} ${strength}`)
+  }
+})
+
+test('a strength that leaves no step, or is out of range, is refused', () => {
+  assert.throws(() => beginIndex('euler', 10, 0.05), {
+    name: 'RangeError',
+    message: /strength 0\.05 leaves none of 10 steps/,
+  })
+  for (const strength of [0, -0.1, 1.01, Number.NaN]) {
+    assert.throws(() => beginIndex('euler', 10, strength), {
+      name: 'RangeError',
+      message: /above 0 and at most 1/,
+    })
   }
 })
 

@@ -74,10 +74,19 @@ export function createSampler(request: SamplerRequest, randn: () => Float32Array
 
 /**
  * Where image-to-image begins, as diffusers' `get_timesteps`: `int(steps * strength)` steps are left.
- * @param strength 0 to 1; 1 begins at the start
- * @returns index of the first call; from `timesteps.length` on there is nothing to do
+ * @param strength above 0; 1 begins at the start
+ * @returns index of the first call
+ * @throws RangeError if the strength is out of range, or leaves no step
  */
 export function beginIndex(sampler: SamplerName, steps: number, strength: number): number {
+  if (!(strength > 0 && strength <= 1)) {
+    throw new RangeError(`strength must be above 0 and at most 1, it is ${strength}`)
+  }
   const left = Math.min(Math.trunc(steps * strength), steps)
-  return Math.max(steps - left, 0) * (samplerEntry(sampler).callsPerStep ?? 1)
+  if (left < 1) {
+    throw new RangeError(
+      `strength ${strength} leaves none of ${steps} steps: strength times steps must be at least 1`,
+    )
+  }
+  return (steps - left) * (samplerEntry(sampler).callsPerStep ?? 1)
 }
