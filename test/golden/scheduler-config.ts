@@ -2,6 +2,7 @@ import { TorchGenerator } from '../../src/diffusion/random/torch-normal.ts'
 import type { Schedule } from '../../src/diffusion/samplers/catalog.ts'
 import { ddim } from '../../src/diffusion/samplers/ddim.ts'
 import { dpmpp2m } from '../../src/diffusion/samplers/dpmpp-2m.ts'
+import { dpmpp2s } from '../../src/diffusion/samplers/dpmpp-2s.ts'
 import { euler } from '../../src/diffusion/samplers/euler.ts'
 import { heun } from '../../src/diffusion/samplers/heun.ts'
 import { lcm } from '../../src/diffusion/samplers/lcm.ts'
@@ -32,18 +33,6 @@ export interface SchedulerConfig extends Partial<NoiseConfig> {
   readonly set_alpha_to_one?: boolean
   readonly skip_prk_steps?: boolean
 }
-
-export const schedulersWeHave: ReadonlySet<string> = new Set([
-  'DPMSolverMultistepScheduler',
-  'UniPCMultistepScheduler',
-  'EulerDiscreteScheduler',
-  'EulerAncestralDiscreteScheduler',
-  'HeunDiscreteScheduler',
-  'LMSDiscreteScheduler',
-  'DDIMScheduler',
-  'PNDMScheduler',
-  'LCMScheduler',
-])
 
 /** The noise of diffusers' own tests. */
 const testNoise: NoiseConfig = {
@@ -83,6 +72,12 @@ export function samplerFromConfig(
         ...(config.thresholding
           ? { thresholding: { ratio: config.dynamic_thresholding_ratio!, maximum: config.sample_max_value! } }
           : {}),
+      })
+    case 'DPMSolverSinglestepScheduler':
+      return dpmpp2s(solver(), {
+        prediction,
+        finalSigma,
+        lowerOrderFinal: finalSigma === 0 || steps % 2 === 1,
       })
     case 'UniPCMultistepScheduler':
       return unipc(solver(), { prediction, finalSigma })

@@ -39,6 +39,13 @@ const rows: Readonly<Record<string, readonly Row[]>> = {
     ['full_loop_with_karras_and_v_prediction', { ...solver, ...v, ...karras }, { mean: 0.2096 }],
     ['full_loop_with_lu_and_v_prediction', { ...solver, ...v, use_lu_lambdas: true }, { mean: 0.1554 }],
   ],
+  DPMSolverSinglestepScheduler: [
+    ['full_loop_no_noise', solver, { mean: 0.2791 }],
+    ['full_loop_with_karras', { ...solver, ...karras }, { mean: 0.2248 }],
+    ['full_loop_with_v_prediction', { ...solver, ...v }, { mean: 0.1453 }],
+    ['full_loop_with_karras_and_v_prediction', { ...solver, ...v, ...karras }, { mean: 0.0649 }],
+    ['full_loop_with_noise', solver, { start: 5, sum: 269.2187, mean: 0.3505 }],
+  ],
   UniPCMultistepScheduler: [
     ['full_loop_no_noise', corrector, { mean: 0.2464 }],
     ['full_loop_with_karras', { ...corrector, ...karras }, { mean: 0.2925 }],

@@ -36,6 +36,7 @@ import diffusers  # noqa: E402
 from diffusers import (  # noqa: E402
     DDIMScheduler,
     DPMSolverMultistepScheduler,
+    DPMSolverSinglestepScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     HeunDiscreteScheduler,
@@ -60,6 +61,7 @@ LEVELS = {
 SAMPLERS = {
     "dpmpp_2m": (DPMSolverMultistepScheduler, {}),
     "dpmpp_2m_sde": (DPMSolverMultistepScheduler, {"algorithm_type": "sde-dpmsolver++"}),
+    "dpmpp_2s": (DPMSolverSinglestepScheduler, {"final_sigmas_type": "zero", "lower_order_final": True}),
     "dpmpp_sde": (DPMSolverSDEScheduler, {}),
     "euler": (EulerDiscreteScheduler, {}),
     "euler_ancestral": (EulerAncestralDiscreteScheduler, {}),
@@ -79,6 +81,8 @@ def schedules_of(sampler: str) -> list[str]:
         return ["sgm_uniform"]
     if sampler in WITHOUT_LEVELS:
         return list(SPACINGS)
+    if sampler == "dpmpp_2s":
+        return ["normal", "karras", "exponential", "beta"]
     return [*SPACINGS, *(name for name in LEVELS if name != "lu" or sampler.startswith("dpmpp_2m"))]
 
 
@@ -108,6 +112,9 @@ def make(sampler: str, schedule: str, steps: int, prediction: str = "epsilon"):
         config |= {"timestep_spacing": SPACINGS[schedule], "steps_offset": 1}
     elif sampler != "euler_ancestral":
         config |= {"timestep_spacing": "linspace", **LEVELS[schedule]}
+    if sampler == "dpmpp_2s":
+        # it knows one spacing, linspace, and refuses to be told
+        config = {key: value for key, value in config.items() if key not in ("timestep_spacing", "steps_offset")}
     scheduler = cls(**config)
     scheduler.set_timesteps(steps)
     if schedule not in SPACINGS and sampler == "euler_ancestral":

@@ -4,6 +4,7 @@
 export const samplers = [
   'dpmpp_2m',
   'dpmpp_2m_sde',
+  'dpmpp_2s',
   'dpmpp_sde',
   'euler',
   'euler_ancestral',
@@ -60,6 +61,14 @@ export const samplerCatalog: readonly SamplerEntry[] = [
     diffusers: 'DPMSolverMultistepScheduler',
     aliases: ['k_dpmpp_2m_sde', 'sample_dpmpp_2m_sde', 'sde-dpmsolver++'],
     schedules,
+    defaultSchedule: 'karras',
+  },
+  {
+    name: 'dpmpp_2s',
+    label: 'DPM++ 2S',
+    diffusers: 'DPMSolverSinglestepScheduler',
+    aliases: ['k_dpmpp_2s', 'dpmpp_singlestep'],
+    schedules: ['karras', 'exponential', 'normal', 'beta'],
     defaultSchedule: 'karras',
   },
   {

@@ -1,6 +1,7 @@
 import { type SamplerName, type Schedule, samplerEntry } from './catalog.ts'
 import { ddim } from './ddim.ts'
 import { dpmpp2m } from './dpmpp-2m.ts'
+import { dpmpp2s } from './dpmpp-2s.ts'
 import { dpmppSde } from './dpmpp-sde.ts'
 import { euler } from './euler.ts'
 import { heun } from './heun.ts'
@@ -51,6 +52,8 @@ export function createSampler(request: SamplerRequest, randn: () => Float32Array
       return dpmpp2m(solver(), { prediction, ...last })
     case 'dpmpp_2m_sde':
       return dpmpp2m(solver(), { prediction, ...last, noise: randn })
+    case 'dpmpp_2s':
+      return dpmpp2s(solver(), { prediction, ...last })
     case 'dpmpp_sde':
       return dpmppSde(scaled(), { prediction, training, noise: randn })
     case 'euler':

@@ -52,7 +52,7 @@ def requests() -> Iterator[tuple[str, Request]]:
             yield f"{sampler} {schedule}", Request("samplers", sampler=sampler, schedule=schedule)
     yield "dpmpp_2m karras, 20 steps", Request("samplers", steps=20)
     yield "unguided", Request("samplers", guidance=1.0, negative="")
-    for sampler, schedule in (("dpmpp_2m", "karras"), ("dpmpp_2m_sde", "karras"), ("euler", "normal"), ("euler_ancestral", "normal"),
+    for sampler, schedule in (("dpmpp_2m", "karras"), ("dpmpp_2m_sde", "karras"), ("dpmpp_2s", "karras"), ("euler", "normal"), ("euler_ancestral", "normal"),
                               ("heun", "karras"), ("ddim", "leading"), ("pndm", "leading"), ("lms", "karras"), ("unipc", "karras"),
                               ("dpmpp_sde", "karras"), ("lcm", "sgm_uniform")):
         yield f"v prediction, {sampler} {schedule}", Request("samplers", sampler=sampler, schedule=schedule, model="v")
@@ -73,7 +73,7 @@ def requests() -> Iterator[tuple[str, Request]]:
     yield "short prompt, long negative prompt", Request("prompts", "a blue box", LONG)
     yield "clip skip 2", Request("prompts", clip_skip=2)
     yield "clip skip 2, weights", Request("prompts", "a (red:1.3) apple", clip_skip=2)
-    for sampler, schedule in (("dpmpp_2m", "karras"), ("euler_ancestral", "normal"), ("ddim", "leading"), ("unipc", "karras"),
+    for sampler, schedule in (("dpmpp_2m", "karras"), ("dpmpp_2s", "karras"), ("euler_ancestral", "normal"), ("ddim", "leading"), ("unipc", "karras"),
                               ("heun", "karras"), ("pndm", "leading"), ("lms", "karras"), ("dpmpp_2m_sde", "karras"),
                               ("euler", "normal"), ("lcm", "sgm_uniform"), ("dpmpp_sde", "karras")):
         yield f"strength 0.6, {sampler} {schedule}", Request("image to image", sampler=sampler, schedule=schedule, image="input.picture", strength=0.6)

@@ -24,6 +24,7 @@ LIKE_SD15 = {"clip_sample": False, "set_alpha_to_one": False}
 SAMPLERS: dict[str, tuple[str, dict, tuple[str, ...]]] = {
     "dpmpp_2m": ("DPMSolverMultistepScheduler", {}, (*SPACINGS, *FLAGS)),
     "dpmpp_2m_sde": ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}, (*SPACINGS, *FLAGS)),
+    "dpmpp_2s": ("DPMSolverSinglestepScheduler", {"final_sigmas_type": "zero", "lower_order_final": True}, ("normal", "karras", "exponential", "beta")),
     "dpmpp_sde": ("DPMSolverSDEScheduler", {}, (*SPACINGS, "karras", "exponential", "beta")),
     "euler": ("EulerDiscreteScheduler", {}, (*SPACINGS, "karras", "exponential", "beta")),
     "euler_ancestral": ("EulerAncestralDiscreteScheduler", {}, (*SPACINGS, "karras", "exponential", "beta")),
@@ -42,10 +43,13 @@ def scheduler(request: Request, prediction_type: str, generator: torch.Generator
     kind, settings, schedules = SAMPLERS[request.sampler]
     assert request.schedule in schedules
     spaced = {FLAGS[request.schedule]: True} if request.schedule in FLAGS else {}
-    if request.sampler != "lcm":
+    if request.sampler not in ("lcm", "dpmpp_2s"):
         spaced["timestep_spacing"] = SPACINGS.get(request.schedule, "linspace")
     shared = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
               "steps_offset": 1, "prediction_type": prediction_type}
+    if request.sampler == "dpmpp_2s":
+        # it knows one spacing, linspace, and refuses to be told
+        del shared["steps_offset"]
     if request.sampler == "dpmpp_sde":
         made = DPMSolverSDEScheduler(**shared, **spaced)
         # drawn from after the first noise, as the pipeline's own draws are
