@@ -15,27 +15,19 @@ export interface Running {
 
 /**
  * Starts the service and stays until SIGTERM or SIGINT. The first signal drains, a second one ends at once: jobs in
- * work are then made again at the next start. A start that fails is told in words and ends with status 1, a fault that
+ * work are then made again at the next start. One that comes during the start ends at once, too: nothing was accepted
+ * yet, and the first process of a container would not even hear it without a handler. A start that fails is told in words and ends with status 1, a fault that
  * nobody handled with a line in the log and status 1: what state it left is not known.
  */
 export async function runUntilSignal(start: () => Promise<Running>): Promise<void> {
-  let running: Running
-  try {
-    running = await start()
-  } catch (thrown) {
-    console.error(explain(thrown))
-    process.exit(1)
-  }
-  process.on('uncaughtException', (err) => {
-    running.log.fatal({ err }, 'a fault that nobody handled ends this process')
-    running.kill()
-    process.exit(1)
-  })
-  console.log(`Packshot is ready: ${running.banner}`)
-
+  let running: Running | undefined
   let signals = 0
   const onSignal = async () => {
     signals += 1
+    if (running === undefined) {
+      console.log('Packshot was told to stop while it started.')
+      process.exit(0)
+    }
     if (signals > 1) {
       running.kill()
       process.exit(1)
@@ -46,6 +38,20 @@ export async function runUntilSignal(start: () => Promise<Running>): Promise<voi
   }
   process.on('SIGTERM', onSignal)
   process.on('SIGINT', onSignal)
+
+  try {
+    running = await start()
+  } catch (thrown) {
+    console.error(explain(thrown))
+    process.exit(1)
+  }
+  const { log, kill, banner } = running
+  process.on('uncaughtException', (err) => {
+    log.fatal({ err }, 'a fault that nobody handled ends this process')
+    kill()
+    process.exit(1)
+  })
+  console.log(`Packshot is ready: ${banner}`)
 }
 
 /** Faults that a person can mend are told as sentences; only a fault of the program shows its stack. */

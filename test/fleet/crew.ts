@@ -147,6 +147,8 @@ export async function endWell(
       return Object.keys(others).length === 0
     })
   await untilEmpty()
+  // one that had nothing to do may not even run yet
+  await Promise.all(crew.workers.map((worker) => worker.address))
   await endInPeace(...crew.workers)
   await untilEmpty()
   await endInPeace(...crew.servers)

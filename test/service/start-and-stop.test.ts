@@ -54,6 +54,16 @@ test('a second signal ends everything at once', async (t) => {
   await waitFor(async () => !isAlive(server.workers()[0] as number))
 })
 
+test('a signal during the start ends it at once, and its worker with it', async (t) => {
+  const server = startServer(t, { PACKSHOT_DATA_DIR: tempFolder(t) })
+  server.address.catch(() => {})
+  await waitFor(async () => server.workers().length === 1)
+  server.process.kill('SIGTERM')
+  assert.equal(await server.ended, 0, server.output())
+  assert.match(server.output(), /told to stop while it started/)
+  await waitFor(async () => !isAlive(server.workers()[0] as number))
+})
+
 test('two servers on one folder: the second refuses, the first goes on', async (t) => {
   const folder = tempFolder(t)
   const first = startServer(t, { PACKSHOT_DATA_DIR: folder })
