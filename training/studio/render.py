@@ -1,0 +1,83 @@
+"""Renders scenes into a folder: one PNG a seed, and captions.jsonl with what each shows and how it may be said.
+
+    python -m studio.render --seed 0 --count 100 --out folder [--size 256] [--device cpu] [--part 0 --parts 2]
+
+Pictures that are there already are left alone: start it again and it goes on where it stopped. A picture depends on its
+seed alone, so that several processes (--part of --parts) may share the work in one folder; each writes its own lines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from .captions import caption
+from .picture import render
+from .scenes import Scene, held_out, scene
+
+WORDINGS = 4
+
+
+def line(s: Scene, name: str) -> str:
+    return json.dumps({"file": name, "captions": [caption(s, i) for i in range(WORDINGS)], "held_out": held_out(s), "scene": s.as_json()})
+
+
+def told(path: Path) -> set[str]:
+    """File names that captions.jsonl already has; a line cut short by a stop does not count and is dropped."""
+    if not path.exists():
+        return set()
+    good, names = [], set()
+    for text in path.read_text().splitlines():
+        try:
+            names.add(json.loads(text)["file"])
+            good.append(text)
+        except (json.JSONDecodeError, KeyError):
+            continue
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    fresh.write_text("".join(f"{text}\n" for text in good))
+    fresh.replace(path)
+    return names
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=0, help="the first scene's")
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--size", type=int, default=256, help="a multiple of 16")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--part", type=int, default=0)
+    parser.add_argument("--parts", type=int, default=1)
+    parser.add_argument("--held", action="store_true", help="only combinations that are held out of training")
+    args = parser.parse_args()
+    if args.size % 16 or args.size < 16:
+        parser.error(f"--size must be a multiple of 16, got {args.size}")
+    torch.set_num_threads(1)
+    args.out.mkdir(parents=True, exist_ok=True)
+    listing = args.out / ("captions.jsonl" if args.parts == 1 else f"captions-{args.part}.jsonl")
+    known, start, made = told(listing), time.time(), 0
+    with listing.open("a") as lines:
+        for seed in range(args.seed + args.part, args.seed + args.count, args.parts):
+            name = f"{seed:07d}.png"
+            s = scene(seed, held=args.held)
+            if not (args.out / name).exists():
+                half = args.out / f".{name}.{os.getpid()}"
+                Image.fromarray(render(s, args.size, args.device).numpy()).save(half, format="PNG")
+                half.replace(args.out / name)  # a picture is there whole or not at all
+                made += 1
+            if name not in known:
+                lines.write(line(s, name) + "\n")
+                lines.flush()
+            if made and made % 100 == 0:
+                print(f"{seed - args.seed + 1} of {args.count}, {(time.time() - start) / made:.2f} s a picture", flush=True)
+    print(f"{made} pictures in {time.time() - start:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
