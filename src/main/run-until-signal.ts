@@ -25,7 +25,7 @@ export async function runUntilSignal(start: () => Promise<Running>): Promise<voi
   const onSignal = async () => {
     signals += 1
     if (running === undefined) {
-      console.log('Packshot was told to stop while it started.')
+      console.log('Packshot is stopping before it was ready.')
       process.exit(0)
     }
     if (signals > 1) {

@@ -60,7 +60,7 @@ test('a signal during the start ends it at once, and its worker with it', async 
   await waitFor(async () => server.workers().length === 1)
   server.process.kill('SIGTERM')
   assert.equal(await server.ended, 0, server.output())
-  assert.match(server.output(), /told to stop while it started/)
+  assert.match(server.output(), /is stopping before it was ready/)
   await waitFor(async () => !isAlive(server.workers()[0] as number))
 })
 
