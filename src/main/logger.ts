@@ -1,7 +1,13 @@
 import { type Logger, pino } from 'pino'
 import type { Config } from '../config.ts'
 
-/** JSON lines on stdout, errors with their causes. `part` says which process wrote a line. */
+/**
+ * JSON lines on stdout, errors with their causes. `part` says which process wrote a line. Each is written before the
+ * call returns: a process that ends itself at once would lose the very line that says why.
+ */
 export function createLogger(config: Config, part: 'server' | 'worker'): Logger {
-  return pino({ level: config.logLevel, base: { part, pid: process.pid } })
+  return pino(
+    { level: config.logLevel, base: { part, pid: process.pid } },
+    pino.destination({ dest: 1, sync: true }),
+  )
 }

@@ -125,6 +125,27 @@ test('everything is done with the keyboard alone', async () => {
   visitor.assertQuiet()
 })
 
+test('a button works from the moment it is there', async () => {
+  studio.pollAfterMs = 1000
+  await using visitor = await visit(browser, server.url)
+  const { page } = visitor
+  await page.fill('#prompt', 'a red apple')
+  await page.click('button[type=submit]')
+  await page.locator('article.is-queued').waitFor()
+  await page.evaluate(() => {
+    new MutationObserver((_, observer) => {
+      const cancel = document.querySelector<HTMLElement>('article.is-running button')
+      if (cancel === null) return
+      observer.disconnect()
+      cancel.click()
+    }).observe(document.body, { childList: true, subtree: true })
+  })
+  studio.move({ status: 'running', progress: { step: 1, steps: 20 } })
+  await page.getByText('Stopping…').waitFor()
+  assert.equal(page.url(), `${server.url}/`)
+  visitor.assertQuiet()
+})
+
 test('a fault stands beside its field, has the focus, and goes with the next try', async () => {
   await using visitor = await visit(browser, server.url)
   const { page } = visitor

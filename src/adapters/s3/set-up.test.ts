@@ -129,7 +129,10 @@ suite('a storage of its own', () => {
     await store.commit(someManifest(task))
     await bucket.put('other', Uint8Array.of(1), 'image/png')
     const end = Date.now() + 90_000
-    while ((await keysOf(bucket)).length > 1 && Date.now() < end) await sleep(500)
+    while ((await keysOf(bucket)).length > 1 && Date.now() < end) {
+      await sleep(500)
+      await rgw.radosgwAdmin('lc', 'process') // the gateway's own rounds may pass a bucket over while it is busy
+    }
     assert.deepEqual(await keysOf(bucket), ['other'])
     assert.equal(await store.getManifest(task.id), undefined)
   })

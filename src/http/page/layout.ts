@@ -12,7 +12,8 @@ export interface Page {
 /**
  * No `eval` and no inline script or style, as the content security policy has it; no history cache, since it would
  * write prompts and pictures into the browser's storage. No attribute of an element is carried
- * over to what takes its place: a text field that was resized has a style, which would be inline style.
+ * over to what takes its place: a text field that was resized has a style, which would be inline style. Nothing settles
+ * later: until then a new button would be htmx's only in name, and a press would leave the page.
  */
 const htmxConfig = JSON.stringify({
   allowEval: false,
@@ -21,6 +22,8 @@ const htmxConfig = JSON.stringify({
   selfRequestsOnly: true,
   historyCacheSize: 0,
   attributesToSettle: [],
+  defaultSettleDelay: 0,
+
   scrollIntoViewOnBoost: false,
   timeout: 20_000,
 })
