@@ -132,14 +132,12 @@ test('a button works from the moment it is there', async () => {
   await page.fill('#prompt', 'a red apple')
   await page.click('button[type=submit]')
   await page.locator('article.is-queued').waitFor()
-  await page.evaluate(() => {
-    new MutationObserver((_, observer) => {
-      const cancel = document.querySelector<HTMLElement>('article.is-running button')
-      if (cancel === null) return
-      observer.disconnect()
-      cancel.click()
-    }).observe(document.body, { childList: true, subtree: true })
-  })
+  await page.evaluate(`new MutationObserver((_, observer) => {
+    const cancel = document.querySelector('article.is-running button')
+    if (cancel === null) return
+    observer.disconnect()
+    cancel.click()
+  }).observe(document.body, { childList: true, subtree: true })`)
   studio.move({ status: 'running', progress: { step: 1, steps: 20 } })
   await page.getByText('Stopping…').waitFor()
   assert.equal(page.url(), `${server.url}/`)
