@@ -1,8 +1,6 @@
 """Checkpoints -> models/packshot-mini: the diffusers layout, all weights as fp16 .safetensors.
 
     python export.py --work WORK --out ../models/packshot-mini
-
-A part that has no checkpoint yet is written with random weights (and says so).
 """
 
 from __future__ import annotations
@@ -16,9 +14,16 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 from transformers import CLIPTokenizer
 
-from model import SIZE, VOCABULARY, count, make_text_encoder, make_unet, make_vae
+from model import SIZE, count, make_text_encoder, make_unet, make_vae
+from studio.catalogue import KINDS
+from studio.vocabulary import words
 
 BUDGET = 24_000_000
+DESCRIPTION = (
+    "Trained from scratch on renders of our own: one to three grocery products of 58 kinds, in many colours, on white, coloured, "
+    "gradient, wooden, marble and dark backgrounds. It knows nothing else.")
+EXAMPLES = ["a red apple", "three macarons on a pink background", "a green wine bottle on a dark background", "a blue mug on a wooden table",
+            "two croissants on marble", "a gold soda can, hard side light", "a pineapple on a yellow background", "a jar of honey, soft light"]
 DEFAULTS = {"width": SIZE, "height": SIZE, "guidance_scale": 3.5, "steps": 20}
 
 
@@ -30,11 +35,14 @@ def make_scheduler() -> DPMSolverMultistepScheduler:
 
 
 def load(module: torch.nn.Module, path: Path, key: str) -> torch.nn.Module:
-    if path.exists():
-        module.load_state_dict(torch.load(path, weights_only=True)[key])
-    else:
-        print(f"{path.name}: absent, weights are random")
+    module.load_state_dict(torch.load(path, weights_only=True, map_location="cpu")[key])
     return module.eval()
+
+
+def about() -> dict:
+    """What packshot.json says of the model, to the service and to people."""
+    names = [kind.name for kind in KINDS.values()]
+    return {**DEFAULTS, "description": DESCRIPTION, "subjects": names, "examples": EXAMPLES, "words": words()}
 
 
 def main() -> None:
@@ -44,9 +52,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.manual_seed(0)
     tokenizer = CLIPTokenizer.from_pretrained(args.work / "tokenizer")
-    assert len(tokenizer) == VOCABULARY, f"the tokenizer has {len(tokenizer)} entries, the model {VOCABULARY}"
     vae = load(make_vae(), args.work / "vae_final.pt", "model")
-    text_encoder = load(make_text_encoder(), args.work / "text.pt", "model")
+    text_encoder = load(make_text_encoder(len(tokenizer)), args.work / "text.pt", "model")
     unet = load(make_unet(), args.work / "unet.pt", "ema")
     pipeline = StableDiffusionPipeline(
         vae=vae, text_encoder=text_encoder, tokenizer=tokenizer, unet=unet, scheduler=make_scheduler(), safety_checker=None,
@@ -63,7 +70,7 @@ def main() -> None:
             if "dtype" in facts:
                 facts["dtype"] = "float32"  # what to compute in where nothing is asked for, as the other parts do
             config.write_text(json.dumps(facts, indent=2) + "\n")
-    (staging / "packshot.json").write_text(json.dumps(DEFAULTS) + "\n")
+    (staging / "packshot.json").write_text(json.dumps(about()) + "\n")
     args.out.mkdir(parents=True, exist_ok=True)
     for file in staging.rglob("*"):
         file.chmod(0o755 if file.is_dir() else 0o644)

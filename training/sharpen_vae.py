@@ -3,8 +3,8 @@
     python sharpen_vae.py --work WORK --steps 4000       by steps (repeatable), resumable, writes WORK/vae_sharp.pt
     python sharpen_vae.py --work WORK --minutes 9        the same by the clock
 
-Starts from WORK/vae_final.pt and the latents of WORK/latents.npy [n, 2, 8, 16, 16] (pictures and mirror images). A
-little noise on the latents teaches the decoder to forgive the UNet's: without it, small errors show as mottled paper.
+Starts from WORK/vae_final.pt and the latents of WORK/latents.npy [n, 12, 16, 16]. A little
+noise on the latents teaches the decoder to forgive the UNet's: without it, small errors show as mottled paper.
 The loss is that of train_vae.py. When it is done it takes the place of vae_final.pt, which export.py reads.
 """
 
@@ -20,23 +20,20 @@ import numpy as np
 import torch
 
 from model import SIZE, make_vae
-from train_vae import OPPONENT, gradient_loss, rendered
+from pack import packed
+from train_vae import HELD_OUT, as_input, picture_loss
 
-LEARNING_RATE, LATENT_NOISE, HELD_OUT, SCALE = 6e-4, 0.08, 32, 16
+LEARNING_RATE, LATENT_NOISE, SCALE = 6e-4, 0.08, 16
 
 
 def batch_of(pictures: np.ndarray, latents: np.ndarray, count: int, crop: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Latents [count, 8, crop / 16, crop / 16] and their pictures [count, 3, crop, crop] in -1..1."""
-    xs, zs = [], []
+    """Latents [count, c, crop / 16, crop / 16] and their pictures [count, 3, crop, crop] in -1..1."""
+    xs, zs, side = [], [], crop // SCALE
     for i in rng.integers(HELD_OUT, len(latents), count):
-        mirrored = int(rng.random() < 0.5)
         y, x = (int(np.clip(rng.normal((SIZE - crop) / 2, 34), 0, SIZE - crop)) // SCALE for _ in range(2))
-        picture = pictures[i][:, ::-1] if mirrored else pictures[i]
-        xs.append(picture[y * SCALE:y * SCALE + crop, x * SCALE:x * SCALE + crop])
-        side = crop // SCALE
-        zs.append(latents[i, mirrored, :, y:y + side, x:x + side])
-    picture = torch.from_numpy(np.stack(xs).copy()).permute(0, 3, 1, 2).float() / 127.5 - 1
-    return torch.from_numpy(np.stack(zs)).float(), picture.contiguous(memory_format=torch.channels_last)
+        xs.append(pictures[i, y * SCALE:y * SCALE + crop, x * SCALE:x * SCALE + crop])
+        zs.append(latents[i, :, y:y + side, x:x + side])
+    return torch.from_numpy(np.stack(zs)).float(), as_input(np.stack(xs))
 
 
 def main() -> None:
@@ -45,10 +42,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=9)
     parser.add_argument("--whole", type=float, default=0.35, help="share at the end that sees whole pictures")
+    parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     vae = make_vae()
-    vae.load_state_dict(torch.load(args.work / "vae_final.pt", weights_only=True)["model"])
-    vae.to(memory_format=torch.channels_last)
+    vae.load_state_dict(torch.load(args.work / "vae_final.pt", weights_only=True, map_location="cpu")["model"])
+    vae.to(args.device, memory_format=torch.channels_last)
     parts = [*vae.decoder.parameters(), *vae.post_quant_conv.parameters()]
     optimizer = torch.optim.AdamW(parts, lr=LEARNING_RATE, betas=(0.9, 0.99), weight_decay=1e-4)
     path, step, spent = args.work / "vae_sharp.pt", 0, 0.0
@@ -61,20 +59,20 @@ def main() -> None:
     def save() -> None:
         torch.save({"model": vae.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "spent": time.time() - start}, path)
 
-    pictures, latents = rendered(args.work), np.load(args.work / "latents.npy", mmap_mode="r")
+    (pictures, _), latents = packed(args.work), np.load(args.work / "latents.npy", mmap_mode="r")
     start, saved, sums = time.time() - spent, time.time(), np.zeros(2)
     while (part := step / args.steps if args.steps else (time.time() - start) / (60 * args.minutes)) < 1:
         rng = np.random.default_rng(step)
         torch.manual_seed(step)
         crop, count = (SIZE, 2) if part > 1 - args.whole else (128, 8)
         z, x = batch_of(pictures, latents, count, crop, rng)
-        z = (z + LATENT_NOISE * torch.randn_like(z)).contiguous(memory_format=torch.channels_last)
+        z = (z + LATENT_NOISE * torch.randn_like(z)).to(args.device, memory_format=torch.channels_last)
+        x = x.to(args.device)
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * min(1, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * part))
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(args.device, torch.bfloat16):
             y = vae.decode(z).sample.float()
-        a, b = (torch.einsum("oc,nchw->nohw", OPPONENT, v) for v in (x, y))
-        pixel, edge = torch.sqrt((b - a) ** 2 + 1e-4).mean(), gradient_loss(b, a)
+        pixel, edge = picture_loss(x, y)
         optimizer.zero_grad(set_to_none=True)
         (pixel + 1.5 * edge).backward()
         torch.nn.utils.clip_grad_norm_(parts, 1.0)

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
-from scenes import LIGHTS, NEGATIVE, OPENERS, QUALITY, caption, sample_scene
+from model import TEXT_LENGTH
+from studio.captions import caption, empty_caption
+from studio.scenes import scene
 
-START, END, SIZE, LENGTH = "<|startoftext|>", "<|endoftext|>", 1024, 77
+START, END, SIZE = "<|startoftext|>", "<|endoftext|>", 1024
 WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
@@ -54,11 +55,13 @@ def train(texts: list[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    out = parser.parse_args().out / "tokenizer"
+    make(parser.parse_args().out)
+
+
+def make(work: Path, captions: int = 24_000) -> None:
+    out = work / "tokenizer"
     out.mkdir(parents=True, exist_ok=True)
-    rng = random.Random(0)
-    texts = [caption(sample_scene(seed), rng) for seed in range(20000)]
-    texts += [*NEGATIVE, *QUALITY, *OPENERS, *(w for ws in LIGHTS.values() for w in ws)] * 20
+    texts = [caption(scene(seed), seed) if seed % 6 else empty_caption(seed) for seed in range(captions)]
     vocab, merges = train(texts)
 
     tokenizer = build(models.BPE(vocab, merges, unk_token=END, end_of_word_suffix="</w>", fuse_unk=False, continuing_subword_prefix=""))
@@ -69,7 +72,7 @@ def main() -> None:
     (out / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges))
     special = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
     (out / "special_tokens_map.json").write_text(json.dumps(special, indent=2) + "\n")
-    config = {**special, "add_prefix_space": False, "do_lower_case": True, "errors": "replace", "model_max_length": LENGTH,
+    config = {**special, "add_prefix_space": False, "do_lower_case": True, "errors": "replace", "model_max_length": TEXT_LENGTH,
               "tokenizer_class": "CLIPTokenizer"}
     (out / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
     print(f"{len(vocab)} tokens, {len(merges)} merges")

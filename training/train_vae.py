@@ -1,13 +1,14 @@
-"""The autoencoder: pictures [3, 256, 256] <-> latents [8, 16, 16].
+"""The autoencoder: pictures [3, 256, 256] <-> latents [12, 16, 16].
 
     python train_vae.py --work WORK --steps 2350           trains, resumable, writes WORK/vae.pt
     python train_vae.py --work WORK --minutes 15           the same by the clock (a busy machine: fewer steps, no repeat)
-    python train_vae.py --work WORK --encode               writes WORK/latents.npy and WORK/vae_final.pt
+    python train_vae.py --work WORK --encode               writes WORK/vae_final.pt once, and latents.npy of all pictures
     python train_vae.py --work WORK --look FILE            originals over reconstructions
 
-The loss is Charbonnier's (a smooth L1) on the pixels, in opponent colours so that hue weighs as much as light, and L1 on the differences of neighbouring pixels at three scales,
-which is what keeps edges crisp; a very small KL term keeps the latents in bounds (as in Rombach et al. 2022). Training
-uses crops of 128, because a step costs a quarter of a whole picture's, and then whole pictures.
+The loss is Charbonnier's (a smooth L1) on the pixels, in opponent colours so that hue weighs as much as light, and L1 on
+the differences of neighbouring pixels at three scales, which is what keeps edges crisp; a very small KL term keeps the
+latents in bounds (as in Rombach et al. 2022). Training uses crops of 128, because a step costs a quarter of a whole
+picture's, and then whole pictures. It starts as a thumbnail codec, or with `--start FOLDER` as an earlier autoencoder.
 """
 
 from __future__ import annotations
@@ -20,19 +21,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
+from PIL import Image
 
-from model import SIZE, make_vae
-from vae_start import normalise_latents, start_as_thumbnail
+from model import LATENT_CHANNELS, LATENT_SIZE, SIZE, make_vae
+from pack import packed
+from vae_start import normalise_latents, start_as_earlier, start_as_thumbnail
 
 KL_WEIGHT, LEARNING_RATE, HELD_OUT = 1e-5, 5e-4, 32
 OPPONENT = torch.tensor([[0.5, 0.5, 0.5], [1.0, -1.0, 0.0], [0.5, 0.5, -1.0]])  # light, red-green, yellow-blue
-
-
-def rendered(work: Path) -> np.ndarray:
-    """The pictures that exist so far, uint8 [n, 256, 256, 3], not read into memory."""
-    pictures = np.load(work / "pictures" / "pictures.npy", mmap_mode="r")
-    missing = np.flatnonzero(~pictures[:, SIZE // 2, SIZE // 2].any(-1))
-    return pictures[: missing[0]] if len(missing) else pictures
 
 
 def batch_of(pictures: np.ndarray, index: np.ndarray, crop: int, rng: np.random.Generator) -> torch.Tensor:
@@ -43,7 +39,18 @@ def batch_of(pictures: np.ndarray, index: np.ndarray, crop: int, rng: np.random.
         y, x = (int(np.clip(rng.normal((SIZE - crop) / 2, 34), 0, SIZE - crop)) // 16 * 16 for _ in range(2))
         picture = pictures[i, y:y + crop, x:x + crop]
         out.append(picture[:, ::-1] if rng.random() < 0.5 else picture)
-    return torch.from_numpy(np.stack(out)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return as_input(np.stack(out))
+
+
+def as_input(pictures: np.ndarray) -> torch.Tensor:
+    """uint8 [n, h, w, 3] -> [n, 3, h, w] in -1..1."""
+    return (torch.from_numpy(pictures.copy()).permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+
+
+def picture_loss(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(pixel loss, edge loss) of two batches of pictures."""
+    a, b = (torch.einsum("oc,nchw->nohw", OPPONENT.to(v.device), v) for v in (x, y))
+    return torch.sqrt((b - a) ** 2 + 1e-4).mean(), gradient_loss(b, a)
 
 
 def gradient_loss(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -63,34 +70,41 @@ def reconstruct(vae: AutoencoderKL, pictures: torch.Tensor, noise: bool) -> tupl
     return vae.decode(z).sample.float(), kl
 
 
-def train(work: Path, steps: int, minutes: float, whole: float, batch: int) -> None:
-    """`whole` is the share, at the end, that sees whole pictures in place of crops."""
+def train(args: argparse.Namespace) -> None:
     torch.manual_seed(0)
-    vae = make_vae().to(memory_format=torch.channels_last)
+    vae = make_vae()
     start_as_thumbnail(vae)
+    if args.start:
+        start_as_earlier(vae, AutoencoderKL.from_pretrained(args.start, torch_dtype=torch.float32))
+    vae.to(args.device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(vae.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99), weight_decay=1e-4)
-    path, step, spent = work / "vae.pt", 0, 0.0
+    path, step, spent = args.work / "vae.pt", 0, 0.0
     if path.exists():
         state = torch.load(path, weights_only=True)
         vae.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         step, spent = state["step"], state["spent"]
+
+    def save() -> None:
+        torch.save({"model": vae.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "spent": time.time() - start},
+                   path.with_suffix(".new"))
+        path.with_suffix(".new").rename(path)
+
     start, saved, said, sums = time.time() - spent, time.time(), time.time(), np.zeros(3)
-    pictures = rendered(work)
-    while (part := step / steps if steps else (time.time() - start) / (60 * minutes)) < 1:
+    pictures, _ = packed(args.work)
+    while (part := step / args.steps if args.steps else (time.time() - start) / (60 * args.minutes)) < 1:
         rng = np.random.default_rng(step)
         torch.manual_seed(step)
-        crop = SIZE if part > 1 - whole else 128
-        n = batch if crop == 128 else max(2, batch // 4)
         if step % 500 == 499:
-            pictures = rendered(work)
-        x = batch_of(pictures, rng.integers(HELD_OUT, len(pictures), n), crop, rng).to(memory_format=torch.channels_last)
+            pictures, _ = packed(args.work)  # there may be more by now
+        crop = SIZE if part > 1 - args.whole else 128
+        n = args.batch if crop == 128 else max(2, args.batch // 4)
+        x = batch_of(pictures, rng.integers(HELD_OUT, len(pictures), n), crop, rng).to(args.device)
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * min(1, (step + 1) / 100) * (1 - 0.97 * max(0.0, part - 0.35) / 0.65)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(args.device, torch.bfloat16):
             y, kl = reconstruct(vae, x, noise=True)
-        x, y = (torch.einsum("oc,nchw->nohw", OPPONENT, v) for v in (x, y))
-        pixel, edge = torch.sqrt((y - x) ** 2 + 1e-4).mean(), gradient_loss(y, x)
+        pixel, edge = picture_loss(x, y)
         loss = pixel + 1.5 * edge + KL_WEIGHT * kl
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -100,12 +114,12 @@ def train(work: Path, steps: int, minutes: float, whole: float, batch: int) -> N
         if step % 50 == 0:
             a, b, c = sums / 50
             rate, said = 50 / (time.time() - said), time.time()
-            print(f"step {step} {len(pictures)} pictures crop {crop} pixel {a:.4f} edge {b:.4f} kl {c:.2f} {rate:.2f} steps/s {part:.0%}", flush=True)
+            print(f"step {step} crop {crop} pixel {a:.4f} edge {b:.4f} kl {c:.2f} {rate:.2f} steps/s {part:.0%}", flush=True)
             sums = np.zeros(3)
         if time.time() - saved > 60:
             saved = time.time()
-            torch.save({"model": vae.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "spent": saved - start}, path)
-    torch.save({"model": vae.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "spent": time.time() - start}, path)
+            save()
+    save()
 
 
 def trained(work: Path, name: str = "vae.pt") -> AutoencoderKL:
@@ -114,31 +128,41 @@ def trained(work: Path, name: str = "vae.pt") -> AutoencoderKL:
     return vae.to(memory_format=torch.channels_last).eval()
 
 
+@torch.inference_mode()
 def encode(work: Path) -> None:
-    """Posterior means of all pictures and of their mirror images, fp16 [n, 2, 8, 16, 16], brought to mean 0 and
-    deviation 1 per channel; the autoencoder that gives just these is written to WORK/vae_final.pt."""
-    vae, pictures, out = trained(work), rendered(work), []
-    with torch.inference_mode():
-        for i in range(0, len(pictures), 16):
-            x = torch.from_numpy(pictures[i:i + 16].copy()).permute(0, 3, 1, 2).float() / 127.5 - 1
+    """Posterior means of all pictures, fp16 [n, 12, 16, 16], of mean 0 and deviation 1 per channel. The first time this
+    folds that scaling into the autoencoder and writes WORK/vae_final.pt; from then on latents only join the others."""
+    pictures, _ = packed(work)
+
+    def means(vae: AutoencoderKL, first: int, last: int) -> torch.Tensor:
+        out = [torch.empty(0, *vae_shape)]
+        for i in range(first, last, 16):
             with torch.autocast("cpu", torch.bfloat16):
-                both = [vae.encode(v.contiguous(memory_format=torch.channels_last)).latent_dist.mean.float() for v in (x, x.flip(-1))]
-            out.append(torch.stack(both, 1))
-    latents = torch.cat(out)
-    mean, std = latents.mean((0, 1, 3, 4)), latents.std((0, 1, 3, 4))
-    print(f"{len(latents)} pictures, mean per channel {mean.tolist()}, deviation {std.tolist()}")
-    normalise_latents(vae, mean, std)
-    torch.save({"model": vae.state_dict()}, work / "vae_final.pt")
-    np.save(work / "latents.npy", ((latents - mean[:, None, None]) / std[:, None, None]).half().numpy())
+                out.append(vae.encode(as_input(pictures[i:min(i + 16, last)])).latent_dist.mean.float())
+        return torch.cat(out)
+
+    vae_shape = (LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE)
+    if not (work / "vae_final.pt").exists():
+        vae = trained(work)
+        some = means(vae, 0, min(2000, len(pictures)))
+        mean, std = some.mean((0, 2, 3)), some.std((0, 2, 3))
+        print(f"mean per channel {mean.tolist()}, deviation {std.tolist()}")
+        normalise_latents(vae, mean, std)
+        torch.save({"model": vae.state_dict()}, work / "vae_final.pt")
+    file = work / "latents.npy"
+    known = np.load(file) if file.exists() else np.empty((0, *vae_shape), np.float16)
+    fresh = means(trained(work, "vae_final.pt"), len(known), len(pictures)).half().numpy()
+    np.save(file, np.concatenate([known, fresh]))
+    print(f"{len(fresh)} new latents, {len(pictures)} in all")
 
 
 @torch.inference_mode()
 def look(work: Path, file: Path) -> None:
-    from PIL import Image
-    x = torch.from_numpy(rendered(work)[:24].copy()).permute(0, 3, 1, 2).float() / 127.5 - 1
-    y = reconstruct(trained(work), x, noise=False)[0]
+    x = as_input(packed(work)[0][:HELD_OUT])
+    name = "vae_final.pt" if (work / "vae_final.pt").exists() else "vae.pt"
+    y = reconstruct(trained(work, name), x, noise=False)[0]
     print(f"held-out L1 {(x - y).abs().mean() / 2 * 255:.2f} of 255, PSNR {-10 * torch.log10(((x - y) / 2).square().mean()):.1f} dB")
-    rows = [torch.cat(list(v[i:i + 8]), 2) for i in range(0, 24, 8) for v in (x, y)]
+    rows = [torch.cat(list(v[i:i + 8]), 2) for i in range(0, HELD_OUT, 8) for v in (x, y)]
     sheet = ((torch.cat(rows, 1).permute(1, 2, 0) + 1) * 127.5).clamp(0, 255).byte().numpy()
     Image.fromarray(sheet).save(file)
 
@@ -150,6 +174,8 @@ if __name__ == "__main__":
     parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--whole", type=float, default=0.2, help="share of the training on whole pictures")
     parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--start", type=Path, help="a folder with an AutoencoderKL of these widths to begin with")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--encode", action="store_true")
     parser.add_argument("--look", type=Path)
     args = parser.parse_args()
@@ -158,4 +184,4 @@ if __name__ == "__main__":
     elif args.encode:
         encode(args.work)
     else:
-        train(args.work, args.steps, args.minutes, args.whole, args.batch)
+        train(args)

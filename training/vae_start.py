@@ -83,3 +83,21 @@ def normalise_latents(vae: AutoencoderKL, mean: torch.Tensor, std: torch.Tensor)
     vae.quant_conv.bias[z:] -= 2 * std.log()
     vae.post_quant_conv.bias += vae.post_quant_conv.weight[..., 0, 0] @ mean
     vae.post_quant_conv.weight *= std[None, :, None, None]
+
+
+@torch.no_grad()
+def start_as_earlier(vae: AutoencoderKL, earlier: AutoencoderKL) -> None:
+    """Takes over an earlier autoencoder of the same widths with as many latent channels or fewer. New channels begin as
+    they are in `vae`, unread by the decoder's trunk until training finds use for them."""
+    z, old = vae.config.latent_channels, earlier.config.latent_channels
+    both = [*range(old), *range(z, z + old)]  # means, then log variances
+    places = {"encoder.conv_out": (both, None), "quant_conv": (both, both), "post_quant_conv": (range(old), range(old)),
+              "decoder.conv_in": (None, range(old))}
+    known = earlier.state_dict()
+    for name, value in vae.state_dict().items():
+        rows, columns = places.get(name.rpartition(".")[0], (None, None))
+        rows = torch.tensor(list(rows or range(value.shape[0])))
+        if value.ndim < 2:
+            value[rows] = known[name]
+        else:
+            value[rows[:, None], torch.tensor(list(columns or range(value.shape[1])))] = known[name]

@@ -1,0 +1,33 @@
+import { once } from 'node:events'
+import { availableParallelism } from 'node:os'
+import { Worker } from 'node:worker_threads'
+import type { Picture, PictureRequest } from '../../src/diffusion/request.ts'
+
+/** As many engines as there are cores: for many small pictures faster than one engine with all cores. */
+export class Painters {
+  readonly #idle: Worker[]
+  readonly #waiting: ((painter: Worker) => void)[] = []
+
+  constructor(model: string) {
+    const entry = new URL('./painter-thread.ts', import.meta.url)
+    this.#idle = Array.from(
+      { length: availableParallelism() },
+      () => new Worker(entry, { workerData: model }),
+    )
+  }
+
+  /** Rejects with what the engine rejects with. */
+  async paint(request: PictureRequest): Promise<Picture> {
+    const painter = this.#idle.pop() ?? (await new Promise<Worker>((resolve) => this.#waiting.push(resolve)))
+    painter.postMessage(request)
+    const [picture] = (await once(painter, 'message')) as [Picture]
+    const next = this.#waiting.shift()
+    if (next === undefined) this.#idle.push(painter)
+    else next(painter)
+    return picture
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#idle.map((painter) => painter.terminate()))
+  }
+}

@@ -1,0 +1,24 @@
+import { readFile } from 'node:fs/promises'
+
+/** What a picture can be judged for; `training/train_judge.py` has the values of each. */
+export type Part = 'kind' | 'colour' | 'background' | 'count' | 'light' | 'camera'
+
+/** A prompt, and what a right picture of it must show. */
+export interface Question {
+  readonly prompt: string
+  readonly must: Readonly<Partial<Record<Part, string | number>>>
+}
+
+/** `training/judge/prompts.json`, which `training/judge_prompts.py` writes. */
+export interface Questions {
+  readonly known: readonly Question[]
+  /** Of combinations of kind, colour and background that no training picture shows. */
+  readonly held_out: readonly Question[]
+  readonly varied: readonly Question[]
+}
+
+export const judgeFolder = new URL('../../training/judge/', import.meta.url)
+
+export async function readQuestions(): Promise<Questions> {
+  return JSON.parse(await readFile(new URL('prompts.json', judgeFolder), 'utf8'))
+}

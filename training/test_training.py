@@ -1,0 +1,88 @@
+"""That a training which was stopped goes on as if it had not been; from training/:  python -m unittest test_training"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import tempfile
+import unittest
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import CLIPTokenizer
+
+import pack
+import tokenizer as tokenizer_command
+import train_text
+import train_unet
+from model import LATENT_CHANNELS, LATENT_SIZE, SIZE, make_text_encoder
+from wording import with_unknown_words
+
+torch.set_num_threads(1)
+
+
+class Trainings(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(cls.folder.cleanup)
+        cls.work = Path(cls.folder.name)
+        tokenizer_command.make(cls.work, captions=300)
+        cls.tokenizer = CLIPTokenizer.from_pretrained(cls.work / "tokenizer")
+
+    def unet(self, name: str, steps: int) -> dict:
+        args = argparse.Namespace(work=self.work, steps=steps, minutes=0, batch=2, rate=1e-3, device="cpu", name=name)
+        train_unet.train(0, args, 1)
+        return torch.load(self.work / name, weights_only=True)
+
+    def test_a_stopped_unet_goes_on_as_if_it_had_not_stopped(self) -> None:
+        count = train_unet.HELD_OUT + 4
+        noise = np.random.default_rng(0).normal(size=(count, LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE))
+        np.save(self.work / "latents.npy", noise.astype(np.float16))
+        np.save(self.work / "seeds.npy", np.arange(count))
+        torch.save({"model": make_text_encoder(len(self.tokenizer)).state_dict()}, self.work / "text.pt")
+        straight = self.unet("straight.pt", 3)
+        self.unet("stopped.pt", 1)
+        stopped = self.unet("stopped.pt", 3)
+        self.assertEqual((stopped["step"], stopped["samples"]), (3, 6))
+        for part in ("model", "ema"):
+            for name, value in straight[part].items():
+                self.assertTrue(torch.equal(value, stopped[part][name]), f"{part} {name}")
+
+    def test_a_caption_says_what_its_labels_say(self) -> None:
+        texts, labels = train_text.examples(train_text.FIRST_SEED, 200)
+        kinds = train_text.PARTS["kind"]
+        named = [(text, kinds[i]) for text, i in zip(texts, labels[:, 0].tolist()) if i < len(kinds)]
+        self.assertGreater(sum(kind in text for text, kind in named), 0.5 * len(named))
+        self.assertTrue((labels[[i for i, text in enumerate(texts) if not text]] == torch.tensor([len(v) for v in train_text.PARTS.values()])).all())
+
+    def test_unknown_words_come_between_and_take_nothing_away(self) -> None:
+        rng = random.Random(0)
+        for _ in range(50):
+            words = with_unknown_words("a red apple on a white background", rng).split(" ")
+            known = iter(words)
+            self.assertTrue(all(word in known for word in "a red apple on a white background".split()))
+            self.assertGreater(len(words), 7)
+
+    def test_every_text_has_tokens_within_the_vocabulary(self) -> None:
+        ids = train_text.tokenize(self.tokenizer, ["", "a red apple", "ein roter Apfel", "一个红苹果", "🍎", "x" * 2000])
+        self.assertEqual(tuple(ids.shape), (6, 77))
+        self.assertLess(ids.max().item(), len(self.tokenizer))
+
+    def test_pictures_are_packed_once_and_in_order(self) -> None:
+        from PIL import Image
+        folder = self.work / "few"
+        (folder / "pictures").mkdir(parents=True)
+        for seed in (3, 1):
+            Image.new("RGB", (SIZE, SIZE), (seed, 0, 0)).save(folder / "pictures" / f"{seed:07d}.png")
+        pack.pack(folder, folder / "pictures")
+        Image.new("RGB", (SIZE, SIZE), (2, 0, 0)).save(folder / "pictures" / "0000002.png")
+        pack.pack(folder, folder / "pictures")
+        pictures, seeds = pack.packed(folder)
+        self.assertEqual(seeds.tolist(), [1, 3, 2])
+        self.assertEqual(pictures[:, 5, 5, 0].tolist(), [1, 3, 2])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,227 @@
+"""The judge: a small classifier that tells what a picture shows. It learns from renders alone, never from the model.
+
+    python train_judge.py --work WORK --steps 5000        resumable, writes WORK/judge.pt, at the end judge/judge.onnx and judge.json
+    python train_judge.py --work WORK --test              measures it again on renders it has not seen
+
+It needs WORK/pictures packed (pack.py) and, as unseen ones, WORK/unseen: `python -m studio.render --seed 700000000 --count 1000
+--out WORK/unseen` and, with combinations that are held out, WORK/unseen-held (the same with --held). It sees 128 x 128, half a picture's side: [n, 3, 128, 128] in 0..1 ->
+scores of kind, colour, background, count, light, camera.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.numpy_helper
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import nn
+
+from pack import packed
+from studio.backdrops import BACKGROUNDS
+from studio.catalogue import COLOURS, KINDS
+from studio.picture import render
+from studio.scenes import CAMERAS, LIGHTS, Scene, scene
+
+JUDGE = Path(__file__).parent / "judge"
+SIDE, CHANNELS, RATE = 128, (16, 32, 64, 96, 128), 3e-3
+PARTS: dict[str, list] = {"kind": list(KINDS), "colour": list(COLOURS), "background": list(BACKGROUNDS), "count": [1, 2, 3],
+                          "light": list(LIGHTS), "camera": list(CAMERAS)}
+WEIGHTS = {"kind": 1.0, "colour": 1.0, "background": 1.0}  # others: 0.2
+
+
+class Block(nn.Module):
+    """Two 3 x 3 convolutions beside a shortcut (He et al. 2016)."""
+
+    def __init__(self, inside: int, outside: int, stride: int) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(inside, outside, 3, stride, 1, bias=False), nn.Conv2d(outside, outside, 3, 1, 1, bias=False)
+        self.norm1, self.norm2 = nn.BatchNorm2d(outside), nn.BatchNorm2d(outside)
+        self.short = nn.Conv2d(inside, outside, 1, bias=False)
+        self.stride = stride
+        nn.init.zeros_(self.norm2.weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.norm2(self.second(F.silu(self.norm1(self.first(x)))))
+        return F.silu(y + self.short(F.avg_pool2d(x, self.stride)))
+
+
+class Judge(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, CHANNELS[0], 3, 2, 1)
+        pairs = zip(CHANNELS, CHANNELS[1:])
+        self.blocks = nn.Sequential(*(Block(a, b, 2) for a, b in pairs), Block(CHANNELS[-1], CHANNELS[-1], 1))
+        self.heads = nn.ModuleList(nn.Linear(2 * CHANNELS[-1], len(values)) for values in PARTS.values())
+
+    def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        x = self.blocks(F.silu(self.stem(pictures * 2 - 1)))
+        x = torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1)
+        return tuple(head(x) for head in self.heads)
+
+
+def labels_of(scenes: list[Scene]) -> torch.Tensor:
+    """[n, parts]"""
+    return torch.tensor([[values.index(getattr(s, part)) for part, values in PARTS.items()] for s in scenes])
+
+
+def shrunk(pictures: np.ndarray) -> torch.Tensor:
+    """uint8 [n, 256, 256, 3] -> [n, 3, 128, 128] in 0..1, each pixel the mean of four."""
+    x = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 255
+    return F.avg_pool2d(x, 2).contiguous(memory_format=torch.channels_last)
+
+
+def varied(x: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
+    """Moved, mirrored, a little blurred and noisy, brighter or darker: what a drawn picture may be and still be right."""
+    n, _, h, w = x.shape
+    out = []
+    for picture in F.pad(x, (8, 8, 8, 8), mode="replicate"):
+        top, left, flip, soft = torch.randint(0, 17, (2,), generator=chance).tolist() + torch.rand(2, generator=chance).tolist()
+        picture = picture[:, top:top + h, left:left + w]
+        picture = picture.flip(-1) if flip < 0.5 else picture
+        if soft < 0.5:  # a blur of up to one pixel and a half
+            sigma = 0.2 + 2.6 * soft
+            line = torch.exp(-torch.arange(-3.0, 4) ** 2 / (2 * sigma**2))
+            kernel = (line / line.sum()).view(1, 1, 7, 1).expand(3, 1, 7, 1).to(x.device)
+            padded = F.pad(picture[None], (3, 3, 3, 3), mode="replicate")
+            picture = F.conv2d(F.conv2d(padded, kernel, groups=3), kernel.transpose(2, 3), groups=3)[0]
+        out.append(picture)
+    bright = 1 + 0.06 * (torch.rand(n, 1, 1, 1, generator=chance) * 2 - 1)
+    noise = 0.02 * torch.rand(n, 1, 1, 1, generator=chance) * torch.randn(x.shape, generator=chance)
+    return (torch.stack(out) * bright.to(x.device) + noise.to(x.device)).clamp(0, 1).contiguous(memory_format=torch.channels_last)
+
+
+def rendered(folder: Path, held: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    files = sorted(folder.glob("[0-9]*.png"))
+    pictures = torch.cat([shrunk(np.asarray(Image.open(f).convert("RGB"))[None]) for f in files])
+    return pictures, labels_of([scene(int(f.stem), held=held) for f in files])
+
+
+@torch.inference_mode()
+def shares_right(judge: Judge, pictures: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
+    right = torch.zeros(len(PARTS))
+    for x, y in zip(pictures.split(64), labels.split(64)):
+        right += torch.stack([(scores.argmax(-1) == y[:, i]).float().sum() for i, scores in enumerate(judge(x))])
+    return {part: round(r, 4) for part, r in zip(PARTS, (right / len(labels)).tolist())}
+
+
+@torch.inference_mode()
+def diversity_of_renders(work: Path) -> float:
+    """How much renders of the same words differ: over pairs of 16 renders of each of the "varied" prompts, the mean of the
+    root mean square difference (0..255) at 64 x 64. scripts/judge/diversity.ts does the same for the model's."""
+    folder, found = work / "varied", []
+    folder.mkdir(exist_ok=True)
+    for i, question in enumerate(json.loads((JUDGE / "prompts.json").read_text())["varied"]):
+        pictures = []
+        for j in range(16):
+            file = folder / f"{i:02d}-{j:02d}.png"
+            if not file.exists():
+                Image.fromarray(render(scene(830_000_000 + 16 * i + j, **question["must"])).numpy()).save(file)
+            pictures.append(F.avg_pool2d(torch.from_numpy(np.asarray(Image.open(file)).copy()).permute(2, 0, 1).float(), 4))
+        found += [(a - b).square().mean().sqrt().item() for k, a in enumerate(pictures) for b in pictures[:k]]
+    return round(sum(found) / len(found), 3)
+
+
+def test(judge: Judge, work: Path) -> dict:
+    judge = judge.eval().to("cpu")
+    found = {"diversity": diversity_of_renders(work)}
+    for name, held in (("unseen", False), ("unseen-held", True)):
+        pictures, labels = rendered(work / name, held)
+        found[name] = {"pictures": len(labels), **shares_right(judge, pictures, labels)}
+    return found
+
+
+class InOne(nn.Module):
+    """All scores in one row, in the order of PARTS."""
+
+    def __init__(self, judge: Judge) -> None:
+        super().__init__()
+        self.judge = judge
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        return torch.cat(self.judge(pictures), 1)
+
+
+def in_half(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Large weights stored as float16 and widened when the graph is loaded: half the file."""
+    for weight in list(model.graph.initializer):
+        values = onnx.numpy_helper.to_array(weight)
+        if values.dtype == np.float32 and values.size > 1000:
+            half = onnx.numpy_helper.from_array(values.astype(np.float16), weight.name + ".half")
+            model.graph.initializer.remove(weight)
+            model.graph.initializer.append(half)
+            model.graph.node.insert(0, onnx.helper.make_node("Cast", [half.name], [weight.name], to=onnx.TensorProto.FLOAT))
+    return model
+
+
+def export(judge: Judge, facts: dict) -> None:
+    file = JUDGE / "judge.onnx"
+    torch.onnx.export(InOne(judge).eval().to("cpu"), (torch.zeros(2, 3, SIDE, SIDE),), file, input_names=["pictures"],
+                      output_names=["scores"], dynamic_axes={"pictures": {0: "n"}, "scores": {0: "n"}}, dynamo=False)
+    onnx.save(in_half(onnx.load(file)), file)
+    (JUDGE / "judge.json").write_text(json.dumps({"side": SIDE, "parts": PARTS, "measured": facts}, indent=1) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--batch", type=int, default=48)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--test", action="store_true")
+    args = parser.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    judge = Judge().to(args.device, memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(judge.parameters(), lr=RATE, weight_decay=0.02)
+    path, step, spent = args.work / "judge.pt", 0, 0.0
+    if path.exists():
+        state = torch.load(path, weights_only=True, map_location=args.device)
+        judge.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, spent = state["step"], state["spent"]
+    if args.test:
+        print(json.dumps(test(judge, args.work), indent=1))
+        return
+    pictures, seeds = packed(args.work)
+    labels = labels_of([scene(seed) for seed in seeds.tolist()])
+    start = time.time() - spent
+
+    def save() -> None:
+        torch.save({"model": judge.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "spent": time.time() - start}, path)
+
+    while step < args.steps:
+        chance = torch.Generator().manual_seed(step)
+        index = torch.randint(0, len(seeds), (args.batch,), generator=chance)
+        x, y = varied(shrunk(pictures[np.sort(index.numpy())]), chance).to(args.device), labels[index.sort().values].to(args.device)
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * min(1, (step + 1) / 200) * (1 - step / args.steps)
+        with torch.autocast(args.device, torch.bfloat16):
+            scores = judge.train()(x)
+        loss = sum(WEIGHTS.get(part, 0.2) * F.cross_entropy(s.float(), y[:, i]) for i, (part, s) in enumerate(zip(PARTS, scores)))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(judge.parameters(), 2.0)
+        optimizer.step()
+        step += 1
+        if step % 50 == 0:
+            right = ", ".join(f"{part} {(s.argmax(-1) == y[:, i]).float().mean():.2f}" for i, (part, s) in enumerate(zip(PARTS, scores)))
+            print(f"step {step} of {args.steps}, loss {loss.item():.3f}, {right}, {(time.time() - start) / step * 1000:.0f} ms a step", flush=True)
+        if step % 500 == 0:
+            save()
+    save()
+    facts = test(judge, args.work)
+    print(json.dumps(facts, indent=1))
+    export(judge, facts)
+
+
+if __name__ == "__main__":
+    main()
