@@ -16,7 +16,7 @@ from transformers import CLIPTokenizer
 
 from model import SIZE, count, make_text_encoder, make_unet, make_vae
 from studio.catalogue import KINDS
-from studio.vocabulary import words
+from studio.vocabulary import GENERAL
 
 BUDGET = 24_000_000
 DESCRIPTION = (
@@ -42,7 +42,9 @@ def load(module: torch.nn.Module, path: Path, key: str) -> torch.nn.Module:
 def about() -> dict:
     """What packshot.json says of the model, to the service and to people."""
     names = [kind.name for kind in KINDS.values()]
-    return {**DEFAULTS, "description": DESCRIPTION, "subjects": names, "examples": EXAMPLES, "words": words()}
+    pairs = [pair for kind in KINDS.values() for pair in ((kind.name, kind.plural), *kind.others)] + list(GENERAL.values())
+    words = sorted({word for pair in pairs for name in pair for word in name.split()} - {"of", "to", "go", "hot", "piece"})
+    return {**DEFAULTS, "description": DESCRIPTION, "subjects": names, "examples": EXAMPLES, "words": words}
 
 
 def main() -> None:

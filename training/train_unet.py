@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=0, help="in all")
     parser.add_argument("--minutes", type=float, default=0, help="from now")
     parser.add_argument("--batch", type=int, default=48)
-    parser.add_argument("--rate", type=float, default=8e-4)
+    parser.add_argument("--rate", type=float, default=2.4e-3)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--processes", type=int, default=2, help="on the CPU: single-threaded processes that share each batch")
     parser.add_argument("--name", default="unet.pt")

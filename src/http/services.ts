@@ -1,6 +1,7 @@
 import { type JobView, viewJob } from '../jobs/answer.ts'
 import { type CancelDeps, cancelJob } from '../jobs/cancel.ts'
 import { toAppError } from '../jobs/errors.ts'
+import { withNotes } from '../jobs/notes.ts'
 import type { Offer } from '../jobs/offer.ts'
 import { getAddress, getPicture, type ImageAddress, type Picture } from '../jobs/picture.ts'
 import type { UploadLimits } from '../jobs/ports.ts'
@@ -70,12 +71,13 @@ export function createServices(
       throw toAppError(thrown)
     }
   }
+  const noted = async (view: Promise<JobView>) => withNotes(await view, deps.offer())
   return {
-    submit: (body, options) => asAppError(submitJob(deps, body, options)),
-    view: (id) => asAppError(viewJob(deps, id)),
+    submit: (body, options) => asAppError(noted(submitJob(deps, body, options))),
+    view: (id) => asAppError(noted(viewJob(deps, id))),
     image: (id, index) => asAppError(getPicture(deps, id, index)),
     imageAddress: (id, index) => asAppError(getAddress(deps, id, index)),
-    cancel: (id) => asAppError(cancelJob(deps, id)),
+    cancel: (id) => asAppError(noted(cancelJob(deps, id))),
     upload: (body, options) => asAppError(acceptUpload(deps, body, options)),
     uploaded: (id) => asAppError(readUpload(deps, id)),
     offer: () => deps.offer(),

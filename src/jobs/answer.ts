@@ -32,6 +32,12 @@ export const JobView = Type.Object({
   id: Type.String(),
   status: Type.Enum(shownStatuses),
   request: Type.Optional(ResolvedRequest),
+  notes: Type.Optional(
+    Type.Array(Type.String(), {
+      description:
+        'Sentences for people: what may not turn out as meant, such as words that the model does not know.',
+    }),
+  ),
   progress: Type.Optional(
     Type.Object(
       { step: Type.Integer(), steps: Type.Integer() },

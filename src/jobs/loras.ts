@@ -2,7 +2,7 @@ import type { Fault } from './errors.ts'
 import type { LoraUse } from './job.ts'
 import { nearest } from './nearest.ts'
 import type { AddOn, ModelInfo } from './offer.ts'
-import { describeValue, listed } from './wording.ts'
+import { describeValue, isBlank, listed } from './wording.ts'
 
 /**
  * The LoRAs of a request: those of its field, and those that its prompt names as A1111 has it, `<lora:name:0.8>`. The
@@ -25,6 +25,11 @@ type Blame = (param: string, message: string) => void
 
 /** `<lora:...>`; the older `lyco` says the same since A1111 1.5, a hypernetwork is another thing. */
 const tag = /<(lora|lyco|hypernet):([^<>]*)>/gi
+
+/** Whether a prompt has nothing for a model to go by: no text, or none beside its LoRAs that anybody could see. */
+export function saysNothing(prompt: string): boolean {
+  return isBlank(prompt.replace(tag, ''))
+}
 
 /** Every fault is handed to `blame`. */
 export function resolveLoras(
@@ -93,7 +98,7 @@ function lorasOfPrompt(text: string, limits: LoraLimits, blame: Blame): { prompt
       return ''
     })
     .trim()
-  if (prompt === '' && text !== '') blame('prompt', 'prompt must say something beside its LoRAs.')
+  if (isBlank(prompt) && text !== '') blame('prompt', 'prompt must say something beside its LoRAs.')
   return { prompt, loras }
 }
 

@@ -27,6 +27,14 @@ export interface ModelInfo {
   readonly images: boolean
   /** It was trained to fill in parts of a picture, and can do nothing without one. */
   readonly inpainting: boolean
+  /** What it was trained for and knows, in a sentence or two. */
+  readonly description?: string
+  /** Prompts to begin with. */
+  readonly examples?: readonly string[]
+  /** What it can draw, as people call it. */
+  readonly subjects?: readonly string[]
+  /** The words that name what it draws, in lower case; absent: no list could hold them. */
+  readonly words?: ReadonlySet<string>
 }
 
 /** A file that changes what a model does. */

@@ -55,8 +55,14 @@ function range(minimum: unknown, maximum: unknown): string {
   return minimum === undefined ? '' : ` from ${minimum} to ${maximum}`
 }
 
+/** Whether a text is of spaces, control characters and marks without a shape (such as U+200B) alone. */
+export function isBlank(text: string): boolean {
+  return /^[\s\p{Z}\p{Cc}\p{Cf}]*$/u.test(text)
+}
+
 /**
- * A prompt in Unicode's composed form (NFC), trimmed, with line breaks and tabs as spaces. `fault` is the end of
+ * A prompt in Unicode's composed form (NFC), trimmed, with line breaks and tabs as spaces; empty when nothing of it can
+ * be seen. `fault` is the end of
  * the sentence "prompt ..." for a text with other control characters (they have no meaning to a model, and harm
  * logs and terminals) or with half a character (it has no UTF-8 form).
  */
@@ -67,7 +73,7 @@ export function cleanText(value: string): { text?: string; fault?: string } {
     .normalize('NFC')
     .trim()
   const control = /\p{Cc}/u.exec(text)
-  if (control === null) return { text }
+  if (control === null) return { text: isBlank(text) ? '' : text }
   const code = text.codePointAt(control.index) ?? 0
   const name = `U+${code.toString(16).toUpperCase().padStart(4, '0')}`
   return { fault: `must not have control characters, but has ${name} at character ${control.index + 1}.` }

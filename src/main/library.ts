@@ -120,6 +120,7 @@ export class Library {
     const known = this.#known.get(path)
     if (known?.stamp === stamp && known.model.name === name) return known.model
     const described = await describeModel(path)
+    const { words, ...about } = described.about
     const { architecture, vae, inpainting, family } = await openModel(path)
     const { parameters } = await engineInspect.identify(path)
     const model: LibraryModel = {
@@ -135,6 +136,8 @@ export class Library {
       size_multiple: described.sizeMultiple,
       clip_layers: architecture.text.num_hidden_layers,
       images: hasEncoder(new Weights(vae)),
+      ...about,
+      ...(words === undefined ? {} : { words: new Set(words.map((word) => word.normalize('NFC'))) }),
     }
     this.#known.set(path, { stamp, model })
     return model

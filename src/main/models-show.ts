@@ -3,6 +3,9 @@ import type { Inspect } from '../adapters/model-folder/inspect.ts'
 import type { Entry } from '../adapters/model-folder/list.ts'
 import { extension } from '../adapters/model-folder/names.ts'
 import { compareSums, readSums, type Sums } from '../adapters/model-folder/sums.ts'
+import { aboutModel } from '../diffusion/checkpoint/describe.ts'
+import { CheckpointError } from '../diffusion/errors.ts'
+import { listed } from '../jobs/wording.ts'
 import { readableBytes } from './progress.ts'
 
 /** The line of `models list`. */
@@ -13,7 +16,8 @@ export function entryLine({ kind, name, bytes, family, dtype, problem }: Entry):
 
 /** The lines of `models show`. */
 export async function entryDetails(entry: Entry): Promise<string> {
-  const { kind, name, path, bytes, family, dtype, parameters, problem } = entry
+  const { kind, name, path, bytes, family, dtype, parameters } = entry
+  const { description, subjects, problem } = await aboutEntry(entry)
   const sums = await readSums(sumsAt(entry))
   const rows: [string, string | undefined][] = [
     ['kind', kind],
@@ -21,6 +25,8 @@ export async function entryDetails(entry: Entry): Promise<string> {
     ['size', `${bytes} bytes (${readableBytes(bytes)})`],
     ['family', family],
     ['dtype', dtype],
+    ['about', description],
+    ['draws', subjects && listed(subjects)],
     ['parameters', parameters === undefined ? undefined : `${(parameters / 1e6).toFixed(2)} million`],
     ['SHA-256', sums?.size === 1 ? [...sums.values()][0] : sums && `${sums.size} files in ${sumsAt(entry)}`],
     ['problem', problem],
@@ -29,6 +35,21 @@ export async function entryDetails(entry: Entry): Promise<string> {
     value === undefined ? [] : [`  ${label.padEnd(10)} ${value}`],
   )
   return [name, ...lines].join('\n')
+}
+
+/** What a model says of itself, and what is wrong with it or with that. */
+async function aboutEntry({ kind, path, problem }: Entry): Promise<{
+  readonly description?: string
+  readonly subjects?: readonly string[]
+  readonly problem?: string | undefined
+}> {
+  if (kind !== 'model') return { problem }
+  try {
+    return { ...(await aboutModel(path)), problem }
+  } catch (thrown) {
+    if (!(thrown instanceof CheckpointError)) throw thrown
+    return { problem: problem ?? thrown.message }
+  }
 }
 
 /** What is wrong with an entry now, and what could not be looked at. */

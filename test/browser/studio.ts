@@ -5,6 +5,7 @@ import { buildHttp } from '../../src/http/app.ts'
 import type { ImageFile, Services } from '../../src/http/services.ts'
 import type { JobView } from '../../src/jobs/answer.ts'
 import { AppError } from '../../src/jobs/errors.ts'
+import { withNotes } from '../../src/jobs/notes.ts'
 import type { ModelInfo, Offer } from '../../src/jobs/offer.ts'
 import type { ImageStore } from '../../src/jobs/ports.ts'
 import { defaultLimits, invalidRequest, resolveRequest } from '../../src/jobs/request.ts'
@@ -43,8 +44,11 @@ export class Studio implements Services {
   readonly #jobs = new Map<string, JobView>()
   #nextSeed = 7
 
+  /** What the model says of itself, and the words that it knows. */
+  about: Partial<ModelInfo> = {}
+
   offer(): Offer {
-    return { ...standInOffer, models: [model] }
+    return { ...standInOffer, models: [{ ...model, ...this.about }] }
   }
 
   /** Uploads are kept as in the real one, and in memory. */
@@ -82,18 +86,21 @@ export class Studio implements Services {
     const faults = await uploadFaults(this.#uploadDeps, request)
     if (faults.length > 0) throw invalidRequest(faults)
     const id = createHash('sha256').update(`job ${this.#nextSeed}`).digest('base64url').slice(0, 22)
-    const view: JobView = {
-      id,
-      status: 'queued',
-      request,
-      position: 2,
-      eta_seconds: 9,
-      poll_after_ms: this.pollAfterMs,
-      images: [],
-      created_at: '2026-01-01T00:00:00.000Z',
-      expires_at: '2026-01-02T00:00:00.000Z',
-      links: { self: `/v1/jobs/${id}` },
-    }
+    const view = withNotes(
+      {
+        id,
+        status: 'queued',
+        request,
+        position: 2,
+        eta_seconds: 9,
+        poll_after_ms: this.pollAfterMs,
+        images: [],
+        created_at: '2026-01-01T00:00:00.000Z',
+        expires_at: '2026-01-02T00:00:00.000Z',
+        links: { self: `/v1/jobs/${id}` },
+      },
+      this.offer(),
+    )
     this.#jobs.set(id, view)
     return view
   }

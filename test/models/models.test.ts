@@ -72,6 +72,23 @@ test('a file, a folder, a LoRA and an embedding find their places, and sha256sum
   assert.deepEqual(visible(dir), ['embeddings', 'loras'])
 })
 
+test('show says what a model says of itself, or what is wrong with that', async (t) => {
+  const dir = tempFolder(t)
+  cpSync(tinyCheckpoint, join(dir, 'mine.safetensors'))
+  assert.doesNotMatch((await models(dir, ['show', 'mine'])).stdout, /about|draws|problem/)
+  const subjects = Array.from({ length: 32 }, (_, i) => `thing ${i}`)
+  writeFileSync(join(dir, 'mine.json'), JSON.stringify({ description: 'Trained on fruit.', subjects }))
+  const { stdout } = await models(dir, ['show', 'mine'])
+  assert.match(stdout, /\n {2}about +Trained on fruit\.\n {2}draws +thing 0, .*, thing 29 and 2 more\n/)
+  writeFileSync(join(dir, 'mine.json'), '{"description": ""}')
+  const faulty = await models(dir, ['show', 'mine'])
+  assert.equal(faulty.status, 0)
+  assert.match(faulty.stdout, /problem +.*mine\.json: "description" is ""/)
+  const verified = await models(dir, ['verify', 'mine'])
+  assert.equal(verified.status, 1)
+  assert.match(verified.stdout, /mine\.json: "description" is ""/)
+})
+
 test('verify finds a changed file, a damaged one, and one that is not there any more', async (t) => {
   const dir = tempFolder(t)
   await models(dir, ['add', tinyCheckpoint, '--name', 'one'])

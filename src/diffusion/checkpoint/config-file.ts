@@ -5,6 +5,14 @@ import { CheckpointError } from '../errors.ts'
 /** Python writes infinite numbers into JSON files (`lambda_min_clipped: -Infinity`), which JSON does not have. */
 const pythonNumbers = /(?<=[:,[]\s*)(-?Infinity|NaN)(?=\s*[,}\]])/g
 
+/** What a text written for people may be. */
+interface TextRule {
+  /** In characters. */
+  readonly longest: number
+  /** Each is one word in lower case. */
+  readonly words?: boolean
+}
+
 /**
  * A JSON file of a diffusers folder, read field by field: a value of the wrong type or outside of what the
  * engine can do is an error that names file and field, never a guess.
@@ -88,6 +96,35 @@ export class ConfigFile {
     return this.#checked(field, undefined, `a list of ${choices.join(', ')}`, check)
   }
 
+  /** A text for people on one line; undefined if there is none. */
+  text(field: string, rule: TextRule): string | undefined {
+    const value = this.#fields[field]
+    if (value === undefined || value === null) return undefined
+    return this.#line(`"${field}"`, value, rule)
+  }
+
+  /** A list of such texts, which is not empty; undefined if there is none. */
+  texts(field: string, rule: TextRule & { readonly most: number }): readonly string[] | undefined {
+    const value: unknown = this.#fields[field]
+    if (value === undefined || value === null) return undefined
+    if (!Array.isArray(value) || value.length === 0 || value.length > rule.most) {
+      const given = Array.isArray(value) ? `has ${value.length} entries` : `is ${brief(value)}`
+      throw new CheckpointError(
+        `${this.path}: "${field}" ${given}; it must be a list of 1 to ${rule.most} texts`,
+      )
+    }
+    return value.map((item: unknown, index) => this.#line(`"${field}"[${index}]`, item, rule))
+  }
+
+  #line(place: string, value: unknown, { longest, words = false }: TextRule): string {
+    if (isLine(value, longest) && (!words || isWord(value))) return value
+    const kind = words ? 'one word in lower case' : 'a text on one line'
+    const size = typeof value === 'string' ? ` (${[...value].length} characters)` : ''
+    throw new CheckpointError(
+      `${this.path}: ${place} is ${brief(value)}${size}; it must be ${kind} of 1 to ${longest} characters`,
+    )
+  }
+
   /** Refuses a setting that changes the architecture in a way the engine does not have. */
   refuse(field: string, ...harmless: unknown[]): void {
     const value = this.#fields[field]
@@ -119,4 +156,20 @@ export class ConfigFile {
 
 function isPositiveInteger(value: unknown): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value > 0
+}
+
+/** Not blank, without control characters and halves of characters. */
+function isLine(value: unknown, longest: number): value is string {
+  if (typeof value !== 'string' || !value.isWellFormed() || value.trim() === '') return false
+  return !/\p{Cc}/u.test(value) && [...value].length <= longest
+}
+
+function isWord(text: string): boolean {
+  return text === text.toLowerCase() && !/\s/u.test(text)
+}
+
+/** A value of whatever size as the part of a message. */
+function brief(value: unknown): string {
+  const [text, most] = [JSON.stringify(value) ?? 'nothing', 80]
+  return text.length <= most ? text : `${text.slice(0, most)}...`
 }

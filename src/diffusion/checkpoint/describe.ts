@@ -1,6 +1,7 @@
 import { dirname, join } from 'node:path'
 import { vaeScale } from '../models/vae.ts'
 import { samplers, schedules } from '../samplers/catalog.ts'
+import { type About, readAbout } from './about.ts'
 import { type Architecture, isInpainting } from './architecture.ts'
 import { ConfigFile } from './config-file.ts'
 import { readArchitecture } from './diffusers-folder.ts'
@@ -20,11 +21,12 @@ export interface ModelDescription {
   readonly sizeMultiple: number
   readonly samplers: readonly string[]
   readonly schedules: readonly string[]
+  readonly about: About
 }
 
 /**
- * Reads a model's configs, or a single file's header, and the defaults that suit the model: `packshot.json` in its
- * folder, or `NAME.json` beside `NAME.safetensors`.
+ * Reads a model's configs, or a single file's header, and what its own file says of it: the defaults that suit it, and
+ * words for people. That file is `packshot.json` in its folder, or `NAME.json` beside `NAME.safetensors`.
  * @param vae a file whose VAE replaces the model's own
  * @throws CheckpointError naming the file and the field at fault
  */
@@ -33,12 +35,22 @@ export async function describeModel(path: string, vae?: string): Promise<ModelDe
   const architecture = folder
     ? await readArchitecture(path)
     : (await openModel(path, vae === undefined ? {} : { vae })).architecture
-  const file = folder ? join(path, 'packshot.json') : join(dirname(path), `${modelName(path)}.json`)
-  return { name: modelName(path), ...(await described(architecture, file)) }
+  return { name: modelName(path), ...described(architecture, await ownFile(path)) }
 }
 
-async function described(architecture: Architecture, file: string): Promise<Omit<ModelDescription, 'name'>> {
-  const defaults = await ConfigFile.readIfPresent(file)
+/** What a model says of itself to people. @throws CheckpointError naming the file and the field at fault */
+export async function aboutModel(path: string): Promise<About> {
+  return readAbout(await ownFile(path))
+}
+
+async function ownFile(path: string): Promise<ConfigFile> {
+  const folder = await isFolder(path)
+  return ConfigFile.readIfPresent(
+    folder ? join(path, 'packshot.json') : join(dirname(path), `${modelName(path)}.json`),
+  )
+}
+
+function described(architecture: Architecture, defaults: ConfigFile): Omit<ModelDescription, 'name'> {
   const scale = vaeScale(architecture.vae)
   const size = architecture.sampleSize * scale
   return {
@@ -51,5 +63,6 @@ async function described(architecture: Architecture, file: string): Promise<Omit
     sizeMultiple: scale,
     samplers,
     schedules,
+    about: readAbout(defaults),
   }
 }

@@ -137,6 +137,7 @@ test('a model is described by its configs alone', async () => {
       sizeMultiple: 8,
       samplers: [],
       schedules: [],
+      about: {},
     },
   )
 })

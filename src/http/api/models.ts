@@ -17,6 +17,11 @@ const Model = Type.Object({
   clip_layers: Type.Integer({ description: 'The most that `clip_skip` can be.' }),
   images: Type.Boolean({ description: 'It can start from a picture (`init_image`).' }),
   inpainting: Type.Boolean({ description: 'It only makes parts of a picture anew: `init_image` is needed.' }),
+  description: Type.Optional(Type.String({ description: 'What it was trained for and knows.' })),
+  examples: Type.Optional(Type.Array(Type.String(), { description: 'Prompts to begin with.' })),
+  subjects: Type.Optional(
+    Type.Array(Type.String(), { description: 'What it can draw. Absent: there is no list of it.' }),
+  ),
   samplers: Type.Array(Type.String(), { description: 'The first is the default.' }),
   schedules: Type.Array(Type.String(), {
     description: 'Of all samplers together, the default first; GET /v1/samplers tells which has which.',
@@ -107,11 +112,13 @@ function findModel({ models }: Offer, name: string | undefined): ModelInfo {
   throw new AppError('invalid_request', message, { param: 'model' })
 }
 
-function modelView(model: ModelInfo, { samplers, vaes }: Offer) {
+function modelView({ words: _, examples, subjects, ...model }: ModelInfo, { samplers, vaes }: Offer) {
   const offered = samplers.of(model)
   const schedules = offered.flatMap((each) => [each.default_schedule, ...each.schedules])
   return {
     ...model,
+    ...(examples === undefined ? {} : { examples: [...examples] }),
+    ...(subjects === undefined ? {} : { subjects: [...subjects] }),
     samplers: offered.map(({ name }) => name),
     schedules: [...new Set(schedules)],
     vaes: vaes.filter(({ family }) => family === model.family).map(({ name }) => name),

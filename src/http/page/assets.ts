@@ -12,6 +12,7 @@ const sources = {
   'htmx.js': 'htmx.org/dist/htmx.min.js',
   'studio.css': './assets/studio.css',
   'form.css': './assets/form.css',
+  'suggestions.css': './assets/suggestions.css',
   'photo.css': './assets/photo.css',
   'wall.css': './assets/wall.css',
   'pictures.css': './assets/pictures.css',

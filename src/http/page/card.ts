@@ -1,7 +1,7 @@
 import { isFinal, type JobView } from '../../jobs/answer.ts'
 import { againAddress } from './form-values.ts'
 import { type Html, html } from './html.ts'
-import { againIcon, downloadIcon, stopIcon, warningIcon } from './icons.ts'
+import { againIcon, downloadIcon, noteIcon, stopIcon, warningIcon } from './icons.ts'
 import { pictures } from './pictures.ts'
 import type { Size } from './sizes.ts'
 import { announcement, duration, headline, secondsTaken } from './words.ts'
@@ -28,6 +28,7 @@ ${pictures(view, options.usual)}
 <div class="job-body">
 <h3 class="job-title" id="job-${view.id}-title" dir="auto"><a id="job-${view.id}-link" href="/jobs/${view.id}">${view.request?.prompt ?? 'Your picture'}</a></h3>
 ${state(view, options)}
+${notes(view)}
 ${actions(view, options)}
 </div>
 </article>`
@@ -90,6 +91,12 @@ function facts(view: JobView): Html {
 <div><dt>Steps</dt><dd>${request.steps}</dd></div>
 ${taken !== undefined && html`<div><dt>Time</dt><dd>${taken.toFixed(1)} s</dd></div>`}
 </dl>`
+}
+
+/** What may not turn out as meant; a job that was stopped has nothing to turn out. */
+function notes({ status, notes = [] }: JobView): Html | false {
+  if (status === 'canceled' || notes.length === 0) return false
+  return html`<div class="job-notes">${noteIcon()}<div>${notes.map((note) => html`<p>${note}</p>`)}</div></div>`
 }
 
 function actions(view: JobView, { stopping }: CardOptions): Html {

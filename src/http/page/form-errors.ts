@@ -1,10 +1,12 @@
 import type { AppError } from '../../jobs/errors.ts'
+import { saysNothing } from '../../jobs/loras.ts'
 import type { FormState } from './form.ts'
 import { type FieldName, type FormValues, fieldNames } from './form-values.ts'
 
 /** What the API calls a field and what the page calls it. A message begins with the former. */
 const labels: Readonly<Record<FieldName, string>> = {
   prompt: 'The description',
+  background: 'The background',
   negative_prompt: 'What to keep out',
   size: 'The size',
   count: 'The number of pictures',
@@ -24,6 +26,9 @@ const labels: Readonly<Record<FieldName, string>> = {
   strength: 'How much may change',
 }
 
+/** The prompt was sent with the words of the background, and its length is that of both. */
+const promptAndBackground = 'The description with its background'
+
 /** Puts each fault of a refused request beside its field; what belongs to none stands above the form. */
 export function formErrors(error: AppError, values: FormValues): FormState['errors'] {
   const errors: Partial<Record<FieldName | 'form', string>> = {}
@@ -31,7 +36,8 @@ export function formErrors(error: AppError, values: FormValues): FormState['erro
     error.faults.length > 0 ? error.faults : [{ param: error.param ?? '', message: error.message }]
   for (const { param, message } of faults) {
     const name = placeOf(param, values)
-    errors[name] ??= name === 'prompt' && values.prompt.trim() === '' ? sayWhat : inOurWords(message, param)
+    errors[name] ??=
+      name === 'prompt' && saysNothing(values.prompt) ? sayWhat : inOurWords(message, param, values)
   }
   return errors
 }
@@ -44,8 +50,9 @@ function placeOf(param: string, values: FormValues): FieldName | 'form' {
   return fieldNames.find((name) => name === param) ?? 'form'
 }
 
-function inOurWords(message: string, param: string): string {
-  const label = labels[param as FieldName] as string | undefined
+function inOurWords(message: string, param: string, { background }: FormValues): string {
+  const both = param === 'prompt' && background !== ''
+  const label = both ? promptAndBackground : (labels[param as FieldName] as string | undefined)
   return label !== undefined && message.startsWith(`${param} `)
     ? label + message.slice(param.length)
     : message

@@ -1,4 +1,5 @@
 import type { ResolvedRequest } from '../../jobs/job.ts'
+import { onBackground } from './backgrounds.ts'
 
 /** The fields behind "More settings". */
 export const advancedFields = [
@@ -19,8 +20,15 @@ export const advancedFields = [
 /** The fields of the picture to start from. */
 const photoFields = ['init_image', 'mask', 'strength'] as const
 
-/** The fields of the form by their names, which are those of the API; `size` is the page's own. */
-export const fieldNames = ['prompt', ...photoFields, 'size', 'count', ...advancedFields] as const
+/** The fields of the form by their names, which are those of the API; `size` and `background` are the page's own. */
+export const fieldNames = [
+  'prompt',
+  'background',
+  ...photoFields,
+  'size',
+  'count',
+  ...advancedFields,
+] as const
 export type FieldName = (typeof fieldNames)[number]
 
 /** What stands in each field, as typed. An empty text means that nothing was said. */
@@ -44,10 +52,12 @@ function firstText(value: unknown): string {
 
 /**
  * The request that a form asks for, in the shape of the API. It is checked there and nowhere else: what is no
- * number is handed on as it was typed, so that the error can say so.
+ * number is handed on as it was typed, so that the error can say so. Throws `invalid_request` for a background that
+ * there is not.
  */
 export function requestBody(values: FormValues): Record<string, unknown> {
-  const body: Record<string, unknown> = { prompt: values.prompt, ...sizeOf(values.size) }
+  const prompt = onBackground(values.prompt, values.background)
+  const body: Record<string, unknown> = { prompt, ...sizeOf(values.size) }
   for (const name of numericFields) {
     const text = values[name].trim()
     if (text !== '') body[name] = numberOr(text)

@@ -2,12 +2,14 @@ import type { ModelInfo, Offer, SamplerInfo } from '../../jobs/offer.ts'
 import type { UploadLimits } from '../../jobs/ports.ts'
 import type { RequestLimits } from '../../jobs/request.ts'
 import { defaultStrength } from '../../jobs/request-model.ts'
+import { examples } from './examples.ts'
 import { choice, type FieldContext, lineField, numberField, textField } from './fields.ts'
 import { advancedFields, type FieldName, type FormValues, fieldNames } from './form-values.ts'
 import { type Html, html } from './html.ts'
 import { cameraIcon, settingsIcon, warningIcon } from './icons.ts'
 import { photo } from './photo.ts'
 import { offeredSizes, sizeName } from './sizes.ts'
+import { backgroundField } from './swatches.ts'
 
 export interface FormState {
   readonly values: FormValues
@@ -21,14 +23,6 @@ export interface PageOffer extends Offer {
   readonly limits: RequestLimits
   readonly uploadLimits: UploadLimits
 }
-
-/** Kinds and colours that the built-in model knows; other models know them too. */
-const examples = [
-  'a red apple',
-  'a green wine bottle',
-  'a pink doughnut',
-  'a yellow mug on a blue background',
-]
 
 /** The form that asks for pictures. It is a fragment of its own: with faults it comes back in its own place. */
 export function requestForm(offer: PageOffer, state: FormState): Html {
@@ -47,14 +41,15 @@ ${textField(fields, {
   rows: 3,
   required: true,
 })}
-<p class="examples"><span class="examples-label">Try</span> ${examples.map(example)}</p>
+${examples(model, state.values.model)}
+${backgroundField(fields)}
 ${photo(fields, model, offer.uploadLimits)}
 <div class="field-row">
 ${choice(fields, { name: 'size', label: 'Size', options: sizeOptions(offer, model) })}
 ${choice(fields, { name: 'count', label: 'Pictures', options: countOptions(limits) })}
 </div>
 ${moreSettings(offer, fields, state, model)}
-<button class="btn filled shutter" type="submit">${cameraIcon()}<span class="shutter-idle">Take the picture</span><span class="shutter-busy">Sending…</span></button>
+<div class="shutter-bar"><button class="btn filled shutter" type="submit">${cameraIcon()}<span class="shutter-idle">Take the picture</span><span class="shutter-busy">Sending…</span></button></div>
 </form>`
 }
 
@@ -150,10 +145,6 @@ function namesFor({ family }: ModelInfo, addOns: Offer['loras']): readonly strin
   return addOns.filter((each) => each.family === family).map(({ name }) => name)
 }
 
-function example(prompt: string): Html {
-  return html`<a class="example" href="/?${new URLSearchParams({ prompt }).toString()}" data-fill>${prompt}</a> `
-}
-
 function formError(message: string | undefined): Html | false {
   return (
     message !== undefined &&
@@ -161,7 +152,8 @@ function formError(message: string | undefined): Html | false {
   )
 }
 
-function chosenModel({ models }: PageOffer, values: FormValues): ModelInfo {
+/** The model that the form asks for: the one that was chosen, or the default. */
+export function chosenModel({ models }: PageOffer, values: FormValues): ModelInfo {
   const model = models.find(({ name }) => name === values.model) ?? models[0]
   if (model === undefined) throw new Error('an installation without a model has no form')
   return model

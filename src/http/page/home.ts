@@ -1,4 +1,5 @@
-import { type FormState, type PageOffer, requestForm } from './form.ts'
+import type { ModelInfo } from '../../jobs/offer.ts'
+import { chosenModel, type FormState, type PageOffer, requestForm } from './form.ts'
 import { type Html, html } from './html.ts'
 
 /** The page with the form and, beside it, the pictures of this visitor. */
@@ -12,9 +13,14 @@ export function home(offer: PageOffer, state: FormState): Html {
 <section class="studio-wall" aria-labelledby="wall-title">
 <div class="wall-head"><h2 id="wall-title">Your pictures</h2><button class="btn text js-only" type="button" id="clear-list" hidden>Clear the list</button></div>
 <div id="jobs" class="jobs"></div>
-<div class="wall-empty">${stillLife()}<p>Your pictures will hang here.</p></div>
+<div class="wall-empty">${stillLife()}<p>Your pictures will hang here.</p>${about(chosenModel(offer, state.values))}</div>
 </section>
 </div>`
+}
+
+/** What a model can be asked for, for somebody who has asked for nothing yet. */
+function about({ name, description }: ModelInfo): Html | false {
+  return description !== undefined && html`<p class="wall-about"><b>${name}</b> ${description}</p>`
 }
 
 /** A studio set: paper on a roll, a soft box, three products. Colours come from the style sheet. */

@@ -27,6 +27,10 @@ export function warningIcon(): Html {
   return icon(html`<path d="M12 9v4.5m0 3v.01M12 4 3.5 19h17z"/>`)
 }
 
+export function noteIcon(): Html {
+  return icon(html`<circle cx="12" cy="12" r="8.25"/><path d="M12 11v5m0-8v.01"/>`)
+}
+
 export function settingsIcon(): Html {
   return icon(
     html`<path d="M4 7h9m4 0h3M4 17h3m4 0h9"/><circle cx="15" cy="7" r="2"/><circle cx="9" cy="17" r="2"/>`,

@@ -28,7 +28,15 @@ const htmxConfig = JSON.stringify({
   timeout: 20_000,
 })
 
-const styles = ['materialize.css', 'studio.css', 'form.css', 'photo.css', 'wall.css', 'pictures.css'] as const
+const styles = [
+  'materialize.css',
+  'studio.css',
+  'form.css',
+  'suggestions.css',
+  'photo.css',
+  'wall.css',
+  'pictures.css',
+] as const
 const scripts = ['htmx.js', 'form.js', 'photo.js', 'wall.js'] as const
 
 /** A whole page. The class `no-js` is taken away by form.js; what works only with it is hidden until then. */

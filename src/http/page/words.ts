@@ -34,7 +34,7 @@ export function announcement(view: JobView): string {
   const subject = view.request === undefined ? 'the picture' : shorten(view.request.prompt, 60)
   switch (view.status) {
     case 'queued':
-      return `${headline(view)}: ${subject}`
+      return [`${headline(view)}: ${subject}`, ...(view.notes ?? [])].join('. ')
     case 'running':
       return `Started: ${subject}`
     case 'succeeded':

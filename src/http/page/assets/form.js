@@ -18,7 +18,16 @@
   }
 
   /** What a recipe does not name is as it was when the form was empty. */
-  const leftOut = ['negative_prompt', 'loras', 'vae', 'clip_skip', 'schedule', 'init_image', 'mask']
+  const leftOut = [
+    'background',
+    'negative_prompt',
+    'loras',
+    'vae',
+    'clip_skip',
+    'schedule',
+    'init_image',
+    'mask',
+  ]
 
   function countAll() {
     for (const field of form()?.querySelectorAll('textarea') ?? []) count(field)
@@ -51,9 +60,12 @@
     }
     for (const [name, value] of settings) {
       const control = form().elements.namedItem(name)
-      if (control) control.value = value
+      // by its value Chrome finds no radio button whose value is empty
+      if (control instanceof RadioNodeList) {
+        for (const radio of control) radio.checked = radio.value === value
+      } else if (control) control.value = value
     }
-    if (settings.has('seed')) form().querySelector('details').open = true
+    if (settings.has('seed')) form().querySelector('.more').open = true
     arrange()
     document.dispatchEvent(new Event('form:filled'))
     const prompt = document.getElementById('prompt')

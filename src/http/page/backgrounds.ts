@@ -1,0 +1,43 @@
+import { AppError } from '../../jobs/errors.ts'
+import { saysNothing } from '../../jobs/loras.ts'
+import { describeValue, listed } from '../../jobs/wording.ts'
+
+/**
+ * Backgrounds to choose from instead of describing one. They are the page's own: the API has its prompt and nothing
+ * else, so a job does not know that one was chosen, and its recipe has the whole prompt and no background.
+ */
+export interface Background {
+  /** Also the name of its looks in suggestions.css. */
+  readonly value: string
+  readonly label: string
+  /** What is added to the prompt. */
+  readonly words: string
+}
+
+export const backgrounds: readonly Background[] = [
+  { value: 'white', label: 'Studio white', words: 'on a white background, soft light' },
+  { value: 'dark', label: 'Dark', words: 'on a dark background, dramatic lighting' },
+  { value: 'wood', label: 'Wood', words: 'on a wooden table' },
+  { value: 'marble', label: 'Marble', words: 'on a marble table' },
+  { value: 'gradient', label: 'Grey gradient', words: 'on a grey gradient background' },
+  { value: 'blue', label: 'Pastel blue', words: 'on a light blue background' },
+  { value: 'pink', label: 'Pastel pink', words: 'on a light pink background' },
+  { value: 'beige', label: 'Beige', words: 'on a beige background' },
+]
+
+/** The prompt with the words of a background. One that says nothing stays so, for its fault to be named. */
+export function onBackground(prompt: string, value: string): string {
+  const words = find(value)?.words
+  if (words === undefined || saysNothing(prompt)) return prompt
+  const text = prompt.trimEnd()
+  return `${text}${text.endsWith(',') ? '' : ','} ${words}`
+}
+
+/** Undefined for what was described. Throws `invalid_request` for one that there is not. */
+function find(value: string): Background | undefined {
+  if (value === '') return undefined
+  const background = backgrounds.find((each) => each.value === value)
+  if (background !== undefined) return background
+  const message = `background must be empty or one of ${listed(backgrounds.map((each) => each.value))}, but was ${describeValue(value)}.`
+  throw new AppError('invalid_request', message, { param: 'background' })
+}
