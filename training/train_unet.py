@@ -103,7 +103,7 @@ def main() -> None:
     args = parser.parse_args()
     if bool(args.steps) == bool(args.minutes):
         parser.error("give --steps or --minutes")
-    if args.device != "cpu":
+    if args.device != "cpu" or args.processes == 1:
         train(0, args, 1)
     else:
         torch.multiprocessing.spawn(train, (args, args.processes), args.processes)

@@ -22,3 +22,28 @@ test('packshot-mini makes the picture that diffusers makes of it', async (t) => 
   const difference = pixelDifference(picture.rgb, golden.bytes('picture.pixels'))
   assert.ok(difference <= 2, `a channel differs by ${difference} of 255`)
 })
+
+test('packshot-mini makes a picture of something from any text', async (t) => {
+  const engine = await openEngine({ model: modelDir, provider: 'cpu' })
+  t.after(() => engine.close())
+  const texts = {
+    'no known word': 'xyzzy frobnicated quux',
+    German: 'ein roter Apfel auf weißem Papier',
+    Chinese: '白色背景上的一个红苹果',
+    emoji: '🍎🍏',
+    'a sign alone': '!',
+    '2000 characters': 'qwertz '.repeat(286).slice(0, 2000),
+  }
+  for (const [what, prompt] of Object.entries(texts)) {
+    const { rgb } = await engine.generate({
+      ...{ prompt, negativePrompt: '', width: 256, height: 256, steps: 6, guidanceScale: 3.5, seed: 1 },
+      ...{ sampler: 'dpmpp_2m', schedule: 'karras' },
+    })
+    const mean = rgb.reduce((sum, value) => sum + value, 0) / rgb.length
+    const spread = Math.sqrt(rgb.reduce((sum, value) => sum + (value - mean) ** 2, 0) / rgb.length)
+    assert.ok(
+      spread > 5,
+      `${what}: the picture is flat, it differs from its mean by ${spread.toFixed(1)} of 255`,
+    )
+  }
+})
