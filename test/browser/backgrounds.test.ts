@@ -1,22 +1,12 @@
 import assert from 'node:assert/strict'
-import { after, afterEach, before, beforeEach, test } from 'node:test'
-import type { Browser, Page } from 'playwright-core'
-import { startBrowser } from './chromium.ts'
-import { openStudio, Studio } from './studio.ts'
-import { overflows, tabTo, visit } from './visit.ts'
+import { test } from 'node:test'
+import type { Page } from 'playwright-core'
+import { openPage } from './open-page.ts'
+import { overflows, tabTo } from './visit.ts'
 
 /** The choice of a background, the examples of a model and what it does not know, as a visitor meets them. */
 
-let browser: Browser
-let studio: Studio
-let server: { url: string; close(): Promise<void> }
-
-before(async () => {
-  browser = await startBrowser()
-})
-after(() => browser.close())
-beforeEach(async () => {
-  studio = new Studio()
+const here = openPage((studio) => {
   studio.about = {
     examples: Array.from(
       { length: 12 },
@@ -25,15 +15,13 @@ beforeEach(async () => {
     subjects: ['apple', 'pear'],
     words: new Set(['apple', 'apples']),
   }
-  server = await openStudio(studio)
 })
-afterEach(() => server.close())
 
 const phone = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true }
 const chosen = (page: Page) => page.locator('.swatch:has(:checked)').textContent()
 
 test('a background is chosen with the keyboard, said to a screen reader, and set back by a recipe', async () => {
-  await using visitor = await visit(browser, server.url)
+  await using visitor = await here.visit()
   const { page } = visitor
   await tabTo(page, '[name=background][value=""]')
   for (let presses = 0; presses < 3; presses += 1) await page.keyboard.press('ArrowRight')
@@ -42,11 +30,11 @@ test('a background is chosen with the keyboard, said to a screen reader, and set
   await page.fill('#prompt', 'a red apple')
   await page.keyboard.press('Enter')
   await page.locator('article.is-queued').waitFor()
-  assert.equal(studio.newest.request?.prompt, 'a red apple, on a wooden table')
+  assert.equal(here.studio.newest.request?.prompt, 'a red apple, on a wooden table')
   assert.equal(await chosen(page), 'Wood')
   assert.equal(await page.locator('.job-notes').count(), 0)
 
-  studio.finish()
+  here.studio.finish()
   await page.getByRole('link', { name: 'Again with these settings' }).click()
   assert.equal(await page.inputValue('#prompt'), 'a red apple, on a wooden table')
   assert.equal(await chosen(page), 'As described')
@@ -55,28 +43,28 @@ test('a background is chosen with the keyboard, said to a screen reader, and set
 })
 
 test('a fault keeps the background that was chosen', async () => {
-  await using visitor = await visit(browser, server.url)
+  await using visitor = await here.visit()
   const { page } = visitor
   await page.locator('.swatch', { hasText: 'Marble' }).click()
   await page.click('.shutter')
   await page.locator('#prompt-error').getByText('Say what should be in the picture').waitFor()
   assert.equal(await chosen(page), 'Marble')
-  assert.equal(studio.submitted, 0)
+  assert.equal(here.studio.submitted, 0)
 })
 
 test('without JavaScript a background is chosen and a note is shown', async () => {
-  await using visitor = await visit(browser, server.url, { javaScriptEnabled: false })
+  await using visitor = await here.visit({ javaScriptEnabled: false })
   const { page } = visitor
   await page.locator('.swatch', { hasText: 'Dark' }).click()
   await page.fill('#prompt', 'a dinosaur')
   await page.click('.shutter')
   await page.waitForURL(/\/jobs\/[\w-]+$/)
-  assert.equal(studio.newest.request?.prompt, 'a dinosaur, on a dark background, dramatic lighting')
+  assert.equal(here.studio.newest.request?.prompt, 'a dinosaur, on a dark background, dramatic lighting')
   await page.getByText('packshot-mini finds nothing to draw in these words. It draws: apple, pear.').waitFor()
 })
 
 test('on a phone backgrounds and examples have room for a thumb, and nothing is wider than the screen', async () => {
-  await using visitor = await visit(browser, server.url, phone)
+  await using visitor = await here.visit(phone)
   const { page } = visitor
   for (const control of await page.locator('.swatch, .example').all()) {
     const { width = 0, height = 0 } = (await control.boundingBox()) ?? {}
@@ -90,7 +78,7 @@ test('on a phone backgrounds and examples have room for a thumb, and nothing is 
 
 test('the button that sends is in sight from the start, and covers no field that has the focus', async () => {
   for (const options of [{}, phone]) {
-    await using visitor = await visit(browser, server.url, options)
+    await using visitor = await here.visit(options)
     const { page } = visitor
     const bottom = async (selector: string) => {
       const { y = 0, height = 0 } = (await page.locator(selector).boundingBox()) ?? {}

@@ -1,36 +1,22 @@
 import assert from 'node:assert/strict'
-import { after, afterEach, before, beforeEach, test } from 'node:test'
-import type { Browser } from 'playwright-core'
-import { startBrowser } from './chromium.ts'
-import { openStudio, Studio } from './studio.ts'
-import { overflows, visit } from './visit.ts'
+import { test } from 'node:test'
+import { openPage } from './open-page.ts'
+import { overflows } from './visit.ts'
 
-let browser: Browser
-let studio: Studio
-let server: { url: string; close(): Promise<void> }
-
-before(async () => {
-  browser = await startBrowser()
-})
-after(() => browser.close())
-beforeEach(async () => {
-  studio = new Studio()
-  server = await openStudio(studio)
-})
-afterEach(() => server.close())
+const here = openPage()
 
 const noScript = { javaScriptEnabled: false }
 
 test('without JavaScript a form is posted, and its page asks again until the picture is there', async () => {
-  await using visitor = await visit(browser, server.url, noScript)
+  await using visitor = await here.visit(noScript)
   const { page } = visitor
   await page.fill('#prompt', 'a red apple')
   await page.click('button[type=submit]')
   await page.waitForURL(/\/jobs\/[\w-]+$/)
   await page.getByText('In line, 2 jobs ahead').waitFor()
-  studio.move({ status: 'running', progress: { step: 8, steps: 20 } })
+  here.studio.move({ status: 'running', progress: { step: 8, steps: 20 } })
   await page.getByText('Step 8 of 20').waitFor()
-  studio.finish()
+  here.studio.finish()
   await page.locator('article img').waitFor()
   assert.equal(await page.locator('meta[http-equiv]').count(), 0)
   assert.equal(await overflows(page), false)
@@ -42,19 +28,19 @@ test('without JavaScript a form is posted, and its page asks again until the pic
 })
 
 test('without JavaScript a fault stands beside its field and the text stays', async () => {
-  await using visitor = await visit(browser, server.url, noScript)
+  await using visitor = await here.visit(noScript)
   const { page } = visitor
   await page.click('.more summary')
   await page.fill('#negative_prompt', 'blurry')
   await page.click('button[type=submit]')
   await page.locator('#prompt-error').waitFor()
   assert.equal(await page.inputValue('#negative_prompt'), 'blurry')
-  assert.equal(studio.submitted, 0)
+  assert.equal(here.studio.submitted, 0)
 })
 
 test('without JavaScript a job is canceled', async () => {
-  studio.pollAfterMs = 600_000
-  await using visitor = await visit(browser, server.url, noScript)
+  here.studio.pollAfterMs = 600_000
+  await using visitor = await here.visit(noScript)
   const { page } = visitor
   await page.fill('#prompt', 'a red apple')
   await page.click('button[type=submit]')
@@ -63,7 +49,7 @@ test('without JavaScript a job is canceled', async () => {
 })
 
 test('without JavaScript an example is a link', async () => {
-  await using visitor = await visit(browser, server.url, noScript)
+  await using visitor = await here.visit(noScript)
   const { page } = visitor
   await page.getByRole('link', { name: 'a red apple' }).click()
   await page.waitForURL(/prompt=a\+red\+apple/)

@@ -1,29 +1,15 @@
 import assert from 'node:assert/strict'
-import { after, afterEach, before, beforeEach, test } from 'node:test'
-import type { Browser } from 'playwright-core'
+import { test } from 'node:test'
 import { AppError } from '../../src/jobs/errors.ts'
-import { startBrowser } from './chromium.ts'
-import { openStudio, Studio } from './studio.ts'
-import { overflows, tabTo, visit, widthOf } from './visit.ts'
+import { openPage } from './open-page.ts'
+import { overflows, tabTo, widthOf } from './visit.ts'
 
-let browser: Browser
-let studio: Studio
-let server: { url: string; close(): Promise<void> }
-
-before(async () => {
-  browser = await startBrowser()
-})
-after(() => browser.close())
-beforeEach(async () => {
-  studio = new Studio()
-  server = await openStudio(studio)
-})
-afterEach(() => server.close())
+const here = openPage()
 
 const phone = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true }
 
 test('a job goes from the queue to the picture, on its card and for a screen reader', async () => {
-  await using visitor = await visit(browser, server.url)
+  await using visitor = await here.visit()
   const { page } = visitor
   const live = page.locator('#live')
   await page.fill('#prompt', 'a red apple')
@@ -32,12 +18,12 @@ test('a job goes from the queue to the picture, on its card and for a screen rea
   await card.getByText('In line, 2 jobs ahead').waitFor()
   await live.getByText('In line, 2 jobs ahead: a red apple').waitFor({ state: 'attached' })
 
-  studio.move({ status: 'running', progress: { step: 8, steps: 20 } })
+  here.studio.move({ status: 'running', progress: { step: 8, steps: 20 } })
   await card.getByText('Step 8 of 20').waitFor()
   assert.equal(await card.locator('progress').getAttribute('max'), '20')
   await live.getByText('Started: a red apple').waitFor({ state: 'attached' })
 
-  studio.finish()
+  here.studio.finish()
   const image = card.locator('img')
   await image.waitFor()
   assert.equal(await widthOf(image), 256)
@@ -48,11 +34,11 @@ test('a job goes from the queue to the picture, on its card and for a screen rea
 })
 
 test('the bar moves between two answers, and not beyond what the service says', async () => {
-  await using visitor = await visit(browser, server.url)
+  await using visitor = await here.visit()
   const { page } = visitor
   await page.fill('#prompt', 'a red apple')
   await page.click('button[type=submit]')
-  studio.move({
+  here.studio.move({
     status: 'running',
     progress: { step: 2, steps: 20 },
     eta_seconds: 1,
@@ -63,13 +49,13 @@ test('the bar moves between two answers, and not beyond what the service says', 
 })
 
 test('the picture can be downloaded, and its settings used again in place', async () => {
-  await using visitor = await visit(browser, server.url)
+  await using visitor = await here.visit()
   const { page } = visitor
   await page.fill('#prompt', 'a green bottle')
   await page.selectOption('#size', '192x256')
   await page.click('button[type=submit]')
   await page.locator('article.is-queued').waitFor()
-  studio.finish()
+  here.studio.finish()
   const download = page.getByRole('link', { name: 'Download' })
   const [file] = await Promise.all([page.waitForEvent('download'), download.click()])
   assert.equal(file.suggestedFilename(), 'a-green-bottle-7.png')
@@ -84,12 +70,12 @@ test('the picture can be downloaded, and its settings used again in place', asyn
   assert.equal(await page.locator(':focus').getAttribute('id'), 'prompt')
   await page.keyboard.press('Enter')
   await page.locator('article.is-queued').waitFor()
-  assert.equal(studio.newest.request?.seed, 7)
+  assert.equal(here.studio.newest.request?.seed, 7)
   visitor.assertQuiet()
 })
 
 test('an example fills in the prompt and leaves the rest', async () => {
-  await using visitor = await visit(browser, server.url)
+  await using visitor = await here.visit()
   const { page } = visitor
   await page.selectOption('#count', '3')
   await page.getByRole('link', { name: 'a pink doughnut' }).click()
@@ -98,8 +84,8 @@ test('an example fills in the prompt and leaves the rest', async () => {
 })
 
 test('everything is done with the keyboard alone', async () => {
-  studio.pollAfterMs = 1000
-  await using visitor = await visit(browser, server.url)
+  here.studio.pollAfterMs = 1000
+  await using visitor = await here.visit()
   const { page } = visitor
   await page.keyboard.press('Tab')
   assert.equal(await page.locator(':focus').textContent(), 'Skip to the content')
@@ -107,27 +93,27 @@ test('everything is done with the keyboard alone', async () => {
   await page.keyboard.type('a red apple')
   await page.keyboard.press('Shift+Enter')
   await page.keyboard.type('on paper')
-  assert.equal(studio.submitted, 0)
+  assert.equal(here.studio.submitted, 0)
   await page.keyboard.press('Enter')
   await page.locator('article.is-queued').waitFor()
-  assert.equal(studio.newest.request?.prompt, 'a red apple on paper')
+  assert.equal(here.studio.newest.request?.prompt, 'a red apple on paper')
   await tabTo(page, '.more summary')
   await page.keyboard.press('Enter')
   await page.locator('#seed').waitFor()
   await tabTo(page, 'article button')
-  studio.move({ status: 'running', progress: { step: 1, steps: 20 } })
+  here.studio.move({ status: 'running', progress: { step: 1, steps: 20 } })
   await page.locator('article.is-running').waitFor()
   assert.equal(await page.locator(':focus').textContent(), 'Cancel')
   await page.keyboard.press('Enter')
   await page.getByText('Stopping…').waitFor()
-  studio.move({ status: 'canceled' })
+  here.studio.move({ status: 'canceled' })
   await page.locator('article.is-canceled:focus').waitFor()
   visitor.assertQuiet()
 })
 
 test('a button works from the moment it is there', async () => {
-  studio.pollAfterMs = 1000
-  await using visitor = await visit(browser, server.url)
+  here.studio.pollAfterMs = 1000
+  await using visitor = await here.visit()
   const { page } = visitor
   await page.fill('#prompt', 'a red apple')
   await page.click('button[type=submit]')
@@ -138,14 +124,14 @@ test('a button works from the moment it is there', async () => {
     observer.disconnect()
     cancel.click()
   }).observe(document.body, { childList: true, subtree: true })`)
-  studio.move({ status: 'running', progress: { step: 1, steps: 20 } })
+  here.studio.move({ status: 'running', progress: { step: 1, steps: 20 } })
   await page.getByText('Stopping…').waitFor()
-  assert.equal(page.url(), `${server.url}/`)
+  assert.equal(page.url(), `${here.url}/`)
   visitor.assertQuiet()
 })
 
 test('a fault stands beside its field, has the focus, and goes with the next try', async () => {
-  await using visitor = await visit(browser, server.url)
+  await using visitor = await here.visit()
   const { page } = visitor
   await page.fill('#prompt', 'a red apple')
   await page.click('.more summary')
@@ -159,7 +145,7 @@ test('a fault stands beside its field, has the focus, and goes with the next try
   assert.equal(await page.inputValue('#negative_prompt'), 'blurry')
   assert.equal(await page.locator(':focus').getAttribute('id'), 'steps')
   assert.equal(await page.locator('#steps').getAttribute('aria-invalid'), 'true')
-  assert.equal(studio.submitted, 0)
+  assert.equal(here.studio.submitted, 0)
   await page.fill('#steps', '10')
   await page.click('button[type=submit]')
   await page.locator('article.is-queued').waitFor()
@@ -168,8 +154,8 @@ test('a fault stands beside its field, has the focus, and goes with the next try
 })
 
 test('a full queue is said above the form', async () => {
-  studio.refusal = new AppError('queue_full', 'The queue is full.', { retryAfterSeconds: 5 })
-  await using visitor = await visit(browser, server.url)
+  here.studio.refusal = new AppError('queue_full', 'The queue is full.', { retryAfterSeconds: 5 })
+  await using visitor = await here.visit()
   const { page } = visitor
   await page.fill('#prompt', 'a red apple')
   await page.click('button[type=submit]')
@@ -178,34 +164,34 @@ test('a full queue is said above the form', async () => {
 })
 
 test('cancel stops a running job', async () => {
-  await using visitor = await visit(browser, server.url)
+  await using visitor = await here.visit()
   const { page } = visitor
   await page.fill('#prompt', 'a red apple')
   await page.click('button[type=submit]')
-  studio.move({ status: 'running', progress: { step: 1, steps: 20 }, poll_after_ms: 600_000 })
+  here.studio.move({ status: 'running', progress: { step: 1, steps: 20 }, poll_after_ms: 600_000 })
   await page.locator('article.is-running').waitFor()
-  studio.move({ status: 'running', poll_after_ms: 100 })
+  here.studio.move({ status: 'running', poll_after_ms: 100 })
   await page.getByRole('button', { name: 'Cancel' }).click()
   await page.getByRole('button', { name: 'Stopping…' }).waitFor()
-  studio.move({ status: 'canceled' })
+  here.studio.move({ status: 'canceled' })
   await page.getByText('Canceled. No picture was taken.').waitFor()
   visitor.assertQuiet()
 })
 
 test('a reload keeps the cards, newest first; one that is gone leaves; the list can be cleared', async () => {
-  await using visitor = await visit(browser, server.url)
+  await using visitor = await here.visit()
   const { page } = visitor
   for (const prompt of ['first', 'second']) {
     await page.fill('#prompt', prompt)
     await page.click('button[type=submit]')
     await page.getByRole('heading', { name: prompt }).waitFor()
-    studio.finish()
+    here.studio.finish()
   }
-  const forgotten = studio.newest.id
+  const forgotten = here.studio.newest.id
   await page.reload()
   await page.locator('article.is-succeeded').nth(1).waitFor()
   assert.deepEqual(await page.locator('article.job h3').allTextContents(), ['second', 'first'])
-  studio.forget(forgotten)
+  here.studio.forget(forgotten)
   await page.reload()
   await page.locator('#jobs > article:only-child img').waitFor()
   await page.getByRole('button', { name: 'Clear the list' }).click()
@@ -216,7 +202,7 @@ test('a reload keeps the cards, newest first; one that is gone leaves; the list 
 })
 
 test('a card outlives a server that is away', async () => {
-  await using visitor = await visit(browser, server.url)
+  await using visitor = await here.visit()
   const { page } = visitor
   await page.fill('#prompt', 'a red apple')
   await page.click('button[type=submit]')
@@ -227,13 +213,13 @@ test('a card outlives a server that is away', async () => {
   await page.locator('.job-offline').waitFor()
   assert.equal(await page.getByText('proxy').count(), 0)
   await page.unroute('**/card')
-  studio.finish()
+  here.studio.finish()
   await page.locator('article.is-succeeded img').waitFor()
   assert.equal(await page.locator('.job-offline').count(), 0)
 })
 
 test('a form that cannot be sent says so and keeps its text', async () => {
-  await using visitor = await visit(browser, server.url)
+  await using visitor = await here.visit()
   const { page } = visitor
   await page.route('**/jobs', (route) => route.abort())
   await page.fill('#prompt', 'a red apple')
@@ -249,33 +235,33 @@ test('hostile text is shown as text and breaks nothing, on a phone too', async (
     '\u202eright to left مرحبا بالعالم 🍎🍏',
   ]
   for (const options of [{}, phone]) {
-    await using visitor = await visit(browser, server.url, options)
+    await using visitor = await here.visit(options)
     const { page } = visitor
     for (const prompt of hostile) {
       await page.fill('#prompt', prompt)
       await page.click('button[type=submit]')
       await page.locator('article.is-queued').waitFor()
       assert.equal(await page.locator('article.is-queued h3').textContent(), prompt)
-      studio.finish()
+      here.studio.finish()
       await page.locator('article.is-queued').waitFor({ state: 'detached' })
       assert.equal(await overflows(page), false)
     }
     assert.equal(await page.title(), 'Packshot')
-    await page.goto(`${server.url}/jobs/${studio.newest.id}`)
+    await page.goto(`${here.url}/jobs/${here.studio.newest.id}`)
     assert.equal(await overflows(page), false)
     visitor.assertQuiet()
   }
 })
 
 test('on a phone nothing is wider than the screen or too small for a thumb', async () => {
-  await using visitor = await visit(browser, server.url, phone)
+  await using visitor = await here.visit(phone)
   const { page } = visitor
   await page.click('.more summary')
   await page.fill('#prompt', 'four mugs')
   await page.selectOption('#count', '4')
   await page.click('button[type=submit]')
   await page.locator('article.is-queued').waitFor()
-  studio.finish()
+  here.studio.finish()
   await page.locator('article.is-succeeded').waitFor()
   assert.equal(await overflows(page), false)
   const controls =

@@ -1,24 +1,11 @@
 import assert from 'node:assert/strict'
-import { after, afterEach, before, beforeEach, test } from 'node:test'
-import type { Browser, Page } from 'playwright-core'
+import { test } from 'node:test'
+import type { Page } from 'playwright-core'
 import sharp from 'sharp'
-import { startBrowser } from './chromium.ts'
-import { openStudio, Studio } from './studio.ts'
-import { overflows, tabTo, visit } from './visit.ts'
+import { openPage } from './open-page.ts'
+import { overflows, tabTo } from './visit.ts'
 
-let browser: Browser
-let studio: Studio
-let server: { url: string; close(): Promise<void> }
-
-before(async () => {
-  browser = await startBrowser()
-})
-after(() => browser.close())
-beforeEach(async () => {
-  studio = new Studio()
-  server = await openStudio(studio)
-})
-afterEach(() => server.close())
+const here = openPage()
 
 const phone = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true }
 
@@ -51,7 +38,7 @@ async function send(page: Page): Promise<void> {
 
 test('a photo goes in, the size follows its shape, and what is painted is the mask', async () => {
   for (const options of [{}, phone]) {
-    await using visitor = await visit(browser, server.url, options)
+    await using visitor = await here.visit(options)
     const { page } = visitor
     await choosePhoto(page, 1200, 1600)
     assert.equal(await page.inputValue('#size'), '192x256')
@@ -60,11 +47,13 @@ test('a photo goes in, the size follows its shape, and what is painted is the ma
     await page.locator('#strength').fill('0.5')
     assert.equal(await page.locator('output').textContent(), '50 %')
     await send(page)
-    const { init_image = '', mask = '', strength } = studio.newest.request ?? {}
+    const { init_image = '', mask = '', strength } = here.studio.newest.request ?? {}
     assert.equal(strength, 0.5)
-    const kept = await sharp(studio.uploads.get(init_image)).metadata()
+    const kept = await sharp(here.studio.uploads.get(init_image)).metadata()
     assert.deepEqual([kept.width, kept.height], [512, 683])
-    const { data, info } = await sharp(studio.uploads.get(mask)).raw().toBuffer({ resolveWithObject: true })
+    const { data, info } = await sharp(here.studio.uploads.get(mask))
+      .raw()
+      .toBuffer({ resolveWithObject: true })
     const at = (across: number, down: number) =>
       data[(Math.floor(info.height * down) * info.width + Math.floor(info.width * across)) * info.channels]
     assert.deepEqual([at(0.5, 0.5), at(0.5, 0.05), at(0.5, 0.95)], [255, 0, 0])
@@ -73,13 +62,13 @@ test('a photo goes in, the size follows its shape, and what is painted is the ma
 })
 
 test('a recipe brings its photo and paint back, and sends no mask anew', async () => {
-  await using visitor = await visit(browser, server.url)
+  await using visitor = await here.visit()
   const { page } = visitor
   await choosePhoto(page)
   await paintAcross(page)
   await send(page)
-  const first = studio.newest.request
-  studio.finish()
+  const first = here.studio.newest.request
+  here.studio.finish()
   await page.getByRole('button', { name: 'Remove the photo' }).click()
   assert.equal(await page.inputValue('#init_image'), '')
   assert.equal(await page.locator('#photo-file').evaluate((input) => input.matches(':focus')), true)
@@ -87,28 +76,28 @@ test('a recipe brings its photo and paint back, and sends no mask anew', async (
   await page.getByRole('button', { name: 'Clear the paint' }).waitFor()
   await page.keyboard.press('Enter')
   await page.locator('article.is-queued').waitFor()
-  assert.deepEqual(studio.newest.request, first)
-  assert.equal(studio.uploads.size, 2)
+  assert.deepEqual(here.studio.newest.request, first)
+  assert.equal(here.studio.uploads.size, 2)
 })
 
 test('cleared paint is no mask, and a removed photo none', async () => {
-  await using visitor = await visit(browser, server.url)
+  await using visitor = await here.visit()
   const { page } = visitor
   await choosePhoto(page)
   await paintAcross(page)
   await page.getByRole('button', { name: 'Clear the paint' }).click()
   await send(page)
-  assert.equal(studio.newest.request?.mask, undefined)
-  assert.notEqual(studio.newest.request?.init_image, undefined)
-  studio.finish()
+  assert.equal(here.studio.newest.request?.mask, undefined)
+  assert.notEqual(here.studio.newest.request?.init_image, undefined)
+  here.studio.finish()
   await page.locator('article.is-succeeded').waitFor()
   await page.getByRole('button', { name: 'Remove the photo' }).click()
   await send(page)
-  assert.equal(studio.newest.request?.init_image, undefined)
+  assert.equal(here.studio.newest.request?.init_image, undefined)
 })
 
 test('a mask can come from a file, with the keyboard alone', async () => {
-  await using visitor = await visit(browser, server.url)
+  await using visitor = await here.visit()
   const { page } = visitor
   await tabTo(page, '#photo-file')
   await choosePhoto(page, 200, 200)
@@ -122,7 +111,7 @@ test('a mask can come from a file, with the keyboard alone', async () => {
   await page.setInputFiles('#mask-file', { name: 'mask.png', mimeType: 'image/png', buffer: half })
   await page.getByText('The mask is laid over the photo').waitFor()
   await send(page)
-  const mask = studio.uploads.get(studio.newest.request?.mask ?? '')
+  const mask = here.studio.uploads.get(here.studio.newest.request?.mask ?? '')
   const { data, info } = await sharp(mask).raw().toBuffer({ resolveWithObject: true })
   assert.deepEqual([data[10 * info.channels], data[190 * info.channels]], [255, 0])
   const wrong = await photoFile(300, 100)
@@ -132,7 +121,7 @@ test('a mask can come from a file, with the keyboard alone', async () => {
 })
 
 test('what is no picture, and a photo that the server does not take, are named', async () => {
-  await using visitor = await visit(browser, server.url)
+  await using visitor = await here.visit()
   const { page } = visitor
   await page.setInputFiles('#photo-file', { name: 'a.png', mimeType: 'image/png', buffer: Buffer.from('x') })
   await page.getByText('This file cannot be read as a picture.').waitFor()
@@ -148,7 +137,7 @@ test('what is no picture, and a photo that the server does not take, are named',
 })
 
 test('a form that is sent at once waits for its photo', async () => {
-  await using visitor = await visit(browser, server.url)
+  await using visitor = await here.visit()
   const { page } = visitor
   const gate = Promise.withResolvers<void>()
   await page.route('**/v1/uploads', async (route) => {
@@ -160,18 +149,18 @@ test('a form that is sent at once waits for its photo', async () => {
   await page.getByText('Sending the photo').waitFor()
   await page.locator('.shutter').click()
   await page.getByText('Sending…').waitFor()
-  assert.equal(studio.submitted, 0)
+  assert.equal(here.studio.submitted, 0)
   gate.resolve()
   await page.locator('article.is-queued').waitFor()
-  assert.notEqual(studio.newest.request?.init_image, undefined)
-  assert.equal(studio.submitted, 1)
+  assert.notEqual(here.studio.newest.request?.init_image, undefined)
+  assert.equal(here.studio.submitted, 1)
 })
 
 test('a photo whose time is over is said beside it', async () => {
-  await using visitor = await visit(browser, server.url)
+  await using visitor = await here.visit()
   const { page } = visitor
   await choosePhoto(page)
-  studio.uploads.clear()
+  here.studio.uploads.clear()
   await page.fill('#prompt', 'a vase')
   await page.locator('.shutter').click()
   await page.locator('#init_image-error').getByText('time is over').waitFor()
@@ -179,7 +168,7 @@ test('a photo whose time is over is said beside it', async () => {
 })
 
 test('schedules follow the sampler, and names are put into fields at a press', async () => {
-  await using visitor = await visit(browser, server.url)
+  await using visitor = await here.visit()
   const { page } = visitor
   await page.click('.more summary')
   await page.selectOption('#schedule', 'karras')
@@ -195,12 +184,12 @@ test('schedules follow the sampler, and names are put into fields at a press', a
   await page.selectOption('#vae', 'sharp-vae')
   await page.fill('#clip_skip', '2')
   await send(page)
-  const { sampler, schedule, loras, negative_prompt, vae, clip_skip } = studio.newest.request ?? {}
+  const { sampler, schedule, loras, negative_prompt, vae, clip_skip } = here.studio.newest.request ?? {}
   assert.deepEqual(
     [sampler, schedule, loras, negative_prompt, vae, clip_skip],
     ['ddim', 'leading', [{ name: 'detail', strength: 0.5 }], 'EasyNegative', 'sharp-vae', 2],
   )
-  studio.finish()
+  here.studio.finish()
   await page.getByRole('link', { name: 'Again with these settings' }).click()
   assert.equal(await page.inputValue('#loras'), 'detail:0.5')
   visitor.assertQuiet()

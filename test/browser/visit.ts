@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core'
 
 /** What a visitor's browser held against the page: faults in scripts, and what the security policy stopped. */
-interface Visit extends AsyncDisposable {
+export interface Visit extends AsyncDisposable {
   readonly page: Page
   /** Fails if the console has complaints other than harmless ones. */
   assertQuiet(): void
