@@ -1,6 +1,10 @@
 """Checkpoints -> models/packshot-mini: the diffusers layout, all weights as fp16 .safetensors.
 
     python export.py --work WORK --out ../models/packshot-mini
+    python export.py --work WORK --out parts                        while there is no UNet yet: the other parts alone
+
+Weights are rounded to MANTISSA bits, which a picture does not show, so that a clone stays small: the repository keeps
+every version of them, compressed.
 """
 
 from __future__ import annotations
@@ -18,9 +22,9 @@ from model import SIZE, count, make_text_encoder, make_unet, make_vae
 from studio.catalogue import KINDS
 from studio.vocabulary import GENERAL
 
-BUDGET = 24_000_000
+BUDGET, MANTISSA = 24_000_000, 6
 DESCRIPTION = (
-    "Trained from scratch on renders of our own: one to three grocery products of 58 kinds, in many colours, on white, coloured, "
+    f"Trained from scratch on renders of our own: one to three grocery products of {len(KINDS)} kinds, in many colours, on white, coloured, "
     "gradient, wooden, marble and dark backgrounds. It knows nothing else.")
 EXAMPLES = ["a red apple", "three macarons on a pink background", "a green wine bottle on a dark background", "a blue mug on a wooden table",
             "two croissants on marble", "a gold soda can, hard side light", "a pineapple on a yellow background", "a jar of honey, soft light"]
@@ -34,8 +38,15 @@ def make_scheduler() -> DPMSolverMultistepScheduler:
         use_karras_sigmas=True, steps_offset=1, timestep_spacing="linspace")
 
 
+def rounded(weight: torch.Tensor) -> torch.Tensor:
+    """To MANTISSA bits behind the leading one: a relative error of up to 1/128."""
+    fraction, exponent = torch.frexp(weight)
+    return torch.ldexp((fraction * 2 ** (MANTISSA + 1)).round() / 2 ** (MANTISSA + 1), exponent)
+
+
 def load(module: torch.nn.Module, path: Path, key: str) -> torch.nn.Module:
-    module.load_state_dict(torch.load(path, weights_only=True, map_location="cpu")[key])
+    state = torch.load(path, weights_only=True, map_location="cpu")[key]
+    module.load_state_dict({name: rounded(value) if value.ndim > 1 else value for name, value in state.items()})
     return module.eval()
 
 
@@ -47,24 +58,24 @@ def about() -> dict:
     return {**DEFAULTS, "description": DESCRIPTION, "subjects": names, "examples": EXAMPLES, "words": words}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args()
+def export(work: Path, out: Path) -> None:
     torch.manual_seed(0)
-    tokenizer = CLIPTokenizer.from_pretrained(args.work / "tokenizer")
-    vae = load(make_vae(), args.work / "vae_final.pt", "model")
-    text_encoder = load(make_text_encoder(len(tokenizer)), args.work / "text.pt", "model")
-    unet = load(make_unet(), args.work / "unet.pt", "ema")
-    pipeline = StableDiffusionPipeline(
-        vae=vae, text_encoder=text_encoder, tokenizer=tokenizer, unet=unet, scheduler=make_scheduler(), safety_checker=None,
-        feature_extractor=None, requires_safety_checker=False)
-    staging = args.work / "export"
+    tokenizer = CLIPTokenizer.from_pretrained(work / "tokenizer")
+    vae = load(make_vae(), work / "vae_final.pt", "model")
+    text_encoder = load(make_text_encoder(len(tokenizer)), work / "text.pt", "model")
+    parts = {"text_encoder": text_encoder, "vae": vae}
+    staging = work / "export"
     shutil.rmtree(staging, ignore_errors=True)
-    pipeline.to(torch.float16).save_pretrained(staging, safe_serialization=True)
-    for file in (args.work / "tokenizer").iterdir():
-        shutil.copy(file, staging / "tokenizer" / file.name)
+    if (work / "unet.pt").exists():
+        parts["unet"] = load(make_unet(), work / "unet.pt", "ema")
+        pipeline = StableDiffusionPipeline(
+            **parts, tokenizer=tokenizer, scheduler=make_scheduler(), safety_checker=None, feature_extractor=None,
+            requires_safety_checker=False)
+        pipeline.to(torch.float16).save_pretrained(staging, safe_serialization=True)
+    else:
+        for name, part in parts.items():
+            part.to(torch.float16).save_pretrained(staging / name, safe_serialization=True)
+    shutil.copytree(work / "tokenizer", staging / "tokenizer", dirs_exist_ok=True)
     for config in staging.rglob("*.json"):
         if "tokenizer" not in str(config.parent.name):
             facts = json.loads(config.read_text())
@@ -72,18 +83,27 @@ def main() -> None:
             if "dtype" in facts:
                 facts["dtype"] = "float32"  # what to compute in where nothing is asked for, as the other parts do
             config.write_text(json.dumps(facts, indent=2) + "\n")
-    (staging / "packshot.json").write_text(json.dumps(about()) + "\n")
-    args.out.mkdir(parents=True, exist_ok=True)
+    if "unet" in parts:
+        (staging / "packshot.json").write_text(json.dumps(about()) + "\n")
+    out.mkdir(parents=True, exist_ok=True)
     for file in staging.rglob("*"):
         file.chmod(0o755 if file.is_dir() else 0o644)
-    shutil.copytree(staging, args.out, dirs_exist_ok=True)
+    shutil.copytree(staging, out, dirs_exist_ok=True)
     total = 0
-    for name, module in (("text_encoder", text_encoder), ("unet", unet), ("vae", vae)):
-        size = sum(f.stat().st_size for f in (args.out / name).glob("*.safetensors"))
+    for name, module in parts.items():
+        size = sum(f.stat().st_size for f in (out / name).glob("*.safetensors"))
         total += size
         print(f"{name}: {count(module) / 1e6:.2f} M parameters, {size / 1e6:.2f} MB")
     print(f"total {total / 1e6:.2f} MB")
     assert total <= BUDGET, f"{total} bytes of weights, at most {BUDGET}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    export(args.work, args.out)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import torch
 
 from model import SIZE, make_vae
 from pack import packed
+from precision import layout, mixed
 from train_vae import HELD_OUT, as_input, picture_loss
 
 LEARNING_RATE, LATENT_NOISE, SCALE = 6e-4, 0.08, 16
@@ -46,7 +47,7 @@ def main() -> None:
     args = parser.parse_args()
     vae = make_vae()
     vae.load_state_dict(torch.load(args.work / "vae_final.pt", weights_only=True, map_location="cpu")["model"])
-    vae.to(args.device, memory_format=torch.channels_last)
+    vae.to(args.device, memory_format=layout(args.device))
     parts = [*vae.decoder.parameters(), *vae.post_quant_conv.parameters()]
     optimizer = torch.optim.AdamW(parts, lr=LEARNING_RATE, betas=(0.9, 0.99), weight_decay=1e-4)
     path, step, spent = args.work / "vae_sharp.pt", 0, 0.0
@@ -66,11 +67,11 @@ def main() -> None:
         torch.manual_seed(step)
         crop, count = (SIZE, 2) if part > 1 - args.whole else (128, 8)
         z, x = batch_of(pictures, latents, count, crop, rng)
-        z = (z + LATENT_NOISE * torch.randn_like(z)).to(args.device, memory_format=torch.channels_last)
+        z = (z + LATENT_NOISE * torch.randn_like(z)).to(args.device, memory_format=layout(args.device))
         x = x.to(args.device)
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * min(1, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * part))
-        with torch.autocast(args.device, torch.bfloat16):
+        with mixed(args.device):
             y = vae.decode(z).sample.float()
         pixel, edge = picture_loss(x, y)
         optimizer.zero_grad(set_to_none=True)

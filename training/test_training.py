@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import tempfile
 import unittest
 from pathlib import Path
@@ -12,11 +13,13 @@ import numpy as np
 import torch
 from transformers import CLIPTokenizer
 
+import export
 import pack
+import take_up
 import tokenizer as tokenizer_command
 import train_text
 import train_unet
-from model import LATENT_CHANNELS, LATENT_SIZE, SIZE, make_text_encoder
+from model import LATENT_CHANNELS, LATENT_SIZE, SIZE, make_text_encoder, make_unet, make_vae
 from wording import with_unknown_words
 
 torch.set_num_threads(1)
@@ -32,7 +35,7 @@ class Trainings(unittest.TestCase):
         cls.tokenizer = CLIPTokenizer.from_pretrained(cls.work / "tokenizer")
 
     def unet(self, name: str, steps: int) -> dict:
-        args = argparse.Namespace(work=self.work, steps=steps, minutes=0, batch=2, rate=1e-3, device="cpu", name=name)
+        args = argparse.Namespace(work=self.work, steps=steps, minutes=0, batch=2, rate=1e-3, cool=0, device="cpu", name=name)
         train_unet.train(0, args, 1)
         return torch.load(self.work / name, weights_only=True)
 
@@ -49,6 +52,32 @@ class Trainings(unittest.TestCase):
         for part in ("model", "ema"):
             for name, value in straight[part].items():
                 self.assertTrue(torch.equal(value, stopped[part][name]), f"{part} {name}")
+
+    def test_what_is_exported_can_be_trained_on(self) -> None:
+        """Parts alone, then with a UNet; what comes back is what was exported, rounded."""
+        work, out, again = self.work / "whole", self.work / "out", self.work / "again"
+        shutil.copytree(self.work / "tokenizer", work / "tokenizer")
+        made = {"text.pt": make_text_encoder(len(self.tokenizer)), "vae_final.pt": make_vae()}
+        for name, module in made.items():
+            torch.save({"model": module.state_dict()}, work / name)
+        export.export(work, out)
+        self.assertFalse((out / "unet").exists())
+        take_up.take_up(again, out, 0)
+        made["unet.pt"] = make_unet()
+        torch.save({"ema": made["unet.pt"].state_dict()}, work / "unet.pt")
+        export.export(work, out)
+        take_up.take_up(again, out, 960)
+        for name, module in made.items():
+            state = torch.load(again / name, weights_only=True)["model"]
+            for key, value in module.state_dict().items():
+                torch.testing.assert_close(state[key].to(value.dtype), value, rtol=1 / 127, atol=1e-7, msg=f"{name} {key}")
+        count = train_unet.HELD_OUT + 4
+        np.save(again / "latents.npy", np.zeros((count, LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE), np.float16))
+        np.save(again / "seeds.npy", np.arange(count))
+        args = argparse.Namespace(work=again, steps=960 // train_unet.BATCH + 1, minutes=0, batch=2, rate=1e-3, cool=0, device="cpu",
+                                  name="unet.pt")
+        train_unet.train(0, args, 1)
+        self.assertEqual(torch.load(again / "unet.pt", weights_only=True)["samples"], 962)
 
     def test_a_caption_says_what_its_labels_say(self) -> None:
         texts, labels = train_text.examples(train_text.FIRST_SEED, 200)

@@ -24,6 +24,7 @@ from PIL import Image
 from torch import nn
 
 from pack import packed
+from precision import layout, mixed
 from studio.backdrops import BACKGROUNDS
 from studio.catalogue import COLOURS, KINDS
 from studio.picture import render
@@ -74,7 +75,7 @@ def labels_of(scenes: list[Scene]) -> torch.Tensor:
 def shrunk(pictures: np.ndarray) -> torch.Tensor:
     """uint8 [n, 256, 256, 3] -> [n, 3, 128, 128] in 0..1, each pixel the mean of four."""
     x = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 255
-    return F.avg_pool2d(x, 2).contiguous(memory_format=torch.channels_last)
+    return F.avg_pool2d(x, 2)
 
 
 def varied(x: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
@@ -94,7 +95,7 @@ def varied(x: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
         out.append(picture)
     bright = 1 + 0.06 * (torch.rand(n, 1, 1, 1, generator=chance) * 2 - 1)
     noise = 0.02 * torch.rand(n, 1, 1, 1, generator=chance) * torch.randn(x.shape, generator=chance)
-    return (torch.stack(out) * bright.to(x.device) + noise.to(x.device)).clamp(0, 1).contiguous(memory_format=torch.channels_last)
+    return (torch.stack(out) * bright.to(x.device) + noise.to(x.device)).clamp(0, 1)
 
 
 def rendered(folder: Path, held: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -180,7 +181,7 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    judge = Judge().to(args.device, memory_format=torch.channels_last)
+    judge = Judge().to(args.device, memory_format=layout(args.device))
     optimizer = torch.optim.AdamW(judge.parameters(), lr=RATE, weight_decay=0.02)
     path, step, spent = args.work / "judge.pt", 0, 0.0
     if path.exists():
@@ -201,10 +202,10 @@ def main() -> None:
     while step < args.steps:
         chance = torch.Generator().manual_seed(step)
         index = torch.randint(0, len(seeds), (args.batch,), generator=chance)
-        x, y = varied(shrunk(pictures[np.sort(index.numpy())]), chance).to(args.device), labels[index.sort().values].to(args.device)
+        x, y = varied(shrunk(pictures[np.sort(index.numpy())]), chance).to(args.device, memory_format=layout(args.device)), labels[index.sort().values].to(args.device)
         for group in optimizer.param_groups:
             group["lr"] = RATE * min(1, (step + 1) / 200) * (1 - step / args.steps)
-        with torch.autocast(args.device, torch.bfloat16):
+        with mixed(args.device):
             scores = judge.train()(x)
         loss = sum(WEIGHTS.get(part, 0.2) * F.cross_entropy(s.float(), y[:, i]) for i, (part, s) in enumerate(zip(PARTS, scores)))
         optimizer.zero_grad(set_to_none=True)

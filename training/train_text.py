@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from transformers import CLIPTokenizer
 
 from model import TEXT_LENGTH, TEXT_WIDTH, make_text_encoder
+from precision import mixed
 from studio.backdrops import BACKGROUNDS
 from studio.captions import empty_caption, tell
 from studio.catalogue import COLOURS, KINDS
@@ -112,7 +113,7 @@ def main() -> None:
     while step < args.steps:
         texts, labels = examples(FIRST_SEED + step * args.batch, args.batch)
         ids, labels = tokenize(tokenizer, texts).to(args.device), labels.to(args.device)
-        with torch.autocast(args.device, torch.bfloat16):
+        with mixed(args.device):
             answers = reader(ids)
         loss, right = loss_and_accuracy(answers, labels, ids)
         optimizer.zero_grad()

@@ -6,12 +6,14 @@
 
 More steps give better pictures, and any number may be added later: the rate falls with the square root of the samples
 seen, and what is exported is an average of the weights over about the last tenth of the way (a power function's profile,
-Karras et al. 2024, equation 127), so that no schedule has an end to be planned for.
+Karras et al. 2024, equation 127), so that no schedule has an end to be planned for. `--cool 0.2` lets the rate fall to
+nothing over the last fifth of a run; the next run begins at the full rate again.
 
-Velocity prediction (Salimans and Ho 2022) with soft min-SNR weights, gamma 5 (after Hang et al. 2023, plus 1: the noisiest
-steps, where words decide kind and colour, keep their full weight), Stable Diffusion's noise schedule; one caption in ten
-says nothing, for classifier-free guidance (Ho and Salimans 2022). The optimizer is Muon: it reached a held-out loss of
-0.466 after 8000 samples where AdamW had 0.521 (each at its rate here, batches of 32).
+Velocity prediction (Salimans and Ho 2022) on Stable Diffusion's noise schedule. A step's noise is drawn by its logarithm
+(as in Karras et al. 2022, table 1): of the schedule's own thousand steps a third are so noisy that latents of 16 x 16
+show nothing, since noise averages out over fewer places than in Stable Diffusion's 64 x 64. One caption in ten says
+nothing, for classifier-free guidance (Ho and Salimans 2022). The optimizer is Muon: it reached a held-out loss of 0.466
+after 8000 samples where AdamW had 0.521 (each at its rate here, batches of 32).
 """
 
 from __future__ import annotations
@@ -30,15 +32,17 @@ from transformers import CLIPTokenizer
 
 from model import make_text_encoder, make_unet
 from muon import Muon
+from precision import layout, mixed
 from studio.captions import caption, empty_caption
 from studio.scenes import scene
 from train_text import tokenize
 from wording import with_unknown_words
 
-NOTHING_SAID, UNKNOWN, GAMMA = 0.10, 0.05, 5.0
+NOTHING_SAID, UNKNOWN = 0.10, 0.05
+NOISE_MEAN, NOISE_SPREAD = -0.1, 1.25  # of the noise level's logarithm
 WARM_UP, FLAT = 10_000, 150_000  # samples: until the rate is full, until it falls
 PROFILE = 6.94                   # the average's width is a tenth of the steps made
-HELD_OUT = 64                    # pictures that are not trained on
+HELD_OUT, BATCH = 64, 48         # pictures that are not trained on; samples a step
 
 
 def noise_levels() -> torch.Tensor:
@@ -55,19 +59,20 @@ class Denoising:
     """The loss of a UNet on latents [n, c, h, w] and contexts [n, 77, width], on one device."""
 
     def __init__(self, device: str) -> None:
-        self.device, self.alphas = device, noise_levels().to(device)
+        alphas = noise_levels()
+        self.device, self.alphas = device, alphas.to(device)
+        self.levels = (1 / alphas - 1).log() / 2  # of every step, rising
 
     def loss(self, unet: torch.nn.Module, latents: torch.Tensor, context: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
         n = len(latents)
-        t = torch.randint(0, 1000, (n,), generator=chance).to(self.device)
+        wanted = NOISE_MEAN + NOISE_SPREAD * torch.randn(n, generator=chance)
+        t = torch.searchsorted(self.levels, wanted).clamp(max=999).to(self.device)
         noise = torch.randn(latents.shape, generator=chance).to(self.device)
         a = self.alphas[t][:, None, None, None]
         noisy, target = a.sqrt() * latents + (1 - a).sqrt() * noise, a.sqrt() * noise - (1 - a).sqrt() * latents
-        snr = self.alphas[t] / (1 - self.alphas[t])
-        weight = (snr.clamp(max=GAMMA) + 1) / (snr + 1)
-        with torch.autocast(self.device, torch.bfloat16):
-            guess = unet(noisy.contiguous(memory_format=torch.channels_last), t, context).sample.float()
-        return ((guess - target).square().mean((1, 2, 3)) * weight).sum() / weight.sum()
+        with mixed(self.device):
+            guess = unet(noisy.contiguous(memory_format=layout(self.device)), t, context).sample.float()
+        return (guess - target).square().mean()
 
 
 class Words:
@@ -86,7 +91,7 @@ class Words:
             dice = rng.random()
             text = empty_caption(rng.getrandbits(30)) if dice < NOTHING_SAID else caption(scene(seed), rng.getrandbits(30))
             texts.append(with_unknown_words(text, rng) if dice > 1 - UNKNOWN else text)
-        with torch.no_grad(), torch.autocast(self.device, torch.bfloat16):
+        with torch.no_grad(), mixed(self.device):
             return self.encoder(tokenize(self.tokenizer, texts).to(self.device))[0]
 
 
@@ -95,7 +100,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=0, help="in all")
     parser.add_argument("--minutes", type=float, default=0, help="from now")
-    parser.add_argument("--batch", type=int, default=48)
+    parser.add_argument("--cool", type=float, default=0, help="share of this run over which the rate falls to nothing")
+    parser.add_argument("--batch", type=int, default=BATCH)
     parser.add_argument("--rate", type=float, default=2.4e-3)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--processes", type=int, default=2, help="on the CPU: single-threaded processes that share each batch")
@@ -120,7 +126,7 @@ def train(rank: int, args: argparse.Namespace, processes: int) -> None:
     latents = torch.from_numpy(np.load(args.work / "latents.npy"))
     seeds = np.load(args.work / "seeds.npy").tolist()[:len(latents)]
     words, denoising = Words(args.work, device), Denoising(device)
-    unet = make_unet().to(device, memory_format=torch.channels_last)
+    unet = make_unet().to(device, memory_format=layout(device))
     average = copy.deepcopy(unet).requires_grad_(False)
     parameters = list(unet.parameters())
     optimizer = Muon(unet, args.rate)
@@ -129,9 +135,10 @@ def train(rank: int, args: argparse.Namespace, processes: int) -> None:
         state = torch.load(path, weights_only=True, map_location=device)
         unet.load_state_dict(state["model"])
         average.load_state_dict(state["ema"])
-        optimizer.load_state_dict(state["optimizer"])
+        if state["optimizer"]:
+            optimizer.load_state_dict(state["optimizer"])
         step, samples, spent = state["step"], state["samples"], state["spent"]
-    start, log = time.time(), path.with_suffix(".jsonl")
+    start, begun, log = time.time(), step, path.with_suffix(".jsonl")
 
     def save() -> None:
         torch.save({"model": unet.state_dict(), "ema": average.state_dict(), "optimizer": optimizer.state_dict(), "step": step,
@@ -143,33 +150,34 @@ def train(rank: int, args: argparse.Namespace, processes: int) -> None:
         with torch.no_grad():
             return denoising.loss(average, latents[:HELD_OUT].to(device).float(), words.of(seeds[:HELD_OUT], rng), chance).item()
 
-    saved, said, total, done = time.time(), time.time(), torch.zeros(()), torch.zeros(())
-    while not done:
+    def part() -> float:
+        """How much of this run is done with this step."""
+        return (step + 1 - begun) / (args.steps - begun) if args.steps else (time.time() - start) / (60 * args.minutes)
+
+    saved, said, total, done = time.time(), time.time(), torch.zeros(()), torch.tensor(float(0 < args.steps <= step))
+    while done < 1:
         rng, chance = random.Random(f"{step}-{rank}"), torch.Generator().manual_seed(step * processes + rank)
         index = [rng.randrange(HELD_OUT, len(latents)) for _ in range(share)]
         for group in optimizer.param_groups:
-            group["lr"] = args.rate * share_of_rate(samples)
+            group["lr"] = args.rate * share_of_rate(samples) * (min(1, (1 - done.item()) / args.cool) if args.cool else 1)
         loss = denoising.loss(unet, latents[index].to(device).float(), words.of([seeds[i] for i in index], rng), chance)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         loss = loss.detach()
         if processes > 1:
-            over = bool(args.minutes) and time.time() - start > 60 * args.minutes
-            pieces = [p.grad for p in parameters] + [loss, torch.tensor(float(over))]  # all have to stop at the same step
+            pieces = [p.grad for p in parameters] + [loss, torch.tensor(part())]  # all have to stop at the same step
             together = torch.cat([p.reshape(-1) for p in pieces])
             torch.distributed.all_reduce(together)
             for piece, mean in zip(pieces, (together / processes).split([p.numel() for p in pieces])):
                 piece.copy_(mean.view_as(piece))
             done = pieces[-1]
+        else:
+            done = torch.tensor(part())
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         step, samples, total = step + 1, samples + share * processes, total + loss.cpu()
         with torch.no_grad():
             torch._foreach_lerp_(list(average.parameters()), parameters, 1 - (1 - 1 / step) ** (PROFILE + 1))
-        if args.steps:
-            done = torch.tensor(step >= args.steps)
-        elif processes == 1:
-            done = torch.tensor(time.time() - start > 60 * args.minutes)
         if step % 50 == 0 and rank == 0:
             facts = {"step": step, "samples": samples, "pictures": len(latents), "loss": round(total.item() / 50, 4),
                      "samples_per_second": round(50 * share * processes / (time.time() - said), 1)}

@@ -25,9 +25,10 @@ from PIL import Image
 
 from model import LATENT_CHANNELS, LATENT_SIZE, SIZE, make_vae
 from pack import packed
+from precision import layout, mixed
 from vae_start import normalise_latents, start_as_earlier, start_as_thumbnail
 
-KL_WEIGHT, LEARNING_RATE, HELD_OUT = 1e-5, 5e-4, 32
+KL_WEIGHT, LEARNING_RATE, HELD_OUT, LEAST = 1e-5, 5e-4, 32, 0.4
 OPPONENT = torch.tensor([[0.5, 0.5, 0.5], [1.0, -1.0, 0.0], [0.5, 0.5, -1.0]])  # light, red-green, yellow-blue
 
 
@@ -44,7 +45,7 @@ def batch_of(pictures: np.ndarray, index: np.ndarray, crop: int, rng: np.random.
 
 def as_input(pictures: np.ndarray) -> torch.Tensor:
     """uint8 [n, h, w, 3] -> [n, 3, h, w] in -1..1."""
-    return (torch.from_numpy(pictures.copy()).permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+    return torch.from_numpy(pictures.copy()).permute(0, 3, 1, 2).contiguous(memory_format=layout("cpu")).float() / 127.5 - 1
 
 
 def picture_loss(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -76,7 +77,7 @@ def train(args: argparse.Namespace) -> None:
     start_as_thumbnail(vae)
     if args.start:
         start_as_earlier(vae, AutoencoderKL.from_pretrained(args.start, torch_dtype=torch.float32))
-    vae.to(args.device, memory_format=torch.channels_last)
+    vae.to(args.device, memory_format=layout(args.device))
     optimizer = torch.optim.AdamW(vae.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99), weight_decay=1e-4)
     path, step, spent = args.work / "vae.pt", 0, 0.0
     if path.exists():
@@ -99,10 +100,10 @@ def train(args: argparse.Namespace) -> None:
             pictures, _ = packed(args.work)  # there may be more by now
         crop = SIZE if part > 1 - args.whole else 128
         n = args.batch if crop == 128 else max(2, args.batch // 4)
-        x = batch_of(pictures, rng.integers(HELD_OUT, len(pictures), n), crop, rng).to(args.device)
+        x = batch_of(pictures, rng.integers(HELD_OUT, len(pictures), n), crop, rng).to(args.device, memory_format=layout(args.device))
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * min(1, (step + 1) / 100) * (1 - 0.97 * max(0.0, part - 0.35) / 0.65)
-        with torch.autocast(args.device, torch.bfloat16):
+        with mixed(args.device):
             y, kl = reconstruct(vae, x, noise=True)
         pixel, edge = picture_loss(x, y)
         loss = pixel + 1.5 * edge + KL_WEIGHT * kl
@@ -125,20 +126,37 @@ def train(args: argparse.Namespace) -> None:
 def trained(work: Path, name: str = "vae.pt") -> AutoencoderKL:
     vae = make_vae()
     vae.load_state_dict(torch.load(work / name, weights_only=True)["model"])
-    return vae.to(memory_format=torch.channels_last).eval()
+    return vae.to(memory_format=layout("cpu")).eval()
+
+
+def deviations(vae: AutoencoderKL, pictures: torch.Tensor) -> torch.Tensor:
+    """What deviation each channel of normalised latents is to have: 1 for the channel that most of the picture hangs on,
+    less for the others, LEAST at least. At any noise level the picture's large things then stand out before its details,
+    and the UNet's loss counts them higher; between equal deviations and the pixels' own shares this is the geometric mean."""
+    latents = vae.encode(pictures).latent_dist.mean
+
+    def error(z: torch.Tensor) -> torch.Tensor:
+        return (vae.decode(z).sample - pictures).square().mean()
+
+    whole, worse = error(latents), []
+    for channel in range(LATENT_CHANNELS):
+        without = latents.clone()
+        without[:, channel] = 0
+        worse.append((error(without) - whole).clamp(min=0))
+    return (torch.stack(worse) / max(worse)).pow(0.25).clamp(min=LEAST)
 
 
 @torch.inference_mode()
 def encode(work: Path) -> None:
-    """Posterior means of all pictures, fp16 [n, 12, 16, 16], of mean 0 and deviation 1 per channel. The first time this
+    """Posterior means of all pictures, fp16 [n, 12, 16, 16], of mean 0 and `deviations` per channel. The first time this
     folds that scaling into the autoencoder and writes WORK/vae_final.pt; from then on latents only join the others."""
     pictures, _ = packed(work)
 
     def means(vae: AutoencoderKL, first: int, last: int) -> torch.Tensor:
         out = [torch.empty(0, *vae_shape)]
-        for i in range(first, last, 16):
-            with torch.autocast("cpu", torch.bfloat16):
-                out.append(vae.encode(as_input(pictures[i:min(i + 16, last)])).latent_dist.mean.float())
+        for i in range(first, last, 4):
+            with mixed("cpu"):
+                out.append(vae.encode(as_input(pictures[i:min(i + 4, last)])).latent_dist.mean.float())
         return torch.cat(out)
 
     vae_shape = (LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE)
@@ -146,8 +164,10 @@ def encode(work: Path) -> None:
         vae = trained(work)
         some = means(vae, 0, min(2000, len(pictures)))
         mean, std = some.mean((0, 2, 3)), some.std((0, 2, 3))
-        print(f"mean per channel {mean.tolist()}, deviation {std.tolist()}")
         normalise_latents(vae, mean, std)
+        wanted = deviations(vae, as_input(pictures[:HELD_OUT]))
+        normalise_latents(vae, torch.zeros(LATENT_CHANNELS), 1 / wanted)
+        print(f"mean per channel {mean.tolist()}, deviation {std.tolist()}, made {wanted.tolist()}")
         torch.save({"model": vae.state_dict()}, work / "vae_final.pt")
     file = work / "latents.npy"
     known = np.load(file) if file.exists() else np.empty((0, *vae_shape), np.float16)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from diffusers import AutoencoderKL
 
-CARRIED, CONSTANT, REST = 8, 2.0, 0.4
+CARRIED, CONSTANT, REST, LOUDER = 8, 2.0, 0.4, 15.0
 
 
 def carry(weight: torch.Tensor, kernel: torch.Tensor) -> None:
@@ -87,8 +87,8 @@ def normalise_latents(vae: AutoencoderKL, mean: torch.Tensor, std: torch.Tensor)
 
 @torch.no_grad()
 def start_as_earlier(vae: AutoencoderKL, earlier: AutoencoderKL) -> None:
-    """Takes over an earlier autoencoder of the same widths with as many latent channels or fewer. New channels begin as
-    they are in `vae`, unread by the decoder's trunk until training finds use for them."""
+    """Takes over an earlier autoencoder of the same widths with as many latent channels or fewer. New channels begin with
+    a deviation of about one: where it was that of the posterior's noise, training never found a use for them."""
     z, old = vae.config.latent_channels, earlier.config.latent_channels
     both = [*range(old), *range(z, z + old)]  # means, then log variances
     places = {"encoder.conv_out": (both, None), "quant_conv": (both, both), "post_quant_conv": (range(old), range(old)),
@@ -101,3 +101,4 @@ def start_as_earlier(vae: AutoencoderKL, earlier: AutoencoderKL) -> None:
             value[rows] = known[name]
         else:
             value[rows[:, None], torch.tensor(list(columns or range(value.shape[1])))] = known[name]
+    vae.encoder.conv_out.weight[old:z] *= LOUDER

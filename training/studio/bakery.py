@@ -1,4 +1,4 @@
-"""Bread loaf, baguette, croissant, doughnut, cupcake, cookie."""
+"""Bread loaf, croissant, doughnut, cupcake, cookie."""
 
 from __future__ import annotations
 
@@ -64,26 +64,6 @@ def bread(k) -> list[Part]:
         parts.append(Part(slice_form, Skin(k.rgb, .15, .7, bump=.12, bump_scale=20, paint=crumb),
             turn @ rotate("z", -.10 - .14 * i), (.16 + .13 * i, .0, .24 + .12 * i)))
     return parts
-
-
-def baguette(k) -> list[Part]:
-    shift = k.rng.uniform(0, 7)
-
-    def cuts(x, y, z):
-        u = torch.remainder(x * 1.0 + z * 1.1 + 9, .30) - .15
-        return step(.055, .03, u.abs()) * step(.10, .14, y + .02 * torch.cos(x * 9)) * step(.62, .55, x.abs())
-
-    def form(x, y, z, fine):
-        t = (x / .76).clamp(-1, 1)
-        r = .172 * (1 - t.abs() ** 3.2 * .70)
-        dx = (x.abs() - .70).clamp(min=0)
-        return (torch.sqrt(dx * dx + (y * 1.15) ** 2 + z * z + 1e-9) - r) * .8
-
-    lumps = lambda x, y, z: .010 * noise(x, y, z, 2.4, shift)[:, 0] + .022 * cuts(x, y + .0, z)
-    at = (0, .155, 0)
-    paint = crust(k, cuts, .13)
-    turn = rotate("y", .30 * k.side() + k.rng.uniform(-.15, .15))
-    return [Part(displaced(form, lumps, .7), Skin(k.rgb, .35, .45, bump=.2, bump_scale=16, paint=paint), turn, at)]
 
 
 def croissant(k) -> list[Part]:
@@ -178,4 +158,4 @@ def cookie(k) -> list[Part]:
             Part(chips, Skin(chip, .6, .3), turn, at)]
 
 
-BUILDERS = {"bread": bread, "baguette": baguette, "croissant": croissant, "doughnut": doughnut, "cupcake": cupcake, "cookie": cookie}
+BUILDERS = {"bread": bread, "croissant": croissant, "doughnut": doughnut, "cupcake": cupcake, "cookie": cookie}

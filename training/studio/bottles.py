@@ -1,4 +1,4 @@
-"""Wine, water, milk, juice and spray bottle, jam jar and honey jar: thin glass with its contents inside."""
+"""Wine, water, juice and spray bottle, jam jar and honey jar: thin glass with its contents inside."""
 
 from __future__ import annotations
 
@@ -88,16 +88,6 @@ def water_bottle(k) -> list[Part]:
             cap(.080, 1.035, 1.15, accent)]
 
 
-def milk_bottle(k) -> list[Part]:
-    body = [(0, .02), (.20, .0), (.225, .02), (.23, .06), (.23, .55), (.21, .66), (.13, .82), (.115, .90), (.115, .98), (.115, .98),
-        (.135, .99), (.135, 1.03), (.135, 1.03), (0, 1.03)]
-    milk = {"white": (.97, .96, .93), "brown": (.52, .34, .22), "pink": (.95, .68, .74)}[k.colour]
-    lid = k.design.choice(((.80, .81, .83), (.78, .12, .12), (.15, .35, .70), (.25, .55, .28)))
-    parts = [Part(revolve(body), CLEAR), Part(revolve(shrunk(body, .014, .80)), Skin(milk, .35, .3, soft=.6)),
-             cap(.142, .985, 1.06, lid, metal=1.0 if lid[0] > .79 else 0.0)]
-    return parts
-
-
 def juice_bottle(k) -> list[Part]:
     body = [(0, .02), (.22, .0), (.25, .02), (.255, .07), (.255, .50), (.255, .50), (.235, .60), (.16, .72), (.13, .78),
         (.125, .86), (.125, .86), (0, .86)]
@@ -160,5 +150,5 @@ def spot_label(k) -> Part:
     return Part(form, Skin((.96, .93, .84), .2, .7, paint=paint))
 
 
-BUILDERS = {"wine bottle": wine_bottle, "water bottle": water_bottle, "milk bottle": milk_bottle, "juice bottle": juice_bottle,
+BUILDERS = {"wine bottle": wine_bottle, "water bottle": water_bottle, "juice bottle": juice_bottle,
             "spray bottle": spray_bottle, "jam jar": jam_jar, "honey jar": honey_jar}

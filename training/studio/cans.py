@@ -1,4 +1,4 @@
-"""Soda can and tin can."""
+"""Soda can."""
 
 from __future__ import annotations
 
@@ -60,21 +60,4 @@ def soda_can(k) -> list[Part]:
         (0, .868, .06))]
 
 
-def tin_can(k) -> list[Part]:
-    body = [(0, .01), (.30, .01), (.30, .01), (.318, 0), (.325, .015), (.312, .03), (.312, .03), (.312, .80), (.312, .80),
-        (.325, .815), (.318, .835), (.305, .83), (.298, .80), (.298, .80), (0, .80)]
-    steel = Skin(STEEL, 1.0, .20, metal=1.0)
-
-    def rings(angle, y):
-        bead = torch.sin((y - .09) * 62)
-        return 1 + .012 * bead * step(.10, .14, y) * step(.74, .70, y)
-
-    parts = [Part(revolve(body, rings if k.colour == "silver" else None), steel)]
-    if k.colour != "silver":
-        label = [(0, .075), (.316, .075), (.316, .075), (.316, .755), (.316, .755), (0, .755)]
-        parts.append(Part(revolve(label), Skin(k.rgb, .5, .35, paint=decoration(k, .09, .74, contrast(k.rgb)))))
-    ridge = revolve([(0, .78), (.22, .78), (.22, .78), (.235, .812), (.25, .78), (.25, .78), (0, .77)])
-    return parts + [Part(ridge, steel)]
-
-
-BUILDERS = {"soda can": soda_can, "tin can": tin_can}
+BUILDERS = {"soda can": soda_can}

@@ -1,4 +1,4 @@
-"""Milk carton, juice box, cereal box: printed card."""
+"""Milk carton, cereal box: printed card."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import torch
 
 from .cans import contrast
-from .forms import box, gable, join, rod
+from .forms import box, gable
 from .product import Part, Skin, mix, rotate, shade_of, step
 
 
@@ -54,19 +54,6 @@ def milk_carton(k) -> list[Part]:
     return parts
 
 
-def juice_box(k) -> list[Part]:
-    turn = rotate("y", .45 * k.side())
-    tall = k.vary(.37, .04)
-    straw = (.95, .95, .94) if k.colour != "white" else (.85, .18, .18)
-    foot = turn @ torch.tensor([.10, 2 * tall, -.03])
-    knee = turn @ torch.tensor([.115, 2 * tall + .24, -.03])
-    tip = turn @ torch.tensor([.25, 2 * tall + .33, -.03])
-    pipe = join([rod(tuple(foot.tolist()), tuple(knee.tolist()), .022, .022), rod(tuple(knee.tolist()), tuple(tip.tolist()), .022,
-        .022)], .01)
-    return [Part(box(.235, tall, .165, .014), k.skin(paint=lowered(print_on(k, .0, 2 * tall, .235), tall)), turn, (0, tall, 0)),
-            Part(pipe, Skin(straw, .6, .3))]
-
-
 def lowered(paint, by: float):
     """A Paint whose zero height is `by` below the part's middle."""
     return lambda x, y, z, base: paint(x, y + by, z, base)
@@ -94,4 +81,4 @@ def cereal_box(k) -> list[Part]:
     return [Part(box(wide, tall, .12, .008), k.skin(paint=paint), turn, (0, tall, 0))]
 
 
-BUILDERS = {"milk carton": milk_carton, "juice box": juice_box, "cereal box": cereal_box}
+BUILDERS = {"milk carton": milk_carton, "cereal box": cereal_box}

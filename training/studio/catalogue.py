@@ -49,12 +49,10 @@ natural("grapes", "bunches of grapes", {"purple": (.24, .09, .26), "green": (.62
     ("bunch of grapes", "bunches of grapes"))
 natural("strawberry", "strawberries", {"red": (.80, .06, .07)})
 natural("cherry", "cherries", {"red": (.58, .02, .06), "black": (.16, .02, .04), "yellow": (.95, .70, .30)})
-natural("peach", "peaches", {"orange": (.95, .62, .32), "yellow": (.95, .76, .38), "pink": (.93, .55, .48)}, ("nectarine", "nectarines"))
 natural("watermelon", "watermelons", {"green": (.20, .42, .14)}, ("melon", "melons"))
 natural("pineapple", "pineapples", {"yellow": (.82, .58, .18), "green": (.50, .50, .18)}, ("ananas", "ananas"))
 natural("avocado", "avocados", {"green": (.22, .32, .10), "black": (.13, .11, .09)})
 natural("kiwi", "kiwis", {"brown": (.44, .32, .16)}, ("kiwi fruit", "kiwi fruits"))
-natural("coconut", "coconuts", {"brown": (.36, .22, .12)})
 natural("tomato", "tomatoes", {"red": (.80, .08, .05), "yellow": (.95, .72, .12), "green": (.45, .60, .16),
     "orange": (.94, .48, .08)}, group="vegetable")
 natural("carrot", "carrots", {"orange": (.93, .45, .08), "purple": (.36, .12, .28), "yellow": (.93, .74, .22)}, group="vegetable")
@@ -63,8 +61,6 @@ natural("aubergine", "aubergines", {"purple": (.22, .06, .24), "black": (.07, .0
     ("eggplant", "eggplants"), group="vegetable")
 natural("bell pepper", "bell peppers", {"red": (.74, .05, .05), "green": (.16, .44, .09), "yellow": (.96, .76, .06),
     "orange": (.94, .45, .04)}, ("pepper", "peppers"), ("sweet pepper", "sweet peppers"), group="vegetable")
-natural("chili", "chilies", {"red": (.76, .04, .04), "green": (.22, .48, .10), "yellow": (.95, .75, .10)},
-    ("chili pepper", "chili peppers"), ("hot pepper", "hot peppers"), group="vegetable")
 natural("broccoli", "heads of broccoli", {"green": (.22, .42, .13)}, ("head of broccoli", "heads of broccoli"), group="vegetable")
 natural("onion", "onions", {"brown": (.74, .46, .18), "red": (.50, .10, .22), "white": (.92, .90, .82)}, group="vegetable")
 natural("potato", "potatoes", {"brown": (.68, .52, .30), "red": (.60, .28, .26)}, group="vegetable")
@@ -74,10 +70,8 @@ natural("pumpkin", "pumpkins", {"orange": (.90, .44, .06), "white": (.90, .86, .
 natural("corn", "corn cobs", {"yellow": (.96, .78, .18)}, ("corn cob", "corn cobs"), ("maize", "corn cobs"),
     ("sweetcorn", "corn cobs"), group="vegetable")
 natural("garlic", "garlic bulbs", {"white": (.90, .86, .80), "purple": (.70, .56, .66)}, ("garlic bulb", "garlic bulbs"), group="vegetable")
-natural("radish", "radishes", {"red": (.78, .08, .18), "pink": (.90, .40, .55)}, group="vegetable")
 natural("bread", "loaves of bread", {"brown": (.70, .44, .18)}, ("loaf of bread", "loaves of bread"),
     ("bread loaf", "bread loaves"), group="bakery")
-natural("baguette", "baguettes", {"brown": (.78, .52, .22)}, ("french bread", "french breads"), group="bakery")
 natural("croissant", "croissants", {"brown": (.78, .47, .16)}, group="bakery")
 natural("doughnut", "doughnuts", {"pink": (.95, .55, .68), "brown": (.27, .14, .07), "white": (.95, .93, .90),
     "yellow": (.96, .82, .35), "blue": (.40, .66, .90), "green": (.55, .80, .50), "purple": (.66, .50, .84)}, ("donut", "donuts"),
@@ -94,7 +88,6 @@ natural("egg", "eggs", {"brown": (.85, .61, .45), "white": (.94, .92, .88), "blu
 ware("wine bottle", "wine bottles", ["green", "brown", "black", "white"], ("glass",), ("bottle of wine", "bottles of wine"), group="bottle")
 ware("water bottle", "water bottles", ["blue", "green", "white", "pink", "red"], ("clear",),
     ("bottle of water", "bottles of water"), group="bottle")
-ware("milk bottle", "milk bottles", ["white", "brown", "pink"], ("glass",), ("bottle of milk", "bottles of milk"), group="bottle")
 ware("juice bottle", "juice bottles", ["orange", "red", "yellow", "green", "purple", "pink"], ("glass",),
     ("bottle of juice", "bottles of juice"), group="bottle")
 ware("spray bottle", "spray bottles", FREE, ("matte", "glossy"), ("cleaner bottle", "cleaner bottles"), group="bottle")
@@ -102,9 +95,7 @@ ware("jam jar", "jam jars", ["red", "orange", "purple", "yellow", "green"], ("gl
     ("jar", "jars"), group="jar")
 ware("honey jar", "honey jars", ["gold", "brown", "yellow"], ("glass",), ("jar of honey", "jars of honey"), group="jar")
 ware("soda can", "soda cans", [*FREE, "silver", "gold"], ("metal", "matte"), ("drink can", "drink cans"), ("can", "cans"), group="can")
-ware("tin can", "tin cans", [*FREE, "silver"], ("metal",), ("tin", "tins"), ("food can", "food cans"), group="can")
 ware("milk carton", "milk cartons", FREE, ("matte", "glossy"), ("carton", "cartons"), ("carton of milk", "cartons of milk"), group="carton")
-ware("juice box", "juice boxes", FREE, ("matte", "glossy"), ("drink box", "drink boxes"), group="carton")
 ware("cereal box", "cereal boxes", FREE, ("matte", "glossy"), ("box", "boxes"), ("box of cereal", "boxes of cereal"), group="carton")
 ware("mug", "mugs", FREE, ("glossy", "matte", "metal"), ("coffee mug", "coffee mugs"), ("cup", "cups"))
 ware("paper cup", "paper cups", FREE, ("matte",), ("coffee to go", "coffees to go"), ("takeaway cup", "takeaway cups"))

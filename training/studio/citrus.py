@@ -1,4 +1,4 @@
-"""Orange, lemon, lime, kiwi, coconut, watermelon, avocado."""
+"""Orange, lemon, lime, kiwi, watermelon, avocado."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from .forms import displaced, ellipsoid, half_space, keep, leaf
+from .forms import ellipsoid, half_space, keep, leaf
 from .fruit import leaf_skin
 from .noise import layered, noise
 from .product import Part, Skin, mix, rotate, step
@@ -80,20 +80,6 @@ def kiwi(k) -> list[Part]:
     return whole + parts
 
 
-def coconut(k) -> list[Part]:
-    shift = k.rng.uniform(0, 7)
-    husk = lambda x, y, z: .007 * layered(x * 1.2, y * .35, z * 1.2, 7, shift, 2)
-    def paint(x, y, z, base):
-        c = base * (1 + .38 * layered(x * 1.2, y * .3, z * 1.2, 9, shift, 3)).clamp(min=.2)[:, None]
-        eyes = torch.zeros_like(x)
-        for a in (0, 2.1, 4.2):
-            eyes = torch.maximum(eyes, step(.070, .055, torch.sqrt((x - .13 * math.sin(a)) ** 2 + (y - .13 * math.cos(a)) ** 2)) * (z > 0))
-        return mix(c, (.10, .06, .04), eyes)
-    form = displaced(ellipsoid(.44, .42, .46), husk, .75)
-    return [Part(form, Skin(k.rgb, .15, .8, bump=.3, bump_scale=34, paint=paint), rotate("y", k.rng.uniform(-.5, .5)) @ rotate("x",
-        k.rng.uniform(-.6, -.2)), (0, .42, 0))]
-
-
 def watermelon(k) -> list[Part]:
     """Two times in five, and in company, whole; otherwise a wedge before it shows the flesh."""
     shift = k.rng.uniform(0, 7)
@@ -152,4 +138,4 @@ def avocado(k) -> list[Part]:
     return opened + whole
 
 
-BUILDERS = {"orange": orange, "lemon": lemon, "lime": lime, "kiwi": kiwi, "coconut": coconut, "watermelon": watermelon, "avocado": avocado}
+BUILDERS = {"orange": orange, "lemon": lemon, "lime": lime, "kiwi": kiwi, "watermelon": watermelon, "avocado": avocado}

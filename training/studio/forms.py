@@ -120,10 +120,6 @@ def crescent(radius: float, half_angle: float, thick: float, tip: float, power: 
     return form
 
 
-def swell(form: Form, by: float) -> Form:
-    return lambda x, y, z, fine: form(x, y, z, fine) - by
-
-
 def join(forms: list[Form], blend: float = 0.0) -> Form:
     """Union; with `blend` the polynomial smooth minimum."""
     def joined(x, y, z, fine):

@@ -1,4 +1,4 @@
-"""Apple, pear, peach, cherry, grapes, strawberry."""
+"""Apple, pear, cherry, grapes, strawberry."""
 
 from __future__ import annotations
 
@@ -67,22 +67,6 @@ def pear(k) -> list[Part]:
     return parts + stem_and_leaf(k, 1.0, .22, k.rng.random() < .35)
 
 
-def peach(k) -> list[Part]:
-    body = [(0, .05), (.14, .0), (.28, .05), (.40, .20), (.435, .40), (.39, .60), (.27, .73), (.14, .755), (.05, .71), (0, .68)]
-    shift, crease = k.rng.uniform(0, 7), k.rng.uniform(-.5, .5)
-    turn = k.side() * k.rng.uniform(.5, 1.2)
-
-    def warp(angle, y):
-        return 1 - .09 * torch.exp(-(angle - crease) ** 2 / .02) - .045 * torch.exp(-(angle - crease) ** 2 / .3)
-
-    def paint(x, y, z, base):
-        side = torch.sin(torch.atan2(x, z) + turn) * .65 + layered(x, y, z, 1.4, shift, 3) * .28 + .30
-        return mix(base, (.76, .16, .14), side * .85)
-
-    fuzz = Skin(k.rgb, .12, .9, soft=.6, bump=.015, bump_scale=34, paint=paint)
-    return [Part(revolve(body, warp), fuzz)] + stem_and_leaf(k, .68, .1, k.rng.random() < .7)
-
-
 def cherry(k) -> list[Part]:
     body = [(0, .05), (.10, .0), (.22, .05), (.30, .18), (.325, .32), (.29, .47), (.19, .55), (.09, .545), (.03, .51), (0, .50)]
     ball = revolve(body)
@@ -144,4 +128,4 @@ def strawberry(k) -> list[Part]:
     return [Part(form, skin, tilt), stalk, *crown]
 
 
-BUILDERS = {"apple": apple, "pear": pear, "peach": peach, "cherry": cherry, "grapes": grapes, "strawberry": strawberry}
+BUILDERS = {"apple": apple, "pear": pear, "cherry": cherry, "grapes": grapes, "strawberry": strawberry}

@@ -1,4 +1,4 @@
-"""Carrot, potato, onion, garlic, radish."""
+"""Carrot, potato, onion, garlic."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from .forms import displaced, ellipsoid, leaf, rods
+from .forms import displaced, ellipsoid, rods
 from .noise import layered, noise
 from .product import Part, Skin, mix, rotate, shade_of, step
 from .turned import revolve, ribs
@@ -83,18 +83,4 @@ def garlic(k) -> list[Part]:
         bump_scale=8, paint=paint))]
 
 
-def radish(k) -> list[Part]:
-    body = [(0, -.52), (.012, -.50), (.03, -.36), (.10, -.26), (.25, -.13), (.30, .04), (.25, .19), (.12, .275), (0, .28)]
-    turn = rotate("y", k.rng.uniform(-.3, .3)) @ rotate("z", -math.pi / 2 + .35 + k.rng.uniform(-.05, .1))
-    at = (-.1, .30, 0)
-    paint = lambda x, y, z, base: mix(base, (.96, .92, .90), step(-.20, -.34, y))
-    parts = [Part(revolve(body), Skin(k.rgb, .8, .18, soft=.4, paint=paint), turn, at)]
-    for i in range(5):
-        a = (i - 2) * .33 + k.rng.uniform(-.08, .08)
-        start = tuple((turn @ torch.tensor([0, .26, 0]) + torch.tensor(at)).tolist())
-        parts.append(Part(leaf(.62 * k.vary(1, .12), .22, .012, .05, .3), Skin((.24, .48, .14), .3, .5, soft=.3, bump=.25,
-            bump_scale=9), turn @ rotate("z", math.pi / 2 + a) @ rotate("x", k.rng.uniform(-.8, .8)), start))
-    return parts
-
-
-BUILDERS = {"carrot": carrot, "potato": potato, "onion": onion, "garlic": garlic, "radish": radish}
+BUILDERS = {"carrot": carrot, "potato": potato, "onion": onion, "garlic": garlic}

@@ -80,11 +80,11 @@ def draw(seed: int, rng: random.Random, fixed: dict) -> Scene:
     colours = list(kind.colours)
     colour = colours[0] if rng.random() < 0.2 else rng.choice(colours)
     material = rng.choice(kind.materials)
-    background = "white" if rng.random() < 0.28 else rng.choice(BACKGROUNDS[1:])
-    light = rng.choices(LIGHTS, (0.6, 0.2, 0.2))[0]
-    camera = rng.choices(CAMERAS, (0.4, 0.38, 0.22))[0]
+    background = "white" if rng.random() < 0.3 else rng.choice(BACKGROUNDS[1:])
+    light = rng.choices(LIGHTS, (0.66, 0.17, 0.17))[0]
+    camera = rng.choices(CAMERAS, (0.42, 0.42, 0.16))[0]
     size = rng.choices(list(SIZES), (0.1, 0.8, 0.1))[0]
-    count = fixed.get("count") or rng.choices((1, 2, 3), (0.64, 0.18, 0.18))[0]
+    count = fixed.get("count") or rng.choices((1, 2, 3), (0.76, 0.13, 0.11))[0]
     arrangement = "single" if count == 1 else rng.choice(("row", "one in front") if count == 2 else ("row", "cluster", "one in front"))
     light, camera, size = fixed.get("light", light), fixed.get("camera", camera), fixed.get("size", size)
     side = rng.choice((-1, 1))

@@ -1,4 +1,4 @@
-"""Tomato, bell pepper, chili, aubergine, cucumber, pumpkin, corn."""
+"""Tomato, bell pepper, aubergine, cucumber, pumpkin, corn."""
 
 from __future__ import annotations
 
@@ -43,24 +43,6 @@ def bell_pepper(k) -> list[Part]:
              Part(join([rod((0, .63, 0), (.02, .76, 0), .085, .036), rod((.02, .76, 0), (.08 * side, .93, 0), .036, .046)], .05),
                  stalk_skin)]
     return parts
-
-
-def chili(k) -> list[Part]:
-    shift = k.rng.uniform(0, 7)
-
-    def form(x, y, z, fine):
-        """Thick at -x, thin and bent up at +x."""
-        t = ((x + .62) / 1.22).clamp(0, 1)
-        cy, cz = .20 * (t - .3) ** 2 * 1.6, .10 * torch.sin(t * 4 + shift)
-        r = .118 * (1 - t ** 2.2).clamp(min=0.0) ** .8 * (.80 + .2 * step(0, .12, t)) + .012
-        dx = x - (-.62 + 1.22 * t)
-        return (torch.sqrt(dx * dx + (y - cy) ** 2 + (z - cz) ** 2 + 1e-9) - r) * .75
-
-    z0 = .10 * math.sin(shift)
-    stem = join([rod((-.60, .03, z0), (-.67, .04, z0), .085, .045), rod((-.67, .04, z0), (-.80, .10, z0), .028, .024),
-        rod((-.80, .10, z0), (-.92, .20, z0 - .02), .024, .03)], .04)
-    turn = rotate("y", k.rng.uniform(-.5, .5) + (math.pi if k.rng.random() < .5 else 0))
-    return [Part(form, Skin(k.rgb, 1.0, .08, soft=.3), turn, (0, .13, 0)), Part(stem, stalk_skin, turn, (0, .13, 0))]
 
 
 def aubergine(k) -> list[Part]:
@@ -158,5 +140,5 @@ def corn(k) -> list[Part]:
     return parts
 
 
-BUILDERS = {"tomato": tomato, "bell pepper": bell_pepper, "chili": chili, "aubergine": aubergine, "cucumber": cucumber,
+BUILDERS = {"tomato": tomato, "bell pepper": bell_pepper, "aubergine": aubergine, "cucumber": cucumber,
     "pumpkin": pumpkin, "corn": corn}
