@@ -54,7 +54,7 @@ def about() -> dict:
     """What packshot.json says of the model, to the service and to people."""
     names = [kind.name for kind in KINDS.values()]
     pairs = [pair for kind in KINDS.values() for pair in ((kind.name, kind.plural), *kind.others)] + list(GENERAL.values())
-    words = sorted({word for pair in pairs for name in pair for word in name.split()} - {"of", "to", "go", "hot", "piece"})
+    words = sorted({word for pair in pairs for name in pair for word in name.split()} - {"of", "to", "go", "piece"})
     return {**DEFAULTS, "description": DESCRIPTION, "subjects": names, "examples": EXAMPLES, "words": words}
 
 

@@ -1,4 +1,4 @@
-"""The optimizer of the denoiser and the autoencoder."""
+"""The optimizer of the denoiser."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Muon(torch.optim.Optimizer):
 
     Processes that train together must hold the same gradients: each makes its part of the matrices orthogonal for all."""
 
-    def __init__(self, network: torch.nn.Module, rate: float, momentum: float = 0.95, decay: float = 0.01) -> None:
-        ends = ("conv_in.", "conv_out.", "time_embedding.", "quant_conv.")
-        matrices = [p for name, p in network.named_parameters() if p.ndim > 1 and not any(end in name for end in ends)]
+    def __init__(self, unet: torch.nn.Module, rate: float, momentum: float = 0.95, decay: float = 0.01) -> None:
+        ends = ("conv_in", "conv_out", "time_embedding")
+        matrices = [p for name, p in unet.named_parameters() if p.ndim > 1 and not name.startswith(ends)]
         known = {id(p) for p in matrices}
-        rest = [p for p in network.parameters() if id(p) not in known]
+        rest = [p for p in unet.parameters() if id(p) not in known]
         super().__init__([{"params": matrices, "muon": True}, {"params": rest, "muon": False}], {"lr": rate})
         self.momentum, self.decay = momentum, decay
 
@@ -40,12 +40,10 @@ class Muon(torch.optim.Optimizer):
     def changes(self, matrices: list[torch.Tensor]) -> list[torch.Tensor]:
         """The orthogonal step of every matrix, flat; found once among all processes."""
         mine, of = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-        loads, found = [0] * of, []
+        loads, whose, out = [0] * of, {}, []
         for p in sorted(matrices, key=torch.numel, reverse=True):
-            found.append((p, loads.index(min(loads))))
-            loads[found[-1][1]] += p.numel() * min(p.shape[0], p.numel() // p.shape[0])
-        whose = {id(p): rank for p, rank in found}
-        out = []
+            rank = whose[id(p)] = loads.index(min(loads))
+            loads[rank] += p.numel() * min(p.shape[0], p.numel() // p.shape[0])
         for p in matrices:
             m = self.state[p].setdefault("m", torch.zeros_like(p))
             m.lerp_(p.grad, 1 - self.momentum)

@@ -163,16 +163,13 @@ def train(rank: int, args: argparse.Namespace, processes: int) -> None:
         loss = denoising.loss(unet, latents[index].to(device).float(), words.of([seeds[i] for i in index], rng), chance)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        loss = loss.detach()
+        loss, done = loss.detach(), torch.tensor(part())
         if processes > 1:
-            pieces = [p.grad for p in parameters] + [loss, torch.tensor(part())]  # all have to stop at the same step
+            pieces = [p.grad for p in parameters] + [loss, done]  # all have to stop at the same step
             together = torch.cat([p.reshape(-1) for p in pieces])
             torch.distributed.all_reduce(together)
             for piece, mean in zip(pieces, (together / processes).split([p.numel() for p in pieces])):
                 piece.copy_(mean.view_as(piece))
-            done = pieces[-1]
-        else:
-            done = torch.tensor(part())
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         step, samples, total = step + 1, samples + share * processes, total + loss.cpu()
