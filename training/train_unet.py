@@ -32,7 +32,7 @@ from transformers import CLIPTokenizer
 
 from model import make_text_encoder, make_unet
 from muon import Muon
-from precision import layout, mixed
+from precision import attention, layout, mixed
 from studio.captions import caption, empty_caption
 from studio.scenes import scene
 from train_text import tokenize
@@ -70,7 +70,7 @@ class Denoising:
         noise = torch.randn(latents.shape, generator=chance).to(self.device)
         a = self.alphas[t][:, None, None, None]
         noisy, target = a.sqrt() * latents + (1 - a).sqrt() * noise, a.sqrt() * noise - (1 - a).sqrt() * latents
-        with mixed(self.device):
+        with mixed(self.device), attention(self.device):
             guess = unet(noisy.contiguous(memory_format=layout(self.device)), t, context).sample.float()
         return (guess - target).square().mean()
 
