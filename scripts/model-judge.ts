@@ -7,7 +7,7 @@ import { Classifier } from './judge/classifier.ts'
 import { diversityOf, mean } from './judge/diversity.ts'
 import { Painters } from './judge/painters.ts'
 import { type Question, readQuestions } from './judge/questions.ts'
-import { reportOf, rewriteReport, type Sheet } from './judge/report.ts'
+import { reportOf, rewriteReport, type Sheet, withSheets } from './judge/report.ts'
 import { type Answer, percent, shareOf } from './judge/score.ts'
 import { gridSteps, gridWeights, sheetPrompts, variedPrompt } from './judge/sheet-prompts.ts'
 import { sheetOf } from './judge/sheets.ts'
@@ -17,9 +17,10 @@ import { sheetOf } from './judge/sheets.ts'
  * pictures, and writes the figures and three sheets into docs/packshot-mini.md. About three quarters of an hour on two
  * cores.
  *
- *   npm run model:judge [-- --model <folder>] [--steps 10,20,30] [--count 1000] [--dry]
+ *   npm run model:judge [-- --model <folder>] [--steps 10,20,30] [--count 1000] [--dry] [--sheets]
  *
- * `--dry` prints the report; with `--count` only the first so many prompts are asked.
+ * `--dry` prints the report; with `--count` only the first so many prompts are asked; with `--sheets` the sheets are drawn
+ * and nothing is judged.
  */
 
 const { values } = parseArgs({
@@ -29,13 +30,13 @@ const { values } = parseArgs({
     count: { type: 'string', default: '1000' },
     out: { type: 'string', default: fileURLToPath(new URL('../docs/packshot-mini', import.meta.url)) },
     dry: { type: 'boolean', default: false },
+    sheets: { type: 'boolean', default: false },
   },
 })
 const count = Number(values.count)
 const description = await describeModel(values.model)
 const questions = await readQuestions()
 const painters = new Painters(values.model)
-const judge = await Classifier.open()
 const began = performance.now()
 
 function ask(prompt: string, seed: number, more: Partial<PictureRequest> = {}): Promise<Picture> {
@@ -44,7 +45,12 @@ function ask(prompt: string, seed: number, more: Partial<PictureRequest> = {}): 
   return painters.paint({ prompt, seed, sampler: 'dpmpp_2m', schedule: 'karras', ...defaults, ...more })
 }
 
-async function answers(name: string, asked: readonly Question[], steps: number): Promise<Answer[]> {
+async function answers(
+  judge: Classifier,
+  name: string,
+  asked: readonly Question[],
+  steps: number,
+): Promise<Answer[]> {
   const found = await Promise.all(
     asked.slice(0, count).map(async (question, seed) => {
       const picture = await ask(question.prompt, seed, { steps })
@@ -114,20 +120,26 @@ async function sheets(): Promise<Sheet[]> {
   ]
 }
 
+async function judged(drawn: readonly Sheet[]): Promise<string> {
+  const judge = await Classifier.open()
+  const runs = []
+  for (const steps of values.steps.split(',').map(Number)) {
+    const known = await answers(judge, 'known combinations', questions.known, steps)
+    const heldOut = await answers(judge, 'kept-out combinations', questions.held_out, steps)
+    runs.push({ steps, known, heldOut })
+  }
+  await judge.close()
+  const { diversity: renders, unseen, 'unseen-held': heldOut } = judge.facts.measured
+  return reportOf({
+    runs,
+    diversity: { pictures: await diversity(), renders },
+    judge: { unseen, heldOut },
+    sheets: drawn,
+  })
+}
+
 const drawn = await sheets()
-const runs = []
-for (const steps of values.steps.split(',').map(Number)) {
-  const known = await answers('known combinations', questions.known, steps)
-  runs.push({ steps, known, heldOut: await answers('kept-out combinations', questions.held_out, steps) })
-}
-const { diversity: renders, unseen, 'unseen-held': heldOut } = judge.facts.measured
-const findings = {
-  runs,
-  diversity: { pictures: await diversity(), renders },
-  judge: { unseen, heldOut },
-  sheets: drawn,
-}
-if (values.dry) console.log(reportOf(findings))
-else await rewriteReport(new URL('../docs/packshot-mini.md', import.meta.url), findings)
-await judge.close()
+const report = values.sheets ? withSheets(drawn) : await judged(drawn)
+if (values.dry) console.log(report)
+else await rewriteReport(new URL('../docs/packshot-mini.md', import.meta.url), report)
 await painters.close()

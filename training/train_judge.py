@@ -1,11 +1,12 @@
 """The judge: a small classifier that tells what a picture shows. It learns from renders alone, never from the model.
 
-    python train_judge.py --work WORK --steps 5000        resumable, writes WORK/judge.pt, at the end judge/judge.onnx and judge.json
+    python train_judge.py --work WORK --steps 6000        resumable, writes WORK/judge.pt, at the end judge/judge.onnx and judge.json
     python train_judge.py --work WORK --test              measures it again on renders it has not seen
 
-It needs WORK/pictures packed (pack.py) and, as unseen ones, WORK/unseen: `python -m studio.render --seed 700000000 --count 1000
---out WORK/unseen` and, with combinations that are held out, WORK/unseen-held (the same with --held). It sees 128 x 128, half a picture's side: [n, 3, 128, 128] in 0..1 ->
-scores of kind, colour, background, count, light, camera.
+It needs renders of its own at half the side, which cost half (WORK/small, and WORK/small-held of combinations that the
+model has not seen: it is the model that may not), and as unseen ones WORK/unseen and WORK/unseen-held; README.md has the
+commands. It sees [n, 3, 128, 128] in 0..1 -> scores of kind, colour, background, count, light, camera. A fifth of what it
+learns from is grey, so that it knows kinds by their forms.
 """
 
 from __future__ import annotations
@@ -23,15 +24,14 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from pack import packed
-from precision import layout, mixed
+from precision import mixed
 from studio.backdrops import BACKGROUNDS
 from studio.catalogue import COLOURS, KINDS
 from studio.picture import render
 from studio.scenes import CAMERAS, LIGHTS, Scene, scene
 
 JUDGE = Path(__file__).parent / "judge"
-SIDE, CHANNELS, RATE = 128, (16, 32, 64, 96, 128), 3e-3
+SIDE, CHANNELS, RATE, GREY = 128, (16, 32, 64, 96, 128), 3e-3, 0.2
 PARTS: dict[str, list] = {"kind": list(KINDS), "colour": list(COLOURS), "background": list(BACKGROUNDS), "count": [1, 2, 3],
                           "light": list(LIGHTS), "camera": list(CAMERAS)}
 WEIGHTS = {"kind": 1.0, "colour": 1.0, "background": 1.0}  # others: 0.2
@@ -59,11 +59,12 @@ class Judge(nn.Module):
         self.stem = nn.Conv2d(3, CHANNELS[0], 3, 2, 1)
         pairs = zip(CHANNELS, CHANNELS[1:])
         self.blocks = nn.Sequential(*(Block(a, b, 2) for a, b in pairs), Block(CHANNELS[-1], CHANNELS[-1], 1))
+        self.drop = nn.Dropout(0.2)
         self.heads = nn.ModuleList(nn.Linear(2 * CHANNELS[-1], len(values)) for values in PARTS.values())
 
     def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, ...]:
         x = self.blocks(F.silu(self.stem(pictures * 2 - 1)))
-        x = torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1)
+        x = self.drop(torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1))
         return tuple(head(x) for head in self.heads)
 
 
@@ -72,35 +73,32 @@ def labels_of(scenes: list[Scene]) -> torch.Tensor:
     return torch.tensor([[values.index(getattr(s, part)) for part, values in PARTS.items()] for s in scenes])
 
 
-def shrunk(pictures: np.ndarray) -> torch.Tensor:
-    """uint8 [n, 256, 256, 3] -> [n, 3, 128, 128] in 0..1, each pixel the mean of four."""
-    x = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 255
-    return F.avg_pool2d(x, 2)
-
-
 def varied(x: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
-    """Moved, mirrored, a little blurred and noisy, brighter or darker: what a drawn picture may be and still be right."""
-    n, _, h, w = x.shape
-    out = []
-    for picture in F.pad(x, (8, 8, 8, 8), mode="replicate"):
-        top, left, flip, soft = torch.randint(0, 17, (2,), generator=chance).tolist() + torch.rand(2, generator=chance).tolist()
-        picture = picture[:, top:top + h, left:left + w]
-        picture = picture.flip(-1) if flip < 0.5 else picture
-        if soft < 0.5:  # a blur of up to one pixel and a half
-            sigma = 0.2 + 2.6 * soft
-            line = torch.exp(-torch.arange(-3.0, 4) ** 2 / (2 * sigma**2))
-            kernel = (line / line.sum()).view(1, 1, 7, 1).expand(3, 1, 7, 1).to(x.device)
-            padded = F.pad(picture[None], (3, 3, 3, 3), mode="replicate")
-            picture = F.conv2d(F.conv2d(padded, kernel, groups=3), kernel.transpose(2, 3), groups=3)[0]
-        out.append(picture)
-    bright = 1 + 0.06 * (torch.rand(n, 1, 1, 1, generator=chance) * 2 - 1)
-    noise = 0.02 * torch.rand(n, 1, 1, 1, generator=chance) * torch.randn(x.shape, generator=chance)
-    return (torch.stack(out) * bright.to(x.device) + noise.to(x.device)).clamp(0, 1)
+    """Moved, larger or smaller, mirrored, a little blurred and noisy, brighter or darker: what a drawn picture may be and
+    still be right."""
+    n = len(x)
+    zoom, right, down, flip, soft, bright, noisy = torch.rand(7, n, 1, generator=chance)
+    zoom, flip = 0.85 + 0.3 * zoom, torch.where(flip < 0.5, -1, 1)
+    nothing = torch.zeros(n, 1)
+    moves = torch.stack([torch.cat([zoom * flip, nothing, 0.3 * right - 0.15], 1), torch.cat([nothing, zoom, 0.3 * down - 0.15], 1)], 1)
+    grid = F.affine_grid(moves.to(x.device), list(x.shape), align_corners=False)
+    x = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
+    sigma = torch.where(soft < 0.5, 0.2 + 2.6 * soft, 0.1)  # half of them blurred, by up to one pixel and a half
+    line = torch.exp(-torch.arange(-3.0, 4) ** 2 / (2 * sigma**2))
+    kernels = (line / line.sum(1, keepdim=True)).repeat_interleave(3, 0)[:, None].to(x.device)
+    planes = F.pad(x.reshape(1, 3 * n, SIDE, SIDE), (3, 3, 3, 3), mode="replicate")
+    planes = F.conv2d(F.conv2d(planes, kernels[:, :, None], groups=3 * n), kernels[..., None], groups=3 * n)
+    noise = 0.02 * noisy[:, :, None, None] * torch.randn(x.shape, generator=chance)
+    return (planes.view(x.shape) * (0.94 + 0.12 * bright[:, :, None, None]).to(x.device) + noise.to(x.device)).clamp(0, 1)
 
 
 def rendered(folder: Path, held: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pictures, uint8 [n, 3, 128, 128], each pixel of a larger one the mean of four, and their labels [n, parts]."""
     files = sorted(folder.glob("[0-9]*.png"))
-    pictures = torch.cat([shrunk(np.asarray(Image.open(f).convert("RGB"))[None]) for f in files])
+    pictures = torch.empty(len(files), 3, SIDE, SIDE, dtype=torch.uint8)
+    for picture, file in zip(pictures, files):
+        x = torch.from_numpy(np.asarray(Image.open(file).convert("RGB")).copy()).permute(2, 0, 1)
+        picture.copy_(F.avg_pool2d(x.float(), x.shape[1] // SIDE).round())
     return pictures, labels_of([scene(int(f.stem), held=held) for f in files])
 
 
@@ -108,7 +106,7 @@ def rendered(folder: Path, held: bool) -> tuple[torch.Tensor, torch.Tensor]:
 def shares_right(judge: Judge, pictures: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
     right = torch.zeros(len(PARTS))
     for x, y in zip(pictures.split(64), labels.split(64)):
-        right += torch.stack([(scores.argmax(-1) == y[:, i]).float().sum() for i, scores in enumerate(judge(x))])
+        right += torch.stack([(scores.argmax(-1) == y[:, i]).float().sum() for i, scores in enumerate(judge(x.float() / 255))])
     return {part: round(r, 4) for part, r in zip(PARTS, (right / len(labels)).tolist())}
 
 
@@ -181,7 +179,7 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    judge = Judge().to(args.device, memory_format=layout(args.device))
+    judge = Judge().to(args.device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(judge.parameters(), lr=RATE, weight_decay=0.02)
     path, step, spent = args.work / "judge.pt", 0, 0.0
     if path.exists():
@@ -192,8 +190,7 @@ def main() -> None:
     if args.test:
         print(json.dumps(test(judge, args.work), indent=1))
         return
-    pictures, seeds = packed(args.work)
-    labels = labels_of([scene(seed) for seed in seeds.tolist()])
+    pictures, labels = (torch.cat(both) for both in zip(*(rendered(args.work / name, held) for name, held in (("small", False), ("small-held", True)))))
     start = time.time() - spent
 
     def save() -> None:
@@ -201,13 +198,18 @@ def main() -> None:
 
     while step < args.steps:
         chance = torch.Generator().manual_seed(step)
-        index = torch.randint(0, len(seeds), (args.batch,), generator=chance)
-        x, y = varied(shrunk(pictures[np.sort(index.numpy())]), chance).to(args.device, memory_format=layout(args.device)), labels[index.sort().values].to(args.device)
+        index = torch.randint(0, len(pictures), (args.batch,), generator=chance)
+        x, y = varied(pictures[index].to(args.device).float() / 255, chance), labels[index].to(args.device)
+        grey = (torch.rand(args.batch, generator=chance) < GREY).to(args.device)
+        x = torch.where(grey[:, None, None, None], x.mean(1, keepdim=True), x).contiguous(memory_format=torch.channels_last)
         for group in optimizer.param_groups:
             group["lr"] = RATE * min(1, (step + 1) / 200) * (1 - step / args.steps)
         with mixed(args.device):
             scores = judge.train()(x)
-        loss = sum(WEIGHTS.get(part, 0.2) * F.cross_entropy(s.float(), y[:, i]) for i, (part, s) in enumerate(zip(PARTS, scores)))
+        loss = torch.zeros((), device=args.device)
+        for i, (part, score) in enumerate(zip(PARTS, scores)):
+            each = F.cross_entropy(score.float(), y[:, i], reduction="none")
+            loss += WEIGHTS.get(part, 0.2) * (each[~grey] if part in ("colour", "background") else each).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(judge.parameters(), 2.0)

@@ -91,7 +91,7 @@ class Words:
             dice = rng.random()
             text = empty_caption(rng.getrandbits(30)) if dice < NOTHING_SAID else caption(scene(seed), rng.getrandbits(30))
             texts.append(with_unknown_words(text, rng) if dice > 1 - UNKNOWN else text)
-        with torch.no_grad(), mixed(self.device):
+        with torch.no_grad(), mixed(self.device), attention(self.device):
             return self.encoder(tokenize(self.tokenizer, texts).to(self.device))[0]
 
 

@@ -20,12 +20,12 @@ export interface Sheet {
 const begin = '<!-- written by npm run model:judge, from here -->'
 const end = '<!-- to here -->'
 
-/** Puts the findings between the two marks of a Markdown file; what stands around them is written by hand. */
-export async function rewriteReport(file: URL, findings: Findings): Promise<void> {
+/** Puts a report between the two marks of a Markdown file; what stands around it is written by hand. */
+export async function rewriteReport(file: URL, report: string): Promise<void> {
   const text = await readFile(file, 'utf8')
   const [from, to] = [text.indexOf(begin), text.indexOf(end)]
   if (from === -1 || to < from) throw new Error(`${file.pathname} lacks the lines "${begin}" and "${end}"`)
-  await writeFile(file, `${text.slice(0, from)}${begin}\n\n${reportOf(findings)}\n${text.slice(to)}`)
+  await writeFile(file, `${text.slice(0, from)}${begin}\n\n${report}\n${text.slice(to)}`)
 }
 
 export function reportOf({ runs, diversity, judge, sheets }: Findings): string {
@@ -64,7 +64,11 @@ Most often mistaken at ${last.steps} steps: ${confusions(last.known, 'kind', 5).
 Diversity: two pictures of the same prompt differ by ${diversity.pictures.toFixed(1)} of 255 (root mean square at 64x64, 20 prompts, 16 seeds);
 two renders of the same words by ${diversity.renders.toFixed(1)}: ${Math.round(100 * ratio)} % (goal: 50 %).
 
-${sheets.map(({ title, file, text }) => `### ${title}\n\n![${title}](${file})\n\n${text}\n`).join('\n')}`
+${withSheets(sheets)}`
+}
+
+export function withSheets(sheets: readonly Sheet[]): string {
+  return sheets.map(({ title, file, text }) => `### ${title}\n\n![${title}](${file})\n\n${text}\n`).join('\n')
 }
 
 function share(value: number): string {

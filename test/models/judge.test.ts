@@ -7,7 +7,7 @@ import sharp from 'sharp'
 import { planes } from '../../scripts/judge/classifier.ts'
 import { diversityOf } from '../../scripts/judge/diversity.ts'
 import { readQuestions } from '../../scripts/judge/questions.ts'
-import { type Findings, rewriteReport } from '../../scripts/judge/report.ts'
+import { type Findings, reportOf, rewriteReport } from '../../scripts/judge/report.ts'
 import { type Answer, confusions, shareOf } from '../../scripts/judge/score.ts'
 import { sheetOf } from '../../scripts/judge/sheets.ts'
 import { tempFolder } from '../temp-folder.ts'
@@ -96,10 +96,10 @@ test('the report stands between its marks, and nowhere else', async (t) => {
     sheets: [{ title: 'All', file: 'all.jpg', text: 'Everything.' }],
   }
   writeFileSync(file, 'no marks')
-  await assert.rejects(rewriteReport(url, findings), /model\.md lacks the lines/)
+  await assert.rejects(rewriteReport(url, reportOf(findings)), /model\.md lacks the lines/)
   const [begin, end] = ['<!-- written by npm run model:judge, from here -->', '<!-- to here -->']
   writeFileSync(file, `before\n${begin}\nold\n${end}\nafter\n`)
-  await rewriteReport(url, findings)
+  await rewriteReport(url, reportOf(findings))
   const text = readFileSync(file, 'utf8')
   assert.match(text, /^before\n/)
   assert.match(text, /\nafter\n$/)
@@ -107,4 +107,5 @@ test('the report stands between its marks, and nowhere else', async (t) => {
   assert.match(text, /\| kind \| 50\.0 % \| 90 % \| 99\.0 % \|/)
   assert.match(text, /60 % \(goal: 50 %\)/)
   assert.match(text, /pear as apple \(1 of 1\)/)
+  assert.match(text, /!\[All\]\(all\.jpg\)\n\nEverything\./)
 })
