@@ -7,7 +7,7 @@ import { Classifier } from './judge/classifier.ts'
 import { diversityOf, mean } from './judge/diversity.ts'
 import { Painters } from './judge/painters.ts'
 import { type Question, readQuestions } from './judge/questions.ts'
-import { reportOf, rewriteReport, type Sheet, withSheets } from './judge/report.ts'
+import { reportOf, rewriteReport, type Sheet, sheetsAsMarkdown } from './judge/report.ts'
 import { type Answer, percent, shareOf } from './judge/score.ts'
 import { gridSteps, gridWeights, sheetPrompts, variedPrompt } from './judge/sheet-prompts.ts'
 import { sheetOf } from './judge/sheets.ts'
@@ -36,6 +36,7 @@ const { values } = parseArgs({
 const count = Number(values.count)
 const description = await describeModel(values.model)
 const questions = await readQuestions()
+const judge = values.sheets ? undefined : await Classifier.open()
 const painters = new Painters(values.model)
 const began = performance.now()
 
@@ -120,15 +121,13 @@ async function sheets(): Promise<Sheet[]> {
   ]
 }
 
-async function judged(drawn: readonly Sheet[]): Promise<string> {
-  const judge = await Classifier.open()
+async function judged(judge: Classifier, drawn: readonly Sheet[]): Promise<string> {
   const runs = []
   for (const steps of values.steps.split(',').map(Number)) {
     const known = await answers(judge, 'known combinations', questions.known, steps)
     const heldOut = await answers(judge, 'kept-out combinations', questions.held_out, steps)
     runs.push({ steps, known, heldOut })
   }
-  await judge.close()
   const { diversity: renders, unseen, 'unseen-held': heldOut } = judge.facts.measured
   return reportOf({
     runs,
@@ -139,7 +138,8 @@ async function judged(drawn: readonly Sheet[]): Promise<string> {
 }
 
 const drawn = await sheets()
-const report = values.sheets ? withSheets(drawn) : await judged(drawn)
+const report = judge === undefined ? sheetsAsMarkdown(drawn) : await judged(judge, drawn)
 if (values.dry) console.log(report)
 else await rewriteReport(new URL('../docs/packshot-mini.md', import.meta.url), report)
+await judge?.close()
 await painters.close()

@@ -7,11 +7,12 @@ import { startBrowser } from '../test/browser/chromium.ts'
  *   node scripts/screenshot.ts http://127.0.0.1:8080 docs/screenshot.png
  */
 
+const last = { prompt: 'an avocado on a pink background', seed: '4' }
 const requests = [
   { prompt: 'a pineapple on a yellow background', seed: '2' },
   { prompt: 'a bottle of orange juice on light blue', seed: '3' },
   { prompt: 'a kiwi on a purple background', seed: '13' },
-  { prompt: 'an avocado on a pink background', seed: '4' },
+  last,
 ]
 
 const { positionals } = parseArgs({ allowPositionals: true })
@@ -25,7 +26,7 @@ for (const [index, request] of requests.entries()) {
   await page.locator('#prompt').press('Enter')
   await page.locator('article[data-status="succeeded"]').nth(index).waitFor()
 }
-await page.goto(new URL('/?prompt=an+avocado+on+a+pink+background', address).href)
+await page.goto(new URL(`/?${new URLSearchParams({ prompt: last.prompt })}`, address).href)
 await page
   .locator('article img')
   .nth(requests.length - 1)

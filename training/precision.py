@@ -18,10 +18,11 @@ def mixed(device: str) -> torch.autocast:
 
 
 def layout(device: str) -> torch.memory_format:
-    """Planes on a CPU: group norms on pixels take twenty times as long there, and convolutions gain nothing from them."""
+    """Planes on a CPU: group norms on pixels take twelve times as long there, and convolutions gain hardly anything."""
     return torch.contiguous_format if device.startswith("cpu") else torch.channels_last
 
 
 def attention(device: str) -> AbstractContextManager:
-    """On a CPU as plain matrix products: over 64 places their gradients take a third of the fused kernel's time."""
+    """On a CPU as plain matrix products: over 64 places a UNet's step is a tenth shorter than with the fused kernel in
+    bfloat16, and in float32 as long."""
     return sdpa_kernel(SDPBackend.MATH) if device.startswith("cpu") else nullcontext()

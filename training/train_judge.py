@@ -1,6 +1,6 @@
 """The judge: a small classifier that tells what a picture shows. It learns from renders alone, never from the model.
 
-    python train_judge.py --work WORK --steps 6000        resumable, writes WORK/judge.pt, at the end judge/judge.onnx and judge.json
+    python train_judge.py --work WORK --steps 8000        resumable, writes WORK/judge.pt, at the end judge/judge.onnx and judge.json
     python train_judge.py --work WORK --test              measures it again on renders it has not seen
 
 It needs renders of its own at half the side, which cost half (WORK/small, and WORK/small-held of combinations that the
@@ -92,13 +92,18 @@ def varied(x: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
     return (planes.view(x.shape) * (0.94 + 0.12 * bright[:, :, None, None]).to(x.device) + noise.to(x.device)).clamp(0, 1)
 
 
+def shrunk(file: Path, side: int) -> torch.Tensor:
+    """[3, side, side] in 0..255, each pixel the mean of those it stands for."""
+    picture = torch.from_numpy(np.asarray(Image.open(file).convert("RGB")).copy()).permute(2, 0, 1).float()
+    return F.avg_pool2d(picture, picture.shape[1] // side)
+
+
 def rendered(folder: Path, held: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pictures, uint8 [n, 3, 128, 128], each pixel of a larger one the mean of four, and their labels [n, parts]."""
+    """Pictures, uint8 [n, 3, 128, 128], and their labels [n, parts]."""
     files = sorted(folder.glob("[0-9]*.png"))
     pictures = torch.empty(len(files), 3, SIDE, SIDE, dtype=torch.uint8)
     for picture, file in zip(pictures, files):
-        x = torch.from_numpy(np.asarray(Image.open(file).convert("RGB")).copy()).permute(2, 0, 1)
-        picture.copy_(F.avg_pool2d(x.float(), x.shape[1] // SIDE).round())
+        picture.copy_(shrunk(file, SIDE).round())
     return pictures, labels_of([scene(int(f.stem), held=held) for f in files])
 
 
@@ -122,7 +127,7 @@ def diversity_of_renders(work: Path) -> float:
             file = folder / f"{i:02d}-{j:02d}.png"
             if not file.exists():
                 Image.fromarray(render(scene(830_000_000 + 16 * i + j, **question["must"])).numpy()).save(file)
-            pictures.append(F.avg_pool2d(torch.from_numpy(np.asarray(Image.open(file)).copy()).permute(2, 0, 1).float(), 4))
+            pictures.append(shrunk(file, 64))
         found += [(a - b).square().mean().sqrt().item() for k, a in enumerate(pictures) for b in pictures[:k]]
     return round(sum(found) / len(found), 3)
 
@@ -190,7 +195,8 @@ def main() -> None:
     if args.test:
         print(json.dumps(test(judge, args.work), indent=1))
         return
-    pictures, labels = (torch.cat(both) for both in zip(*(rendered(args.work / name, held) for name, held in (("small", False), ("small-held", True)))))
+    own = [rendered(args.work / name, held) for name, held in (("small", False), ("small-held", True))]
+    pictures, labels = (torch.cat(each) for each in zip(*own))
     start = time.time() - spent
 
     def save() -> None:

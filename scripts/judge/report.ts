@@ -64,10 +64,11 @@ Most often mistaken at ${last.steps} steps: ${confusions(last.known, 'kind', 5).
 Diversity: two pictures of the same prompt differ by ${diversity.pictures.toFixed(1)} of 255 (root mean square at 64x64, 20 prompts, 16 seeds);
 two renders of the same words by ${diversity.renders.toFixed(1)}: ${Math.round(100 * ratio)} % (goal: 50 %).
 
-${withSheets(sheets)}`
+${sheetsAsMarkdown(sheets)}`
 }
 
-export function withSheets(sheets: readonly Sheet[]): string {
+/** A heading, the picture and its words for each sheet. */
+export function sheetsAsMarkdown(sheets: readonly Sheet[]): string {
   return sheets.map(({ title, file, text }) => `### ${title}\n\n![${title}](${file})\n\n${text}\n`).join('\n')
 }
 
