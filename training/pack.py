@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,19 @@ def packed(work: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.memmap(work / "pictures.bin", np.uint8, "r", shape=(len(seeds), SIZE, SIZE, 3)), seeds
 
 
+def saved(file: Path, values: np.ndarray) -> None:
+    """Written whole or not at all: a training may be reading it."""
+    fresh = file.with_suffix(".new.npy")
+    np.save(fresh, values)
+    fresh.replace(file)
+
+
+def read(file: Path) -> bytes:
+    picture = np.asarray(Image.open(file).convert("RGB"))
+    assert picture.shape == (SIZE, SIZE, 3), f"{file}: {picture.shape}"
+    return picture.tobytes()
+
+
 def pack(work: Path, folder: Path) -> None:
     listing, store = work / "seeds.npy", work / "pictures.bin"
     seeds = np.load(listing).tolist() if listing.exists() else []
@@ -27,13 +41,11 @@ def pack(work: Path, folder: Path) -> None:
     fresh = [f for f in sorted(folder.glob("[0-9]*.png")) if int(f.stem) not in known]
     with store.open("r+b" if store.exists() else "wb") as out:
         out.seek(len(seeds) * SIZE * SIZE * 3)  # a part that was written but not listed is written again
-        for file in fresh:
-            picture = np.asarray(Image.open(file).convert("RGB"))
-            assert picture.shape == (SIZE, SIZE, 3), f"{file}: {picture.shape}"
-            out.write(picture.tobytes())
-            seeds.append(int(file.stem))
+        with ThreadPoolExecutor() as pool:
+            out.writelines(pool.map(read, fresh))
         out.truncate()
-    np.save(listing, np.array(seeds))
+    seeds += [int(f.stem) for f in fresh]
+    saved(listing, np.array(seeds))
     print(f"{len(fresh)} new pictures, {len(seeds)} in all")
 
 

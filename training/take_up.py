@@ -1,10 +1,10 @@
 """Trained parts -> WORK: the inverse of export.py, so that training goes on from what is there already.
 
-    python take_up.py --work WORK --parts ../models/packshot-mini --samples 100000
+    python take_up.py --work WORK --parts ../models/packshot-mini --steps 5000
 
 Without a UNet in the folder it takes up the text encoder, the tokenizer and the autoencoder alone. The autoencoder and the
 words stay as they are; rendering, `pack.py` and `train_vae.py --encode` give the latents. A UNet begins with the weights
-that are there, fresh momentum, and the rate of a training that has seen so many samples.
+that are there, fresh momentum, and the rate of a training that has made so many steps.
 """
 
 from __future__ import annotations
@@ -16,22 +16,20 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from train_unet import BATCH
-
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     (file,) = folder.glob("*.safetensors")
     return {name: value.float() for name, value in load_file(file).items()}
 
 
-def take_up(work: Path, parts: Path, samples: int) -> None:
+def take_up(work: Path, parts: Path, steps: int) -> None:
     work.mkdir(parents=True, exist_ok=True)
     for name, part in (("text.pt", "text_encoder"), ("vae_final.pt", "vae")):
         torch.save({"model": weights(parts / part)}, work / name)
     shutil.copytree(parts / "tokenizer", work / "tokenizer", dirs_exist_ok=True)
     if (parts / "unet").exists():
         unet = weights(parts / "unet")
-        torch.save({"model": unet, "ema": unet, "optimizer": None, "step": samples // BATCH, "samples": samples, "spent": 0.0},
+        torch.save({"model": unet, "ema": unet, "optimizer": None, "step": steps, "samples": 0, "spent": 0.0},
                    work / "unet.pt")
 
 
@@ -39,9 +37,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--parts", type=Path, required=True, help="a folder that export.py wrote")
-    parser.add_argument("--samples", type=int, default=0, help="that its UNet was trained on; docs/packshot-mini.md says it")
+    parser.add_argument("--steps", type=int, default=0, help="that its UNet was trained for; docs/packshot-mini.md says it")
     args = parser.parse_args()
-    take_up(args.work, args.parts, args.samples)
+    take_up(args.work, args.parts, args.steps)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,10 @@ import export
 import pack
 import take_up
 import tokenizer as tokenizer_command
+import tokens
 import train_text
 import train_unet
+import train_vae
 from model import LATENT_CHANNELS, LATENT_SIZE, SIZE, make_text_encoder, make_unet, make_vae
 from wording import with_unknown_words
 
@@ -39,11 +41,15 @@ class Trainings(unittest.TestCase):
         train_unet.train(0, args, 1)
         return torch.load(self.work / name, weights_only=True)
 
-    def test_a_stopped_unet_goes_on_as_if_it_had_not_stopped(self) -> None:
-        count = train_unet.HELD_OUT + 4
+    def pictures(self, work: Path, count: int) -> None:
+        """Latents and captions of so many scenes, as the steps before leave them."""
         noise = np.random.default_rng(0).normal(size=(count, LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE))
-        np.save(self.work / "latents.npy", noise.astype(np.float16))
-        np.save(self.work / "seeds.npy", np.arange(count))
+        np.save(work / "latents.npy", noise.astype(np.float16))
+        np.save(work / "seeds.npy", np.arange(count))
+        tokens.write(work)
+
+    def test_a_stopped_unet_goes_on_as_if_it_had_not_stopped(self) -> None:
+        self.pictures(self.work, train_unet.HELD_OUT + 4)
         torch.save({"model": make_text_encoder(len(self.tokenizer)).state_dict()}, self.work / "text.pt")
         straight = self.unet("straight.pt", 3)
         self.unet("stopped.pt", 1)
@@ -67,19 +73,48 @@ class Trainings(unittest.TestCase):
         torch.nn.init.zeros_(made["unet.pt"].conv_out.weight[0])
         torch.save({"ema": made["unet.pt"].state_dict()}, work / "unet.pt")
         export.export(work, out)
-        take_up.take_up(again, out, 960)
+        take_up.take_up(again, out, 20)
         for name, module in made.items():
             state = torch.load(again / name, weights_only=True)["model"]
             for key, value in module.state_dict().items():
                 near = value.flatten(1).std(1).max().item() / export.STEPS * 2**-0.5 if name == "unet.pt" and value.ndim > 1 else 1e-7
                 torch.testing.assert_close(state[key].to(value.dtype), value, rtol=1 / 127, atol=near, msg=f"{name} {key}")
-        count = train_unet.HELD_OUT + 4
-        np.save(again / "latents.npy", np.zeros((count, LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE), np.float16))
-        np.save(again / "seeds.npy", np.arange(count))
-        args = argparse.Namespace(work=again, steps=960 // train_unet.BATCH + 1, minutes=0, batch=2, rate=1e-3, cool=0, device="cpu",
-                                  name="unet.pt")
+        self.pictures(again, train_unet.HELD_OUT + 4)
+        args = argparse.Namespace(work=again, steps=21, minutes=0, batch=2, rate=1e-3, cool=0, device="cpu", name="unet.pt")
         train_unet.train(0, args, 1)
-        self.assertEqual(torch.load(again / "unet.pt", weights_only=True)["samples"], 962)
+        state = torch.load(again / "unet.pt", weights_only=True)
+        self.assertEqual((state["step"], state["samples"]), (21, 2))
+
+    def test_scenes_that_come_later_get_captions_and_are_taken_in(self) -> None:
+        work = self.work / "more"
+        shutil.copytree(self.work / "tokenizer", work / "tokenizer")
+        torch.save({"model": make_text_encoder(len(self.tokenizer)).state_dict()}, work / "text.pt")
+        self.pictures(work, train_unet.HELD_OUT + 2)
+        first = np.load(work / "tokens.npy")
+        examples = train_unet.Examples(work, "cpu")
+        np.save(work / "latents.npy", np.zeros((train_unet.HELD_OUT + 3, LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE), np.float16))
+        examples.read()
+        self.assertEqual(len(examples.latents), train_unet.HELD_OUT + 2, "a picture without captions waits")
+        self.pictures(work, train_unet.HELD_OUT + 3)
+        examples.read()
+        self.assertEqual(len(examples.latents), train_unet.HELD_OUT + 3)
+        self.assertTrue(np.array_equal(np.load(work / "tokens.npy")[:len(first)], first))
+        latents, context = examples.drawn(5, torch.Generator().manual_seed(0))
+        self.assertEqual((len(latents), context.shape[:2]), (5, (5, 77)))
+
+    def test_a_scene_is_worded_in_many_ways_and_in_the_same_ways_each_time(self) -> None:
+        texts = tokens.wordings(0)
+        self.assertEqual(texts, tokens.wordings(0))
+        self.assertGreater(len(set(texts)), 10)
+        ids = tokens.tokens_of(self.work / "tokenizer", [0])[0]
+        self.assertTrue(torch.equal(torch.from_numpy(ids).long(), train_text.tokenize(self.tokenizer, texts)))
+
+    def test_another_autoencoder_is_not_trained_over_the_latents_of_one(self) -> None:
+        work = self.work / "decided"
+        work.mkdir()
+        (work / "vae_final.pt").touch()
+        with self.assertRaisesRegex(SystemExit, "vae_final.pt"):
+            train_vae.train(argparse.Namespace(work=work))
 
     def test_a_caption_says_what_its_labels_say(self) -> None:
         texts, labels = train_text.examples(train_text.FIRST_SEED, 200)

@@ -1,12 +1,13 @@
 """The judge: a small classifier that tells what a picture shows. It learns from renders alone, never from the model.
 
-    python train_judge.py --work WORK --steps 8000        resumable, writes WORK/judge.pt, at the end judge/judge.onnx and judge.json
-    python train_judge.py --work WORK --test              measures it again on renders it has not seen
+    python train_judge.py --work WORK --minutes 60                 resumable, writes WORK/judge.pt
+    python train_judge.py --work WORK --minutes 2 --device cuda --batch 256
+    python train_judge.py --work WORK --export                     measures it, writes judge/judge.onnx and judge.json
 
-It needs renders of its own at half the side, which cost half (WORK/small, and WORK/small-held of combinations that the
-model has not seen: it is the model that may not), and as unseen ones WORK/unseen and WORK/unseen-held; README.md has the
-commands. It sees [n, 3, 128, 128] in 0..1 -> scores of kind, colour, background, count, light, camera. A fifth of what it
-learns from is grey, so that it knows kinds by their forms.
+It learns from the packed pictures and from WORK/held, renders of combinations that the model has not seen (it is the model
+that may not), and is measured on WORK/unseen and WORK/unseen-held; README.md has the commands. It sees [n, 3, 128, 128] in
+0..1 -> scores of kind, colour, background, count, light, camera. A fifth of what it learns from is grey, so that it knows
+kinds by their forms.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
+from model import SIZE
+from pack import packed
 from precision import mixed
 from studio.backdrops import BACKGROUNDS
 from studio.catalogue import COLOURS, KINDS
@@ -31,7 +35,7 @@ from studio.picture import render
 from studio.scenes import CAMERAS, LIGHTS, Scene, scene
 
 JUDGE = Path(__file__).parent / "judge"
-SIDE, CHANNELS, RATE, GREY = 128, (16, 32, 64, 96, 128), 3e-3, 0.2
+SIDE, CHANNELS, RATE, GREY = 128, (24, 48, 80, 112, 144), 3e-3, 0.2
 PARTS: dict[str, list] = {"kind": list(KINDS), "colour": list(COLOURS), "background": list(BACKGROUNDS), "count": [1, 2, 3],
                           "light": list(LIGHTS), "camera": list(CAMERAS)}
 WEIGHTS = {"kind": 1.0, "colour": 1.0, "background": 1.0}  # others: 0.2
@@ -77,19 +81,20 @@ def varied(x: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
     """Moved, larger or smaller, mirrored, a little blurred and noisy, brighter or darker: what a drawn picture may be and
     still be right."""
     n = len(x)
-    zoom, right, down, flip, soft, bright, noisy = torch.rand(7, n, 1, generator=chance)
+    zoom, right, down, flip, soft, bright, noisy = torch.rand(7, n, 1, generator=chance, device=x.device)
     zoom, flip = 0.85 + 0.3 * zoom, torch.where(flip < 0.5, -1, 1)
-    nothing = torch.zeros(n, 1)
+    nothing = torch.zeros_like(zoom)
     moves = torch.stack([torch.cat([zoom * flip, nothing, 0.3 * right - 0.15], 1), torch.cat([nothing, zoom, 0.3 * down - 0.15], 1)], 1)
-    grid = F.affine_grid(moves.to(x.device), list(x.shape), align_corners=False)
+    grid = F.affine_grid(moves, list(x.shape), align_corners=False)
     x = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
     sigma = torch.where(soft < 0.5, 0.2 + 2.6 * soft, 0.1)  # half of them blurred, by up to one pixel and a half
-    line = torch.exp(-torch.arange(-3.0, 4) ** 2 / (2 * sigma**2))
-    kernels = (line / line.sum(1, keepdim=True)).repeat_interleave(3, 0)[:, None].to(x.device)
-    planes = F.pad(x.reshape(1, 3 * n, SIDE, SIDE), (3, 3, 3, 3), mode="replicate")
-    planes = F.conv2d(F.conv2d(planes, kernels[:, :, None], groups=3 * n), kernels[..., None], groups=3 * n)
-    noise = 0.02 * noisy[:, :, None, None] * torch.randn(x.shape, generator=chance)
-    return (planes.view(x.shape) * (0.94 + 0.12 * bright[:, :, None, None]).to(x.device) + noise.to(x.device)).clamp(0, 1)
+    line = torch.exp(-torch.arange(-3.0, 4, device=x.device) ** 2 / (2 * sigma**2))
+    line = (line / line.sum(1, keepdim=True))[:, :, None, None, None]
+    x = F.pad(x, (3, 3, 3, 3), mode="replicate")
+    x = sum(line[:, k] * x[:, :, k:k + SIDE] for k in range(7))
+    x = sum(line[:, k] * x[..., k:k + SIDE] for k in range(7))
+    noise = torch.randn(x.shape, generator=chance, device=x.device)
+    return (x * (0.94 + 0.12 * bright)[..., None, None] + 0.02 * noisy[..., None, None] * noise).clamp(0, 1)
 
 
 def shrunk(file: Path, side: int) -> torch.Tensor:
@@ -101,10 +106,21 @@ def shrunk(file: Path, side: int) -> torch.Tensor:
 def rendered(folder: Path, held: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Pictures, uint8 [n, 3, 128, 128], and their labels [n, parts]."""
     files = sorted(folder.glob("[0-9]*.png"))
-    pictures = torch.empty(len(files), 3, SIDE, SIDE, dtype=torch.uint8)
-    for picture, file in zip(pictures, files):
-        picture.copy_(shrunk(file, SIDE).round())
-    return pictures, labels_of([scene(int(f.stem), held=held) for f in files])
+    with ThreadPoolExecutor() as pool:
+        pictures = list(pool.map(lambda file: shrunk(file, SIDE).round().byte(), files))
+    return torch.stack(pictures), labels_of([scene(int(f.stem), held=held) for f in files])
+
+
+def known(work: Path, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """The packed pictures and those of WORK/held, and their labels."""
+    pictures, seeds = packed(work)
+    small = []
+    for i in range(0, len(pictures), 100):
+        some = torch.from_numpy(pictures[i:i + 100].copy()).to(device).permute(0, 3, 1, 2).float()
+        small.append(F.avg_pool2d(some, SIZE // SIDE).round().byte())
+    held, labels = rendered(work / "held", held=True)
+    labels = torch.cat([labels_of([scene(seed) for seed in seeds.tolist()]), labels])
+    return torch.cat([*small, held.to(device)]), labels.to(device)
 
 
 @torch.inference_mode()
@@ -152,15 +168,19 @@ class InOne(nn.Module):
         return torch.cat(self.judge(pictures), 1)
 
 
-def in_half(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Large weights stored as float16 and widened when the graph is loaded: half the file."""
+def in_bytes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Large weights stored as bytes with a scale for each output, and widened when the graph is loaded: a quarter of the
+    file. Inputs and sums stay float32."""
     for weight in list(model.graph.initializer):
         values = onnx.numpy_helper.to_array(weight)
-        if values.dtype == np.float32 and values.size > 1000:
-            half = onnx.numpy_helper.from_array(values.astype(np.float16), weight.name + ".half")
-            model.graph.initializer.remove(weight)
-            model.graph.initializer.append(half)
-            model.graph.node.insert(0, onnx.helper.make_node("Cast", [half.name], [weight.name], to=onnx.TensorProto.FLOAT))
+        if values.dtype != np.float32 or values.size <= 1000:
+            continue
+        scales = (np.abs(values).reshape(len(values), -1).max(1) / 127).astype(np.float32).clip(1e-12)
+        steps = np.round(values / scales.reshape(-1, *[1] * (values.ndim - 1))).astype(np.int8)
+        model.graph.initializer.remove(weight)
+        model.graph.initializer.extend([onnx.numpy_helper.from_array(steps, weight.name + ".steps"),
+                                        onnx.numpy_helper.from_array(scales, weight.name + ".scales")])
+        model.graph.node.insert(0, onnx.helper.make_node("DequantizeLinear", [weight.name + ".steps", weight.name + ".scales"], [weight.name], axis=0))
     return model
 
 
@@ -168,19 +188,22 @@ def export(judge: Judge, facts: dict) -> None:
     file = JUDGE / "judge.onnx"
     torch.onnx.export(InOne(judge).eval().to("cpu"), (torch.zeros(2, 3, SIDE, SIDE),), file, input_names=["pictures"],
                       output_names=["scores"], dynamic_axes={"pictures": {0: "n"}, "scores": {0: "n"}}, dynamo=False)
-    onnx.save(in_half(onnx.load(file)), file)
+    onnx.save(in_bytes(onnx.load(file)), file)
     (JUDGE / "judge.json").write_text(json.dumps({"side": SIDE, "parts": PARTS, "measured": facts}, indent=1) + "\n")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--steps", type=int, default=0, help="in all")
+    parser.add_argument("--minutes", type=float, default=0, help="in all")
     parser.add_argument("--batch", type=int, default=48)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--test", action="store_true")
+    parser.add_argument("--export", action="store_true")
     args = parser.parse_args()
+    if bool(args.steps) + bool(args.minutes) + args.export != 1:
+        parser.error("give --steps, --minutes or --export")
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(0)
@@ -192,44 +215,45 @@ def main() -> None:
         judge.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         step, spent = state["step"], state["spent"]
-    if args.test:
-        print(json.dumps(test(judge, args.work), indent=1))
+    if args.export:
+        facts = test(judge, args.work)
+        print(json.dumps(facts, indent=1))
+        export(judge, facts)
         return
-    own = [rendered(args.work / name, held) for name, held in (("small", False), ("small-held", True))]
-    pictures, labels = (torch.cat(each) for each in zip(*own))
-    start = time.time() - spent
+    torch.backends.cudnn.benchmark = True
+    pictures, labels = known(args.work, args.device)
+    start, saved = time.time() - spent, time.time()
 
     def save() -> None:
         torch.save({"model": judge.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "spent": time.time() - start}, path)
 
-    while step < args.steps:
-        chance = torch.Generator().manual_seed(step)
-        index = torch.randint(0, len(pictures), (args.batch,), generator=chance)
-        x, y = varied(pictures[index].to(args.device).float() / 255, chance), labels[index].to(args.device)
-        grey = (torch.rand(args.batch, generator=chance) < GREY).to(args.device)
+    while (part := step / args.steps if args.steps else (time.time() - start) / (60 * args.minutes)) < 1:
+        chance = torch.Generator(args.device).manual_seed(step)
+        index = torch.randint(len(pictures), (args.batch,), generator=chance, device=args.device)
+        x, y = varied(pictures[index].float() / 255, chance), labels[index]
+        grey = torch.rand(args.batch, generator=chance, device=args.device) < GREY
         x = torch.where(grey[:, None, None, None], x.mean(1, keepdim=True), x).contiguous(memory_format=torch.channels_last)
         for group in optimizer.param_groups:
-            group["lr"] = RATE * min(1, (step + 1) / 200) * (1 - step / args.steps)
+            group["lr"] = RATE * min(1, (step + 1) / 200) * (1 - part)
         with mixed(args.device):
             scores = judge.train()(x)
         loss = torch.zeros((), device=args.device)
-        for i, (part, score) in enumerate(zip(PARTS, scores)):
+        for i, (name, score) in enumerate(zip(PARTS, scores)):
             each = F.cross_entropy(score.float(), y[:, i], reduction="none")
-            loss += WEIGHTS.get(part, 0.2) * (each[~grey] if part in ("colour", "background") else each).mean()
+            counts = ~grey if name in ("colour", "background") else torch.ones_like(grey)
+            loss += WEIGHTS.get(name, 0.2) * (each * counts).sum() / counts.sum().clamp(min=1)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(judge.parameters(), 2.0)
         optimizer.step()
         step += 1
-        if step % 50 == 0:
-            right = ", ".join(f"{part} {(s.argmax(-1) == y[:, i]).float().mean():.2f}" for i, (part, s) in enumerate(zip(PARTS, scores)))
-            print(f"step {step} of {args.steps}, loss {loss.item():.3f}, {right}, {(time.time() - start) / step * 1000:.0f} ms a step", flush=True)
-        if step % 500 == 0:
+        if step % 100 == 0:
+            right = ", ".join(f"{name} {(s.argmax(-1) == y[:, i]).float().mean():.2f}" for i, (name, s) in enumerate(zip(PARTS, scores)))
+            print(f"step {step}, {part:.0%}, loss {loss.item():.3f}, {right}, {(time.time() - start) / step * 1000:.0f} ms a step", flush=True)
+        if time.time() - saved > 60:
+            saved = time.time()
             save()
     save()
-    facts = test(judge, args.work)
-    print(json.dumps(facts, indent=1))
-    export(judge, facts)
 
 
 if __name__ == "__main__":

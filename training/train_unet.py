@@ -1,18 +1,18 @@
-"""The denoiser, on latents computed beforehand and words encoded on the way.
+"""The denoiser, on latents and captions prepared beforehand; the words are encoded on the way.
 
     python train_unet.py --work WORK --steps 12000             resumable: writes WORK/unet.pt (weights, average, optimizer)
     python train_unet.py --work WORK --minutes 40              goes on for so long
-    python train_unet.py --work WORK --steps 40000 --device cuda --batch 512
+    python train_unet.py --work WORK --minutes 7 --device cuda --batch 512 --cool 0.5
 
-More steps give better pictures, and any number may be added later: the rate falls with the square root of the samples
-seen, and what is exported is an average of the weights over about the last tenth of the way (a power function's profile,
+More steps give better pictures, and any number may be added later: the rate falls with the square root of the steps
+made, and what is exported is an average of the weights over about the last tenth of the way (a power function's profile,
 Karras et al. 2024, equation 127), so that no schedule has an end to be planned for. `--cool 0.2` lets the rate fall to
-nothing over the last fifth of a run; the next run begins at the full rate again.
+nothing over the last fifth of a run; the next run begins at the full rate again. Pictures that are packed, encoded and
+captioned meanwhile are taken in.
 
 Velocity prediction (Salimans and Ho 2022) on Stable Diffusion's noise schedule. A step's noise is drawn by its logarithm
 (as in Karras et al. 2022, table 1): of the schedule's own thousand steps a third are so noisy that latents of 16 x 16
-show nothing, since noise averages out over fewer places than in Stable Diffusion's 64 x 64. One caption in ten says
-nothing, for classifier-free guidance (Ho and Salimans 2022). The optimizer is Muon: it reached a held-out loss of 0.466
+show nothing, since noise averages out over fewer places than in Stable Diffusion's 64 x 64. The optimizer is Muon: it reached a held-out loss of 0.466
 after 8000 samples where AdamW had 0.521 (each at its rate here, batches of 32).
 """
 
@@ -22,27 +22,22 @@ import argparse
 import copy
 import json
 import os
-import random
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import CLIPTokenizer
 
 from model import make_text_encoder, make_unet
 from muon import Muon
 from precision import attention, layout, mixed
-from studio.captions import caption, empty_caption
-from studio.scenes import scene
-from train_text import tokenize
-from wording import with_unknown_words
+from tokens import WORDINGS
 
-NOTHING_SAID, UNKNOWN = 0.10, 0.05
 NOISE_MEAN, NOISE_SPREAD = -0.1, 1.25  # of the noise level's logarithm
-WARM_UP, FLAT = 10_000, 150_000  # samples: until the rate is full, until it falls
-PROFILE = 6.94                   # the average's width is a tenth of the steps made
-HELD_OUT, BATCH = 64, 48         # pictures that are not trained on; samples a step
+WARM_UP, FLAT = 200, 3000  # steps: until the rate is full, until it falls
+PROFILE = 6.94             # the average's width is a tenth of the steps made
+HELD_OUT, BATCH = 64, 48   # pictures that are not trained on; samples a step
+FRESH = 500                # steps until it looks for more pictures
 
 
 def noise_levels() -> torch.Tensor:
@@ -51,8 +46,8 @@ def noise_levels() -> torch.Tensor:
     return torch.cumprod(1 - betas, 0).float()
 
 
-def share_of_rate(samples: int) -> float:
-    return min(1.0, samples / WARM_UP) * min(1.0, (FLAT / max(1, samples)) ** 0.5)
+def share_of_rate(step: int) -> float:
+    return min(1.0, step / WARM_UP) * min(1.0, (FLAT / max(1, step)) ** 0.5)
 
 
 class Denoising:
@@ -61,13 +56,12 @@ class Denoising:
     def __init__(self, device: str) -> None:
         alphas = noise_levels()
         self.device, self.alphas = device, alphas.to(device)
-        self.levels = (1 / alphas - 1).log() / 2  # of every step, rising
+        self.levels = (1 / self.alphas - 1).log() / 2  # of every step, rising
 
     def loss(self, unet: torch.nn.Module, latents: torch.Tensor, context: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
-        n = len(latents)
-        wanted = NOISE_MEAN + NOISE_SPREAD * torch.randn(n, generator=chance)
-        t = torch.searchsorted(self.levels, wanted).clamp(max=999).to(self.device)
-        noise = torch.randn(latents.shape, generator=chance).to(self.device)
+        wanted = NOISE_MEAN + NOISE_SPREAD * torch.randn(len(latents), generator=chance, device=chance.device).to(self.device)
+        t = torch.searchsorted(self.levels, wanted).clamp(max=999)
+        noise = torch.randn(latents.shape, generator=chance, device=chance.device).to(self.device)
         a = self.alphas[t][:, None, None, None]
         noisy, target = a.sqrt() * latents + (1 - a).sqrt() * noise, a.sqrt() * noise - (1 - a).sqrt() * latents
         with mixed(self.device), attention(self.device):
@@ -75,24 +69,38 @@ class Denoising:
         return (guess - target).square().mean()
 
 
-class Words:
-    """Captions of scenes, encoded by the frozen text encoder."""
+class Examples:
+    """Latents [n, c, h, w] of the packed pictures and contexts [n, 77, width] of their captions, on one device."""
 
     def __init__(self, work: Path, device: str) -> None:
-        self.device = device
-        self.tokenizer = CLIPTokenizer.from_pretrained(work / "tokenizer")
-        self.encoder = make_text_encoder(len(self.tokenizer))
-        self.encoder.load_state_dict(torch.load(work / "text.pt", weights_only=True)["model"])
+        self.work, self.device = work, device
+        self.latents = self.tokens = torch.empty(0)
+        self.read()
+        words = torch.load(work / "text.pt", weights_only=True)["model"]
+        self.encoder = make_text_encoder(len(words["embeddings.token_embedding.weight"]))
+        self.encoder.load_state_dict(words)
         self.encoder.eval().requires_grad_(False).to(device)
 
-    def of(self, seeds: list[int], rng: random.Random) -> torch.Tensor:
-        texts = []
-        for seed in seeds:
-            dice = rng.random()
-            text = empty_caption(rng.getrandbits(30)) if dice < NOTHING_SAID else caption(scene(seed), rng.getrandbits(30))
-            texts.append(with_unknown_words(text, rng) if dice > 1 - UNKNOWN else text)
+    def read(self) -> None:
+        """Takes in what there is by now; a picture that is encoded but has no captions yet is left for the next time."""
+        latents, tokens = (np.load(self.work / name, mmap_mode="r") for name in ("latents.npy", "tokens.npy"))
+        n = min(len(latents), len(tokens))
+        if n > len(self.latents):
+            self.latents, self.tokens = (torch.from_numpy(each[:n].copy()).to(self.device) for each in (latents, tokens))
+
+    def of(self, index: torch.Tensor, wording: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        index, wording = index.to(self.device), wording.to(self.device)
         with torch.no_grad(), mixed(self.device), attention(self.device):
-            return self.encoder(tokenize(self.tokenizer, texts).to(self.device))[0]
+            context = self.encoder(self.tokens[index, wording].long())[0]
+        return self.latents[index].float(), context
+
+    def drawn(self, count: int, chance: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        index = torch.randint(HELD_OUT, len(self.latents), (count,), generator=chance, device=chance.device)
+        return self.of(index, torch.randint(WORDINGS, (count,), generator=chance, device=chance.device))
+
+    def held_out(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Four wordings of each picture that is not trained on."""
+        return self.of(torch.arange(HELD_OUT).repeat(4), torch.arange(4).repeat_interleave(HELD_OUT))
 
 
 def main() -> None:
@@ -123,9 +131,8 @@ def train(rank: int, args: argparse.Namespace, processes: int) -> None:
         torch.distributed.init_process_group("gloo", f"file://{meeting}", rank=rank, world_size=processes)
     torch.manual_seed(0)
     device, share = args.device, args.batch // processes
-    latents = torch.from_numpy(np.load(args.work / "latents.npy"))
-    seeds = np.load(args.work / "seeds.npy").tolist()[:len(latents)]
-    words, denoising = Words(args.work, device), Denoising(device)
+    torch.backends.cudnn.benchmark = True
+    examples, denoising = Examples(args.work, device), Denoising(device)
     unet = make_unet().to(device, memory_format=layout(device))
     average = copy.deepcopy(unet).requires_grad_(False)
     parameters = list(unet.parameters())
@@ -146,21 +153,22 @@ def train(rank: int, args: argparse.Namespace, processes: int) -> None:
         path.with_suffix(".new").rename(path)
 
     def held_out_loss() -> float:
-        rng, chance = random.Random(0), torch.Generator().manual_seed(0)
-        with torch.no_grad():
-            return denoising.loss(average, latents[:HELD_OUT].to(device).float(), words.of(seeds[:HELD_OUT], rng), chance).item()
+        with torch.no_grad():  # with the CPU's noise, so that the figure is the same thing on every device
+            return denoising.loss(average, *examples.held_out(), torch.Generator().manual_seed(0)).item()
 
     def part() -> float:
         """How much of this run is done with this step."""
         return (step + 1 - begun) / (args.steps - begun) if args.steps else (time.time() - start) / (60 * args.minutes)
 
-    saved, said, total, done = time.time(), time.time(), torch.zeros(()), torch.tensor(float(0 < args.steps <= step))
+    saved, said, done = time.time(), time.time(), torch.tensor(float(0 < args.steps <= step))
+    total = torch.zeros((), device=device)
     while done < 1:
-        rng, chance = random.Random(f"{step}-{rank}"), torch.Generator().manual_seed(step * processes + rank)
-        index = [rng.randrange(HELD_OUT, len(latents)) for _ in range(share)]
+        chance = torch.Generator(device).manual_seed(step * processes + rank)
+        if step % FRESH == 0:
+            examples.read()
         for group in optimizer.param_groups:
-            group["lr"] = args.rate * share_of_rate(samples) * (min(1, (1 - done.item()) / args.cool) if args.cool else 1)
-        loss = denoising.loss(unet, latents[index].to(device).float(), words.of([seeds[i] for i in index], rng), chance)
+            group["lr"] = args.rate * share_of_rate(step) * (min(1, (1 - done.item()) / args.cool) if args.cool else 1)
+        loss = denoising.loss(unet, *examples.drawn(share, chance), chance)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         loss, done = loss.detach(), torch.tensor(part())
@@ -172,18 +180,18 @@ def train(rank: int, args: argparse.Namespace, processes: int) -> None:
                 piece.copy_(mean.view_as(piece))
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
-        step, samples, total = step + 1, samples + share * processes, total + loss.cpu()
+        step, samples, total = step + 1, samples + share * processes, total + loss
         with torch.no_grad():
             torch._foreach_lerp_(list(average.parameters()), parameters, 1 - (1 - 1 / step) ** (PROFILE + 1))
         if step % 50 == 0 and rank == 0:
-            facts = {"step": step, "samples": samples, "pictures": len(latents), "loss": round(total.item() / 50, 4),
+            facts = {"step": step, "samples": samples, "pictures": len(examples.latents), "loss": round(total.item() / 50, 4),
                      "samples_per_second": round(50 * share * processes / (time.time() - said), 1)}
             if step % 250 == 0:
                 facts["held_out_loss"] = round(held_out_loss(), 4)
             print(json.dumps(facts), flush=True)
             with log.open("a") as lines:
                 lines.write(json.dumps(facts) + "\n")
-            said, total = time.time(), torch.zeros(())
+            said, total = time.time(), torch.zeros_like(total)
         if time.time() - saved > 120 and rank == 0:
             saved = time.time()
             save()

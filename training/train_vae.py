@@ -2,6 +2,7 @@
 
     python train_vae.py --work WORK --steps 2350           trains, resumable, writes WORK/vae.pt
     python train_vae.py --work WORK --minutes 15           the same by the clock (a busy machine: fewer steps, no repeat)
+    python train_vae.py --work WORK --minutes 2 --device cuda --batch 64 --start ../models/packshot-mini/vae
     python train_vae.py --work WORK --encode               writes WORK/vae_final.pt once, and latents.npy of all pictures
     python train_vae.py --work WORK --look FILE            originals over reconstructions
 
@@ -24,7 +25,7 @@ from diffusers import AutoencoderKL
 from PIL import Image
 
 from model import LATENT_CHANNELS, LATENT_SIZE, SIZE, make_vae
-from pack import packed
+from pack import packed, saved
 from precision import layout, mixed
 from vae_start import normalise_latents, start_as_earlier, start_as_thumbnail
 
@@ -32,7 +33,7 @@ KL_WEIGHT, LEARNING_RATE, HELD_OUT, LEAST = 1e-5, 5e-4, 32, 0.4
 OPPONENT = torch.tensor([[0.5, 0.5, 0.5], [1.0, -1.0, 0.0], [0.5, 0.5, -1.0]])  # light, red-green, yellow-blue
 
 
-def batch_of(pictures: np.ndarray, index: np.ndarray, crop: int, rng: np.random.Generator) -> torch.Tensor:
+def batch_of(pictures: np.ndarray, index: np.ndarray, crop: int, rng: np.random.Generator, device: str) -> torch.Tensor:
     """Random crops, flipped half the time, as [n, 3, crop, crop] in -1..1."""
     out = []
     for i in index:
@@ -40,12 +41,12 @@ def batch_of(pictures: np.ndarray, index: np.ndarray, crop: int, rng: np.random.
         y, x = (int(np.clip(rng.normal((SIZE - crop) / 2, 34), 0, SIZE - crop)) // 16 * 16 for _ in range(2))
         picture = pictures[i, y:y + crop, x:x + crop]
         out.append(picture[:, ::-1] if rng.random() < 0.5 else picture)
-    return as_input(np.stack(out))
+    return as_input(np.stack(out), device)
 
 
-def as_input(pictures: np.ndarray) -> torch.Tensor:
+def as_input(pictures: np.ndarray, device: str) -> torch.Tensor:
     """uint8 [n, h, w, 3] -> [n, 3, h, w] in -1..1."""
-    return torch.from_numpy(pictures.copy()).permute(0, 3, 1, 2).contiguous(memory_format=layout("cpu")).float() / 127.5 - 1
+    return torch.from_numpy(pictures.copy()).to(device).permute(0, 3, 1, 2).contiguous(memory_format=layout(device)).float() / 127.5 - 1
 
 
 def picture_loss(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -72,6 +73,9 @@ def reconstruct(vae: AutoencoderKL, pictures: torch.Tensor, noise: bool) -> tupl
 
 
 def train(args: argparse.Namespace) -> None:
+    if (args.work / "vae_final.pt").exists():
+        raise SystemExit(f"{args.work}/vae_final.pt is there: latents.npy and the UNet hang on it. For another autoencoder, train in "
+                         "another folder, and another UNet after it")
     torch.manual_seed(0)
     vae = make_vae()
     start_as_thumbnail(vae)
@@ -81,7 +85,7 @@ def train(args: argparse.Namespace) -> None:
     optimizer = torch.optim.AdamW(vae.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99), weight_decay=1e-4)
     path, step, spent = args.work / "vae.pt", 0, 0.0
     if path.exists():
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location=args.device)
         vae.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         step, spent = state["step"], state["spent"]
@@ -91,7 +95,7 @@ def train(args: argparse.Namespace) -> None:
                    path.with_suffix(".new"))
         path.with_suffix(".new").rename(path)
 
-    start, saved, said, sums = time.time() - spent, time.time(), time.time(), np.zeros(3)
+    start, kept, said, sums = time.time() - spent, time.time(), time.time(), torch.zeros(3, device=args.device)
     pictures, _ = packed(args.work)
     while (part := step / args.steps if args.steps else (time.time() - start) / (60 * args.minutes)) < 1:
         rng = np.random.default_rng(step)
@@ -100,7 +104,7 @@ def train(args: argparse.Namespace) -> None:
             pictures, _ = packed(args.work)  # there may be more by now
         crop = SIZE if part > 1 - args.whole else 128
         n = args.batch if crop == 128 else max(2, args.batch // 4)
-        x = batch_of(pictures, rng.integers(HELD_OUT, len(pictures), n), crop, rng).to(args.device, memory_format=layout(args.device))
+        x = batch_of(pictures, rng.integers(HELD_OUT, len(pictures), n), crop, rng, args.device)
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * min(1, (step + 1) / 100) * (1 - 0.97 * max(0.0, part - 0.35) / 0.65)
         with mixed(args.device):
@@ -111,22 +115,22 @@ def train(args: argparse.Namespace) -> None:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         optimizer.step()
-        step, sums = step + 1, sums + [pixel.item(), edge.item(), kl.item()]
+        step, sums = step + 1, sums + torch.stack([pixel, edge, kl]).detach()
         if step % 50 == 0:
-            a, b, c = sums / 50
+            a, b, c = (sums / 50).tolist()
             rate, said = 50 / (time.time() - said), time.time()
             print(f"step {step} crop {crop} pixel {a:.4f} edge {b:.4f} kl {c:.2f} {rate:.2f} steps/s {part:.0%}", flush=True)
-            sums = np.zeros(3)
-        if time.time() - saved > 60:
-            saved = time.time()
+            sums = torch.zeros_like(sums)
+        if time.time() - kept > 60:
+            kept = time.time()
             save()
     save()
 
 
-def trained(work: Path, name: str = "vae.pt") -> AutoencoderKL:
+def trained(work: Path, name: str, device: str) -> AutoencoderKL:
     vae = make_vae()
-    vae.load_state_dict(torch.load(work / name, weights_only=True)["model"])
-    return vae.to(memory_format=layout("cpu")).eval()
+    vae.load_state_dict(torch.load(work / name, weights_only=True, map_location="cpu")["model"])
+    return vae.to(device, memory_format=layout(device)).eval()
 
 
 def deviations(vae: AutoencoderKL, pictures: torch.Tensor) -> torch.Tensor:
@@ -147,43 +151,44 @@ def deviations(vae: AutoencoderKL, pictures: torch.Tensor) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def encode(work: Path) -> None:
+def encode(work: Path, device: str) -> None:
     """Posterior means of all pictures, fp16 [n, 12, 16, 16], of mean 0 and `deviations` per channel. The first time this
     folds that scaling into the autoencoder and writes WORK/vae_final.pt; from then on latents only join the others."""
     pictures, _ = packed(work)
+    some = 4 if device == "cpu" else 64
 
     def means(vae: AutoencoderKL, first: int, last: int) -> torch.Tensor:
         out = [torch.empty(0, *vae_shape)]
-        for i in range(first, last, 4):
-            with mixed("cpu"):
-                out.append(vae.encode(as_input(pictures[i:min(i + 4, last)])).latent_dist.mean.float())
+        for i in range(first, last, some):
+            with mixed(device):
+                out.append(vae.encode(as_input(pictures[i:min(i + some, last)], device)).latent_dist.mean.float().cpu())
         return torch.cat(out)
 
     vae_shape = (LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE)
     if not (work / "vae_final.pt").exists():
-        vae = trained(work)
-        some = means(vae, 0, min(2000, len(pictures)))
-        mean, std = some.mean((0, 2, 3)), some.std((0, 2, 3))
+        vae = trained(work, "vae.pt", device)
+        first = means(vae, 0, min(2000, len(pictures)))
+        mean, std = first.mean((0, 2, 3)).to(device), first.std((0, 2, 3)).to(device)
         normalise_latents(vae, mean, std)
-        wanted = deviations(vae, as_input(pictures[:HELD_OUT]))
-        normalise_latents(vae, torch.zeros(LATENT_CHANNELS), 1 / wanted)
+        wanted = deviations(vae, as_input(pictures[:HELD_OUT], device))
+        normalise_latents(vae, torch.zeros_like(mean), 1 / wanted)
         print(f"mean per channel {mean.tolist()}, deviation {std.tolist()}, made {wanted.tolist()}")
         torch.save({"model": vae.state_dict()}, work / "vae_final.pt")
     file = work / "latents.npy"
     known = np.load(file) if file.exists() else np.empty((0, *vae_shape), np.float16)
-    fresh = means(trained(work, "vae_final.pt"), len(known), len(pictures)).half().numpy()
-    np.save(file, np.concatenate([known, fresh]))
+    fresh = means(trained(work, "vae_final.pt", device), len(known), len(pictures)).half().numpy()
+    saved(file, np.concatenate([known, fresh]))
     print(f"{len(fresh)} new latents, {len(pictures)} in all")
 
 
 @torch.inference_mode()
-def look(work: Path, file: Path) -> None:
-    x = as_input(packed(work)[0][:HELD_OUT])
+def look(work: Path, file: Path, device: str) -> None:
+    x = as_input(packed(work)[0][:HELD_OUT], device)
     name = "vae_final.pt" if (work / "vae_final.pt").exists() else "vae.pt"
-    y = reconstruct(trained(work, name), x, noise=False)[0]
+    y = reconstruct(trained(work, name, device), x, noise=False)[0]
     print(f"held-out L1 {(x - y).abs().mean() / 2 * 255:.2f} of 255, PSNR {-10 * torch.log10(((x - y) / 2).square().mean()):.1f} dB")
     rows = [torch.cat(list(v[i:i + 8]), 2) for i in range(0, HELD_OUT, 8) for v in (x, y)]
-    sheet = ((torch.cat(rows, 1).permute(1, 2, 0) + 1) * 127.5).clamp(0, 255).byte().numpy()
+    sheet = ((torch.cat(rows, 1).permute(1, 2, 0) + 1) * 127.5).clamp(0, 255).byte().cpu().numpy()
     Image.fromarray(sheet).save(file)
 
 
@@ -200,8 +205,8 @@ if __name__ == "__main__":
     parser.add_argument("--look", type=Path)
     args = parser.parse_args()
     if args.look:
-        look(args.work, args.look)
+        look(args.work, args.look, args.device)
     elif args.encode:
-        encode(args.work)
+        encode(args.work, args.device)
     else:
         train(args)
