@@ -4,7 +4,7 @@ import { startBrowser } from '../test/browser/chromium.ts'
 /**
  * The picture of the page for the README: asks a running Packshot for a few products and photographs the page.
  *
- *   node scripts/screenshot.ts http://127.0.0.1:8080 docs/screenshot.png
+ *   node scripts/screenshot.ts http://127.0.0.1:8080 docs/screenshot.jpg
  */
 
 const last = { prompt: 'an avocado on a pink background', seed: '4' }
@@ -31,4 +31,4 @@ await page
   .locator('article img')
   .nth(requests.length - 1)
   .waitFor()
-await page.screenshot({ path: file })
+await page.screenshot({ path: file, type: 'jpeg', quality: 90 })

@@ -13,6 +13,7 @@ import argparse
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,7 +24,7 @@ from model import SIZE, count, make_text_encoder, make_unet, make_vae
 from studio.catalogue import KINDS
 from studio.vocabulary import GENERAL
 
-BUDGET, MANTISSA, STEPS = 24_000_000, 6, 32
+BUDGET, MANTISSA, UNET_STEPS, VAE_STEPS = 24_000_000, 6, 16, 32
 DESCRIPTION = (
     f"Trained from scratch on renders of our own: one to three grocery products of {len(KINDS)} kinds, in many colours, on white, coloured, "
     "gradient, wooden, marble and dark backgrounds. It knows nothing else.")
@@ -46,11 +47,12 @@ def rounded(weight: torch.Tensor) -> torch.Tensor:
     return torch.ldexp((fraction * 2 ** (MANTISSA + 1)).round() / 2 ** (MANTISSA + 1), exponent)
 
 
-def stepped(weight: torch.Tensor) -> torch.Tensor:
-    """To multiples of a power of two, for each output about 1/STEPS of its weights' deviation. The UNet's held-out loss
-    rose by a thousandth with it, and 11.2 MB became 9.1; the autoencoder's few weights need `rounded`."""
+def stepped(weight: torch.Tensor, steps: int) -> torch.Tensor:
+    """To multiples of a power of two, for each output about 1/steps of its weights' deviation. Compressed, the UNet in 16 steps
+    is 8.0 MB (9.2 in 32, 14.3 as trained) and its held-out loss 0.0840 (0.0833, 0.0830); the autoencoder in 32 steps is
+    2.3 MB for 3.2 and loses 0.03 dB."""
     rows = weight.flatten(1)
-    step = torch.exp2((rows.std(1, keepdim=True) / STEPS).clamp(min=2**-24).log2().round())  # fp16's least: an output may be all zero
+    step = torch.exp2((rows.std(1, keepdim=True) / steps).clamp(min=2**-24).log2().round())  # fp16's least: an output may be all zero
     return ((rows / step).round() * step).view_as(weight)
 
 
@@ -71,13 +73,13 @@ def about() -> dict:
 def export(work: Path, out: Path) -> None:
     torch.manual_seed(0)
     tokenizer = CLIPTokenizer.from_pretrained(work / "tokenizer")
-    vae = load(make_vae(), work / "vae_final.pt", "model")
+    vae = load(make_vae(), work / "vae_final.pt", "model", partial(stepped, steps=VAE_STEPS))
     text_encoder = load(make_text_encoder(len(tokenizer)), work / "text.pt", "model")
     parts = {"text_encoder": text_encoder, "vae": vae}
     staging = work / "export"
     shutil.rmtree(staging, ignore_errors=True)
     if (work / "unet.pt").exists():
-        parts["unet"] = load(make_unet(), work / "unet.pt", "ema", stepped)
+        parts["unet"] = load(make_unet(), work / "unet.pt", "ema", partial(stepped, steps=UNET_STEPS))
         pipeline = StableDiffusionPipeline(
             **parts, tokenizer=tokenizer, scheduler=make_scheduler(), safety_checker=None, feature_extractor=None,
             requires_safety_checker=False)

@@ -74,10 +74,11 @@ class Trainings(unittest.TestCase):
         torch.save({"ema": made["unet.pt"].state_dict()}, work / "unet.pt")
         export.export(work, out)
         take_up.take_up(again, out, 20)
+        steps = {"unet.pt": export.UNET_STEPS, "vae_final.pt": export.VAE_STEPS}
         for name, module in made.items():
             state = torch.load(again / name, weights_only=True)["model"]
             for key, value in module.state_dict().items():
-                near = value.flatten(1).std(1).max().item() / export.STEPS * 2**-0.5 if name == "unet.pt" and value.ndim > 1 else 1e-7
+                near = value.flatten(1).std(1).max().item() / steps[name] * 2**-0.5 if name in steps and value.ndim > 1 else 1e-7
                 torch.testing.assert_close(state[key].to(value.dtype), value, rtol=1 / 127, atol=near, msg=f"{name} {key}")
         self.pictures(again, train_unet.HELD_OUT + 4)
         args = argparse.Namespace(work=again, steps=21, minutes=0, batch=2, rate=1e-3, cool=0, device="cpu", name="unet.pt")

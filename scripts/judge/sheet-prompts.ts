@@ -66,6 +66,6 @@ export const sheetPrompts: readonly string[] = [
   'a red bell pepper on white, top light',
 ]
 
-export const variedPrompt = 'a blue mug on a wooden table'
+export const variedPrompt = 'a cupcake'
 export const gridSteps: readonly number[] = [5, 10, 20, 30]
 export const gridWeights: readonly number[] = [1, 2, 3, 4, 5, 6, 7, 8]
