@@ -4,12 +4,13 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import sharp from 'sharp'
-import { planes } from '../../scripts/judge/classifier.ts'
+import { Classifier, planes } from '../../scripts/judge/classifier.ts'
 import { diversityOf } from '../../scripts/judge/diversity.ts'
 import { readQuestions } from '../../scripts/judge/questions.ts'
 import { type Findings, reportOf, rewriteReport } from '../../scripts/judge/report.ts'
 import { type Answer, confusions, shareOf } from '../../scripts/judge/score.ts'
 import { sheetOf } from '../../scripts/judge/sheets.ts'
+import { openEngine } from '../../src/diffusion/engine.ts'
 import { tempFolder } from '../temp-folder.ts'
 
 const plain = (side: number, ...colour: number[]) => ({
@@ -108,4 +109,32 @@ test('the report stands between its marks, and nowhere else', async (t) => {
   assert.match(text, /60 % \(goal: 50 %\)/)
   assert.match(text, /pear as apple \(1 of 1\)/)
   assert.match(text, /!\[All\]\(all\.jpg\)\n\nEverything\./)
+})
+
+test('the judge knows renders, and finds in pictures of packshot-mini what they were asked to show', async (t) => {
+  const judge = await Classifier.open()
+  t.after(() => judge.close())
+  for (const part of ['kind', 'colour', 'background'] as const)
+    assert.ok(judge.facts.measured.unseen[part] >= 0.98, `${part}: ${judge.facts.measured.unseen[part]}`)
+  const model = join(import.meta.dirname, '../../models/packshot-mini')
+  const engine = await openEngine({ model, provider: 'cpu' })
+  t.after(() => engine.close())
+  const answers: Answer[] = []
+  for (const [seed, question] of (await readQuestions()).known.filter((_, i) => i % 50 === 0).entries()) {
+    const picture = await engine.generate({
+      ...{
+        prompt: question.prompt,
+        negativePrompt: '',
+        width: 256,
+        height: 256,
+        steps: 10,
+        guidanceScale: 3.5,
+      },
+      ...{ seed, sampler: 'dpmpp_2m', schedule: 'karras' },
+    })
+    answers.push({ question, seen: await judge.look(picture) })
+  }
+  const { asked, right } = shareOf(answers, 'kind', 'colour', 'background')
+  const mistaken = confusions(answers, 'kind', 20).join(', ')
+  assert.ok(asked === 20 && right >= 16, `${right} of ${asked} pictures are right: ${mistaken}`)
 })
