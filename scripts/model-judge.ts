@@ -14,8 +14,8 @@ import { sheetOf } from './judge/sheets.ts'
 
 /**
  * What the built-in model is worth: has it draw what `training/judge/prompts.json` asks for, has the judge look at the
- * pictures, and writes the figures and three sheets into docs/packshot-mini.md. About twenty minutes on two
- * cores.
+ * pictures, and writes the figures and three sheets into docs/packshot-mini.md. About
+ * twenty minutes on two cores.
  *
  *   npm run model:judge [-- --model <folder>] [--steps 10,20,30] [--count 1000] [--dry] [--sheets]
  *

@@ -35,7 +35,10 @@ class Muon(torch.optim.Optimizer):
                 self.adam(params, rate)
 
     def kept(self, params: list[torch.Tensor], name: str) -> list[torch.Tensor]:
-        return [self.state[p].setdefault(name, torch.zeros_like(p)) for p in params]
+        for p in params:
+            if name not in self.state[p]:
+                self.state[p][name] = torch.zeros_like(p)
+        return [self.state[p][name] for p in params]
 
     def adam(self, params: list[torch.Tensor], rate: float) -> None:
         grads, ms, vs = [p.grad for p in params], self.kept(params, "m"), self.kept(params, "v")
@@ -64,7 +67,7 @@ class Muon(torch.optim.Optimizer):
             for i, change in zip(places, orthogonal(directions) * (0.2 * max(shape) ** 0.5)):
                 out[i] = change.reshape(-1)
         if of > 1:
-            together = torch.cat([torch.zeros(p.numel()) if change is None else change for p, change in zip(matrices, out)])
+            together = torch.cat([p.new_zeros(p.numel()) if change is None else change for p, change in zip(matrices, out)])
             dist.all_reduce(together)
             out = list(together.split([p.numel() for p in matrices]))
         return out

@@ -35,9 +35,14 @@ def wordings(seed: int) -> list[str]:
     return texts
 
 
+@functools.cache
+def tokenizer_in(folder: Path) -> CLIPTokenizer:
+    return CLIPTokenizer.from_pretrained(folder)
+
+
 def tokens_of(folder: Path, seeds: list[int]) -> np.ndarray:
     texts = [text for seed in seeds for text in wordings(seed)]
-    return tokenize(CLIPTokenizer.from_pretrained(folder), texts).numpy().astype(np.int16).reshape(len(seeds), WORDINGS, TEXT_LENGTH)
+    return tokenize(tokenizer_in(folder), texts).numpy().astype(np.int16).reshape(len(seeds), WORDINGS, TEXT_LENGTH)
 
 
 def write(work: Path) -> None:

@@ -27,7 +27,6 @@ from onnxruntime import InferenceSession
 from PIL import Image
 from torch import nn
 
-from model import SIZE
 from pack import packed
 from precision import mixed
 from studio.backdrops import BACKGROUNDS
@@ -98,27 +97,29 @@ def varied(x: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
     return (x * (0.94 + 0.12 * bright)[..., None, None] + 0.02 * noisy[..., None, None] * noise).clamp(0, 1)
 
 
-def shrunk(file: Path, side: int) -> torch.Tensor:
-    """[3, side, side] in 0..255, each pixel the mean of those it stands for."""
-    picture = torch.from_numpy(np.asarray(Image.open(file).convert("RGB")).copy()).permute(2, 0, 1).float()
-    return F.avg_pool2d(picture, picture.shape[1] // side)
+def opened(file: Path) -> np.ndarray:
+    """uint8 [side, side, 3]"""
+    return np.asarray(Image.open(file).convert("RGB"))
+
+
+def shrunk(pictures: np.ndarray, side: int, device: str = "cpu") -> torch.Tensor:
+    """uint8 [..., h, h, 3] -> [..., 3, side, side] in 0..255, each pixel the mean of those it stands for."""
+    planes = torch.from_numpy(pictures.copy()).to(device).movedim(-1, -3).float()
+    return F.avg_pool2d(planes, planes.shape[-1] // side)
 
 
 def rendered(folder: Path, held: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Pictures, uint8 [n, 3, 128, 128], and their labels [n, parts]."""
     files = sorted(folder.glob("[0-9]*.png"))
     with ThreadPoolExecutor() as pool:
-        pictures = list(pool.map(lambda file: shrunk(file, SIDE).round().byte(), files))
+        pictures = list(pool.map(lambda file: shrunk(opened(file), SIDE).round().byte(), files))
     return torch.stack(pictures), labels_of([scene(int(f.stem), held=held) for f in files])
 
 
 def known(work: Path, device: str) -> tuple[torch.Tensor, torch.Tensor]:
     """The packed pictures and those of WORK/held, and their labels."""
     pictures, seeds = packed(work)
-    small = []
-    for i in range(0, len(pictures), 100):
-        some = torch.from_numpy(pictures[i:i + 100].copy()).to(device).permute(0, 3, 1, 2).float()
-        small.append(F.avg_pool2d(some, SIZE // SIDE).round().byte())
+    small = [shrunk(pictures[i:i + 100], SIDE, device).round().byte() for i in range(0, len(pictures), 100)]
     held, labels = rendered(work / "held", held=True)
     labels = torch.cat([labels_of([scene(seed) for seed in seeds.tolist()]), labels])
     return torch.cat([*small, held.to(device)]), labels.to(device)
@@ -142,7 +143,7 @@ def diversity_of_renders(work: Path) -> float:
             file = folder / f"{i:02d}-{j:02d}.png"
             if not file.exists():
                 Image.fromarray(render(scene(830_000_000 + 16 * i + j, **question["must"])).numpy()).save(file)
-            pictures.append(shrunk(file, 64))
+            pictures.append(shrunk(opened(file), 64))
         found += [(a - b).square().mean().sqrt().item() for k, a in enumerate(pictures) for b in pictures[:k]]
     return round(sum(found) / len(found), 3)
 

@@ -12,8 +12,8 @@ captioned meanwhile are taken in.
 
 Velocity prediction (Salimans and Ho 2022) on Stable Diffusion's noise schedule. A step's noise is drawn by its logarithm
 (as in Karras et al. 2022, table 1): of the schedule's own thousand steps a third are so noisy that latents of 16 x 16
-show nothing, since noise averages out over fewer places than in Stable Diffusion's 64 x 64. The optimizer is Muon: it reached a held-out loss of 0.466
-after 8000 samples where AdamW had 0.521 (each at its rate here, batches of 32).
+show nothing, since noise averages out over fewer places than in Stable Diffusion's 64 x 64. The optimizer is Muon: it
+reached a held-out loss of 0.466 after 8000 samples where AdamW had 0.521 (each at its rate here, batches of 32).
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import { type Findings, reportOf, rewriteReport } from '../../scripts/judge/repo
 import { type Answer, confusions, shareOf } from '../../scripts/judge/score.ts'
 import { sheetOf } from '../../scripts/judge/sheets.ts'
 import { openEngine } from '../../src/diffusion/engine.ts'
+import { engineRequestOf } from '../golden/golden.ts'
 import { tempFolder } from '../temp-folder.ts'
 
 const plain = (side: number, ...colour: number[]) => ({
@@ -121,17 +122,9 @@ test('the judge knows renders, and finds in pictures of packshot-mini what they 
   t.after(() => engine.close())
   const answers: Answer[] = []
   for (const [seed, question] of (await readQuestions()).known.filter((_, i) => i % 50 === 0).entries()) {
-    const picture = await engine.generate({
-      ...{
-        prompt: question.prompt,
-        negativePrompt: '',
-        width: 256,
-        height: 256,
-        steps: 10,
-        guidanceScale: 3.5,
-      },
-      ...{ seed, sampler: 'dpmpp_2m', schedule: 'karras' },
-    })
+    const asked = { prompt: question.prompt, negative: '', seed, steps: 10, guidance: 3.5 }
+    const request = engineRequestOf({ ...asked, width: 256, height: 256, prediction_type: null })
+    const picture = await engine.generate(request)
     answers.push({ question, seen: await judge.look(picture) })
   }
   const { asked, right } = shareOf(answers, 'kind', 'colour', 'background')
