@@ -1,6 +1,6 @@
 import { cpus } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { isFinal, type JobView } from '../src/jobs/answer.ts'
+import { isFinal, type JobView } from '../src/jobs/serving/job-view.ts'
 import { prepareFleet } from '../test/fleet/fleet.ts'
 import { type ServerProcess, submit, untilFinal, view } from '../test/service/server-process.ts'
 import { whileServicesRun } from './services.ts'

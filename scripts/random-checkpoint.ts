@@ -3,12 +3,12 @@ import { createWriteStream } from 'node:fs'
 import { copyFile, mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
-import type { StoredTensor } from '../src/diffusion/checkpoint/safetensors.ts'
 import type { WeightSource } from '../src/diffusion/graph/graph.ts'
 import { type ClipTextConfig, clipTextGraph } from '../src/diffusion/models/clip-text.ts'
 import { type UnetConfig, unetGraph } from '../src/diffusion/models/unet.ts'
 import { type VaeConfig, vaeDecoderGraph } from '../src/diffusion/models/vae.ts'
 import { TorchGenerator } from '../src/diffusion/random/torch-normal.ts'
+import type { StoredTensor } from '../src/diffusion/safetensors/safetensors.ts'
 
 /**
  * Writes a checkpoint of Stable Diffusion 1.5's full size in diffusers layout, with random weights in fp16: no

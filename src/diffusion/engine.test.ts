@@ -3,9 +3,9 @@ import { cp, readFile, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { tempFolder } from '../../test/temp-folder.ts'
-import { openSafetensors } from './checkpoint/safetensors.ts'
 import { type Engine, openEngine } from './engine.ts'
 import type { PictureRequest } from './request.ts'
+import { openSafetensors } from './safetensors/safetensors.ts'
 
 const golden = join(import.meta.dirname, '../../test/golden')
 const tiny = join(golden, 'tiny-sd')

@@ -1,13 +1,13 @@
-import { type JobView, viewJob } from '../jobs/answer.ts'
-import { type CancelDeps, cancelJob } from '../jobs/cancel.ts'
 import { toAppError } from '../jobs/errors.ts'
-import { withNotes } from '../jobs/notes.ts'
 import type { Offer } from '../jobs/offer.ts'
-import { getAddress, getPicture, type ImageAddress, type Picture } from '../jobs/picture.ts'
 import type { UploadLimits } from '../jobs/ports.ts'
-import type { RequestLimits } from '../jobs/request.ts'
-import { type SubmitDeps, type SubmitOptions, submitJob } from '../jobs/submit.ts'
-import { acceptUpload, readUpload, type Upload, type UploadDeps } from '../jobs/upload.ts'
+import type { RequestLimits } from '../jobs/request/schema.ts'
+import { type CancelDeps, cancelJob } from '../jobs/serving/cancel.ts'
+import { type JobView, viewJob } from '../jobs/serving/job-view.ts'
+import { withNotes } from '../jobs/serving/notes.ts'
+import { getAddress, getPicture, type ImageAddress, type Picture } from '../jobs/serving/picture.ts'
+import { type SubmitDeps, type SubmitOptions, submitJob } from '../jobs/serving/submit.ts'
+import { acceptUpload, readUpload, type Upload, type UploadDeps } from '../jobs/serving/upload.ts'
 
 /** A finished picture with what a browser is told about it. */
 export type ImageFile = Picture

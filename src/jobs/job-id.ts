@@ -91,6 +91,19 @@ export function hasExpired(id: string, ttlSeconds: number, now: Date): boolean {
   return issued + slack + ttlSeconds * 1000 <= now.getTime()
 }
 
+/** Slack for uploads on servers whose clocks differ. */
+const clockSlackSeconds = 3600
+
+/** For how long an upload is kept at least. */
+export function uploadKeptSeconds(ttlSeconds: number): number {
+  return 2 * ttlSeconds + clockSlackSeconds
+}
+
+/** Whether no job can wait for the upload any more, judged by its id alone. */
+export function uploadIsOver(id: string, ttlSeconds: number, now: Date): boolean {
+  return hasExpired(id, uploadKeptSeconds(ttlSeconds), now)
+}
+
 export function expiryOf(createdAt: string, ttlSeconds: number): string {
   return new Date(Date.parse(createdAt) + ttlSeconds * 1000).toISOString()
 }

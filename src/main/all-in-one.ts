@@ -1,9 +1,9 @@
 import { type Config, loadConfig } from '../config.ts'
 import type { Log } from '../jobs/log.ts'
+import { type OfferSource, openOffer } from '../library/offer-source.ts'
+import { openBackends } from './backends.ts'
 import { startHttpServer } from './http-server.ts'
 import { createLogger } from './logger.ts'
-import { type OfferSource, openOffer } from './offer.ts'
-import { openParts } from './parts.ts'
 import { type Running, runUntilSignal } from './run-until-signal.ts'
 import { superviseWorker, type WorkerSupervisor } from './worker-supervisor.ts'
 
@@ -25,12 +25,12 @@ export async function startAllInOne(env: NodeJS.ProcessEnv, engine: Engine): Pro
   await using starting = new AsyncDisposableStack()
   const offer = await engine.openOffer(config, log)
   starting.adopt(offer, (open) => open.close())
-  const parts = starting.use(await openParts(config, 'server', log))
+  const backends = starting.use(await openBackends(config, 'server', log))
   let ready = false
   let worker: WorkerSupervisor | undefined
   const holdings = () => worker?.holdings
   const server = starting.use(
-    await startHttpServer({ config, parts, offer, log, ready: () => ready, holdings }),
+    await startHttpServer({ config, backends, offer, log, ready: () => ready, holdings }),
   )
   worker = superviseWorker({ entry: engine.workerEntry, env, log })
   starting.adopt(worker, (running) => running.stop(config.shutdownSeconds * 1000))

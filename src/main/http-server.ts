@@ -3,14 +3,14 @@ import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { pictureReader } from '../adapters/pictures/picture-reader.ts'
 import type { Config } from '../config.ts'
+import type { Holdings } from '../generator/holdings.ts'
 import { buildHttp } from '../http/app.ts'
 import { createServices } from '../http/services.ts'
 import { createJobIds } from '../jobs/job-id.ts'
-import { defaultLimits } from '../jobs/request.ts'
-import type { Holdings } from './holdings.ts'
-import { startHousekeeping } from './housekeeping.ts'
-import type { OfferSource } from './offer.ts'
-import type { OpenParts } from './parts.ts'
+import { defaultLimits } from '../jobs/request/schema.ts'
+import { startHousekeeping } from '../jobs/serving/housekeeping.ts'
+import type { OfferSource } from '../library/offer-source.ts'
+import type { OpenBackends } from './backends.ts'
 
 /** Page and API of one server process, and the work that a server does beside answering. */
 export interface HttpServer extends AsyncDisposable {
@@ -19,7 +19,7 @@ export interface HttpServer extends AsyncDisposable {
 
 export interface HttpServerOptions {
   readonly config: Config
-  readonly parts: OpenParts
+  readonly backends: OpenBackends
   readonly offer: OfferSource
   readonly log: Logger
   /** Whether the server wants traffic. */
@@ -30,11 +30,11 @@ export interface HttpServerOptions {
 
 /** Resolves when the address answers. Rejects with a sentence that names the variable to change. */
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
-  const { config, parts, offer, log, ready } = options
+  const { config, backends, offer, log, ready } = options
   const ttlSeconds = config.resultTtlSeconds
-  const ids = createJobIds(parts.secret)
+  const ids = createJobIds(backends.secret)
   const core = {
-    ...parts,
+    ...backends,
     ids,
     offer: () => offer.current(),
     pictures: pictureReader(),

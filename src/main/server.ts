@@ -1,15 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { loadConfig, requireServices } from '../config.ts'
+import { openOffer } from '../library/offer-source.ts'
 import type { Engine } from './all-in-one.ts'
+import { type Backends, openBackends } from './backends.ts'
 import { startHttpServer } from './http-server.ts'
 import { createLogger } from './logger.ts'
-import { openOffer } from './offer.ts'
-import { openParts, type Parts } from './parts.ts'
 import { type Running, runUntilSignal } from './run-until-signal.ts'
 
 export interface ServerOptions extends Pick<Engine, 'openOffer'> {
-  /** For tests: what stands between the server and its parts. */
-  readonly around?: (parts: Parts) => Parts
+  /** For tests: what stands between the server and its backends. */
+  readonly around?: (backends: Backends) => Backends
 }
 
 /** One stateless server of many. Resolves when it answers; rejects with an error that says what to change. */
@@ -20,10 +20,10 @@ export async function startServer(env: NodeJS.ProcessEnv, options: ServerOptions
   await using starting = new AsyncDisposableStack()
   const offer = await options.openOffer(config, log)
   starting.adopt(offer, (open) => open.close())
-  const opened = starting.use(await openParts(config, 'server', log))
-  const parts = { ...opened, ...options.around?.(opened) }
+  const opened = starting.use(await openBackends(config, 'server', log))
+  const backends = { ...opened, ...options.around?.(opened) }
   let ready = false
-  const server = starting.use(await startHttpServer({ config, parts, offer, log, ready: () => ready }))
+  const server = starting.use(await startHttpServer({ config, backends, offer, log, ready: () => ready }))
   ready = true
 
   const running = starting.move()

@@ -1,8 +1,8 @@
 import { setUpBucket } from '../adapters/s3/bucket.ts'
 import { ConfigError, loadConfig } from '../config.ts'
 import { AppError } from '../jobs/errors.ts'
+import { bucketOptions } from './backends.ts'
 import { createLogger } from './logger.ts'
-import { bucketOptions } from './parts.ts'
 
 /** `npm run storage -- setup`: makes the bucket of PACKSHOT_STORAGE_URL ready, on whatever server there is. */
 

@@ -1,14 +1,14 @@
-import { type ThreadGeneratorOptions, threadGenerator } from '../adapters/inference-thread/image-generator.ts'
 import { type Config, loadConfig } from '../config.ts'
-import { defaultAttemptLimits } from '../jobs/attempt.ts'
+import { newsFromThread } from '../generator/holdings.ts'
+import { type ThreadGeneratorOptions, threadGenerator } from '../generator/thread-generator.ts'
 import { AppError } from '../jobs/errors.ts'
 import { bestEffort, type Log } from '../jobs/log.ts'
-import { runTask } from '../jobs/run.ts'
-import type { Speed } from '../jobs/speed.ts'
-import { defaultStorageRetry, type StorageRetry } from '../jobs/storage-retry.ts'
-import { newsFromThread } from './holdings.ts'
+import { defaultAttemptLimits } from '../jobs/working/attempt.ts'
+import { runTask } from '../jobs/working/run.ts'
+import type { Speed } from '../jobs/working/speed.ts'
+import { defaultStorageRetry, type StorageRetry } from '../jobs/working/storage-retry.ts'
+import { type Backends, openBackends, workerName } from './backends.ts'
 import { createLogger } from './logger.ts'
-import { openParts, type Parts, workerName } from './parts.ts'
 import { startWorkerHealth } from './worker-health.ts'
 import type { FromWorker, ToWorker } from './worker-messages.ts'
 
@@ -17,8 +17,8 @@ const heartbeatMs = 2000
 export interface WorkerOptions {
   /** The file of the inference thread. */
   readonly inferenceEntry: URL
-  /** For tests: what stands between the worker and its parts. */
-  readonly around?: (parts: Parts) => Parts
+  /** For tests: what stands between the worker and its backends. */
+  readonly around?: (backends: Backends) => Backends
   /** For tests: another patience with storage and with the inference thread. */
   readonly storageRetry?: StorageRetry
   readonly threadTimes?: Pick<ThreadGeneratorOptions, 'abortGraceMs' | 'endMs'>
@@ -54,7 +54,7 @@ async function work(config: Config, log: Log, options: WorkerOptions): Promise<v
   await using starting = new AsyncDisposableStack()
   const health = await startWorkerHealth(config)
   starting.adopt(health, (server) => server.close())
-  const opened = starting.use(await openParts(config, 'worker', log))
+  const opened = starting.use(await openBackends(config, 'worker', log))
   const { images, status, events, queue } = around?.(opened) ?? opened
   const endNews = newsFromThread((news) => {
     if (news.type === 'warning') return log.warn({ reason: news.message }, 'a provider is passed over')
@@ -122,4 +122,5 @@ function die(): never {
   throw new Error('unreachable')
 }
 
-if (import.meta.main) await runWorker({ inferenceEntry: new URL('./inference-thread.ts', import.meta.url) })
+if (import.meta.main)
+  await runWorker({ inferenceEntry: new URL('../generator/inference-thread.ts', import.meta.url) })

@@ -1,8 +1,8 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import type { Holdings } from '../generator/holdings.ts'
 import { AppError, type ErrorCode } from '../jobs/errors.ts'
 import type { Log } from '../jobs/log.ts'
-import type { Holdings } from './holdings.ts'
 import type { FromWorker, ToWorker } from './worker-messages.ts'
 
 export interface WorkerSupervisor {

@@ -1,4 +1,4 @@
-import { encodePng } from '../../src/diffusion/png.ts'
+import { encodePng } from '../../src/diffusion/output/png.ts'
 
 /** A picture of the given size: a red ball on grey paper. */
 export function ballPng(width: number, height: number): Uint8Array {

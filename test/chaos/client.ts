@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { JobView } from '../../src/jobs/answer.ts'
+import type { JobView } from '../../src/jobs/serving/job-view.ts'
 import { sha256Of } from '../fleet/truth.ts'
 import { between, type PlannedJob, type Random } from './schedule.ts'
 

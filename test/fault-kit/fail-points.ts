@@ -1,10 +1,10 @@
 import { closeSync, openSync } from 'node:fs'
 import type { Delivery } from '../../src/jobs/ports.ts'
-import type { Parts } from '../../src/main/parts.ts'
+import type { Backends } from '../../src/main/backends.ts'
 
 /**
  * Where a process of a test can be made to die: before or after each step of the protocol. The points are calls of
- * the ports, so nothing of this is in the program itself; only the stand-in programs wrap their parts.
+ * the ports, so nothing of this is in the program itself; only the stand-in programs wrap their backends.
  */
 export const workerPoints = [
   'received',
@@ -25,10 +25,10 @@ export type FailPoint = (typeof workerPoints)[number] | (typeof serverPoints)[nu
 /** Set for a stand-in program: `POINT|MARKER`. It is killed at POINT if the file MARKER is not there yet. */
 export const failPointVariable = 'TEST_FAIL_POINT'
 
-/** The parts with the fail point of the environment in them; as they are without one. */
-export function withFailPoint(parts: Parts, setting: string | undefined): Parts {
+/** The backends with the fail point of the environment in them; as they are without one. */
+export function withFailPoint(backends: Backends, setting: string | undefined): Backends {
   const [point, marker] = setting?.split('|') ?? []
-  if (point === undefined || marker === undefined) return parts
+  if (point === undefined || marker === undefined) return backends
   const reach = (reached: FailPoint) => {
     if (reached === point && isFirst(marker)) process.kill(process.pid, 'SIGKILL')
   }
@@ -37,9 +37,9 @@ export function withFailPoint(parts: Parts, setting: string | undefined): Parts 
     reach(reached)
     return value
   }
-  const { queue, events, status, images } = parts
+  const { queue, events, status, images } = backends
   return {
-    ...parts,
+    ...backends,
     queue: {
       ...queue,
       async publish(task) {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type JobView, viewOfManifest } from '../../src/jobs/answer.ts'
+import { type JobView, viewOfManifest } from '../../src/jobs/serving/job-view.ts'
 import { waitFor } from '../jobs/embedded.ts'
 import { type ServerProcess, untilFinal, view } from '../service/server-process.ts'
 import { messagesOf } from '../services/broker-namespace.ts'

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { loadConfig } from '../../src/config.ts'
-import { type OpenParts, openParts } from '../../src/main/parts.ts'
+import { type OpenBackends, openBackends } from '../../src/main/backends.ts'
 import { type FaultProxy, startProxy } from '../fault-kit/proxy.ts'
 import { keepingLog } from '../quiet-log.ts'
 import { type ServerProcess, startServer } from '../service/server-process.ts'
@@ -22,7 +22,7 @@ export interface Fleet {
   server(env?: Record<string, string>): ServerProcess
   worker(env?: Record<string, string>): ServerProcess
   /** The ports of this fleet in this process, past the proxies, for tests that look behind the curtain. */
-  open(role?: 'server' | 'worker'): Promise<OpenParts>
+  open(role?: 'server' | 'worker'): Promise<OpenBackends>
 }
 
 const serverFile = new URL('../stand-in/fleet-server.ts', import.meta.url)
@@ -77,9 +77,9 @@ export async function prepareFleet(
       // the SDK takes its keys from the environment alone
       process.env.AWS_ACCESS_KEY_ID = services.accessKeyId
       process.env.AWS_SECRET_ACCESS_KEY = services.secretAccessKey
-      const parts = await openParts(loadConfig(direct), role, keepingLog())
-      cleanup.after(async () => parts[Symbol.asyncDispose]())
-      return parts
+      const backends = await openBackends(loadConfig(direct), role, keepingLog())
+      cleanup.after(async () => backends[Symbol.asyncDispose]())
+      return backends
     },
   }
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { JobView } from '../../src/jobs/answer.ts'
+import type { JobView } from '../../src/jobs/serving/job-view.ts'
 import { waitFor } from '../jobs/embedded.ts'
 import { submit, untilFinal, view } from '../service/server-process.ts'
 import { services } from '../services/services.ts'

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { type JobView, viewOfManifest } from '../../src/jobs/answer.ts'
+import { type JobView, viewOfManifest } from '../../src/jobs/serving/job-view.ts'
 import { waitFor } from '../jobs/embedded.ts'
 import { submit, untilFinal, view } from '../service/server-process.ts'
 import type { Services } from '../services/provide.ts'

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { openSafetensors, toFloat32 } from '../../src/diffusion/checkpoint/safetensors.ts'
 import type { PictureRequest as EngineRequest } from '../../src/diffusion/request.ts'
+import { openSafetensors, toFloat32 } from '../../src/diffusion/safetensors/safetensors.ts'
 
 /** The numbers that test/golden/make_golden.py wrote; README.md beside it says what each one is. */
 export interface Golden<Meta> {

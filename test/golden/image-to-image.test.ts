@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import type { StoredTensor } from '../../src/diffusion/checkpoint/safetensors.ts'
 import { Weights } from '../../src/diffusion/checkpoint/weights.ts'
 import { CheckpointError } from '../../src/diffusion/errors.ts'
 import { latentMask, toPlanes } from '../../src/diffusion/image-to-image.ts'
 import { vaeDecoderGraph, vaeEncoderGraph } from '../../src/diffusion/models/vae.ts'
 import { Session } from '../../src/diffusion/runtime/session.ts'
+import type { StoredTensor } from '../../src/diffusion/safetensors/safetensors.ts'
 import { loadGolden, pixelDifference, relativeError } from './golden.ts'
 import { ImageRuns, readRuns } from './image-runs.ts'
 

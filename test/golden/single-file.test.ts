@@ -6,11 +6,6 @@ import { type TestContext, test } from 'node:test'
 import { gunzipSync } from 'node:zlib'
 import { classify } from '../../src/diffusion/checkpoint/family.ts'
 import { type Model, openModel } from '../../src/diffusion/checkpoint/model.ts'
-import {
-  openSafetensors,
-  type SafetensorsFile,
-  toFloat32,
-} from '../../src/diffusion/checkpoint/safetensors.ts'
 import { openSingleFile } from '../../src/diffusion/checkpoint/single-file.ts'
 import { openVaeFile } from '../../src/diffusion/checkpoint/vae-file.ts'
 import { Weights } from '../../src/diffusion/checkpoint/weights.ts'
@@ -18,6 +13,11 @@ import { CheckpointError } from '../../src/diffusion/errors.ts'
 import { clipTextGraph } from '../../src/diffusion/models/clip-text.ts'
 import { unetGraph } from '../../src/diffusion/models/unet.ts'
 import { vaeDecoderGraph, vaeEncoderGraph } from '../../src/diffusion/models/vae.ts'
+import {
+  openSafetensors,
+  type SafetensorsFile,
+  toFloat32,
+} from '../../src/diffusion/safetensors/safetensors.ts'
 import { tempFolder } from '../temp-folder.ts'
 import { relativeError } from './golden.ts'
 import {

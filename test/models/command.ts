@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs'
-import { runModels } from '../../src/main/models.ts'
-import { progressOnTerminal } from '../../src/main/progress.ts'
+import { runModels } from '../../src/cli/models.ts'
+import { progressOnTerminal } from '../../src/cli/progress.ts'
 import type { Client } from './file-server.ts'
 
 export interface Outcome {

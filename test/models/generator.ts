@@ -1,8 +1,8 @@
-import { type ThreadGenerator, threadGenerator } from '../../src/adapters/inference-thread/image-generator.ts'
 import { loadConfig } from '../../src/config.ts'
+import { type Holdings, newsFromThread } from '../../src/generator/holdings.ts'
+import { type ThreadGenerator, threadGenerator } from '../../src/generator/thread-generator.ts'
 import type { ResolvedRequest } from '../../src/jobs/job.ts'
 import type { GeneratedImage } from '../../src/jobs/ports.ts'
-import { type Holdings, newsFromThread } from '../../src/main/holdings.ts'
 import { keepingLog } from '../quiet-log.ts'
 import type { Cleanup } from '../temp-folder.ts'
 
@@ -21,7 +21,7 @@ export function startGenerator(t: Cleanup, env: Record<string, string>): TestGen
     if (news.type === 'holdings') last = news.holdings
   })
   const thread = threadGenerator({
-    entry: new URL('../../src/main/inference-thread.ts', import.meta.url),
+    entry: new URL('../../src/generator/inference-thread.ts', import.meta.url),
     settings: loadConfig({ PACKSHOT_THREADS: '1', ...env }),
     log: keepingLog(),
     onStuck: () => {

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import type { JobView } from '../../src/jobs/answer.ts'
+import type { JobView } from '../../src/jobs/serving/job-view.ts'
 import { waitFor } from '../jobs/embedded.ts'
 import type { Cleanup } from '../temp-folder.ts'
 

@@ -1,4 +1,4 @@
-import { serveInference } from '../../src/adapters/inference-thread/serve.ts'
+import { serveInference } from '../../src/generator/serve.ts'
 
 /** A thread whose model cannot be loaded. */
 await serveInference(

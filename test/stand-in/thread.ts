@@ -3,7 +3,7 @@ import { writeSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { deflateSync } from 'node:zlib'
-import { serveInference } from '../../src/adapters/inference-thread/serve.ts'
+import { serveInference } from '../../src/generator/serve.ts'
 import { stepsOf } from '../../src/jobs/job.ts'
 import type { GivenImages } from '../../src/jobs/ports.ts'
 

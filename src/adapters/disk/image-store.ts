@@ -3,9 +3,8 @@ import { join } from 'node:path'
 import { Value } from 'typebox/value'
 import { AppError } from '../../jobs/errors.ts'
 import { Manifest } from '../../jobs/job.ts'
-import { hasExpired, isJobIdShaped, jobIdTime } from '../../jobs/job-id.ts'
+import { hasExpired, isJobIdShaped, jobIdTime, uploadIsOver } from '../../jobs/job-id.ts'
 import type { ImageStore } from '../../jobs/ports.ts'
-import { uploadIsOver } from '../../jobs/upload.ts'
 import { isTemporary, storageError, unlessMissing, writeFirst, writeWhole } from './files.ts'
 
 export interface ImageStoreOptions {

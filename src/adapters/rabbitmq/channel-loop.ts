@@ -2,9 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Channel } from 'rabbitmq-client'
 import { jitter } from '../../jobs/jitter.ts'
 import type { Log } from '../../jobs/log.ts'
-import type { Broker } from './connection.ts'
+import type { Broker } from './broker.ts'
+import { closeChannel } from './connection.ts'
 import { isMissing } from './faults.ts'
-import { closeChannel } from './link.ts'
 
 const firstPauseMs = 100
 const longestPauseMs = 5000

@@ -1,135 +1,133 @@
+import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { type Channel, Connection } from 'rabbitmq-client'
 import { jitter } from '../../jobs/jitter.ts'
 import type { Log } from '../../jobs/log.ts'
-import { parseAddress } from './address.ts'
-import { isPermanent, otherService, startFault } from './faults.ts'
-import { closeChannel, connect, type Link } from './link.ts'
-import { answersOtherwise } from './probe.ts'
-import { createPublisher, type Publish } from './publisher.ts'
-import { type Topology, topology } from './topology.ts'
+import type { Address } from './address.ts'
+import { codeOf, isPermanent, startFault } from './faults.ts'
+import { orAfter } from './time-limit.ts'
 
-export interface BrokerOptions {
-  /** `amqp://user:password@host:5672/vhost`, or `amqps://` with TLS. */
-  readonly url: string
-  /** What the names of all queues and exchanges start with. */
-  readonly namespace: string
-  /** Most tasks of each priority that wait. It is an argument of the queues, so all processes have the same. */
-  readonly queueMax: number
-  readonly log: Log
-  /** Shown in the broker's lists of connections. */
-  readonly name?: string
-  /** How long a message may take to be confirmed. */
-  readonly confirmMs?: number
-  /** A connection that is silent for two of them is given up. */
-  readonly heartbeatSeconds?: number
-  /** How long the start tries to connect. */
-  readonly startMs?: number
-}
-
-/** A broker that was reached, with every queue in it. What the two queues of this folder are made from. */
-export interface Broker {
-  readonly log: Log
-  readonly topology: Topology
-  /** Of its own: a broker short of disk stops reading a connection that publishes, acknowledgements included. */
-  readonly consuming: Link
-  readonly publish: Publish
-  /** Makes again what is missing, after a moment. Never rejects; one at a time. */
-  redeclare(): Promise<void>
-  /** Close the queues first. */
+/** One connection to the broker, which comes back by itself for as long as it is not closed. */
+export interface Link {
+  /** Connected, and the broker reads what is written. */
+  readonly ready: boolean
+  /** Resolves once connected; rejects when the signal aborts. */
+  up(signal: AbortSignal): Promise<void>
+  /** Opens a channel. Rejects soon when there is no connection; hangs while the broker does not read. */
+  open(): Promise<Channel>
+  onReturn(listener: () => void): void
+  onBlocked(listener: () => void): void
+  /** Takes a few seconds at most, whatever the other side does. */
   close(): Promise<void>
 }
 
-/**
- * A queue that is made again within 100 ms of its deletion keeps the consumers of the old one: it hands them messages
- * that never arrive (measured on 3.10.8). After this long they have been told.
- */
-const redeclareAfterMs = 500
+export interface LinkOptions {
+  readonly address: Address
+  readonly name: string
+  /** What does not work while the connection is lost, for the log. */
+  readonly whileLost: string
+  readonly heartbeatSeconds: number
+  readonly log: Log
+  /** On the clock of `performance.now()`: no further try starts after it. */
+  readonly giveUpAt: number
+}
 
-/**
- * Resolves when connected, with the topology declared; tries for `startMs`. Rejects an `AppError` that names the
- * variable to change: `unavailable`. Afterwards a broker that goes away is never fatal: the connections come back.
- */
-export async function openBroker(options: BrokerOptions): Promise<Broker> {
-  const { url, namespace, queueMax, log, name = 'packshot' } = options
-  const { confirmMs = 5000, heartbeatSeconds = 10, startMs = 30_000 } = options
-  const address = parseAddress(url)
-  if (await answersOtherwise(address)) throw otherService(address)
-  const plan = topology(namespace, queueMax)
-  const shared = { address, heartbeatSeconds, log, giveUpAt: performance.now() + startMs }
-  const consuming = await connect({
-    ...shared,
-    name: `${name} (consumes)`,
-    whileLost: 'nothing is received, and what was in work here is delivered again',
+const closeMs = 3000
+const longestPauseMs = 5000
+
+/** Tries until it is connected, with a line in the log for each failure; rejects an `AppError` when it gives up. */
+export async function connect(options: LinkOptions): Promise<Link> {
+  const { address, log, giveUpAt } = options
+  for (let tries = 1; ; tries += 1) {
+    const connection = newConnection(options)
+    const fault: unknown = await firstFault(connection)
+    if (fault === undefined) return supervise(connection, options)
+    connection.unsafeDestroy()
+    const pause = 50 + jitter(Math.min(longestPauseMs, 100 * 2 ** tries))
+    if (isPermanent(fault) || performance.now() + pause > giveUpAt) throw startFault(fault, address)
+    const fields = { host: address.hostname, port: address.port, code: codeOf(fault), tries }
+    log.warn(fields, 'RabbitMQ does not answer; trying again')
+    await sleep(pause)
+  }
+}
+
+function newConnection({ address, name, heartbeatSeconds, giveUpAt }: LinkOptions): Connection {
+  const left = giveUpAt - performance.now()
+  return new Connection({
+    ...address,
+    connectionName: name,
+    heartbeat: heartbeatSeconds,
+    connectionTimeout: Math.ceil(Math.max(1000, Math.min(10_000, left))),
+    acquireTimeout: 2000,
+    // small frames that follow each other, as an ack and a get do, would wait 40 ms for the broker's delayed TCP ack
+    noDelay: true,
+    // a pause is drawn from 100 ms to twice as much, four times as much ...: clients do not come back in step
+    retryLow: 100,
+    retryHigh: longestPauseMs,
   })
-  let publishing: Link | undefined
-  try {
-    publishing = await connect({ ...shared, name: `${name} (publishes)`, whileLost: 'nothing is accepted' })
-    await declareAtStart(consuming, plan, shared)
-  } catch (thrown) {
-    await Promise.all([consuming.close(), publishing?.close()])
-    throw startFault(thrown, address)
-  }
+}
 
-  let closed = false
-  let declaring: Promise<void> | undefined
-  const redeclare = () => {
-    declaring ??= sleep(redeclareAfterMs)
-      .then(() => (closed ? undefined : declare(consuming, plan)))
-      .catch((thrown: unknown) => {
-        const permanent = isPermanent(thrown)
-        const err = permanent ? startFault(thrown, address) : thrown
-        log[permanent ? 'error' : 'warn']({ err }, 'queues could not be declared; they are used as they are')
-      })
-      .finally(() => {
-        declaring = undefined
-      })
-    return declaring
+async function firstFault(connection: Connection): Promise<unknown> {
+  try {
+    await once(connection, 'connection')
+    return undefined
+  } catch (thrown) {
+    return thrown
   }
-  // a broker may come back without what it had
-  consuming.onReturn(() => void redeclare())
-  const links = [consuming, publishing]
+}
+
+function supervise(connection: Connection, options: LinkOptions): Link {
+  const { name, log, whileLost } = options
+  const channels = new Set<Channel>()
+  // the library emits one error for each loss, and none for the tries that follow
+  connection.on('error', (err: unknown) =>
+    log.warn({ err, connection: name }, `the connection to RabbitMQ is lost; until it is back, ${whileLost}`),
+  )
+  connection.on('connection', () => log.info({ connection: name }, 'the connection to RabbitMQ is back'))
+  connection.on('connection.blocked', (reason) =>
+    log.error({ connection: name, reason }, 'RabbitMQ is short of disk or memory and takes no messages'),
+  )
+  connection.on('connection.unblocked', () => log.info({ connection: name }, 'RabbitMQ takes messages again'))
   return {
-    log,
-    topology: plan,
-    consuming,
-    publish: createPublisher(publishing, confirmMs, () => void redeclare()),
-    redeclare,
+    get ready() {
+      return connection.ready
+    },
+    async up(signal) {
+      while (!connection.ready) await backOrBroken(connection, signal)
+    },
+    async open() {
+      const channel = await connection.acquire({ emitErrorsFromChannel: true })
+      channel.on('error', (err: unknown) => log.warn({ err, connection: name }, 'RabbitMQ closed a channel'))
+      channels.add(channel)
+      channel.once('close', () => channels.delete(channel))
+      return channel
+    },
+    onReturn: (listener) => void connection.on('connection', listener),
+    onBlocked: (listener) => void connection.on('connection.blocked', listener),
     async close() {
-      closed = true
-      await Promise.all(links.map((link) => link.close()))
+      await Promise.all([...channels].map(closeChannel))
+      await orAfter(closeMs, connection.close(), () => connection.unsafeDestroy())
     },
   }
 }
 
-/** A broker that just started may answer before its queues have a leader: that is waited for. */
-async function declareAtStart(link: Link, plan: Topology, { giveUpAt }: { giveUpAt: number }): Promise<void> {
-  for (;;) {
-    try {
-      return await declare(link, plan)
-    } catch (thrown) {
-      const pause = 100 + jitter(1000)
-      if (isPermanent(thrown) || performance.now() + pause > giveUpAt) throw thrown
-      await sleep(pause)
+function backOrBroken(connection: Connection, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settle = () => {
+      connection.off('connection', settle)
+      connection.off('connection.unblocked', settle)
+      signal.removeEventListener('abort', settle)
+      if (signal.aborted) reject(signal.reason)
+      else resolve()
     }
-  }
+    connection.on('connection', settle)
+    connection.on('connection.unblocked', settle)
+    signal.addEventListener('abort', settle)
+    if (signal.aborted) settle()
+  })
 }
 
-/** One queue that cannot be declared does not keep the others from it; rejects with the first fault. */
-async function declare(link: Link, plan: Topology): Promise<void> {
-  const faults: unknown[] = []
-  let channel = await link.open()
-  try {
-    for (const step of plan.steps) {
-      try {
-        await step(channel)
-      } catch (thrown) {
-        faults.push(thrown)
-        if (!link.ready) break
-        if (!channel.active) channel = await link.open()
-      }
-    }
-  } finally {
-    await closeChannel(channel)
-  }
-  if (faults.length > 0) throw faults[0]
+/** Closes a channel after what was written to it; gives up on a peer that does not answer. */
+export async function closeChannel(channel: Channel): Promise<void> {
+  await orAfter(closeMs, channel.close(), () => {})
 }

@@ -1,6 +1,6 @@
 import type { Channel } from 'rabbitmq-client'
 import type { Delivery } from '../../jobs/ports.ts'
-import type { Broker } from './connection.ts'
+import type { Broker } from './broker.ts'
 import {
   attemptHeader,
   bytesOf,

@@ -11,7 +11,7 @@ import { queueUrl } from '../../../test/services/services.ts'
 import { AppError } from '../../jobs/errors.ts'
 import type { Task } from '../../jobs/job.ts'
 import type { Delivery, TaskQueue } from '../../jobs/ports.ts'
-import { type BrokerOptions, openBroker } from './connection.ts'
+import { type BrokerOptions, openBroker } from './broker.ts'
 import { rabbitTaskQueue } from './task-queue.ts'
 
 async function openTasks(t: TestContext, url: string, options: Partial<BrokerOptions> = {}) {

@@ -1,8 +1,8 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Channel } from 'rabbitmq-client'
 import { AppError } from '../../jobs/errors.ts'
+import type { Link } from './connection.ts'
 import { codeOf } from './faults.ts'
-import type { Link } from './link.ts'
 import type { Route } from './topology.ts'
 
 interface Outgoing {

@@ -1,7 +1,7 @@
 import type { AsyncMessage, Channel } from 'rabbitmq-client'
 import type { Consumer } from '../../jobs/ports.ts'
+import type { Broker } from './broker.ts'
 import { keepChannel } from './channel-loop.ts'
-import type { Broker } from './connection.ts'
 
 export interface Subscription {
   /** For the log. */

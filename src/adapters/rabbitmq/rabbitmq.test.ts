@@ -12,7 +12,7 @@ import { removeNamespace } from '../../../test/services/broker-namespace.ts'
 import { queueUrl } from '../../../test/services/services.ts'
 import { AppError } from '../../jobs/errors.ts'
 import type { DeadTask, TaskQueue } from '../../jobs/ports.ts'
-import { type BrokerOptions, openBroker } from './connection.ts'
+import { type BrokerOptions, openBroker } from './broker.ts'
 import { rabbitEventQueue } from './event-queue.ts'
 import { rabbitTaskQueue } from './task-queue.ts'
 

@@ -3,8 +3,8 @@ import type { Channel } from 'rabbitmq-client'
 import { jitter } from '../../jobs/jitter.ts'
 import { bestEffort } from '../../jobs/log.ts'
 import type { Consumer, Delivery } from '../../jobs/ports.ts'
+import type { Broker } from './broker.ts'
 import { keepChannel, untilDone } from './channel-loop.ts'
-import type { Broker } from './connection.ts'
 import { type Held, holdDelivery } from './delivery.ts'
 
 type Handler = (delivery: Delivery) => Promise<void>

@@ -1,9 +1,9 @@
 import { AppError } from '../../jobs/errors.ts'
 import type { Consumer, DeadTask, TaskQueue } from '../../jobs/ports.ts'
+import type { Broker } from './broker.ts'
 import { untilDone } from './channel-loop.ts'
-import type { Broker } from './connection.ts'
+import { closeChannel } from './connection.ts'
 import { isMissing } from './faults.ts'
-import { closeChannel } from './link.ts'
 import {
   bytesOf,
   contentOf,

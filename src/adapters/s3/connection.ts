@@ -1,7 +1,7 @@
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
 import type { Log } from '../../jobs/log.ts'
+import { type Place, type PlaceOptions, placeOf } from './address.ts'
 import { reasonOf, StorageFault } from './faults.ts'
-import { type Place, type PlaceOptions, placeOf } from './place.ts'
 
 interface Credentials {
   readonly accessKeyId: string

@@ -7,8 +7,8 @@ import {
   PutBucketLifecycleConfigurationCommand,
   type S3Client,
 } from '@aws-sdk/client-s3'
+import { uploadKeptSeconds } from '../../jobs/job-id.ts'
 import type { Log } from '../../jobs/log.ts'
-import { uploadKeptSeconds } from '../../jobs/upload.ts'
 import type { Connection } from './connection.ts'
 import { StorageFault, unless } from './faults.ts'
 import { resultsFolder, uploadsFolder } from './keys.ts'

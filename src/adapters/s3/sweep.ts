@@ -1,6 +1,5 @@
 import { AppError } from '../../jobs/errors.ts'
-import { hasExpired, jobIdTime } from '../../jobs/job-id.ts'
-import { uploadIsOver } from '../../jobs/upload.ts'
+import { hasExpired, jobIdTime, uploadIsOver } from '../../jobs/job-id.ts'
 import type { Bucket } from './bucket.ts'
 import { jobOfKey, resultsFolder, startOfDayFolder, uploadOfKey, uploadsFolder } from './keys.ts'
 import { DamagedManifest, readManifest } from './manifests.ts'

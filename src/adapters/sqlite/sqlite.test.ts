@@ -10,9 +10,9 @@ import { abandon, collect, type TaskQueueKit, taskQueueContract } from '../../..
 import { keepingLog } from '../../../test/quiet-log.ts'
 import { tempFolder } from '../../../test/temp-folder.ts'
 import type { Delivery, TaskQueue } from '../../jobs/ports.ts'
+import { lockFolder } from '../disk/folder-lock.ts'
 import { openDatabase, readSecret } from './database.ts'
 import { sqliteEventQueue } from './event-queue.ts'
-import { lockFolder } from './folder-lock.ts'
 import { sqliteStatusStore } from './status-store.ts'
 import { sqliteTaskQueue } from './task-queue.ts'
 

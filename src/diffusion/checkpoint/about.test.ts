@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { writeVariant } from '../../../test/golden/parity/variants.ts'
 import { tempFolder } from '../../../test/temp-folder.ts'
+import { ConfigFile } from '../config-file.ts'
 import { readAbout } from './about.ts'
-import { ConfigFile } from './config-file.ts'
 import { aboutModel, describeModel } from './describe.ts'
 
 const tiny = join(import.meta.dirname, '../../../test/golden/tiny-sd')

@@ -1,4 +1,4 @@
-import type { ConfigFile } from './config-file.ts'
+import type { ConfigFile } from '../config-file.ts'
 
 /** What a model's own file says of it to people. A field that is absent says nothing. */
 export interface About {

@@ -1,9 +1,9 @@
 import { dirname, join } from 'node:path'
+import { ConfigFile } from '../config-file.ts'
 import { vaeScale } from '../models/vae.ts'
 import { samplers, schedules } from '../samplers/catalog.ts'
 import { type About, readAbout } from './about.ts'
 import { type Architecture, isInpainting } from './architecture.ts'
-import { ConfigFile } from './config-file.ts'
 import { readArchitecture } from './diffusers-folder.ts'
 import { isFolder, modelName, openModel } from './model.ts'
 

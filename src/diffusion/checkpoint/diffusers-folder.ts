@@ -1,14 +1,14 @@
 import { access } from 'node:fs/promises'
 import { join } from 'node:path'
+import { ConfigFile } from '../config-file.ts'
 import { CheckpointError } from '../errors.ts'
 import type { ClipTextConfig } from '../models/clip-text.ts'
 import type { UnetConfig } from '../models/unet.ts'
 import type { VaeConfig } from '../models/vae.ts'
+import { openSafetensors, type SafetensorsFile } from '../safetensors/safetensors.ts'
 import type { NoiseConfig } from '../samplers/noise-levels.ts'
 import { type Architecture, checkArchitecture } from './architecture.ts'
-import { ConfigFile } from './config-file.ts'
 import { familyNames } from './family.ts'
-import { openSafetensors, type SafetensorsFile } from './safetensors.ts'
 
 export type { Architecture } from './architecture.ts'
 

@@ -1,4 +1,4 @@
-import type { StoredTensor } from './safetensors.ts'
+import type { StoredTensor } from '../safetensors/safetensors.ts'
 
 /**
  * What a file of tensors is, told from its keys and shapes alone: the key names are those of the projects that

@@ -1,9 +1,9 @@
 import { CheckpointError } from '../errors.ts'
+import { foreignName } from '../safetensors/foreign-file.ts'
+import { type Dtype, isFloat, openSafetensors, type StoredTensor } from '../safetensors/safetensors.ts'
 import { openDiffusersFolder } from './diffusers-folder.ts'
 import { classify, type Family, type FileKind, familyNames } from './family.ts'
-import { foreignName } from './foreign-file.ts'
 import { isFolder } from './model.ts'
-import { type Dtype, isFloat, openSafetensors, type StoredTensor } from './safetensors.ts'
 
 export interface Identity {
   readonly kind: FileKind

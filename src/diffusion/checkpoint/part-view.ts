@@ -1,6 +1,6 @@
 import { CheckpointError } from '../errors.ts'
+import { isFloat, type SafetensorsFile, type StoredTensor } from '../safetensors/safetensors.ts'
 import type { KeyPair } from './ldm-keys.ts'
-import { isFloat, type SafetensorsFile, type StoredTensor } from './safetensors.ts'
 
 /** A tensor of a part by its name in the original layout, without the part's prefix. */
 export type Find = (name: string) => StoredTensor | undefined

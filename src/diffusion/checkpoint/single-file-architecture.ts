@@ -1,11 +1,11 @@
+import { ConfigFile } from '../config-file.ts'
 import { CheckpointError } from '../errors.ts'
 import type { ClipTextConfig } from '../models/clip-text.ts'
 import type { UnetConfig } from '../models/unet.ts'
 import type { VaeConfig } from '../models/vae.ts'
+import type { SafetensorsFile } from '../safetensors/safetensors.ts'
 import type { NoiseConfig } from '../samplers/noise-levels.ts'
-import { ConfigFile } from './config-file.ts'
 import { hasLayer, type Source } from './part-view.ts'
-import type { SafetensorsFile } from './safetensors.ts'
 
 /**
  * The architecture of a single file, from the shapes of its weights. What shapes cannot tell (heads, groups) is

@@ -1,9 +1,9 @@
 import { CheckpointError } from '../errors.ts'
+import type { SafetensorsFile } from '../safetensors/safetensors.ts'
 import { type Architecture, checkArchitecture } from './architecture.ts'
 import { averagedKey } from './family.ts'
 import { textKeys, unetKeys, vaeDecoderKeys, vaeEncoderKeys } from './ldm-keys.ts'
 import { checkLeftOver, hasLayer, partOf, type Source, view } from './part-view.ts'
-import type { SafetensorsFile } from './safetensors.ts'
 import {
   noiseConfig,
   statedArchitecture,

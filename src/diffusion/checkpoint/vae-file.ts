@@ -1,10 +1,10 @@
 import { CheckpointError } from '../errors.ts'
 import type { VaeConfig } from '../models/vae.ts'
+import { foreignName } from '../safetensors/foreign-file.ts'
+import { openSafetensors, type SafetensorsFile } from '../safetensors/safetensors.ts'
 import { classify } from './family.ts'
-import { foreignName } from './foreign-file.ts'
 import { type KeyPair, vaeDecoderKeys, vaeEncoderKeys } from './ldm-keys.ts'
 import { checkLeftOver, type Find, hasLayer, partOf, view } from './part-view.ts'
-import { openSafetensors, type SafetensorsFile } from './safetensors.ts'
 import { statedArchitecture, vaeConfig } from './single-file-architecture.ts'
 
 /** A VAE, be it a file of its own or the part of a checkpoint. */

@@ -1,6 +1,6 @@
 import { CheckpointError } from '../errors.ts'
 import type { Attention, Precision, WeightSource } from '../graph/graph.ts'
-import type { SafetensorsFile, StoredTensor } from './safetensors.ts'
+import type { SafetensorsFile, StoredTensor } from '../safetensors/safetensors.ts'
 
 export interface WeightsOptions {
   readonly precision?: Precision

@@ -1,5 +1,5 @@
-import type { StoredTensor } from '../checkpoint/safetensors.ts'
 import { CheckpointError } from '../errors.ts'
+import type { StoredTensor } from '../safetensors/safetensors.ts'
 import { ProtobufWriter } from './protobuf.ts'
 
 /**

@@ -5,9 +5,9 @@ import { loadGolden, relativeError } from '../../../test/golden/golden.ts'
 import { floatsOf, readContent, tensorOf, writeSafetensors } from '../../../test/golden/parity/variants.ts'
 import { tempFolder } from '../../../test/temp-folder.ts'
 import { type DiffusersFolder, openDiffusersFolder } from '../checkpoint/diffusers-folder.ts'
-import { openSafetensors, type SafetensorsFile } from '../checkpoint/safetensors.ts'
 import { Weights } from '../checkpoint/weights.ts'
 import { type Feed, Session } from '../runtime/session.ts'
+import { openSafetensors, type SafetensorsFile } from '../safetensors/safetensors.ts'
 import { timestepEmbedding, type UnetConfig, unetGraph } from './unet.ts'
 
 const folder = join(import.meta.dirname, '../../../test/golden/tiny-sd')

@@ -1,4 +1,4 @@
-import { checkWidth } from '../checkpoint/textual-inversion.ts'
+import { checkWidth } from './textual-inversion.ts'
 import { weigh } from './weigh.ts'
 import type { PromptWindow, PromptWindows } from './windows.ts'
 

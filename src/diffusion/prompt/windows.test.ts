@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { before, test } from 'node:test'
-import type { TextualInversion } from '../checkpoint/textual-inversion.ts'
 import { ClipTokenizer } from '../tokenizer/clip-tokenizer.ts'
 import { clipVocabulary } from '../tokenizer/clip-vocabulary.ts'
+import type { TextualInversion } from './textual-inversion.ts'
 import { layOutPrompt, namesIn, type PromptWindows } from './windows.ts'
 
 let tokenizer: ClipTokenizer

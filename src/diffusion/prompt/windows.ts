@@ -1,5 +1,5 @@
-import type { TextualInversion } from '../checkpoint/textual-inversion.ts'
 import { isBreak, parseAttention } from './attention.ts'
+import type { TextualInversion } from './textual-inversion.ts'
 
 /** What the layout needs of a tokenizer; ClipTokenizer has it. */
 interface PromptTokenizer {

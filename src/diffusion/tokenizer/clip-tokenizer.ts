@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Tokenizer } from '@huggingface/tokenizers'
-import { ConfigFile } from '../checkpoint/config-file.ts'
+import { ConfigFile } from '../config-file.ts'
 import { CheckpointError } from '../errors.ts'
 
 const begin = '<|startoftext|>'

@@ -1,8 +1,8 @@
 import type { FastifyInstance } from 'fastify'
 import { Type } from 'typebox'
 import { AppError } from '../../jobs/errors.ts'
-import { isUnchanged } from '../caching.ts'
-import { fileName } from '../file-name.ts'
+import { fileName } from '../content-disposition.ts'
+import { isUnchanged } from '../etag.ts'
 import type { Services } from '../services.ts'
 
 interface Address {

@@ -1,8 +1,8 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { Type } from 'typebox'
-import { JobView } from '../../jobs/answer.ts'
-import { jobRequestSchema } from '../../jobs/request.ts'
-import { isUnchanged, weakTag } from '../caching.ts'
+import { jobRequestSchema } from '../../jobs/request/schema.ts'
+import { JobView } from '../../jobs/serving/job-view.ts'
+import { isUnchanged, weakTag } from '../etag.ts'
 import { ErrorBody } from '../faults.ts'
 import type { Services } from '../services.ts'
 

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { Type } from 'typebox'
-import { uploadTooLarge, wrongUploadType } from '../../jobs/upload.ts'
-import { isUnchanged } from '../caching.ts'
+import { uploadTooLarge, wrongUploadType } from '../../jobs/serving/upload.ts'
+import { isUnchanged } from '../etag.ts'
 import { ErrorBody, httpFault, sendFault } from '../faults.ts'
 import type { Services } from '../services.ts'
 

@@ -1,5 +1,5 @@
 import { AppError } from '../../jobs/errors.ts'
-import { saysNothing } from '../../jobs/loras.ts'
+import { saysNothing } from '../../jobs/request/loras.ts'
 import { describeValue, listed } from '../../jobs/wording.ts'
 
 /**

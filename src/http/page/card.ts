@@ -1,4 +1,4 @@
-import { isFinal, type JobView } from '../../jobs/answer.ts'
+import { isFinal, type JobView } from '../../jobs/serving/job-view.ts'
 import { againAddress } from './form-values.ts'
 import { type Html, html } from './html.ts'
 import { againIcon, downloadIcon, noteIcon, stopIcon, warningIcon } from './icons.ts'

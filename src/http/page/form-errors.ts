@@ -1,5 +1,5 @@
 import type { AppError } from '../../jobs/errors.ts'
-import { saysNothing } from '../../jobs/loras.ts'
+import { saysNothing } from '../../jobs/request/loras.ts'
 import type { FormState } from './form.ts'
 import { type FieldName, type FormValues, fieldNames } from './form-values.ts'
 

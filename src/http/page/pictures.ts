@@ -1,5 +1,5 @@
-import type { ImageView, JobView } from '../../jobs/answer.ts'
 import type { ResolvedRequest } from '../../jobs/job.ts'
+import type { ImageView, JobView } from '../../jobs/serving/job-view.ts'
 import { againAddress } from './form-values.ts'
 import { type Html, html } from './html.ts'
 import { downloadIcon, stopIcon, warningIcon } from './icons.ts'

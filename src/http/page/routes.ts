@@ -1,7 +1,7 @@
 import formbody from '@fastify/formbody'
 import type { FastifyInstance } from 'fastify'
-import { isFinal, type JobView } from '../../jobs/answer.ts'
 import { toAppError } from '../../jobs/errors.ts'
+import { isFinal, type JobView } from '../../jobs/serving/job-view.ts'
 import { httpFault } from '../faults.ts'
 import type { Services } from '../services.ts'
 import { isFragment, sendError, sendFragment, sendPage, setErrorHeaders } from './answers.ts'

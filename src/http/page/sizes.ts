@@ -1,5 +1,5 @@
 import type { ModelInfo } from '../../jobs/offer.ts'
-import type { RequestLimits } from '../../jobs/request.ts'
+import type { RequestLimits } from '../../jobs/request/schema.ts'
 
 export interface Size {
   readonly width: number

@@ -1,4 +1,4 @@
-import type { JobView } from '../../jobs/answer.ts'
+import type { JobView } from '../../jobs/serving/job-view.ts'
 
 /** A time to come or gone by, as people say it. */
 export function duration(seconds: number): string {

@@ -1,15 +1,15 @@
 import { join } from 'node:path'
 import { openDiffusersFolder } from '../../../src/diffusion/checkpoint/diffusers-folder.ts'
-import { readRows, type StoredTensor } from '../../../src/diffusion/checkpoint/safetensors.ts'
-import {
-  openTextualInversion,
-  type TextualInversion,
-} from '../../../src/diffusion/checkpoint/textual-inversion.ts'
 import { Weights } from '../../../src/diffusion/checkpoint/weights.ts'
 import { clipTextGraph, tokenEmbeddingKey } from '../../../src/diffusion/models/clip-text.ts'
 import { encodePrompts, type WindowEncoder } from '../../../src/diffusion/prompt/encode.ts'
+import {
+  openTextualInversion,
+  type TextualInversion,
+} from '../../../src/diffusion/prompt/textual-inversion.ts'
 import { layOutPrompt } from '../../../src/diffusion/prompt/windows.ts'
 import { Session } from '../../../src/diffusion/runtime/session.ts'
+import { readRows, type StoredTensor } from '../../../src/diffusion/safetensors/safetensors.ts'
 import { ClipTokenizer } from '../../../src/diffusion/tokenizer/clip-tokenizer.ts'
 import { loadGolden, relativeError } from '../golden.ts'
 import type { ParityRow } from './row.ts'

@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Dtype, openSafetensors, toFloat32 } from '../../../src/diffusion/checkpoint/safetensors.ts'
+import { type Dtype, openSafetensors, toFloat32 } from '../../../src/diffusion/safetensors/safetensors.ts'
 
 /**
  * The other forms in which the same checkpoint is downloaded, made from tiny-fp16.safetensors. Its numbers are

@@ -1,0 +1,135 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { jitter } from '../../jobs/jitter.ts'
+import type { Log } from '../../jobs/log.ts'
+import { parseAddress } from './address.ts'
+import { closeChannel, connect, type Link } from './connection.ts'
+import { isPermanent, otherService, startFault } from './faults.ts'
+import { answersOtherwise } from './probe.ts'
+import { createPublisher, type Publish } from './publisher.ts'
+import { type Topology, topology } from './topology.ts'
+
+export interface BrokerOptions {
+  /** `amqp://user:password@host:5672/vhost`, or `amqps://` with TLS. */
+  readonly url: string
+  /** What the names of all queues and exchanges start with. */
+  readonly namespace: string
+  /** Most tasks of each priority that wait. It is an argument of the queues, so all processes have the same. */
+  readonly queueMax: number
+  readonly log: Log
+  /** Shown in the broker's lists of connections. */
+  readonly name?: string
+  /** How long a message may take to be confirmed. */
+  readonly confirmMs?: number
+  /** A connection that is silent for two of them is given up. */
+  readonly heartbeatSeconds?: number
+  /** How long the start tries to connect. */
+  readonly startMs?: number
+}
+
+/** A broker that was reached, with every queue in it. What the two queues of this folder are made from. */
+export interface Broker {
+  readonly log: Log
+  readonly topology: Topology
+  /** Of its own: a broker short of disk stops reading a connection that publishes, acknowledgements included. */
+  readonly consuming: Link
+  readonly publish: Publish
+  /** Makes again what is missing, after a moment. Never rejects; one at a time. */
+  redeclare(): Promise<void>
+  /** Close the queues first. */
+  close(): Promise<void>
+}
+
+/**
+ * A queue that is made again within 100 ms of its deletion keeps the consumers of the old one: it hands them messages
+ * that never arrive (measured on 3.10.8). After this long they have been told.
+ */
+const redeclareAfterMs = 500
+
+/**
+ * Resolves when connected, with the topology declared; tries for `startMs`. Rejects an `AppError` that names the
+ * variable to change: `unavailable`. Afterwards a broker that goes away is never fatal: the connections come back.
+ */
+export async function openBroker(options: BrokerOptions): Promise<Broker> {
+  const { url, namespace, queueMax, log, name = 'packshot' } = options
+  const { confirmMs = 5000, heartbeatSeconds = 10, startMs = 30_000 } = options
+  const address = parseAddress(url)
+  if (await answersOtherwise(address)) throw otherService(address)
+  const plan = topology(namespace, queueMax)
+  const shared = { address, heartbeatSeconds, log, giveUpAt: performance.now() + startMs }
+  const consuming = await connect({
+    ...shared,
+    name: `${name} (consumes)`,
+    whileLost: 'nothing is received, and what was in work here is delivered again',
+  })
+  let publishing: Link | undefined
+  try {
+    publishing = await connect({ ...shared, name: `${name} (publishes)`, whileLost: 'nothing is accepted' })
+    await declareAtStart(consuming, plan, shared)
+  } catch (thrown) {
+    await Promise.all([consuming.close(), publishing?.close()])
+    throw startFault(thrown, address)
+  }
+
+  let closed = false
+  let declaring: Promise<void> | undefined
+  const redeclare = () => {
+    declaring ??= sleep(redeclareAfterMs)
+      .then(() => (closed ? undefined : declare(consuming, plan)))
+      .catch((thrown: unknown) => {
+        const permanent = isPermanent(thrown)
+        const err = permanent ? startFault(thrown, address) : thrown
+        log[permanent ? 'error' : 'warn']({ err }, 'queues could not be declared; they are used as they are')
+      })
+      .finally(() => {
+        declaring = undefined
+      })
+    return declaring
+  }
+  // a broker may come back without what it had
+  consuming.onReturn(() => void redeclare())
+  const links = [consuming, publishing]
+  return {
+    log,
+    topology: plan,
+    consuming,
+    publish: createPublisher(publishing, confirmMs, () => void redeclare()),
+    redeclare,
+    async close() {
+      closed = true
+      await Promise.all(links.map((link) => link.close()))
+    },
+  }
+}
+
+/** A broker that just started may answer before its queues have a leader: that is waited for. */
+async function declareAtStart(link: Link, plan: Topology, { giveUpAt }: { giveUpAt: number }): Promise<void> {
+  for (;;) {
+    try {
+      return await declare(link, plan)
+    } catch (thrown) {
+      const pause = 100 + jitter(1000)
+      if (isPermanent(thrown) || performance.now() + pause > giveUpAt) throw thrown
+      await sleep(pause)
+    }
+  }
+}
+
+/** One queue that cannot be declared does not keep the others from it; rejects with the first fault. */
+async function declare(link: Link, plan: Topology): Promise<void> {
+  const faults: unknown[] = []
+  let channel = await link.open()
+  try {
+    for (const step of plan.steps) {
+      try {
+        await step(channel)
+      } catch (thrown) {
+        faults.push(thrown)
+        if (!link.ready) break
+        if (!channel.active) channel = await link.open()
+      }
+    }
+  } finally {
+    await closeChannel(channel)
+  }
+  if (faults.length > 0) throw faults[0]
+}

@@ -1,0 +1,222 @@
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { tinyCheckpoint } from '../../test/golden/parity/variants.ts'
+import { models, visible } from '../../test/models/command.ts'
+import { tempFolder } from '../../test/temp-folder.ts'
+
+/** `npm run models` with files of this machine. */
+
+const golden = join(import.meta.dirname, '../../test/golden')
+const tinyFolder = join(golden, 'tiny-sd')
+const lora = join(golden, 'parity/loras/picture-a.safetensors')
+const embedding = join(golden, 'parity/embeddings/tinyneg.safetensors')
+const hash = createHash('sha256').update(readFileSync(tinyCheckpoint)).digest('hex')
+
+test('a file, a folder, a LoRA and an embedding find their places, and sha256sum agrees', async (t) => {
+  const dir = join(tempFolder(t), 'models')
+  const added = await models(dir, ['add', tinyCheckpoint])
+  assert.equal(added.status, 0, added.stderr)
+  assert.match(added.stdout, /^model tiny-fp16 is there: .*tiny-fp16\.safetensors\nSHA-256 [0-9a-f]{64}\n$/)
+  assert.equal((await models(dir, ['add', tinyFolder, '--name', 'tiny folder'])).status, 0)
+  assert.equal((await models(dir, ['add', lora])).status, 0)
+  assert.equal((await models(dir, ['add', embedding])).status, 0)
+  assert.deepEqual(
+    visible(dir, { recursive: true }).filter((path) => !path.includes('tiny folder/')),
+    [
+      'embeddings',
+      'embeddings/tinyneg.safetensors',
+      'embeddings/tinyneg.sha256',
+      'loras',
+      'loras/picture-a.safetensors',
+      'loras/picture-a.sha256',
+      'tiny folder',
+      'tiny folder.sha256',
+      'tiny-fp16.safetensors',
+      'tiny-fp16.sha256',
+    ],
+  )
+  assert.equal(readFileSync(join(dir, 'tiny-fp16.sha256'), 'utf8'), `${hash}  tiny-fp16.safetensors\n`)
+  assert.match(
+    readFileSync(join(dir, 'tiny folder.sha256'), 'utf8'),
+    / {2}tiny folder\/unet\/diffusion_pytorch_model\.safetensors\n/,
+  )
+
+  const { stdout } = await models(dir, ['list'])
+  assert.deepEqual(
+    stdout.split('\n').map((line) => line.replace(/ +/g, ' ')),
+    [
+      'model tiny folder sd1, F16, 2.7 MB',
+      'model tiny-fp16 sd1, F16, 2.1 MB',
+      'embedding tinyneg sd1, F32, 0.5 kB',
+      'lora picture-a sd1, F16, 43.8 kB',
+      '',
+    ],
+  )
+  const shown = await models(dir, ['show', 'TINY-fp16'])
+  assert.match(
+    shown.stdout,
+    new RegExp(`family +sd1\\n.*dtype +F16\\n.*parameters +[\\d.]+ million\\n.*SHA-256 +${hash}`, 's'),
+  )
+  const verified = await models(dir, ['verify'])
+  assert.equal(verified.status, 0, verified.stdout)
+  assert.match(
+    verified.stdout,
+    /^model tiny folder: good\nmodel tiny-fp16: good\nembedding tinyneg: good\nlora picture-a: good\n$/,
+  )
+
+  assert.equal((await models(dir, ['remove', 'tiny folder'])).status, 0)
+  assert.equal((await models(dir, ['remove', 'tiny-fp16'])).status, 0)
+  assert.deepEqual(visible(dir), ['embeddings', 'loras'])
+})
+
+test('show says what a model says of itself, or what is wrong with that', async (t) => {
+  const dir = tempFolder(t)
+  cpSync(tinyCheckpoint, join(dir, 'mine.safetensors'))
+  assert.doesNotMatch((await models(dir, ['show', 'mine'])).stdout, /about|draws|problem/)
+  const subjects = Array.from({ length: 32 }, (_, i) => `thing ${i}`)
+  writeFileSync(join(dir, 'mine.json'), JSON.stringify({ description: 'Trained on fruit.', subjects }))
+  const { stdout } = await models(dir, ['show', 'mine'])
+  assert.match(stdout, /\n {2}about +Trained on fruit\.\n {2}draws +thing 0, .*, thing 29 and 2 more\n/)
+  writeFileSync(join(dir, 'mine.json'), '{"description": ""}')
+  const faulty = await models(dir, ['show', 'mine'])
+  assert.equal(faulty.status, 0)
+  assert.match(faulty.stdout, /problem +.*mine\.json: "description" is ""/)
+  const verified = await models(dir, ['verify', 'mine'])
+  assert.equal(verified.status, 1)
+  assert.match(verified.stdout, /mine\.json: "description" is ""/)
+})
+
+test('verify finds a changed file, a damaged one, and one that is not there any more', async (t) => {
+  const dir = tempFolder(t)
+  await models(dir, ['add', tinyCheckpoint, '--name', 'one'])
+  const bytes = readFileSync(tinyCheckpoint)
+  bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) ^ 1
+  writeFileSync(join(dir, 'one.safetensors'), bytes)
+  const changed = await models(dir, ['verify', 'one'])
+  assert.equal(changed.status, 1)
+  assert.match(
+    changed.stdout,
+    new RegExp(`model one: BAD\\n.*has the SHA-256 [0-9a-f]{64}, it had ${hash} when it was added`),
+  )
+  const notANumber = Buffer.from(bytes)
+  notANumber.writeUInt16LE(0x7e00, bytes.length - 2)
+  writeFileSync(join(dir, 'two.safetensors'), notANumber)
+  const { stdout } = await models(dir, ['verify', 'two'])
+  assert.match(stdout, /model two: BAD\n.*weight ".*" has an infinite number or none \(NaN\)/)
+  writeFileSync(join(dir, 'three.safetensors'), bytes)
+  assert.match((await models(dir, ['verify', 'three'])).stdout, /good \(no hash was kept/)
+})
+
+test('what cannot be used is listed with its problem and keeps nothing else from being listed', async (t) => {
+  const dir = tempFolder(t)
+  for (const folder of ['vae', 'embeddings', 'loras', 'half.partial', '.hidden', 'empty'])
+    mkdirSync(join(dir, folder))
+  cpSync(tinyCheckpoint, join(dir, 'good.safetensors'))
+  cpSync(lora, join(dir, 'misplaced.safetensors'))
+  cpSync(tinyCheckpoint, join(dir, 'vae/model.safetensors'))
+  cpSync(embedding, join(dir, 'embeddings/neg.safetensors'))
+  cpSync(embedding, join(dir, 'embeddings/NEG.safetensors'))
+  writeFileSync(join(dir, 'cut.safetensors'), readFileSync(tinyCheckpoint).subarray(0, 100_000))
+  writeFileSync(join(dir, 'old.ckpt'), 'PK')
+  writeFileSync(join(dir, 'bad:name.safetensors'), readFileSync(tinyCheckpoint))
+  writeFileSync(join(dir, 'rest.partial'), 'some bytes')
+  symlinkSync(join(dir, 'nowhere'), join(dir, 'dangling.safetensors'))
+  const { status, stdout } = await models(dir, ['list'])
+  assert.equal(status, 0)
+  const problem = (name: string) =>
+    new RegExp(`\\b${name} .*\\n +CANNOT BE USED: (.*)`).exec(stdout)?.[1] ?? ''
+  assert.match(stdout, /^model +good {2}sd1, F16, 2\.1 MB\nmodel/m)
+  assert.match(
+    problem('misplaced'),
+    /^this is a LoRA for Stable Diffusion 1\.x, not a model; put it into loras\//,
+  )
+  assert.match(problem('cut'), /cut\.safetensors: /)
+  assert.match(problem('old'), /old\.ckpt: this is a pickle: it can run code/)
+  assert.match(problem('empty'), /model_index\.json/)
+  assert.match(problem('bad:name'), /characters that names must not have.*rename it/)
+  assert.match(problem('neg'), /neg\.safetensors and NEG\.safetensors have the same name/)
+  assert.match(problem('NEG'), /have the same name/)
+  assert.match(
+    stdout,
+    /vae +model .*\n +CANNOT BE USED: this is Stable Diffusion 1\.x, not a vae; put it into the models folder/,
+  )
+  assert.match(stdout, /partial +rest\.partial {2}0\.0 kB: add it again to go on, or remove it/)
+  assert.ok(!stdout.includes('hidden') && !stdout.includes('dangling'))
+
+  assert.equal((await models(dir, ['remove', 'rest'])).status, 0)
+  assert.ok(!existsSync(join(dir, 'rest.partial')))
+})
+
+const refusals: Record<string, [string[], RegExp]> = {
+  'nothing to do': [[], /^Usage: npm run models/],
+  'an unknown command': [['install', 'x'], /^Usage/],
+  'a source that is nothing': [
+    ['add', 'no such file'],
+    /is no file or folder that is there, no https address/,
+  ],
+  'a name that leads elsewhere': [
+    ['add', tinyCheckpoint, '--name', '../x'],
+    /the name "\.\.\/x" begins with a dot/,
+  ],
+  'a name with a separator': [
+    ['add', tinyCheckpoint, '--name', 'a/b'],
+    /has characters that names must not have/,
+  ],
+  'a name that is a folder': [
+    ['add', tinyCheckpoint, '--name', 'loras'],
+    /the name loras is that of a folder/,
+  ],
+  'a wrong hash': [
+    ['add', tinyCheckpoint, '--sha256', '0'.repeat(64)],
+    new RegExp(`has the SHA-256 ${hash}, it should have 0{64}`),
+  ],
+  'a hash that is none': [
+    ['add', tinyCheckpoint, '--sha256', 'abc'],
+    /--sha256 must be 64 hexadecimal digits, but was "abc"/,
+  ],
+  'an unknown kind': [
+    ['add', tinyCheckpoint, '--kind', 'hat'],
+    /--kind must be one of model, vae, embedding, lora/,
+  ],
+  'another kind': [['add', tinyCheckpoint, '--kind', 'lora'], /this is Stable Diffusion 1\.x, not a lora/],
+  'a plain http address': [
+    ['add', 'http://example.com/x.safetensors'],
+    /use https, or name its hash with --sha256/,
+  ],
+  'another protocol': [['add', 'ftp://example.com/x.safetensors'], /only https and http addresses/],
+  'a model that is not there': [['show', 'x'], /There is no model x in .* There are: none\./],
+  'a removal of nothing': [['remove', 'x'], /There is no model x/],
+  'an option of another command': [['list', '--sha256', 'x'], /list has no option --sha256/],
+}
+for (const [what, [args, message]] of Object.entries(refusals)) {
+  test(`refused in words, and nothing is there afterwards: ${what}`, async (t) => {
+    const dir = tempFolder(t)
+    const { status, stderr } = await models(dir, args)
+    assert.equal(status, 1)
+    assert.match(stderr, message)
+    assert.ok(!stderr.includes('    at '), 'no stack trace')
+    assert.deepEqual(visible(dir), [])
+  })
+}
+
+test('a damaged file leaves nothing, and a name that is taken stays whose it is', async (t) => {
+  const dir = tempFolder(t)
+  const source = join(tempFolder(t), 'x.safetensors')
+  const bytes = readFileSync(tinyCheckpoint)
+  bytes.writeUInt16LE(0x7c00, bytes.length - 2)
+  writeFileSync(source, bytes)
+  const infinite = await models(dir, ['add', source])
+  assert.match(infinite.stderr, /has an infinite number or none/)
+  assert.deepEqual(visible(dir), [])
+  assert.equal((await models(dir, ['add', tinyCheckpoint, '--name', 'x'])).status, 0)
+  const again = await models(dir, ['add', tinyCheckpoint, '--name', 'X'])
+  assert.equal(again.status, 1)
+  assert.match(
+    again.stderr,
+    /There is a model x\.safetensors in .* already: remove it, or choose another name/,
+  )
+  assert.deepEqual(visible(dir), ['x.safetensors', 'x.sha256'])
+})

@@ -1,0 +1,43 @@
+import { basename } from 'node:path'
+import type { LoraFile, PictureRequest } from '../request.ts'
+import { samplerEntry, scheduleLabels } from '../samplers/catalog.ts'
+
+/** By what a picture was made: names of model and VAE, version of the program. */
+interface MadeBy {
+  readonly model: string
+  /** Absent: the model's own. */
+  readonly vae?: string | undefined
+  readonly version: string
+}
+
+/**
+ * How a picture was made, in the form that AUTOMATIC1111's web UI writes and reads (create_infotext in
+ * modules/processing.py). Values that hold a comma, colon or line break are quoted as JSON.
+ */
+export function infotext(request: PictureRequest, { model, vae, version }: MadeBy): string {
+  const { clipSkip = 1, loras = [], image } = request
+  const fields: Record<string, string | number> = {
+    Steps: request.steps,
+    Sampler: samplerEntry(request.sampler).label,
+    'Schedule type': scheduleLabels[request.schedule],
+    'CFG scale': request.guidanceScale,
+    Seed: request.seed,
+    Size: `${request.width}x${request.height}`,
+    Model: model,
+    ...(vae !== undefined && { VAE: vae }),
+    ...(image && { 'Denoising strength': image.strength }),
+    ...(clipSkip > 1 && { 'Clip skip': clipSkip }),
+    Version: `Packshot ${version}`,
+  }
+  const line = Object.entries(fields)
+    .map(([name, value]) => `${name}: ${/[,:\n]/.test(String(value)) ? JSON.stringify(value) : value}`)
+    .join(', ')
+  const negative = request.negativePrompt === '' ? [] : [`Negative prompt: ${request.negativePrompt}`]
+  const prompt = [request.prompt, ...loras.map(loraTag)].join(' ')
+  return [prompt, ...negative, line].join('\n')
+}
+
+/** Where AUTOMATIC1111 looks for it. */
+function loraTag({ file, strength }: LoraFile): string {
+  return `<lora:${basename(file, '.safetensors')}:${strength}>`
+}

@@ -1,0 +1,87 @@
+import { basename, extname } from 'node:path'
+import { classify, familyNames } from '../checkpoint/family.ts'
+import { CheckpointError } from '../errors.ts'
+import { foreignName } from '../safetensors/foreign-file.ts'
+import { isFloat, openSafetensors, readRows, type StoredTensor } from '../safetensors/safetensors.ts'
+
+/** Learned vectors that stand in a prompt where their name is written (https://arxiv.org/abs/2208.01618). */
+export interface TextualInversion {
+  /** The file's name without its extension: what a prompt says. */
+  readonly name: string
+  /** [count, width] */
+  readonly vectors: Float32Array
+  readonly count: number
+  /** Length of one vector; 768 for Stable Diffusion 1.x. */
+  readonly width: number
+}
+
+/** A window of a prompt has no more places. */
+const maxVectors = 75
+
+/**
+ * Reads a textual inversion: one tensor [count, width] or [width] under any key. AUTOMATIC1111 writes it as
+ * `emb_params`, diffusers under the token that it was trained for.
+ * @throws CheckpointError naming the file and the fault
+ */
+export async function openTextualInversion(path: string): Promise<TextualInversion> {
+  const foreign = foreignName(path)
+  if (foreign) throw new CheckpointError(`${path}: ${foreign}`)
+  const file = await openSafetensors(path)
+  const tensor = onlyTensor(path, file.tensors)
+  const [count, width] = tensor.shape as [number, number]
+  const vectors = await readRows(file, tensor, [...Array(count).keys()])
+  if (!vectors.every(Number.isFinite)) {
+    throw new CheckpointError(`${path}: "${tensor.key}" holds values that are not finite numbers`)
+  }
+  return { name: basename(path, extname(path)), vectors, count, width }
+}
+
+/** The one tensor of the file, as a matrix. */
+function onlyTensor(path: string, tensors: ReadonlyMap<string, StoredTensor>): StoredTensor {
+  if (tensors.has('clip_g') || tensors.has('clip_l')) {
+    throw new CheckpointError(
+      `${path}: this is an embedding for ${familyNames.sdxl}; use one made for ${familyNames.sd1}`,
+    )
+  }
+  const [tensor] = tensors.values()
+  if (!tensor || tensors.size > 1) {
+    const { description } = classify(tensors)
+    throw new CheckpointError(
+      `${path}: an embedding holds one tensor, this file ${tensors.size}; it is ${description}`,
+    )
+  }
+  const { key, dtype, shape } = tensor
+  if (!isFloat(dtype)) {
+    throw new CheckpointError(`${path}: "${key}" has dtype ${dtype}; it must be F16, BF16, F32 or F64`)
+  }
+  if (shape.length < 1 || shape.length > 2 || shape.includes(0)) {
+    throw new CheckpointError(
+      `${path}: "${key}" has shape [${shape.join(', ')}]; an embedding has [vectors, width]`,
+    )
+  }
+  const [count, width] = shape.length === 1 ? [1, shape[0]!] : [shape[0]!, shape[1]!]
+  if (count > maxVectors) {
+    throw new CheckpointError(`${path}: ${count} vectors; a prompt's window has room for ${maxVectors}`)
+  }
+  return { ...tensor, shape: [count, width] }
+}
+
+/** Widths of the text encoders that embeddings are trained for. */
+const families: ReadonlyMap<number, string> = new Map([
+  [768, familyNames.sd1],
+  [1024, familyNames.sd2],
+  [1280, familyNames.sdxl],
+  [2048, familyNames.sdxl],
+])
+
+/** @throws CheckpointError naming both families if the embedding does not fit a text encoder of this width */
+export function checkWidth({ name, width }: TextualInversion, expected: number): void {
+  if (width === expected) return
+  const named = (value: number) => {
+    const family = families.get(value)
+    return family ? `${value} wide (${family})` : `${value} wide`
+  }
+  throw new CheckpointError(
+    `embedding "${name}" is ${named(width)}, the model's text encoder ${named(expected)}; use one made for this model`,
+  )
+}

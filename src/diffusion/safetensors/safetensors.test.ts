@@ -1,0 +1,182 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { tempFolder } from '../../../test/temp-folder.ts'
+import { Weights } from '../checkpoint/weights.ts'
+import { CheckpointError } from '../errors.ts'
+import { openSafetensors, readRows, toFloat32 } from './safetensors.ts'
+
+type Header = Record<string, unknown>
+
+function fileOf(header: Header | string, data: Uint8Array, claimed?: number): Buffer {
+  const text = Buffer.from(typeof header === 'string' ? header : JSON.stringify(header))
+  const prefix = Buffer.alloc(8)
+  prefix.writeBigUInt64LE(BigInt(claimed ?? text.length))
+  return Buffer.concat([prefix, text, data])
+}
+
+const good = {
+  __metadata__: { format: 'pt' },
+  'a.weight': { dtype: 'F32', shape: [2, 2], data_offsets: [0, 16] },
+  'b.bias': { dtype: 'F16', shape: [3], data_offsets: [16, 22] },
+}
+const data = Buffer.concat([
+  Buffer.from(new Float32Array([1, 2, 3, 4]).buffer),
+  Buffer.from(new Float16Array([0.5, -1, 2]).buffer),
+])
+
+async function written(t: TestContext, content: Uint8Array): Promise<string> {
+  const path = join(tempFolder(t), 'model.safetensors')
+  await writeFile(path, content)
+  return path
+}
+
+test('a header gives keys, shapes and absolute offsets', async (t) => {
+  const file = await openSafetensors(await written(t, fileOf(good, data)))
+  assert.deepEqual([...file.tensors.keys()].sort(), ['a.weight', 'b.bias'])
+  const begin = 8 + Buffer.byteLength(JSON.stringify(good))
+  assert.equal(file.tensors.get('b.bias')?.offset, begin + 16)
+  assert.equal(file.tensors.get('b.bias')?.length, 6)
+  const rows = await readRows(file, file.tensors.get('a.weight')!, [1, 0, 1])
+  assert.deepEqual([...rows], [3, 4, 1, 2, 3, 4])
+})
+
+test('a symbolic link is resolved, because ONNX Runtime refuses those that leave a folder', async (t) => {
+  const path = await written(t, fileOf(good, data))
+  await symlink(path, `${path}.link`)
+  assert.equal((await openSafetensors(`${path}.link`)).name, 'model.safetensors')
+})
+
+test('half, brain and double floats widen to float32', () => {
+  assert.deepEqual([...toFloat32(new Uint8Array(new Float16Array([1.5, -2]).buffer), 'F16')], [1.5, -2])
+  assert.deepEqual(
+    [...toFloat32(new Uint8Array(new Uint16Array([0x3fc0, 0xc000]).buffer), 'BF16')],
+    [1.5, -2],
+  )
+  assert.deepEqual([...toFloat32(new Uint8Array(new Float64Array([1.5, -2]).buffer), 'F64')], [1.5, -2])
+  assert.throws(() => toFloat32(new Uint8Array(8), 'I64'), /I64/)
+})
+
+const tensor = (fields: Header) => ({ t: { dtype: 'F32', shape: [4], data_offsets: [0, 16], ...fields } })
+const sixteen = Buffer.alloc(16)
+const faults: Record<string, [Uint8Array, RegExp]> = {
+  'an empty file': [Buffer.alloc(0), /0 bytes are too few/],
+  'a header longer than the file': [
+    fileOf('{}', Buffer.alloc(0), 1000),
+    /claims 1000 bytes, the file has 10/,
+  ],
+  'a header of 200 MB': [fileOf('{}', Buffer.alloc(0), 200_000_000), /claims 200000000 bytes, more than/],
+  'a header that is not JSON': [fileOf('{"a":', sixteen), /not JSON/],
+  'a header that is a list': [fileOf('[]', Buffer.alloc(0)), /not a JSON object/],
+  'a truncated file': [fileOf(tensor({}), Buffer.alloc(10)), /"t" ends at byte \d+, the file has \d+/],
+  'offsets out of range': [
+    fileOf(tensor({ data_offsets: [16, 32] }), sixteen),
+    /unused bytes before tensor "t"/,
+  ],
+  'negative offsets': [fileOf(tensor({ data_offsets: [-16, 0] }), sixteen), /data_offsets \[-16,0\]/],
+  'a size that does not fit the shape': [fileOf(tensor({ shape: [5] }), sixteen), /F32 \[5\] needs 20 bytes/],
+  'an unknown dtype': [fileOf(tensor({ dtype: 'F13' }), sixteen), /dtype "F13"; known are F64/],
+  'a shape that is no shape': [fileOf(tensor({ shape: ['4'] }), sixteen), /has shape \["4"\]/],
+  'overlapping tensors': [
+    fileOf({ ...tensor({}), u: { dtype: 'F32', shape: [2], data_offsets: [8, 16] } }, sixteen),
+    /overlaps/,
+  ],
+  'bytes after the last tensor': [fileOf(tensor({}), Buffer.alloc(20)), /4 bytes belong to no tensor/],
+  'a tensor that is no object': [fileOf({ t: 7 }, sixteen), /"t" has no description/],
+  'a key that is there twice': [
+    fileOf(
+      `{"t":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"t":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}`,
+      sixteen,
+    ),
+    /the header has "t" twice/,
+  ],
+  'a key that is there twice, once in disguise': [
+    fileOf(`{"t" :{"dtype":"F32","shape":[4],"data_offsets":[0,16]}, "\\u0074":7}`, sixteen),
+    /the header has "t" twice/,
+  ],
+  'a field that is there twice': [
+    fileOf(`{"t":{"dtype":"F32","shape":[2],"shape":[4],"data_offsets":[0,16]}}`, sixteen),
+    /the header has "shape" twice/,
+  ],
+  'a header nested a million times': [fileOf(`{"t":${'['.repeat(1e6)}`, sixteen), /nested too deep/],
+  'a header of a hundred thousand keys and more': [
+    fileOf(`{${Array.from({ length: 100_001 }, (_, i) => `"${i}":0`).join()}}`, sixteen),
+    /the header has more than 100000 keys/,
+  ],
+  'a header that is not UTF-8': [
+    Buffer.concat([Buffer.from([4, 0, 0, 0, 0, 0, 0, 0]), Buffer.from([0x7b, 0x22, 0xff, 0x7d])]),
+    /not JSON/,
+  ],
+  'a product of dims that no number holds': [
+    fileOf(tensor({ shape: [2 ** 52, 2 ** 52, 2 ** 52] }), sixteen),
+    /F32 \[4503599627370496, .*\] needs 3\.6\d+e\+47 bytes/,
+  ],
+  'a product of dims beyond all numbers, times 0': [
+    fileOf(tensor({ shape: [...Array(40).fill(2 ** 52), 0] }), sixteen),
+    /needs NaN bytes/,
+  ],
+  'metadata that is no text': [fileOf({ __metadata__: { steps: 3 } }, Buffer.alloc(0)), /"steps" is 3/],
+  'metadata that is a list': [fileOf({ __metadata__: [] }, Buffer.alloc(0)), /must hold texts only/],
+}
+
+for (const [what, [content, message]] of Object.entries(faults)) {
+  test(`refused by name: ${what}`, async (t) => {
+    const path = await written(t, content)
+    await assert.rejects(openSafetensors(path), (error: unknown) => {
+      assert.ok(error instanceof CheckpointError)
+      assert.match(error.message, message)
+      assert.ok(error.message.startsWith(path), 'the file is named')
+      return true
+    })
+  })
+}
+
+test('a name of a megabyte is not repeated in the message', async (t) => {
+  const key = 'k'.repeat(1e6)
+  const path = await written(t, fileOf({ [key]: { dtype: key, shape: [], data_offsets: [0, 4] } }, sixteen))
+  await assert.rejects(openSafetensors(path), (error: unknown) => {
+    assert.ok(error instanceof CheckpointError)
+    assert.ok(error.message.length < 1000, `${error.message.length} characters`)
+    return true
+  })
+})
+
+test('keys that look doubled but are not', async (t) => {
+  const entry = (at: number) => ({ dtype: 'U8', shape: [1], data_offsets: [at, at + 1] })
+  const names = ['a', '"a"', 'a"', '\\', '\\"', '{"a":', 'shape', '__proto__', '']
+  const entries = names.map((name, at) => `${JSON.stringify(name)}:${JSON.stringify(entry(at))}`)
+  const path = await written(t, fileOf(`{${entries.join()}}`, Buffer.alloc(names.length)))
+  assert.deepEqual([...(await openSafetensors(path)).tensors.keys()], names)
+})
+
+test('metadata is kept as it is written', async (t) => {
+  const { metadata } = await openSafetensors(await written(t, fileOf(good, data)))
+  assert.deepEqual([...metadata], [['format', 'pt']])
+})
+
+test('refused by name: a folder, a named pipe', async (t) => {
+  await assert.rejects(openSafetensors(tempFolder(t)), /this is no file/)
+  const pipe = join(tempFolder(t), 'pipe.safetensors')
+  execFileSync('mkfifo', [pipe])
+  await assert.rejects(openSafetensors(pipe), /this is no file/)
+})
+
+test('refused by name: a missing file', async () => {
+  await assert.rejects(
+    openSafetensors('/nowhere/model.safetensors'),
+    /\/nowhere\/model.safetensors: .*missing/,
+  )
+})
+
+test('weights account for every key', async (t) => {
+  const weights = new Weights(await openSafetensors(await written(t, fileOf(good, data))))
+  assert.throws(() => weights.take('c.weight', [1]), /weight "c.weight" is missing/)
+  assert.throws(() => weights.take('a.weight', [4]), /"a.weight" has shape \[2, 2\], the model needs \[4\]/)
+  weights.take('a.weight', [2, 2])
+  assert.throws(() => weights.assertAllTaken(), /no place for b.bias/)
+  weights.assertAllTaken(['b.'])
+  weights.take('b.bias', [3])
+  weights.assertAllTaken()
+})

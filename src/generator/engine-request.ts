@@ -1,0 +1,67 @@
+import type { PictureRequest } from '../diffusion/request.ts'
+import { samplers, schedules } from '../diffusion/samplers/catalog.ts'
+import { AppError } from '../jobs/errors.ts'
+import type { ResolvedRequest } from '../jobs/job.ts'
+import type { GivenImages, PictureReader } from '../jobs/ports.ts'
+import { addOnFile, type Contents, type LibraryModel, sameName } from '../library/library.ts'
+
+/**
+ * The service's words for a picture in the engine's. A task may come from a server whose lists and files are newer, so
+ * they are looked at once more.
+ * @throws AppError `unavailable` when this worker lacks a file, Error for a sampler or schedule that the engine lacks
+ */
+export function engineRequest(request: ResolvedRequest, seed: number, contents: Contents): PictureRequest {
+  const { prompt, negative_prompt, width, height, steps, guidance_scale, clip_skip, loras = [] } = request
+  const sampler = samplers.find((each) => each === request.sampler)
+  const schedule = schedules.find((each) => each === request.schedule)
+  if (sampler === undefined || schedule === undefined) {
+    throw new Error(`The engine has no sampler ${request.sampler} with schedule ${request.schedule}.`)
+  }
+  const embeddings = contents.addOns.filter(({ kind }) => kind === 'embedding')
+  return {
+    prompt,
+    negativePrompt: negative_prompt,
+    width,
+    height,
+    steps,
+    guidanceScale: guidance_scale,
+    sampler,
+    schedule,
+    seed,
+    ...(clip_skip !== undefined && { clipSkip: clip_skip }),
+    loras: loras.map(({ name, strength }) => ({ file: found(contents, 'lora', name), strength })),
+    embeddings: new Map(embeddings.map(({ name, path }) => [name, path])),
+  }
+}
+
+/** The uploaded pictures of a request as pixels of its size. */
+export async function sourceImage(
+  { width, height, strength = 1 }: ResolvedRequest,
+  { init, mask }: GivenImages,
+  reader: PictureReader,
+): Promise<NonNullable<PictureRequest['image']>> {
+  const picture = await reader.fit(init, width, height, 'picture')
+  const painted = mask === undefined ? undefined : await reader.fit(mask, width, height, 'mask')
+  return { rgb: picture.pixels, width, height, strength, mask: painted?.pixels }
+}
+
+/** The files that a request's model and VAE are. @throws AppError `unavailable` */
+export function engineFiles(
+  { model: name, vae }: ResolvedRequest,
+  contents: Contents,
+): { readonly model: LibraryModel; readonly vae: string | undefined } {
+  const model = contents.models.find((each) => sameName(each.name, name))
+  if (model === undefined) throw missing('model', name)
+  return { model, vae: vae === undefined ? undefined : found(contents, 'vae', vae) }
+}
+
+function found(contents: Contents, kind: 'vae' | 'lora', name: string): string {
+  const file = addOnFile(contents, kind, name)
+  if (file === undefined) throw missing(kind, name)
+  return file
+}
+
+/** Another worker may have it: servers offer what they see, and folders are copied at different moments. */
+function missing(kind: string, name: string): AppError {
+  return new AppError('unavailable', `No worker that was asked has the ${kind} ${name}, or can use it.`)
+}

@@ -1,0 +1,80 @@
+import assert from 'node:assert/strict'
+import { cpSync, mkdirSync, renameSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { tinyCheckpoint } from '../../test/golden/parity/variants.ts'
+import { pixels, startGenerator } from '../../test/models/generator.ts'
+import { tempFolder } from '../../test/temp-folder.ts'
+import { AppError } from '../jobs/errors.ts'
+
+/** The inference thread with the true engine and small models: what it loads, keeps, and finds. */
+
+const golden = join(import.meta.dirname, '../../test/golden')
+const tinyFolder = join(golden, 'tiny-sd')
+
+function modelsFolder(t: Parameters<typeof tempFolder>[0]): string {
+  const dir = tempFolder(t)
+  for (const name of ['vae', 'embeddings', 'loras']) mkdirSync(join(dir, name))
+  cpSync(tinyCheckpoint, join(dir, 'one.safetensors'))
+  cpSync(tinyFolder, join(dir, 'two'), { recursive: true })
+  return dir
+}
+
+const code = (wanted: string) => (thrown: unknown) => thrown instanceof AppError && thrown.code === wanted
+
+test('models are loaded when they are asked for and share the memory', async (t) => {
+  const dir = modelsFolder(t)
+  const { thread, make, holdings } = startGenerator(t, {
+    PACKSHOT_MODELS_DIR: dir,
+    PACKSHOT_MODEL: 'one',
+    PACKSHOT_MODEL_MEMORY_MB: '5',
+  })
+  await thread.start()
+  assert.deepEqual(holdings(), { models: ['one'], provider: 'cpu', profile: 'fast' })
+  const first = await make({ model: 'one' })
+  await make({ model: 'two' })
+  assert.deepEqual(holdings()?.models, ['two'], 'both have no room')
+  assert.deepEqual((await make({ model: 'one' })).bytes, first.bytes)
+  assert.deepEqual(holdings()?.models, ['one'])
+})
+
+test('with room, both stay', async (t) => {
+  const { make, holdings } = startGenerator(t, {
+    PACKSHOT_MODELS_DIR: modelsFolder(t),
+    PACKSHOT_MODEL: 'one',
+    PACKSHOT_MODEL_MEMORY_MB: '200',
+  })
+  await make({ model: 'TWO' })
+  assert.deepEqual(holdings()?.models, ['two', 'one'])
+})
+
+test('what is put into the folder is found without a restart, what is not there is said so', async (t) => {
+  const dir = modelsFolder(t)
+  const { make } = startGenerator(t, { PACKSHOT_MODELS_DIR: dir, PACKSHOT_MODEL: 'one' })
+  const plain = await make({ model: 'one' })
+  await assert.rejects(make({ model: 'three' }), code('unavailable'))
+  const loras = [{ name: 'picture-a', strength: 0.8 }]
+  await assert.rejects(make({ model: 'one', loras }), /has the lora picture-a/)
+
+  cpSync(tinyCheckpoint, join(dir, 'three.partial'))
+  renameSync(join(dir, 'three.partial'), join(dir, 'three.safetensors'))
+  assert.deepEqual(pixels(await make({ model: 'three' })), pixels(plain))
+  cpSync(join(golden, 'parity/loras/picture-a.safetensors'), join(dir, 'loras/picture-a.safetensors'))
+  assert.notDeepEqual(pixels(await make({ model: 'one', loras })), pixels(plain))
+  assert.deepEqual(pixels(await make({ model: 'one' })), pixels(plain))
+  const before = await make({ model: 'one', negative_prompt: 'tinyneg' })
+  cpSync(join(golden, 'parity/embeddings/tinyneg.safetensors'), join(dir, 'embeddings/tinyneg.safetensors'))
+  const after = await make({ model: 'one', negative_prompt: 'tinyneg' })
+  assert.notDeepEqual(pixels(after), pixels(before))
+
+  rmSync(join(dir, 'three.safetensors'))
+  await assert.rejects(make({ model: 'three' }), code('unavailable'))
+})
+
+test('a default model that is not there is refused with the names of those that are', async (t) => {
+  const { thread } = startGenerator(t, { PACKSHOT_MODELS_DIR: modelsFolder(t), PACKSHOT_MODEL: 'nine' })
+  await assert.rejects(
+    thread.start(),
+    /There is no model nine in .*; there are one, two, packshot-mini\. Name one of them, or a path, with PACKSHOT_MODEL\./,
+  )
+})

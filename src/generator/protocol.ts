@@ -1,0 +1,35 @@
+import type { ErrorCode } from '../jobs/errors.ts'
+import type { ResolvedRequest } from '../jobs/job.ts'
+import type { GivenImages } from '../jobs/ports.ts'
+
+/** The messages between a worker process and its inference thread. One run at a time. */
+
+export interface GenerateMessage {
+  readonly run: number
+  readonly request: ResolvedRequest
+  readonly images?: GivenImages
+  /** One Int32: not 0 once the run should stop. Shared, because a thread at work reads no messages. */
+  readonly abort: SharedArrayBuffer
+}
+
+/** A fault of the thread, with what the log should have beside the message for the user. */
+export interface ThreadFault {
+  readonly code: ErrorCode
+  readonly message: string
+  readonly detail: string
+}
+
+export type ThreadMessage =
+  | { readonly type: 'ready' }
+  | { readonly type: 'unusable'; readonly fault: ThreadFault }
+  | { readonly type: 'progress'; readonly run: number; readonly step: number; readonly steps: number }
+  | {
+      readonly type: 'image'
+      readonly run: number
+      readonly bytes: Uint8Array
+      readonly width: number
+      readonly height: number
+      readonly seed: number
+    }
+  | { readonly type: 'done'; readonly run: number }
+  | { readonly type: 'failed'; readonly run: number; readonly fault: ThreadFault }

@@ -1,0 +1,84 @@
+import { parentPort } from 'node:worker_threads'
+import { AppError, type ErrorCode, toAppError } from '../jobs/errors.ts'
+import { imageSeed, type ResolvedRequest, stepsOf } from '../jobs/job.ts'
+import type { GivenImages } from '../jobs/ports.ts'
+import type { GenerateMessage, ThreadFault, ThreadMessage } from './protocol.ts'
+
+/** What the thread's entry file provides: the engine, in the service's words. */
+export interface PictureMaker {
+  /** Makes one picture, encoded. Throws soon after `signal.aborted` became true. */
+  make(
+    request: ResolvedRequest,
+    seed: number,
+    hooks: {
+      onStep: (step: number) => void
+      signal: { readonly aborted: boolean }
+      /** There when the request has an `init_image`. */
+      images?: GivenImages
+    },
+  ): Promise<{ bytes: Uint8Array; width: number; height: number }>
+}
+
+/** The thread's side: loads the model, then makes pictures until the thread is ended. */
+export async function serveInference(
+  load: () => Promise<PictureMaker>,
+  classify: (thrown: unknown) => ErrorCode | undefined,
+): Promise<void> {
+  const port = parentPort
+  if (port === null) throw new Error('serveInference runs in a worker thread only')
+  const send = (message: ThreadMessage) => port.postMessage(message)
+  try {
+    const maker = await load()
+    port.on('message', (message: GenerateMessage) => void runOne(maker, message, send, classify))
+    send({ type: 'ready' })
+  } catch (thrown) {
+    send({ type: 'unusable', fault: describe(thrown, classify) })
+  }
+}
+
+async function runOne(
+  maker: PictureMaker,
+  { run, request, images, abort }: GenerateMessage,
+  send: (message: ThreadMessage) => void,
+  classify: (thrown: unknown) => ErrorCode | undefined,
+): Promise<void> {
+  const flag = new Int32Array(abort)
+  const signal = {
+    get aborted() {
+      return Atomics.load(flag, 0) !== 0
+    },
+  }
+  const each = stepsOf(request)
+  const steps = each * request.count
+  try {
+    for (let index = 0; index < request.count; index += 1) {
+      const seed = imageSeed(request, index)
+      const onStep = (step: number) => send({ type: 'progress', run, step: index * each + step, steps })
+      const hooks = { onStep, signal, ...(images === undefined ? {} : { images }) }
+      send({ type: 'image', run, seed, ...(await maker.make(request, seed, hooks)) })
+    }
+    send({ type: 'done', run })
+  } catch (thrown) {
+    send({ type: 'failed', run, fault: describe(thrown, classify) })
+  }
+}
+
+/** Only messages that were written for users (those of a known code) reach them; the rest goes to the log. */
+function describe(thrown: unknown, classify: (thrown: unknown) => ErrorCode | undefined): ThreadFault {
+  const detail = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)
+  const code = classify(thrown)
+  if (code !== undefined)
+    return { code, message: thrown instanceof Error ? thrown.message : String(thrown), detail }
+  const error = isOutOfMemory(thrown)
+    ? new AppError('out_of_memory', 'The picture needs more memory than the worker has.')
+    : toAppError(thrown)
+  if (error.code !== 'internal') return { code: error.code, message: error.message, detail }
+  return { code: 'generation_failed', message: 'The engine failed on this request.', detail }
+}
+
+function isOutOfMemory(thrown: unknown): boolean {
+  return (
+    thrown instanceof Error &&
+    /out of memory|bad_alloc|failed to allocate|allocation failed/i.test(thrown.message)
+  )
+}

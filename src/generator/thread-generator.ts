@@ -1,0 +1,163 @@
+import { AppError } from '../jobs/errors.ts'
+import type { Log } from '../jobs/log.ts'
+import type { GeneratedImage, ImageGenerator } from '../jobs/ports.ts'
+import type { ThreadMessage } from './protocol.ts'
+import { faultError, type InferenceThread, startThread } from './thread.ts'
+
+export interface ThreadGeneratorOptions {
+  /** The thread's file: it calls `serveInference`. */
+  readonly entry: URL
+  /** Handed to the thread as its workerData. */
+  readonly settings: unknown
+  readonly log: Log
+  /** How long an aborted run may go on (it stops at its next step) before its thread is ended. */
+  readonly abortGraceMs?: number
+  /** How long ending a thread may take. */
+  readonly endMs?: number
+  /** The thread would not end: nothing but the end of the process helps. Must not return. */
+  readonly onStuck: () => void
+}
+
+export interface ThreadGenerator extends ImageGenerator {
+  /** Loads the model now rather than at the first picture. Rejects `model_invalid` and the like. */
+  start(): Promise<void>
+}
+
+/**
+ * Runs the engine in a worker thread, because it blocks the thread that it runs on. A run is aborted through shared
+ * memory; a thread that crashed, ran out of memory or does not stop in time is replaced at the next run.
+ */
+export function threadGenerator(options: ThreadGeneratorOptions): ThreadGenerator {
+  const { entry, settings, log, abortGraceMs = 30_000, endMs = 10_000, onStuck } = options
+  let current: InferenceThread | undefined
+  let runs = 0
+
+  const loaded = async () => {
+    if (current === undefined || current.dead) current = startThread(entry, settings)
+    await current.ready
+    return current
+  }
+  const replace = async (thread: InferenceThread) => {
+    if (await thread.end(endMs)) return
+    log.error({}, 'the inference thread cannot be ended')
+    onStuck()
+  }
+
+  return {
+    async start() {
+      await loaded()
+    },
+    async *generate(request, options) {
+      const { signal } = options
+      signal.throwIfAborted()
+      const thread = await unlessAborted(loaded(), signal).catch(async (thrown) => {
+        // A model that does not load in time is a thread that hangs: the next run needs another one.
+        if (thrown instanceof AppError && thrown.code === 'timeout' && current !== undefined)
+          await replace(current)
+        throw thrown
+      })
+      runs += 1
+      const run = startRun(thread, runs, request, options, abortGraceMs)
+      let full = false
+      try {
+        for (;;) {
+          const image = await run.next()
+          if (image === undefined) return
+          yield image
+        }
+      } catch (thrown) {
+        // What is left of its memory may be in pieces: the next run gets a fresh one.
+        full = thrown instanceof AppError && thrown.code === 'out_of_memory'
+        throw thrown
+      } finally {
+        // Also when the caller leaves in the middle: the thread must be idle, or gone, before the next run.
+        const idle = await run.settle()
+        if ((!idle || full) && !thread.dead) await replace(thread)
+      }
+    },
+    async close() {
+      if (current !== undefined && !current.dead) await replace(current)
+    },
+  }
+}
+
+/** The value, or the signal's reason if that comes first. */
+async function unlessAborted<T>(value: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>()
+  const onAbort = () => reject(signal.reason)
+  signal.addEventListener('abort', onAbort)
+  try {
+    return await Promise.race([value, promise])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
+}
+
+type Generate = Parameters<ImageGenerator['generate']>
+
+function startRun(
+  thread: InferenceThread,
+  run: number,
+  request: Generate[0],
+  { signal, onProgress, images: given }: Generate[1],
+  abortGraceMs: number,
+) {
+  const abort = new SharedArrayBuffer(4)
+  const ended = Promise.withResolvers<void>()
+  const images: GeneratedImage[] = []
+  let wake = Promise.withResolvers<void>()
+  let outcome: { error?: unknown } | undefined
+  let graceTimer: NodeJS.Timeout | undefined
+  let idle = false
+
+  const finish = (result: { error?: unknown }) => {
+    outcome ??= result
+    wake.resolve()
+    ended.resolve()
+  }
+  const stop = () => {
+    if (Atomics.exchange(new Int32Array(abort), 0, 1) !== 0) return
+    const late = () => finish({ error: signal.aborted ? signal.reason : undefined })
+    graceTimer = setTimeout(late, abortGraceMs)
+  }
+  const onMessage = (message: ThreadMessage) => {
+    if (!('run' in message) || message.run !== run) return
+    if (message.type === 'progress') {
+      if (!signal.aborted) onProgress({ step: message.step, steps: message.steps })
+    } else if (message.type === 'image') {
+      const { bytes, width, height, seed } = message
+      images.push({ bytes, width, height, seed })
+      wake.resolve()
+    } else {
+      idle = true
+      if (signal.aborted) finish({ error: signal.reason })
+      else finish(message.type === 'failed' ? { error: faultError(message.fault) } : {})
+    }
+  }
+  signal.addEventListener('abort', stop)
+  const message = { run, request, abort, ...(given === undefined ? {} : { images: given }) }
+  thread.start(message, onMessage, (error) => finish({ error: signal.aborted ? signal.reason : error }))
+  if (signal.aborted) stop()
+
+  return {
+    /** The next picture, undefined after the last one; rejects with what ended the run before. */
+    async next(): Promise<GeneratedImage | undefined> {
+      for (;;) {
+        const image = images.shift()
+        if (image !== undefined) return image
+        if (outcome !== undefined && outcome.error !== undefined) throw outcome.error
+        if (outcome !== undefined) return undefined
+        await wake.promise
+        wake = Promise.withResolvers<void>()
+      }
+    },
+    /** Stops what still runs; answers whether the thread has nothing to do any more. */
+    async settle(): Promise<boolean> {
+      if (outcome === undefined) stop()
+      await ended.promise
+      clearTimeout(graceTimer)
+      signal.removeEventListener('abort', stop)
+      return idle
+    },
+  }
+}

@@ -1,0 +1,153 @@
+import type { Fault } from '../errors.ts'
+import type { LoraUse } from '../job.ts'
+import { nearest } from '../nearest.ts'
+import type { AddOn, ModelInfo } from '../offer.ts'
+import { describeValue, isBlank, listed } from '../wording.ts'
+
+/**
+ * The LoRAs of a request: those of its field, and those that its prompt names as A1111 has it, `<lora:name:0.8>`. The
+ * latter are taken out of the prompt, as there.
+ */
+
+export interface LoraLimits {
+  readonly maxLoras: number
+  /** Strengths go from minus this to this. */
+  readonly maxLoraStrength: number
+}
+
+interface Asked {
+  readonly prompt?: string
+  readonly negative_prompt?: string
+  readonly loras?: readonly { readonly name: string; readonly strength?: number }[]
+}
+
+type Blame = (param: string, message: string) => void
+
+/** `<lora:...>`; the older `lyco` says the same since A1111 1.5, a hypernetwork is another thing. */
+const tag = /<(lora|lyco|hypernet):([^<>]*)>/gi
+
+/** Whether a prompt has nothing for a model to go by: no text, or none beside its LoRAs that anybody could see. */
+export function saysNothing(prompt: string): boolean {
+  return isBlank(prompt.replace(tag, ''))
+}
+
+/** Every fault is handed to `blame`. */
+export function resolveLoras(
+  asked: Asked,
+  model: ModelInfo,
+  offered: readonly AddOn[],
+  limits: LoraLimits,
+  blame: Blame,
+): { prompt: string; loras: LoraUse[] } {
+  if (asked.negative_prompt !== undefined && asked.negative_prompt.search(tag) >= 0) {
+    blame(
+      'negative_prompt',
+      'negative_prompt must not have <lora:...>: a LoRA works on the whole picture and is named in the prompt.',
+    )
+  }
+  const written = lorasOfPrompt(asked.prompt ?? '', limits, blame)
+  const inField = (asked.loras ?? []).map(({ name, strength = 1 }) => ({ name, strength }))
+  for (const [param, uses] of [
+    ['loras', inField],
+    ['prompt', written.loras],
+  ] as const) {
+    for (const [index, { name }] of uses.entries()) {
+      if (uses.findIndex((use) => use.name === name) < index)
+        blame(param, `${param} names the LoRA ${describeValue(name)} twice.`)
+      else checkLora(param, name, model, offered, blame)
+    }
+  }
+  for (const { name } of inField) {
+    if (written.loras.some((use) => use.name === name)) {
+      blame('loras', `loras names ${describeValue(name)}, which the prompt names too: one of them must go.`)
+    }
+  }
+  const loras = [...inField, ...written.loras]
+  if (loras.length > limits.maxLoras && inField.length <= limits.maxLoras) {
+    blame('prompt', `prompt and loras must name at most ${limits.maxLoras} LoRAs, but named ${loras.length}.`)
+  }
+  return { prompt: written.prompt, loras }
+}
+
+/** The prompt without the LoRAs that it names, and these. */
+function lorasOfPrompt(text: string, limits: LoraLimits, blame: Blame): { prompt: string; loras: LoraUse[] } {
+  const loras: LoraUse[] = []
+  const prompt = text
+    .replace(tag, (whole, kind: string, rest: string) => {
+      const [name = '', amount, ...more] = rest.split(':').map((part) => part.trim())
+      const strength = amount === undefined || amount === '' ? 1 : Number(amount)
+      const most = limits.maxLoraStrength
+      if (kind.toLowerCase() === 'hypernet') {
+        blame(
+          'prompt',
+          `prompt names a hypernetwork (${describeValue(whole)}), which this service does not know.`,
+        )
+      } else if (name === '' || more.length > 0 || Number.isNaN(strength)) {
+        blame(
+          'prompt',
+          `prompt must name a LoRA as <lora:name> or <lora:name:0.8>, but has ${describeValue(whole)}.`,
+        )
+      } else if (Math.abs(strength) > most) {
+        blame(
+          'prompt',
+          `prompt must name a LoRA with a strength from ${-most} to ${most}, but has ${describeValue(whole)}.`,
+        )
+      } else {
+        loras.push({ name, strength })
+      }
+      return ''
+    })
+    .trim()
+  if (isBlank(prompt) && text !== '') blame('prompt', 'prompt must say something beside its LoRAs.')
+  return { prompt, loras }
+}
+
+function checkLora(
+  param: string,
+  name: string,
+  model: ModelInfo,
+  offered: readonly AddOn[],
+  blame: Blame,
+): void {
+  const found = offered.find((each) => each.name === name)
+  if (found !== undefined) {
+    if (found.family !== model.family) {
+      blame(
+        param,
+        `The LoRA ${name} is of the family ${found.family}, but the model ${model.name} of ${model.family}.`,
+      )
+    }
+    return
+  }
+  const fitting = offered.filter(({ family }) => family === model.family).map((each) => each.name)
+  const close = nearest(name, fitting)
+  const list = fitting.length === 0 ? 'There is none here.' : `There are ${listed(fitting)}.`
+  blame(
+    param,
+    `There is no LoRA ${describeValue(name)}. ${close === undefined ? list : `Did you mean ${close}?`}`,
+  )
+}
+
+/** What is wrong with the entries of the field `loras`; empty where the field as a whole is. */
+export function loraFieldFaults(value: unknown, limits: LoraLimits): Fault[] {
+  if (!Array.isArray(value) || value.length > limits.maxLoras) return []
+  return value.flatMap((entry: unknown, index) => {
+    const message = entryFault(entry, limits)
+    return message === undefined ? [] : [{ param: 'loras', message: `loras[${index}]${message}` }]
+  })
+}
+
+function entryFault(entry: unknown, { maxLoraStrength: most }: LoraLimits): string | undefined {
+  if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) {
+    return ` must be an object such as {"name": "x", "strength": 0.8}, but was ${describeValue(entry)}.`
+  }
+  const { name, strength, ...rest }: Record<string, unknown> = { ...entry }
+  const [foreign] = Object.keys(rest)
+  if (foreign !== undefined) return ` must have name and strength alone, but has ${describeValue(foreign)}.`
+  if (typeof name !== 'string') return `.name must be a text, but was ${describeValue(name)}.`
+  if (strength === undefined) return undefined
+  const fits = typeof strength === 'number' && Math.abs(strength) <= most
+  return fits
+    ? undefined
+    : `.strength must be a number from ${-most} to ${most}, but was ${describeValue(strength)}.`
+}

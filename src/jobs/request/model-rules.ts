@@ -1,0 +1,71 @@
+import type { ResolvedRequest } from '../job.ts'
+import type { ModelInfo, Offer } from '../offer.ts'
+import { describeValue, listed } from '../wording.ts'
+import { defaultStrength, type JobRequest, type RequestLimits } from './schema.ts'
+
+/** What a request asks of its model: whether that can do it. Every fault is handed to `blame`. */
+
+type Blame = (param: string, message: string) => void
+
+/** Sizes and layers of the text encoder. */
+export function checkModel(request: JobRequest, model: ModelInfo, limits: RequestLimits, blame: Blame): void {
+  for (const name of ['width', 'height'] as const) {
+    const value = request[name]
+    if (value === undefined || value % model.size_multiple === 0) continue
+    const below = Math.floor(value / model.size_multiple) * model.size_multiple
+    const close = [below, below + model.size_multiple].filter(
+      (size) => size >= limits.minSize && size <= limits.maxSize,
+    )
+    const rule = `a multiple of ${model.size_multiple} for the model ${model.name}`
+    blame(name, `${name} must be ${rule}, but was ${value}; close by: ${close.join(' and ')}.`)
+  }
+  const { clip_skip } = request
+  if (clip_skip !== undefined && clip_skip > model.clip_layers) {
+    const rule = `from 1 to ${model.clip_layers}, the layers of the text encoder of ${model.name}`
+    blame('clip_skip', `clip_skip must be ${rule}, but was ${clip_skip}.`)
+  }
+}
+
+export function checkVae(
+  { vae }: JobRequest,
+  { name, family }: ModelInfo,
+  { vaes }: Offer,
+  blame: Blame,
+): void {
+  if (vae === undefined) return
+  const fitting = vaes.filter((each) => each.family === family).map((each) => each.name)
+  if (fitting.includes(vae)) return
+  const foreign = vaes.find((each) => each.name === vae)
+  if (foreign !== undefined)
+    blame('vae', `The VAE ${vae} is of the family ${foreign.family}, but the model ${name} of ${family}.`)
+  else if (fitting.length === 0)
+    blame('vae', `vae must be absent: there is no VAE for the model ${name} but its own.`)
+  else blame('vae', `vae must be one of ${listed(fitting)}, but was ${describeValue(vae)}.`)
+}
+
+/** `init_image`, `strength` and `mask` as far as they are asked for. */
+export function givenImages(
+  { init_image, strength, mask, vae }: JobRequest,
+  model: ModelInfo,
+  blame: Blame,
+): Pick<ResolvedRequest, 'init_image' | 'strength' | 'mask'> {
+  if (init_image === undefined) {
+    if (model.inpainting) {
+      blame(
+        'init_image',
+        `init_image is missing: the model ${model.name} only makes parts of a given picture anew.`,
+      )
+    }
+    for (const [name, value] of Object.entries({ strength, mask })) {
+      if (value !== undefined) blame(name, `${name} says something of init_image, which is missing.`)
+    }
+    return {}
+  }
+  if (!model.images && vae === undefined) {
+    blame(
+      'init_image',
+      `init_image must be absent: the VAE of the model ${model.name} cannot read pictures (it has no encoder).`,
+    )
+  }
+  return { init_image, strength: strength ?? defaultStrength, ...(mask === undefined ? {} : { mask }) }
+}

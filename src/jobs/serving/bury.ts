@@ -1,0 +1,37 @@
+import { type AnnounceDeps, announce } from '../announce.ts'
+import type { Manifest } from '../job.ts'
+import type { DeadTask, ImageStore } from '../ports.ts'
+import { isTask } from '../task-check.ts'
+
+export interface BuryDeps extends AnnounceDeps {
+  readonly images: ImageStore
+  readonly now: () => Date
+}
+
+/**
+ * Ends a job whose task the queue gave up: nobody works on it any more, and whoever waits for it has to be told.
+ * What is no task at all is only written down. Rejects when the end could not be committed or announced.
+ */
+export async function buryTask(deps: BuryDeps, { message, reason }: DeadTask): Promise<void> {
+  const task = message
+  if (!isTask(task)) {
+    deps.log.error({ reason }, 'a message that is no task was parked')
+    return
+  }
+  const { id, request, created_at, expires_at } = task
+  const manifest: Manifest = {
+    v: 1,
+    id,
+    status: 'failed',
+    request,
+    images: [],
+    error: { code: 'generation_failed', message: 'The workers failed on this job too often.' },
+    attempts: 0,
+    created_at,
+    finished_at: deps.now().toISOString(),
+    expires_at,
+  }
+  const standing = await deps.images.commit(manifest)
+  await announce(deps, standing)
+  deps.log.error({ job: id, reason, status: standing.status }, 'the queue gave a job up; it was parked')
+}

@@ -1,0 +1,168 @@
+import { type Static, Type } from 'typebox'
+import { AppError } from '../errors.ts'
+import { finalStatuses, JobError, type JobState, type Manifest, ResolvedRequest } from '../job.ts'
+import { expiryOf, hasExpired, type JobIds } from '../job-id.ts'
+import { bestEffort, type Log } from '../log.ts'
+import type { ImageStore, Load, StatusStore } from '../ports.ts'
+import { estimateSeconds, pollAfterMs, remainingUnits } from './waiting.ts'
+
+/**
+ * What a client is told about a job.
+ *
+ * An unfinished job is answered from the status store alone, so that waiting costs the image store nothing; but not
+ * just after the store was away: whoever saw the end of a job meanwhile must not see it unfinished again. A job
+ * that is final, or unknown to the status store, is what its manifest says (the truth); without one, an id that this
+ * installation issued is `queued`. So with the status store wiped every answer is still right, only slower. A state
+ * that missed its job's end is mended by the job's event, which is repeated until it is written.
+ */
+
+const shownStatuses = ['queued', 'running', ...finalStatuses] as const
+
+export const ImageView = Type.Object({
+  url: Type.String({ description: 'Address of the picture, relative to this server.' }),
+  width: Type.Integer(),
+  height: Type.Integer(),
+  seed: Type.Integer({ description: 'The same request with this seed and a count of 1 makes this picture.' }),
+  sha256: Type.String(),
+  bytes: Type.Integer(),
+})
+export type ImageView = Static<typeof ImageView>
+
+export const JobView = Type.Object({
+  id: Type.String(),
+  status: Type.Enum(shownStatuses),
+  request: Type.Optional(ResolvedRequest),
+  notes: Type.Optional(
+    Type.Array(Type.String(), {
+      description:
+        'Sentences for people: what may not turn out as meant, such as words that the model does not know.',
+    }),
+  ),
+  progress: Type.Optional(
+    Type.Object(
+      { step: Type.Integer(), steps: Type.Integer() },
+      { description: 'Steps done and to do over all pictures of the job; only while it runs.' },
+    ),
+  ),
+  position: Type.Optional(
+    Type.Integer({ description: 'How many jobs are ahead of this one: 0 when it is next or being made.' }),
+  ),
+  eta_seconds: Type.Optional(
+    Type.Number({ description: 'Seconds until the job is finished; absent until the speed was measured.' }),
+  ),
+  poll_after_ms: Type.Optional(
+    Type.Integer({ description: 'When to ask again; absent once the status is final.' }),
+  ),
+  images: Type.Array(ImageView),
+  error: Type.Optional(JobError),
+  created_at: Type.String(),
+  started_at: Type.Optional(Type.String()),
+  finished_at: Type.Optional(Type.String()),
+  expires_at: Type.String({ description: 'When the job and its pictures are deleted.' }),
+  links: Type.Object({ self: Type.String() }),
+})
+export type JobView = Static<typeof JobView>
+
+/** Whether nothing about this job will change any more. */
+export function isFinal(view: JobView): boolean {
+  return view.status !== 'queued' && view.status !== 'running'
+}
+
+export interface AnswerDeps {
+  readonly ids: JobIds
+  readonly images: ImageStore
+  readonly status: StatusStore
+  readonly ttlSeconds: number
+  readonly now: () => Date
+  readonly log: Log
+}
+
+/** Rejects `not_found` for an id that was never issued and `expired` for one whose results are gone. */
+export async function viewJob(deps: AnswerDeps, id: string): Promise<JobView> {
+  deps.ids.verify(id)
+  const state = await bestEffort(deps.log, 'reading a status', deps.status.get(id), 'debug')
+  const waiting = state !== undefined && isWaiting(state, deps.now())
+  if (waiting && deps.status.doubtful?.() !== true) return waitingView(deps, state)
+  const manifest = await findManifest(deps, id)
+  if (manifest !== undefined) return viewOfManifest(manifest)
+  if (waiting) return waitingView(deps, state)
+  if (state !== undefined || hasExpired(id, deps.ttlSeconds, deps.now())) throw expired(id)
+  const created_at = deps.ids.issuedAt(id).toISOString()
+  const expires_at = expiryOf(created_at, deps.ttlSeconds)
+  return waitingView(deps, { id, status: 'queued', created_at, expires_at })
+}
+
+function isWaiting({ status, expires_at }: JobState, now: Date): boolean {
+  return (status === 'queued' || status === 'running') && Date.parse(expires_at) > now.getTime()
+}
+
+/** The manifest of a job unless there is none yet; rejects `expired` when its time is over, swept or not. */
+export async function findManifest(deps: AnswerDeps, id: string): Promise<Manifest | undefined> {
+  const manifest = await deps.images.getManifest(id)
+  if (manifest !== undefined && Date.parse(manifest.expires_at) <= deps.now().getTime()) throw expired(id)
+  return manifest
+}
+
+export function viewOfManifest(manifest: Manifest): JobView {
+  const { id, status, request, created_at, started_at, finished_at, expires_at, error } = manifest
+  return {
+    id,
+    status,
+    request,
+    images: manifest.images.map(({ index, ...image }) => ({
+      url: `${addressOf(id)}/images/${index}`,
+      ...image,
+    })),
+    created_at,
+    ...(started_at === undefined ? {} : { started_at }),
+    finished_at,
+    expires_at,
+    ...(error === undefined ? {} : { error }),
+    links: { self: addressOf(id) },
+  }
+}
+
+const noLoad: Load = { workers: 0, secondsPerUnit: undefined }
+
+type Waiting = Pick<JobState, 'id' | 'status' | 'created_at' | 'expires_at'> & Partial<JobState>
+
+/** A job that is not final, as far as is known. Never rejects: what the status store does not tell is left out. */
+export async function waitingView(deps: AnswerDeps, state: Waiting): Promise<JobView> {
+  const { id, request, created_at, started_at, progress } = state
+  const running = state.status === 'running'
+  const known = <T>(what: string, action: Promise<T>) => bestEffort(deps.log, what, action, 'debug')
+  const [ahead, load = noLoad] = await Promise.all([
+    running ? undefined : known('reading the place of a job', deps.status.ahead(id)),
+    known('reading the load', deps.status.load()),
+  ])
+  const units =
+    request === undefined
+      ? undefined
+      : (ahead?.units ?? 0) / Math.max(1, load.workers) + remainingUnits(request, progress)
+  const seconds = estimateSeconds(units, load)
+  const waited = (deps.now().getTime() - Date.parse(created_at)) / 1000
+  return {
+    id,
+    status: running ? 'running' : 'queued',
+    ...(request === undefined ? {} : { request }),
+    ...(running && progress !== undefined ? { progress } : {}),
+    ...(request === undefined ? {} : { position: ahead?.jobs ?? 0 }),
+    ...(seconds === undefined ? {} : { eta_seconds: seconds }),
+    poll_after_ms: pollAfterMs(waited, seconds),
+    images: [],
+    created_at,
+    ...(started_at === undefined ? {} : { started_at }),
+    expires_at: state.expires_at,
+    links: { self: addressOf(id) },
+  }
+}
+
+function addressOf(id: string): string {
+  return `/v1/jobs/${id}`
+}
+
+function expired(id: string): AppError {
+  return new AppError('expired', `The results of job ${id} were deleted when their time was over.`, {
+    param: 'id',
+  })
+}

@@ -1,0 +1,96 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { standInModel, standInOffer } from '../../../test/stand-in/engine.ts'
+import type { ModelInfo } from '../offer.ts'
+import { resolveRequest } from '../request/resolve.ts'
+import { defaultLimits } from '../request/schema.ts'
+import type { JobView } from './job-view.ts'
+import { notesOn, withNotes } from './notes.ts'
+
+const subjects = ['apple', 'pear', 'orange', 'lemon', 'banana', 'kiwi', 'tomato', 'carrot', 'bread', 'mug']
+const words = new Set(['apple', 'pear', 'close-up', "bird's", 'crème', 'яблоко', '2'])
+
+function notes(prompt: string, change: Partial<ModelInfo> = { words, subjects }): string[] {
+  const offer = { ...standInOffer, models: [{ ...standInModel, ...change }] }
+  return notesOn(resolveRequest({ prompt }, offer, defaultLimits, 1), offer)
+}
+
+const unknown =
+  'stand-in finds nothing to draw in these words. It draws: apple, pear, orange, lemon, banana, kiwi, tomato, carrot and 2 more.'
+
+test('a prompt without a known word has a note that says what the model draws', () => {
+  for (const prompt of [
+    'a dinosaur on the moon',
+    '苹果放在木桌上',
+    'تفاحة حمراء',
+    '🍎🍏',
+    '!!!',
+    'ap ple pineapple',
+  ]) {
+    assert.deepEqual(notes(prompt), [unknown], prompt)
+  }
+})
+
+test('one known word is enough, however it is written', () => {
+  for (const prompt of [
+    'a purple Apple dragon',
+    'dinosaur,pear.',
+    '((APPLE:1.3)), [moon]',
+    'dinosaur “apple”',
+    'a CLOSE-UP of a unicorn',
+    'close-up, unicorn',
+    "a bird's house",
+    "the apple's moon",
+    'cre\u0300me',
+    'КРАСНОЕ ЯБЛОКО',
+    'apple/moon',
+    '2 moons',
+  ]) {
+    assert.deepEqual(notes(prompt), [], prompt)
+  }
+})
+
+test('weights and LoRAs are no words', () => {
+  assert.deepEqual(notes('<lora:detail:0.5> dinosaur'), [unknown])
+  assert.deepEqual(notes('(dinosaur:2), ( moon : 2 )'), [unknown])
+})
+
+test('the name of an embedding is known', () => {
+  assert.deepEqual(notes('easynegative'), [])
+})
+
+test('a model without a list of words knows all of them', () => {
+  assert.deepEqual(notes('a dinosaur', {}), [])
+  assert.deepEqual(notes('a dinosaur', { subjects }), [])
+})
+
+test('without subjects the description is said', () => {
+  assert.deepEqual(notes('moon', { words, description: 'Fruit alone.' }), [
+    'stand-in finds nothing to draw in these words. Fruit alone.',
+  ])
+  assert.deepEqual(notes('moon', { words }), ['stand-in finds nothing to draw in these words.'])
+  assert.deepEqual(notes('moon', { words, subjects: ['apple', 'pear'] }), [
+    'stand-in finds nothing to draw in these words. It draws: apple, pear.',
+  ])
+})
+
+test('the longest prompt has one note', () => {
+  assert.deepEqual(notes('🦕'.repeat(2000)), [unknown])
+  assert.deepEqual(notes('dinosaur '.repeat(222)), [unknown])
+})
+
+test('a job whose request or model is not known has no notes', () => {
+  const view: JobView = {
+    id: 'x',
+    status: 'queued',
+    images: [],
+    created_at: '',
+    expires_at: '',
+    links: { self: '' },
+  }
+  assert.equal(withNotes(view, standInOffer), view)
+  const offer = { ...standInOffer, models: [{ ...standInModel, words }] }
+  const request = resolveRequest({ prompt: 'moon' }, offer, defaultLimits, 1)
+  assert.equal(withNotes({ ...view, request }, offer).notes?.length, 1)
+  assert.equal(withNotes({ ...view, request: { ...request, model: 'gone' } }, offer).notes, undefined)
+})

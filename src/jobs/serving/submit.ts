@@ -1,0 +1,131 @@
+import { createHash } from 'node:crypto'
+import { isDeepStrictEqual } from 'node:util'
+import { AppError, toAppError } from '../errors.ts'
+import { type Priority, type ResolvedRequest, type Task, taskVersion } from '../job.ts'
+import { expiryOf } from '../job-id.ts'
+import { bestEffort } from '../log.ts'
+import type { Offer } from '../offer.ts'
+import { type RateLimiter, type TaskQueue, workUnits } from '../ports.ts'
+import { invalidRequest, priorityOf, resolveRequest } from '../request/resolve.ts'
+import type { RequestLimits } from '../request/schema.ts'
+import { type AnswerDeps, type JobView, viewJob, waitingView } from './job-view.ts'
+import { checkRate } from './rate.ts'
+import { uploadFaults } from './upload.ts'
+
+const longestKey = 255
+
+export interface SubmitDeps extends AnswerDeps {
+  readonly queue: TaskQueue
+  /** What there is now: files come and go while a server runs. */
+  readonly offer: () => Offer
+  readonly limits: RequestLimits
+  /** Absent: a client may send as much as the queue takes. */
+  readonly limiter?: RateLimiter
+}
+
+export interface SubmitOptions {
+  readonly idempotencyKey?: string
+  /** Who asks, for the rate limit: requests without a client are not limited. */
+  readonly client?: string
+}
+
+/**
+ * Accepts a request. The publish is the one durable write of acceptance: when this resolves, the job survives any
+ * crash; when it rejects, nothing was accepted. The status is written after it, and may be missing.
+ *
+ * With an idempotency key, id and seed come from the key, so a request that is sent again because its answer was
+ * lost meets the same job. Rejects `invalid_request` when the key was used for another request.
+ */
+export async function submitJob(
+  deps: SubmitDeps,
+  body: unknown,
+  options: SubmitOptions = {},
+): Promise<JobView> {
+  await checkRate(deps.limiter, options.client)
+  const key = options.idempotencyKey
+  if (key !== undefined) checkKey(key)
+  const seed = key === undefined ? undefined : seedOf(key)
+  const request = resolveRequest(body, deps.offer(), deps.limits, seed)
+  const now = deps.now()
+  const wanted = { request, priority: priorityOf(body), now }
+  if (key === undefined) return accept(deps, deps.ids.issue(now), wanted)
+
+  const ids = deps.ids.fromKey(key, now)
+  for (const id of ids) {
+    const earlier = await findRequest(deps, id)
+    if (earlier === undefined) continue
+    if (!isDeepStrictEqual(earlier, request)) throw keyReused(key)
+    return viewJob(deps, id)
+  }
+  return accept(deps, ids[0], wanted)
+}
+
+interface Wanted {
+  readonly request: ResolvedRequest
+  readonly priority: Priority
+  readonly now: Date
+}
+
+async function accept(deps: SubmitDeps, id: string, { request, priority, now }: Wanted): Promise<JobView> {
+  const faults = await uploadFaults(deps, request)
+  if (faults.length > 0) throw invalidRequest(faults)
+  const created_at = now.toISOString()
+  const expires_at = expiryOf(created_at, deps.ttlSeconds)
+  const task: Task = { v: taskVersion, id, request, priority, created_at, expires_at }
+  try {
+    await deps.queue.publish(task)
+  } catch (thrown) {
+    throw await withRetryAfter(deps, toAppError(thrown), request)
+  }
+  await bestEffort(deps.log, 'writing the status of a new job', deps.status.create(task))
+  deps.log.info({ job: id, units: workUnits(request) }, 'job accepted')
+  // from here on nothing may refuse it: a client that hears 503 believes that nothing was accepted
+  return waitingView(deps, { id, status: 'queued', request, created_at, expires_at })
+}
+
+/**
+ * Where neither store can tell, the job is published again under its one id: at worst it is delivered twice, and
+ * the first manifest wins.
+ */
+async function findRequest({ log, status, images }: SubmitDeps, id: string) {
+  const state = await bestEffort(log, 'looking for an earlier request', status.get(id))
+  if (state !== undefined) return state.request
+  const manifest = await bestEffort(log, 'looking for an earlier result', images.getManifest(id))
+  return manifest?.request
+}
+
+/** A full queue has room again when one job is done; the jitter keeps refused clients from coming back at once. */
+async function withRetryAfter(
+  deps: SubmitDeps,
+  error: AppError,
+  request: ResolvedRequest,
+): Promise<AppError> {
+  if (error.code !== 'queue_full' && error.code !== 'unavailable') return error
+  const load = await bestEffort(deps.log, 'reading the load', deps.status.load(), 'debug')
+  const oneJob = (workUnits(request) * (load?.secondsPerUnit ?? 0)) / Math.max(1, load?.workers ?? 1)
+  const retryAfterSeconds = Math.ceil(Math.min(60, Math.max(5, oneJob)) * (1 + Math.random()))
+  return new AppError(error.code, error.message, { retryAfterSeconds, cause: error })
+}
+
+function checkKey(key: string): void {
+  if (/^[\x21-\x7e]+$/.test(key) && key.length <= longestKey) return
+  const rule = `1 to ${longestKey} visible ASCII characters`
+  throw new AppError(
+    'invalid_request',
+    `Idempotency-Key must have ${rule}, but had ${key.length} characters.`,
+    {
+      param: 'Idempotency-Key',
+    },
+  )
+}
+
+function keyReused(key: string): AppError {
+  const shown = key.length > 40 ? `${key.slice(0, 40)}...` : key
+  return new AppError('invalid_request', `Idempotency-Key ${shown} was already used for another request.`, {
+    param: 'Idempotency-Key',
+  })
+}
+
+function seedOf(key: string): number {
+  return createHash('sha256').update(`seed:${key}`).digest().readUInt32BE(0)
+}

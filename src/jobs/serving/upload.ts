@@ -1,0 +1,146 @@
+import { AppError, type Fault } from '../errors.ts'
+import type { ResolvedRequest } from '../job.ts'
+import { expiryOf, hasExpired, type JobIds } from '../job-id.ts'
+import type { ImageStore, PictureReader, RateLimiter, UploadLimits } from '../ports.ts'
+import { describeValue } from '../wording.ts'
+import { checkRate } from './rate.ts'
+
+/**
+ * Pictures from outside that jobs start from.
+ *
+ * An upload can be named by new jobs for as long as a result is kept (`ttlSeconds`). It is kept for twice that time:
+ * a job that named it at its last moment has ended, one way or the other, when it goes. So nothing is copied, and no
+ * upload has to know of its jobs.
+ */
+
+export interface UploadDeps {
+  readonly ids: JobIds
+  readonly images: ImageStore
+  readonly pictures: PictureReader
+  readonly uploadLimits: UploadLimits
+  readonly ttlSeconds: number
+  readonly now: () => Date
+  readonly limiter?: RateLimiter
+}
+
+/** What is known of an upload. Sizes in pixels, as it is kept; `bytes` is that of the PNG that is kept. */
+export interface Upload {
+  readonly id: string
+  readonly width: number
+  readonly height: number
+  readonly bytes: number
+  /** Until when a new job may name it. */
+  readonly expires_at: string
+}
+
+/** The content types that can be uploaded, and how their files begin. */
+const uploadTypes = {
+  'image/png': (bytes: Buffer) => bytes.subarray(0, 8).equals(pngSignature),
+  'image/jpeg': (bytes: Buffer) => bytes.subarray(0, 3).equals(Buffer.of(0xff, 0xd8, 0xff)),
+  'image/webp': (bytes: Buffer) =>
+    bytes.toString('latin1', 0, 4) === 'RIFF' && bytes.toString('latin1', 8, 12) === 'WEBP',
+} as const
+type UploadType = keyof typeof uploadTypes
+
+const pngSignature = Buffer.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a)
+const typeNames = Object.keys(uploadTypes).join(', ')
+
+/**
+ * Keeps a picture. Rejects `unsupported_media_type`, `body_too_large`, `invalid_upload`, `rate_limited`,
+ * `unavailable`, `storage_full`.
+ */
+export async function acceptUpload(
+  deps: UploadDeps,
+  body: Uint8Array,
+  { type, client }: { readonly type: string; readonly client?: string },
+): Promise<Upload> {
+  const { ids, images, pictures, uploadLimits, ttlSeconds } = deps
+  checkType(body, type)
+  if (body.byteLength > uploadLimits.bytes) throw uploadTooLarge(uploadLimits, body.byteLength)
+  await checkRate(deps.limiter, client)
+  const { png, width, height } = await pictures.normalise(body, uploadLimits)
+  const now = deps.now()
+  const id = ids.uploads.issue(now)
+  await images.putUpload(id, png)
+  return { id, width, height, bytes: png.byteLength, expires_at: expiryOf(now.toISOString(), ttlSeconds) }
+}
+
+export function uploadTooLarge({ bytes }: UploadLimits, given: number | undefined): AppError {
+  const said = given === undefined ? '' : `, but had ${given}`
+  return new AppError('body_too_large', `A picture must have at most ${bytes} bytes${said}.`, {
+    param: 'body',
+  })
+}
+
+export function wrongUploadType(type: string): AppError {
+  const given = type === '' ? 'missing' : describeValue(type)
+  const message = `content-type must be one of ${typeNames}, but was ${given}.`
+  return new AppError('unsupported_media_type', message, { param: 'content-type' })
+}
+
+function checkType(body: Uint8Array, type: string): void {
+  const declared = type.split(';', 1)[0]?.trim().toLowerCase() ?? ''
+  if (!isUploadType(declared)) throw wrongUploadType(declared)
+  const head = Buffer.from(body.buffer, body.byteOffset, Math.min(16, body.byteLength))
+  if (uploadTypes[declared](head)) return
+  const found = Object.entries(uploadTypes).find(([, begins]) => begins(head))?.[0]
+  const said = found === undefined ? 'is none' : `is ${found}`
+  throw new AppError('invalid_upload', `The body must be ${declared}, as content-type says, but ${said}.`, {
+    param: 'body',
+  })
+}
+
+function isUploadType(text: string): text is UploadType {
+  return Object.hasOwn(uploadTypes, text)
+}
+
+/** The PNG of an upload. Rejects `not_found` for an id that was never issued, `expired` for one that is over. */
+export async function readUpload(
+  { ids, images, ttlSeconds, now }: Pick<UploadDeps, 'ids' | 'images' | 'ttlSeconds' | 'now'>,
+  id: string,
+): Promise<{ png: Uint8Array; expires_at: string }> {
+  ids.uploads.verify(id)
+  const over = hasExpired(id, ttlSeconds, now())
+  const png = over ? undefined : await images.getUpload(id)
+  if (png === undefined) {
+    throw new AppError('expired', 'The upload was deleted when its time was over.', { param: 'id' })
+  }
+  return { png, expires_at: expiryOf(ids.issuedAt(id).toISOString(), ttlSeconds) }
+}
+
+/** What is wrong with the uploads that a request names; rejects `unavailable` when the store cannot tell. */
+export async function uploadFaults(
+  deps: Pick<UploadDeps, 'ids' | 'images' | 'ttlSeconds' | 'now'>,
+  { init_image, mask }: ResolvedRequest,
+): Promise<Fault[]> {
+  const faults: Fault[] = []
+  const find = async (param: string, id: string | undefined) => {
+    if (id === undefined) return undefined
+    try {
+      return (await readUpload(deps, id)).png
+    } catch (thrown) {
+      if (!(thrown instanceof AppError) || thrown.code === 'unavailable') throw thrown
+      const why =
+        thrown.code === 'expired' ? 'whose time is over: upload the picture again' : 'that was never issued'
+      const message = `${param} must be the id of an upload (POST /v1/uploads), but was ${describeValue(id)}, ${why}.`
+      faults.push({ param, message })
+      return undefined
+    }
+  }
+  const picture = await find('init_image', init_image)
+  const painted = await find('mask', mask)
+  if (picture === undefined || painted === undefined) return faults
+  const [a, b] = [sizeOf(picture), sizeOf(painted)]
+  // one pixel is what rounding may make of two sizes of one picture
+  if (Math.abs(a.width * b.height - a.height * b.width) > Math.max(a.width, a.height, b.width, b.height)) {
+    const message = `mask must have the shape of init_image, which is ${a.width}x${a.height}, but was ${b.width}x${b.height}.`
+    faults.push({ param: 'mask', message })
+  }
+  return faults
+}
+
+/** Of a PNG that `normalise` made: its header is the first thing in it. */
+function sizeOf(png: Uint8Array): { width: number; height: number } {
+  const header = new DataView(png.buffer, png.byteOffset, png.byteLength)
+  return { width: header.getUint32(16), height: header.getUint32(20) }
+}

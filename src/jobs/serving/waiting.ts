@@ -1,0 +1,46 @@
+import type { Progress, ResolvedRequest } from '../job.ts'
+import { type Load, workUnits } from '../ports.ts'
+
+/**
+ * How long a job still takes, and when its client should ask again.
+ *
+ * Times are estimates for people: they are never used to decide anything about a job.
+ */
+
+const shortestPollMs = 500
+/** Also the longest time for which somebody believes in a job that was finished early, or whose worker died. */
+const longestPollMs = 1_800_000
+/** Without an estimate nobody knows whether it is worth waiting for longer. */
+const longestBlindPollMs = 30_000
+
+/** Work that is left of a request, in units (see `workUnits`). */
+export function remainingUnits(request: ResolvedRequest, progress: Progress | undefined): number {
+  const units = workUnits(request)
+  return progress === undefined || progress.steps === 0 ? units : units * (1 - progress.step / progress.steps)
+}
+
+/** Undefined while no worker has told its speed. Rounded to a tenth of a second. */
+export function estimateSeconds(units: number | undefined, load: Load): number | undefined {
+  if (units === undefined || load.secondsPerUnit === undefined) return undefined
+  return Math.round(units * load.secondsPerUnit * 10) / 10
+}
+
+/**
+ * A client that obeys asks about three times a job however long it waits: once half-way, once when the job should be
+ * finished, and seldom once more because the estimate was short. Without an estimate each pause is as long as the
+ * whole wait before it.
+ */
+export function pollAfterMs(waitedSeconds: number, remainingSeconds: number | undefined): number {
+  const waited = Math.max(0, waitedSeconds)
+  if (remainingSeconds === undefined) return within(waited * 1000, longestBlindPollMs)
+  return within(nextQuestion(waited, remainingSeconds) * 1000, longestPollMs)
+}
+
+function nextQuestion(waited: number, remaining: number): number {
+  const total = waited + remaining
+  return waited < 0.4 * total ? total / 2 - waited : remaining + 0.05 * total
+}
+
+function within(ms: number, longest: number): number {
+  return Math.round(Math.min(longest, Math.max(shortestPollMs, ms)))
+}

@@ -1,0 +1,138 @@
+import { createHash } from 'node:crypto'
+import { AppError } from '../errors.ts'
+import type { ManifestImage, Progress, Task } from '../job.ts'
+import { bestEffort, type Log } from '../log.ts'
+import type { GivenImages, ImageGenerator, ImageStore, StatusStore } from '../ports.ts'
+import { type StorageRetry, withStorageRetry } from './storage-retry.ts'
+
+/** One try at a task: makes its pictures and stores each, while it watches for reasons to stop. */
+
+/** Why an attempt was stopped by somebody, rather than by a fault. */
+export class Stopped extends Error {
+  override readonly name = 'Stopped'
+  readonly why: 'lost' | 'stopping' | 'canceled'
+  constructor(why: 'lost' | 'stopping' | 'canceled') {
+    super(`The attempt was stopped: ${why}.`)
+    this.why = why
+  }
+}
+
+export interface AttemptLimits {
+  /** A whole attempt. */
+  readonly attemptMs: number
+  /** Without any progress: longer than the slowest step, and than loading the model. */
+  readonly stallMs: number
+  readonly progressEveryMs: number
+  readonly cancelEveryMs: number
+}
+
+export const defaultAttemptLimits: AttemptLimits = {
+  attemptMs: 1_800_000,
+  stallMs: 300_000,
+  progressEveryMs: 250,
+  cancelEveryMs: 500,
+}
+
+export interface AttemptDeps {
+  readonly images: ImageStore
+  readonly status: StatusStore
+  readonly generator: ImageGenerator
+  readonly log: Log
+  readonly limits: AttemptLimits
+  readonly storageRetry: StorageRetry
+}
+
+/**
+ * Answers the pictures it stored. Rejects `Stopped` (lost, stopping, canceled), an `AppError` of the generator,
+ * `upload_gone`, `timeout`, or `StorageAway`.
+ */
+export async function makePictures(
+  deps: AttemptDeps,
+  task: Task,
+  signals: { lost: AbortSignal; stopping: AbortSignal },
+): Promise<ManifestImage[]> {
+  const watch = startWatch(deps, task, signals)
+  try {
+    const made: ManifestImage[] = []
+    const { signal, onProgress } = watch
+    const images = await givenImages(deps, task, signal)
+    const options = { signal, onProgress, ...(images === undefined ? {} : { images }) }
+    for await (const picture of deps.generator.generate(task.request, options)) {
+      const { bytes, width, height, seed } = picture
+      const index = made.length
+      await withStorageRetry(deps.storageRetry, signal, () => deps.images.putImage(task.id, index, bytes))
+      const sha256 = createHash('sha256').update(bytes).digest('hex')
+      made.push({ index, width, height, seed, bytes: bytes.byteLength, sha256 })
+      watch.alive()
+    }
+    if (made.length === task.request.count) return made
+    const message = `The engine made ${made.length} pictures instead of ${task.request.count}.`
+    throw new AppError('generation_failed', message)
+  } finally {
+    watch.end()
+  }
+}
+
+/** The uploads that the task names; undefined when it starts from words alone. */
+async function givenImages(
+  deps: AttemptDeps,
+  { request: { init_image, mask } }: Task,
+  signal: AbortSignal,
+): Promise<GivenImages | undefined> {
+  const fetch = async (field: string, id: string) => {
+    const bytes = await withStorageRetry(deps.storageRetry, signal, () => deps.images.getUpload(id))
+    if (bytes !== undefined) return bytes
+    throw new AppError('upload_gone', `The picture that ${field} names was deleted before the job was made.`)
+  }
+  if (init_image === undefined) return undefined
+  const init = await fetch('init_image', init_image)
+  return mask === undefined ? { init } : { init, mask: await fetch('mask', mask) }
+}
+
+function startWatch(deps: AttemptDeps, task: Task, signals: { lost: AbortSignal; stopping: AbortSignal }) {
+  const { limits, status, log } = deps
+  const { id } = task
+  const controller = new AbortController()
+  const stop = (why: Stopped['why']) => controller.abort(new Stopped(why))
+  const onLost = () => stop('lost')
+  const onStopping = () => stop('stopping')
+  signals.lost.addEventListener('abort', onLost)
+  signals.stopping.addEventListener('abort', onStopping)
+  if (signals.lost.aborted) onLost()
+  if (signals.stopping.aborted) onStopping()
+
+  const tooSlow = (what: string, ms: number) => () =>
+    controller.abort(new AppError('timeout', `${what} ${ms / 1000} seconds.`))
+  const whole = setTimeout(tooSlow('The attempt took longer than', limits.attemptMs), limits.attemptMs)
+  const stall = setTimeout(tooSlow('The engine made no progress for', limits.stallMs), limits.stallMs)
+  const look = async () => {
+    const state = await status.get(id)
+    // A store that was wiped learns of the job again; it may have a mark for it.
+    if (state === undefined) await status.create(task)
+    else if (state.cancel_requested === true || state.status === 'canceled') stop('canceled')
+  }
+  const cancel = setInterval(
+    () => void bestEffort(log, 'looking for a cancellation', look()),
+    limits.cancelEveryMs,
+  )
+
+  let reported = Number.NEGATIVE_INFINITY
+  return {
+    signal: controller.signal,
+    alive: () => stall.refresh(),
+    onProgress(progress: Progress): void {
+      stall.refresh()
+      const now = performance.now()
+      if (now - reported < limits.progressEveryMs) return
+      reported = now
+      void bestEffort(log, 'writing progress', status.advance(id, { status: 'running', progress }))
+    },
+    end(): void {
+      clearTimeout(whole)
+      clearTimeout(stall)
+      clearInterval(cancel)
+      signals.lost.removeEventListener('abort', onLost)
+      signals.stopping.removeEventListener('abort', onStopping)
+    },
+  }
+}

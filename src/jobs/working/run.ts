@@ -1,0 +1,189 @@
+import { announce } from '../announce.ts'
+import { AppError, toAppError } from '../errors.ts'
+import { jitter } from '../jitter.ts'
+import { type JobState, type Manifest, type ManifestImage, type Task, taskVersion } from '../job.ts'
+import { bestEffort } from '../log.ts'
+import type { Delivery, EventQueue } from '../ports.ts'
+import { isTask, taskFault } from '../task-check.ts'
+import { type AttemptDeps, makePictures, Stopped } from './attempt.ts'
+import { learnSpeed, type Speed } from './speed.ts'
+import { StorageAway, withStorageRetry } from './storage-retry.ts'
+
+/**
+ * What a worker does with a delivery. In this order, so that a crash between any two steps repeats the job, never
+ * loses it, and never shows two results:
+ *
+ *   1 parse   2 expired, or already final: say so again   3 canceled or lost too often   4 make   5 store pictures
+ *   6 commit the manifest   7 publish the event   8 acknowledge
+ *
+ * While storage is away a worker stays with the task it has: it takes no other to find the same.
+ */
+
+export interface RunDeps extends AttemptDeps {
+  readonly events: EventQueue
+  readonly speed: Speed
+  readonly now: () => Date
+  /** Errors end a job after this many attempts. */
+  readonly maxAttempts: number
+  /** A job whose deliveries were lost this often without an answer is taken for what kills the workers. */
+  readonly maxLosses: number
+  /** The pause before the second attempt, doubled for each further one. */
+  readonly retryPauseMs: number
+}
+
+/** Running out of memory once may be bad luck with what else ran; twice is the job. */
+const maxAttemptsOutOfMemory = 2
+const unknownVersionPauseMs = 30_000
+const storageAwayPauseMs = 30_000
+const endingPauseMs = 10_000
+
+/** Never rejects: when even the ending fails, the delivery is left to come again by itself. */
+export async function runTask(deps: RunDeps, delivery: Delivery, stopping: AbortSignal): Promise<void> {
+  try {
+    await workOn(deps, delivery, stopping)
+  } catch (err) {
+    if (delivery.lost.aborted) return
+    deps.log.error({ err, attempt: delivery.attempt }, 'a task could not be ended; it is delivered again')
+    const pause = stopping.aborted
+      ? 0
+      : jitter(err instanceof StorageAway ? storageAwayPauseMs : endingPauseMs)
+    await bestEffort(deps.log, 'giving a task back', delivery.giveBack(pause))
+  }
+}
+
+async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal): Promise<void> {
+  const began = performance.now()
+  const task = delivery.message
+  if (!isTask(task)) return refuse(deps, delivery)
+
+  if (Date.parse(task.expires_at) <= deps.now().getTime()) return expire(deps, delivery, task)
+  const patience = AbortSignal.any([delivery.lost, stopping])
+  const atStorage = <T>(action: () => Promise<T>) => withStorageRetry(deps.storageRetry, patience, action)
+  const { log, status } = deps
+  let state = await bestEffort(log, 'looking for a cancellation', status.get(task.id))
+  if (!isNew(delivery, state) || status.doubtful?.() === true) {
+    const existing = await atStorage(() => deps.images.getManifest(task.id))
+    if (existing !== undefined) return conclude(deps, delivery, existing)
+  }
+  if (state === undefined) {
+    // a store that was wiped may have a mark for a job that it learns of again
+    await bestEffort(log, 'writing the status of a task', status.create(task))
+    state = await bestEffort(log, 'looking for a cancellation', status.get(task.id))
+  }
+  const commit = async (outcome: Outcome) => {
+    const manifest = manifestOf(deps, delivery, task, outcome)
+    await conclude(deps, delivery, await atStorage(() => deps.images.commit(manifest)))
+  }
+  if (state?.cancel_requested === true) return commit({ status: 'canceled' })
+  if (delivery.losses >= deps.maxLosses) return commit(tooOften(delivery.losses))
+
+  const started_at = state?.started_at ?? deps.now().toISOString()
+  const running = status.advance(task.id, { status: 'running', started_at })
+  void bestEffort(log, 'writing that a task runs', running)
+  let images: ManifestImage[]
+  try {
+    images = await makePictures(deps, task, { lost: delivery.lost, stopping })
+  } catch (thrown) {
+    return endAttempt(deps, delivery, task, thrown, (outcome) => commit({ ...outcome, started_at }))
+  }
+  // the pictures are made: a storage or broker that is away now is no fault of the attempt, and counts as none
+  await commit({ status: 'succeeded', images, started_at })
+  learnSpeed(deps.speed, task.request, (performance.now() - began) / 1000)
+}
+
+/**
+ * Whether nobody has worked on the task, as far as its first delivery and the status store can tell. Storage need not
+ * be asked then; were they wrong, the commit finds what stands, and only the work was in vain.
+ */
+function isNew({ attempt, losses }: Delivery, state: JobState | undefined): boolean {
+  return attempt === 1 && losses === 0 && state?.status === 'queued'
+}
+
+/** A newer server's task waits for a newer worker; what is no task at all is parked for a person. */
+async function refuse(deps: RunDeps, delivery: Delivery): Promise<void> {
+  const message = delivery.message
+  const version = typeof message === 'object' && message !== null && 'v' in message ? message.v : undefined
+  if (typeof version === 'number' && version > taskVersion) {
+    deps.log.warn({ version }, 'a task of a newer version is left for a newer worker')
+    return delivery.giveBack(unknownVersionPauseMs)
+  }
+  const reason = `not a task: ${taskFault(message)}`
+  deps.log.error({ reason }, 'a message that is no task was parked')
+  return delivery.dead(reason)
+}
+
+async function expire(deps: RunDeps, delivery: Delivery, task: Task): Promise<void> {
+  await bestEffort(deps.log, 'writing an expiry', deps.status.advance(task.id, { status: 'expired' }))
+  await deps.events.publish({ v: 1, id: task.id, status: 'expired', at: deps.now().toISOString() })
+  await delivery.ack()
+  deps.log.warn({ job: task.id }, 'job expired before a worker had it')
+}
+
+async function endAttempt(
+  deps: RunDeps,
+  delivery: Delivery,
+  task: Task,
+  thrown: unknown,
+  commit: (outcome: Outcome) => Promise<void>,
+): Promise<void> {
+  if (delivery.lost.aborted) {
+    deps.log.warn({ job: task.id }, 'the task was lost to another worker')
+    return
+  }
+  const fields = { job: task.id, attempt: delivery.attempt, err: thrown }
+  if (thrown instanceof Stopped) {
+    if (thrown.why === 'canceled') return commit({ status: 'canceled' })
+    deps.log.info({ job: task.id }, 'the worker stops; the job is delivered again')
+    return delivery.giveBack()
+  }
+  if (thrown instanceof StorageAway) {
+    deps.log.error(fields, 'storage is away; the job is delivered again')
+    return delivery.giveBack(jitter(storageAwayPauseMs))
+  }
+  const error = toAppError(thrown)
+  const most = error.code === 'out_of_memory' ? maxAttemptsOutOfMemory : deps.maxAttempts
+  if (error.retryable && delivery.attempt < most) {
+    deps.log.warn(fields, 'attempt failed; the job is tried again')
+    return delivery.retry(jitter(deps.retryPauseMs * 2 ** (delivery.attempt - 1)))
+  }
+  deps.log.error(fields, 'attempt failed for the last time')
+  return commit({ status: 'failed', error })
+}
+
+interface Outcome {
+  readonly status: Manifest['status']
+  readonly images?: ManifestImage[]
+  readonly error?: AppError
+  readonly started_at?: string
+}
+
+function tooOften(losses: number): Outcome {
+  const message = `The worker ended without an answer ${losses} times while it worked on this job.`
+  return { status: 'failed', error: new AppError('generation_failed', message) }
+}
+
+function manifestOf(deps: RunDeps, delivery: Delivery, task: Task, outcome: Outcome): Manifest {
+  const { status, images, error, started_at } = outcome
+  const { id, request, created_at, expires_at } = task
+  return {
+    v: 1,
+    id,
+    status,
+    request,
+    images: images ?? [],
+    ...(error === undefined ? {} : { error: { code: error.code, message: error.message } }),
+    attempts: delivery.attempt,
+    created_at,
+    ...(started_at === undefined ? {} : { started_at }),
+    finished_at: deps.now().toISOString(),
+    expires_at,
+  }
+}
+
+/** Steps 7 and 8; also for a delivery of a job that was final already. */
+async function conclude(deps: RunDeps, delivery: Delivery, manifest: Manifest): Promise<void> {
+  await announce(deps, manifest)
+  await delivery.ack()
+  const { id, status } = manifest
+  deps.log.info({ job: id, status, attempt: delivery.attempt }, 'job is final')
+}

@@ -1,0 +1,74 @@
+import { mkdir, rename, stat } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { AppError } from '../jobs/errors.ts'
+import { DownloadError } from './download/addresses.ts'
+import { chooseFiles, type HubFile, type HubId, listHub } from './download/hub.ts'
+import { type Added, type AddOptions, fetchFile, partialPath, placeFile } from './fetch-file.ts'
+import { checkFree, place, type Staged } from './folder/install.ts'
+import { extension, kinds, safeName } from './folder/names.ts'
+import { hashFile } from './folder/sums.ts'
+import { readableBytes } from './progress.ts'
+
+/** One file of a hub, or all that is read of a model in diffusers layout. */
+export async function addFromHub(options: AddOptions, id: HubId): Promise<Added> {
+  const { dir, token, hub, precision, progress } = options
+  const access = { ...hub, token: token ?? hub.token }
+  const shown = `${id.owner}/${id.name}`
+  const files = await listHub(id, access)
+  if (id.file !== undefined) {
+    const file = files.find(({ path }) => path === id.file)
+    if (file === undefined) {
+      const there = files.map(({ path }) => path).filter((path) => path.endsWith(extension))
+      throw new DownloadError(
+        `${shown}: there is no file ${id.file}; it has ${there.join(', ') || 'no .safetensors files'}`,
+      )
+    }
+    const name = options.name ?? safeName(basename(file.path))
+    for (const kind of options.kind === undefined ? kinds : [options.kind]) await checkFree(dir, kind, name)
+    const path = await partialPath(dir, name)
+    const got = await fetchFile(options, { ...file, path, label: name, token: access.token })
+    return placeFile(options, path, got, name)
+  }
+  if (options.sha256 !== undefined) {
+    throw new AppError(
+      'invalid_request',
+      '--sha256 is for a single file; the hub says the hashes of a model.',
+    )
+  }
+  const name = options.name ?? safeName(id.name)
+  await checkFree(dir, 'model', name)
+  const wanted = chooseFiles(files, precision, shown)
+  const weights = wanted.filter(({ path }) => path.endsWith(extension))
+  const bytes = wanted.reduce((sum, { size }) => sum + size, 0)
+  progress.note(
+    `${shown}: ${wanted.length} files, ${readableBytes(bytes)}; weights: ${weights.map(({ path }) => path).join(', ')}`,
+  )
+  const folder = await partialPath(dir, name)
+  const sums = new Map<string, string>()
+  for (const file of wanted) sums.set(file.path, await fetchInto(options, folder, file, access.token))
+  const staged: Staged = { path: folder, folder: true, sums }
+  return {
+    placed: await place(staged, { dir, name, kind: options.kind, inspect: options.inspect }),
+    sha256: undefined,
+  }
+}
+
+/** One file of a model folder; what an earlier try brought whole is not fetched again. @returns its hash */
+async function fetchInto(
+  options: AddOptions,
+  folder: string,
+  file: HubFile,
+  token: string | undefined,
+): Promise<string> {
+  const target = join(folder, ...file.path.split('/'))
+  const there = await stat(target).catch(() => undefined)
+  if (there?.size === file.size) {
+    const hash = await hashFile(target)
+    if (hash === file.sha256) return hash
+  }
+  await mkdir(dirname(target), { recursive: true })
+  const partial = `${target}.partial`
+  const got = await fetchFile(options, { ...file, path: partial, label: file.path, token })
+  await rename(partial, target)
+  return got.sha256
+}

@@ -1,0 +1,85 @@
+import type { Config } from '../config.ts'
+import { parseSamplerName, parseScheduleName, samplerCatalog } from '../diffusion/samplers/catalog.ts'
+import type { Log } from '../jobs/log.ts'
+import type { AddOn, Offer, SamplerNames } from '../jobs/offer.ts'
+import type { Kind } from './folder/names.ts'
+import { type Contents, Library } from './library.ts'
+
+/** What a server offers, kept up to date while files come and go. */
+export interface OfferSource {
+  current(): Offer
+  close(): void
+}
+
+const lookEveryMs = 3000
+
+/** Resolves when the models are known. Rejects `model_invalid` when the default one cannot be used. */
+export async function openOffer(config: Config, log: Log): Promise<OfferSource> {
+  const library = new Library(config)
+  let contents = await library.read()
+  let offer = offerOf(contents)
+  tellProblems(contents, [], log)
+  let looking = false
+  let lastFault = ''
+  const look = async () => {
+    if (looking) return
+    looking = true
+    try {
+      const now = await library.read()
+      lastFault = ''
+      if (now === contents) return
+      tellProblems(now, contents.problems, log)
+      offer = offerOf(now)
+      contents = now
+      log.info({ models: offer.models.map(({ name }) => name) }, 'the models folder changed')
+    } catch (err) {
+      const fault = err instanceof Error ? err.message : String(err)
+      if (fault !== lastFault)
+        log.error({ err }, 'the models cannot be read; what was offered is offered still')
+      lastFault = fault
+    } finally {
+      looking = false
+    }
+  }
+  const timer = setInterval(() => void look(), lookEveryMs)
+  timer.unref()
+  return { current: () => offer, close: () => clearInterval(timer) }
+}
+
+function tellProblems({ problems }: Contents, known: readonly string[], log: Log): void {
+  // the file is named before the first colon; what is wrong with one that is being copied changes all the time
+  const subject = (problem: string) => problem.split(':')[0]
+  const told = new Set(known.map(subject))
+  for (const problem of problems) {
+    if (!told.has(subject(problem))) log.warn({ problem }, 'a model file cannot be used')
+  }
+}
+
+export function offerOf({ models, addOns }: Contents): Offer {
+  const list = (kind: Kind): AddOn[] =>
+    addOns
+      .filter((entry) => entry.kind === kind)
+      .map(({ name, family }) => ({ name, family: family ?? 'unknown' }))
+  return {
+    models: models.map(({ path: _path, parameters: _parameters, ...info }) => info),
+    vaes: list('vae'),
+    loras: list('lora'),
+    embeddings: list('embedding'),
+    samplers: samplerNames,
+  }
+}
+
+/** The engine's samplers in the service's words. */
+const samplerNames: SamplerNames = {
+  parse: parseSamplerName,
+  parseSchedule: parseScheduleName,
+  of: () =>
+    samplerCatalog.map(({ name, label, diffusers, aliases, schedules, defaultSchedule, maximumSteps }) => ({
+      name,
+      label,
+      aliases: [diffusers, ...aliases],
+      schedules,
+      default_schedule: defaultSchedule,
+      ...(maximumSteps !== undefined && { max_steps: maximumSteps }),
+    })),
+}

@@ -1,0 +1,181 @@
+import { hostname } from 'node:os'
+import { lockFolder } from '../adapters/disk/folder-lock.ts'
+import { diskImageStore } from '../adapters/disk/image-store.ts'
+import { memoryRateLimiter } from '../adapters/memory/rate-limiter.ts'
+import { openBroker } from '../adapters/rabbitmq/broker.ts'
+import { rabbitEventQueue } from '../adapters/rabbitmq/event-queue.ts'
+import { rabbitTaskQueue } from '../adapters/rabbitmq/task-queue.ts'
+import { openRedis } from '../adapters/redis/connection.ts'
+import { redisRateLimiter } from '../adapters/redis/rate-limiter.ts'
+import { redisStatusStore } from '../adapters/redis/status-store.ts'
+import { openBucket } from '../adapters/s3/bucket.ts'
+import { s3ImageStore } from '../adapters/s3/image-store.ts'
+import { type Database, openDatabase, readSecret } from '../adapters/sqlite/database.ts'
+import { sqliteEventQueue } from '../adapters/sqlite/event-queue.ts'
+import { sqliteStatusStore } from '../adapters/sqlite/status-store.ts'
+import { sqliteTaskQueue } from '../adapters/sqlite/task-queue.ts'
+import { type Config, ConfigError } from '../config.ts'
+import type { Log } from '../jobs/log.ts'
+import type { EventQueue, ImageStore, RateLimiter, StatusStore, TaskQueue } from '../jobs/ports.ts'
+import { type DataFolder, openDataFolder } from './data-folder.ts'
+
+/** The outside world of a process: each port is the service that its URL names, or embedded without one. */
+export interface Backends {
+  readonly queue: TaskQueue
+  readonly events: EventQueue
+  readonly status: StatusStore
+  readonly images: ImageStore
+  readonly limiter?: RateLimiter
+}
+
+export interface OpenBackends extends Backends, AsyncDisposable {
+  /** What job ids are signed with. */
+  readonly secret: Uint8Array
+}
+
+/**
+ * The embedded queue frees what a consumer of its name left behind, so the one worker of a folder has one name for
+ * ever; on a shared queue a name is only shown.
+ */
+export function workerName(config: Config): string {
+  return config.queueUrl === undefined ? 'embedded' : `${hostname()}-${process.pid}`
+}
+
+/** Connects to everything at once. Rejects with every fault: a `ConfigError` with a sentence for each. */
+export async function openBackends(
+  config: Config,
+  role: 'server' | 'worker',
+  log: Log,
+): Promise<OpenBackends> {
+  await using opening = new AsyncDisposableStack()
+  const embedded = await openEmbedded(config, role, opening)
+  const [tasks, state, results] = await Promise.allSettled([
+    openQueues(config, embedded, role, log, opening),
+    openStatus(config, embedded, log, opening),
+    openImages(config, embedded, log, opening),
+  ])
+  if (tasks.status === 'rejected' || state.status === 'rejected' || results.status === 'rejected') {
+    const faults = [tasks, state, results].flatMap((each) =>
+      each.status === 'rejected' ? [each.reason] : [],
+    )
+    throw new ConfigError(faults.map((fault) => (fault instanceof Error ? fault.message : String(fault))))
+  }
+  const opened = opening.move()
+  return {
+    ...tasks.value,
+    ...state.value,
+    images: results.value,
+    secret: secretOf(config, embedded?.database),
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  }
+}
+
+interface Embedded {
+  readonly folder: DataFolder
+  readonly database: Database
+}
+
+/** Undefined when nothing is embedded: such a process needs no disk. */
+async function openEmbedded(
+  config: Config,
+  role: 'server' | 'worker',
+  opening: AsyncDisposableStack,
+): Promise<Embedded | undefined> {
+  const { queueUrl, statusUrl, storage, secret } = config
+  const nothing =
+    queueUrl !== undefined &&
+    statusUrl !== undefined &&
+    storage !== undefined &&
+    (secret !== undefined || role === 'worker')
+  if (nothing) return undefined
+  const folder = await openDataFolder(config.dataDir)
+  if (role === 'server') opening.adopt(lockFolder(folder.lock, folder.path), (lock) => lock.release())
+  return { folder, database: opening.adopt(openDatabase(folder.database), (open) => open.close()) }
+}
+
+async function openQueues(
+  config: Config,
+  embedded: Embedded | undefined,
+  role: 'server' | 'worker',
+  log: Log,
+  opening: AsyncDisposableStack,
+): Promise<Pick<Backends, 'queue' | 'events'>> {
+  const { queueUrl, namespace, queueMax, startSeconds } = config
+  let queues: Pick<Backends, 'queue' | 'events'>
+  if (queueUrl !== undefined) {
+    const name = `packshot ${role} ${workerName(config)}`
+    const options = { url: queueUrl, namespace, queueMax, name, log, startMs: startSeconds * 1000 }
+    const broker = opening.adopt(await openBroker(options), (open) => open.close())
+    queues = { queue: rabbitTaskQueue(broker), events: rabbitEventQueue(broker) }
+  } else {
+    const { database } = expectEmbedded(embedded)
+    const owner = role === 'worker' ? workerName(config) : 'server'
+    queues = {
+      queue: sqliteTaskQueue(database, { max: queueMax, owner, log }),
+      events: sqliteEventQueue(database, { log }),
+    }
+  }
+  opening.adopt(queues.queue, (queue) => queue.close())
+  opening.adopt(queues.events, (events) => events.close())
+  return queues
+}
+
+async function openStatus(
+  config: Config,
+  embedded: Embedded | undefined,
+  log: Log,
+  opening: AsyncDisposableStack,
+): Promise<Pick<Backends, 'status' | 'limiter'>> {
+  const { statusUrl, namespace, jobsPerMinute: perMinute, startSeconds } = config
+  if (statusUrl === undefined) {
+    const status = sqliteStatusStore(expectEmbedded(embedded).database)
+    if (perMinute === undefined) return { status }
+    return { status, limiter: memoryRateLimiter({ perMinute, burst: perMinute }) }
+  }
+  const options = { url: statusUrl, log, startMs: startSeconds * 1000 }
+  const redis = opening.adopt(await openRedis(options), (open) => open.close())
+  const status = opening.adopt(redisStatusStore(redis, { namespace }), (store) => store.close())
+  if (perMinute === undefined) return { status }
+  const half = Math.max(1, Math.floor(perMinute / 2))
+  const fallback = memoryRateLimiter({ perMinute: half, burst: half })
+  const limiter = redisRateLimiter(redis, { namespace, perMinute, burst: perMinute, fallback, log })
+  return { status, limiter }
+}
+
+async function openImages(
+  config: Config,
+  embedded: Embedded | undefined,
+  log: Log,
+  opening: AsyncDisposableStack,
+): Promise<ImageStore> {
+  const ttlSeconds = config.resultTtlSeconds
+  if (config.storage === undefined) {
+    return diskImageStore({ folder: expectEmbedded(embedded).folder.results, ttlSeconds })
+  }
+  const bucket = await openBucket(bucketOptions(config, config.storage, log))
+  opening.adopt(bucket, (open) => open.close())
+  return s3ImageStore(bucket, { ttlSeconds })
+}
+
+/** How the bucket of a configuration is reached. */
+export function bucketOptions(config: Config, storage: NonNullable<Config['storage']>, log: Log) {
+  const { url, endpoint, publicEndpoint, region } = storage
+  return {
+    url,
+    region,
+    ...(endpoint === undefined ? {} : { endpoint }),
+    ...(publicEndpoint === undefined ? {} : { publicEndpoint }),
+    log,
+    startMs: config.startSeconds * 1000,
+  }
+}
+
+function expectEmbedded(embedded: Embedded | undefined): Embedded {
+  if (embedded === undefined) throw new Error('a part without a URL needs the data folder')
+  return embedded
+}
+
+function secretOf({ secret }: Config, database: Database | undefined): Uint8Array {
+  if (secret !== undefined) return Buffer.from(secret)
+  return database === undefined ? new Uint8Array() : readSecret(database, 'job-ids')
+}
