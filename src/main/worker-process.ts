@@ -4,7 +4,7 @@ import { type ThreadGeneratorOptions, threadGenerator } from '../generator/threa
 import { AppError } from '../jobs/errors.ts'
 import { bestEffort, type Log } from '../jobs/log.ts'
 import { defaultAttemptLimits } from '../jobs/working/attempt.ts'
-import { runTask } from '../jobs/working/run.ts'
+import { defaultRunLimits, runTask } from '../jobs/working/run.ts'
 import type { Speed } from '../jobs/working/speed.ts'
 import { defaultStorageRetry, type StorageRetry } from '../jobs/working/storage-retry.ts'
 import { type Backends, openBackends, workerName } from './backends.ts'
@@ -74,7 +74,7 @@ async function work(config: Config, log: Log, options: WorkerOptions): Promise<v
 
   const speed: Speed = { secondsPerUnit: undefined }
   const limits = { ...defaultAttemptLimits, attemptMs: config.attemptSeconds * 1000 }
-  const retries = { maxAttempts: 3, maxLosses: 5, retryPauseMs: 1000, storageRetry }
+  const retries = { ...defaultRunLimits, storageRetry }
   const deps = { images, status, events, generator, log, limits, speed, now: () => new Date(), ...retries }
   const stopping = new AbortController()
   const name = workerName(config)

@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url'
 import type { Holdings } from '../generator/holdings.ts'
 import { AppError, type ErrorCode } from '../jobs/errors.ts'
 import type { Log } from '../jobs/log.ts'
+import { doubled } from '../jobs/retry.ts'
 import type { FromWorker, ToWorker } from './worker-messages.ts'
 
 export interface WorkerSupervisor {
@@ -23,8 +24,7 @@ export interface SupervisorOptions {
   readonly log: Log
 }
 
-const firstPauseMs = 200
-const longestPauseMs = 10_000
+const backoff = { firstMs: 200, longestMs: 10_000 }
 /** A worker that lived this long was healthy: its successor starts without the growing pause. */
 const healthyMs = 60_000
 const stepGraceMs = 60_000
@@ -38,7 +38,7 @@ export function superviseWorker({ entry, env, log }: SupervisorOptions): WorkerS
   ready.catch(() => {})
   let child: ChildProcess | undefined
   let timer: NodeJS.Timeout | undefined
-  let pause = firstPauseMs
+  let deaths = 0
   let stopping = false
   let holdings: Holdings | undefined
 
@@ -56,10 +56,10 @@ export function superviseWorker({ entry, env, log }: SupervisorOptions): WorkerS
     worker.on('exit', (code, signal) => {
       holdings = undefined
       if (stopping) return
-      if (performance.now() - started > healthyMs) pause = firstPauseMs
+      deaths = performance.now() - started > healthyMs ? 1 : deaths + 1
+      const pause = doubled(backoff, deaths)
       log.error({ code, signal, restartMs: pause }, 'the worker process ended; it is started again')
       timer = setTimeout(start, pause)
-      pause = Math.min(longestPauseMs, pause * 2)
     })
   }
   start()

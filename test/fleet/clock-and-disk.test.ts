@@ -134,7 +134,7 @@ test('F21: a full disk refuses new jobs, finishes nothing falsely, and goes on w
   const cleanup = lastFirst(t)
   const disk = smallDisk(cleanup, 8)
   if (disk === undefined) return t.skip('mounting a small disk needs root')
-  const storageRetry = { budgetMs: 60_000, firstPauseMs: 50, longestPauseMs: 500 }
+  const storageRetry = { budgetMs: 60_000, firstMs: 50, longestMs: 500 }
   const env = { PACKSHOT_DATA_DIR: disk, TEST_PATIENCE: JSON.stringify({ storageRetry }), TEST_TELL: '1' }
   const server = startServer(cleanup, env)
   const address = await server.address

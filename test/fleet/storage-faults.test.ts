@@ -66,7 +66,7 @@ for (const [name, fault] of away) {
 }
 
 test('F17: storage away for longer than a worker is patient: the job goes back uncounted', async (t) => {
-  const storageRetry = { budgetMs: 1000, firstPauseMs: 50, longestPauseMs: 200 }
+  const storageRetry = { budgetMs: 1000, firstMs: 50, longestMs: 200 }
   const env = { TEST_PATIENCE: JSON.stringify({ storageRetry }) }
   const { all, fleet, crew, address, parts, untilStep } = await start(t, {}, env)
   const [worker] = crew.workers

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { jitter } from '../../jobs/jitter.ts'
 import type { Log } from '../../jobs/log.ts'
+import { retry } from '../../jobs/retry.ts'
 import { parseAddress } from './address.ts'
 import { closeChannel, connect, type Link } from './connection.ts'
 import { isPermanent, otherService, startFault } from './faults.ts'
@@ -103,15 +103,13 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
 
 /** A broker that just started may answer before its queues have a leader: that is waited for. */
 async function declareAtStart(link: Link, plan: Topology, { giveUpAt }: { giveUpAt: number }): Promise<void> {
-  for (;;) {
-    try {
-      return await declare(link, plan)
-    } catch (thrown) {
-      const pause = 100 + jitter(1000)
-      if (isPermanent(thrown) || performance.now() + pause > giveUpAt) throw thrown
-      await sleep(pause)
-    }
-  }
+  await retry(() => declare(link, plan), {
+    firstMs: 200,
+    longestMs: 1000,
+    onFailure(thrown, { pauseMs }) {
+      if (isPermanent(thrown) || performance.now() + pauseMs > giveUpAt) throw thrown
+    },
+  })
 }
 
 /** One queue that cannot be declared does not keep the others from it; rejects with the first fault. */

@@ -1,13 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Channel } from 'rabbitmq-client'
-import { jitter } from '../../jobs/jitter.ts'
 import type { Log } from '../../jobs/log.ts'
+import { pauseAfter, retry } from '../../jobs/retry.ts'
 import type { Broker } from './broker.ts'
 import { closeChannel } from './connection.ts'
 import { isMissing } from './faults.ts'
 
-const firstPauseMs = 100
-const longestPauseMs = 5000
+const backoff = { firstMs: 100, longestMs: 5000 }
 /** A channel that held for so long was a good one: the next fault is a new one. */
 const goodMs = 10_000
 
@@ -40,7 +39,7 @@ export async function keepChannel(
     }
     if (performance.now() - openedAt > goodMs) faults = 0
     faults += 1
-    await pauseAfter(faults, signal)
+    await sleep(pauseAfter(backoff, faults), undefined, { signal }).catch(() => {})
   }
 }
 
@@ -51,18 +50,6 @@ export async function untilDone(
   signal: AbortSignal,
   action: () => Promise<void>,
 ): Promise<void> {
-  for (let faults = 1; ; faults += 1) {
-    signal.throwIfAborted()
-    try {
-      return await action()
-    } catch (err) {
-      log.warn({ err }, `${what} failed; it is tried again`)
-      await pauseAfter(faults, signal)
-    }
-  }
-}
-
-async function pauseAfter(faults: number, signal: AbortSignal): Promise<void> {
-  const longest = Math.min(longestPauseMs, firstPauseMs * 2 ** Math.min(10, faults))
-  await sleep(firstPauseMs / 2 + jitter(longest), undefined, { signal }).catch(() => {})
+  const onFailure = (err: unknown) => log.warn({ err }, `${what} failed; it is tried again`)
+  return retry(action, { ...backoff, signal, onFailure })
 }

@@ -1,8 +1,7 @@
 import { once } from 'node:events'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { type Channel, Connection } from 'rabbitmq-client'
-import { jitter } from '../../jobs/jitter.ts'
 import type { Log } from '../../jobs/log.ts'
+import { retry } from '../../jobs/retry.ts'
 import type { Address } from './address.ts'
 import { codeOf, isPermanent, startFault } from './faults.ts'
 import { orAfter } from './time-limit.ts'
@@ -38,17 +37,24 @@ const longestPauseMs = 5000
 /** Tries until it is connected, with a line in the log for each failure; rejects an `AppError` when it gives up. */
 export async function connect(options: LinkOptions): Promise<Link> {
   const { address, log, giveUpAt } = options
-  for (let tries = 1; ; tries += 1) {
-    const connection = newConnection(options)
-    const fault: unknown = await firstFault(connection)
-    if (fault === undefined) return supervise(connection, options)
-    connection.unsafeDestroy()
-    const pause = 50 + jitter(Math.min(longestPauseMs, 100 * 2 ** tries))
-    if (isPermanent(fault) || performance.now() + pause > giveUpAt) throw startFault(fault, address)
-    const fields = { host: address.hostname, port: address.port, code: codeOf(fault), tries }
-    log.warn(fields, 'RabbitMQ does not answer; trying again')
-    await sleep(pause)
-  }
+  const connection = await retry(() => connectOnce(options), {
+    firstMs: 100,
+    longestMs: longestPauseMs,
+    onFailure(fault, { failures, pauseMs }) {
+      if (isPermanent(fault) || performance.now() + pauseMs > giveUpAt) throw startFault(fault, address)
+      const fields = { host: address.hostname, port: address.port, code: codeOf(fault), tries: failures }
+      log.warn(fields, 'RabbitMQ does not answer; trying again')
+    },
+  })
+  return supervise(connection, options)
+}
+
+async function connectOnce(options: LinkOptions): Promise<Connection> {
+  const connection = newConnection(options)
+  const fault: unknown = await firstFault(connection)
+  if (fault === undefined) return connection
+  connection.unsafeDestroy()
+  throw fault
 }
 
 function newConnection({ address, name, heartbeatSeconds, giveUpAt }: LinkOptions): Connection {

@@ -1,6 +1,7 @@
 import { Value } from 'typebox/value'
 import { JobEvent } from '../../jobs/job.ts'
 import type { Consumer, EventQueue } from '../../jobs/ports.ts'
+import { doubled } from '../../jobs/retry.ts'
 import type { Broker } from './broker.ts'
 import { untilDone } from './channel-loop.ts'
 import { bytesOf, contentOf, countOf, failuresHeader, type Received, reasonHeader } from './message.ts'
@@ -41,7 +42,7 @@ export function rabbitEventQueue(broker: Broker, { retryMs = 1000 }: EventQueueO
     } catch (err) {
       const failures = countOf(message, failuresHeader, 0)
       log.warn({ err, job: event.id, failures }, 'an event could not be handled; it comes again')
-      const pause = retryMs * 2 ** Math.min(10, failures)
+      const pause = doubled({ firstMs: retryMs, longestMs: retryMs * 2 ** 10 }, failures + 1)
       await move(topology.eventAgain(pause), { [failuresHeader]: failures + 1 })
     }
   }

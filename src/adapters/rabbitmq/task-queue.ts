@@ -1,5 +1,6 @@
 import { AppError } from '../../jobs/errors.ts'
 import type { Consumer, DeadTask, TaskQueue } from '../../jobs/ports.ts'
+import { doubled } from '../../jobs/retry.ts'
 import type { Broker } from './broker.ts'
 import { untilDone } from './channel-loop.ts'
 import { closeChannel } from './connection.ts'
@@ -41,7 +42,8 @@ export function rabbitTaskQueue(broker: Broker, { deadRetryMs = 1000 }: TaskQueu
     })
   const later = (message: Received, reason: string) => {
     const failures = countOf(message, failuresHeader, 0)
-    return broker.publish(topology.dead(deadRetryMs * 2 ** Math.min(7, failures)), {
+    const pause = doubled({ firstMs: deadRetryMs, longestMs: deadRetryMs * 2 ** 7 }, failures + 1)
+    return broker.publish(topology.dead(pause), {
       body: bytesOf(message),
       messageId: message.messageId,
       headers: { [reasonHeader]: reason, [failuresHeader]: failures + 1 },

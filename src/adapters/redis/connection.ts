@@ -2,6 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { ErrorReply } from '@redis/client'
 import { AppError } from '../../jobs/errors.ts'
 import type { Log } from '../../jobs/log.ts'
+import { pauseAfter, retry } from '../../jobs/retry.ts'
 import { parseAddress } from './address.ts'
 import { createBreaker } from './breaker.ts'
 import { type Connection, dial, dialFault, faultOf, type Reply } from './dial.ts'
@@ -31,6 +32,7 @@ export interface Redis {
   close(): Promise<void>
 }
 
+const backoff = { firstMs: 200, longestMs: 2000 }
 const pingMs = 5000
 /** A connection on which nothing was answered for this long is given up: it may be half open. */
 const silenceMs = 3000
@@ -49,17 +51,14 @@ export async function openRedis(options: RedisOptions): Promise<Redis> {
 
   async function firstConnection(): Promise<Connection> {
     const giveUpAt = performance.now() + startMs
-    for (let tries = 1; ; tries++) {
-      try {
-        return await dial(address)
-      } catch (error) {
+    return retry(() => dial(address), {
+      ...backoff,
+      onFailure(error, { failures, pauseMs }) {
         const { message, final } = dialFault(address, error)
-        const delay = backoffMs(tries)
-        if (final || performance.now() + delay > giveUpAt) throw faultOf(address, error)
-        log.warn({ tries }, `${message} Trying again.`)
-        await pause(delay)
-      }
-    }
+        if (final || performance.now() + pauseMs > giveUpAt) throw faultOf(address, error)
+        log.warn({ tries: failures }, `${message} Trying again.`)
+      },
+    })
   }
 
   async function keepConnected(first: Connection): Promise<void> {
@@ -79,16 +78,17 @@ export async function openRedis(options: RedisOptions): Promise<Redis> {
 
   /** Undefined when closed. */
   async function nextConnection(): Promise<Connection | undefined> {
-    for (let tries = 1; !closing.signal.aborted; tries++) {
-      await pause(backoffMs(tries), undefined, { signal: closing.signal }).catch(() => {})
-      if (closing.signal.aborted) return undefined
-      try {
-        const next = await dial(address)
-        if (!closing.signal.aborted) return next
-        next.drop(reason)
-      } catch (error) {
-        log.debug({ tries }, dialFault(address, error).message)
-      }
+    const { signal } = closing
+    const onFailure = (error: unknown, { failures }: { failures: number }) =>
+      log.debug({ tries: failures }, dialFault(address, error).message)
+    try {
+      // all servers lose a Redis at the same moment: the first attempt waits, too
+      await pause(pauseAfter(backoff, 1), undefined, { signal })
+      const next = await retry(() => dial(address), { ...backoff, signal, onFailure })
+      if (!signal.aborted) return next
+      next.drop(reason)
+    } catch (error) {
+      if (!signal.aborted) throw error
     }
     return undefined
   }
@@ -154,11 +154,6 @@ export async function openRedis(options: RedisOptions): Promise<Redis> {
       connection?.drop(reason)
     },
   }
-}
-
-/** Full jitter, so that the servers of an installation do not come back all at once. */
-function backoffMs(tries: number): number {
-  return Math.random() * Math.min(2000, 100 * 2 ** tries)
 }
 
 const timedOut = new Error('The time is over.')

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import {
   DeleteObjectCommand,
   GetObjectCommand,
@@ -8,7 +7,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import { AppError } from '../../jobs/errors.ts'
-import { jitter } from '../../jobs/jitter.ts'
+import { retry } from '../../jobs/retry.ts'
 import type { Connection } from './connection.ts'
 import { reasonOf, unless } from './faults.ts'
 
@@ -74,17 +73,22 @@ export function bucketObjects(connection: Connection): Objects {
 
     putFirst: (key, bytes, type) =>
       call('PutObject', async (signal) => {
-        for (let attempt = 1; ; attempt += 1) {
-          try {
-            await write(key, bytes, type, { IfNoneMatch: '*' })(signal)
-            return true
-          } catch (thrown) {
-            const reason = reasonOf(thrown)
-            if (reason === 'PreconditionFailed') return false
-            // Another writer is at it in this moment: who is first is not decided yet.
-            if (reason !== 'ConditionalRequestConflict' || attempt === conflictTries) throw thrown
-            await sleep(jitter(100 * 2 ** attempt), undefined, { signal })
-          }
+        const writeFirst = () => write(key, bytes, type, { IfNoneMatch: '*' })(signal)
+        try {
+          await retry(writeFirst, {
+            firstMs: 200,
+            longestMs: 5000,
+            signal,
+            onFailure(thrown, { failures }) {
+              // Another writer is at it in this moment: who is first is not decided yet.
+              if (reasonOf(thrown) !== 'ConditionalRequestConflict' || failures === conflictTries)
+                throw thrown
+            },
+          })
+          return true
+        } catch (thrown) {
+          if (reasonOf(thrown) === 'PreconditionFailed') return false
+          throw thrown
         }
       }),
 

@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError, toAppError } from '../../jobs/errors.ts'
+import { retry } from '../../jobs/retry.ts'
 import type { Connection, ConnectionOptions } from './connection.ts'
 import { reasonOf, StorageFault } from './faults.ts'
 import { NoStorage } from './probe.ts'
 
 /** The start: patience with storage that is not up yet, and a sentence for whoever set a variable wrong. */
 
-const firstPauseMs = 250
-const longestPauseMs = 3000
+const backoff = { firstMs: 250, longestMs: 3000 }
 
 /** Rejects when no place has credentials; looks for at most `requestMs`. */
 export async function credentialsFound(connection: Connection, options: ConnectionOptions): Promise<void> {
@@ -35,27 +35,21 @@ export async function untilUsable<T>(
   const { log, startMs = 30_000 } = options
   const { where } = connection.place
   const end = performance.now() + startMs
-  for (let attempt = 0; ; attempt += 1) {
-    try {
-      return await action()
-    } catch (thrown) {
+  return retry(action, {
+    ...backoff,
+    onFailure(thrown, { failures, pauseMs }) {
       const fault = lastingFault(thrown, connection.place)
       if (fault !== undefined) throw fault
-      const pause = Math.min(longestPauseMs, firstPauseMs * 2 ** attempt)
-      if (performance.now() + pause > end) {
+      if (performance.now() + pauseMs > end) {
         throw new AppError(
           'unavailable',
           `The storage at ${where} does not answer (${reasonIn(thrown)}, tried for ${Math.round(startMs / 1000)} seconds). Is it running, and is PACKSHOT_S3_ENDPOINT its address?`,
           { param: 'PACKSHOT_S3_ENDPOINT', cause: thrown },
         )
       }
-      log.warn(
-        { err: thrown, attempt: attempt + 1 },
-        `waiting for the storage at ${where}: ${reasonIn(thrown)}`,
-      )
-      await sleep(pause)
-    }
-  }
+      log.warn({ err: thrown, attempt: failures }, `waiting for the storage at ${where}: ${reasonIn(thrown)}`)
+    },
+  })
 }
 
 function reasonIn(thrown: unknown): string {

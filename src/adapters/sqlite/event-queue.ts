@@ -3,6 +3,7 @@ import { Value } from 'typebox/value'
 import { JobEvent } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
 import type { Consumer, EventQueue } from '../../jobs/ports.ts'
+import { doubled } from '../../jobs/retry.ts'
 import { type Database, guard } from './database.ts'
 import { startPolling } from './poll-loop.ts'
 
@@ -47,7 +48,7 @@ export function sqliteEventQueue(database: Database, options: EventQueueOptions)
       guard(() => remove.run(row.seq, token))
     } catch (err) {
       log.warn({ err, event: row.message }, 'an event could not be handled; it comes again')
-      const pause = retryMs * 2 ** Math.min(8, row.failures)
+      const pause = doubled({ firstMs: retryMs, longestMs: retryMs * 2 ** 8 }, row.failures + 1)
       guard(() => later.run(Date.now() + pause, row.seq, token))
     }
     return true

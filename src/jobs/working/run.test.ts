@@ -13,7 +13,7 @@ import {
   waitFor,
   workUntil,
 } from '../../../test/jobs/embedded.ts'
-import { AppError } from '../errors.ts'
+import { AppError, type ErrorCode, errorTable } from '../errors.ts'
 import type { JobEvent } from '../job.ts'
 import type { Delivery } from '../ports.ts'
 import { buryTask } from '../serving/bury.ts'
@@ -306,7 +306,7 @@ test('a picture is kept while storage is away for a moment', async (t) => {
   const deps = runDeps(parts, {
     images,
     generator,
-    storageRetry: { budgetMs: 30_000, firstPauseMs: 1, longestPauseMs: 2 },
+    storageRetry: { budgetMs: 30_000, firstMs: 1, longestMs: 2 },
   })
   await workUntil(parts, deps, isDone(parts))
   assert.deepEqual([made, await statusOf(parts, id)], [1, 'succeeded'])
@@ -366,7 +366,7 @@ test('an attempt without progress, and one that takes too long, end as `timeout`
     const pause = 'stallMs' in limit ? 200 : 10
     const generator = quickGenerator(() => new Promise((resolve) => setTimeout(resolve, pause)))
     const deps = runDeps(parts, { generator })
-    await workUntil(parts, { ...deps, limits: { ...deps.limits, ...limit }, maxAttempts: 1 }, isDone(parts))
+    await workUntil(parts, { ...deps, limits: { ...deps.limits, ...limit } }, isDone(parts))
     assert.equal((await viewJob(parts, id)).error?.code, 'timeout')
   }
 })
@@ -375,8 +375,28 @@ test('an engine that makes too few pictures is at fault', async (t) => {
   const parts = embedded(t)
   const { id } = await submitJob(parts, { prompt: 'an apple', count: 2 })
   const generator = { ...quickGenerator(), async *generate() {} }
-  await workUntil(parts, runDeps(parts, { generator, maxAttempts: 1 }), isDone(parts))
+  await workUntil(parts, runDeps(parts, { generator }), isDone(parts))
   assert.equal((await viewJob(parts, id)).error?.code, 'generation_failed')
+})
+
+test('a job gets as many attempts as the table gives the error, and one that will pass costs none', async (t) => {
+  const parts = embedded(t)
+  for (const [code, { attempts }] of Object.entries(errorTable)) {
+    const generator = quickGenerator(() => {
+      throw new AppError(code as ErrorCode, 'It failed.')
+    })
+    const endings: string[] = []
+    for (const attempt of [1, 2, 3]) {
+      const recorded = recordedDelivery(someTask(), { attempt })
+      await runTask(runDeps(parts, { generator }), recorded.delivery, never)
+      endings.push(...recorded.endings)
+    }
+    const expected = [1, 2, 3].map((attempt) => {
+      if (attempts === 'until it works') return 'giveBack'
+      return attempt < attempts ? 'retry' : 'ack'
+    })
+    assert.deepEqual(endings, expected, code)
+  }
 })
 
 test('a task published twice and worked on twice has one result', async (t) => {

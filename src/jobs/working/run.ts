@@ -1,9 +1,9 @@
 import { announce } from '../announce.ts'
 import { AppError, toAppError } from '../errors.ts'
-import { jitter } from '../jitter.ts'
 import { type JobState, type Manifest, type ManifestImage, type Task, taskVersion } from '../job.ts'
 import { bestEffort } from '../log.ts'
 import type { Delivery, EventQueue } from '../ports.ts'
+import { doubled, jitter } from '../retry.ts'
 import { isTask, taskFault } from '../task-check.ts'
 import { type AttemptDeps, makePictures, Stopped } from './attempt.ts'
 import { learnSpeed, type Speed } from './speed.ts'
@@ -23,16 +23,14 @@ export interface RunDeps extends AttemptDeps {
   readonly events: EventQueue
   readonly speed: Speed
   readonly now: () => Date
-  /** Errors end a job after this many attempts. */
-  readonly maxAttempts: number
-  /** A job whose deliveries were lost this often without an answer is taken for what kills the workers. */
+  /** A job whose deliveries were lost this often in a row is treated as one that kills its workers. */
   readonly maxLosses: number
-  /** The pause before the second attempt, doubled for each further one. */
+  /** The pause before the second attempt in milliseconds, doubled for each further one. */
   readonly retryPauseMs: number
 }
 
-/** Running out of memory once may be bad luck with what else ran; twice is the job. */
-const maxAttemptsOutOfMemory = 2
+export const defaultRunLimits = { maxLosses: 5, retryPauseMs: 1000 }
+
 const unknownVersionPauseMs = 30_000
 const storageAwayPauseMs = 30_000
 const endingPauseMs = 10_000
@@ -141,10 +139,14 @@ async function endAttempt(
     return delivery.giveBack(jitter(storageAwayPauseMs))
   }
   const error = toAppError(thrown)
-  const most = error.code === 'out_of_memory' ? maxAttemptsOutOfMemory : deps.maxAttempts
-  if (error.retryable && delivery.attempt < most) {
+  if (error.attempts === Number.POSITIVE_INFINITY) {
+    deps.log.error(fields, 'attempt failed for a reason that will pass; the job is delivered again')
+    return delivery.giveBack(jitter(storageAwayPauseMs))
+  }
+  if (delivery.attempt < error.attempts) {
     deps.log.warn(fields, 'attempt failed; the job is tried again')
-    return delivery.retry(jitter(deps.retryPauseMs * 2 ** (delivery.attempt - 1)))
+    const backoff = { firstMs: deps.retryPauseMs, longestMs: Number.POSITIVE_INFINITY }
+    return delivery.retry(jitter(doubled(backoff, delivery.attempt)))
   }
   deps.log.error(fields, 'attempt failed for the last time')
   return commit({ status: 'failed', error })
