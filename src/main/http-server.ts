@@ -6,6 +6,7 @@ import type { Config } from '../config.ts'
 import type { Holdings } from '../generator/holdings.ts'
 import { buildHttp } from '../http/app.ts'
 import { createServices } from '../http/services.ts'
+import { anonymousCaller, type CallerLimits } from '../jobs/caller.ts'
 import { createJobIds } from '../jobs/job-id.ts'
 import { defaultLimits } from '../jobs/request/schema.ts'
 import { startHousekeeping } from '../jobs/serving/housekeeping.ts'
@@ -36,6 +37,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const core = {
     ...backends,
     ids,
+    caller: (address: string) => anonymousCaller(address, anonymousLimits(config)),
     offer: () => offer.current(),
     pictures: pictureReader(),
     ...(options.holdings !== undefined && { holdings: options.holdings }),
@@ -80,4 +82,8 @@ async function listen(http: FastifyInstance, { host, port }: Config): Promise<st
   const bound = http.server.address() as AddressInfo
   const shown = bound.family === 'IPv6' ? `[${bound.address}]` : bound.address
   return `http://${shown === '0.0.0.0' || shown === '[::]' ? 'localhost' : shown}:${bound.port}`
+}
+
+function anonymousLimits({ jobsPerMinute }: Config): CallerLimits {
+  return jobsPerMinute === undefined ? {} : { rate: { perMinute: jobsPerMinute, burst: jobsPerMinute } }
 }

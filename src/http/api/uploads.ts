@@ -46,7 +46,7 @@ export function uploadRoutes(app: FastifyInstance, services: Services): void {
   }
   app.post('/v1/uploads', { schema: submit, bodyLimit: uploadLimits.bytes }, async (request, reply) => {
     const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
-    const options = { type: request.headers['content-type'] ?? '', client: request.ip }
+    const options = { type: request.headers['content-type'] ?? '', caller: services.caller(request.ip) }
     const upload = await services.upload(body, options)
     return reply
       .code(201)

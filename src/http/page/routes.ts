@@ -52,7 +52,7 @@ export async function pageRoutes(
     refuseCrossSite(request)
     const values = readFields(request.body)
     try {
-      const view = await services.submit(requestBody(values), { client: request.ip })
+      const view = await services.submit(requestBody(values), { caller: services.caller(request.ip) })
       if (!isFragment(request)) return reply.redirect(`/jobs/${view.id}`, 303)
       return sendFragment(reply, jobCard(view, { usual: usualSize(), isNew: true }))
     } catch (thrown) {
