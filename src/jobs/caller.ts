@@ -3,7 +3,7 @@ import { AppError } from './errors.ts'
 /** Whoever asks for something: what it is called, what it may do, and how much of it. */
 
 /** `jobs`: submit, read and cancel jobs. `uploads`: send and read pictures to start from. */
-export const scopes = ['jobs', 'uploads'] as const
+const scopes = ['jobs', 'uploads'] as const
 export type Scope = (typeof scopes)[number]
 
 /** A token bucket: `burst` at once, refilled at `perMinute`. */
