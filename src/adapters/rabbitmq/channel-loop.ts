@@ -33,7 +33,7 @@ export async function keepChannel(
       faults = 0
     } catch (err) {
       if (signal.aborted) return
-      broker.log.warn({ err }, `${who} lost its channel and opens another`)
+      broker.log.warn({ err }, `${who} lost its channel and opens a new one`)
       if (isMissing(err)) await broker.redeclare()
     } finally {
       if (channel !== undefined) await closeChannel(channel)
@@ -56,7 +56,7 @@ export async function untilDone(
     try {
       return await action()
     } catch (err) {
-      log.warn({ err }, `${what} failed; it is tried again`)
+      log.warn({ err }, `${what} failed; retrying`)
       await pauseAfter(faults, signal)
     }
   }

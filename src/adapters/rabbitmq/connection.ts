@@ -46,7 +46,7 @@ export async function connect(options: LinkOptions): Promise<Link> {
     const pause = 50 + jitter(Math.min(longestPauseMs, 100 * 2 ** tries))
     if (isPermanent(fault) || performance.now() + pause > giveUpAt) throw startFault(fault, address)
     const fields = { host: address.hostname, port: address.port, code: codeOf(fault), tries }
-    log.warn(fields, 'RabbitMQ does not answer; trying again')
+    log.warn(fields, 'RabbitMQ does not answer; retrying')
     await sleep(pause)
   }
 }
@@ -85,9 +85,11 @@ function supervise(connection: Connection, options: LinkOptions): Link {
   )
   connection.on('connection', () => log.info({ connection: name }, 'the connection to RabbitMQ is back'))
   connection.on('connection.blocked', (reason) =>
-    log.error({ connection: name, reason }, 'RabbitMQ is short of disk or memory and takes no messages'),
+    log.error({ connection: name, reason }, 'RabbitMQ is short of disk or memory and accepts no messages'),
   )
-  connection.on('connection.unblocked', () => log.info({ connection: name }, 'RabbitMQ takes messages again'))
+  connection.on('connection.unblocked', () =>
+    log.info({ connection: name }, 'RabbitMQ accepts messages again'),
+  )
   return {
     get ready() {
       return connection.ready

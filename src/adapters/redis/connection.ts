@@ -56,7 +56,7 @@ export async function openRedis(options: RedisOptions): Promise<Redis> {
         const { message, final } = dialFault(address, error)
         const delay = backoffMs(tries)
         if (final || performance.now() + delay > giveUpAt) throw faultOf(address, error)
-        log.warn({ tries }, `${message} Trying again.`)
+        log.warn({ tries }, `${message} Retrying.`)
         await pause(delay)
       }
     }
@@ -69,7 +69,7 @@ export async function openRedis(options: RedisOptions): Promise<Redis> {
       breaker.reset()
       silentSince = undefined
       if (closing.signal.aborted) return
-      log.warn({ err: reason }, `The connection to Redis at ${address.name} was lost; going on without it`)
+      log.warn({ err: reason }, `The connection to Redis at ${address.name} was lost; continuing without it`)
       const next = await nextConnection()
       if (next === undefined) return
       log.info({}, `Redis at ${address.name} is back`)
@@ -104,7 +104,7 @@ export async function openRedis(options: RedisOptions): Promise<Redis> {
 
   async function tryCommand(args: readonly string[]): Promise<Reply> {
     const used = connection
-    if (used === undefined) throw unavailable('The status store is away.', reason)
+    if (used === undefined) throw unavailable('The status store is unavailable.', reason)
     if (!breaker.pass()) throw unavailable('The status store does not answer.', new Error('It timed out.'))
     silentSince ??= performance.now()
     const sent = used.send(args)
@@ -134,7 +134,7 @@ export async function openRedis(options: RedisOptions): Promise<Redis> {
       throw unavailable(
         /\bOOM\b/.test(error.message)
           ? 'The status store is full.'
-          : 'The status store did not carry out a command.',
+          : 'The status store failed to execute a command.',
         error,
       )
     }
@@ -161,7 +161,7 @@ function backoffMs(tries: number): number {
   return Math.random() * Math.min(2000, 100 * 2 ** tries)
 }
 
-const timedOut = new Error('The time is over.')
+const timedOut = new Error('Timed out.')
 
 /**
  * Rejects with `timedOut` after `ms`. Where this process itself was busy for that long, the answer may have come and

@@ -45,11 +45,11 @@ export function redisRateLimiter(redis: Redis, options: RedisRateLimiterOptions)
       const hash = createHash('sha256').update(client).digest('base64url').slice(0, 22)
       try {
         const waitMs = Number(await redis.script(takeScript, [`${namespace}:limit:${hash}`], args))
-        if (away) log.info({}, 'Clients are limited over all servers again')
+        if (away) log.info({}, 'Clients are limited across all servers again')
         away = false
         return Math.ceil(waitMs / 1000)
       } catch (err) {
-        if (!away) log.warn({ err }, 'Redis is away: each server limits clients for itself')
+        if (!away) log.warn({ err }, 'Redis is unavailable: each server limits clients by itself')
         away = true
         return fallback.take(client)
       }

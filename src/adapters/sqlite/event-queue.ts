@@ -46,7 +46,7 @@ export function sqliteEventQueue(database: Database, options: EventQueueOptions)
       await handler(parse(row.message))
       guard(() => remove.run(row.seq, token))
     } catch (err) {
-      log.warn({ err, event: row.message }, 'an event could not be handled; it comes again')
+      log.warn({ err, event: row.message }, 'an event could not be handled; it will be redelivered')
       const pause = retryMs * 2 ** Math.min(8, row.failures)
       guard(() => later.run(Date.now() + pause, row.seq, token))
     }
