@@ -72,7 +72,7 @@ async function listen(http: FastifyInstance, { host, port }: Config): Promise<st
   } catch (cause) {
     const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
     const reasons: Record<string, string> = {
-      EADDRINUSE: `Port ${port} of ${host} is in use by another program. Choose another one with PORT, such as PORT=${port === 65_535 ? 8080 : port + 1}.`,
+      EADDRINUSE: `Port ${port} on ${host} is in use by another program. Choose another with PORT, for example PORT=${port === 65_535 ? 8080 : port + 1}.`,
       EACCES: `This user may not listen on port ${port}. Choose one above 1023 with PORT.`,
       EADDRNOTAVAIL: `${host} is not an address of this machine. Correct PACKSHOT_HOST.`,
       ENOTFOUND: `${host} is not an address of this machine. Correct PACKSHOT_HOST.`,

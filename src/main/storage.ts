@@ -8,8 +8,8 @@ import { createLogger } from './logger.ts'
 
 const usage = `Usage: npm run storage -- setup
 
-  Makes the bucket that PACKSHOT_STORAGE_URL names, if it is not there, and a lifecycle rule that deletes results
-  which Packshot's own sweeper missed. Needs a key that may make buckets; the service itself does not.
+  Creates the bucket that PACKSHOT_STORAGE_URL names, if it does not exist, and a lifecycle rule that deletes results
+  that Packshot's own sweeper missed. Needs a key that may create buckets; the service itself does not.
 `
 
 async function setUp(): Promise<void> {

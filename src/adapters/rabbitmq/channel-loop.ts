@@ -32,7 +32,7 @@ export async function keepChannel(
       faults = 0
     } catch (err) {
       if (signal.aborted) return
-      broker.log.warn({ err }, `${who} lost its channel and opens another`)
+      broker.log.warn({ err }, `${who} lost its channel and opens a new one`)
       if (isMissing(err)) await broker.redeclare()
     } finally {
       if (channel !== undefined) await closeChannel(channel)

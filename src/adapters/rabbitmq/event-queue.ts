@@ -29,12 +29,12 @@ export function rabbitEventQueue(broker: Broker, { retryMs = 1000 }: EventQueueO
     handler: (event: JobEvent) => Promise<void>,
   ) => {
     const move = (route: Route, headers: Record<string, string | number>) =>
-      untilDone(log, 'passing on an event', signal, () =>
+      untilDone(log, 'republishing an event', signal, () =>
         broker.publish(route, { body: bytesOf(message), messageId: message.messageId, headers }),
       )
     const event = contentOf(message)
     if (!Value.Check(JobEvent, event)) {
-      log.error({ event }, 'a message that is no event was parked')
+      log.error({ event }, 'a message that is not an event was parked')
       return move(topology.parked(), { [reasonHeader]: 'not an event' })
     }
     try {
@@ -55,7 +55,7 @@ export function rabbitEventQueue(broker: Broker, { retryMs = 1000 }: EventQueueO
       }),
     async consume(handler) {
       const consumer = startPushConsumer(broker, {
-        who: 'the consumer of events',
+        who: 'the event consumer',
         queue: topology.statusQueue,
         prefetch,
         handle: (message, signal) => handle(message, signal, handler),

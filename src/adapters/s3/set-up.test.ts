@@ -79,8 +79,8 @@ suite('a storage of its own', () => {
     assert.deepEqual(
       log.lines.map((line) => line.message),
       ['made', 'there'].flatMap((what) => [
-        what === 'made' ? 'the bucket was made' : 'the bucket is there',
-        'the storage deletes results by itself after 2 days',
+        what === 'made' ? 'the bucket was created' : 'the bucket exists',
+        'the storage itself deletes results after 2 days',
       ]),
     )
   })

@@ -38,7 +38,8 @@ export async function pageRoutes(
   const usualSize = () => services.offer().models[0] ?? { width: 1, height: 1 }
   app.setErrorHandler((thrown, request, reply) => {
     const error = httpFault(thrown)
-    if (error.code === 'internal') request.log.error({ err: thrown }, 'a page met a fault of ours')
+    if (error.code === 'internal')
+      request.log.error({ err: thrown }, 'internal error while answering a page request')
     return sendError(assets, error, request, reply)
   })
 
