@@ -60,7 +60,8 @@ export const Environment = Type.Object({
     Type.Integer({
       minimum: 1,
       maximum: 1024,
-      description: 'Threads that the engine computes with; when not set, one for each physical core.',
+      description:
+        'Threads that the engine computes with; when not set, one for each core that it may use: its affinity and the CPU quota of its container count, hyper-threads do not.',
     }),
   ),
   PACKSHOT_RESULT_TTL_SECONDS: Type.Integer({
