@@ -60,7 +60,8 @@ export const Environment = Type.Object({
     Type.Integer({
       minimum: 1,
       maximum: 1024,
-      description: 'Threads that the engine computes with; when not set, one per physical core.',
+      description:
+        "Threads that the engine computes with; when not set, one per core that the process may use: CPU affinity and the container's CPU quota count, hyper-threads do not.",
     }),
   ),
   PACKSHOT_RESULT_TTL_SECONDS: Type.Integer({

@@ -50,6 +50,6 @@ export async function untilDone(
   signal: AbortSignal,
   action: () => Promise<void>,
 ): Promise<void> {
-  const onFailure = (err: unknown) => log.warn({ err }, `${what} failed; it is tried again`)
+  const onFailure = (err: unknown) => log.warn({ err }, `${what} failed; retrying`)
   return retry(action, { ...backoff, signal, onFailure })
 }

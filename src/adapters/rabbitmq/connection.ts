@@ -43,7 +43,7 @@ export async function connect(options: LinkOptions): Promise<Link> {
     onFailure(fault, { failures, pauseMs }) {
       if (isPermanent(fault) || performance.now() + pauseMs > giveUpAt) throw startFault(fault, address)
       const fields = { host: address.hostname, port: address.port, code: codeOf(fault), tries: failures }
-      log.warn(fields, 'RabbitMQ does not answer; trying again')
+      log.warn(fields, 'RabbitMQ does not answer; retrying')
     },
   })
   return supervise(connection, options)

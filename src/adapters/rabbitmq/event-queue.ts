@@ -41,7 +41,7 @@ export function rabbitEventQueue(broker: Broker, { retryMs = 1000 }: EventQueueO
       await handler(event)
     } catch (err) {
       const failures = countOf(message, failuresHeader, 0)
-      log.warn({ err, job: event.id, failures }, 'an event could not be handled; it comes again')
+      log.warn({ err, job: event.id, failures }, 'an event could not be handled; it will be redelivered')
       const pause = doubled({ firstMs: retryMs, longestMs: retryMs * 2 ** 10 }, failures + 1)
       await move(topology.eventAgain(pause), { [failuresHeader]: failures + 1 })
     }

@@ -56,7 +56,7 @@ export async function openRedis(options: RedisOptions): Promise<Redis> {
       onFailure(error, { failures, pauseMs }) {
         const { message, final } = dialFault(address, error)
         if (final || performance.now() + pauseMs > giveUpAt) throw faultOf(address, error)
-        log.warn({ tries: failures }, `${message} Trying again.`)
+        log.warn({ tries: failures }, `${message} Retrying.`)
       },
     })
   }
