@@ -75,6 +75,6 @@ test('a default model that is not there is refused with the names of those that 
   const { thread } = startGenerator(t, { PACKSHOT_MODELS_DIR: modelsFolder(t), PACKSHOT_MODEL: 'nine' })
   await assert.rejects(
     thread.start(),
-    /There is no model nine in .*; there are one, two, packshot-mini\. Name one of them, or a path, with PACKSHOT_MODEL\./,
+    /There is no model nine in .*; known models are one, two, packshot-mini\. Set PACKSHOT_MODEL to one of them, or to a path\./,
   )
 })

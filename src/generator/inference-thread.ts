@@ -11,7 +11,8 @@ import type { Picture } from '../diffusion/request.ts'
 import { findDevice } from '../diffusion/runtime/provider.ts'
 import type { ErrorCode } from '../jobs/errors.ts'
 import { stepsOf } from '../jobs/job.ts'
-import { Library, type LibraryModel, stampOf } from '../library/library.ts'
+import { entryStamp } from '../library/folder/facts-cache.ts'
+import { Library, type LibraryModel } from '../library/library.ts'
 import { packageVersion } from '../version.ts'
 import { type EngineChoice, EnginePool } from './engine-pool.ts'
 import { engineFiles, engineRequest, sourceImage } from './engine-request.ts'
@@ -43,7 +44,7 @@ async function load(config: Config): Promise<PictureMaker> {
   const choose = async (model: LibraryModel, vae: string | undefined): Promise<Choice> => ({
     name: model.name,
     key: JSON.stringify([model.path, vae]),
-    stamp: `${await stampOf(model.path)} ${vae === undefined ? '' : await stampOf(vae)}`,
+    stamp: `${await entryStamp(model.path)} ${vae === undefined ? '' : await entryStamp(vae)}`,
     bytes: model.parameters * perNumber,
     model: model.path,
     vae,
