@@ -5,12 +5,9 @@ import type { RequestLimits } from '../jobs/request/schema.ts'
 import { type CancelDeps, cancelJob } from '../jobs/serving/cancel.ts'
 import { type JobView, viewJob } from '../jobs/serving/job-view.ts'
 import { withNotes } from '../jobs/serving/notes.ts'
-import { getAddress, getPicture, type ImageAddress, type Picture } from '../jobs/serving/picture.ts'
+import { getPicture, locatePicture, type PictureAddress, type PictureFile } from '../jobs/serving/picture.ts'
 import { type SubmitDeps, type SubmitOptions, submitJob } from '../jobs/serving/submit.ts'
 import { acceptUpload, readUpload, type Upload, type UploadDeps } from '../jobs/serving/upload.ts'
-
-/** A finished picture with what a browser is told about it. */
-export type ImageFile = Picture
 
 /** What a worker has loaded. */
 interface Holdings {
@@ -36,9 +33,9 @@ export interface Services {
   /** Rejects `not_found` for an id never issued (of whatever shape), `expired` for one whose results are gone. */
   view(id: string): Promise<JobView>
   /** Picture `index` of a job; rejects like `view`, and `not_ready` until the job succeeded. */
-  image(id: string, index: number): Promise<ImageFile>
-  /** Where a client can fetch picture `index` itself for `seconds`; undefined when only `image` has it. Rejects like it. */
-  imageAddress(id: string, index: number): Promise<ImageAddress | undefined>
+  image(id: string, index: number): Promise<PictureFile>
+  /** The same, or an address from which the client fetches it where there is one. */
+  imageOrAddress(id: string, index: number): Promise<PictureFile | PictureAddress>
   /** Stops a queued or running job; a job that is final stays as it is. Idempotent. Rejects like `view`. */
   cancel(id: string): Promise<JobView>
   /**
@@ -76,7 +73,7 @@ export function createServices(
     submit: (body, options) => asAppError(noted(submitJob(deps, body, options))),
     view: (id) => asAppError(noted(viewJob(deps, id))),
     image: (id, index) => asAppError(getPicture(deps, id, index)),
-    imageAddress: (id, index) => asAppError(getAddress(deps, id, index)),
+    imageOrAddress: (id, index) => asAppError(locatePicture(deps, id, index)),
     cancel: (id) => asAppError(noted(cancelJob(deps, id))),
     upload: (body, options) => asAppError(acceptUpload(deps, body, options)),
     uploaded: (id) => asAppError(readUpload(deps, id)),

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import pino from 'pino'
 import { pictureReader } from '../../src/adapters/pictures/picture-reader.ts'
 import { buildHttp } from '../../src/http/app.ts'
-import type { ImageFile, Services } from '../../src/http/services.ts'
+import type { Services } from '../../src/http/services.ts'
 import { AppError } from '../../src/jobs/errors.ts'
 import type { ModelInfo, Offer } from '../../src/jobs/offer.ts'
 import type { ImageStore } from '../../src/jobs/ports.ts'
@@ -10,6 +10,7 @@ import { invalidRequest, resolveRequest } from '../../src/jobs/request/resolve.t
 import { defaultLimits } from '../../src/jobs/request/schema.ts'
 import type { JobView } from '../../src/jobs/serving/job-view.ts'
 import { withNotes } from '../../src/jobs/serving/notes.ts'
+import type { PictureFile } from '../../src/jobs/serving/picture.ts'
 import { acceptUpload, readUpload, uploadFaults } from '../../src/jobs/serving/upload.ts'
 import { testIds } from '../contract/jobs.ts'
 import { standInOffer } from '../stand-in/engine.ts'
@@ -79,7 +80,9 @@ export class Studio implements Services {
     return true
   }
 
-  async imageAddress(): Promise<undefined> {}
+  async imageOrAddress(id: string, index: number) {
+    return this.image(id, index)
+  }
 
   async submit(body: unknown): Promise<JobView> {
     if (this.refusal !== undefined) throw this.refusal
@@ -118,7 +121,7 @@ export class Studio implements Services {
     return this.view(id)
   }
 
-  async image(id: string, index: number): Promise<ImageFile> {
+  async image(id: string, index: number): Promise<PictureFile> {
     const job = await this.view(id)
     const image = job.images[index]
     if (image === undefined) throw new AppError('not_ready', 'This picture is not finished.')

@@ -74,6 +74,8 @@ export function diskImageStore(options: ImageStoreOptions): ImageStore {
   return {
     putImage: (id, index, bytes) => guarded(() => writeWhole(join(folderOf(id), imageName(index)), bytes)),
     getImage: (id, index) => guarded(() => unlessMissing(readFile(join(folderOf(id), imageName(index))))),
+    /** Clients do not reach a folder of the server. */
+    addressOf: async () => undefined,
     commit: (manifest) =>
       guarded(async () => {
         const path = join(folderOf(manifest.id), manifestName)

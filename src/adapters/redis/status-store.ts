@@ -107,6 +107,8 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
     async turn(name, forMs) {
       return (await redis.command('SET', key(`turn:${name}`), '1', 'PX', String(forMs), 'NX')) === 'OK'
     },
+    /** Every key expires by itself. */
+    async sweep() {},
     async close() {
       closed = true
       clearTimeout(telling)

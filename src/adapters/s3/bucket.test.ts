@@ -183,7 +183,7 @@ test('a clock that is wrong is told, and does no harm', async (t) => {
   const task = someTask()
   await store.putImage(task.id, 0, Uint8Array.of(1))
   assert.deepEqual(await store.commit(someManifest(task)), await store.getManifest(task.id))
-  assert.equal((await fetch((await store.addressOf?.(task.id, 0, 60)) ?? '')).status, 200)
+  assert.equal((await fetch((await store.addressOf(task.id, 0, 60)) ?? '')).status, 200)
   const warnings = () => log.lines.map(({ level, message }) => `${level}: ${message}`)
   assert.match(
     warnings().join('\n'),

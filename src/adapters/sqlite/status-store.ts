@@ -20,6 +20,8 @@ const cancelKeptMs = 24 * 3_600_000
 
 /** States are rows; a rank that only rises is a condition of the one statement that writes it. */
 export function sqliteStatusStore(database: Database): StatusStore {
+  /** One server has the folder of a database: its turns need no table. Until when, by name. */
+  const turns = new Map<string, number>()
   const db = database.relaxed
   const insert =
     db.prepare(`INSERT INTO states (id, status, rank, request, units, created_at, expires_at, priority)
@@ -76,6 +78,13 @@ export function sqliteStatusStore(database: Database): StatusStore {
         const sum = speeds.reduce((total, each) => total + each, 0)
         return { workers, secondsPerUnit: speeds.length === 0 ? undefined : sum / speeds.length }
       })
+    },
+    doubtful: () => false,
+    async turn(name, forMs) {
+      const now = Date.now()
+      if ((turns.get(name) ?? 0) > now) return false
+      turns.set(name, now + forMs)
+      return true
     },
     async sweep(now) {
       guard(() => {

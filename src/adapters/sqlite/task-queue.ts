@@ -87,6 +87,10 @@ export function sqliteTaskQueue(database: Database, options: TaskQueueOptions): 
     async depth() {
       return guard(() => count.get() as { n: number }).n
     },
+    /** Nothing is given up here: what nobody works on stays in the queue, and `dead` parks in a table. */
+    async consumeDead() {
+      return { stop: async () => {} }
+    },
     async withdraw(id) {
       guard(() => remove.run(id, Date.now()))
     },

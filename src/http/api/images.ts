@@ -21,18 +21,17 @@ export function imageRoutes(app: FastifyInstance, services: Services): void {
   }
   app.get<Address>('/v1/jobs/:id/images/:index', { schema }, async (request, reply) => {
     const { id, index } = request.params
-    if (request.query.download !== '1') {
-      const elsewhere = await services.imageAddress(id, parseIndex(index))
-      if (elsewhere !== undefined) {
-        // Kept for less time than it works, so that a browser never follows one that is over.
-        reply.header('cache-control', `private, max-age=${Math.floor(elsewhere.seconds / 2)}`)
-        return reply.redirect(elsewhere.url, 307)
-      }
+    const download = request.query.download === '1'
+    const picture = await services[download ? 'image' : 'imageOrAddress'](id, parseIndex(index))
+    if ('url' in picture) {
+      // cached for less time than it works, so that a browser never follows one that is over
+      reply.header('cache-control', `private, max-age=${Math.floor(picture.seconds / 2)}`)
+      return reply.redirect(picture.url, 307)
     }
-    const { bytes, image, job } = await services.image(id, parseIndex(index))
+    const { bytes, image, job } = picture
     const seconds = Math.max(0, Math.floor((Date.parse(job.expires_at) - Date.now()) / 1000))
     const tag = `"${image.sha256}"`
-    const disposition = request.query.download === '1' ? 'attachment' : 'inline'
+    const disposition = download ? 'attachment' : 'inline'
     reply.headers({
       etag: tag,
       'cache-control': `public, max-age=${seconds}, immutable`,

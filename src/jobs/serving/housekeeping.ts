@@ -17,20 +17,19 @@ export async function startHousekeeping(deps: HousekeepingDeps): Promise<{ stop(
   const { images, status, events, queue, ttlSeconds, log } = deps
   const pauseMs = Math.min(longestPauseMs, Math.max(1000, (ttlSeconds * 1000) / 4))
   const sweep = async () => {
-    const turn = status.turn?.('sweep', pauseMs / 2) ?? Promise.resolve(true)
-    if ((await bestEffort(log, 'taking a turn at deleting', turn)) === false) return
+    const turn = await bestEffort(log, 'taking a turn at deleting', status.turn('sweep', pauseMs / 2))
+    if (turn === false) return
     const now = new Date()
     const removed = await bestEffort(log, 'deleting expired results', images.sweep(now))
-    await bestEffort(log, 'deleting expired statuses', status.sweep?.(now) ?? Promise.resolve())
+    await bestEffort(log, 'deleting expired statuses', status.sweep(now))
     if (removed !== undefined && removed > 0) log.info({ removed }, 'expired jobs deleted')
   }
   const consumers: Consumer[] = [
     await events.consume(({ id, status: final, error }) =>
       status.advance(id, { status: final, ...(error === undefined ? {} : { error }) }),
     ),
+    await queue.consumeDead((task) => buryTask(deps, task)),
   ]
-  const dead = await queue.consumeDead?.((task) => buryTask(deps, task))
-  if (dead !== undefined) consumers.push(dead)
   let sweeping = sweep()
   const timer = setInterval(() => {
     sweeping = sweep()

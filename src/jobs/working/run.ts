@@ -59,7 +59,7 @@ async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal):
   const atStorage = <T>(action: () => Promise<T>) => withStorageRetry(deps.storageRetry, patience, action)
   const { log, status } = deps
   let state = await bestEffort(log, 'looking for a cancellation', status.get(task.id))
-  if (!isNew(delivery, state) || status.doubtful?.() === true) {
+  if (!isNew(delivery, state) || status.doubtful()) {
     const existing = await atStorage(() => deps.images.getManifest(task.id))
     if (existing !== undefined) return conclude(deps, delivery, existing)
   }
