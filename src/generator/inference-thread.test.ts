@@ -48,6 +48,16 @@ test('with room, both stay', async (t) => {
   assert.deepEqual(holdings()?.models, ['two', 'one'])
 })
 
+test('two threads of one process each report what they hold themselves', async (t) => {
+  const dir = modelsFolder(t)
+  const [one, two] = ['one', 'two'].map((name) =>
+    startGenerator(t, { PACKSHOT_MODELS_DIR: dir, PACKSHOT_MODEL: name }),
+  )
+  await one?.thread.start()
+  await two?.thread.start()
+  assert.deepEqual([one?.holdings()?.models, two?.holdings()?.models], [['one'], ['two']])
+})
+
 test('what is put into the folder is found without a restart, what is not there is said so', async (t) => {
   const dir = modelsFolder(t)
   const { make } = startGenerator(t, { PACKSHOT_MODELS_DIR: dir, PACKSHOT_MODEL: 'one' })
