@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { describeModel } from '../src/diffusion/checkpoint/describe.ts'
+import { describeModel } from '../src/diffusion/checkpoint/facts.ts'
 import type { Picture, PictureRequest } from '../src/diffusion/request.ts'
 import { Classifier } from './judge/classifier.ts'
 import { diversityOf, mean } from './judge/diversity.ts'

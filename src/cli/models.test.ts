@@ -99,7 +99,7 @@ test('verify finds a changed file, a damaged one, and one that is not there any 
   assert.equal(changed.status, 1)
   assert.match(
     changed.stdout,
-    new RegExp(`model one: BAD\\n.*has the SHA-256 [0-9a-f]{64}, it had ${hash} when it was added`),
+    new RegExp(`model one: BAD\\n.*has the SHA-256 [0-9a-f]{64}, but it had ${hash} when it was added`),
   )
   const notANumber = Buffer.from(bytes)
   notANumber.writeUInt16LE(0x7e00, bytes.length - 2)
@@ -107,7 +107,7 @@ test('verify finds a changed file, a damaged one, and one that is not there any 
   const { stdout } = await models(dir, ['verify', 'two'])
   assert.match(stdout, /model two: BAD\n.*weight ".*" has an infinite number or none \(NaN\)/)
   writeFileSync(join(dir, 'three.safetensors'), bytes)
-  assert.match((await models(dir, ['verify', 'three'])).stdout, /good \(no hash was kept/)
+  assert.match((await models(dir, ['verify', 'three'])).stdout, /good \(no hash was recorded/)
 })
 
 test('what cannot be used is listed with its problem and keeps nothing else from being listed', async (t) => {
@@ -136,12 +136,12 @@ test('what cannot be used is listed with its problem and keeps nothing else from
   assert.match(problem('cut'), /cut\.safetensors: /)
   assert.match(problem('old'), /old\.ckpt: this is a pickle: it can run code/)
   assert.match(problem('empty'), /model_index\.json/)
-  assert.match(problem('bad:name'), /characters that names must not have.*rename it/)
+  assert.match(problem('bad:name'), /characters that are not allowed.*rename it/)
   assert.match(problem('neg'), /neg\.safetensors and NEG\.safetensors have the same name/)
   assert.match(problem('NEG'), /have the same name/)
   assert.match(
     stdout,
-    /vae +model .*\n +CANNOT BE USED: this is Stable Diffusion 1\.x, not a vae; put it into the models folder/,
+    /vae +model .*\n +CANNOT BE USED: this is Stable Diffusion 1\.x, not a VAE; put it into the models folder/,
   )
   assert.match(stdout, /partial +rest\.partial {2}0\.0 kB: add it again to go on, or remove it/)
   assert.ok(!stdout.includes('hidden') && !stdout.includes('dangling'))
@@ -155,7 +155,7 @@ const refusals: Record<string, [string[], RegExp]> = {
   'an unknown command': [['install', 'x'], /^Usage/],
   'a source that is nothing': [
     ['add', 'no such file'],
-    /is no file or folder that is there, no https address/,
+    /is not an existing file or folder, an https URL or a Hugging Face id/,
   ],
   'a name that leads elsewhere': [
     ['add', tinyCheckpoint, '--name', '../x'],
@@ -163,15 +163,12 @@ const refusals: Record<string, [string[], RegExp]> = {
   ],
   'a name with a separator': [
     ['add', tinyCheckpoint, '--name', 'a/b'],
-    /has characters that names must not have/,
+    /has characters that are not allowed/,
   ],
-  'a name that is a folder': [
-    ['add', tinyCheckpoint, '--name', 'loras'],
-    /the name loras is that of a folder/,
-  ],
+  'a name that is a folder': [['add', tinyCheckpoint, '--name', 'loras'], /the name loras is reserved/],
   'a wrong hash': [
     ['add', tinyCheckpoint, '--sha256', '0'.repeat(64)],
-    new RegExp(`has the SHA-256 ${hash}, it should have 0{64}`),
+    new RegExp(`has the SHA-256 ${hash}, but 0{64} was expected`),
   ],
   'a hash that is none': [
     ['add', tinyCheckpoint, '--sha256', 'abc'],
@@ -181,7 +178,7 @@ const refusals: Record<string, [string[], RegExp]> = {
     ['add', tinyCheckpoint, '--kind', 'hat'],
     /--kind must be one of model, vae, embedding, lora/,
   ],
-  'another kind': [['add', tinyCheckpoint, '--kind', 'lora'], /this is Stable Diffusion 1\.x, not a lora/],
+  'another kind': [['add', tinyCheckpoint, '--kind', 'lora'], /this is Stable Diffusion 1\.x, not a LoRA/],
   'a plain http address': [
     ['add', 'http://example.com/x.safetensors'],
     /use https, or name its hash with --sha256/,
@@ -216,7 +213,7 @@ test('a damaged file leaves nothing, and a name that is taken stays whose it is'
   assert.equal(again.status, 1)
   assert.match(
     again.stderr,
-    /There is a model x\.safetensors in .* already: remove it, or choose another name/,
+    /There is already a model x\.safetensors in .*: remove it, or choose another name/,
   )
   assert.deepEqual(visible(dir), ['x.safetensors', 'x.sha256'])
 })

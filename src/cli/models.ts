@@ -2,16 +2,16 @@ import { rm } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { parseArgs } from 'node:util'
 import { ConfigError, loadConfig } from '../config.ts'
+import { type Kind, kindNames } from '../diffusion/checkpoint/kinds.ts'
 import { CheckpointError } from '../diffusion/errors.ts'
 import { AppError } from '../jobs/errors.ts'
 import { addModel } from '../library/add.ts'
 import { DownloadError } from '../library/download/addresses.ts'
 import { removeEntry } from '../library/folder/install.ts'
 import { type Entry, listModels } from '../library/folder/list.ts'
-import { type Kind, kinds } from '../library/folder/names.ts'
-import { engineInspect } from '../library/inspect.ts'
+import { verifyEntry } from '../library/folder/verify.ts'
 import { type Progress, readableBytes } from '../library/progress.ts'
-import { entryDetails, entryLine, verifyEntry } from './models-show.ts'
+import { entryDetails, entryLine } from './models-show.ts'
 import { progressOnTerminal } from './progress.ts'
 
 /** `npm run models -- ...`: what lies in the models folder, and how it gets there. */
@@ -21,7 +21,7 @@ const usage = `Usage: npm run models -- COMMAND
   add SOURCE      a .safetensors file, a model folder, an https address, or a Hugging Face id: owner/name for a model
                   in diffusers layout, owner/name:file.safetensors for one file. A download that broke off goes on.
     --name NAME         default: that of the source
-    --kind KIND         ${kinds.join(', ')}; default: what the file is
+    --kind KIND         ${kindNames.join(', ')}; default: what the file is
     --sha256 HEX        what the file must have
     --token TEXT        for a site that wants a login (for Hugging Face better in HF_TOKEN)
     --precision P       fp16 (default) or fp32: which weights of a Hugging Face model, if it has both
@@ -68,7 +68,7 @@ async function run(args: readonly string[], around: Surroundings): Promise<numbe
   if (values.help || command === undefined || more.length > 0) throw new UsageError()
   const { env, print } = around
   const dir = loadConfig(env).modelsDir
-  const kind = oneOf('--kind', values.kind, kinds)
+  const kind = oneOf('--kind', values.kind, kindNames)
   const allowed = command === 'add' ? Object.keys(options) : ['kind']
   const unused = Object.keys(values).find((name) => !allowed.includes(name))
   if (unused !== undefined) throw new UsageError(`${command} has no option --${unused}.`)
@@ -82,7 +82,6 @@ async function run(args: readonly string[], around: Surroundings): Promise<numbe
       token: values.token,
       hub: { endpoint: env.HF_ENDPOINT || 'https://huggingface.co', token: env.HF_TOKEN || undefined },
       precision: oneOf('--precision', values.precision, ['fp16', 'fp32'] as const) ?? 'fp16',
-      inspect: engineInspect,
       progress: around.progress,
     })
     print(`${placed.kind} ${placed.name} is there: ${placed.path}`)
@@ -104,7 +103,7 @@ async function run(args: readonly string[], around: Surroundings): Promise<numbe
 type Print = Surroundings['print']
 
 async function list(dir: string, kind: Kind | undefined, print: Print): Promise<void> {
-  const { entries, partials } = await listModels(dir, engineInspect)
+  const { entries, partials } = await listModels(dir)
   const shown = entries.filter((entry) => kind === undefined || entry.kind === kind)
   for (const entry of shown) print(entryLine(entry))
   for (const { path, bytes } of partials) {
@@ -119,11 +118,10 @@ async function verify(
   kind: Kind | undefined,
   print: Print,
 ): Promise<number> {
-  const entries =
-    name === undefined ? (await listModels(dir, engineInspect)).entries : await find(dir, name, kind)
+  const entries = name === undefined ? (await listModels(dir)).entries : await find(dir, name, kind)
   let bad = 0
   for (const entry of entries) {
-    const { faults, note } = await verifyEntry(entry, engineInspect)
+    const { faults, note } = await verifyEntry(entry)
     print(`${entry.kind} ${entry.name}: ${faults.length === 0 ? `good${note}` : 'BAD'}`)
     for (const fault of faults) print(`  ${fault}`)
     if (faults.length > 0) bad += 1
@@ -132,7 +130,7 @@ async function verify(
 }
 
 async function remove(dir: string, name: string, kind: Kind | undefined, print: Print): Promise<void> {
-  const { partials } = await listModels(dir, engineInspect)
+  const { partials } = await listModels(dir)
   const partial = partials.find(({ path }) => [name, `${name}.partial`].includes(basename(path)))
   if (partial !== undefined) {
     await rm(partial.path, { recursive: true })
@@ -153,7 +151,7 @@ async function remove(dir: string, name: string, kind: Kind | undefined, print: 
 
 /** At least one. @throws AppError `not_found` with the names that there are */
 async function find(dir: string, name: string, kind: Kind | undefined): Promise<Entry[]> {
-  const { entries } = await listModels(dir, engineInspect)
+  const { entries } = await listModels(dir)
   const found = entries.filter(
     (entry) => entry.name.toLowerCase() === name.toLowerCase() && (kind === undefined || entry.kind === kind),
   )

@@ -2,8 +2,9 @@ import type { PictureRequest } from '../diffusion/request.ts'
 import { samplers, schedules } from '../diffusion/samplers/catalog.ts'
 import { AppError } from '../jobs/errors.ts'
 import type { ResolvedRequest } from '../jobs/job.ts'
+import { findNamed } from '../jobs/offer.ts'
 import type { GivenImages, PictureReader } from '../jobs/ports.ts'
-import { addOnFile, type Contents, type LibraryModel, sameName } from '../library/library.ts'
+import { addOnFile, type Contents, type LibraryModel } from '../library/library.ts'
 
 /**
  * The service's words for a picture in the engine's. A task may come from a server whose lists and files are newer, so
@@ -50,7 +51,7 @@ export function engineFiles(
   { model: name, vae }: ResolvedRequest,
   contents: Contents,
 ): { readonly model: LibraryModel; readonly vae: string | undefined } {
-  const model = contents.models.find((each) => sameName(each.name, name))
+  const model = findNamed(contents.models, name)
   if (model === undefined) throw missing('model', name)
   return { model, vae: vae === undefined ? undefined : found(contents, 'vae', vae) }
 }

@@ -11,11 +11,12 @@ import type { Picture } from '../diffusion/request.ts'
 import { findDevice } from '../diffusion/runtime/provider.ts'
 import type { ErrorCode } from '../jobs/errors.ts'
 import { stepsOf } from '../jobs/job.ts'
-import { Library, type LibraryModel, stampOf } from '../library/library.ts'
+import { entryStamp } from '../library/folder/facts-cache.ts'
+import { Library, type LibraryModel } from '../library/library.ts'
 import { packageVersion } from '../version.ts'
 import { type EngineChoice, EnginePool } from './engine-pool.ts'
 import { engineFiles, engineRequest, sourceImage } from './engine-request.ts'
-import { newsToProcess } from './holdings.ts'
+import type { ThreadNews } from './protocol.ts'
 import { type PictureMaker, serveInference } from './serve.ts'
 
 /** The inference thread: here the engine meets the service's words. Its workerData is the `Config`. */
@@ -25,9 +26,8 @@ interface Choice extends EngineChoice {
   readonly vae: string | undefined
 }
 
-async function load(config: Config): Promise<PictureMaker> {
+async function load(config: Config, tell: (news: ThreadNews) => void): Promise<PictureMaker> {
   const { threads, profile } = config
-  const tell = newsToProcess()
   const device = await findDevice(config.providers)
   const { provider, precision } = device
   for (const message of device.passedOver) tell({ type: 'warning', message })
@@ -43,7 +43,7 @@ async function load(config: Config): Promise<PictureMaker> {
   const choose = async (model: LibraryModel, vae: string | undefined): Promise<Choice> => ({
     name: model.name,
     key: JSON.stringify([model.path, vae]),
-    stamp: `${await stampOf(model.path)} ${vae === undefined ? '' : await stampOf(vae)}`,
+    stamp: `${await entryStamp(model.path)} ${vae === undefined ? '' : await entryStamp(vae)}`,
     bytes: model.parameters * perNumber,
     model: model.path,
     vae,
@@ -52,24 +52,23 @@ async function load(config: Config): Promise<PictureMaker> {
   const library = new Library(config)
   const [first] = (await library.read()).models
   if (first === undefined) throw new Error('a library has a default model')
-  const engine = await pool.get(await choose(first, undefined))
   // sessions for the size that most people ask for: the first picture does not wait for the weights
-  await engine.prepare(first)
+  await (await pool.get(await choose(first, undefined))).prepare(first)
   const version = await packageVersion()
   const reader = pictureReader()
   return {
     async make(request, seed, { onStep, signal, images }) {
       const contents = await library.readAll()
       const files = engineFiles(request, contents)
-      const words = engineRequest(request, seed, contents)
+      const asked = engineRequest(request, seed, contents)
       const wanted =
-        images === undefined ? words : { ...words, image: await sourceImage(request, images, reader) }
-      const maker = await pool.get(await choose(files.model, files.vae))
+        images === undefined ? asked : { ...asked, image: await sourceImage(request, images, reader) }
+      const engine = await pool.get(await choose(files.model, files.vae))
       const steps = stepsOf(request)
       const onPart = (step: number, all: number) => onStep(Math.ceil((step / all) * steps))
       let picture: Picture
       try {
-        picture = await maker.generate(wanted, { onStep: onPart, signal })
+        picture = await engine.generate(wanted, { onStep: onPart, signal })
       } finally {
         await pool.trim()
       }
@@ -92,4 +91,4 @@ function classify(thrown: unknown): ErrorCode | undefined {
   return undefined
 }
 
-await serveInference(() => load(workerData as Config), classify)
+await serveInference((tell) => load(workerData as Config, tell), classify)

@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../jobs/errors.ts'
+import type { Holdings } from '../jobs/holdings.ts'
 import type { ResolvedRequest } from '../jobs/job.ts'
 import type { GivenImages } from '../jobs/ports.ts'
 
@@ -19,7 +20,14 @@ export interface ThreadFault {
   readonly detail: string
 }
 
+/** What the thread says of itself at any time, beside its answers to runs. */
+export type ThreadNews =
+  | { readonly type: 'holdings'; readonly holdings: Holdings }
+  /** For the log. */
+  | { readonly type: 'warning'; readonly message: string }
+
 export type ThreadMessage =
+  | ThreadNews
   | { readonly type: 'ready' }
   | { readonly type: 'unusable'; readonly fault: ThreadFault }
   | { readonly type: 'progress'; readonly run: number; readonly step: number; readonly steps: number }

@@ -2,7 +2,7 @@ import { parentPort } from 'node:worker_threads'
 import { AppError, type ErrorCode, toAppError } from '../jobs/errors.ts'
 import { imageSeed, type ResolvedRequest, stepsOf } from '../jobs/job.ts'
 import type { GivenImages } from '../jobs/ports.ts'
-import type { GenerateMessage, ThreadFault, ThreadMessage } from './protocol.ts'
+import type { GenerateMessage, ThreadFault, ThreadMessage, ThreadNews } from './protocol.ts'
 
 /** What the thread's entry file provides: the engine, in the service's words. */
 export interface PictureMaker {
@@ -21,14 +21,14 @@ export interface PictureMaker {
 
 /** The thread's side: loads the model, then makes pictures until the thread is ended. */
 export async function serveInference(
-  load: () => Promise<PictureMaker>,
+  load: (tell: (news: ThreadNews) => void) => Promise<PictureMaker>,
   classify: (thrown: unknown) => ErrorCode | undefined,
 ): Promise<void> {
   const port = parentPort
   if (port === null) throw new Error('serveInference runs in a worker thread only')
   const send = (message: ThreadMessage) => port.postMessage(message)
   try {
-    const maker = await load()
+    const maker = await load(send)
     port.on('message', (message: GenerateMessage) => void runOne(maker, message, send, classify))
     send({ type: 'ready' })
   } catch (thrown) {

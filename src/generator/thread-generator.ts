@@ -1,7 +1,7 @@
 import { AppError } from '../jobs/errors.ts'
 import type { Log } from '../jobs/log.ts'
 import type { GeneratedImage, ImageGenerator } from '../jobs/ports.ts'
-import type { ThreadMessage } from './protocol.ts'
+import type { ThreadMessage, ThreadNews } from './protocol.ts'
 import { faultError, type InferenceThread, startThread } from './thread.ts'
 
 export interface ThreadGeneratorOptions {
@@ -14,6 +14,8 @@ export interface ThreadGeneratorOptions {
   readonly abortGraceMs?: number
   /** How long ending a thread may take. */
   readonly endMs?: number
+  /** Called with what the thread says of itself. */
+  readonly onNews?: (news: ThreadNews) => void
   /** The thread would not end: nothing but the end of the process helps. Must not return. */
   readonly onStuck: () => void
 }
@@ -28,12 +30,12 @@ export interface ThreadGenerator extends ImageGenerator {
  * memory; a thread that crashed, ran out of memory or does not stop in time is replaced at the next run.
  */
 export function threadGenerator(options: ThreadGeneratorOptions): ThreadGenerator {
-  const { entry, settings, log, abortGraceMs = 30_000, endMs = 10_000, onStuck } = options
+  const { entry, settings, log, abortGraceMs = 30_000, endMs = 10_000, onNews = () => {}, onStuck } = options
   let current: InferenceThread | undefined
   let runs = 0
 
   const loaded = async () => {
-    if (current === undefined || current.dead) current = startThread(entry, settings)
+    if (current === undefined || current.dead) current = startThread(entry, settings, onNews)
     await current.ready
     return current
   }

@@ -1,5 +1,6 @@
 import type { Caller } from '../jobs/caller.ts'
 import { toAppError } from '../jobs/errors.ts'
+import type { Holdings } from '../jobs/holdings.ts'
 import type { Offer } from '../jobs/offer.ts'
 import type { UploadLimits } from '../jobs/ports.ts'
 import type { RequestLimits } from '../jobs/request/schema.ts'
@@ -9,14 +10,6 @@ import { withNotes } from '../jobs/serving/notes.ts'
 import { getPicture, locatePicture, type PictureAddress, type PictureFile } from '../jobs/serving/picture.ts'
 import { type SubmitDeps, type SubmitOptions, submitJob } from '../jobs/serving/submit.ts'
 import { acceptUpload, readUpload, type Upload, type UploadDeps } from '../jobs/serving/upload.ts'
-
-/** What a worker has loaded. */
-interface Holdings {
-  /** Names, the most recently used first. */
-  readonly models: readonly string[]
-  readonly provider: string
-  readonly profile: string
-}
 
 /**
  * What the HTTP side (API and page) may ask of the service.

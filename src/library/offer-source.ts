@@ -1,8 +1,8 @@
 import type { Config } from '../config.ts'
+import type { Kind } from '../diffusion/checkpoint/kinds.ts'
 import { parseSamplerName, parseScheduleName, samplerCatalog } from '../diffusion/samplers/catalog.ts'
 import type { Log } from '../jobs/log.ts'
 import type { AddOn, Offer, SamplerNames } from '../jobs/offer.ts'
-import type { Kind } from './folder/names.ts'
 import { type Contents, Library } from './library.ts'
 
 /** What a server offers, kept up to date while files come and go. */
@@ -59,7 +59,7 @@ export function offerOf({ models, addOns }: Contents): Offer {
   const list = (kind: Kind): AddOn[] =>
     addOns
       .filter((entry) => entry.kind === kind)
-      .map(({ name, family }) => ({ name, family: family ?? 'unknown' }))
+      .map(({ name, facts }) => ({ name, family: facts?.family ?? 'unknown' }))
   return {
     models: models.map(({ path: _path, parameters: _parameters, ...info }) => info),
     vaes: list('vae'),

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { Config } from '../config.ts'
-import type { Holdings } from '../generator/holdings.ts'
+import type { Holdings } from '../jobs/holdings.ts'
 
 /** What an orchestrator asks of a worker. */
 export interface WorkerHealth {

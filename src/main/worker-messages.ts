@@ -1,4 +1,4 @@
-import type { Holdings } from '../generator/holdings.ts'
+import type { Holdings } from '../jobs/holdings.ts'
 
 /** What the server process and its worker process say to each other. */
 

@@ -1,5 +1,4 @@
 import { type Config, loadConfig } from '../config.ts'
-import { newsFromThread } from '../generator/holdings.ts'
 import { type ThreadGeneratorOptions, threadGenerator } from '../generator/thread-generator.ts'
 import { AppError } from '../jobs/errors.ts'
 import { bestEffort, type Log } from '../jobs/log.ts'
@@ -56,16 +55,15 @@ async function work(config: Config, log: Log, options: WorkerOptions): Promise<v
   starting.adopt(health, (server) => server.close())
   const opened = starting.use(await openBackends(config, 'worker', log))
   const { images, status, events, queue } = around?.(opened) ?? opened
-  const endNews = newsFromThread((news) => {
-    if (news.type === 'warning') return log.warn({ reason: news.message }, 'a provider is skipped')
-    health.holdings = news.holdings
-    tell({ type: 'holdings', holdings: news.holdings })
-  })
-  starting.defer(endNews)
   const generator = threadGenerator({
     entry: inferenceEntry,
     settings: config,
     log,
+    onNews(news) {
+      if (news.type === 'warning') return log.warn({ reason: news.message }, 'a provider is passed over')
+      health.holdings = news.holdings
+      tell({ type: 'holdings', holdings: news.holdings })
+    },
     onStuck: die,
     ...threadTimes,
   })

@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import type { Holdings } from '../generator/holdings.ts'
 import { AppError, type ErrorCode } from '../jobs/errors.ts'
+import type { Holdings } from '../jobs/holdings.ts'
 import type { Log } from '../jobs/log.ts'
 import { doubled } from '../jobs/retry.ts'
 import type { FromWorker, ToWorker } from './worker-messages.ts'

@@ -1,3 +1,4 @@
+import { foreignName } from '../../diffusion/safetensors/foreign-file.ts'
 import { checkAddress, DownloadError, shown } from './addresses.ts'
 
 /** Model repositories of Hugging Face and of servers that speak its API: https://huggingface.co/docs/hub/api */
@@ -124,21 +125,31 @@ export function chooseFiles(files: readonly HubFile[], precision: WeightsPrecisi
     const single = files.map(({ path }) => path).filter((path) => path.endsWith('.safetensors'))
     const hint =
       single.length === 0
-        ? 'it has no .safetensors files either (other formats can run code and are not read)'
+        ? `it has no .safetensors files either${foreignHint(files)}`
         : `name one of its files, such as ${id}:${single[0]} (it has ${single.slice(0, 10).join(', ')})`
     throw new DownloadError(
-      `${id}: there is no model_index.json, so it is no model in diffusers layout; ${hint}`,
+      `${id}: there is no model_index.json, so it is not a model in diffusers layout; ${hint}`,
     )
   }
   const weights = weightStems.map((stem) => {
     const full = find(`${stem}.safetensors`)
     const half = find(`${stem}.fp16.safetensors`)
     const chosen = precision === 'fp16' ? (half ?? full) : (full ?? half)
-    if (chosen === undefined) throw new DownloadError(`${id}: ${stem}.safetensors is missing`)
+    if (chosen === undefined) {
+      const folder = stem.slice(0, stem.indexOf('/') + 1)
+      const others = files.filter(({ path }) => path.startsWith(folder))
+      throw new DownloadError(`${id}: ${stem}.safetensors is missing${foreignHint(others)}`)
+    }
     return chosen
   })
   const configs = files.filter(({ path }) => isConfig(path))
   return [index, ...configs, ...weights]
+}
+
+/** The first file of a format that is refused, and why. */
+function foreignHint(files: readonly HubFile[]): string {
+  const found = files.find(({ path }) => foreignName(path) !== undefined)
+  return found === undefined ? '' : `; ${found.path}: ${foreignName(found.path)}`
 }
 
 /** The small files that the engine reads, beside model_index.json and the weights. */
