@@ -10,9 +10,9 @@ import {
   quickGenerator,
   runDeps,
   storageIsAway,
-  waitFor,
   workUntil,
 } from '../../../test/jobs/embedded.ts'
+import { waitFor } from '../../../test/kit/waiting.ts'
 import { AppError } from '../errors.ts'
 import type { JobEvent } from '../job.ts'
 import type { Delivery } from '../ports.ts'
