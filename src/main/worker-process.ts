@@ -60,7 +60,7 @@ async function work(config: Config, log: Log, options: WorkerOptions): Promise<v
     settings: config,
     log,
     onNews(news) {
-      if (news.type === 'warning') return log.warn({ reason: news.message }, 'a provider is passed over')
+      if (news.type === 'warning') return log.warn({ reason: news.message }, 'a provider is skipped')
       health.holdings = news.holdings
       tell({ type: 'holdings', holdings: news.holdings })
     },

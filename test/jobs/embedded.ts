@@ -16,6 +16,7 @@ import { type SubmitDeps, type SubmitOptions, submitJob } from '../../src/jobs/s
 import { defaultAttemptLimits } from '../../src/jobs/working/attempt.ts'
 import { type RunDeps, runTask } from '../../src/jobs/working/run.ts'
 import type { Speed } from '../../src/jobs/working/speed.ts'
+import { waitFor } from '../kit/waiting.ts'
 import { keepingLog } from '../quiet-log.ts'
 import { standInOffer } from '../stand-in/engine.ts'
 import { type Cleanup, tempFolder } from '../temp-folder.ts'
@@ -129,15 +130,6 @@ export async function workUntil(
     await waitFor(done)
   } finally {
     await consumer.stop()
-  }
-}
-
-/** Asks again and again. The limit is no measure of anything: it only ends a test that would hang. */
-export async function waitFor(done: () => Promise<boolean>): Promise<void> {
-  const end = Date.now() + 60_000
-  while (!(await done())) {
-    if (Date.now() > end) throw new Error('waited in vain')
-    await new Promise((resolve) => setTimeout(resolve, 20))
   }
 }
 

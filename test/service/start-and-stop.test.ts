@@ -3,7 +3,7 @@ import { cpSync, existsSync, globSync, rmSync, truncateSync, writeFileSync } fro
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { waitFor } from '../jobs/embedded.ts'
+import { waitFor } from '../kit/waiting.ts'
 import { tempFolder } from '../temp-folder.ts'
 import { isAlive, realServer, startServer, submit, untilFinal, view } from './server-process.ts'
 

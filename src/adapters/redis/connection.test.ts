@@ -4,6 +4,7 @@ import { type AddressInfo, createServer as createTcpServer } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as pause, setImmediate as turn } from 'node:timers/promises'
 import { startProxy } from '../../../test/fault-kit/proxy.ts'
+import { slowness, waitFor } from '../../../test/kit/waiting.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
 import { freePort } from '../../../test/services/free-port.ts'
 import { startRedis } from '../../../test/services/redis.ts'
@@ -11,21 +12,22 @@ import { AppError } from '../../jobs/errors.ts'
 import { openRedis, type Redis } from './connection.ts'
 import { defineScript } from './script.ts'
 
+/** Enough for an answer of Redis, however slow the machine is. */
+const timeoutMs = Math.round(150 * slowness())
+
 const one = defineScript('return 1')
 
 async function opened(t: TestContext, url: string) {
   const log = keepingLog()
-  const redis = await openRedis({ url, log, timeoutMs: 150, startMs: 5000 })
+  const redis = await openRedis({ url, log, timeoutMs, startMs: 60_000 })
   t.after(() => redis.close())
   return { redis, log, said: (text: RegExp) => log.lines.filter(({ message }) => text.test(message)).length }
 }
 
 async function until(what: string, holds: () => unknown): Promise<void> {
-  const end = performance.now() + 20_000
-  while (!(await holds())) {
-    if (performance.now() > end) throw new Error(`after 20 s: not ${what}`)
-    await pause(20)
-  }
+  await waitFor(holds).catch((cause: unknown) => {
+    throw new Error(`it never is ${what}`, { cause })
+  })
 }
 
 function works(redis: Redis): Promise<boolean> {
@@ -192,7 +194,7 @@ test('takes an answer in time that this process was too busy to read', async (t)
   const { redis } = await opened(t, (await startRedis(t)).url)
   const answer = redis.command('PING')
   await turn()
-  busy(190)
+  busy(timeoutMs + 40)
   assert.equal(await answer, 'PONG')
 })
 
@@ -202,7 +204,7 @@ test('a command that this process was too busy to send has its time later', asyn
   const { redis } = await opened(t, `redis://127.0.0.1:${proxy.port}`)
   proxy.delay(20)
   const answer = redis.command('PING')
-  busy(500)
+  busy(timeoutMs + 350)
   assert.equal(await answer, 'PONG')
 })
 
@@ -254,9 +256,15 @@ test('whatever the network does, every rejection is the one that is promised, an
       await pause(2)
     }
   })
-  for (const fault of [proxy.cut, () => proxy.delay(300), proxy.blackHole, proxy.refuse, proxy.cut]) {
+  for (const fault of [
+    proxy.cut,
+    () => proxy.delay(2 * timeoutMs),
+    proxy.blackHole,
+    proxy.refuse,
+    proxy.cut,
+  ]) {
     await fault()
-    await pause(400)
+    await pause(2.7 * timeoutMs)
     await proxy.pass()
     await until('in use again', () => works(redis))
   }

@@ -5,6 +5,7 @@ import { createServer as createTcpServer } from 'node:net'
 import { suite, type TestContext, test } from 'node:test'
 import { someManifest, someTask } from '../../../test/contract/jobs.ts'
 import { startProxy } from '../../../test/fault-kit/proxy.ts'
+import { waitFor } from '../../../test/kit/waiting.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
 import { freshPlace, keysOf, opened } from '../../../test/services/fresh-place.ts'
 import { storage } from '../../../test/services/services.ts'
@@ -96,7 +97,7 @@ suite('opening a bucket', () => {
     const log = keepingLog()
     const endpoint = `http://127.0.0.1:${proxy.port}`
     const opening = opened(t, { ...options, endpoint, startMs: 30_000, log })
-    while (log.lines.length === 0) await new Promise((resolve) => setTimeout(resolve, 20))
+    await waitFor(() => log.lines.length > 0)
     await proxy.pass()
     assert.equal((await opening).conditional, 'honoured')
   })

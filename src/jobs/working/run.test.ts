@@ -11,9 +11,9 @@ import {
   runDeps,
   storageIsAway,
   submit,
-  waitFor,
   workUntil,
 } from '../../../test/jobs/embedded.ts'
+import { waitFor } from '../../../test/kit/waiting.ts'
 import { AppError, type ErrorCode, errorTable } from '../errors.ts'
 import type { JobEvent } from '../job.ts'
 import type { Delivery } from '../ports.ts'
