@@ -207,7 +207,6 @@ suite('the API', () => {
     assert.deepEqual(Object.keys(description.paths).sort(), [
       '/healthz/live',
       '/healthz/load',
-      '/healthz/load',
       '/healthz/ready',
       '/v1/jobs',
       '/v1/jobs/{id}',
