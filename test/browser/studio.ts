@@ -6,10 +6,10 @@ import { buildHttp } from '../../src/http/app.ts'
 import type { Services } from '../../src/http/services.ts'
 import { anonymousCaller, type Caller } from '../../src/jobs/caller.ts'
 import { AppError } from '../../src/jobs/errors.ts'
+import { defaultLimits } from '../../src/jobs/fields.ts'
 import type { ModelInfo, Offer } from '../../src/jobs/offer.ts'
 import type { ImageStore } from '../../src/jobs/ports.ts'
 import { invalidRequest, resolveRequest } from '../../src/jobs/request/resolve.ts'
-import { defaultLimits } from '../../src/jobs/request/schema.ts'
 import type { JobView } from '../../src/jobs/serving/job-view.ts'
 import { withNotes } from '../../src/jobs/serving/notes.ts'
 import type { PictureFile } from '../../src/jobs/serving/picture.ts'
@@ -101,7 +101,7 @@ export class Studio implements Services {
 
   async submit(body: unknown): Promise<JobView> {
     if (this.refusal !== undefined) throw this.refusal
-    const request = resolveRequest(body, this.offer(), this.limits, this.#nextSeed++)
+    const { request } = resolveRequest(body, this.offer(), this.limits, this.#nextSeed++)
     const faults = await uploadFaults(this.#uploadDeps, request)
     if (faults.length > 0) throw invalidRequest(faults)
     const id = createHash('sha256').update(`job ${this.#nextSeed}`).digest('base64url').slice(0, 22)

@@ -97,14 +97,14 @@ test('F18: a picture of which only a part was sent is not there, and is sent aga
   const before = fleet.storage.carried()
   await waitFor(() => fleet.storage.carried() >= before + 200_000)
   await fleet.storage.refuse()
-  assert.equal(await parts.images.getImage(one.id, 0), undefined)
+  assert.equal(await parts.images.getImage(one.id, 0, 'png'), undefined)
   assert.equal(await parts.images.getManifest(one.id), undefined)
   assert.equal((await view(address, one.id)).status, 'running')
   await fleet.storage.pass()
   const whole = async (id: string) => {
     const { status, images } = await untilFinal(address, id)
     assert.equal(status, 'succeeded')
-    const bytes = await parts.images.getImage(id, 0)
+    const bytes = await parts.images.getImage(id, 0, 'png')
     assert.ok(bytes !== undefined && bytes.length > 1_000_000)
     assert.deepEqual([sha256Of(bytes), bytes.length], [images[0]?.sha256, images[0]?.bytes])
   }
@@ -150,7 +150,7 @@ test('F28: a result that expires between status and download is gone, and never 
       [410, 410],
     )
     // until the sweeper was there
-    return (await parts.images.getImage(id, 0)) === undefined
+    return (await parts.images.getImage(id, 0, 'png')) === undefined
   })
   await endWell(fleet, all, crew, [])
 })
@@ -183,7 +183,7 @@ test('F28: what was deleted behind our back is gone, and never a fault of ours',
   const { all, fleet, address } = await start(t)
   const { id } = await submit(address, { prompt: '10ms' })
   await untilFinal(address, id)
-  await deleteObject(fleet, all, imageKey(id, 0))
+  await deleteObject(fleet, all, imageKey(id, 0, 'png'))
   const picture = await fetch(`${address}/v1/jobs/${id}/images/0`)
   assert.deepEqual([picture.status, await codeOf(picture)], [410, 'expired'])
   assert.equal((await view(address, id)).status, 'succeeded', 'what it was is still known')

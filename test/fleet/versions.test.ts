@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Type } from 'typebox'
 import { Value } from 'typebox/value'
-import { eventOf, JobEvent, Manifest, type Task } from '../../src/jobs/job.ts'
+import { eventOf, JobEvent, Manifest, type Task, taskVersion } from '../../src/jobs/job.ts'
 import { createJobIds } from '../../src/jobs/job-id.ts'
 import { isTask } from '../../src/jobs/task-check.ts'
 import { someTask } from '../contract/jobs.ts'
@@ -140,7 +140,7 @@ test('F29: a task of a newer version waits for a newer worker, and this release 
   const [address] = crew.addresses
   const raw = rawBroker(t, fleet, all.queueUrl)
   const id = newIdOf(fleet)
-  const newer = { ...someTask({ id }), v: 3, novelty: { of: 'another shape' } }
+  const newer = { ...someTask({ id }), v: taskVersion + 1, novelty: { of: 'another shape' } }
   await raw.put(JSON.stringify(newer), { contentType: 'application/json', messageId: id })
   const waits = { 'tasks.retry.30s.v1': 1 }
   const isBack = async () => (await raw.ready())['tasks.retry.30s.v1'] === 1

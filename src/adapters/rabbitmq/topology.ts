@@ -1,5 +1,5 @@
 import type { Channel } from 'rabbitmq-client'
-import { type Priority, priorities } from '../../jobs/job.ts'
+import { type Priority, priorities } from '../../jobs/fields.ts'
 
 /**
  * What stands in the broker. Right for RabbitMQ 3.10 and 4.x; every queue is a durable quorum queue.

@@ -1,8 +1,9 @@
 import { AppError } from '../../jobs/errors.ts'
+import { type ImageFormat, imageFiles } from '../../jobs/fields.ts'
 import { isJobIdShaped, jobIdTime } from '../../jobs/job-id.ts'
 
 /**
- * `results/<yyyy-mm-dd>/<id>/0.png, 1.png, ... manifest.json`, the day being that of the id. Ids sort by time, so a
+ * `results/<yyyy-mm-dd>/<id>/0.png, 1.png (or .jpg, .webp), ... manifest.json`, the day being that of the id. Ids sort by time, so a
  * listing gives the oldest job first. Uploads: `uploads/<yyyy-mm-dd>/<id>.png`. Only a well-formed id ever becomes
  * part of a key.
  */
@@ -11,7 +12,7 @@ export const resultsFolder = 'results/'
 export const uploadsFolder = 'uploads/'
 const uploadKeyShape = /^uploads\/(\d{4}-\d\d-\d\d)\/([^/]+)\.png$/
 const manifestName = 'manifest.json'
-const jobKey = /^results\/(\d{4}-\d\d-\d\d)\/([^/]+)\/(manifest\.json|(?:0|[1-9]\d*)\.png)$/
+const jobKey = /^results\/(\d{4}-\d\d-\d\d)\/([^/]+)\/(manifest\.json|(?:0|[1-9]\d*)\.(?:png|jpg|webp))$/
 
 /** Throws `not_found` when it is no job id. */
 export function manifestKey(id: string): string {
@@ -19,11 +20,11 @@ export function manifestKey(id: string): string {
 }
 
 /** Throws `not_found` when it is no job id, or no index. */
-export function imageKey(id: string, index: number): string {
+export function imageKey(id: string, index: number, format: ImageFormat): string {
   if (!Number.isSafeInteger(index) || index < 0) {
     throw new AppError('not_found', `There is no picture ${index}.`)
   }
-  return `${folderOf(id)}${index}.png`
+  return `${folderOf(id)}${index}.${imageFiles[format].extension}`
 }
 
 /** The job that a key belongs to; undefined for a key that is none of ours. */

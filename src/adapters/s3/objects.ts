@@ -7,6 +7,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import { AppError } from '../../jobs/errors.ts'
+import type { ImageFormat, imageFiles } from '../../jobs/fields.ts'
 import { retry } from '../../jobs/retry.ts'
 import type { Connection } from './connection.ts'
 import { reasonOf, unless } from './faults.ts'
@@ -18,7 +19,7 @@ interface Page {
   readonly folders: readonly string[]
 }
 
-type ContentType = 'image/png' | 'application/json'
+type ContentType = (typeof imageFiles)[ImageFormat]['type'] | 'application/json'
 
 /** The object is there, and is not what was put: cut short, or changed by someone else. */
 export class DamagedObject extends AppError {
@@ -43,7 +44,7 @@ export interface Objects {
   /** Pages are asked for as they are read. */
   list(under: string, options?: { readonly byFolder?: boolean }): AsyncIterable<Page>
   /** An address to GET this picture from for `seconds` (at most seven days), without credentials. */
-  readonly addressOf?: (key: string, seconds: number) => Promise<string>
+  readonly addressOf?: (key: string, type: ContentType, seconds: number) => Promise<string>
 }
 
 const conflictTries = 5
@@ -137,9 +138,9 @@ export function bucketObjects(connection: Connection): Objects {
   }
   if (publicClient === undefined) return objects
 
-  const addressOf = (key: string, seconds: number) =>
+  const addressOf = (key: string, type: ContentType, seconds: number) =>
     call('GetObject', () =>
-      getSignedUrl(publicClient, new GetObjectCommand({ ...at(key), ResponseContentType: 'image/png' }), {
+      getSignedUrl(publicClient, new GetObjectCommand({ ...at(key), ResponseContentType: type }), {
         expiresIn: Math.min(longestAddressSeconds, Math.max(1, Math.floor(seconds))),
         // The storage judges an address by its own clock, which `client` learns from its answers.
         signingDate: new Date(Date.now() + client.config.systemClockOffset),

@@ -1,10 +1,10 @@
 import type { SQLOutputValue } from 'node:sqlite'
 import { Value } from 'typebox/value'
+import { priorities } from '../../jobs/fields.ts'
 import {
   JobError,
   type JobState,
   type JobStatus,
-  priorities,
   ResolvedRequest,
   statusRank,
   type Task,

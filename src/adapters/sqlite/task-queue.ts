@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { AppError } from '../../jobs/errors.ts'
-import { priorities, type Task } from '../../jobs/job.ts'
+import { priorities } from '../../jobs/fields.ts'
+import type { Task } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
 import type { Consumer, Delivery, TaskQueue } from '../../jobs/ports.ts'
 import { type Database, guard } from './database.ts'

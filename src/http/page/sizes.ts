@@ -1,5 +1,5 @@
+import type { RequestLimits } from '../../jobs/fields.ts'
 import type { ModelInfo } from '../../jobs/offer.ts'
-import type { RequestLimits } from '../../jobs/request/schema.ts'
 
 export interface Size {
   readonly width: number

@@ -17,17 +17,13 @@
     counter.textContent = `${field.value.length} / ${field.maxLength}`
   }
 
-  /** What a recipe does not name is as it was when the form was empty. */
-  const leftOut = [
-    'background',
-    'negative_prompt',
-    'loras',
-    'vae',
-    'clip_skip',
-    'schedule',
-    'init_image',
-    'mask',
-  ]
+  /** What a recipe does not name is as it was when the form was empty, but for what the page itself sets. */
+  function unnamed(settings) {
+    const names = [...form().elements].map((control) => control.name)
+    return new Set(
+      names.filter((name) => name && !['size', 'strength'].includes(name) && !settings.has(name)),
+    )
+  }
 
   function countAll() {
     for (const field of form()?.querySelectorAll('textarea') ?? []) count(field)
@@ -48,9 +44,7 @@
     const settings = new URL(link.href).searchParams
     if (!form() || settings.has('from')) return false
     clearErrors()
-    for (const name of settings.has('seed') ? leftOut : []) {
-      if (!settings.has(name)) settings.append(name, '')
-    }
+    for (const name of settings.has('seed') ? unnamed(settings) : []) settings.append(name, '')
     const size = `${settings.get('width')}x${settings.get('height')}`
     const sizes = [...form().elements.namedItem('size').options].map((option) => option.value)
     if (sizes.includes(size)) {
@@ -63,7 +57,10 @@
       // by its value Chrome finds no radio button whose value is empty
       if (control instanceof RadioNodeList) {
         for (const radio of control) radio.checked = radio.value === value
-      } else if (control) control.value = value
+      } else if (control) {
+        control.value = value
+        if (control.selectedIndex === -1) control.selectedIndex = 0
+      }
     }
     if (settings.has('seed')) form().querySelector('.more').open = true
     arrange()
