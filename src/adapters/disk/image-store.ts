@@ -19,8 +19,8 @@ const manifestName = 'manifest.json'
 
 /**
  * `<folder>/<yyyy-mm-dd>/<id>/0.png, 1.png, ... manifest.json`, the day being that of the id. A manifest is placed
- * by link(2), which fails when the name is taken: so the first one wins, also between processes. Only a well-formed
- * id ever becomes part of a path. Uploads lie in `<folder>/uploads/<yyyy-mm-dd>/<id>.png`.
+ * by link(2), which fails if the name exists: so the first one wins, also between processes. Only a well-formed
+ * id ever becomes part of a path. Uploads are in `<folder>/uploads/<yyyy-mm-dd>/<id>.png`.
  */
 export function diskImageStore(options: ImageStoreOptions): ImageStore {
   const { folder, ttlSeconds, temporaryMs = 600_000 } = options
@@ -40,7 +40,7 @@ export function diskImageStore(options: ImageStoreOptions): ImageStore {
     return text === undefined ? undefined : parseManifest(text, path)
   }
   const sweepJob = async (id: string, now: Date): Promise<boolean> => {
-    // A damaged manifest is no reason to leave the jobs after it; its own job goes by the age of its id.
+    // A damaged manifest must not stop the sweep; its own job is judged by the age of its id.
     const manifest = await readManifest(id).catch((thrown: unknown) => {
       if (thrown instanceof DamagedManifest) return undefined
       throw thrown
@@ -50,7 +50,7 @@ export function diskImageStore(options: ImageStoreOptions): ImageStore {
         ? hasExpired(id, ttlSeconds, now)
         : Date.parse(manifest.expires_at) <= now.getTime()
     if (over) {
-      // The manifest goes first: a sweep that is cut short leaves files that nobody is shown.
+      // The manifest goes first: an interrupted sweep leaves only files that no client sees.
       await rm(join(folderOf(id), manifestName), { force: true })
       await rm(folderOf(id), { recursive: true, force: true })
     } else {
@@ -141,7 +141,7 @@ async function sweepTemporaries(folder: string, before: number): Promise<void> {
   }
 }
 
-/** Today's folder is in use even when it is empty; rmdir refuses a folder that is not empty. */
+/** Today's folder is in use even when empty; rmdir fails on a folder that is not empty. */
 async function removeIfEmpty(folder: string): Promise<void> {
   if (folder.endsWith(new Date().toISOString().slice(0, 10))) return
   await rmdir(folder).catch(() => {})

@@ -1,7 +1,7 @@
 import type { RateLimiter } from '../../jobs/ports.ts'
 
 export interface MemoryRateLimiterOptions {
-  /** How many jobs a client may submit in a minute over a long time. */
+  /** How many jobs per minute a client may submit in the long run. */
   readonly perMinute: number
   /** How many it may submit at once after a pause. */
   readonly burst: number
@@ -12,9 +12,9 @@ export interface MemoryRateLimiterOptions {
 const mostClients = 100_000
 
 /**
- * Counts in this process only. A bucket of `burst` jobs that fills with time is kept as one number: when it is full
- * again; full ones are forgotten, and with more than 100 000 clients the one heard of longest ago is too. Waiting
- * times are whole seconds.
+ * Counts in this process only. A bucket of `burst` jobs that refills over time is stored as one number: when it is
+ * full again; full ones are dropped, and beyond 100 000 clients so is the least recently seen one. Waiting times are
+ * whole seconds.
  */
 export function memoryRateLimiter(options: MemoryRateLimiterOptions): RateLimiter {
   const { perMinute, burst, now = () => performance.now() } = options
@@ -23,7 +23,7 @@ export function memoryRateLimiter(options: MemoryRateLimiterOptions): RateLimite
   const fullAt = new Map<string, number>()
 
   function forget(time: number): void {
-    // Two for each that may come in: the map shrinks, and no call takes long.
+    // Two for each that may be added: the map shrinks, and no call takes long.
     for (let count = 0; count < 2; count++) {
       const oldest = fullAt.entries().next().value
       if (oldest === undefined) return

@@ -8,11 +8,11 @@ import { isMissing } from './faults.ts'
 
 const firstPauseMs = 100
 const longestPauseMs = 5000
-/** A channel that held for so long was a good one: the next fault is a new one. */
+/** A channel that lasted this long was healthy: the next fault counts as a first one. */
 const goodMs = 10_000
 
 /**
- * Runs `use` on a channel, and again on another one whenever it ends, until the signal aborts. The channel is
+ * Runs `use` on a channel, and again on a new one whenever it ends, until the signal aborts. The channel is
  * closed after each use. Resolves when the last use has ended; never rejects, and pauses before every further channel.
  */
 export async function keepChannel(
@@ -44,7 +44,7 @@ export async function keepChannel(
   }
 }
 
-/** Does it again until it succeeds; rejects only once the signal has aborted. */
+/** Retries until it succeeds; rejects only once the signal has aborted. */
 export async function untilDone(
   log: Log,
   what: string,

@@ -6,18 +6,18 @@ import { defineScript } from './script.ts'
 
 export interface RedisRateLimiterOptions {
   readonly namespace: string
-  /** How many jobs a client may submit in a minute over a long time. */
+  /** How many jobs per minute a client may submit in the long run. */
   readonly perMinute: number
   /** How many it may submit at once after a pause. */
   readonly burst: number
-  /** Decides while Redis is away: each server for itself, so it should allow less. */
+  /** Decides while Redis is unavailable: each server by itself, so it should allow less. */
   readonly fallback: RateLimiter
   readonly log: Log
 }
 
 /**
- * A bucket of `burst` jobs that fills with time is kept as one number: when it is full again. The key expires then.
- * ARGV: ms in which one job is filled in, burst. Answers the ms until there is room, or 0 and has counted the job.
+ * A bucket of `burst` jobs that refills over time is stored as one number: when it is full again. The key expires then.
+ * ARGV: ms to refill one job, burst. Returns the ms until there is room, or 0 after counting the job.
  */
 const takeScript = defineScript(`
 local time = redis.call('TIME')
@@ -34,7 +34,7 @@ return 0
 `)
 
 /**
- * Counts over all servers. Clients are kept as hashes only. Waiting times are whole seconds.
+ * Counts across all servers. Clients are stored as hashes only. Waiting times are whole seconds.
  */
 export function redisRateLimiter(redis: Redis, options: RedisRateLimiterOptions): RateLimiter {
   const { namespace, perMinute, burst, fallback, log } = options

@@ -5,9 +5,9 @@ import { commitManifest, readManifest } from './manifests.ts'
 import { sweepExpired } from './sweep.ts'
 
 /**
- * Pictures and manifests in a bucket. Every write is one PUT, which is whole or nothing; the sha-256 of the bytes
- * goes with each object and is compared when it is read. Every request ends within the bucket's `requestMs`.
- * `addressOf` is there when the bucket has a public endpoint.
+ * Pictures and manifests in a bucket. Every write is one PUT, all or nothing; the SHA-256 of the bytes
+ * is stored with each object and compared when it is read. Every request ends within the bucket's `requestMs`.
+ * `addressOf` exists if the bucket has a public endpoint.
  */
 export function s3ImageStore(bucket: Bucket, options: { readonly ttlSeconds: number }): ImageStore {
   const { addressOf } = bucket
