@@ -9,7 +9,7 @@ import { getAddress, getPicture, type ImageAddress, type Picture } from '../jobs
 import { type SubmitDeps, type SubmitOptions, submitJob } from '../jobs/serving/submit.ts'
 import { acceptUpload, readUpload, type Upload, type UploadDeps } from '../jobs/serving/upload.ts'
 
-/** A finished picture with what a browser is told about it. */
+/** A finished picture with what browsers need to know about it. */
 export type ImageFile = Picture
 
 /** What a worker has loaded. */
@@ -24,12 +24,12 @@ interface Holdings {
  * What the HTTP side (API and page) may ask of the service.
  *
  * Every method rejects with an `AppError` and with nothing else; `http/status.ts` says which HTTP status each
- * code has. An `invalid_request` carries `faults`: one sentence for each field at fault.
+ * code has. An `invalid_request` carries `faults`: one sentence for each invalid field.
  */
 export interface Services {
   /**
    * Checks and accepts a request (any value: it is validated here). When it resolves, the job is durable.
-   * A repeated `idempotencyKey` answers the job of the first call. Rejects `invalid_request`, `queue_full`,
+   * A repeated `idempotencyKey` returns the job of the first call. Rejects `invalid_request`, `queue_full`,
    * `unavailable`, `storage_full`, `rate_limited`.
    */
   submit(body: unknown, options?: SubmitOptions): Promise<JobView>
@@ -37,24 +37,24 @@ export interface Services {
   view(id: string): Promise<JobView>
   /** Picture `index` of a job; rejects like `view`, and `not_ready` until the job succeeded. */
   image(id: string, index: number): Promise<ImageFile>
-  /** Where a client can fetch picture `index` itself for `seconds`; undefined when only `image` has it. Rejects like it. */
+  /** A URL to fetch picture `index` from for `seconds`; undefined if only `image` has it. Rejects like `image`. */
   imageAddress(id: string, index: number): Promise<ImageAddress | undefined>
-  /** Stops a queued or running job; a job that is final stays as it is. Idempotent. Rejects like `view`. */
+  /** Stops a queued or running job; a final job does not change. Idempotent. Rejects like `view`. */
   cancel(id: string): Promise<JobView>
   /**
-   * Keeps a picture that jobs may start from. Rejects `unsupported_media_type`, `body_too_large`, `invalid_upload`,
+   * Stores a picture that jobs may start from. Rejects `unsupported_media_type`, `body_too_large`, `invalid_upload`,
    * `rate_limited`, `unavailable`, `storage_full`.
    */
   upload(body: Uint8Array, options: { readonly type: string; readonly client?: string }): Promise<Upload>
-  /** The PNG of an upload. Rejects `not_found` for an id never issued, `expired` for one whose time is over. */
+  /** The PNG of an upload. Rejects `not_found` for an id never issued, `expired` for an expired one. */
   uploaded(id: string): Promise<{ png: Uint8Array; expires_at: string }>
-  /** What can be asked for now. */
+  /** What can be requested now. */
   offer(): Offer
   readonly limits: RequestLimits
   readonly uploadLimits: UploadLimits
-  /** What the worker beside this server has in memory; a server without one lacks it. */
+  /** What the worker beside this server has in memory. Optional: absent in a server without a worker. */
   holdings?(): Holdings | undefined
-  /** False while the service starts or drains: no new traffic should come here. */
+  /** False while the service starts or drains: it should get no new traffic. */
   ready(): boolean
 }
 

@@ -2,8 +2,9 @@ import type { FastifyInstance } from 'fastify'
 import type { Services } from '../services.ts'
 
 /**
- * Live: the event loop answers. Ready: the server wants traffic (started, not draining), and what the worker beside it,
- * if there is one, holds in memory. Neither asks a queue or a store: a restart of one of those must not become a restart of every server.
+ * Live: the event loop answers. Ready: the server accepts traffic (started, not draining), and what the worker beside
+ * it, if any, has in memory. Neither asks a queue or a store: a restart of one of those must not become a restart of
+ * every server.
  */
 export function healthRoutes(app: FastifyInstance, services: Services): void {
   app.get('/healthz/live', { schema: { summary: 'The process answers' } }, async (_request, reply) => {

@@ -10,7 +10,10 @@ interface Address {
   Querystring: { download?: string }
 }
 
-/** GET /v1/jobs/:id/images/:index. A picture never changes, so caches keep it until its job expires. Where clients reach the storage, they are sent there. */
+/**
+ * GET /v1/jobs/:id/images/:index. A picture never changes, so caches keep it until its job expires. Clients that can
+ * reach the storage are redirected there.
+ */
 export function imageRoutes(app: FastifyInstance, services: Services): void {
   const schema = {
     summary: 'A picture of a job',
@@ -24,7 +27,7 @@ export function imageRoutes(app: FastifyInstance, services: Services): void {
     if (request.query.download !== '1') {
       const elsewhere = await services.imageAddress(id, parseIndex(index))
       if (elsewhere !== undefined) {
-        // Kept for less time than it works, so that a browser never follows one that is over.
+        // Cached for less time than it is valid, so that a browser never follows an expired one.
         reply.header('cache-control', `private, max-age=${Math.floor(elsewhere.seconds / 2)}`)
         return reply.redirect(elsewhere.url, 307)
       }

@@ -3,7 +3,7 @@ import { saysNothing } from '../../jobs/request/loras.ts'
 import type { FormState } from './form.ts'
 import { type FieldName, type FormValues, fieldNames } from './form-values.ts'
 
-/** What the API calls a field and what the page calls it. A message begins with the former. */
+/** The API's name of a field and the page's. A message begins with the former. */
 const labels: Readonly<Record<FieldName, string>> = {
   prompt: 'The description',
   background: 'The background',
@@ -26,10 +26,10 @@ const labels: Readonly<Record<FieldName, string>> = {
   strength: 'How much may change',
 }
 
-/** The prompt was sent with the words of the background, and its length is that of both. */
+/** The prompt was sent with the words of the background, so its length includes both. */
 const promptAndBackground = 'The description with its background'
 
-/** Puts each fault of a refused request beside its field; what belongs to none stands above the form. */
+/** Puts each fault of a refused request beside its field, or above the form if it belongs to none. */
 export function formErrors(error: AppError, values: FormValues): FormState['errors'] {
   const errors: Partial<Record<FieldName | 'form', string>> = {}
   const faults =
