@@ -3,13 +3,13 @@ import { suite, type TestContext, test } from 'node:test'
 import type { RateLimiter } from '../../src/jobs/ports.ts'
 
 export interface RateLimiterKit {
-  /** One server's limiter. Those of one kit that are opened with the same options count together. */
+  /** One server's limiter. Limiters of one kit with the same options count together. */
   open(options: { readonly perMinute: number; readonly burst: number }): RateLimiter
   /** Lets that much time pass. */
   pass(ms: number): Promise<void>
 }
 
-/** What every RateLimiter promises. `start` answers a kit that has counted nothing yet. */
+/** What every RateLimiter promises. `start` returns a kit that has counted nothing yet. */
 export function rateLimiterContract(name: string, start: (t: TestContext) => Promise<RateLimiterKit>): void {
   suite(`${name} as RateLimiter`, () => {
     test('allows a burst, then refuses with the seconds until there is room', async (t) => {

@@ -3,7 +3,7 @@ import { suite, type TestContext, test } from 'node:test'
 import { type StatusStore, workUnits } from '../../src/jobs/ports.ts'
 import { someRequest, someTask } from './jobs.ts'
 
-/** What every StatusStore promises. `start` answers an empty one, removed after the test. */
+/** What every StatusStore promises. `start` returns an empty one, removed after the test. */
 export function statusStoreContract(name: string, start: (t: TestContext) => Promise<StatusStore>): void {
   suite(`${name} as StatusStore`, () => {
     test('remembers a new job as queued', async (t) => {

@@ -30,7 +30,7 @@ before(async () => {
   all = { ...(await services()), queueUrl: rabbit.url }
 })
 
-/** Known to be away is known at once; only the first request may have to wait for a confirm. */
+/** A known outage is answered at once; only the first request may have to wait for a confirm. */
 const quickMs = 3000
 const isBack = 'the connection to RabbitMQ is back'
 const isLost = 'the connection to RabbitMQ is lost'
@@ -48,7 +48,7 @@ test('F5: a broker restarted under load, gently and with kill -9, loses no accep
     const goal = load.accepted.length + count
     await waitFor(async () => load.accepted.length >= goal)
   }
-  // a program has two connections; one that is still away at the next outage would come back once from both
+  // a program has two connections; one still lost at the next outage would reconnect once for both outages
   const untilAllAreBack = async (outages: number) => {
     for (const program of [...crew.servers, ...crew.workers]) await untilSays(program, isBack, 2 * outages)
   }
@@ -154,7 +154,7 @@ test('F8: a broker short of disk takes no job and says so at once; a worker ends
   await waitFor(async () => (await view(address, jobs[0] as string)).status === 'running')
   t.after(() => rabbit.ctl('set_disk_free_limit', '50MB'))
   await rabbit.ctl('set_disk_free_limit', '1000000GB')
-  // the broker tells of the alarm when something is published
+  // the broker reports the alarm when something is published
   await post(address, { prompt: 'a red apple' }).then(assertRefused)
   const answer = await post(address, { prompt: 'a red apple' })
   assertRefused(answer)
@@ -177,7 +177,7 @@ test('F30: after an outage all the waiting jobs are made, none counts an attempt
   for (let seed = 0; seed < 100; seed += 1)
     jobs.push((await submit(address, { prompt: 'a slow apple 10ms', seed })).id)
   await rabbit.kill()
-  /** Dials in each tenth of a second; the proxy lets every one in and finds nobody behind itself. */
+  /** Connections in each tenth of a second; the proxy accepts each one and finds no broker behind it. */
   const dials: number[] = []
   for (let [n, before] = [0, fleet.broker.accepted()]; n < 70; n += 1) {
     await sleep(100)

@@ -29,7 +29,7 @@ interface Case {
   readonly says: readonly RegExp[]
 }
 
-/** Runs each case with each of its programs, three at a time. A fault that stays is told before `seconds` are over. */
+/** Runs each case with each of its programs, three at a time. A permanent fault is reported within `seconds`. */
 async function checkAll(t: TestContext, fleet: Fleet, cases: readonly Case[], seconds = '30'): Promise<void> {
   const starts = cases.flatMap((each) => (each.roles ?? both).map((role) => ({ ...each, role })))
   const check = async () => {

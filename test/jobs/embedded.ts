@@ -119,7 +119,7 @@ export async function workUntil(
   }
 }
 
-/** Asks again and again. The limit is no measure of anything: it only ends a test that would hang. */
+/** Polls until done. The limit measures nothing: it only ends a test that would hang. */
 export async function waitFor(done: () => Promise<boolean>): Promise<void> {
   const end = Date.now() + 60_000
   while (!(await done())) {

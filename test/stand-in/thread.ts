@@ -8,15 +8,15 @@ import { stepsOf } from '../../src/jobs/job.ts'
 import type { GivenImages } from '../../src/jobs/ports.ts'
 
 /**
- * An engine that makes no pictures: a stand-in with the faults that tests need, asked for by words of the prompt.
+ * An engine that makes no pictures: a stand-in with the faults that tests need, selected by words in the prompt.
  * Production code cannot reach it: the thread's file is an argument.
  *
  *   "20ms"  each step takes that long           "hang"  never ends a step, and blocks the thread
- *   "throw" an error of no known kind           "crash" the thread ends         "kill" the whole process dies
- *   "memory" out of memory, now and for whatever this thread makes later
- *   "stuck" never comes back from native code   "big" the picture has a megabyte more
+ *   "throw" an error of unknown kind            "crash" the thread ends         "kill" the whole process dies
+ *   "memory" out of memory, now and for everything this thread makes later
+ *   "stuck" never returns from native code      "big" the picture is a megabyte larger
  *
- * With TEST_TELL it writes a line for each picture that it begins.
+ * With TEST_TELL it writes a line for each picture that it starts.
  */
 let full = false
 
