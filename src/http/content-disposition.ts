@@ -2,7 +2,7 @@ const longestWords = 48
 
 /**
  * The name parameters of a content-disposition header for a picture: the prompt's first words and the seed. The
- * plain form has ASCII only; a second one (RFC 6266) keeps letters of other scripts.
+ * plain form is ASCII only; a second one (RFC 6266) keeps letters of other scripts.
  */
 export function fileName(prompt: string, seed: number, extension: string): string {
   const words = prompt.toLowerCase().replace(/[^\p{L}\p{N}\p{M}]+/gu, '-')

@@ -17,7 +17,7 @@ import type { JobWatch } from '../jobs/serving/wait.ts'
  * What the HTTP side (API and page) may ask of the service.
  *
  * Every method rejects with an `AppError` and with nothing else; `http/status.ts` says which HTTP status each
- * code has. An `invalid_request` carries `faults`: one sentence for each field at fault.
+ * code has. An `invalid_request` carries `faults`: one sentence for each invalid field.
  */
 export interface Services {
   /**
@@ -52,7 +52,7 @@ export interface Services {
   offer(): Offer
   readonly limits: RequestLimits
   readonly uploadLimits: UploadLimits
-  /** What the worker beside this server has in memory; a server without one lacks it. */
+  /** What the worker beside this server has in memory. Optional: absent in a server without a worker. */
   holdings?(): Holdings | undefined
   /** How much work there is, and who does it. Rejects `unavailable` when the queue does not answer. */
   load(): Promise<{ waiting: number; workers: number; secondsPerUnit: number | undefined }>

@@ -4,7 +4,7 @@ import { AppError } from '../jobs/errors.ts'
 import { bucketOptions } from './backends.ts'
 import { createLogger } from './logger.ts'
 
-/** `npm run storage -- setup`: makes the bucket of PACKSHOT_STORAGE_URL ready, on whatever server there is. */
+/** `npm run storage -- setup`: prepares the bucket of PACKSHOT_STORAGE_URL, on any S3 server. */
 
 const usage = `Usage: npm run storage -- setup
 

@@ -36,14 +36,14 @@ type Change = Partial<
 >
 
 /**
- * The service as a test wants it: a job stays as it is until the test moves it on, so that every state of the page
- * can be looked at and nothing depends on time. Requests are checked as in the real one.
+ * The service under a test's control: a job keeps its state until the test advances it, so that every state of the
+ * page can be examined and nothing depends on time. Requests are validated as in the real one.
  */
 export class Studio implements Services {
   readonly limits = defaultLimits
   /** Set to refuse every request with it. */
   refusal: AppError | undefined
-  /** When a card of a new job asks again. Long: it then stands still while a test aims at its buttons. */
+  /** When the card of a new job polls again. A long time keeps it still while a test aims at its buttons. */
   pollAfterMs = 100
   readonly #jobs = new Map<string, JobView>()
   #nextSeed = 7

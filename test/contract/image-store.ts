@@ -4,7 +4,7 @@ import { imageFormats } from '../../src/jobs/fields.ts'
 import type { ImageStore } from '../../src/jobs/ports.ts'
 import { someManifest, someTask, testIds } from './jobs.ts'
 
-/** What every ImageStore promises. `start` answers a way to open stores, of a TTL of one hour, on one place. */
+/** What every ImageStore promises. `start` returns a way to open stores with a TTL of one hour on one location. */
 export function imageStoreContract(name: string, start: (t: TestContext) => Promise<() => ImageStore>): void {
   suite(`${name} as ImageStore`, () => {
     test('keeps pictures by job and index', async (t) => {
@@ -111,7 +111,7 @@ export function imageStoreContract(name: string, start: (t: TestContext) => Prom
       const now = Date.now()
       const hour = 3_600_000
       const issue = (age: number) => testIds.uploads.issue(new Date(now - age))
-      // named by jobs for an hour, waited for by the last of them for another, and an hour for clocks that differ
+      // jobs may name it for an hour, the last of them may wait another, plus an hour for clock differences
       const [fresh, named, over] = [issue(0), issue(2 * hour), issue(3 * hour + 1000)]
       assert.equal(await store.getUpload(fresh), undefined)
       for (const id of [fresh, named, over]) await store.putUpload(id, Uint8Array.of(1, 2))

@@ -16,7 +16,7 @@ import { type Fleet, prepareFleet } from './fleet.ts'
 import { rawBroker } from './raw-broker.ts'
 import { sha256Of } from './truth.ts'
 
-/** F17, F18 and F28: storage that is away, breaks off, forgets or was emptied. */
+/** F17, F18 and F28: storage that is unavailable, disconnects, loses data or was emptied. */
 
 const slowDown = '<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>slow</Message></Error>'
 const busyAnswer = `HTTP/1.1 503 Slow Down\r\ncontent-type: application/xml\r\ncontent-length: ${slowDown.length}\r\nconnection: close\r\n\r\n${slowDown}`
@@ -191,7 +191,7 @@ test('F28: what was deleted behind our back is gone, and never a fault of ours',
   await deleteObject(fleet, all, manifestKey(id))
   const job = await fetch(`${address}/v1/jobs/${id}`)
   assert.deepEqual([job.status, await codeOf(job)], [410, 'expired'])
-  // with the status forgotten too nothing tells it from a job that waits, until its time is over
+  // with the status gone too nothing distinguishes it from a waiting job, until it expires
   const redis = createClient({ url: all.statusUrl })
   await redis.connect()
   await redis.del(`${fleet.namespace}:job:${id}`)

@@ -15,8 +15,8 @@ import { type Fleet, prepareFleet } from './fleet.ts'
 import { rawBroker } from './raw-broker.ts'
 
 /**
- * F29: servers and workers of two releases side by side, while one replaces the other. What stands in `previous` was
- * written by the release before this one, and is never changed but as a whole, when there is a new release.
+ * F29: servers and workers of two releases side by side, while one replaces the other. `previous` was written by the
+ * release before this one, and is only ever replaced as a whole, when there is a new release.
  */
 const previous = {
   task: `{"v":1,"id":"01kaqrt2m0c9v1x8n3b5z7q2w4hd6f8j0k2m4p6r8t","request":{"prompt":"a red apple","negative_prompt":"","width":256,"height":256,"steps":4,"guidance_scale":7,"sampler":"dpmpp_2m","schedule":"karras","seed":7,"count":1,"model":"stand-in","format":"png"},"created_at":"2026-11-22T14:00:00.000Z","expires_at":"2026-11-23T14:00:00.000Z"}`,
@@ -145,7 +145,7 @@ test('F29: a task of a newer version waits for a newer worker, and this release 
   const waits = { 'tasks.retry.30s.v1': 1 }
   const isBack = async () => (await raw.ready())['tasks.retry.30s.v1'] === 1
   const ids: string[] = []
-  // more often than the broker would deliver a task that nobody ends
+  // more often than the broker would deliver a task that is never ended
   for (let round = 0; round < 12; round += 1) {
     await waitFor(isBack)
     await raw.move('tasks.retry.30s.v1', { exchange: 'tasks', routingKey: 'returned.interactive' })

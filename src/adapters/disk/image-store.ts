@@ -41,7 +41,7 @@ export function diskImageStore(options: ImageStoreOptions): ImageStore {
     return text === undefined ? undefined : parseManifest(text, path)
   }
   const sweepJob = async (id: string, now: Date): Promise<boolean> => {
-    // A damaged manifest is no reason to leave the jobs after it; its own job goes by the age of its id.
+    // A damaged manifest must not stop the sweep; its own job is judged by the age of its id.
     const manifest = await readManifest(id).catch((thrown: unknown) => {
       if (thrown instanceof DamagedManifest) return undefined
       throw thrown
@@ -51,7 +51,7 @@ export function diskImageStore(options: ImageStoreOptions): ImageStore {
         ? hasExpired(id, ttlSeconds, now)
         : Date.parse(manifest.expires_at) <= now.getTime()
     if (over) {
-      // The manifest goes first: a sweep that is cut short leaves files that nobody is shown.
+      // The manifest goes first: an interrupted sweep leaves only files that no client sees.
       await rm(join(folderOf(id), manifestName), { force: true })
       await rm(folderOf(id), { recursive: true, force: true })
     } else {
@@ -146,7 +146,7 @@ async function sweepTemporaries(folder: string, before: number): Promise<void> {
   }
 }
 
-/** Today's folder is in use even when it is empty; rmdir refuses a folder that is not empty. */
+/** Today's folder is in use even when empty; rmdir fails on a folder that is not empty. */
 async function removeIfEmpty(folder: string): Promise<void> {
   if (folder.endsWith(new Date().toISOString().slice(0, 10))) return
   await rmdir(folder).catch(() => {})

@@ -14,7 +14,7 @@ const uploadKeyShape = /^uploads\/(\d{4}-\d\d-\d\d)\/([^/]+)\.png$/
 const manifestName = 'manifest.json'
 const jobKey = /^results\/(\d{4}-\d\d-\d\d)\/([^/]+)\/(manifest\.json|(?:0|[1-9]\d*)\.(?:png|jpg|webp))$/
 
-/** Throws `not_found` when it is no job id. */
+/** Throws `not_found` if it is not a job id. */
 export function manifestKey(id: string): string {
   return folderOf(id) + manifestName
 }
@@ -27,25 +27,25 @@ export function imageKey(id: string, index: number, format: ImageFormat): string
   return `${folderOf(id)}${index}.${imageFiles[format].extension}`
 }
 
-/** The job that a key belongs to; undefined for a key that is none of ours. */
+/** The job that a key belongs to; undefined for a foreign key. */
 export function jobOfKey(key: string): { readonly id: string; readonly isManifest: boolean } | undefined {
   const [, day, id, name] = jobKey.exec(key) ?? []
   if (day === undefined || id === undefined || !isJobIdShaped(id) || dayOf(id) !== day) return undefined
   return { id, isManifest: name === manifestName }
 }
 
-/** Throws `not_found` when it is no upload id. */
+/** Throws `not_found` if it is not an upload id. */
 export function uploadKey(id: string): string {
   return `${uploadsFolder}${dayOf(id)}/${id}.png`
 }
 
-/** The upload that a key belongs to; undefined for a key that is none of ours. */
+/** The upload that a key belongs to; undefined for a foreign key. */
 export function uploadOfKey(key: string): string | undefined {
   const [, day, id] = uploadKeyShape.exec(key) ?? []
   return id !== undefined && isJobIdShaped(id) && dayOf(id) === day ? id : undefined
 }
 
-/** The first moment of the day that a folder of results or uploads is for; undefined for a folder that is none of ours. */
+/** The start of the day that a folder of results or uploads is for; undefined for a foreign folder. */
 export function startOfDayFolder(folder: string): Date | undefined {
   const day = /^(?:results|uploads)\/(\d{4}-\d\d-\d\d)\/$/.exec(folder)?.[1]
   const start = new Date(`${day}T00:00:00.000Z`)

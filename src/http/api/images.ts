@@ -12,7 +12,10 @@ interface Address {
   Querystring: { download?: string }
 }
 
-/** GET /v1/jobs/:id/images/:index. A picture never changes, so caches keep it until its job expires. Where clients reach the storage, they are sent there. */
+/**
+ * GET /v1/jobs/:id/images/:index. A picture never changes, so caches keep it until its job expires. Clients that can
+ * reach the storage are redirected there.
+ */
 export function imageRoutes(app: FastifyInstance, services: Services): void {
   const schema = {
     summary: 'A picture of a job',

@@ -10,10 +10,10 @@ function subjectOf(name: FieldName): string {
   return name === 'size' ? 'The size' : requestFields[name].form.subject
 }
 
-/** The prompt was sent with the words of the background, and its length is that of both. */
+/** The prompt was sent with the words of the background, so its length includes both. */
 const promptAndBackground = 'The description with its background'
 
-/** Puts each fault of a refused request beside its field; what belongs to none stands above the form. */
+/** Puts each fault of a refused request beside its field, or above the form if it belongs to none. */
 export function formErrors(error: AppError, values: FormValues): FormState['errors'] {
   const errors: Partial<Record<FieldName | 'form', string>> = {}
   const faults =

@@ -1,7 +1,7 @@
 /**
- * What the form does beyond htmx: Enter sends it, texts are counted, links fill it in without a new page, schedules
- * follow the sampler, names are put into fields at a press, and a server that does not answer is named. Without this
- * file it is a plain form.
+ * What the form does beyond htmx: Enter sends it, characters are counted, links fill it in without a new page,
+ * schedules follow the sampler, a click inserts a name into its field, and a server that does not answer is reported.
+ * Without this file it is a plain form.
  *
  * For photo.js: the event `form:filled` says that a link filled the form in.
  */
@@ -38,8 +38,8 @@
     }
   }
 
-  // A recipe (a link with a seed) sets every field that it can; an example sets the prompt alone. A size of the
-  // list is chosen there. False: the link must be followed, since its settings are not all in its address.
+  // A recipe (a link with a seed) sets every field that it can; an example sets only the prompt. A size in the list
+  // is selected there. False: the link must be followed, because its URL does not have all settings.
   function fillFrom(link) {
     const settings = new URL(link.href).searchParams
     if (!form() || settings.has('from')) return false
@@ -54,7 +54,7 @@
     }
     for (const [name, value] of settings) {
       const control = form().elements.namedItem(name)
-      // by its value Chrome finds no radio button whose value is empty
+      // Chrome finds no radio button with an empty value by its value
       if (control instanceof RadioNodeList) {
         for (const radio of control) radio.checked = radio.value === value
       } else if (control) {
@@ -71,7 +71,7 @@
     return true
   }
 
-  // --- The schedules of the sampler, the names that stand in a field, the number beside a slider.
+  // --- The schedules of the sampler, the names in a field, the number beside a slider.
 
   function followSampler() {
     const [sampler, schedule] = ['sampler', 'schedule'].map((name) => document.getElementById(name))
