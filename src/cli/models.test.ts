@@ -19,7 +19,7 @@ test('a file, a folder, a LoRA and an embedding find their places, and sha256sum
   const dir = join(tempFolder(t), 'models')
   const added = await models(dir, ['add', tinyCheckpoint])
   assert.equal(added.status, 0, added.stderr)
-  assert.match(added.stdout, /^model tiny-fp16 is there: .*tiny-fp16\.safetensors\nSHA-256 [0-9a-f]{64}\n$/)
+  assert.match(added.stdout, /^Added model tiny-fp16: .*tiny-fp16\.safetensors\nSHA-256 [0-9a-f]{64}\n$/)
   assert.equal((await models(dir, ['add', tinyFolder, '--name', 'tiny folder'])).status, 0)
   assert.equal((await models(dir, ['add', lora])).status, 0)
   assert.equal((await models(dir, ['add', embedding])).status, 0)
@@ -143,7 +143,7 @@ test('what cannot be used is listed with its problem and keeps nothing else from
     stdout,
     /vae +model .*\n +CANNOT BE USED: this is Stable Diffusion 1\.x, not a VAE; put it into the models folder/,
   )
-  assert.match(stdout, /partial +rest\.partial {2}0\.0 kB: add it again to go on, or remove it/)
+  assert.match(stdout, /partial +rest\.partial {2}0\.0 kB: unfinished; add it again to resume, or remove it/)
   assert.ok(!stdout.includes('hidden') && !stdout.includes('dangling'))
 
   assert.equal((await models(dir, ['remove', 'rest'])).status, 0)
@@ -181,10 +181,10 @@ const refusals: Record<string, [string[], RegExp]> = {
   'another kind': [['add', tinyCheckpoint, '--kind', 'lora'], /this is Stable Diffusion 1\.x, not a LoRA/],
   'a plain http address': [
     ['add', 'http://example.com/x.safetensors'],
-    /use https, or name its hash with --sha256/,
+    /use https, or give its hash with --sha256/,
   ],
-  'another protocol': [['add', 'ftp://example.com/x.safetensors'], /only https and http addresses/],
-  'a model that is not there': [['show', 'x'], /There is no model x in .* There are: none\./],
+  'another protocol': [['add', 'ftp://example.com/x.safetensors'], /only https and http URLs/],
+  'a model that is not there': [['show', 'x'], /There is no model x in .* It contains: nothing\./],
   'a removal of nothing': [['remove', 'x'], /There is no model x/],
   'an option of another command': [['list', '--sha256', 'x'], /list has no option --sha256/],
 }
