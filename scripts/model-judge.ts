@@ -95,7 +95,7 @@ async function sheets(): Promise<Sheet[]> {
     await write(
       'prompts.jpg',
       'Eight by eight prompts',
-      `Seeds 0 to 63 in reading order, nothing picked out. By rows:\n\n${rows.map((row) => `1. ${row.join(' · ')}`).join('\n')}`,
+      `Seeds 0 to 63 in reading order, not hand-picked. By rows:\n\n${rows.map((row) => `1. ${row.join(' · ')}`).join('\n')}`,
       sheetPrompts.map((prompt, seed) => ask(prompt, seed)),
       8,
       160,

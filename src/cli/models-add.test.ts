@@ -3,7 +3,6 @@ import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { tinyCheckpoint } from '../../test/golden/parity/variants.ts'
 import { models, visible } from '../../test/models/command.ts'
 import { send, serve } from '../../test/models/file-server.ts'
@@ -83,11 +82,16 @@ for (const [ending, sentence] of Object.entries(refusedFormats)) {
 
 test('one is added at a time', async (t) => {
   const dir = tempFolder(t)
-  const { address } = await serve(t, (served) => void setTimeout(() => send(served, checkpoint), 300))
+  const [asked, secondIsOver] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  const { address } = await serve(t, (served) => {
+    asked.resolve()
+    void secondIsOver.promise.then(() => send(served, checkpoint))
+  })
   const first = models(dir, ['add', `${address}/x.safetensors`])
-  await sleep(100)
+  await asked.promise
   const second = await models(dir, ['add', `${address}/x.safetensors`])
   assert.match(second.stderr, /Another process is adding a file to .*: wait until it is finished\./)
+  secondIsOver.resolve()
   assert.equal((await first).status, 0)
   assert.equal((await models(dir, ['add', tinyCheckpoint])).status, 0)
 })

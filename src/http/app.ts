@@ -82,7 +82,7 @@ export async function buildHttp({
   await app.register(fastifySwagger, {
     openapi: {
       openapi: '3.1.0',
-      info: { title: 'Packshot', version: '1', description: 'Pictures from words.' },
+      info: { title: 'Packshot', version: '1', description: 'Pictures from text.' },
     },
   })
   await app.register(async (api) => {
@@ -116,7 +116,7 @@ function answerFault(
 ): FastifyReply {
   const error = httpFault(thrown)
   if (error.code === 'internal')
-    request.log.error({ err: thrown, url: request.url }, 'a request met a fault of ours')
+    request.log.error({ err: thrown, url: request.url }, 'internal error while answering a request')
   return answer(error, request, reply)
 }
 
@@ -133,7 +133,7 @@ function answerNothing(
   }
   const allow = methods.join(', ')
   reply.header('allow', allow)
-  const message = `${request.method} is not a method of ${shorten(path)}; it has ${allow}.`
+  const message = `${request.method} is not allowed for ${shorten(path)}; allowed: ${allow}.`
   return answer(new AppError('method_not_allowed', message), request, reply)
 }
 

@@ -1,3 +1,4 @@
+import type { Caller } from '../jobs/caller.ts'
 import { toAppError } from '../jobs/errors.ts'
 import type { Holdings } from '../jobs/holdings.ts'
 import type { Offer } from '../jobs/offer.ts'
@@ -20,9 +21,9 @@ export interface Services {
   /**
    * Checks and accepts a request (any value: it is validated here). When it resolves, the job is durable.
    * A repeated `idempotencyKey` answers the job of the first call. Rejects `invalid_request`, `queue_full`,
-   * `unavailable`, `storage_full`, `rate_limited`.
+   * `unavailable`, `storage_full`, `forbidden`, `rate_limited`.
    */
-  submit(body: unknown, options?: SubmitOptions): Promise<JobView>
+  submit(body: unknown, options: SubmitOptions): Promise<JobView>
   /** Rejects `not_found` for an id never issued (of whatever shape), `expired` for one whose results are gone. */
   view(id: string): Promise<JobView>
   /** Picture `index` of a job; rejects like `view`, and `not_ready` until the job succeeded. */
@@ -33,11 +34,13 @@ export interface Services {
   cancel(id: string): Promise<JobView>
   /**
    * Keeps a picture that jobs may start from. Rejects `unsupported_media_type`, `body_too_large`, `invalid_upload`,
-   * `rate_limited`, `unavailable`, `storage_full`.
+   * `forbidden`, `rate_limited`, `unavailable`, `storage_full`.
    */
-  upload(body: Uint8Array, options: { readonly type: string; readonly client?: string }): Promise<Upload>
+  upload(body: Uint8Array, options: { readonly type: string; readonly caller: Caller }): Promise<Upload>
   /** The PNG of an upload. Rejects `not_found` for an id never issued, `expired` for one whose time is over. */
   uploaded(id: string): Promise<{ png: Uint8Array; expires_at: string }>
+  /** Who asks, from the address of a request. */
+  caller(address: string): Caller
   /** What can be asked for now. */
   offer(): Offer
   readonly limits: RequestLimits
@@ -50,7 +53,7 @@ export interface Services {
 
 /** The jobs core as the HTTP side sees it. */
 export function createServices(
-  deps: SubmitDeps & CancelDeps & UploadDeps & Pick<Services, 'holdings'>,
+  deps: SubmitDeps & CancelDeps & UploadDeps & Pick<Services, 'holdings' | 'caller'>,
   ready: () => boolean,
 ): Services {
   const { holdings } = deps
@@ -70,6 +73,7 @@ export function createServices(
     cancel: (id) => asAppError(noted(cancelJob(deps, id))),
     upload: (body, options) => asAppError(acceptUpload(deps, body, options)),
     uploaded: (id) => asAppError(readUpload(deps, id)),
+    caller: (address) => deps.caller(address),
     offer: () => deps.offer(),
     limits: deps.limits,
     uploadLimits: deps.uploadLimits,

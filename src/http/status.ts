@@ -5,6 +5,7 @@ const statuses: Record<ErrorCode, number> = {
   invalid_request: 400,
   invalid_json: 400,
   cross_site: 403,
+  forbidden: 403,
   not_found: 404,
   method_not_allowed: 405,
   not_ready: 409,

@@ -53,6 +53,11 @@ export const errorTable = {
     remedy: 'Submit it from the page itself; programs use `POST /v1/jobs`.',
     attempts: 0,
   },
+  forbidden: {
+    meaning: 'The caller is known but may not make this call.',
+    remedy: 'Ask the operator for the scope that the message names.',
+    attempts: 0,
+  },
   not_found: {
     meaning: 'There is no such page, job, upload or picture.',
     remedy: 'Check the address. Job ids come from `POST /v1/jobs`, upload ids from `POST /v1/uploads`.',

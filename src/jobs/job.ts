@@ -103,6 +103,8 @@ export const Task = Type.Object({
   id: Type.String(),
   request: ResolvedRequest,
   priority: Type.Optional(Type.Enum(priorities)),
+  /** The trace that the request belongs to: a W3C `traceparent`. */
+  trace: Type.Optional(Type.String()),
   created_at: Type.String(),
   /** When the job's results are deleted, and after which working on it makes no sense. */
   expires_at: Type.String(),
@@ -146,13 +148,22 @@ export const JobEvent = Type.Object({
   status: Type.Enum([...finalStatuses, 'expired']),
   error: Type.Optional(JobError),
   at: Type.String(),
+  /** That of the task. */
+  trace: Type.Optional(Type.String()),
 })
 export type JobEvent = Static<typeof JobEvent>
 
-/** The event of a final job. */
-export function eventOf(manifest: Manifest): JobEvent {
+/** The event of a final job. `trace` is that of its task, where that is known. */
+export function eventOf(manifest: Manifest, trace?: string): JobEvent {
   const { id, status, error, finished_at } = manifest
-  return { v: 1, id, status, at: finished_at, ...(error === undefined ? {} : { error }) }
+  return {
+    v: 1,
+    id,
+    status,
+    at: finished_at,
+    ...(error === undefined ? {} : { error }),
+    ...(trace === undefined ? {} : { trace }),
+  }
 }
 
 /** Steps done and to do over all pictures of the job. */

@@ -1,3 +1,4 @@
+import type { Caller } from './caller.ts'
 import {
   type JobError,
   type JobEvent,
@@ -166,10 +167,13 @@ export interface ImageStore {
   sweep(now: Date): Promise<number>
 }
 
-/** How many jobs each client may submit. */
+/** How many jobs and uploads each caller may submit: `caller.limits.rate`, counted by `caller.account`. */
 export interface RateLimiter {
-  /** Counts one job of this client and answers 0; or counts nothing and answers in how many whole seconds there is room. */
-  take(client: string): Promise<number>
+  /**
+   * Counts one job of this caller and answers 0; or counts nothing and answers in how many whole seconds there is
+   * room. Always 0 for a caller without such a limit.
+   */
+  take(caller: Caller): Promise<number>
 }
 
 export interface GeneratedImage {

@@ -25,7 +25,7 @@ export interface Backends {
   readonly events: EventQueue
   readonly status: StatusStore
   readonly images: ImageStore
-  readonly limiter?: RateLimiter
+  readonly limiter: RateLimiter
 }
 
 export interface OpenBackends extends Backends, AsyncDisposable {
@@ -126,20 +126,14 @@ async function openStatus(
   log: Log,
   opening: AsyncDisposableStack,
 ): Promise<Pick<Backends, 'status' | 'limiter'>> {
-  const { statusUrl, namespace, jobsPerMinute: perMinute, startSeconds } = config
+  const { statusUrl, namespace, startSeconds } = config
   if (statusUrl === undefined) {
-    const status = sqliteStatusStore(expectEmbedded(embedded).database)
-    if (perMinute === undefined) return { status }
-    return { status, limiter: memoryRateLimiter({ perMinute, burst: perMinute }) }
+    return { status: sqliteStatusStore(expectEmbedded(embedded).database), limiter: memoryRateLimiter() }
   }
   const options = { url: statusUrl, log, startMs: startSeconds * 1000 }
   const redis = opening.adopt(await openRedis(options), (open) => open.close())
   const status = opening.adopt(redisStatusStore(redis, { namespace }), (store) => store.close())
-  if (perMinute === undefined) return { status }
-  const half = Math.max(1, Math.floor(perMinute / 2))
-  const fallback = memoryRateLimiter({ perMinute: half, burst: half })
-  const limiter = redisRateLimiter(redis, { namespace, perMinute, burst: perMinute, fallback, log })
-  return { status, limiter }
+  return { status, limiter: redisRateLimiter(redis, { namespace, fallback: memoryRateLimiter(), log }) }
 }
 
 async function openImages(

@@ -5,6 +5,7 @@ import { pictureReader } from '../adapters/pictures/picture-reader.ts'
 import type { Config } from '../config.ts'
 import { buildHttp } from '../http/app.ts'
 import { createServices } from '../http/services.ts'
+import { anonymousCaller, type CallerLimits } from '../jobs/caller.ts'
 import type { Holdings } from '../jobs/holdings.ts'
 import { createJobIds } from '../jobs/job-id.ts'
 import { defaultLimits } from '../jobs/request/schema.ts'
@@ -36,6 +37,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const core = {
     ...backends,
     ids,
+    caller: (address: string) => anonymousCaller(address, anonymousLimits(config)),
     offer: () => offer.current(),
     pictures: pictureReader(),
     ...(options.holdings !== undefined && { holdings: options.holdings }),
@@ -70,7 +72,7 @@ async function listen(http: FastifyInstance, { host, port }: Config): Promise<st
   } catch (cause) {
     const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
     const reasons: Record<string, string> = {
-      EADDRINUSE: `Port ${port} of ${host} is in use by another program. Choose another one with PORT, such as PORT=${port === 65_535 ? 8080 : port + 1}.`,
+      EADDRINUSE: `Port ${port} on ${host} is in use by another program. Choose another with PORT, for example PORT=${port === 65_535 ? 8080 : port + 1}.`,
       EACCES: `This user may not listen on port ${port}. Choose one above 1023 with PORT.`,
       EADDRNOTAVAIL: `${host} is not an address of this machine. Correct PACKSHOT_HOST.`,
       ENOTFOUND: `${host} is not an address of this machine. Correct PACKSHOT_HOST.`,
@@ -80,4 +82,8 @@ async function listen(http: FastifyInstance, { host, port }: Config): Promise<st
   const bound = http.server.address() as AddressInfo
   const shown = bound.family === 'IPv6' ? `[${bound.address}]` : bound.address
   return `http://${shown === '0.0.0.0' || shown === '[::]' ? 'localhost' : shown}:${bound.port}`
+}
+
+function anonymousLimits({ jobsPerMinute }: Config): CallerLimits {
+  return jobsPerMinute === undefined ? {} : { rate: { perMinute: jobsPerMinute, burst: jobsPerMinute } }
 }

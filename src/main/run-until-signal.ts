@@ -32,7 +32,7 @@ export async function runUntilSignal(start: () => Promise<Running>): Promise<voi
       running.kill()
       process.exit(1)
     }
-    console.log('Packshot is stopping: what is in work may be finished. Once more to stop at once.')
+    console.log('Packshot is stopping: the current job may finish. Signal again to stop at once.')
     await running.stop()
     process.exit(0)
   }
@@ -47,7 +47,7 @@ export async function runUntilSignal(start: () => Promise<Running>): Promise<voi
   }
   const { log, kill, banner } = running
   process.on('uncaughtException', (err) => {
-    log.fatal({ err }, 'a fault that nobody handled ends this process')
+    log.fatal({ err }, 'an unhandled error ends this process')
     kill()
     process.exit(1)
   })

@@ -8,8 +8,8 @@ import { createLogger } from './logger.ts'
 
 const usage = `Usage: npm run storage -- setup
 
-  Creates the bucket of PACKSHOT_STORAGE_URL if it does not exist, and a lifecycle rule that deletes results which
-  Packshot's own sweeper missed. Requires a key that may create buckets; the service itself does not.
+  Creates the bucket that PACKSHOT_STORAGE_URL names, if it does not exist, and a lifecycle rule that deletes results
+  that Packshot's own sweeper missed. Needs a key that may create buckets; the service itself does not.
 `
 
 async function setUp(args: readonly string[]): Promise<number> {

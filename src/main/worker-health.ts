@@ -32,7 +32,7 @@ export async function startWorkerHealth({ workerPort, host }: Config): Promise<W
   try {
     await once(server, 'listening')
   } catch (cause) {
-    const message = `The worker cannot listen on port ${workerPort} of ${host} (${cause}). Choose another one with PACKSHOT_WORKER_PORT.`
+    const message = `The worker cannot listen on port ${workerPort} on ${host} (${cause}). Choose another with PACKSHOT_WORKER_PORT.`
     throw new Error(message, { cause })
   }
   health.close = () => {

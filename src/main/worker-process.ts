@@ -36,7 +36,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   const config = loadConfig(process.env)
   const log = createLogger(config, 'worker')
   process.on('uncaughtException', (err) => {
-    log.fatal({ err }, 'a fault that nobody handled ends this process')
+    log.fatal({ err }, 'an unhandled error ends this process')
     die()
   })
   try {
@@ -60,7 +60,7 @@ async function work(config: Config, log: Log, options: WorkerOptions): Promise<v
     settings: config,
     log,
     onNews(news) {
-      if (news.type === 'warning') return log.warn({ reason: news.message }, 'a provider is passed over')
+      if (news.type === 'warning') return log.warn({ reason: news.message }, 'a provider is skipped')
       health.holdings = news.holdings
       tell({ type: 'holdings', holdings: news.holdings })
     },
@@ -77,7 +77,7 @@ async function work(config: Config, log: Log, options: WorkerOptions): Promise<v
   const stopping = new AbortController()
   const name = workerName(config)
   const beat = () =>
-    bestEffort(log, 'saying that the worker lives', status.heartbeat(name, speed.secondsPerUnit), 'debug')
+    bestEffort(log, 'sending the heartbeat', status.heartbeat(name, speed.secondsPerUnit), 'debug')
   await beat()
   const beating = setInterval(beat, heartbeatMs)
   starting.defer(() => clearInterval(beating))
@@ -91,7 +91,7 @@ async function work(config: Config, log: Log, options: WorkerOptions): Promise<v
     if (asked) return
     asked = true
     health.ready = false
-    const timer = setTimeout(() => stopping.abort(new Error('The worker stops.')), finishMs)
+    const timer = setTimeout(() => stopping.abort(new Error('The worker is stopping.')), finishMs)
     await consumer.stop()
     clearTimeout(timer)
     await running.disposeAsync()

@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto'
 import pino from 'pino'
+import { memoryRateLimiter } from '../../src/adapters/memory/rate-limiter.ts'
 import { pictureReader } from '../../src/adapters/pictures/picture-reader.ts'
 import { buildHttp } from '../../src/http/app.ts'
 import type { Services } from '../../src/http/services.ts'
+import { anonymousCaller, type Caller } from '../../src/jobs/caller.ts'
 import { AppError } from '../../src/jobs/errors.ts'
 import type { ModelInfo, Offer } from '../../src/jobs/offer.ts'
 import type { ImageStore } from '../../src/jobs/ports.ts'
@@ -62,18 +64,23 @@ export class Studio implements Services {
       putUpload: async (id: string, bytes: Uint8Array) => void this.uploads.set(id, bytes),
       getUpload: async (id: string) => this.uploads.get(id),
     } as Pick<ImageStore, 'putUpload' | 'getUpload'> as ImageStore,
+    limiter: memoryRateLimiter(),
     pictures: pictureReader(),
     uploadLimits: this.uploadLimits,
     ttlSeconds: 3600,
     now: () => new Date(),
   }
 
-  async upload(body: Uint8Array, options: { type: string }) {
+  async upload(body: Uint8Array, options: { type: string; caller: Caller }) {
     return acceptUpload(this.#uploadDeps, body, options)
   }
 
   async uploaded(id: string) {
     return readUpload(this.#uploadDeps, id)
+  }
+
+  caller(address: string) {
+    return anonymousCaller(address)
   }
 
   ready(): boolean {

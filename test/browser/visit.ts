@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core'
+import { deadline } from '../kit/waiting.ts'
 
 /** What a visitor's browser held against the page: faults in scripts, and what the security policy stopped. */
 export interface Visit extends AsyncDisposable {
@@ -45,7 +46,8 @@ export function overflows(page: Page): Promise<boolean> {
 
 /** Presses Tab until the element has the focus, as someone without a mouse does. */
 export async function tabTo(page: Page, selector: string): Promise<void> {
-  for (let presses = 0; presses < 40; presses++) {
+  const isOver = deadline(20_000)
+  for (let presses = 0; presses < 40 || !isOver(); presses++) {
     await page.keyboard.press('Tab')
     if (await page.locator(selector).evaluate((element) => element.matches(':focus'))) return
   }

@@ -2,6 +2,7 @@ import { readdirSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Fleet, prepareFleet } from '../fleet/fleet.ts'
 import { checkTruth, readStorage } from '../fleet/truth.ts'
+import { deadline } from '../kit/waiting.ts'
 import { isAlive } from '../service/server-process.ts'
 import { messagesOf } from '../services/broker-namespace.ts'
 import { lastFirst } from '../services/daemon.ts'
@@ -74,12 +75,12 @@ export async function runChaos(t: Cleanup, plan: Plan, tell: Tell = () => {}): P
   const healing = Promise.withResolvers<void>()
   const over = new AbortController()
   cleanup.after(() => over.abort())
-  let lastEnd = Number.POSITIVE_INFINITY
+  let isHopeless = () => false
   const world: World = {
     addresses: () => servers.flatMap((server) => server.address() ?? []),
     fault,
     ended: () => {
-      lastEnd = performance.now()
+      isHopeless = deadline(settleLimitMs)
     },
     healed: healing.promise,
     over: over.signal,
@@ -93,9 +94,9 @@ export async function runChaos(t: Cleanup, plan: Plan, tell: Tell = () => {}): P
   tell('the faults are over')
   healing.resolve()
 
-  lastEnd = healed
+  isHopeless = deadline(settleLimitMs)
   const timer = setInterval(() => {
-    if (performance.now() - lastEnd > settleLimitMs) over.abort()
+    if (isHopeless()) over.abort()
   }, 1000)
   const seen = await Promise.all(clients)
   clearInterval(timer)
@@ -174,8 +175,8 @@ async function unleash(plan: Plan, stage: Stage, fault: (text: string) => void, 
 
 /** Gives up without a word: the checker says what is left where. */
 async function untilEmpty(fleet: Fleet, services: Services): Promise<void> {
-  const end = performance.now() + settleLimitMs
-  for (let empty = 0; empty < 3 && performance.now() < end; ) {
+  const isOver = deadline(settleLimitMs)
+  for (let empty = 0; empty < 3 && !isOver(); ) {
     const found = await messagesOf(services.queueUrl, fleet.namespace)
     empty = Object.keys(found).length === 0 ? empty + 1 : 0
     await sleep(300)
@@ -188,14 +189,14 @@ function isProbe(text: string): boolean {
 }
 
 async function leftovers(members: readonly Member[], folder: string): Promise<string[]> {
-  const end = performance.now() + 15_000
+  const isOver = deadline(15_000)
   const alive = () =>
     members.flatMap(({ name, pids }) =>
       pids()
         .filter(isAlive)
         .map((pid) => `${name} ${pid}`),
     )
-  while (alive().length > 0 && performance.now() < end) await sleep(100)
+  while (alive().length > 0 && !isOver()) await sleep(100)
   return [
     ...alive().map((text) => `a process is left over: ${text}`),
     ...readdirSync(folder).map((name) => `a file is left over: ${name}`),

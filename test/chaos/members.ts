@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { inTime, waitFor } from '../kit/waiting.ts'
 import type { ServerProcess } from '../service/server-process.ts'
 import { isAlive } from '../service/server-process.ts'
 import type { Cleanup } from '../temp-folder.ts'
@@ -92,19 +93,18 @@ export function keepMember(
     pid: () => current.process.pid,
     async ready() {
       // the present one may be on its way out
-      for (const end = performance.now() + longestStartMs; address === undefined; await sleep(50)) {
-        if (performance.now() > end) throw new Error(`${name} is not ready: ${current.output().slice(-2000)}`)
-      }
+      await waitFor(() => address !== undefined, longestStartMs).catch((cause: unknown) => {
+        throw new Error(`${name} is not ready: ${current.output().slice(-2000)}`, { cause })
+      })
     },
     async stop() {
       stopping = true
       tell('SIGTERM')
-      const timer = new AbortController()
-      const late = sleep(longestStopMs, 'late', { signal: timer.signal }).catch(() => '')
-      if ((await Promise.race([ended, late])) === 'late') {
-        fault(`${name} did not end within ${longestStopMs} ms: ${current.output().slice(-600)}`)
-      }
-      timer.abort()
+      const hasEnded = await inTime(
+        ended.then(() => true),
+        longestStopMs,
+      )
+      if (!hasEnded) fault(`${name} did not end in time: ${current.output().slice(-600)}`)
     },
     outputs: () => all.map(({ output }) => output()),
     pids: () => pidsOf(all),

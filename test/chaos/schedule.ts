@@ -7,7 +7,7 @@
  * `cards`: how often a kind is in a deck; faults are dealt from shuffled decks, so that a short run meets every kind.
  * `ms`: how long it lasts, from and to.
  */
-export const faultKinds = {
+const faultKinds = {
   'kill worker process': { cards: 3, ms: [0, 0] },
   'kill worker supervisor': { cards: 2, ms: [0, 0] },
   'terminate worker': { cards: 2, ms: [0, 0] },

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { waitFor } from '../kit/waiting.ts'
 import { startProxy } from './proxy.ts'
 
 /** A server that sends everything back and closes when the client does. */
@@ -58,7 +59,7 @@ function dial(t: TestContext, port: number) {
       text = ''
       const started = performance.now()
       socket.write(words)
-      while (text.length < words.length) await once(socket, 'data', { signal: AbortSignal.timeout(5000) })
+      while (text.length < words.length) await once(socket, 'data', { signal: AbortSignal.timeout(60_000) })
       assert.equal(text, words)
       return performance.now() - started
     },
@@ -123,8 +124,13 @@ test('delay is latency, not bandwidth', async (t) => {
   const client = dial(t, proxy.port)
   await client.says('one')
   proxy.delay(150)
-  const took = await client.says('x'.repeat(500_000))
-  assert.ok(took >= 299 && took < 1500, `there and back with 150 ms each way took ${took} ms`)
+  const says = async () => {
+    const took = await client.says('x'.repeat(500_000))
+    assert.ok(took >= 299, `there and back with 150 ms each way took ${took} ms`)
+    return took
+  }
+  // of several times one is that short, on a slow machine too; eight pieces one after the other never are
+  await waitFor(async () => (await says()) < 1500)
 })
 
 test('throttle limits an existing connection, and pass frees it at once', async (t) => {
@@ -137,7 +143,7 @@ test('throttle limits an existing connection, and pass frees it at once', async 
   const words = client.says('x'.repeat(100_000))
   await sleep(100)
   await proxy.pass()
-  assert.ok((await words) < 2000)
+  assert.ok((await words) < 900_000, 'at 100 bytes a second it takes 1000 seconds')
 })
 
 test('cutAfter lets exactly that many bytes of the next connection through', async (t) => {

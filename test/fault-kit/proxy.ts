@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import { freePort } from '../services/free-port.ts'
 import type { Cleanup } from '../temp-folder.ts'
 
@@ -12,6 +12,8 @@ export interface FaultProxy {
   connections(): number
   /** How many clients were let in since the start. */
   accepted(): number
+  /** How many bytes of clients got through since the start. */
+  carried(): number
   /** Resets all connections of now; new ones go on as before. */
   cut(): void
   /** Resets all connections and closes the listener: new ones get ECONNREFUSED. */
@@ -68,6 +70,7 @@ export async function startProxy(
   let faults = noFaults
   let budgetOfNext = Number.POSITIVE_INFINITY
   let accepted = 0
+  let carried = 0
 
   const track = (socket: Socket) => {
     sockets.add(socket)
@@ -93,7 +96,10 @@ export async function startProxy(
     const onSwallow = () => {
       broken.add(client).add(upstream)
     }
-    carry(client, upstream, () => faults, budget, onSwallow)
+    const onCarried = (bytes: number) => {
+      carried += bytes
+    }
+    carry(client, upstream, () => faults, budget, onSwallow, onCarried)
     carry(upstream, client, () => faults, Number.POSITIVE_INFINITY, onSwallow)
   })
   const listen = async () => {
@@ -117,6 +123,7 @@ export async function startProxy(
     port,
     connections: () => clients.size,
     accepted: () => accepted,
+    carried: () => carried,
     cut,
     refuse,
     pass: async () => {
@@ -147,7 +154,14 @@ export async function startProxy(
  * Carries one way, in order: each piece of data is due `delayMs` after it came, and a throttled one goes on in slices.
  * At most `queueBytes` wait here; beyond that the sender is not read.
  */
-function carry(from: Socket, to: Socket, faults: () => Faults, budget: number, onSwallow: () => void): void {
+function carry(
+  from: Socket,
+  to: Socket,
+  faults: () => Faults,
+  budget: number,
+  onSwallow: () => void,
+  onCarried: (bytes: number) => void = () => {},
+): void {
   let left = budget
   let queued = 0
   let last = Promise.resolve()
@@ -163,9 +177,12 @@ function carry(from: Socket, to: Socket, faults: () => Faults, budget: number, o
       at += size
       left -= slice.length
       if (slice.length > 0) await new Promise((resolve) => to.write(slice, resolve))
+      onCarried(slice.length)
       if (left <= 0) {
-        // a reset overtakes what the target has not read yet
+        // a reset overtakes what the target has not read yet; one in this process reads in the turn after the pause
         await sleep(settleMs)
+        await turn()
+        await turn()
         from.resetAndDestroy()
         to.resetAndDestroy()
       }

@@ -13,13 +13,13 @@ import {
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { waitFor } from '../jobs/embedded.ts'
+import { waitFor } from '../kit/waiting.ts'
 import { startServer, submit, untilFinal, view } from '../service/server-process.ts'
 import { lastFirst } from '../services/daemon.ts'
 import { ensureInstalled } from '../services/packages.ts'
 import { services } from '../services/services.ts'
 import { type Cleanup, tempFolder } from '../temp-folder.ts'
-import { endWell, post } from './crew.ts'
+import { endWell, post, untilSays } from './crew.ts'
 import { prepareFleet } from './fleet.ts'
 
 /** F19 to F21: clocks that are wrong or jump, and a disk without room. */
@@ -73,20 +73,23 @@ test('F20: a clock that jumps while jobs run changes nothing', async (t) => {
   const all = await services()
   const fleet = await prepareFleet(t, all)
   const clock = clockFile(t)
-  const env = { ...(await otherClock({ file: clock.file })), TEST_TELL: '1' }
+  const gate = join(tempFolder(t), 'gate')
+  const env = { ...(await otherClock({ file: clock.file })), TEST_TELL: '1', TEST_GATE: gate }
   const [server, worker] = [fleet.server(env), fleet.worker(env)]
   const address: string = await server.address
   await worker.address
   const parts = await fleet.open()
   const ids: string[] = []
   for (const jump of ['+2h', '-2h', '+0']) {
-    const { id } = await submit(address, { prompt: '100ms', steps: 20 })
+    const { id } = await submit(address, { prompt: 'gate' })
     ids.push(id, (await submit(address, { prompt: '10ms' })).id)
     await waitFor(async () => (await view(address, id)).progress !== undefined)
     clock.set(jump)
     assert.equal((await view(address, id)).status, 'running')
+    writeFileSync(gate, '')
     for (const each of ids) assert.equal((await untilFinal(address, each)).status, 'succeeded')
     assert.equal((await parts.status.load()).workers, 1)
+    rmSync(gate)
   }
   for (const id of ids) assert.equal((await parts.images.getManifest(id))?.attempts, 1)
   assert.equal(worker.workers().length, 1)
@@ -97,23 +100,26 @@ test('F20: a clock that jumps while jobs run changes nothing', async (t) => {
 
 test('F20: embedded, a clock that jumps keeps no accepted job waiting and runs none twice', async (t) => {
   const clock = clockFile(t)
-  const env = { ...(await otherClock({ file: clock.file })), TEST_TELL: '1' }
+  const gate = join(tempFolder(t), 'gate')
+  const env = { ...(await otherClock({ file: clock.file })), TEST_TELL: '1', TEST_GATE: gate }
   const server = startServer(t, { ...env, PACKSHOT_DATA_DIR: tempFolder(t) })
   const address = await server.address
   const ids: string[] = []
   for (const jump of ['+2h', '-2h', '+0']) {
-    const running = await submit(address, { prompt: '100ms', steps: 20 })
+    const running = await submit(address, { prompt: 'gate' })
     const retried = await submit(address, { prompt: 'throw' })
     const waiting = await submit(address, { prompt: '10ms' })
     await waitFor(async () => (await view(address, running.id)).progress !== undefined)
     clock.set(jump)
+    writeFileSync(gate, '')
     assert.equal((await untilFinal(address, running.id)).status, 'succeeded')
     assert.equal((await untilFinal(address, waiting.id)).status, 'succeeded')
     assert.equal((await untilFinal(address, retried.id)).status, 'failed')
+    rmSync(gate)
     ids.push(running.id, waiting.id)
   }
   assert.equal(server.workers().length, 1)
-  assert.equal(server.output().match(/engine begins "\d+ms"/g)?.length, ids.length)
+  assert.equal(server.output().match(/engine begins "(gate|10ms)"/g)?.length, ids.length)
 })
 
 /** A disk of a few megabytes; undefined where this user may not mount one. */
@@ -152,8 +158,9 @@ test('F21: a full disk refuses new jobs, finishes nothing falsely, and goes on w
     else assert.deepEqual([status, body.error?.code], [507, 'storage_full'])
     return status === 507
   })
-  // long enough for the picture to be made and offered several times
-  await sleep(3000)
+  await untilSays(server, 'engine made "big 300ms" with seed 2')
+  // long enough for the picture to be offered several times
+  await sleep(1500)
   assert.match((await view(address, running.id)).status, /queued|running/)
   assert.deepEqual(globSync(join(disk, 'results', '*', running.id, '[0-9m]*')), [])
   assert.equal((await fetch(`${address}/v1/jobs/${early.id}/images/0`)).status, 200)

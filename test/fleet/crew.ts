@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type JobView, viewOfManifest } from '../../src/jobs/serving/job-view.ts'
-import { waitFor } from '../jobs/embedded.ts'
+import { waitFor } from '../kit/waiting.ts'
 import { type ServerProcess, untilFinal, view } from '../service/server-process.ts'
 import { messagesOf } from '../services/broker-namespace.ts'
 import type { Services } from '../services/provide.ts'
 import type { Fleet } from './fleet.ts'
-import { checkTruth, readStorage, type TruthOptions } from './truth.ts'
+import { assertTruth, readStorage, type TruthOptions } from './truth.ts'
 
 /** Processes of a fleet that were started together, and what a client of theirs does. */
 export interface Crew {
@@ -61,6 +61,21 @@ export async function post(
 export function assertRefused(answer: Answer, code: 'unavailable' | 'queue_full' = 'unavailable'): void {
   assert.deepEqual([answer.status, answer.body.error?.code], [503, code])
   assert.ok(answer.retryAfter >= 1 && answer.retryAfter <= 120, `Retry-After: ${answer.retryAfter}`)
+}
+
+/** A confirm of the broker is waited for longer. */
+const quickMs = 3000
+
+/**
+ * Refused without waiting for the broker, as what is known to be away is. Of several tries one is quick, on a slow
+ * machine too; one that waits never is.
+ */
+export async function untilRefusedAtOnce(address: string): Promise<void> {
+  await waitFor(async () => {
+    const answer = await post(address, { prompt: 'a red apple' })
+    assertRefused(answer)
+    return answer.ms < quickMs
+  })
 }
 
 /** Submits until it is accepted; answers the id. Every refusal on the way is one of those that clients can live with. */
@@ -123,7 +138,7 @@ export async function endInPeace(...programs: readonly ServerProcess[]): Promise
 
 /**
  * Waits until every accepted job is final and every queue empty, ends the processes in peace, and looks at the truth:
- * `checkTruth` finds nothing wrong, and each server answers what the manifests say.
+ * nothing is wrong with it, and each server answers what the manifests say.
  */
 export async function endWell(
   fleet: Fleet,
@@ -152,5 +167,5 @@ export async function endWell(
   await endInPeace(...crew.workers)
   await untilEmpty()
   await endInPeace(...crew.servers)
-  assert.deepEqual(await checkTruth(fleet, services, accepted, options), [])
+  await assertTruth(fleet, services, accepted, options)
 }

@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createJobIds } from '../../src/jobs/job-id.ts'
 import { type FailPoint, failPointVariable, serverPoints, workerPoints } from '../fault-kit/fail-points.ts'
-import { waitFor } from '../jobs/embedded.ts'
+import { slowness, waitFor } from '../kit/waiting.ts'
 import { isAlive, type ServerProcess, submit, untilFinal, view } from '../service/server-process.ts'
 import { messagesOf } from '../services/broker-namespace.ts'
 import { services } from '../services/services.ts'
@@ -48,7 +48,7 @@ test('F1: a worker killed after each step of a job is replaced, and the job ends
 /** An idempotency key stands for another id after the hour: a test that uses one twice does so within one hour. */
 async function awayFromTheHour(): Promise<void> {
   const left = 3_600_000 - (Date.now() % 3_600_000)
-  if (left < 90_000) await sleep(left + 100)
+  if (left < 45_000 * slowness()) await sleep(left + 100)
 }
 
 test('F2: a server killed before or after its publish leaves one job to the client that sends its request again', async (t) => {
@@ -89,7 +89,8 @@ test('F24: a program told twice to end, or killed with its job, leaves the job t
   const fleet = await prepareFleet(t, await services(), { PACKSHOT_SHUTDOWN_SECONDS: '600' })
   const crew = await startCrew(fleet, { servers: 1, workers: 0 })
   const [address] = crew.addresses
-  const { id } = await submit(address, { prompt: 'a slow apple 100ms', steps: 50, seed: 7 })
+  const shut = { TEST_GATE: join(tempFolder(t), 'shut') }
+  const { id } = await submit(address, { prompt: 'an apple behind a gate', seed: 7 })
   const inWork = async (worker: ServerProcess) => {
     const steps = async () => (await view(address, id)).progress?.step ?? 0
     await worker.address
@@ -97,7 +98,7 @@ test('F24: a program told twice to end, or killed with its job, leaves the job t
     return worker.workers().at(-1) as number
   }
 
-  const hurried = fleet.worker()
+  const hurried = fleet.worker(shut)
   const first = await inWork(hurried)
   hurried.process.kill('SIGTERM')
   await untilSays(hurried, 'Packshot is stopping')
@@ -106,7 +107,7 @@ test('F24: a program told twice to end, or killed with its job, leaves the job t
   assert.equal(await hurried.ended, 1)
   await waitFor(async () => !isAlive(first))
 
-  const killed = fleet.worker()
+  const killed = fleet.worker(shut)
   const second = await inWork(killed)
   killed.process.kill('SIGTERM')
   await untilSays(killed, 'Packshot is stopping')

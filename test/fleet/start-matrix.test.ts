@@ -2,14 +2,19 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { type TestContext, test } from 'node:test'
-import { waitFor } from '../jobs/embedded.ts'
+import { inspect } from 'node:util'
+import { ConfigError, loadConfig, requireServices } from '../../src/config.ts'
+import { AppError } from '../../src/jobs/errors.ts'
+import { openBackends } from '../../src/main/backends.ts'
+import { waitFor } from '../kit/waiting.ts'
+import { keepingLog } from '../quiet-log.ts'
 import { isAlive, type ServerProcess, startServer } from '../service/server-process.ts'
 import { freePort } from '../services/free-port.ts'
 import { startRedis } from '../services/redis.ts'
 import { services } from '../services/services.ts'
 import { type Fleet, prepareFleet } from './fleet.ts'
 
-/** F34: `npm run server` and `npm run worker`, the real programs, with each setting wrong. */
+/** F34: `npm run server` and `npm run worker` with each setting wrong. */
 
 const programs = {
   server: new URL('../../src/main/server.ts', import.meta.url),
@@ -18,34 +23,81 @@ const programs = {
 type Role = keyof typeof programs
 const both: readonly Role[] = ['server', 'worker']
 /** Part of every password in these tests: no output may have it. */
-const hidden = 'geheim'
+const hidden = 'hush'
 
 interface Case {
   readonly name: string
   readonly roles?: readonly Role[]
+  /** Those of the roles that are started as programs, for what only a whole program shows: one of each kind of fault. */
+  readonly started?: readonly Role[]
   /** Undefined unsets a variable. */
   readonly env: Record<string, string | undefined>
   /** One for each fault, in any order. */
   readonly says: readonly RegExp[]
 }
 
-/** Runs each case with each of its programs, three at a time. A fault that stays is told before `seconds` are over. */
+/**
+ * Checks each case with each of its roles: reads the settings and opens the backends in this process, or starts the
+ * whole program, three at a time. A fault that stays is told before `seconds` are over.
+ */
 async function checkAll(t: TestContext, fleet: Fleet, cases: readonly Case[], seconds = '30'): Promise<void> {
-  const starts = cases.flatMap((each) => (each.roles ?? both).map((role) => ({ ...each, role })))
-  const check = async () => {
+  const { AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION } = fleet.env
+  // the SDK takes its keys from the environment alone
+  Object.assign(process.env, { AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION })
+  const all = cases.flatMap(({ started = [], roles = both, ...each }) =>
+    roles.map((role) => {
+      const env = { ...fleet.env, PACKSHOT_START_SECONDS: seconds, PORT: '0', ...each.env }
+      const known = Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined)
+      return { ...each, role, env: Object.fromEntries(known), isStarted: started.includes(role) }
+    }),
+  )
+  const within = all.filter(({ isStarted }) => !isStarted)
+  const starts = all.filter(({ isStarted }) => isStarted)
+  const start = async () => {
     for (let next = starts.shift(); next !== undefined; next = starts.shift()) {
-      const { name, role, env, says } = next
-      const all = { ...fleet.env, PACKSHOT_START_SECONDS: seconds, PORT: '0', ...env }
-      const known = Object.entries(all).filter((entry): entry is [string, string] => entry[1] !== undefined)
-      const program = startServer(t, Object.fromEntries(known), programs[role])
-      assertRefused(`${role}: ${name}`, program, await program.ended, says)
-      await waitFor(async () => program.workers().every((pid) => !isAlive(pid)))
+      const program = startServer(t, next.env, programs[next.role])
+      assertRefused(`${next.role}: ${next.name}`, program, await program.ended, next.says)
+      await waitFor(() => program.workers().every((pid) => !isAlive(pid)))
     }
   }
-  await Promise.all([check(), check(), check()])
+  const open = async ({ name, role, env, says }: (typeof within)[number]) => {
+    const { faults, seen } = await faultsOf(env, role)
+    assertFaults(faults, says, seen, `${role}: ${name}`)
+  }
+  await Promise.all([start(), start(), start(), ...within.map(open)])
   // nothing half started: every connection is closed
   const { broker, redis, storage } = fleet
-  await waitFor(async () => broker.connections() + redis.connections() + storage.connections() === 0)
+  await waitFor(() => broker.connections() + redis.connections() + storage.connections() === 0)
+}
+
+/** What both programs do with their settings before anything else; and all that a log could have of it. */
+async function faultsOf(env: Record<string, string>, role: Role) {
+  const log = keepingLog()
+  try {
+    const config = loadConfig(env)
+    requireServices(config, role)
+    const backends = await openBackends(config, role, log)
+    await backends[Symbol.asyncDispose]()
+    return { faults: [], seen: 'it opened' }
+  } catch (thrown) {
+    const seen = inspect([thrown, log.lines], { depth: 10 })
+    if (thrown instanceof ConfigError) return { faults: thrown.faults, seen }
+    if (thrown instanceof AppError) return { faults: [thrown.message], seen }
+    throw thrown
+  }
+}
+
+/** Each is told, and `seen`, which is all that a person could see, has no password. */
+function assertFaults(faults: readonly string[], says: readonly RegExp[], seen: string, name: string): void {
+  const where = `${name}\n${seen}`
+  assert.equal(faults.length, says.length, where)
+  for (const pattern of says) {
+    assert.ok(
+      faults.some((line) => pattern.test(line)),
+      `${pattern} is not told. ${where}`,
+    )
+  }
+  assert.ok(!seen.includes(hidden), `a password is told. ${where}`)
 }
 
 function assertRefused(
@@ -60,14 +112,7 @@ function assertRefused(
   assert.equal(ended, 1, where)
   assert.match(told[0] ?? '', /^Packshot cannot start:/, where)
   const faults = told[0] === 'Packshot cannot start:' ? told.slice(1) : told
-  assert.equal(faults.length, says.length, where)
-  for (const pattern of says) {
-    assert.ok(
-      faults.some((line) => pattern.test(line)),
-      `${pattern} is not told. ${where}`,
-    )
-  }
-  assert.ok(!output.includes(hidden), `a password is told. ${where}`)
+  assertFaults(faults, says, output, name)
   assert.doesNotMatch(told.join('\n'), /^\s+at /m, where)
   assert.doesNotMatch(output, /is ready/)
 }
@@ -91,7 +136,7 @@ test('F34: a setting that cannot be read is refused by the name of its variable'
   })
   await checkAll(t, fleet, [
     malformed('PACKSHOT_QUEUE_URL', `localhost:${hidden}`),
-    malformed('PACKSHOT_QUEUE_URL', `amqp://user:${hidden}@`),
+    { ...malformed('PACKSHOT_QUEUE_URL', `amqp://user:${hidden}@`), started: both },
     malformed('PACKSHOT_STATUS_URL', `http://user:${hidden}@localhost`),
     malformed('PACKSHOT_STATUS_URL', `redis://user:%${hidden}@localhost`),
     malformed('PACKSHOT_STORAGE_URL', 'bucket', ['server']),
@@ -108,6 +153,7 @@ test('F34: a setting that cannot be read is refused by the name of its variable'
     },
     {
       name: 'no services',
+      started: both,
       env: { PACKSHOT_QUEUE_URL: undefined, PACKSHOT_STATUS_URL: undefined },
       says: [/PACKSHOT_QUEUE_URL must be set/, /PACKSHOT_STATUS_URL must be set/],
     },
@@ -119,6 +165,7 @@ test('F34: a setting that cannot be read is refused by the name of its variable'
     },
     {
       name: 'no such model',
+      started: both,
       env: { PACKSHOT_MODEL: 'no-such-model' },
       says: [/no-such-model/],
     },
@@ -141,6 +188,7 @@ test('F34: a service that is not there is refused by the name of its variable', 
       { name: 'no storage', env: storage, says: [/storage at .*PACKSHOT_S3_ENDPOINT/] },
       {
         name: 'none of them, told at once',
+        started: both,
         env: { ...queue, ...status, ...storage },
         says: [/PACKSHOT_QUEUE_URL/, /PACKSHOT_STATUS_URL/, /PACKSHOT_S3_ENDPOINT/],
       },
@@ -178,21 +226,24 @@ test('F34: a service that does not let us in is refused by the name of its varia
       env: { PACKSHOT_STATUS_URL: `redis://127.0.0.1:${redis.port}` },
       says: [/PACKSHOT_STATUS_URL.* user and password/],
     },
-    { name: 'wrong key of the storage', env: storage, says: [/AWS_SECRET_ACCESS_KEY/] },
+    { name: 'wrong key of the storage', started: both, env: storage, says: [/AWS_SECRET_ACCESS_KEY/] },
     {
       name: 'unknown key of the storage',
       roles: ['server'],
+      started: ['server'],
       env: { AWS_ACCESS_KEY_ID: 'nobody' },
       says: [/AWS_ACCESS_KEY_ID/],
     },
     {
       name: 'no key of the storage',
       roles: ['worker'],
+      started: ['worker'],
       env: { AWS_ACCESS_KEY_ID: undefined, AWS_EC2_METADATA_DISABLED: 'true' },
       says: [/AWS_ACCESS_KEY_ID/],
     },
     {
       name: 'none of them, told at once',
+      started: both,
       env: { ...queue, ...status, ...storage },
       says: [/PACKSHOT_QUEUE_URL/, /PACKSHOT_STATUS_URL/, /AWS_SECRET_ACCESS_KEY/],
     },
@@ -212,24 +263,28 @@ test('F34: what is there and does not fit is refused by the name of its variable
     },
     {
       name: 'no such bucket',
+      started: ['worker'],
       env: { PACKSHOT_STORAGE_URL: 's3://no-such-bucket-of-ours' },
       says: [/no-such-bucket-of-ours of PACKSHOT_STORAGE_URL does not exist/],
     },
     {
       name: 'a port in use',
       roles: ['server'],
+      started: ['server'],
       env: { PORT: await portInUse(t) },
       says: [/is in use .* PORT/],
     },
     {
       name: 'a port in use',
       roles: ['worker'],
+      started: ['worker'],
       env: { PACKSHOT_WORKER_PORT: await portInUse(t) },
       says: [/PACKSHOT_WORKER_PORT/],
     },
     {
       name: 'no address of this machine',
       roles: ['server'],
+      started: ['server'],
       env: { PACKSHOT_HOST: '192.0.2.1' },
       says: [/192\.0\.2\.1 is not an address .*PACKSHOT_HOST/],
     },

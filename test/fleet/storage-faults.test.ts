@@ -6,7 +6,7 @@ import { connect } from '../../src/adapters/s3/connection.ts'
 import { imageKey, manifestKey } from '../../src/adapters/s3/keys.ts'
 import { bucketObjects } from '../../src/adapters/s3/objects.ts'
 import type { FaultProxy } from '../fault-kit/proxy.ts'
-import { waitFor } from '../jobs/embedded.ts'
+import { slowness, waitFor } from '../kit/waiting.ts'
 import { keepingLog } from '../quiet-log.ts'
 import { submit, untilFinal, view } from '../service/server-process.ts'
 import type { Services } from '../services/provide.ts'
@@ -39,20 +39,23 @@ async function start(t: TestContext, extra: Record<string, string> = {}, env: Re
   const crew = await startCrew(fleet, { servers: 1, workers: 1 }, { TEST_TELL: '1', ...env })
   const parts = await fleet.open()
   const [address] = crew.addresses
-  const begun = () => (crew.workers[0]?.output() ?? '').split('engine begins').length - 1
+  const [worker] = crew.workers
+  assert.ok(worker)
+  const begun = () => worker.output().split('engine begins').length - 1
   const untilStep = (id: string) => waitFor(async () => (await view(address, id)).progress !== undefined)
-  return { all, fleet, crew, address, parts, begun, untilStep }
+  return { all, fleet, crew, worker, address, parts, begun, untilStep }
 }
 
 for (const [name, fault] of away) {
   test(`F17: storage that ${name} while jobs run costs nothing but time`, async (t) => {
-    const { all, fleet, crew, address, parts, begun, untilStep } = await start(t)
+    const { all, fleet, crew, worker, address, parts, begun, untilStep } = await start(t)
     const ids: string[] = []
     for (let n = 0; n < 3; n += 1) ids.push((await submit(address, { prompt: '300ms', seed: n })).id)
     await untilStep(ids[0] ?? '')
     await fault(fleet.storage)
-    // long enough for the picture to be made and offered several times
-    await sleep(4000)
+    await untilSays(worker, 'engine made')
+    // long enough for the picture to be offered several times
+    await sleep(1500)
     assert.equal((await view(address, ids[0] ?? '')).status, 'running')
     assert.equal(begun(), 1, 'it takes no other task meanwhile')
     const raw = rawBroker(t, fleet, all.queueUrl)
@@ -68,9 +71,7 @@ for (const [name, fault] of away) {
 test('F17: storage away for longer than a worker is patient: the job goes back uncounted', async (t) => {
   const storageRetry = { budgetMs: 1000, firstMs: 50, longestMs: 200 }
   const env = { TEST_PATIENCE: JSON.stringify({ storageRetry }) }
-  const { all, fleet, crew, address, parts, untilStep } = await start(t, {}, env)
-  const [worker] = crew.workers
-  assert.ok(worker)
+  const { all, fleet, crew, worker, address, parts, untilStep } = await start(t, {}, env)
   const { id } = await submit(address, { prompt: '200ms' })
   await untilStep(id)
   await fleet.storage.refuse()
@@ -93,7 +94,8 @@ test('F18: a picture of which only a part was sent is not there, and is sent aga
   await untilStep(one.id)
   fleet.storage.throttle(100_000)
   // a megabyte takes ten seconds now
-  await sleep(4000)
+  const before = fleet.storage.carried()
+  await waitFor(() => fleet.storage.carried() >= before + 200_000)
   await fleet.storage.refuse()
   assert.equal(await parts.images.getImage(one.id, 0), undefined)
   assert.equal(await parts.images.getManifest(one.id), undefined)
@@ -110,14 +112,17 @@ test('F18: a picture of which only a part was sent is not there, and is sent aga
 
   const two = await submit(address, { prompt: 'big 300ms', seed: 2 })
   await untilStep(two.id)
-  const before = fleet.storage.accepted()
+  const accepted = fleet.storage.accepted()
   fleet.storage.cutAfter(300_000)
   fleet.storage.cut()
   await whole(two.id)
-  assert.ok(fleet.storage.accepted() >= before + 2, 'the first connection was cut in the middle')
+  assert.ok(fleet.storage.accepted() >= accepted + 2, 'the first connection was cut in the middle')
   assert.equal(begun(), 2)
   await endWell(fleet, all, crew, [one.id, two.id])
 })
+
+/** How long a result is kept that a test has to see while it is there. */
+const lifeSeconds = (idle: number) => String(Math.ceil(idle * slowness()))
 
 /** A picture's status codes until it is gone for good; and that none but 200 and 410 (or the given one) is among them. */
 async function untilGone(address: string, url: string, before: number): Promise<void> {
@@ -131,7 +136,7 @@ async function untilGone(address: string, url: string, before: number): Promise<
 }
 
 test('F28: a result that expires between status and download is gone, and never a fault of ours', async (t) => {
-  const { crew, fleet, all, address, parts } = await start(t, { PACKSHOT_RESULT_TTL_SECONDS: '8' })
+  const { crew, fleet, all, address, parts } = await start(t, { PACKSHOT_RESULT_TTL_SECONDS: lifeSeconds(8) })
   const { id } = await submit(address, { prompt: '10ms' })
   const { images, status } = await untilFinal(address, id)
   assert.equal(status, 'succeeded')
@@ -153,7 +158,7 @@ test('F28: a result that expires between status and download is gone, and never 
 test('F28: an address of the storage itself works without credentials, and no longer than the result', async (t) => {
   const all = await services()
   const origin = new URL(all.s3Endpoint).origin
-  const extra = { PACKSHOT_S3_PUBLIC_ENDPOINT: all.s3Endpoint, PACKSHOT_RESULT_TTL_SECONDS: '10' }
+  const extra = { PACKSHOT_S3_PUBLIC_ENDPOINT: all.s3Endpoint, PACKSHOT_RESULT_TTL_SECONDS: lifeSeconds(10) }
   const { address } = await start(t, extra)
   const { id } = await submit(address, { prompt: '10ms' })
   const { images } = await untilFinal(address, id)

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { createClient } from '@redis/client'
 import { Value } from 'typebox/value'
@@ -5,6 +6,7 @@ import { connect } from '../../src/adapters/s3/connection.ts'
 import { jobOfKey } from '../../src/adapters/s3/keys.ts'
 import { bucketObjects } from '../../src/adapters/s3/objects.ts'
 import { Manifest } from '../../src/jobs/job.ts'
+import { waitFor } from '../kit/waiting.ts'
 import { keepingLog } from '../quiet-log.ts'
 import { messagesOf } from '../services/broker-namespace.ts'
 import type { Services } from '../services/provide.ts'
@@ -52,6 +54,24 @@ export async function checkTruth(
     checkRedis(fleet, services),
   ])
   return [...stored.faults, ...checkJobs(stored, accepted, options.others ?? false), ...queues, ...keys]
+}
+
+/**
+ * Asserts that nothing is wrong. A client may be told of the end of a job before the last messages about it are
+ * handled: what is wrong has some time to come right.
+ */
+export async function assertTruth(
+  fleet: Fleet,
+  services: Services,
+  accepted: readonly string[],
+  options: TruthOptions = {},
+): Promise<void> {
+  let faults: readonly string[] = []
+  const isTrue = async () => {
+    faults = await checkTruth(fleet, services, accepted, options)
+    return faults.length === 0
+  }
+  await waitFor(isTrue, 30_000).catch(() => assert.deepEqual(faults, []))
 }
 
 /** Everything below the prefix of a fleet, each object read and compared with the hash that was stored with it. */

@@ -1,18 +1,22 @@
 import { join } from 'node:path'
 import { diskImageStore } from '../../src/adapters/disk/image-store.ts'
+import { memoryRateLimiter } from '../../src/adapters/memory/rate-limiter.ts'
 import { pictureReader } from '../../src/adapters/pictures/picture-reader.ts'
 import { openDatabase } from '../../src/adapters/sqlite/database.ts'
 import { sqliteEventQueue } from '../../src/adapters/sqlite/event-queue.ts'
 import { sqliteStatusStore } from '../../src/adapters/sqlite/status-store.ts'
 import { sqliteTaskQueue } from '../../src/adapters/sqlite/task-queue.ts'
+import { anonymousCaller } from '../../src/jobs/caller.ts'
 import { AppError } from '../../src/jobs/errors.ts'
 import { imageSeed, stepsOf } from '../../src/jobs/job.ts'
 import { createJobIds } from '../../src/jobs/job-id.ts'
 import type { ImageGenerator } from '../../src/jobs/ports.ts'
 import { defaultLimits } from '../../src/jobs/request/schema.ts'
+import { type SubmitDeps, type SubmitOptions, submitJob } from '../../src/jobs/serving/submit.ts'
 import { defaultAttemptLimits } from '../../src/jobs/working/attempt.ts'
 import { type RunDeps, runTask } from '../../src/jobs/working/run.ts'
 import type { Speed } from '../../src/jobs/working/speed.ts'
+import { waitFor } from '../kit/waiting.ts'
 import { keepingLog } from '../quiet-log.ts'
 import { standInOffer } from '../stand-in/engine.ts'
 import { type Cleanup, tempFolder } from '../temp-folder.ts'
@@ -41,6 +45,8 @@ export function embedded(t: Cleanup, options: { queueMax?: number; ttlSeconds?: 
     ids: createJobIds(Buffer.from('the secret of the tests')),
     status: sqliteStatusStore(database),
     images: diskImageStore({ folder: join(folder, 'results'), ttlSeconds }),
+    limiter: memoryRateLimiter(),
+    caller: (address: string) => anonymousCaller(address),
     offer: () => standInOffer,
     pictures: pictureReader(),
     uploadLimits: { bytes: 200_000, pixels: 1e6, side: 512 },
@@ -50,6 +56,15 @@ export function embedded(t: Cleanup, options: { queueMax?: number; ttlSeconds?: 
   }
 }
 export type Embedded = ReturnType<typeof embedded>
+
+/** Submits a request of somebody without limits. */
+export function submit(
+  deps: SubmitDeps,
+  body: unknown,
+  options: Partial<SubmitOptions> = {},
+): ReturnType<typeof submitJob> {
+  return submitJob(deps, body, { caller: anonymousCaller('127.0.0.1'), ...options })
+}
 
 /** Called before each step; what it throws ends the run. */
 export type StepAction = (step: number, prompt: string) => void | Promise<void>
@@ -115,15 +130,6 @@ export async function workUntil(
     await waitFor(done)
   } finally {
     await consumer.stop()
-  }
-}
-
-/** Asks again and again. The limit is no measure of anything: it only ends a test that would hang. */
-export async function waitFor(done: () => Promise<boolean>): Promise<void> {
-  const end = Date.now() + 60_000
-  while (!(await done())) {
-    if (Date.now() > end) throw new Error('waited in vain')
-    await new Promise((resolve) => setTimeout(resolve, 20))
   }
 }
 

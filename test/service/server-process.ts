@@ -1,12 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { JobView } from '../../src/jobs/serving/job-view.ts'
-import { waitFor } from '../jobs/embedded.ts'
+import { ownEnvironment } from '../kit/own-environment.ts'
+import { waitFor } from '../kit/waiting.ts'
 import type { Cleanup } from '../temp-folder.ts'
 
 /** The whole program as a process of its own, on a free port; the engine is the stand-in unless told otherwise. */
 
-export const standInServer = new URL('../stand-in/server.ts', import.meta.url)
+const standInServer = new URL('../stand-in/server.ts', import.meta.url)
 export const realServer = new URL('../../src/main/all-in-one.ts', import.meta.url)
 
 export interface ServerProcess {
@@ -27,7 +28,7 @@ export function startServer(
   file: URL = standInServer,
 ): ServerProcess {
   const child = spawn(process.execPath, [fileURLToPath(file)], {
-    env: { PATH: process.env.PATH, PORT: '0', ...env },
+    env: { ...ownEnvironment(), PORT: '0', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let text = ''

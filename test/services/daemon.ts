@@ -2,6 +2,7 @@ import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_proces
 import { closeSync, existsSync, openSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { deadline, inTime } from '../kit/waiting.ts'
 import { type Cleanup, tempFolder } from '../temp-folder.ts'
 import { keepFolder, keepProcess } from './keeper.ts'
 
@@ -22,7 +23,7 @@ interface Daemon {
   tail(): string
   isRunning(): boolean
   signal(name: NodeJS.Signals): void
-  /** Resolves once the process is gone; false if it is still there after `limitMs`. */
+  /** Resolves once the process is gone; false if it is still there when the limit is over. */
   untilEnded(limitMs: number): Promise<boolean>
 }
 
@@ -33,7 +34,7 @@ export interface ServiceControl {
   isRunning(): boolean
   /** SIGKILL; resolves once the process is gone. */
   kill(): Promise<void>
-  /** SIGTERM; resolves once the process is gone, rejects if that takes more than 30 seconds. */
+  /** SIGTERM; resolves once the process is gone, rejects if that takes absurdly long. */
   stop(): Promise<void>
   /** Again, on the same port and with what is on its disk; resolves once it answers. */
   start(): Promise<void>
@@ -93,12 +94,12 @@ export function startDaemon(t: Cleanup, command: Command): Daemon {
     untilEnded: async (limitMs) => {
       // the reference holds the process: an awaited end must not be cut short by an empty event loop
       child.ref()
-      const over = new AbortController()
-      const late = sleep(limitMs, false, { signal: over.signal }).catch(() => false)
-      const inTime = await Promise.race([ended.then(() => true), late])
-      over.abort()
+      const isGone = await inTime(
+        ended.then(() => true),
+        limitMs,
+      )
       child.unref()
-      return inTime
+      return isGone ?? false
     },
   }
   t.after(() => killed(daemon))
@@ -148,17 +149,17 @@ export async function startService(
 }
 
 /** Runs a program to its end; resolves with its output, rejects with what it printed and with its status. */
-export function runTool(command: Command, limitMs: number): Promise<string> {
+export async function runTool(command: Command, limitMs: number): Promise<string> {
   const [file, args] = leashed(command.file, command.args)
   const env = { PATH: process.env.PATH, LANG: 'C.UTF-8', ...command.env }
-  const options = { cwd: command.folder, env, timeout: limitMs, killSignal: 'SIGKILL' } as const
-  return new Promise((resolve, reject) => {
-    execFile(file, args, options, (error, stdout, stderr) => {
-      if (error === null) return resolve(stdout)
-      const status = error.killed ? `did not end within ${limitMs} ms` : `failed (${error.code})`
-      reject(new Error(`${command.file} ${command.args.join(' ')} ${status}: ${stderr}${stdout}`))
-    })
+  const ended = Promise.withResolvers<string>()
+  const child = execFile(file, args, { cwd: command.folder, env }, (error, stdout, stderr) => {
+    if (error === null) return ended.resolve(stdout)
+    const status = error.killed ? 'did not end in time' : `failed (${error.code})`
+    ended.reject(new Error(`${command.file} ${command.args.join(' ')} ${status}: ${stderr}${stdout}`))
   })
+  if ((await inTime(ended.promise, limitMs)) === undefined) child.kill('SIGKILL')
+  return ended.promise
 }
 
 async function untilAnswers(
@@ -167,12 +168,10 @@ async function untilAnswers(
   answers: () => Promise<boolean>,
   limitMs: number,
 ): Promise<void> {
-  const end = performance.now() + limitMs
+  const isOver = deadline(limitMs)
   while (!(await answers())) {
     if (!daemon.isRunning()) throw new Error(`${name} ended while it started; ${daemon.tail()}`)
-    if (performance.now() > end) {
-      throw new Error(`${name} did not answer within ${limitMs} ms; ${daemon.tail()}`)
-    }
+    if (isOver()) throw new Error(`${name} did not answer in time; ${daemon.tail()}`)
     await sleep(25)
   }
 }
@@ -191,9 +190,9 @@ async function untilStopped(pid: number): Promise<void> {
       return 'gone'
     }
   }
-  const end = performance.now() + goneLimitMs
+  const isOver = deadline(goneLimitMs)
   while (!readdirSync(folder).every((thread) => state(thread) === 'T')) {
-    if (performance.now() > end) throw new Error(`process ${pid} did not stop`)
+    if (isOver()) throw new Error(`process ${pid} did not stop`)
     await sleep(5)
   }
 }

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { deadline } from '../kit/waiting.ts'
 import type { Cleanup } from '../temp-folder.ts'
 import { keepContainer } from './keeper.ts'
 
@@ -38,15 +39,15 @@ export async function startContainer(
   return Number(found)
 }
 
-/** Resolves once `answers` is true; rejects after `limitMs` with the image's name. */
+/** Resolves once `answers` is true; rejects with the image's name when the limit is over. */
 export async function untilContainerAnswers(
   image: string,
   answers: () => Promise<boolean>,
   limitMs = 120_000,
 ): Promise<void> {
-  const end = performance.now() + limitMs
+  const isOver = deadline(limitMs)
   while (!(await answers())) {
-    if (performance.now() > end) throw new Error(`the container of ${image} did not answer in ${limitMs} ms`)
+    if (isOver()) throw new Error(`the container of ${image} did not answer in time`)
     await sleep(100)
   }
 }

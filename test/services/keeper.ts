@@ -4,6 +4,7 @@ import { createInterface } from 'node:readline'
 import type { Writable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { ownEnvironment } from '../kit/own-environment.ts'
 
 /**
  * What a process started is ended and removed even if that process is killed with -9. A helper process of its own
@@ -39,7 +40,7 @@ function startKeeper(): Writable {
     stdio: ['pipe', 'ignore', 'inherit'],
     detached: true,
     // in a test's environment it would take itself for a test file
-    env: { PATH: process.env.PATH },
+    env: ownEnvironment(),
   })
   child.unref()
   const pipe = child.stdin

@@ -41,11 +41,8 @@ export async function startRedis(
     return [`--${key}`, ...values.map((value) => (value === '""' ? '' : value))]
   })
   const cli = (...words: string[]) => redisCommand(port, words)
-  const control = await startService(
-    cleanup,
-    { name: 'redis', file: 'redis-server', args, folder },
-    () => speaksRedis(port),
-    10_000,
+  const control = await startService(cleanup, { name: 'redis', file: 'redis-server', args, folder }, () =>
+    speaksRedis(port),
   )
   return { ...control, url: `redis://127.0.0.1:${port}`, port, cli }
 }
@@ -57,7 +54,7 @@ function redisCommand(port: number, words: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {
     let reply = ''
     const socket = connect(port, '127.0.0.1')
-    socket.setTimeout(5000, () => socket.destroy(new Error('Redis did not answer within 5 seconds')))
+    socket.setTimeout(60_000, () => socket.destroy(new Error('Redis did not answer within a minute')))
     socket.setEncoding('utf8')
     socket.on('data', (text) => {
       reply += text

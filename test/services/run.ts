@@ -1,9 +1,8 @@
 import { spawn } from 'node:child_process'
 import { constants } from 'node:os'
-import type { Cleanup } from '../temp-folder.ts'
 import { lastFirst, leashed } from './daemon.ts'
 import { keepProcess } from './keeper.ts'
-import { provideAll } from './provide.ts'
+import { provideEnvironment } from './provide.ts'
 
 /**
  * `node test/services/run.ts -- COMMAND...` runs a command with real services under it: started once, named to it in
@@ -14,27 +13,10 @@ async function main(command: readonly string[]): Promise<number> {
   const actions: (() => void | Promise<void>)[] = []
   const ending = lastFirst({ after: (action) => void actions.push(action) })
   try {
-    const env = await startAll(ending)
+    const env = await provideEnvironment(ending)
     return await runCommand(command, env)
   } finally {
     for (const action of actions) await action()
-  }
-}
-
-async function startAll(ending: Cleanup): Promise<Record<string, string>> {
-  const started = performance.now()
-  const services = await provideAll(ending)
-  console.log(
-    `The services for the tests are up after ${((performance.now() - started) / 1000).toFixed(1)} s.`,
-  )
-  return {
-    TEST_QUEUE_URL: services.queueUrl,
-    TEST_STATUS_URL: services.statusUrl,
-    TEST_STORAGE_URL: services.storageUrl,
-    TEST_S3_ENDPOINT: services.s3Endpoint,
-    AWS_ACCESS_KEY_ID: services.accessKeyId,
-    AWS_SECRET_ACCESS_KEY: services.secretAccessKey,
-    AWS_REGION: services.region,
   }
 }
 

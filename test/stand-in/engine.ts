@@ -27,7 +27,7 @@ const list = [
 ]
 
 /** Two samplers, each known by its name and its label; "LABEL Karras" names a schedule too. */
-export const standInSamplers: SamplerNames = {
+const standInSamplers: SamplerNames = {
   parse(text) {
     const wanted = text.toLowerCase()
     for (const { name, label } of list) {

@@ -1,5 +1,5 @@
 import { createCipheriv, createHash } from 'node:crypto'
-import { writeSync } from 'node:fs'
+import { existsSync, writeSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { deflateSync } from 'node:zlib'
@@ -12,17 +12,21 @@ import type { GivenImages } from '../../src/jobs/ports.ts'
  * Production code cannot reach it: the thread's file is an argument.
  *
  *   "20ms"  each step takes that long           "hang"  never ends a step, and blocks the thread
+ *   "gate"  after the first step it waits until the file TEST_GATE is there; without the variable it does not
  *   "throw" an error of no known kind           "crash" the thread ends         "kill" the whole process dies
  *   "memory" out of memory, now and for whatever this thread makes later
  *   "stuck" never comes back from native code   "big" the picture has a megabyte more
  *
- * With TEST_TELL it writes a line for each picture that it begins.
+ * With TEST_TELL it writes a line for each picture that it begins, and for each that it has made.
  */
 let full = false
 
-async function act(prompt: string): Promise<void> {
+async function act(prompt: string, step: number, signal: { readonly aborted: boolean }): Promise<void> {
   const delay = /\b(\d+)ms\b/.exec(prompt)?.[1]
   if (delay !== undefined) await sleep(Number(delay))
+  const gate = process.env.TEST_GATE
+  const isShut = () => gate !== undefined && !existsSync(gate) && !signal.aborted
+  while (/\bgate\b/.test(prompt) && step > 1 && isShut()) await sleep(10)
   if (/\bthrow\b/.test(prompt)) throw new Error('a secret of the engine')
   if (/\bmemory\b/.test(prompt)) full = true
   if (full) throw new Error('std::bad_alloc')
@@ -56,9 +60,10 @@ await serveInference(
       if (process.env.TEST_TELL) writeSync(1, `engine begins "${request.prompt}" with seed ${seed}\n`)
       for (let step = 1; step <= stepsOf(request); step += 1) {
         if (signal.aborted) throw new Error('stopped')
-        await act(request.prompt)
+        await act(request.prompt, step, signal)
         onStep(step)
       }
+      if (process.env.TEST_TELL) writeSync(1, `engine made "${request.prompt}" with seed ${seed}\n`)
       return { bytes: bytesOf(request.prompt, seed, images), width: request.width, height: request.height }
     },
   }),

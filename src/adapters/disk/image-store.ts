@@ -106,7 +106,7 @@ export function diskImageStore(options: ImageStoreOptions): ImageStore {
 }
 
 function dayOf(id: string): string {
-  if (!isJobIdShaped(id)) throw new AppError('not_found', 'This is not an id.', { param: 'id' })
+  if (!isJobIdShaped(id)) throw new AppError('not_found', 'This is not a valid id.', { param: 'id' })
   return jobIdTime(id).toISOString().slice(0, 10)
 }
 

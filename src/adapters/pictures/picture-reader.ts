@@ -59,7 +59,7 @@ function checkHeader({ format, width, height, pages = 1 }: Metadata, limits: Upl
       `The picture must have at most ${most} megapixels, but has ${width} x ${height} (${Math.ceil(pixels / 1e5) / 10} megapixels).`,
     )
   }
-  if (pages > 1) throw invalid(`The picture must be a still one, but has ${pages} frames.`)
+  if (pages > 1) throw invalid(`The picture must be a still image, but has ${pages} frames.`)
 }
 
 /** RGB on white: a product that was cut out stands on paper. */

@@ -14,10 +14,10 @@ export interface Address {
 export function parseAddress(text: string): Address {
   const url = URL.canParse(text) ? new URL(text) : undefined
   if (url === undefined || (url.protocol !== 'amqp:' && url.protocol !== 'amqps:') || url.hostname === '') {
-    throw badUrl('is no URL of a RabbitMQ')
+    throw badUrl('is not a RabbitMQ URL')
   }
   if (url.search !== '' || url.hash !== '')
-    throw badUrl('has parameters after "?" or "#", which are not used')
+    throw badUrl('has parameters after "?" or "#", which are not supported')
   const tls = url.protocol === 'amqps:'
   const anonymous = url.username === '' && url.password === ''
   return {

@@ -59,7 +59,7 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
   const consuming = await connect({
     ...shared,
     name: `${name} (consumes)`,
-    whileLost: 'nothing is received, and what was in work here is delivered again',
+    whileLost: 'nothing is received, and tasks in progress here are redelivered',
   })
   let publishing: Link | undefined
   try {
@@ -78,7 +78,10 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
       .catch((thrown: unknown) => {
         const permanent = isPermanent(thrown)
         const err = permanent ? startFault(thrown, address) : thrown
-        log[permanent ? 'error' : 'warn']({ err }, 'queues could not be declared; they are used as they are')
+        log[permanent ? 'error' : 'warn'](
+          { err },
+          'queues could not be declared; existing ones are used unchanged',
+        )
       })
       .finally(() => {
         declaring = undefined

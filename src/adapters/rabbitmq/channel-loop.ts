@@ -32,7 +32,7 @@ export async function keepChannel(
       faults = 0
     } catch (err) {
       if (signal.aborted) return
-      broker.log.warn({ err }, `${who} lost its channel and opens another`)
+      broker.log.warn({ err }, `${who} lost its channel and opens a new one`)
       if (isMissing(err)) await broker.redeclare()
     } finally {
       if (channel !== undefined) await closeChannel(channel)
@@ -50,6 +50,6 @@ export async function untilDone(
   signal: AbortSignal,
   action: () => Promise<void>,
 ): Promise<void> {
-  const onFailure = (err: unknown) => log.warn({ err }, `${what} failed; it is tried again`)
+  const onFailure = (err: unknown) => log.warn({ err }, `${what} failed; retrying`)
   return retry(action, { ...backoff, signal, onFailure })
 }

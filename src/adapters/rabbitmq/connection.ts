@@ -43,7 +43,7 @@ export async function connect(options: LinkOptions): Promise<Link> {
     onFailure(fault, { failures, pauseMs }) {
       if (isPermanent(fault) || performance.now() + pauseMs > giveUpAt) throw startFault(fault, address)
       const fields = { host: address.hostname, port: address.port, code: codeOf(fault), tries: failures }
-      log.warn(fields, 'RabbitMQ does not answer; trying again')
+      log.warn(fields, 'RabbitMQ does not answer; retrying')
     },
   })
   return supervise(connection, options)
@@ -91,9 +91,11 @@ function supervise(connection: Connection, options: LinkOptions): Link {
   )
   connection.on('connection', () => log.info({ connection: name }, 'the connection to RabbitMQ is back'))
   connection.on('connection.blocked', (reason) =>
-    log.error({ connection: name, reason }, 'RabbitMQ is short of disk or memory and takes no messages'),
+    log.error({ connection: name, reason }, 'RabbitMQ is short of disk or memory and accepts no messages'),
   )
-  connection.on('connection.unblocked', () => log.info({ connection: name }, 'RabbitMQ takes messages again'))
+  connection.on('connection.unblocked', () =>
+    log.info({ connection: name }, 'RabbitMQ accepts messages again'),
+  )
   return {
     get ready() {
       return connection.ready

@@ -29,19 +29,19 @@ export function rabbitEventQueue(broker: Broker, { retryMs = 1000 }: EventQueueO
     handler: (event: JobEvent) => Promise<void>,
   ) => {
     const move = (route: Route, headers: Record<string, string | number>) =>
-      untilDone(log, 'passing on an event', signal, () =>
+      untilDone(log, 'republishing an event', signal, () =>
         broker.publish(route, { body: bytesOf(message), messageId: message.messageId, headers }),
       )
     const event = contentOf(message)
     if (!Value.Check(JobEvent, event)) {
-      log.error({ event }, 'a message that is no event was parked')
+      log.error({ event }, 'a message that is not an event was parked')
       return move(topology.parked(), { [reasonHeader]: 'not an event' })
     }
     try {
       await handler(event)
     } catch (err) {
       const failures = countOf(message, failuresHeader, 0)
-      log.warn({ err, job: event.id, failures }, 'an event could not be handled; it comes again')
+      log.warn({ err, job: event.id, failures }, 'an event could not be handled; it will be redelivered')
       const pause = doubled({ firstMs: retryMs, longestMs: retryMs * 2 ** 10 }, failures + 1)
       await move(topology.eventAgain(pause), { [failuresHeader]: failures + 1 })
     }
@@ -55,7 +55,7 @@ export function rabbitEventQueue(broker: Broker, { retryMs = 1000 }: EventQueueO
       }),
     async consume(handler) {
       const consumer = startPushConsumer(broker, {
-        who: 'the consumer of events',
+        who: 'the event consumer',
         queue: topology.statusQueue,
         prefetch,
         handle: (message, signal) => handle(message, signal, handler),

@@ -32,7 +32,7 @@ export function createPublisher(link: Link, confirmMs: number, onMissing: () => 
   let serial = 0
   const waiting = new Set<(fault: AppError) => void>()
   link.onBlocked(() => {
-    for (const reject of waiting) reject(away('takes no messages: it is short of disk or memory'))
+    for (const reject of waiting) reject(away('accepts no messages: it is short of disk or memory'))
   })
 
   const current = async () => {
@@ -70,7 +70,7 @@ export function createPublisher(link: Link, confirmMs: number, onMissing: () => 
   }
 
   return (route, message) => {
-    if (!link.ready) return Promise.reject(away('cannot be reached, or takes no messages'))
+    if (!link.ready) return Promise.reject(away('cannot be reached, or accepts no messages'))
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     const timer = setTimeout(() => reject(away('does not answer')), confirmMs)
     waiting.add(reject)
@@ -95,9 +95,9 @@ async function openConfirming(link: Link): Promise<OpenChannel> {
 function explain(thrown: unknown, route: Route, onMissing: () => void): AppError {
   const code = codeOf(thrown)
   if (code === 'NOT_FOUND') onMissing()
-  if (code !== 'NACK') return away('was lost before it answered', thrown)
+  if (code !== 'NACK') return away('disconnected before it answered', thrown)
   if (route.max === undefined) return away(`refused a message for ${route.routingKey}`, thrown)
-  const message = `${route.max} jobs are waiting already, as many as this installation allows.`
+  const message = `${route.max} jobs are already waiting, the maximum for this installation.`
   return new AppError('queue_full', message, { cause: thrown })
 }
 

@@ -54,7 +54,7 @@ async function subscribe(
       await handle(message, over)
       if (channel.active) channel.basicAck({ deliveryTag: message.deliveryTag })
     } catch (err) {
-      broker.log.debug({ err, queue }, `${who} leaves a message to be delivered again`)
+      broker.log.debug({ err, queue }, `${who} leaves a message to be redelivered`)
     }
   }
   await channel.basicQos({ prefetchCount: prefetch })

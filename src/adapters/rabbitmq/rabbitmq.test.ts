@@ -7,6 +7,7 @@ import { eventQueueContract } from '../../../test/contract/event-queue.ts'
 import { someTask } from '../../../test/contract/jobs.ts'
 import { collect, taskQueueContract } from '../../../test/contract/task-queue.ts'
 import { type FaultProxy, startProxy } from '../../../test/fault-kit/proxy.ts'
+import { waitFor } from '../../../test/kit/waiting.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
 import { removeNamespace } from '../../../test/services/broker-namespace.ts'
 import { queueUrl } from '../../../test/services/services.ts'
@@ -44,13 +45,6 @@ async function emptyBroker(t: TestContext) {
     open,
     tasks: async () => keep(rabbitTaskQueue(await open(), { deadRetryMs: 20 })),
     count: async (queue: string) => (await raw.queueDeclare({ queue, passive: true })).messageCount,
-  }
-}
-
-async function until(condition: () => Promise<boolean> | boolean): Promise<void> {
-  for (let tries = 0; !(await condition()); tries += 1) {
-    assert.ok(tries < 1500, `never: ${condition}`)
-    await sleep(20)
   }
 }
 
@@ -110,7 +104,7 @@ test('a retried task stays in its class, and does not expire once its pause is o
   const queue = await tasks()
   await queue.publish(someTask({ priority: 'batch' }))
   await collect(queue, 1, (delivery) => delivery.retry(50))
-  await until(async () => (await count(`${namespace}.tasks.batch.returned.v1`)) === 1)
+  await waitFor(async () => (await count(`${namespace}.tasks.batch.returned.v1`)) === 1)
   await sleep(300)
   assert.equal(await queue.depth(), 1)
   const [again] = await collect(queue, 1, (delivery) => delivery.ack())
@@ -157,7 +151,7 @@ test('a queue that is deleted under us is named, and made again', async (t) => {
       return false
     }
   }
-  await until(published)
+  await waitFor(published)
   assert.deepEqual(await delivered.promise, task)
   assert.ok(faults.every((fault) => fault instanceof AppError && fault.code === 'unavailable'))
 })
@@ -168,7 +162,7 @@ test('publishing to a queue that is gone rejects, and does so only until it is t
   await queue.publish(someTask())
   await raw.queueDelete({ queue: `${namespace}.tasks.interactive.v1` })
   await assert.rejects(queue.publish(someTask()), { code: 'unavailable', message: /new\.interactive/ })
-  await until(() =>
+  await waitFor(() =>
     queue.publish(someTask()).then(
       () => true,
       () => false,
@@ -194,7 +188,7 @@ test('a task that the broker gives up is handed over with its reason, and parked
     await sleep(100)
   }
   assert.deepEqual(await dead.promise, { message: task, reason: 'delivery_limit' })
-  await until(async () => (await count(`${namespace}.parked.v1`)) === 1)
+  await waitFor(async () => (await count(`${namespace}.parked.v1`)) === 1)
 })
 
 test('a message that is no event is parked, and those after it are handled', async (t) => {
@@ -208,5 +202,5 @@ test('a message that is no event is parked, and those after it are handled', asy
   const seen = Promise.withResolvers<unknown>()
   await events.consume(async (each) => seen.resolve(each))
   assert.deepEqual(await seen.promise, event)
-  await until(async () => (await count(`${namespace}.parked.v1`)) === 1)
+  await waitFor(async () => (await count(`${namespace}.parked.v1`)) === 1)
 })

@@ -21,7 +21,7 @@ const longestSleepMs = 60_000
  */
 export function startTaskConsumer(broker: Broker, handler: Handler): Consumer {
   const stopping = new AbortController()
-  const ended = keepChannel(broker, 'the consumer of tasks', stopping.signal, (channel) =>
+  const ended = keepChannel(broker, 'the task consumer', stopping.signal, (channel) =>
     work(broker, channel, handler, stopping.signal),
   )
   return {
@@ -104,7 +104,7 @@ async function giveBackAll(broker: Broker, held: readonly Held[]): Promise<Held[
   const kept: Held[] = []
   for (const each of held) {
     const delivery = holdDelivery(broker, each)
-    await bestEffort(broker.log, 'giving back a task that came along with another', delivery.giveBack())
+    await bestEffort(broker.log, 'returning a task that arrived with another', delivery.giveBack())
     if (!delivery.ended() && !delivery.lost.aborted) kept.push(each)
     delivery.release()
   }
@@ -116,13 +116,14 @@ async function handle(broker: Broker, held: Held, handler: Handler, stopping: Ab
   const delivery = holdDelivery(broker, held)
   try {
     await handler(delivery)
-    if (!delivery.ended() && !delivery.lost.aborted) log.warn({}, 'a task was not ended; it is given back')
+    if (!delivery.ended() && !delivery.lost.aborted)
+      log.warn({}, 'a task was not completed; it is returned to the queue')
   } catch (err) {
-    log.error({ err }, 'a handler of tasks rejected; the task is given back')
+    log.error({ err }, 'a task handler failed; the task is returned to the queue')
   }
   // taking another one would leave this one unacknowledged for as long as the channel lives
   const over = AbortSignal.any([stopping, delivery.lost])
   const giveBack = () => delivery.giveBack(jitter(leftPauseMs))
-  if (!delivery.ended()) await untilDone(log, 'giving back a task', over, giveBack).catch(() => {})
+  if (!delivery.ended()) await untilDone(log, 'returning a task', over, giveBack).catch(() => {})
   delivery.release()
 }

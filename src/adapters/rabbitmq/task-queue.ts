@@ -59,10 +59,13 @@ export function rabbitTaskQueue(broker: Broker, { deadRetryMs = 1000 }: TaskQueu
     try {
       await handler({ message: contentOf(message), reason })
     } catch (err) {
-      log.warn({ err, job: message.messageId, reason }, 'a dead task could not be handled; it comes again')
+      log.warn(
+        { err, job: message.messageId, reason },
+        'a dead-lettered task could not be handled; it will be redelivered',
+      )
       next = later
     }
-    await untilDone(log, 'passing on a dead task', signal, () => next(message, reason))
+    await untilDone(log, 'republishing a dead-lettered task', signal, () => next(message, reason))
   }
 
   return {
@@ -77,7 +80,7 @@ export function rabbitTaskQueue(broker: Broker, { deadRetryMs = 1000 }: TaskQueu
     depth: () => depth(broker),
     async consumeDead(handler) {
       const subscription = {
-        who: 'the consumer of dead tasks',
+        who: 'the dead-letter consumer',
         queue: topology.deadQueue,
         // a task whose handling kills the server takes no other with it
         prefetch: 1,

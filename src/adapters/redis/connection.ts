@@ -56,7 +56,7 @@ export async function openRedis(options: RedisOptions): Promise<Redis> {
       onFailure(error, { failures, pauseMs }) {
         const { message, final } = dialFault(address, error)
         if (final || performance.now() + pauseMs > giveUpAt) throw faultOf(address, error)
-        log.warn({ tries: failures }, `${message} Trying again.`)
+        log.warn({ tries: failures }, `${message} Retrying.`)
       },
     })
   }
@@ -68,7 +68,7 @@ export async function openRedis(options: RedisOptions): Promise<Redis> {
       breaker.reset()
       silentSince = undefined
       if (closing.signal.aborted) return
-      log.warn({ err: reason }, `The connection to Redis at ${address.name} was lost; going on without it`)
+      log.warn({ err: reason }, `The connection to Redis at ${address.name} was lost; continuing without it`)
       const next = await nextConnection()
       if (next === undefined) return
       log.info({}, `Redis at ${address.name} is back`)
@@ -104,7 +104,7 @@ export async function openRedis(options: RedisOptions): Promise<Redis> {
 
   async function tryCommand(args: readonly string[]): Promise<Reply> {
     const used = connection
-    if (used === undefined) throw unavailable('The status store is away.', reason)
+    if (used === undefined) throw unavailable('The status store is unavailable.', reason)
     if (!breaker.pass()) throw unavailable('The status store does not answer.', new Error('It timed out.'))
     silentSince ??= performance.now()
     const sent = used.send(args)
@@ -134,7 +134,7 @@ export async function openRedis(options: RedisOptions): Promise<Redis> {
       throw unavailable(
         /\bOOM\b/.test(error.message)
           ? 'The status store is full.'
-          : 'The status store did not carry out a command.',
+          : 'The status store failed to execute a command.',
         error,
       )
     }

@@ -90,7 +90,7 @@ export function dialFault(address: Address, error: unknown): { message: string; 
   const text = scrubbed(address, messageOf(error))
   const at = `Redis at ${address.name} (PACKSHOT_STATUS_URL)`
   if (/Unknown RESP type/.test(text)) {
-    return { message: `What answers at ${address.name} (PACKSHOT_STATUS_URL) is not a Redis.`, final: true }
+    return { message: `The server at ${address.name} (PACKSHOT_STATUS_URL) is not Redis.`, final: true }
   }
   if (/\b(WRONGPASS|NOAUTH|invalid password|without any password)\b/.test(text)) {
     return { message: `${at} does not accept this user and password: ${text}`, final: true }
@@ -101,7 +101,7 @@ export function dialFault(address: Address, error: unknown): { message: string; 
   if (/\bLOADING\b/.test(text)) return { message: `${at} is still loading its data.`, final: false }
   const waits = /\b(MASTERDOWN|CLUSTERDOWN|MISCONF|BUSY|TRYAGAIN|UNKILLABLE|max number of clients)\b/
   const final = error instanceof ErrorReply && !waits.test(text)
-  return { message: `${at} does not answer as it should: ${text}`, final }
+  return { message: `${at} gives unexpected answers: ${text}`, final }
 }
 
 /** The error that ends the start. */

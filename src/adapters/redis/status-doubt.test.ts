@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { someTask } from '../../../test/contract/jobs.ts'
+import { slowness, waitFor } from '../../../test/kit/waiting.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
 import { startRedis } from '../../../test/services/redis.ts'
 import { openRedis } from './connection.ts'
@@ -12,8 +13,9 @@ const ownDoubtIsOverMs = 5500
 
 test('an end that could not be written puts every server in doubt once Redis is back; else none is', async (t) => {
   const server = await startRedis(t)
+  const timeoutMs = Math.round(200 * slowness())
   const open = async () => {
-    const redis = await openRedis({ url: server.url, log: keepingLog(), timeoutMs: 200 })
+    const redis = await openRedis({ url: server.url, log: keepingLog(), timeoutMs })
     const store = redisStatusStore(redis, { namespace: 'test' })
     t.after(async () => {
       await store.close()
@@ -31,10 +33,7 @@ test('an end that could not be written puts every server in doubt once Redis is 
   await assert.rejects(writer.store.advance(task.id, { status: 'succeeded' }), { code: 'unavailable' })
   server.resume()
   const marked = async () => (await reader.redis.command('EXISTS', 'test:doubt').catch(() => 0)) === 1
-  for (let tries = 0; !(await marked()); tries++) {
-    assert.ok(tries < 400, 'the mark never came')
-    await sleep(50)
-  }
+  await waitFor(marked)
   await sleep(ownDoubtIsOverMs)
   await reader.store.get(task.id)
   assert.equal(reader.store.doubtful(), true)

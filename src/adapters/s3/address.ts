@@ -57,7 +57,7 @@ function bucketOf(url: string): [bucket: string, prefix: string] {
   if (path === '') return [bucket, '']
   if (path.length > longestPrefix || !path.split('/').every((part) => prefixPart.test(part))) {
     throw fault(
-      `has a prefix that cannot be used: parts between slashes of letters, digits and . _ = -, at most ${longestPrefix} characters.`,
+      `has an invalid prefix: it may have letters, digits and . _ = - between slashes, at most ${longestPrefix} characters.`,
     )
   }
   return [bucket, `${path}/`]

@@ -5,6 +5,7 @@ import { createServer as createTcpServer } from 'node:net'
 import { suite, type TestContext, test } from 'node:test'
 import { someManifest, someTask } from '../../../test/contract/jobs.ts'
 import { startProxy } from '../../../test/fault-kit/proxy.ts'
+import { waitFor } from '../../../test/kit/waiting.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
 import { freshPlace, keysOf, opened } from '../../../test/services/fresh-place.ts'
 import { storage } from '../../../test/services/services.ts'
@@ -96,14 +97,14 @@ suite('opening a bucket', () => {
     const log = keepingLog()
     const endpoint = `http://127.0.0.1:${proxy.port}`
     const opening = opened(t, { ...options, endpoint, startMs: 30_000, log })
-    while (log.lines.length === 0) await new Promise((resolve) => setTimeout(resolve, 20))
+    await waitFor(() => log.lines.length > 0)
     await proxy.pass()
     assert.equal((await opening).conditional, 'honoured')
   })
 
   test('a bucket that is missing', async (t) => {
     const told =
-      /^The bucket not-there of PACKSHOT_STORAGE_URL does not exist .* `npm run storage -- setup` makes it\.$/
+      /^The bucket not-there of PACKSHOT_STORAGE_URL does not exist .* `npm run storage -- setup` creates it\.$/
     await refuses({ ...(await place(t)), url: 's3://not-there/a' }, 'PACKSHOT_STORAGE_URL', told)
   })
 
@@ -148,7 +149,7 @@ suite('opening a bucket', () => {
         request.resume()
         reply.writeHead(status, { 'content-type': 'text/html' }).end(body)
       })
-    const told = /^The server at 127\.0\.0\.1:\d+ answers, but not as S3 storage does/
+    const told = /^The server at 127\.0\.0\.1:\d+ answers, but not like S3 storage/
     for (const status of [200, 302, 401, 403, 404, 405]) {
       for (const body of [
         '<html><body>Welcome<br></body></html>',
@@ -187,7 +188,7 @@ test('a clock that is wrong is told, and does no harm', async (t) => {
   const warnings = () => log.lines.map(({ level, message }) => `${level}: ${message}`)
   assert.match(
     warnings().join('\n'),
-    /^warn: the clock of this machine is 20 minutes ahead of .*set the clock.*$/,
+    /^warn: the clock of this machine is 20 minutes ahead of .*correct the clock.*$/,
   )
   t.mock.timers.setTime(right)
   await store.putImage(task.id, 0, Uint8Array.of(2))

@@ -53,7 +53,7 @@ export function connect(options: ConnectionOptions): Connection {
     const message =
       Math.abs(offset) < skewMs
         ? "the clock of this machine agrees with the storage's again"
-        : `the clock of this machine is ${minutes} minutes ${offset > 0 ? 'behind' : 'ahead of'} the storage's: requests are signed with the storage's time; set the clock, job ids and expiry go by it`
+        : `the clock of this machine is ${minutes} minutes ${offset > 0 ? 'behind' : 'ahead of'} the storage's: requests are signed with the storage's time; correct the clock, job ids and expiry depend on it`
     log.warn({ clockOffsetMs: offset }, message)
   }
 

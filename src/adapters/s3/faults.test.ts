@@ -3,6 +3,7 @@ import { suite, type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { someManifest, someTask } from '../../../test/contract/jobs.ts'
 import { startProxy } from '../../../test/fault-kit/proxy.ts'
+import { slowness, waitFor } from '../../../test/kit/waiting.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
 import { freshPlace, keysOf, opened } from '../../../test/services/fresh-place.ts'
 import { storage } from '../../../test/services/services.ts'
@@ -12,7 +13,9 @@ import { s3ImageStore } from './image-store.ts'
 import { bucketObjects } from './objects.ts'
 
 const ttlSeconds = 3600
-const requestMs = 1500
+/** Enough for a megabyte through a proxy, however slow the machine is. */
+const requestSeconds = Math.ceil(1.5 * slowness())
+const requestMs = 1000 * requestSeconds
 
 /** One bucket, reached straight and through a proxy that a test breaks. */
 async function behindProxy(t: TestContext) {
@@ -30,7 +33,8 @@ suite('s3 when requests fail', () => {
     const { id } = someTask()
     proxy.throttle(1_000_000)
     const written = store.putImage(id, 0, new Uint8Array(1_000_000))
-    await sleep(300)
+    const before = proxy.carried()
+    await waitFor(() => proxy.carried() > before + 100_000)
     await proxy.refuse()
     await assert.rejects(written, { code: 'unavailable' })
     assert.deepEqual(await keysOf(straight), [])
@@ -43,7 +47,8 @@ suite('s3 when requests fail', () => {
     await store.putImage(id, 0, Uint8Array.of(1, 2, 3))
     proxy.throttle(1_000_000)
     const written = store.putImage(id, 0, new Uint8Array(1_000_000))
-    await sleep(300)
+    const before = proxy.carried()
+    await waitFor(() => proxy.carried() > before + 100_000)
     await proxy.refuse()
     await assert.rejects(written, { code: 'unavailable' })
     assert.deepEqual([...((await straight.get(`${(await keysOf(straight))[0]}`)) ?? [])], [1, 2, 3])
@@ -96,7 +101,7 @@ suite('s3 when requests fail', () => {
     proxy.blackHole()
     const fault = (operation: string) => ({
       code: 'unavailable',
-      message: `The storage did not answer ${operation} within 1.5 seconds.`,
+      message: `The storage did not answer ${operation} within ${requestSeconds} seconds.`,
     })
     await Promise.all([
       assert.rejects(read, fault('GetObject')),

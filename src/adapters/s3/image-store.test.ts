@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { suite, type TestContext, test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { GetObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3'
 import { imageStoreContract } from '../../../test/contract/image-store.ts'
 import { someManifest, someTask } from '../../../test/contract/jobs.ts'
+import { slowness, waitFor } from '../../../test/kit/waiting.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
 import { freshPlace, opened } from '../../../test/services/fresh-place.ts'
 import { storage } from '../../../test/services/services.ts'
@@ -122,18 +122,17 @@ suite('s3 addresses for clients', () => {
     const store = s3ImageStore(bucket, { ttlSeconds })
     const { id } = someTask()
     await store.putImage(id, 0, Uint8Array.of(1, 2, 3))
-    const address = (await store.addressOf(id, 0, 3)) ?? ''
+    const address = (await store.addressOf(id, 0, Math.ceil(3 * slowness()))) ?? ''
     const answer = await fetch(address)
     assert.equal(answer.status, 200)
     assert.equal(answer.headers.get('content-type'), 'image/png')
     assert.deepEqual([...(await answer.bytes())], [1, 2, 3])
-    const end = Date.now() + 30_000
     const status = async () => {
       const late = await fetch(address)
       await late.arrayBuffer()
       return late.status
     }
-    while ((await status()) === 200 && Date.now() < end) await sleep(250)
+    await waitFor(async () => (await status()) !== 200)
     assert.equal(await status(), 403)
     await assert.rejects(async () => store.addressOf('..', 0, 2), { code: 'not_found' })
   })

@@ -56,6 +56,6 @@ function folderOf(id: string): string {
 }
 
 function dayOf(id: string): string {
-  if (!isJobIdShaped(id)) throw new AppError('not_found', 'This is not an id.', { param: 'id' })
+  if (!isJobIdShaped(id)) throw new AppError('not_found', 'This is not a valid id.', { param: 'id' })
   return jobIdTime(id).toISOString().slice(0, 10)
 }

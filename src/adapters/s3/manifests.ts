@@ -48,7 +48,7 @@ export async function commitManifest(bucket: Bucket, manifest: Manifest): Promis
     const standing = await readManifest(bucket, id)
     if (standing !== undefined) return standing
   }
-  throw new AppError('unavailable', `The manifest ${key} does not stay where it was written.`)
+  throw new AppError('unavailable', `The manifest ${key} disappeared after it was written.`)
 }
 
 /**

@@ -32,7 +32,8 @@ export async function probe(objects: Objects, log: Log): Promise<Conditional> {
   const body = randomBytes(16)
   // Reading comes first: it works where there is no room left, and a store that hides what is missing behind a
   // refusal would make every new job look like a fault.
-  if ((await objects.get(key)) !== undefined) throw new NoStorage('it has an object that nobody wrote')
+  if ((await objects.get(key)) !== undefined)
+    throw new NoStorage('it returns an object that was never written')
   try {
     await objects.put(key, body, 'application/json')
   } catch (thrown) {
@@ -43,13 +44,12 @@ export async function probe(objects: Objects, log: Log): Promise<Conditional> {
   try {
     const conditional = await askForCondition(objects, key, body)
     const found = await objects.get(key)
-    if (found === undefined || !body.equals(found))
-      throw new NoStorage('it does not give back what was written')
+    if (found === undefined || !body.equals(found)) throw new NoStorage('it does not return what was written')
     await objects.delete(key)
     if (conditional !== 'honoured') {
       log.warn(
         { conditional },
-        'the storage does not write conditionally: of two workers that end the same job in the same moment, the later may replace the result of the earlier',
+        'the storage does not support conditional writes: if two workers finish the same job at the same moment, the later may replace the result of the earlier',
       )
     }
     return conditional

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { after, before, suite, type TestContext, test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import {
   GetBucketLifecycleConfigurationCommand,
   PutBucketLifecycleConfigurationCommand,
   PutBucketPolicyCommand,
 } from '@aws-sdk/client-s3'
 import { someManifest, someTask, testIds } from '../../../test/contract/jobs.ts'
+import { waitFor } from '../../../test/kit/waiting.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
 import { keysOf, opened } from '../../../test/services/fresh-place.ts'
 import { type RgwService, startRgw } from '../../../test/services/rgw.ts'
@@ -79,8 +79,8 @@ suite('a storage of its own', () => {
     assert.deepEqual(
       log.lines.map((line) => line.message),
       ['made', 'there'].flatMap((what) => [
-        what === 'made' ? 'the bucket was made' : 'the bucket is there',
-        'the storage deletes results by itself after 2 days',
+        what === 'made' ? 'the bucket was created' : 'the bucket exists',
+        'the storage itself deletes results after 2 days',
       ]),
     )
   })
@@ -128,11 +128,10 @@ suite('a storage of its own', () => {
     await store.putImage(task.id, 0, Uint8Array.of(1))
     await store.commit(someManifest(task))
     await bucket.put('other', Uint8Array.of(1), 'image/png')
-    const end = Date.now() + 90_000
-    while ((await keysOf(bucket)).length > 1 && Date.now() < end) {
-      await sleep(500)
+    await waitFor(async () => {
       await rgw.radosgwAdmin('lc', 'process') // the gateway's own rounds may pass a bucket over while it is busy
-    }
+      return (await keysOf(bucket)).length <= 1
+    }, 90_000)
     assert.deepEqual(await keysOf(bucket), ['other'])
     assert.equal(await store.getManifest(task.id), undefined)
   })
@@ -151,17 +150,14 @@ suite('a storage of its own', () => {
       code: 'storage_full',
       message: 'The storage has no room left (PutObject: QuotaExceeded).',
     }
-    const until = Date.now() + 30_000
     // The gateway takes notice of a new quota when it reads the bucket's entry again.
     const put = () => store.putImage(someTask().id, 0, new Uint8Array(100_000))
-    while (
-      Date.now() < until &&
-      (await put().then(
-        () => true,
+    await waitFor(() =>
+      put().then(
         () => false,
-      ))
+        () => true,
+      ),
     )
-      await sleep(200)
     await assert.rejects(put, fault)
     await assert.rejects(store.commit(someManifest(someTask())), fault)
 
@@ -205,7 +201,7 @@ suite('a storage of its own', () => {
     await assert.rejects(store.getManifest(manifest.id), { code: 'unavailable', message: /ECONN/ })
     const log = keepingLog()
     const opening = opened(t, { ...options, log })
-    while (log.lines.length === 0) await sleep(20)
+    await waitFor(() => log.lines.length > 0)
     await rgw.start()
     await opening
     assert.deepEqual(await store.getManifest(manifest.id), manifest)

@@ -20,7 +20,7 @@ export async function setUp(
 ): Promise<void> {
   const { log, ttlSeconds } = options
   const made = await makeBucket(connection)
-  log.info({ bucket: connection.place.bucket }, made ? 'the bucket was made' : 'the bucket is there')
+  log.info({ bucket: connection.place.bucket }, made ? 'the bucket was created' : 'the bucket exists')
   const daysAfter = (seconds: number) => Math.ceil(seconds / 86_400) + 1
   const days = daysAfter(ttlSeconds)
   const uploadDays = daysAfter(uploadKeptSeconds(ttlSeconds))
@@ -29,12 +29,12 @@ export async function setUp(
       ['packshot-results', resultsFolder, days],
       ['packshot-uploads', uploadsFolder, uploadDays],
     ])
-    log.info({ days, uploadDays }, `the storage deletes results by itself after ${days} days`)
+    log.info({ days, uploadDays }, `the storage itself deletes results after ${days} days`)
   } catch (thrown) {
     if (!hasNoRules(thrown)) throw thrown
     log.warn(
       { reason: thrown.reason },
-      'the storage has no rules for the life of objects: results are deleted by the servers alone, while one runs',
+      'the storage does not support lifecycle rules: only the servers delete results, and only while one runs',
     )
   }
 }

@@ -74,7 +74,7 @@ function lastingFault(thrown: unknown, place: Connection['place']): AppError | u
   const noStorage = (detail: string) =>
     say(
       'PACKSHOT_S3_ENDPOINT',
-      `The server at ${where} answers, but not as S3 storage does (${detail}). Is PACKSHOT_S3_ENDPOINT its address?`,
+      `The server at ${where} answers, but not like S3 storage (${detail}). Is PACKSHOT_S3_ENDPOINT its address?`,
     )
   if (thrown instanceof NoStorage) return noStorage(thrown.message)
   if (!(thrown instanceof StorageFault)) return toAppError(thrown)
@@ -85,7 +85,7 @@ function lastingFault(thrown: unknown, place: Connection['place']): AppError | u
   if (reason === 'SignatureDoesNotMatch') {
     return say(
       'AWS_SECRET_ACCESS_KEY',
-      `The storage at ${where} does not accept AWS_SECRET_ACCESS_KEY for the key in AWS_ACCESS_KEY_ID (or a proxy before it changes the host name).`,
+      `The storage at ${where} does not accept AWS_SECRET_ACCESS_KEY for the key in AWS_ACCESS_KEY_ID (or a proxy in front of it changes the host name).`,
     )
   }
   if (reason === 'InvalidToken' || reason === 'ExpiredToken') {
@@ -94,11 +94,14 @@ function lastingFault(thrown: unknown, place: Connection['place']): AppError | u
   if (reason === 'NoSuchBucket') {
     return say(
       'PACKSHOT_STORAGE_URL',
-      `The bucket ${bucket} of PACKSHOT_STORAGE_URL does not exist at ${where}. \`npm run storage -- setup\` makes it.`,
+      `The bucket ${bucket} of PACKSHOT_STORAGE_URL does not exist at ${where}. \`npm run storage -- setup\` creates it.`,
     )
   }
   if (reason === 'BucketAlreadyExists') {
-    return say('PACKSHOT_STORAGE_URL', `The bucket name ${bucket} belongs to another account. Take another.`)
+    return say(
+      'PACKSHOT_STORAGE_URL',
+      `The bucket name ${bucket} belongs to another account. Choose another.`,
+    )
   }
   if (reason === 'AccessDenied') {
     return say(
@@ -118,7 +121,7 @@ function lastingFault(thrown: unknown, place: Connection['place']): AppError | u
   if (untrusted.test(reason)) {
     return say(
       'PACKSHOT_S3_ENDPOINT',
-      `The certificate of ${where} is not trusted (${reason}). NODE_EXTRA_CA_CERTS names a file of further authorities.`,
+      `The certificate of ${where} is not trusted (${reason}). Set NODE_EXTRA_CA_CERTS to a file of additional authorities.`,
     )
   }
   if (passing.test(reason) || (status !== undefined && (status >= 500 || status === 429))) return undefined

@@ -47,7 +47,7 @@ export function sqliteEventQueue(database: Database, options: EventQueueOptions)
       await handler(parse(row.message))
       guard(() => remove.run(row.seq, token))
     } catch (err) {
-      log.warn({ err, event: row.message }, 'an event could not be handled; it comes again')
+      log.warn({ err, event: row.message }, 'an event could not be handled; it will be redelivered')
       const pause = doubled({ firstMs: retryMs, longestMs: retryMs * 2 ** 8 }, row.failures + 1)
       guard(() => later.run(Date.now() + pause, row.seq, token))
     }

@@ -73,10 +73,7 @@ export function sqliteTaskQueue(database: Database, options: TaskQueueOptions): 
       const rank = priorities.indexOf(task.priority ?? 'interactive')
       const added = guard(() => insert.run(task.id, JSON.stringify(task), 0, max, rank)).changes
       if (added !== 0 || guard(() => find.get(task.id)) !== undefined) return
-      throw new AppError(
-        'queue_full',
-        `${max} jobs are waiting already, as many as this installation allows.`,
-      )
+      throw new AppError('queue_full', `${max} jobs are already waiting, the maximum for this installation.`)
     },
     async consume(handler) {
       guard(() => free.run(owner))
@@ -112,7 +109,7 @@ function holdLease(database: Database, log: Log, row: Row, token: string, leaseM
     try {
       change('UPDATE tasks SET lease_until = ? WHERE seq = ? AND token = ?', Date.now() + leaseMs)
     } catch (err) {
-      log.warn({ err }, 'renewing a lease failed; it is tried again')
+      log.warn({ err }, 'renewing a lease failed; retrying')
     }
   }
   const timer = setInterval(renew, leaseMs / 3)

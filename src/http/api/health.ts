@@ -9,10 +9,14 @@ export function healthRoutes(app: FastifyInstance, services: Services): void {
   app.get('/healthz/live', { schema: { summary: 'The process answers' } }, async (_request, reply) => {
     return reply.header('cache-control', 'no-store').send({ status: 'live' })
   })
-  app.get('/healthz/ready', { schema: { summary: 'The server wants traffic' } }, async (_request, reply) => {
-    const ready = services.ready()
-    reply.code(ready ? 200 : 503).header('cache-control', 'no-store')
-    const held = ready ? services.holdings?.() : undefined
-    return { status: ready ? 'ready' : 'not ready', ...held }
-  })
+  app.get(
+    '/healthz/ready',
+    { schema: { summary: 'The server accepts traffic' } },
+    async (_request, reply) => {
+      const ready = services.ready()
+      reply.code(ready ? 200 : 503).header('cache-control', 'no-store')
+      const held = ready ? services.holdings?.() : undefined
+      return { status: ready ? 'ready' : 'not ready', ...held }
+    },
+  )
 }

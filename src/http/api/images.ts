@@ -14,7 +14,7 @@ interface Address {
 export function imageRoutes(app: FastifyInstance, services: Services): void {
   const schema = {
     summary: 'A picture of a job',
-    description: 'With `?download=1` a browser saves it under a name made of its prompt and seed.',
+    description: 'With `?download=1` a browser saves it under a name made from its prompt and seed.',
     params: Type.Object({ id: Type.String(), index: Type.Integer({ minimum: 0 }) }),
     querystring: Type.Object({ download: Type.Optional(Type.Literal('1')) }),
     produces: ['image/png'],
@@ -45,7 +45,7 @@ export function imageRoutes(app: FastifyInstance, services: Services): void {
 function parseIndex(text: string): number {
   if (/^(0|[1-9]\d{0,3})$/.test(text)) return Number(text)
   const shown = text.length > 40 ? `${text.slice(0, 40)}...` : text
-  throw new AppError('not_found', `Pictures are counted 0, 1, 2, ...; there is none called ${shown}.`, {
+  throw new AppError('not_found', `Pictures are numbered 0, 1, 2, ...; there is no picture ${shown}.`, {
     param: 'index',
   })
 }

@@ -3,7 +3,9 @@ import { connect } from 'node:net'
 import { suite, type TestContext, test } from 'node:test'
 import type { FastifyInstance, LightMyRequestResponse } from 'fastify'
 import { pino } from 'pino'
+import { collect } from '../../../test/contract/task-queue.ts'
 import { type Embedded, embedded, runDeps, storageIsAway, workUntil } from '../../../test/jobs/embedded.ts'
+import type { Task } from '../../jobs/job.ts'
 import { buildHttp } from '../app.ts'
 import { createServices } from '../services.ts'
 
@@ -128,6 +130,20 @@ suite('the API', () => {
     const second = await post(app, { prompt: 'a red apple' }, key)
     assert.deepEqual([second.statusCode, second.json().id], [202, first.json().id])
     assertFault(await post(app, { prompt: 'a pear' }, key), 400, 'invalid_request', 'Idempotency-Key')
+  })
+
+  test('hands on the trace of a request, unless it is malformed', async (t) => {
+    const { app, parts } = await server(t)
+    const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+    const zero = `00-${'0'.repeat(32)}-b7ad6b7169203331-01`
+    for (const given of [traceparent, zero, 'anything', '']) {
+      assert.equal((await post(app, { prompt: 'an apple' }, { traceparent: given })).statusCode, 202)
+    }
+    const tasks = await collect(parts.queue, 4, (delivery) => delivery.ack())
+    assert.deepEqual(
+      tasks.map(({ message }) => (message as Task).trace),
+      [traceparent, undefined, undefined, undefined],
+    )
   })
 
   test('tells models, limits, health and its own description', async (t) => {

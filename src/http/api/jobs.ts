@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { jobRequestSchema } from '../../jobs/request/schema.ts'
 import { JobView } from '../../jobs/serving/job-view.ts'
@@ -22,7 +22,8 @@ export function jobRoutes(app: FastifyInstance, services: Services): void {
   app.post('/v1/jobs', { schema: submit }, async (request, reply) => {
     const key = request.headers['idempotency-key']
     const view = await services.submit(request.body, {
-      client: request.ip,
+      caller: services.caller(request.ip),
+      ...traceOf(request),
       ...(typeof key === 'string' ? { idempotencyKey: key } : {}),
     })
     setWaitHeaders(reply, view)
@@ -52,6 +53,17 @@ export function jobRoutes(app: FastifyInstance, services: Services): void {
       return view
     },
   )
+}
+
+/**
+ * The trace that a request belongs to, from its `traceparent` (W3C Trace Context, version 00). One that is malformed is
+ * ignored, as the specification asks.
+ */
+function traceOf({ headers }: FastifyRequest): { trace?: string } {
+  const given = headers.traceparent
+  const valid =
+    typeof given === 'string' && /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/.test(given)
+  return valid ? { trace: given } : {}
 }
 
 /** `Retry-After` has whole seconds only; `poll_after_ms` in the body is the finer number. */

@@ -20,7 +20,7 @@ export function errorMessage(error: AppError): string {
   if (error.code === 'expired') {
     return 'Pictures are kept for a limited time. The same words, settings and seed make the same picture again.'
   }
-  if (error.code === 'not_found') return 'Perhaps the address was cut short on its way.'
+  if (error.code === 'not_found') return 'Perhaps the link was cut short.'
   return error.message
 }
 

@@ -22,7 +22,7 @@ function figure(view: JobView, image: ImageView, index: number, many: boolean): 
   const prompt = request?.prompt ?? 'picture'
   const alt = many ? `${prompt} (picture ${index + 1})` : prompt
   return html`<figure class="frame">
-<a class="frame-link" href="${image.url}" target="_blank" rel="noopener"><img src="${image.url}" width="${image.width}" height="${image.height}" alt="${alt}" decoding="async"><span class="visually-hidden"> (opens the picture by itself)</span></a>
+<a class="frame-link" href="${image.url}" target="_blank" rel="noopener"><img src="${image.url}" width="${image.width}" height="${image.height}" alt="${alt}" decoding="async"><span class="visually-hidden"> (opens the picture on its own)</span></a>
 ${many && caption(view.id, request, image, index)}</figure>`
 }
 

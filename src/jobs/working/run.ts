@@ -61,7 +61,7 @@ async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal):
   let state = await bestEffort(log, 'looking for a cancellation', status.get(task.id))
   if (!isNew(delivery, state) || status.doubtful()) {
     const existing = await atStorage(() => deps.images.getManifest(task.id))
-    if (existing !== undefined) return conclude(deps, delivery, existing)
+    if (existing !== undefined) return conclude(deps, delivery, task, existing)
   }
   if (state === undefined) {
     // a store that was wiped may have a mark for a job that it learns of again
@@ -70,7 +70,7 @@ async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal):
   }
   const commit = async (outcome: Outcome) => {
     const manifest = manifestOf(deps, delivery, task, outcome)
-    await conclude(deps, delivery, await atStorage(() => deps.images.commit(manifest)))
+    await conclude(deps, delivery, task, await atStorage(() => deps.images.commit(manifest)))
   }
   if (state?.cancel_requested === true) return commit({ status: 'canceled' })
   if (delivery.losses >= deps.maxLosses) return commit(tooOften(delivery.losses))
@@ -112,7 +112,13 @@ async function refuse(deps: RunDeps, delivery: Delivery): Promise<void> {
 
 async function expire(deps: RunDeps, delivery: Delivery, task: Task): Promise<void> {
   await bestEffort(deps.log, 'writing an expiry', deps.status.advance(task.id, { status: 'expired' }))
-  await deps.events.publish({ v: 1, id: task.id, status: 'expired', at: deps.now().toISOString() })
+  await deps.events.publish({
+    v: 1,
+    id: task.id,
+    status: 'expired',
+    at: deps.now().toISOString(),
+    ...(task.trace === undefined ? {} : { trace: task.trace }),
+  })
   await delivery.ack()
   deps.log.warn({ job: task.id }, 'job expired before a worker had it')
 }
@@ -183,8 +189,13 @@ function manifestOf(deps: RunDeps, delivery: Delivery, task: Task, outcome: Outc
 }
 
 /** Steps 7 and 8; also for a delivery of a job that was final already. */
-async function conclude(deps: RunDeps, delivery: Delivery, manifest: Manifest): Promise<void> {
-  await announce(deps, manifest)
+async function conclude(
+  deps: RunDeps,
+  delivery: Delivery,
+  { trace }: Task,
+  manifest: Manifest,
+): Promise<void> {
+  await announce(deps, manifest, trace)
   await delivery.ack()
   const { id, status } = manifest
   deps.log.info({ job: id, status, attempt: delivery.attempt }, 'job is final')

@@ -43,7 +43,7 @@ interface GoldenPicture {
   readonly mask: string | null
 }
 
-export interface PicturesMeta {
+interface PicturesMeta {
   readonly versions: Readonly<Record<string, string>>
   readonly pictures: readonly GoldenPicture[]
 }

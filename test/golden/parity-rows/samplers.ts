@@ -28,7 +28,7 @@ interface GoldenLevels {
   readonly initial_scale: number
 }
 
-export interface GoldenRun {
+interface GoldenRun {
   readonly sampler: SamplerName
   readonly schedule: Schedule
   readonly steps: number
@@ -41,7 +41,7 @@ export interface GoldenRun {
   readonly result: readonly number[]
 }
 
-export const partLimit = 1e-4
+const partLimit = 1e-4
 
 const count = 32
 
@@ -60,7 +60,7 @@ export function sd15Noise(prediction: NoiseConfig['prediction_type'] = 'epsilon'
 }
 
 /** The largest difference of start, course and result to diffusers, relative to the largest value of each. */
-export function runDifference(golden: GoldenRun): number {
+function runDifference(golden: GoldenRun): number {
   const { sampler: name, schedule, steps, prediction, begin, start } = golden
   const generator = new TorchGenerator(0)
   const randn = () => generator.randn(count)

@@ -46,7 +46,7 @@
     if (answer === undefined) throw new Error('The server does not answer. Please try again in a moment.')
     const body = await answer.json().catch(() => undefined)
     if (answer.ok && body) return body
-    throw new Error(body?.error?.message ?? 'The server did not take the picture.')
+    throw new Error(body?.error?.message ?? 'The server did not accept the picture.')
   }
 
   /** The file itself if it can be sent, else the same picture smaller, or in a format that the server reads. */
@@ -226,7 +226,7 @@
     field('mask').value = ''
     field('mask-file').value = ''
     part('[data-photo="clear"]').hidden = true
-    say('The paint is gone: the whole photo changes.')
+    say('The paint is cleared: the whole photo changes.')
   }
 
   /** White, or else what is transparent, becomes paint: as the server reads a mask. */
@@ -263,7 +263,7 @@
       }
       paintMask(bitmap)
       touched()
-      say('The mask is laid over the photo: what it covers changes.')
+      say('The mask is shown on the photo: what it covers changes.')
     } catch (error) {
       say(error.message, true)
     }

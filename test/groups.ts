@@ -1,0 +1,71 @@
+/** The groups of the tests: what a file needs and how much of the machine it keeps busy while it runs. */
+export interface Group {
+  readonly name: string
+  /** Globs from the root. A file belongs to the first group that has it, and runs in the order of the globs. */
+  readonly files: readonly string[]
+  /** How much of a core one file keeps busy: as many run at once as there are cores for. */
+  readonly share: number
+  /** Needs the shared services: it waits until they are up. */
+  readonly services?: boolean
+  /** Part of `npm run test:quick`: no service, no browser, no long computation. */
+  readonly quick?: boolean
+  /** All files in one process: for those that cost more to start than to run, and leave nothing behind. */
+  readonly together?: boolean
+}
+
+/**
+ * The first in the list begin first. What computes keeps a core; what waits for processes, time-outs and services
+ * leaves most of it to others. In a group the files that take longest come first, so that none is left for the end.
+ */
+export const groups: readonly Group[] = [
+  { name: 'chaos', share: 0.4, files: ['test/chaos/**'] },
+  {
+    name: 'fleet',
+    share: 0.33,
+    services: true,
+    files: [
+      'test/fleet/kill-points.test.ts',
+      'test/fleet/{queue-faults,shutdown,broker-outage}.test.ts',
+      'test/fleet/{poison,storage-faults,clock-and-disk}.test.ts',
+      'test/fleet/**',
+    ],
+  },
+  {
+    name: 'program',
+    share: 0.33,
+    files: [
+      'test/service/**',
+      'src/library/library.test.ts',
+      'src/generator/{inference-thread,thread-generator}.test.ts',
+    ],
+  },
+  {
+    name: 'adapters',
+    share: 0.33,
+    services: true,
+    files: [
+      'src/adapters/rabbitmq/outages.test.ts',
+      'test/services/**',
+      'src/adapters/{s3,rabbitmq,redis}/**',
+    ],
+  },
+  {
+    name: 'browser',
+    share: 0.5,
+    files: ['test/browser/whole.test.ts', 'test/browser/**', 'test/golden/webgpu.test.ts'],
+  },
+  {
+    name: 'engine',
+    share: 1,
+    files: [
+      'test/golden/{parity,single-file,engine,packshot-mini}.test.ts',
+      'test/models/**',
+      'src/diffusion/checkpoint/fuzz.test.ts',
+      'src/diffusion/models/**',
+      'src/cli/**',
+      'test/golden/**',
+      'src/diffusion/{engine,image-to-image}.test.ts',
+    ],
+  },
+  { name: 'plain', share: 1, quick: true, together: true, files: ['**'] },
+]

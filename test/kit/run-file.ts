@@ -1,0 +1,71 @@
+import type { Writable } from 'node:stream'
+import { run } from 'node:test'
+
+/** What came of one or several test files. */
+export interface Counts {
+  readonly tests: number
+  readonly suites: number
+  readonly passed: number
+  readonly failed: number
+  readonly cancelled: number
+  readonly skipped: number
+  readonly todo: number
+}
+
+export const noCounts: Counts = {
+  tests: 0,
+  suites: 0,
+  passed: 0,
+  failed: 0,
+  cancelled: 0,
+  skipped: 0,
+  todo: 0,
+}
+
+export function sumOf(counts: readonly Counts[]): Counts {
+  const sum = { ...noCounts }
+  for (const each of counts) {
+    for (const name of Object.keys(sum) as (keyof Counts)[]) sum[name] += each[name]
+  }
+  return sum
+}
+
+/** Only ends a test that would hang, on the slowest of machines. */
+const longestTestMs = 1_800_000
+
+/**
+ * Runs a test file in a process of its own. What it tells is written to the reporter when it is over, in one piece,
+ * without its own closing counts; they are answered. A file without a test counts none.
+ */
+export async function runFile(
+  file: string,
+  args: readonly string[],
+  reporter: Writable,
+  signal: AbortSignal,
+): Promise<Counts> {
+  const told: unknown[] = []
+  let counts = noCounts
+  let fileItself = 0
+  const options = { files: [file], argv: [...args], concurrency: 1, timeout: longestTestMs, signal }
+  for await (const event of run(options) as AsyncIterable<Told>) {
+    const { type, data } = event
+    if (type === 'test:summary') counts = data.file === undefined ? (data.counts ?? counts) : counts
+    else if (type !== 'test:diagnostic' || data.nesting > 0 || data.file !== undefined) told.push(event)
+    // a file that registers no test is reported as one
+    if (type === 'test:pass' && data.name === file) fileItself += 1
+  }
+  for (const event of told) reporter.write(event)
+  const { tests, passed } = counts
+  return { ...counts, tests: tests - fileItself, passed: passed - fileItself }
+}
+
+/** The part of the events of `node:test` that is looked at. */
+interface Told {
+  readonly type: string
+  readonly data: {
+    readonly name?: string
+    readonly nesting: number
+    readonly file?: string
+    readonly counts?: Counts
+  }
+}

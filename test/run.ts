@@ -1,0 +1,181 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { globSync } from 'node:fs'
+import { availableParallelism, constants } from 'node:os'
+import { join, matchesGlob } from 'node:path'
+import { spec } from 'node:test/reporters'
+import { parseArgs } from 'node:util'
+import { groups } from './groups.ts'
+import { type Counts, noCounts, runFile, sumOf } from './kit/run-file.ts'
+import { lastFirst } from './services/daemon.ts'
+import { provideEnvironment } from './services/provide.ts'
+
+/**
+ * `node test/run.ts [--quick] [WORD...]`: types, lint and unused code, and beside them all tests by their groups, over
+ * services that are started once. Words choose groups by their name and files by a part of their path, without the
+ * checks. Ends with status 1 when something failed, or a group had no test.
+ */
+
+const root = join(import.meta.dirname, '..')
+
+interface Job {
+  readonly group: string
+  readonly name: string
+  readonly share: number
+  readonly services: boolean
+  run(signal: AbortSignal): Promise<Counts>
+}
+
+interface Done extends Pick<Job, 'group' | 'name'> {
+  readonly counts: Counts
+  /** On the clock of `performance.now()`. */
+  readonly from: number
+  readonly to: number
+}
+
+const { values, positionals } = parseArgs({ options: { quick: { type: 'boolean' } }, allowPositionals: true })
+const reporter = new spec()
+
+function testJobs(): Job[] {
+  const left = new Set(globSync(['src/**/*.test.ts', 'test/**/*.test.ts'], { cwd: root }).sort())
+  return groups.flatMap((group) => {
+    const own = group.files.flatMap((glob) =>
+      [...left].filter((file) => matchesGlob(file, glob) && left.delete(file)),
+    )
+    const isWanted = (file: string) =>
+      positionals.length === 0 || positionals.some((word) => group.name === word || file.includes(word))
+    const paths = own.filter(isWanted).map((file) => join(root, file))
+    if (paths.length === 0 || (values.quick && !group.quick)) return []
+    const { name, share, services = false } = group
+    const job = (title: string, file: string, args: readonly string[] = []): Job => ({
+      group: name,
+      name: title,
+      share,
+      services,
+      run: (signal) => runFile(file, args, reporter, signal),
+    })
+    if (group.together) return [job(`${paths.length} files`, join(root, 'test/kit/together.ts'), paths)]
+    return paths.map((path) => job(path.slice(root.length + 1), path))
+  })
+}
+
+/** Its output is shown when it fails; it counts as no test. */
+function checkJob(): Job {
+  return {
+    group: 'check',
+    name: 'npm run check',
+    share: 1,
+    services: false,
+    async run() {
+      const child = spawn('npm', ['run', '--silent', 'check'], {
+        cwd: root,
+        stdio: ['ignore', 'pipe', 'pipe'],
+      })
+      let text = ''
+      for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (text += chunk))
+      const [status] = await once(child, 'close')
+      if (status === 0) return noCounts
+      console.log(`npm run check failed:\n${text}`)
+      return { ...noCounts, failed: 1 }
+    },
+  }
+}
+
+/** Starts the jobs in their order as soon as there is room, at most a core's worth of them for each core. */
+async function runAll(jobs: readonly Job[], ready: Promise<unknown>, signal: AbortSignal): Promise<Done[]> {
+  const [waiting, done] = [[...jobs], [] as Done[]]
+  const running = new Set<Promise<void>>()
+  let room = availableParallelism()
+  let isReady = false
+  const services = ready.then(() => {
+    isReady = true
+  })
+  const start = (job: Job): Promise<void> => {
+    const from = performance.now()
+    room -= job.share
+    const isOver = job.run(signal).then((counts) => {
+      const { group, name } = job
+      done.push({ group, name, counts, from, to: performance.now() })
+      room += job.share
+      running.delete(isOver)
+    })
+    running.add(isOver)
+    return isOver
+  }
+  while (waiting.length > 0 || running.size > 0) {
+    // shares are hundredths: their sums are off by less
+    const next = waiting.findIndex(({ share, services: needs }) => share < room + 0.02 && (isReady || !needs))
+    const [job] = next === -1 || signal.aborted ? [] : waiting.splice(next, 1)
+    if (job !== undefined) start(job)
+    else if (signal.aborted && running.size === 0) break
+    else await Promise.race([...running, ...(isReady ? [] : [services])])
+  }
+  return done
+}
+
+function summary(done: readonly Done[]): string {
+  const seconds = (ms: number) => `${(ms / 1000).toFixed(0)} s`
+  const lines = [...Map.groupBy(done, ({ group }) => group)].map(([group, jobs]) => {
+    const wall = Math.max(...jobs.map(({ to }) => to)) - Math.min(...jobs.map(({ from }) => from))
+    const sum = jobs.reduce((total, { from, to }) => total + to - from, 0)
+    const { tests } = sumOf(jobs.map(({ counts }) => counts))
+    return `  ${group.padEnd(10)}${seconds(wall)} from first to last, ${seconds(sum)} in all, ${tests} tests`
+  })
+  const slowest = done.toSorted((a, b) => b.to - b.from - (a.to - a.from)).slice(0, 10)
+  return [
+    'How long each group took:',
+    ...lines,
+    'The slowest files:',
+    ...slowest.map(({ name, from, to }) => `  ${seconds(to - from).padEnd(8)}${name}`),
+  ].join('\n')
+}
+
+/** As the test runner of Node closes its report. */
+function closing(counts: Counts, ms: number): string {
+  const { tests, suites, passed, failed, cancelled, skipped, todo } = counts
+  const named = { tests, suites, pass: passed, fail: failed, cancelled, skipped, todo, duration_ms: ms }
+  const lines = Object.entries(named).map(([name, value]) => `ℹ ${name} ${value}`)
+  return [...lines, `${passed} passed, ${failed + cancelled} failed, ${skipped} skipped`].join('\n')
+}
+
+async function main(): Promise<number> {
+  const began = performance.now()
+  // inherited by all that is started here
+  process.env.NODE_COMPILE_CACHE ??= join(root, 'node_modules/.cache/v8')
+  const stop = new AbortController()
+  let status: number | undefined
+  for (const name of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(name, () => {
+      status = 128 + constants.signals[name]
+      stop.abort()
+    })
+  }
+  const tests = testJobs()
+  if (tests.length === 0)
+    throw new Error(`no test file has one of these in its path: ${positionals.join(' ')}`)
+  const isWhole = positionals.length === 0
+  const jobs = [...(isWhole && !values.quick ? [checkJob()] : []), ...tests]
+  const actions: (() => void | Promise<void>)[] = []
+  const ending = lastFirst({ after: (action) => void actions.push(action) })
+  try {
+    const ready = tests.some(({ services }) => services) ? provideEnvironment(ending) : Promise.resolve({})
+    reporter.pipe(process.stdout)
+    const done = await runAll(
+      jobs,
+      ready.then((env) => Object.assign(process.env, env)),
+      stop.signal,
+    )
+    await new Promise<void>((resolve) => reporter.once('end', resolve).end())
+    const counts = sumOf(done.map((each) => each.counts))
+    console.log(`${summary(done)}\n${closing(counts, performance.now() - began)}`)
+    const empty = [...Map.groupBy(done, ({ group }) => group)].filter(
+      ([group, all]) => group !== 'check' && sumOf(all.map((each) => each.counts)).tests === 0,
+    )
+    for (const [group] of empty) console.log(`The group ${group} ran no test.`)
+    return status ?? (counts.failed + counts.cancelled + empty.length > 0 ? 1 : 0)
+  } finally {
+    for (const action of actions) await action()
+  }
+}
+
+process.exitCode = await main()
