@@ -58,7 +58,10 @@ test('a file, a folder, a LoRA and an embedding find their places, and sha256sum
   const shown = await models(dir, ['show', 'TINY-fp16'])
   assert.match(
     shown.stdout,
-    new RegExp(`family +sd1\\n.*dtype +F16\\n.*parameters +[\\d.]+ million\\n.*SHA-256 +${hash}`, 's'),
+    new RegExp(
+      `family +sd1\\n.*dtype +F16\\n.*parameters +[\\d.]+ million in 967 tensors\\n.*SHA-256 +${hash}`,
+      's',
+    ),
   )
   const verified = await models(dir, ['verify'])
   assert.equal(verified.status, 0, verified.stdout)
