@@ -6,6 +6,7 @@ import { test } from 'node:test'
 import { tinyCheckpoint } from '../../test/golden/parity/variants.ts'
 import { models, visible } from '../../test/models/command.ts'
 import { tempFolder } from '../../test/temp-folder.ts'
+import { Library } from '../library/library.ts'
 
 /** `npm run models` with files of this machine. */
 
@@ -151,6 +152,24 @@ test('what cannot be used is listed with its problem and keeps nothing else from
 
   assert.equal((await models(dir, ['remove', 'rest'])).status, 0)
   assert.ok(!existsSync(join(dir, 'rest.partial')))
+})
+
+test('a file of a refused format takes no name from the file that replaces it', async (t) => {
+  const dir = tempFolder(t)
+  for (const name of ['x.ckpt', 'x.zip']) writeFileSync(join(dir, name), 'PK')
+  assert.equal((await models(dir, ['add', tinyCheckpoint, '--name', 'x'])).status, 0)
+  const { stdout } = await models(dir, ['list'])
+  assert.match(stdout, /^model +x {2}sd1, F16, 2\.1 MB$/m)
+  assert.match(stdout, /CANNOT BE USED: .*x\.ckpt: this is a pickle/)
+  assert.match(stdout, /CANNOT BE USED: .*x\.zip: this is an archive/)
+  const { models: offered } = await new Library({ model: 'x', modelsDir: dir }).read()
+  assert.deepEqual(
+    offered.map(({ name }) => name),
+    ['x', 'packshot-mini'],
+  )
+  assert.match((await models(dir, ['remove', 'x'])).stderr, /Several entries have the name x: .*file name/)
+  assert.equal((await models(dir, ['remove', 'x.ckpt'])).stdout, 'Removed model x.\n')
+  assert.equal((await models(dir, ['verify', 'x.safetensors'])).stdout, 'model x: good\n')
 })
 
 const refusals: Record<string, [string[], RegExp]> = {

@@ -136,7 +136,10 @@ async function remove(dir: string, name: string, kind: Kind | undefined, print: 
   const found = await find(dir, name, kind)
   if (found.length > 1) {
     const what = found.map((entry) => `--kind ${entry.kind} (${entry.path})`).join(', ')
-    throw new AppError('invalid_request', `Several entries have the name ${name}: choose one with ${what}.`)
+    throw new AppError(
+      'invalid_request',
+      `Several entries have the name ${name}: choose one with ${what}, or by its file name.`,
+    )
   }
   for (const entry of found) {
     await removeEntry(entry)
@@ -148,7 +151,9 @@ async function remove(dir: string, name: string, kind: Kind | undefined, print: 
 async function find(dir: string, name: string, kind: Kind | undefined): Promise<Entry[]> {
   const { entries } = await listModels(dir)
   const found = entries.filter(
-    (entry) => sameName(entry.name, name) && (kind === undefined || entry.kind === kind),
+    (entry) =>
+      (sameName(entry.name, name) || basename(entry.path) === name) &&
+      (kind === undefined || entry.kind === kind),
   )
   if (found.length > 0) return found
   const names = entries.map((entry) => `${entry.kind} ${entry.name}`).join(', ')

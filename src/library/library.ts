@@ -104,7 +104,8 @@ export class Library {
       return { name: basename(resolve(wanted)).replace(/\.safetensors$/i, ''), path: resolve(wanted) }
     }
     const models = entries.filter(({ kind }) => kind === 'model')
-    const entry = findNamed(models, wanted)
+    const usable = models.filter(({ problem }) => problem === undefined)
+    const entry = findNamed(usable, wanted) ?? findNamed(models, wanted)
     if (entry !== undefined) return { name: entry.name, path: entry.path }
     if (sameName(wanted, builtInName)) return { name: builtInName, path: builtIn }
     const known = [...models.map(({ name }) => name), builtInName].join(', ')

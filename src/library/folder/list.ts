@@ -4,6 +4,7 @@ import { basename, join, resolve } from 'node:path'
 import { unlessMissing } from '../../adapters/disk/files.ts'
 import { type CheckpointFacts, readFacts } from '../../diffusion/checkpoint/facts.ts'
 import { type Kind, kindNames, kinds, refusal } from '../../diffusion/checkpoint/kinds.ts'
+import { foreignName } from '../../diffusion/safetensors/foreign-file.ts'
 import { sameName } from '../../jobs/offer.ts'
 import type { FactsCache } from './facts-cache.ts'
 import { kindFolders, nameFault, weightsName } from './names.ts'
@@ -106,8 +107,15 @@ function nameProblem(name: string): string | undefined {
 
 /** Two names that differ only in case are the same on other file systems, and in prompts. */
 function clash(one: Found, all: readonly Found[]): string | undefined {
-  const others = all.filter((each) => each !== one && each.kind === one.kind && sameName(each.name, one.name))
-  if (others.length === 0) return undefined
+  // a file of a refused format takes no name: it may lie beside the file that replaces it
+  const others = all.filter(
+    (each) =>
+      each !== one &&
+      each.kind === one.kind &&
+      sameName(each.name, one.name) &&
+      foreignName(each.path) === undefined,
+  )
+  if (others.length === 0 || foreignName(one.path) !== undefined) return undefined
   return `${[one, ...others].map(({ path }) => basename(path)).join(' and ')} have the same name; rename all but one`
 }
 
