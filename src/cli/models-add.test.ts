@@ -27,8 +27,8 @@ test('a checkpoint comes over a connection that breaks, and makes the picture th
   client.bytes = 0
   const { status, stdout, stderr } = await models(dir, ['add', url, '--sha256', hash], {}, client)
   assert.equal(status, 0, stderr)
-  assert.match(stdout, /^model epi photo \(v2\) is there: .*\/models\/epi photo \(v2\)\.safetensors\nSHA-256/)
-  assert.match(stderr, /17: the connection broke off .*from byte 1000000/)
+  assert.match(stdout, /^Added model epi photo \(v2\): .*\/models\/epi photo \(v2\)\.safetensors\nSHA-256/)
+  assert.match(stderr, /17: the connection broke .*from byte 1000000/)
   assert.match(stderr, /17: 100 %, 2\.1 MB of 2\.1 MB/)
   assert.equal(requests[1]?.headers.range, 'bytes=1000000-')
   assert.deepEqual(visible(dir), ['epi photo (v2).safetensors', 'epi photo (v2).sha256'])
@@ -160,7 +160,7 @@ test('a model in diffusers layout comes from a hub, only what is read of it, ove
   const hub = await fakeHub(t, (path, before) => path.startsWith('unet/diff') && before === 0)
   const { status, stdout, stderr } = await models(dir, ['add', 'someone/tiny'], hub.env)
   assert.equal(status, 0, stderr)
-  assert.match(stdout, /^model tiny is there: /)
+  assert.match(stdout, /^Added model tiny: /)
   assert.match(stderr, /someone\/tiny: 13 files, .*weights: text_encoder\/model\.safetensors, unet/)
   const there = readdirSync(join(dir, 'tiny'), { recursive: true, encoding: 'utf8' }).filter((path) =>
     path.includes('.'),
@@ -186,7 +186,7 @@ test('one file of a hub is fetched by its path, and the hub says its hash', asyn
   const missing = await models(dir, ['add', 'someone/tiny:other.safetensors'], hub.env)
   assert.match(missing.stderr, /someone\/tiny has no file other\.safetensors; it has .*tiny\.safetensors/)
   const denied = await models(dir, ['add', 'someone/tiny'], { ...hub.env, HF_TOKEN: 'wrong' })
-  assert.match(denied.stderr, /wants a login: set HF_TOKEN, and accept its terms on the site \(401\)/)
+  assert.match(denied.stderr, /requires a login: set HF_TOKEN, and accept its terms on the site \(401\)/)
   const lied = await models(
     dir,
     ['add', 'someone/tiny:tiny.safetensors', '--name', 'c', '--sha256', '0'.repeat(64)],

@@ -13,7 +13,7 @@ export function entryLine({ kind, name, bytes, facts, problem }: Entry): string 
 /** The lines of `models show`. */
 export async function entryDetails(entry: Entry): Promise<string> {
   const { kind, name, path, bytes, facts, problem } = entry
-  const { family, dtype, parameters, model } = facts ?? {}
+  const { family, dtype, model } = facts ?? {}
   const { description, subjects } = model === undefined || model instanceof Error ? {} : model.about
   const sums = await readSums(sumsBeside(entry))
   const rows: [string, string | undefined][] = [
@@ -24,7 +24,7 @@ export async function entryDetails(entry: Entry): Promise<string> {
     ['dtype', dtype],
     ['about', description],
     ['draws', subjects && listed(subjects)],
-    ['parameters', parameters === undefined ? undefined : `${(parameters / 1e6).toFixed(2)} million`],
+    ['parameters', facts && `${(facts.parameters / 1e6).toFixed(2)} million in ${facts.tensors} tensors`],
     [
       'SHA-256',
       sums?.size === 1 ? [...sums.values()][0] : sums && `${sums.size} files in ${sumsBeside(entry)}`,

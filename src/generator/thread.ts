@@ -2,9 +2,9 @@ import { Worker } from 'node:worker_threads'
 import { AppError } from '../jobs/errors.ts'
 import type { GenerateMessage, ThreadFault, ThreadMessage, ThreadNews } from './protocol.ts'
 
-/** One thread with a loaded model. Used for one run after the other until it dies or is ended. */
+/** One thread with a loaded model. It makes one run after the other until it dies or is ended. */
 export interface InferenceThread {
-  /** Settles once: when the model is loaded, or with the `AppError` that kept it from being so. */
+  /** Settles once: resolves when the model is loaded, or rejects with an `AppError`. */
   readonly ready: Promise<void>
   readonly dead: boolean
   /** `listen` gets every later message of a run, and at most one `died`, until the next `start`. */
@@ -72,7 +72,7 @@ export function startThread(
   }
 }
 
-/** A fault of the thread as an error here; its cause shows, in the log, where in the thread it happened. */
+/** A fault of the thread as an error of this process; its cause shows in the log where it happened. */
 export function faultError({ code, message, detail }: ThreadFault): AppError {
   const cause = new Error(message)
   cause.stack = detail

@@ -7,7 +7,7 @@ import { DownloadError } from './download/addresses.ts'
 import { type Downloaded, download } from './download/download.ts'
 import type { HubOptions, WeightsPrecision } from './download/hub.ts'
 import { type Placed, place, type Staged } from './folder/install.ts'
-import type { Progress } from './progress.ts'
+import type { DownloadProgress } from './progress.ts'
 
 export interface AddOptions {
   /** The models folder. */
@@ -21,7 +21,7 @@ export interface AddOptions {
   readonly token: string | undefined
   readonly hub: HubOptions
   readonly precision: WeightsPrecision
-  readonly progress: Progress
+  readonly progress: DownloadProgress
 }
 
 /** `sha256` is that of a single file. */

@@ -21,13 +21,13 @@ export interface LibraryModel extends ModelInfo {
   readonly parameters: number
 }
 
-/** What an installation has on its disk, by name. */
+/** What an installation has on disk, by name. */
 export interface Contents {
   /** The default first, if it can be used. */
   readonly models: readonly LibraryModel[]
-  /** Why the default model cannot be used. */
+  /** Why the default model cannot be used; undefined if it can. */
   readonly defaultFault: AppError | undefined
-  /** Without those that cannot be used. */
+  /** Only those that can be used. */
   readonly addOns: readonly Entry[]
   /** A sentence for each file that cannot be used. */
   readonly problems: readonly string[]
@@ -48,14 +48,14 @@ export class Library {
     this.#settings = settings
   }
 
-  /** What is there now. Rejects `model_invalid` when the default model cannot be used. */
+  /** The current contents. Rejects `model_invalid` if the default model cannot be used. */
   async read(): Promise<Contents> {
     const contents = await this.readAll()
     if (contents.defaultFault !== undefined) throw contents.defaultFault
     return contents
   }
 
-  /** What is there now, with the default model or without. */
+  /** The current contents, even if the default model cannot be used. */
   async readAll(): Promise<Contents> {
     const stamp = await this.#stamp()
     if (this.#last?.stamp === stamp) return this.#last.contents
@@ -104,7 +104,8 @@ export class Library {
       return { name: basename(resolve(wanted)).replace(/\.safetensors$/i, ''), path: resolve(wanted) }
     }
     const models = entries.filter(({ kind }) => kind === 'model')
-    const entry = findNamed(models, wanted)
+    const usable = models.filter(({ problem }) => problem === undefined)
+    const entry = findNamed(usable, wanted) ?? findNamed(models, wanted)
     if (entry !== undefined) return { name: entry.name, path: entry.path }
     if (sameName(wanted, builtInName)) return { name: builtInName, path: builtIn }
     const known = [...models.map(({ name }) => name), builtInName].join(', ')
@@ -112,7 +113,7 @@ export class Library {
     throw new AppError('model_invalid', message, { param: 'PACKSHOT_MODEL' })
   }
 
-  /** @throws CheckpointError naming the file, and why it is no model that can be used */
+  /** @throws CheckpointError naming the file, and why it cannot be used as a model */
   async #open(name: string, path: string): Promise<LibraryModel> {
     const { model, parameters } = await this.#facts.get(path)
     if (model instanceof CheckpointError) throw model
@@ -135,7 +136,7 @@ export class Library {
     }
   }
 
-  /** Changes when something is added, removed, renamed or overwritten, but for files deep inside of model folders. */
+  /** Changes when something is added, removed, renamed or overwritten, except for files deep inside model folders. */
   async #stamp(): Promise<string> {
     const stamps: string[] = []
     for (const folder of kindFolders) {
@@ -147,7 +148,7 @@ export class Library {
   }
 }
 
-/** The file of a VAE, embedding or LoRA; undefined when there is none of this name. */
+/** The file of a VAE, embedding or LoRA; undefined if there is none of this name. */
 export function addOnFile({ addOns }: Contents, kind: Kind, name: string): string | undefined {
   return findNamed(
     addOns.filter((entry) => entry.kind === kind),

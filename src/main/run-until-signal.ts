@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
+import { explain } from '../cli/run-command.ts'
 import { ConfigError } from '../config.ts'
-import { AppError } from '../jobs/errors.ts'
 
 /** A started service. */
 export interface Running {
@@ -42,7 +42,7 @@ export async function runUntilSignal(start: () => Promise<Running>): Promise<voi
   try {
     running = await start()
   } catch (thrown) {
-    console.error(explain(thrown))
+    console.error(startFault(thrown))
     process.exit(1)
   }
   const { log, kill, banner } = running
@@ -55,11 +55,10 @@ export async function runUntilSignal(start: () => Promise<Running>): Promise<voi
 }
 
 /** Faults that a person can fix are reported as sentences; only a bug shows its stack. */
-function explain(thrown: unknown): string {
+function startFault(thrown: unknown): string {
   if (thrown instanceof ConfigError)
     return `Packshot cannot start:\n${thrown.faults.map((fault) => `  ${fault}`).join('\n')}`
-  if (thrown instanceof AppError && thrown.code !== 'internal')
-    return `Packshot cannot start: ${thrown.message}`
-  if (thrown instanceof Error && thrown.cause !== undefined) return `Packshot cannot start: ${thrown.message}`
-  return `Packshot cannot start: ${thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)}`
+  // what a start turned into an error of its own is a sentence for users
+  const own = thrown instanceof Error && thrown.cause !== undefined
+  return `Packshot cannot start: ${own ? thrown.message : explain(thrown)}`
 }

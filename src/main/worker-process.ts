@@ -1,4 +1,5 @@
 import { type Config, loadConfig } from '../config.ts'
+import { inferenceSettings } from '../generator/protocol.ts'
 import { type ThreadGeneratorOptions, threadGenerator } from '../generator/thread-generator.ts'
 import { AppError } from '../jobs/errors.ts'
 import { bestEffort, type Log } from '../jobs/log.ts'
@@ -57,7 +58,7 @@ async function work(config: Config, log: Log, options: WorkerOptions): Promise<v
   const { images, status, events, queue } = around?.(opened) ?? opened
   const generator = threadGenerator({
     entry: inferenceEntry,
-    settings: config,
+    settings: inferenceSettings(config),
     log,
     onNews(news) {
       if (news.type === 'warning') return log.warn({ reason: news.message }, 'a provider is skipped')

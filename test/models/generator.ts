@@ -1,4 +1,5 @@
 import { loadConfig } from '../../src/config.ts'
+import { inferenceSettings } from '../../src/generator/protocol.ts'
 import { type ThreadGenerator, threadGenerator } from '../../src/generator/thread-generator.ts'
 import type { Holdings } from '../../src/jobs/holdings.ts'
 import type { ResolvedRequest } from '../../src/jobs/job.ts'
@@ -19,7 +20,7 @@ export function startGenerator(t: Cleanup, env: Record<string, string>): TestGen
   let last: Holdings | undefined
   const thread = threadGenerator({
     entry: new URL('../../src/generator/inference-thread.ts', import.meta.url),
-    settings: loadConfig({ PACKSHOT_THREADS: '1', ...env }),
+    settings: inferenceSettings(loadConfig({ PACKSHOT_THREADS: '1', ...env })),
     log: keepingLog(),
     onNews: (news) => {
       if (news.type === 'holdings') last = news.holdings

@@ -124,7 +124,6 @@ test('a vocabulary without the special tokens', (t) =>
 
 test('a model is described by its configs and headers', async () => {
   assert.deepEqual(await describeModel(tiny), {
-    name: 'tiny-sd',
     family: 'sd1',
     inpainting: false,
     imageToImage: true,

@@ -8,20 +8,19 @@ import type { Classified } from './kinds.ts'
 import { type Checkpoint, modelOf, readCheckpoint } from './model.ts'
 import { Weights } from './weights.ts'
 
-/** All that headers and configs tell of a file or model folder. Holds no tensors, so it is cheap to keep. */
+/** Everything that headers and configs tell about a file or model folder. Holds no tensors, so it is cheap to keep. */
 export interface CheckpointFacts extends Classified {
   /** Of most of the numbers. */
   readonly dtype: Dtype
   readonly tensors: number
   /** How many numbers there are. */
   readonly parameters: number
-  /** What it offers as a model, or why it is none that can be used. */
+  /** What it offers as a model, or why it cannot be used as one. */
   readonly model: ModelDescription | CheckpointError
 }
 
-/** What a caller may ask of a model, and what it gets when it does not say. Sizes in pixels. */
+/** What a caller may ask of a model, and the defaults. Sizes in pixels. */
 export interface ModelDescription {
-  readonly name: string
   readonly family: 'sd1'
   /** It takes a mask and repaints what the mask covers. */
   readonly inpainting: boolean
@@ -52,7 +51,7 @@ export async function readFacts(path: string): Promise<CheckpointFacts> {
   return { ...checkpoint.classified, ...count(tensorsOf(checkpoint)), model }
 }
 
-/** The same of a model alone. @throws CheckpointError naming the file, and why it is no model that can be used */
+/** Describes a model alone. @throws CheckpointError naming the file, and why it cannot be used as a model */
 export async function describeModel(path: string): Promise<ModelDescription> {
   return describe(await readCheckpoint(path))
 }
@@ -64,7 +63,6 @@ async function describe(checkpoint: Checkpoint): Promise<ModelDescription> {
   const scale = vaeScale(architecture.vae)
   const size = architecture.sampleSize * scale
   return {
-    name,
     family,
     inpainting,
     imageToImage: hasEncoder(new Weights(vae)),

@@ -257,10 +257,10 @@ test('a model is known by its own name, with defaults from beside it', async (t)
   const link = join(folder, 'my model.safetensors')
   await symlink(join(folder, 'tiny-inpainting.safetensors'), link)
   await writeFile(join(folder, 'my model.json'), '{"steps": 9, "width": 64}')
-  const { name, width, height, steps, inpainting, family } = await describeModel(link)
+  const { width, height, steps, inpainting, family } = await describeModel(link)
   assert.deepEqual(
-    { name, width, height, steps, inpainting, family },
-    { name: 'my model', width: 64, height: 128, steps: 9, inpainting: true, family: 'sd1' },
+    { width, height, steps, inpainting, family },
+    { width: 64, height: 128, steps: 9, inpainting: true, family: 'sd1' },
   )
   assert.equal((await openModel(link)).name, 'my model')
 })

@@ -35,7 +35,7 @@ export interface ModelOptions {
   readonly vae?: string
 }
 
-/** What a path holds, its headers and configs read once. Whether it can be used as a model is for `modelOf` to say. */
+/** What is at a path, its headers and configs read once. `modelOf` decides whether it can be used as a model. */
 export type Checkpoint = {
   /** As it was given. */
   readonly path: string
@@ -69,7 +69,7 @@ export async function openModel(path: string, options: ModelOptions = {}): Promi
 
 /**
  * @param vae used in place of the model's own
- * @throws CheckpointError naming the file, and why it is no model that can be used
+ * @throws CheckpointError naming the file, and why it cannot be used as a model
  */
 export function modelOf(checkpoint: Checkpoint, vae?: Vae): Model {
   const { path, classified } = checkpoint

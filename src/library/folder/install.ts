@@ -6,6 +6,7 @@ import { readFacts } from '../../diffusion/checkpoint/facts.ts'
 import { type Kind, kinds, refusal } from '../../diffusion/checkpoint/kinds.ts'
 import { CheckpointError } from '../../diffusion/errors.ts'
 import { checkFinite } from '../../diffusion/safetensors/check-finite.ts'
+import { foreignName } from '../../diffusion/safetensors/foreign-file.ts'
 import { AppError } from '../../jobs/errors.ts'
 import { sameName } from '../../jobs/offer.ts'
 import type { Entry } from './list.ts'
@@ -78,7 +79,9 @@ async function examine(staged: Staged, wanted: Kind | undefined): Promise<Kind> 
 export async function checkFree(dir: string, kind: Kind, name: string, kept?: string): Promise<void> {
   const folder = resolve(dir, kinds[kind].folder)
   const files = await readdir(folder).catch(() => [])
-  const taken = files.find((file) => sameName(weightsName(file) ?? file, name))
+  const taken = files.find(
+    (file) => foreignName(file) === undefined && sameName(weightsName(file) ?? file, name),
+  )
   if (taken === undefined) return
   const rest = kept === undefined ? '' : ` The downloaded file is kept: add ${kept} under another name.`
   const message = `There is already ${kinds[kind].noun} ${taken} in ${folder}: remove it, or choose another name with --name.${rest}`
@@ -125,6 +128,8 @@ export async function stageFolder(
 /** Deletes an entry and the files beside it that belong to it. */
 export async function removeEntry({ path, name }: Pick<Entry, 'path' | 'name'>): Promise<void> {
   await rm(path, { recursive: true })
+  // what is beside a file of a refused format belongs to another one of its name
+  if (foreignName(path) !== undefined) return
   for (const beside of [`${name}.sha256`, `${name}.json`]) {
     await unlessMissing(unlink(join(dirname(path), beside)))
   }

@@ -4,11 +4,12 @@ import { basename, join, resolve } from 'node:path'
 import { unlessMissing } from '../../adapters/disk/files.ts'
 import { type CheckpointFacts, readFacts } from '../../diffusion/checkpoint/facts.ts'
 import { type Kind, kindNames, kinds, refusal } from '../../diffusion/checkpoint/kinds.ts'
+import { foreignName } from '../../diffusion/safetensors/foreign-file.ts'
 import { sameName } from '../../jobs/offer.ts'
 import type { FactsCache } from './facts-cache.ts'
 import { kindFolders, nameFault, weightsName } from './names.ts'
 
-/** One thing of the models folder. */
+/** One entry of the models folder. */
 export interface Entry {
   readonly kind: Kind
   readonly name: string
@@ -34,9 +35,9 @@ interface Found {
 }
 
 /**
- * What is in a models folder: NAME/ and NAME.safetensors are models, those in vae/, embeddings/ and loras/ are what the
- * folder says. What is damaged, of another family, or in the wrong place is listed with its problem, and keeps nothing
- * else from being listed. A folder that is not there is empty.
+ * Lists a models folder: NAME/ and NAME.safetensors are models, files in vae/, embeddings/ and loras/ are of the kind
+ * that their folder has. What is damaged, of another family, or in the wrong place is listed with its problem and does
+ * not affect the rest. A missing folder counts as empty.
  */
 export async function listModels(dir: string, cache?: FactsCache): Promise<Listing> {
   const root = resolve(dir)
@@ -65,14 +66,14 @@ function rank({ kind }: Entry): number {
   return kindNames.indexOf(kind)
 }
 
-/** Undefined for what is none of ours: hidden files, sums, defaults, notes. */
+/** Undefined for other files: hidden ones, sums, defaults, notes. */
 function recognise(kind: Kind, fileName: string, path: string, stats: Stats): Found | undefined {
   if (fileName.startsWith('.')) return undefined
   if (stats.isDirectory()) {
     const isModel = kinds[kind].folders && !kindFolders.includes(fileName)
     return isModel ? { kind, name: fileName, path } : undefined
   }
-  // other formats are listed too, with the reason why they are not read
+  // refused formats are listed too, with the reason
   const name = weightsName(fileName)
   return name === undefined ? undefined : { kind, name, path }
 }
@@ -106,8 +107,15 @@ function nameProblem(name: string): string | undefined {
 
 /** Two names that differ only in case are the same on other file systems, and in prompts. */
 function clash(one: Found, all: readonly Found[]): string | undefined {
-  const others = all.filter((each) => each !== one && each.kind === one.kind && sameName(each.name, one.name))
-  if (others.length === 0) return undefined
+  // a file of a refused format takes no name: it may lie beside the file that replaces it
+  const others = all.filter(
+    (each) =>
+      each !== one &&
+      each.kind === one.kind &&
+      sameName(each.name, one.name) &&
+      foreignName(each.path) === undefined,
+  )
+  if (others.length === 0 || foreignName(one.path) !== undefined) return undefined
   return `${[one, ...others].map(({ path }) => basename(path)).join(' and ')} have the same name; rename all but one`
 }
 

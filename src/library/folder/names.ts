@@ -3,7 +3,7 @@ import { kinds } from '../../diffusion/checkpoint/kinds.ts'
 import { foreignName } from '../../diffusion/safetensors/foreign-file.ts'
 import { AppError } from '../../jobs/errors.ts'
 
-/** Folders of the models folder that are not models. */
+/** Where each kind lies within the models folder; '' is the models folder itself. */
 export const kindFolders: readonly string[] = Object.values(kinds).map(({ folder }) => folder)
 
 export const extension = '.safetensors'
