@@ -1,6 +1,7 @@
 import type { Caller } from '../jobs/caller.ts'
 import { toAppError } from '../jobs/errors.ts'
 import type { Holdings } from '../jobs/holdings.ts'
+import { bestEffort } from '../jobs/log.ts'
 import type { Offer } from '../jobs/offer.ts'
 import type { UploadLimits } from '../jobs/ports.ts'
 import type { RequestLimits } from '../jobs/request/schema.ts'
@@ -10,6 +11,7 @@ import { withNotes } from '../jobs/serving/notes.ts'
 import { getPicture, locatePicture, type PictureAddress, type PictureFile } from '../jobs/serving/picture.ts'
 import { type SubmitDeps, type SubmitOptions, submitJob } from '../jobs/serving/submit.ts'
 import { acceptUpload, readUpload, type Upload, type UploadDeps } from '../jobs/serving/upload.ts'
+import type { JobWatch } from '../jobs/serving/wait.ts'
 
 /**
  * What the HTTP side (API and page) may ask of the service.
@@ -26,6 +28,11 @@ export interface Services {
   submit(body: unknown, options: SubmitOptions): Promise<JobView>
   /** Rejects `not_found` for an id never issued (of whatever shape), `expired` for one whose results are gone. */
   view(id: string): Promise<JobView>
+  /**
+   * The job once it is final, or as it stands after `ms`, when `signal` aborts, or at once where too many wait. Rejects
+   * like `view`.
+   */
+  untilFinal(id: string, options: { readonly ms: number; readonly signal: AbortSignal }): Promise<JobView>
   /** Picture `index` of a job; rejects like `view`, and `not_ready` until the job succeeded. */
   image(id: string, index: number): Promise<PictureFile>
   /** The same, or an address from which the client fetches it where there is one. */
@@ -47,13 +54,18 @@ export interface Services {
   readonly uploadLimits: UploadLimits
   /** What the worker beside this server has in memory; a server without one lacks it. */
   holdings?(): Holdings | undefined
+  /** How much work there is, and who does it. Rejects `unavailable` when the queue does not answer. */
+  load(): Promise<{ waiting: number; workers: number; secondsPerUnit: number | undefined }>
   /** False while the service starts or drains: no new traffic should come here. */
   ready(): boolean
 }
 
 /** The jobs core as the HTTP side sees it. */
 export function createServices(
-  deps: SubmitDeps & CancelDeps & UploadDeps & Pick<Services, 'holdings' | 'caller'>,
+  deps: SubmitDeps &
+    CancelDeps &
+    UploadDeps &
+    Pick<Services, 'holdings' | 'caller'> & { readonly watch: JobWatch },
   ready: () => boolean,
 ): Services {
   const { holdings } = deps
@@ -68,11 +80,13 @@ export function createServices(
   return {
     submit: (body, options) => asAppError(noted(submitJob(deps, body, options))),
     view: (id) => asAppError(noted(viewJob(deps, id))),
+    untilFinal: (id, options) => asAppError(noted(deps.watch.untilFinal(id, options))),
     image: (id, index) => asAppError(getPicture(deps, id, index)),
     imageOrAddress: (id, index) => asAppError(locatePicture(deps, id, index)),
     cancel: (id) => asAppError(noted(cancelJob(deps, id))),
     upload: (body, options) => asAppError(acceptUpload(deps, body, options)),
     uploaded: (id) => asAppError(readUpload(deps, id)),
+    load: () => asAppError(loadOf(deps)),
     caller: (address) => deps.caller(address),
     offer: () => deps.offer(),
     limits: deps.limits,
@@ -80,4 +94,13 @@ export function createServices(
     ...(holdings === undefined ? {} : { holdings }),
     ready,
   }
+}
+
+/** With the status store unavailable no workers are known. */
+async function loadOf({ queue, status, log }: SubmitDeps) {
+  const [waiting, load] = await Promise.all([
+    queue.depth(),
+    bestEffort(log, 'reading the load', status.load(), 'debug'),
+  ])
+  return { waiting, workers: load?.workers ?? 0, secondsPerUnit: load?.secondsPerUnit }
 }

@@ -10,6 +10,7 @@ import type { Holdings } from '../jobs/holdings.ts'
 import { createJobIds } from '../jobs/job-id.ts'
 import { defaultLimits } from '../jobs/request/schema.ts'
 import { startHousekeeping } from '../jobs/serving/housekeeping.ts'
+import { watchJobs } from '../jobs/serving/wait.ts'
 import type { OfferSource } from '../library/offer-source.ts'
 import type { OpenBackends } from './backends.ts'
 
@@ -51,17 +52,19 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     limits: defaultLimits,
     now: () => new Date(),
   }
+  const watch = watchJobs(core)
   const imageOrigin = config.storage?.publicEndpoint
   const http = await buildHttp({
-    services: createServices(core, ready),
+    services: createServices({ ...core, watch }, ready),
     log,
     ...(imageOrigin === undefined ? {} : { imageOrigin: new URL(imageOrigin).origin }),
     ...(config.trustedProxies === undefined ? {} : { trustedProxies: config.trustedProxies }),
   })
   await using starting = new AsyncDisposableStack()
   starting.adopt(http, (app) => app.close())
+  starting.defer(() => watch.close())
   const address = await listen(http, config)
-  starting.adopt(await startHousekeeping(core), (keeping) => keeping.stop())
+  starting.adopt(await startHousekeeping({ ...core, watch }), (keeping) => keeping.stop())
   const started = starting.move()
   return { address, [Symbol.asyncDispose]: () => started.disposeAsync() }
 }

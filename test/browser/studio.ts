@@ -83,6 +83,14 @@ export class Studio implements Services {
     return anonymousCaller(address)
   }
 
+  async load() {
+    return { waiting: 0, workers: 1, secondsPerUnit: undefined }
+  }
+
+  async untilFinal(id: string) {
+    return this.view(id)
+  }
+
   ready(): boolean {
     return true
   }

@@ -13,6 +13,7 @@ import { createJobIds } from '../../src/jobs/job-id.ts'
 import type { ImageGenerator } from '../../src/jobs/ports.ts'
 import { defaultLimits } from '../../src/jobs/request/schema.ts'
 import { type SubmitDeps, type SubmitOptions, submitJob } from '../../src/jobs/serving/submit.ts'
+import { watchJobs } from '../../src/jobs/serving/wait.ts'
 import { defaultAttemptLimits } from '../../src/jobs/working/attempt.ts'
 import { type RunDeps, runTask } from '../../src/jobs/working/run.ts'
 import type { Speed } from '../../src/jobs/working/speed.ts'
@@ -35,7 +36,7 @@ export function embedded(t: Cleanup, options: { queueMax?: number; ttlSeconds?: 
     await events.close()
     database.close()
   })
-  return {
+  const core = {
     folder,
     database,
     log,
@@ -54,6 +55,9 @@ export function embedded(t: Cleanup, options: { queueMax?: number; ttlSeconds?: 
     ttlSeconds,
     now: () => new Date(Date.now() + clock.ahead),
   }
+  const watch = watchJobs(core)
+  t.after(() => watch.close())
+  return { ...core, watch }
 }
 export type Embedded = ReturnType<typeof embedded>
 

@@ -1,10 +1,12 @@
 import { bestEffort } from '../log.ts'
 import type { Consumer, TaskQueue } from '../ports.ts'
 import { type BuryDeps, buryTask } from './bury.ts'
+import type { JobWatch } from './wait.ts'
 
 export interface HousekeepingDeps extends BuryDeps {
   readonly queue: TaskQueue
   readonly ttlSeconds: number
+  readonly watch: JobWatch
 }
 
 const longestPauseMs = 600_000
@@ -14,7 +16,7 @@ const longestPauseMs = 600_000
  * events, which repair a status that the worker could not write, and ends the jobs that the queue gave up.
  */
 export async function startHousekeeping(deps: HousekeepingDeps): Promise<{ stop(): Promise<void> }> {
-  const { images, status, events, queue, ttlSeconds, log } = deps
+  const { images, status, events, queue, ttlSeconds, watch, log } = deps
   const pauseMs = Math.min(longestPauseMs, Math.max(1000, (ttlSeconds * 1000) / 4))
   const sweep = async () => {
     const turn = await bestEffort(log, 'taking a turn at deleting', status.turn('sweep', pauseMs / 2))
@@ -25,9 +27,14 @@ export async function startHousekeeping(deps: HousekeepingDeps): Promise<{ stop(
     if (removed !== undefined && removed > 0) log.info({ removed }, 'expired jobs deleted')
   }
   const consumers: Consumer[] = [
-    await events.consume(({ id, status: final, error }) =>
-      status.advance(id, { status: final, ...(error === undefined ? {} : { error }) }),
-    ),
+    await events.consume(async ({ id, status: final, error }) => {
+      try {
+        await status.advance(id, { status: final, ...(error === undefined ? {} : { error }) })
+      } finally {
+        // without the status store the manifest tells it
+        watch.changed(id)
+      }
+    }),
     await queue.consumeDead((task) => buryTask(deps, task)),
   ]
   let sweeping = sweep()
