@@ -64,6 +64,11 @@ export const Environment = Type.Object({
         "Threads that the engine computes with; when not set, one per core that the process may use: CPU affinity and the container's CPU quota count, hyper-threads do not.",
     }),
   ),
+  PACKSHOT_LARGE_PAGES: Type.Enum(['on', 'off'], {
+    default: 'on',
+    description:
+      'Whether what computes asks for memory in large pages (on Linux with glibc, by `GLIBC_TUNABLES`; a value there wins).',
+  }),
   PACKSHOT_RESULT_TTL_SECONDS: Type.Integer({
     minimum: 1,
     maximum: 31_536_000,

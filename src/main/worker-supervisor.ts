@@ -4,6 +4,7 @@ import { AppError, type ErrorCode } from '../jobs/errors.ts'
 import type { Holdings } from '../jobs/holdings.ts'
 import type { Log } from '../jobs/log.ts'
 import { doubled } from '../jobs/retry.ts'
+import { withLargePages } from './large-pages.ts'
 import type { FromWorker, ToWorker } from './worker-messages.ts'
 
 export interface WorkerSupervisor {
@@ -41,10 +42,15 @@ export function superviseWorker({ entry, env, log }: SupervisorOptions): WorkerS
   let deaths = 0
   let stopping = false
   let holdings: Holdings | undefined
+  const pages = withLargePages(env)
+  if (pages.note !== undefined) log.info({}, pages.note)
 
   const start = () => {
     const started = performance.now()
-    const worker = fork(fileURLToPath(entry), { env, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+    const worker = fork(fileURLToPath(entry), {
+      env: pages.env,
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    })
     child = worker
     log.info({ worker: worker.pid }, 'worker process started')
     worker.on('message', (message: FromWorker) => {
