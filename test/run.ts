@@ -81,11 +81,14 @@ function checkJob(): Job {
   }
 }
 
+/** More at once would want the memory of many brokers and storages. */
+const mostCores = 6
+
 /** Starts the jobs in their order as soon as there is room, at most a core's worth of them for each core. */
 async function runAll(jobs: readonly Job[], ready: Promise<unknown>, signal: AbortSignal): Promise<Done[]> {
   const [waiting, done] = [[...jobs], [] as Done[]]
   const running = new Set<Promise<void>>()
-  let room = availableParallelism()
+  let room = Math.min(mostCores, availableParallelism())
   let isReady = false
   const services = ready.then(() => {
     isReady = true
@@ -173,9 +176,17 @@ async function main(): Promise<number> {
     )
     for (const [group] of empty) console.log(`The group ${group} ran no test.`)
     return status ?? (counts.failed + counts.cancelled + empty.length > 0 ? 1 : 0)
+  } catch (error) {
+    stop.abort()
+    throw error
   } finally {
     for (const action of actions) await action()
   }
 }
 
-process.exitCode = await main()
+try {
+  process.exitCode = await main()
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error)
+  process.exitCode = 1
+}

@@ -1,4 +1,6 @@
+import { spawnSync } from 'node:child_process'
 import { randomInt } from 'node:crypto'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { lastFirst } from '../services/daemon.ts'
 import { runChaos } from './chaos.ts'
@@ -8,7 +10,7 @@ import { saveOutputs, scheduleOf, summaryOf } from './summary.ts'
 /**
  * `node test/chaos/run.ts [--jobs 500] [--seconds 180] [--seed N] [--keep]`: a long chaos run, with every fault
  * printed as it happens. Ends with 1 if it found something wrong; what the processes printed is then in the folder
- * that it names, and with `--keep` always.
+ * that it names, and with `--keep` always. Then all rounds of the fuzz test.
  */
 async function main(): Promise<number> {
   const { jobs, seconds, seed, keep } = readArguments()
@@ -53,4 +55,11 @@ function readArguments() {
   return { jobs: whole('jobs'), seconds: whole('seconds'), seed: whole('seed'), keep: values.keep }
 }
 
-process.exitCode = await main()
+function fuzz(): number {
+  const file = join(import.meta.dirname, '../../src/diffusion/checkpoint/fuzz.test.ts')
+  const env = { ...process.env, TEST_FUZZ_ROUNDS: '10000' }
+  return spawnSync(process.execPath, ['--test', file], { env, stdio: 'inherit' }).status ?? 1
+}
+
+const status = await main()
+process.exitCode = status | fuzz()

@@ -1,14 +1,17 @@
 import assert from 'node:assert/strict'
+import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { deadline, waitFor } from '../kit/waiting.ts'
 import { type ServerProcess, submit, untilFinal, view } from '../service/server-process.ts'
 import { lastFirst } from '../services/daemon.ts'
 import type { Services } from '../services/provide.ts'
-import { type RabbitmqService, startRabbitmq } from '../services/rabbitmq.ts'
+import { type RabbitmqService, shortHeartbeat, startRabbitmq } from '../services/rabbitmq.ts'
 import { services } from '../services/services.ts'
+import { tempFolder } from '../temp-folder.ts'
 import {
   assertRefused,
+  cancelPatiently,
   endInPeace,
   endWell,
   post,
@@ -26,8 +29,7 @@ let rabbit: RabbitmqService
 let all: Services
 const ending = lastFirst({ after })
 before(async () => {
-  // the shorter time of the two sides counts: silence is noticed in 4 seconds rather than 20
-  rabbit = await startRabbitmq(ending, { config: ['heartbeat = 2'] })
+  rabbit = await startRabbitmq(ending, { config: [shortHeartbeat()] })
   all = { ...(await services()), queueUrl: rabbit.url }
 })
 
@@ -95,8 +97,7 @@ test('F6: while the broker is away a POST is 503 at once, page and statuses are 
     [200, finished.images[0]?.bytes],
   )
   for (const status of await statusesOf(address, slow)) assert.match(status, /queued|running/)
-  const removal = await fetch(`${address}/v1/jobs/${canceled}`, { method: 'DELETE' })
-  assert.equal(((await removal.json()) as { status: string }).status, 'canceled')
+  assert.equal((await cancelPatiently(address, canceled)).status, 'canceled')
 
   await rabbit.start()
   const late = await submitPatiently(address, { prompt: 'a red apple', seed: 8 })
@@ -110,10 +111,11 @@ test('F6: while the broker is away a POST is 503 at once, page and statuses are 
 
 test('F7: a black hole between us and the broker is found by its silence, on server and worker', async (t) => {
   const fleet = await prepareFleet(t, all)
-  const crew = await startCrew(fleet, { servers: 1, workers: 1 })
+  const shut = { TEST_GATE: join(tempFolder(t), 'shut') }
+  const crew = await startCrew(fleet, { servers: 1, workers: 1 }, shut)
   const [address] = crew.addresses
   const [server, cutOff] = [crew.servers[0]!, crew.workers[0]!]
-  const { id: slow } = await submit(address, { prompt: 'a slow apple 250ms', steps: 40 })
+  const { id: slow } = await submit(address, { prompt: 'an apple behind a gate' })
   await waitFor(async () => (await view(address, slow)).status === 'running')
   fleet.broker.blackHole()
   const free = fleet.worker({ ...fleet.direct })

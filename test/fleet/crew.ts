@@ -90,6 +90,19 @@ export async function submitPatiently(address: string, body: object): Promise<st
   return id ?? ''
 }
 
+/** Cancels a job; answers what it is then. A server that waits for Redis in vain refuses, and is asked again. */
+export async function cancelPatiently(address: string, id: string): Promise<JobView> {
+  let view: JobView | undefined
+  await waitFor(async () => {
+    const answer = await fetch(`${address}/v1/jobs/${id}`, { method: 'DELETE' })
+    const body = await answer.json()
+    if (answer.status === 200) view = body as JobView
+    else assert.equal(answer.status, 503)
+    return view !== undefined
+  })
+  return view as JobView
+}
+
 export interface Load {
   /** Ids that were answered 202. */
   readonly accepted: string[]
@@ -130,6 +143,10 @@ export async function untilSays(program: ServerProcess, words: string, times = 1
   await waitFor(async () => program.output().split(words).length > times)
 }
 
+function outputsOf({ servers, workers }: Crew): string {
+  return [...servers, ...workers].map(({ output }) => output().slice(-4000)).join('\n=====\n')
+}
+
 /** Sends SIGTERM and expects an end in peace. */
 export async function endInPeace(...programs: readonly ServerProcess[]): Promise<void> {
   for (const { process } of programs) process.kill('SIGTERM')
@@ -156,11 +173,14 @@ export async function endWell(
     for (const address of addresses) assert.deepEqual(await view(address, id), viewOfManifest(manifest))
   }
   const parked = `${fleet.namespace}.parked.v1`
-  const untilEmpty = () =>
-    waitFor(async () => {
+  const untilEmpty = async () => {
+    let left: Record<string, number> = {}
+    await waitFor(async () => {
       const { [parked]: _parked, ...others } = await messagesOf(services.queueUrl, fleet.namespace)
-      return Object.keys(others).length === 0
-    })
+      left = others
+      return Object.keys(left).length === 0
+    }).catch(() => assert.deepEqual(left, {}, outputsOf(crew)))
+  }
   await untilEmpty()
   // an idle one may not even run yet
   await Promise.all(crew.workers.map((worker) => worker.address))

@@ -9,7 +9,7 @@ import { submit, untilFinal, view } from '../service/server-process.ts'
 import { messagesOf } from '../services/broker-namespace.ts'
 import { lastFirst } from '../services/daemon.ts'
 import type { Services } from '../services/provide.ts'
-import { type RabbitmqService, startRabbitmq } from '../services/rabbitmq.ts'
+import { type RabbitmqService, shortHeartbeat, startRabbitmq } from '../services/rabbitmq.ts'
 import { services } from '../services/services.ts'
 import type { Cleanup } from '../temp-folder.ts'
 import {
@@ -30,7 +30,7 @@ let rabbit: RabbitmqService
 let impatient: Services
 const ending = lastFirst({ after })
 before(async () => {
-  rabbit = await startRabbitmq(ending, { config: ['heartbeat = 2'] })
+  rabbit = await startRabbitmq(ending, { config: [shortHeartbeat()] })
   impatient = { ...(await services()), queueUrl: rabbit.url }
 })
 

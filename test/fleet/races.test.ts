@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { JobView } from '../../src/jobs/serving/job-view.ts'
 import { waitFor } from '../kit/waiting.ts'
 import { submit, untilFinal, view } from '../service/server-process.ts'
 import { services } from '../services/services.ts'
-import { endWell, startCrew } from './crew.ts'
+import { cancelPatiently, endWell, startCrew } from './crew.ts'
 import { prepareFleet } from './fleet.ts'
 import { rawBroker } from './raw-broker.ts'
 
@@ -36,11 +35,7 @@ test('F32: of a cancellation and a finish in one moment one wins, and everybody 
   const fleet = await prepareFleet(t, all)
   const crew = await startCrew(fleet, { servers: 2, workers: 2 })
   const [one, two = one] = crew.addresses
-  const cancel = async (id: string): Promise<JobView> => {
-    const answer = await fetch(`${two}/v1/jobs/${id}`, { method: 'DELETE' })
-    assert.equal(answer.status, 200)
-    return (await answer.json()) as JobView
-  }
+  const cancel = (id: string) => cancelPatiently(two, id)
   const ids: string[] = []
   const winners = new Map<string, number>()
   const race = async (seed: number) => {

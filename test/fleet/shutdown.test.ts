@@ -8,7 +8,7 @@ import { isAlive, type ServerProcess, submit, untilFinal, view } from '../servic
 import { freePort } from '../services/free-port.ts'
 import { services } from '../services/services.ts'
 import { type Cleanup, tempFolder } from '../temp-folder.ts'
-import { endInPeace, endWell, startCrew, untilSays } from './crew.ts'
+import { cancelPatiently, endInPeace, endWell, startCrew, untilSays } from './crew.ts'
 import { prepareFleet } from './fleet.ts'
 
 /** F22, F23, F25 and F26: processes that are told to stop, that crash, or whose engine blocks. */
@@ -80,10 +80,9 @@ test('F22: a second signal ends a worker at once, and the other worker makes the
 
 test('F23: servers are replaced one after the other under load, and no request fails', async (t) => {
   const all = await services()
-  const fleet = await prepareFleet(t, all, {
-    // the pool has to notice
-    PACKSHOT_DRAIN_SECONDS: String(Math.ceil(2 * slowness())),
-  })
+  const slow = slowness()
+  // the pool has to notice meanwhile
+  const fleet = await prepareFleet(t, all, { PACKSHOT_DRAIN_SECONDS: String(Math.ceil(2 * slow)) })
   const first = await startCrew(fleet, { servers: 2, workers: 1 })
   const pool = startPool(first.addresses)
   const [ids, faults, load] = [[] as string[], [] as string[], new AbortController()]
@@ -97,7 +96,7 @@ test('F23: servers are replaced one after the other under load, and no request f
       } catch (thrown) {
         faults.push(String(thrown))
       }
-      await sleep(20)
+      await sleep(20 * slow)
     }
   }
   const clients = [1, 2, 3, 4].map(client)
@@ -219,7 +218,7 @@ test('F26: while the engine blocks its thread the worker answers, is heard of an
   assert.equal((await parts.status.load()).workers, 1)
   assert.doesNotMatch(worker.output(), /is lost|was lost/)
   // it can be canceled, though its engine hears nothing
-  await fetch(`${address}/v1/jobs/${id}`, { method: 'DELETE' })
+  await cancelPatiently(address, id)
   assert.equal((await untilFinal(address, id)).status, 'canceled')
   const next = await submit(address, { prompt: '10ms' })
   assert.equal((await untilFinal(address, next.id)).status, 'succeeded')

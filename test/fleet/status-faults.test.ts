@@ -6,7 +6,7 @@ import { submit, untilFinal, view } from '../service/server-process.ts'
 import type { Services } from '../services/provide.ts'
 import { type RedisService, startRedis } from '../services/redis.ts'
 import { services } from '../services/services.ts'
-import { endWell, post, startCrew } from './crew.ts'
+import { cancelPatiently, endWell, post, startCrew } from './crew.ts'
 import { prepareFleet } from './fleet.ts'
 
 /** F15 and F16: Redis unavailable, emptied or full. Answers stay right, and accepted jobs are unaffected. */
@@ -63,8 +63,7 @@ test('F15: Redis emptied in the middle of a job: every answer is right, and it c
   await untilStep(running.id)
 
   await redis.cli('FLUSHALL')
-  const answer = await fetch(`${address}/v1/jobs/${running.id}`, { method: 'DELETE' })
-  assert.equal(answer.status, 200)
+  await cancelPatiently(address, running.id)
   assert.equal((await untilFinal(address, running.id)).status, 'canceled')
   assert.equal((await untilFinal(address, waiting.id)).status, 'succeeded')
   assert.deepEqual(await statuses(), ['succeeded', 'canceled', 'succeeded'])

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createClient } from '@redis/client'
@@ -11,6 +13,7 @@ import { keepingLog } from '../quiet-log.ts'
 import { submit, untilFinal, view } from '../service/server-process.ts'
 import type { Services } from '../services/provide.ts'
 import { services } from '../services/services.ts'
+import { tempFolder } from '../temp-folder.ts'
 import { endWell, startCrew, untilSays } from './crew.ts'
 import { type Fleet, prepareFleet } from './fleet.ts'
 import { rawBroker } from './raw-broker.ts'
@@ -36,23 +39,28 @@ const away: [name: string, fault: (storage: FaultProxy) => void | Promise<void>]
 async function start(t: TestContext, extra: Record<string, string> = {}, env: Record<string, string> = {}) {
   const all = await services()
   const fleet = await prepareFleet(t, all, extra)
-  const crew = await startCrew(fleet, { servers: 1, workers: 1 }, { TEST_TELL: '1', ...env })
+  const gate = join(tempFolder(t), 'gate')
+  const usual = { TEST_TELL: '1', TEST_GATE: gate }
+  const crew = await startCrew(fleet, { servers: 1, workers: 1 }, { ...usual, ...env })
   const parts = await fleet.open()
   const [address] = crew.addresses
   const [worker] = crew.workers
   assert.ok(worker)
   const begun = () => worker.output().split('engine begins').length - 1
   const untilStep = (id: string) => waitFor(async () => (await view(address, id)).progress !== undefined)
-  return { all, fleet, crew, worker, address, parts, begun, untilStep }
+  const openGate = () => writeFileSync(gate, '')
+  const shutGate = () => rmSync(gate)
+  return { all, fleet, crew, worker, address, parts, begun, untilStep, openGate, shutGate }
 }
 
 for (const [name, fault] of away) {
   test(`F17: storage that ${name} while jobs run costs nothing but time`, async (t) => {
-    const { all, fleet, crew, worker, address, parts, begun, untilStep } = await start(t)
+    const { all, fleet, crew, worker, address, parts, begun, untilStep, openGate } = await start(t)
     const ids: string[] = []
-    for (let n = 0; n < 3; n += 1) ids.push((await submit(address, { prompt: '300ms', seed: n })).id)
+    for (let n = 0; n < 3; n += 1) ids.push((await submit(address, { prompt: 'gate', seed: n })).id)
     await untilStep(ids[0] ?? '')
     await fault(fleet.storage)
+    openGate()
     await untilSays(worker, 'engine made')
     // long enough for the picture to be offered several times
     await sleep(1500)
@@ -71,10 +79,11 @@ for (const [name, fault] of away) {
 test('F17: storage away for longer than a worker is patient: the job goes back uncounted', async (t) => {
   const storageRetry = { budgetMs: 1000, firstMs: 50, longestMs: 200 }
   const env = { TEST_PATIENCE: JSON.stringify({ storageRetry }) }
-  const { all, fleet, crew, worker, address, parts, untilStep } = await start(t, {}, env)
-  const { id } = await submit(address, { prompt: '200ms' })
+  const { all, fleet, crew, worker, address, parts, untilStep, openGate } = await start(t, {}, env)
+  const { id } = await submit(address, { prompt: 'gate' })
   await untilStep(id)
   await fleet.storage.refuse()
+  openGate()
   await untilSays(worker, 'storage is away; the job is delivered again')
   assert.match((await view(address, id)).status, /running|queued/)
   await fleet.storage.pass()
@@ -89,12 +98,13 @@ test('F17: storage away for longer than a worker is patient: the job goes back u
 })
 
 test('F18: a picture of which only a part was sent is not there, and is sent again whole', async (t) => {
-  const { all, fleet, crew, address, parts, begun, untilStep } = await start(t)
-  const one = await submit(address, { prompt: 'big 300ms', seed: 1 })
+  const { all, fleet, crew, address, parts, begun, untilStep, openGate, shutGate } = await start(t)
+  const one = await submit(address, { prompt: 'big gate', seed: 1 })
   await untilStep(one.id)
   fleet.storage.throttle(100_000)
   // a megabyte takes ten seconds now
   const before = fleet.storage.carried()
+  openGate()
   await waitFor(() => fleet.storage.carried() >= before + 200_000)
   await fleet.storage.refuse()
   assert.equal(await parts.images.getImage(one.id, 0, 'png'), undefined)
@@ -110,11 +120,13 @@ test('F18: a picture of which only a part was sent is not there, and is sent aga
   }
   await whole(one.id)
 
-  const two = await submit(address, { prompt: 'big 300ms', seed: 2 })
+  shutGate()
+  const two = await submit(address, { prompt: 'big gate', seed: 2 })
   await untilStep(two.id)
   const accepted = fleet.storage.accepted()
   fleet.storage.cutAfter(300_000)
   fleet.storage.cut()
+  openGate()
   await whole(two.id)
   assert.ok(fleet.storage.accepted() >= accepted + 2, 'the first connection was cut in the middle')
   assert.equal(begun(), 2)
