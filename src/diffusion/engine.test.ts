@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { tempFolder } from '../../test/temp-folder.ts'
 import { type Engine, openEngine } from './engine.ts'
+import { openLora } from './lora/lora.ts'
 import type { PictureRequest } from './request.ts'
 import { openSafetensors } from './safetensors/safetensors.ts'
 
@@ -48,6 +49,19 @@ test('another strength of a LoRA is another picture, and loads nothing anew', as
   assert.notDeepEqual(strong.rgb, plain.rgb)
   assert.deepEqual((await withLora(0)).rgb, plain.rgb)
   assert.deepEqual((await engine.generate(request)).rgb, plain.rgb, 'nothing of it is left behind')
+})
+
+test('networks with other LoRAs do not disturb each other', async (t) => {
+  const engine = await open(t)
+  const kohya = { lora: await openLora(lora('kohya'), engine.model), strength: 1 }
+  const embeddings = Float32Array.from({ length: 77 * 32 }, (_, i) => Math.sin(i))
+  const [plain, strong] = [engine.networks(), engine.networks([kohya])]
+  const alone = await strong.encodeText(embeddings, 1)
+  const without = await plain.encodeText(embeddings, 1)
+  assert.notDeepEqual(alone, without)
+  assert.deepEqual(await strong.encodeText(embeddings, 1), alone)
+  assert.deepEqual(await plain.encodeText(embeddings, 1), without)
+  assert.deepEqual(await engine.networks([{ ...kohya, strength: 0 }]).encodeText(embeddings, 1), without)
 })
 
 test('weights that are not finite are told, not painted', async (t) => {

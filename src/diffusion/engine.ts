@@ -5,8 +5,11 @@ import { FileCache } from './file-cache.ts'
 import type { Attention, Precision } from './graph/graph.ts'
 import { startRun } from './image-to-image.ts'
 import { openLora } from './lora/lora.ts'
+import { type AppliedLora, sameLoras } from './lora/plan.ts'
+import { checkWeights, type LatentSize, ModelSessions } from './model-sessions.ts'
 import { vaeScale } from './models/vae.ts'
-import { type LatentSize, Parts } from './networks.ts'
+import { type Networks, networksFor } from './networks.ts'
+import { toPicture } from './planes.ts'
 import { encodePrompts, type TextStates } from './prompt/encode.ts'
 import { openTextualInversion, type TextualInversion } from './prompt/textual-inversion.ts'
 import { layOutPrompt, namesIn } from './prompt/windows.ts'
@@ -15,6 +18,7 @@ import type { Picture, PictureRequest, RunOptions } from './request.ts'
 import type { SessionOptions } from './runtime/session.ts'
 import { widened } from './safetensors/widen.ts'
 import { beginIndex, createSampler } from './samplers/create-sampler.ts'
+import { guide, scaled, withExtra } from './samples.ts'
 import type { ClipTokenizer } from './tokenizer/clip-tokenizer.ts'
 
 export interface EngineOptions extends SessionOptions {
@@ -45,14 +49,14 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const stored = await openModel(path, vae === undefined ? {} : { vae })
   const mapped = provider === 'cpu' && profile === 'dense' && cacheFolder !== undefined
   const model = mapped ? await widenedModel(stored, cacheFolder) : stored
-  const parts = new Parts(model, {
+  checkWeights(model)
+  const sessions = new ModelSessions(model, {
     ...options,
     precision: options.precision ?? 'float32',
     attention: options.attention ?? 'fused',
     memoryBudget: options.memoryBudget ?? defaultMemoryBudget,
   })
-  parts.check()
-  return new Engine(model, await model.tokenizer(), parts)
+  return new Engine(sessions, await model.tokenizer())
 }
 
 async function widenedModel(model: Model, folder: string): Promise<Model> {
@@ -68,25 +72,27 @@ async function widenedModel(model: Model, folder: string): Promise<Model> {
 export class Engine {
   readonly model: Model
   readonly tokenizer: ClipTokenizer
-  readonly parts: Parts
+  readonly #sessions: ModelSessions
+  /** Those of the last picture: the pictures of a job have the same LoRAs, and laying them out takes a while. */
+  #last: { readonly loras: readonly AppliedLora[]; readonly networks: Networks } | undefined
   readonly #loras = new FileCache((path) => openLora(path, this.model), keptLoras)
   readonly #embeddings = new FileCache(openTextualInversion, keptEmbeddings)
 
-  constructor(model: Model, tokenizer: ClipTokenizer, parts: Parts) {
-    this.model = model
+  constructor(sessions: ModelSessions, tokenizer: ClipTokenizer) {
+    this.model = sessions.model
     this.tokenizer = tokenizer
-    this.parts = parts
+    this.#sessions = sessions
   }
 
   /** Of weights that are held, about. */
   get bytes(): number {
-    return this.parts.bytes
+    return this.#sessions.bytes
   }
 
   /** Makes the sessions for guided pictures of a size in pixels, so that the first one does not wait for them. */
   async prepare({ width, height }: { readonly width: number; readonly height: number }): Promise<void> {
     const scale = vaeScale(this.model.architecture.vae)
-    await this.parts.prepare({ height: height / scale, width: width / scale })
+    await this.#sessions.prepare({ height: height / scale, width: width / scale })
   }
 
   /**
@@ -96,12 +102,11 @@ export class Engine {
   async generate(request: PictureRequest, { onStep, signal }: RunOptions = {}): Promise<Picture> {
     const { vae, noise } = this.model.architecture
     const { width, height, steps, guidanceScale, image } = request
-    const { parts } = this
     const scale = vaeScale(vae)
     const size: LatentSize = { height: height / scale, width: width / scale }
     const guided = guidanceScale > 1
-    parts.useLoras(await this.#openLoras(request))
-    const text = await this.#encodePrompts(request, guided)
+    const networks = this.networks(await this.#openLoras(request))
+    const text = await this.#encodePrompts(request, networks, guided)
 
     const generator = new TorchGenerator(request.seed)
     const randn = () => generator.randn(vae.latent_channels * size.height * size.width)
@@ -116,23 +121,31 @@ export class Engine {
       generator,
       vae,
       inpainting: this.model.inpainting,
-      encode: (planes, rows, columns) => parts.encode(planes, rows, columns),
+      encode: networks.encode,
     })
     let sample = start.sample
     for (let call = begin; call < timesteps.length; call++) {
       if (signal?.aborted) throw new AbortedError(`stopped before call ${call + 1} of ${timesteps.length}`)
       const input = withExtra(scaled(sample, sampler.scaleInput(call)), start.extraChannels)
-      const prediction = await parts.predict(input, timesteps[call]!, text, size)
+      const prediction = await networks.predict(input, timesteps[call]!, text, size)
       const wanted = guided ? guide(prediction, guidanceScale) : prediction
       if (!wanted.every(Number.isFinite)) throw this.#notFinite(call)
       sample = start.keep(sampler.step(wanted, call, sample), call)
       onStep?.(Math.ceil((steps * (call + 1 - begin)) / (timesteps.length - begin)), steps)
     }
-    return toPicture(await parts.decode(sample, size), width, height)
+    return toPicture(await networks.decode(sample, size), width, height)
+  }
+
+  /** The model's networks with these LoRAs. */
+  networks(loras: readonly AppliedLora[] = []): Networks {
+    if (this.#last === undefined || !sameLoras(this.#last.loras, loras)) {
+      this.#last = { loras, networks: networksFor(this.#sessions, loras) }
+    }
+    return this.#last.networks
   }
 
   async close(): Promise<void> {
-    await this.parts.close()
+    await this.#sessions.close()
   }
 
   async #openLoras({ loras = [] }: PictureRequest) {
@@ -141,7 +154,7 @@ export class Engine {
     )
   }
 
-  async #encodePrompts(request: PictureRequest, guided: boolean): Promise<TextStates> {
+  async #encodePrompts(request: PictureRequest, networks: Networks, guided: boolean): Promise<TextStates> {
     const { prompt, negativePrompt, clipSkip = 1 } = request
     const { hidden_size: width, max_position_embeddings: positions } = this.model.architecture.text
     const inversions = await this.#openEmbeddings(request)
@@ -150,8 +163,8 @@ export class Engine {
       prompts.map((text) => layOutPrompt(text, this.tokenizer, inversions, positions)),
       {
         width,
-        lookUp: (ids) => this.parts.lookUp(ids),
-        run: (embeddings) => this.parts.encodeText(embeddings, clipSkip),
+        lookUp: networks.lookUp,
+        run: (embeddings) => networks.encodeText(embeddings, clipSkip),
       },
     )
   }
@@ -174,40 +187,4 @@ export class Engine {
         'are damaged or too large for what it computes in',
     )
   }
-}
-
-/** Classifier-free guidance, https://arxiv.org/abs/2207.12598: the first half is without the prompt. */
-function guide(prediction: Float32Array, scale: number): Float32Array {
-  const half = prediction.length / 2
-  const out = new Float32Array(half)
-  for (let i = 0; i < half; i++) {
-    const without = prediction[i]!
-    out[i] = without + scale * (prediction[half + i]! - without)
-  }
-  return out
-}
-
-function scaled(sample: Float32Array, factor: number): Float32Array {
-  return factor === 1 ? sample : sample.map((value) => value * factor)
-}
-
-function withExtra(sample: Float32Array, extra: Float32Array): Float32Array {
-  if (extra.length === 0) return sample
-  const out = new Float32Array(sample.length + extra.length)
-  out.set(sample)
-  out.set(extra, sample.length)
-  return out
-}
-
-/** From planes of -1 to 1 to interleaved bytes. */
-function toPicture(planes: Float32Array, width: number, height: number): Picture {
-  const pixels = width * height
-  const rgb = new Uint8Array(pixels * 3)
-  for (let channel = 0; channel < 3; channel++) {
-    for (let i = 0; i < pixels; i++) {
-      const value = planes[channel * pixels + i]! / 2 + 0.5
-      rgb[i * 3 + channel] = Math.round(Math.min(Math.max(value, 0), 1) * 255)
-    }
-  }
-  return { rgb, width, height }
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { latentMask, sampleLatents, startRun, toPlanes } from './image-to-image.ts'
+import { latentMask, sampleLatents, startRun } from './image-to-image.ts'
+import { toPlanes } from './planes.ts'
 import { TorchGenerator } from './random/torch-normal.ts'
 import { createSampler } from './samplers/create-sampler.ts'
 

@@ -1,5 +1,7 @@
 import { type VaeConfig, vaeScale } from './models/vae.ts'
+import { toPlanes } from './planes.ts'
 import type { TorchGenerator } from './random/torch-normal.ts'
+import type { SourceImage } from './request.ts'
 import type { Sampler } from './samplers/sampler.ts'
 
 /**
@@ -8,21 +10,6 @@ import type { Sampler } from './samplers/sampler.ts'
  * pipeline_stable_diffusion_inpaint.py with a mask or an inpainting UNet. All take their noise from one
  * generator, so the order in which this file draws is part of "same seed, same picture".
  */
-
-/** 8 bits a channel, rows from top to bottom, [height, width, 3]. */
-interface SourcePicture {
-  readonly rgb: Uint8Array
-  readonly width: number
-  readonly height: number
-}
-
-/** A picture to begin with, already of the size of the picture that is asked for. */
-export interface SourceImage extends SourcePicture {
-  /** How much of it is painted anew: above 0, and 1 keeps nothing but a hint. */
-  readonly strength: number
-  /** [height, width]: 128 to 255 is painted anew, 0 to 127 is kept. Absent: everything is painted anew. */
-  readonly mask?: Uint8Array | undefined
-}
 
 interface RunStart {
   /** What the sampler begins with, [1, latent_channels, H, W]. */
@@ -109,18 +96,6 @@ export function sampleLatents(
     const logVariance = Math.min(Math.max(moments[size + i]!, -30), 20)
     return (moments[i]! + Math.exp(logVariance / 2) * value) * scalingFactor
   })
-}
-
-/** From interleaved bytes to planes of -1 to 1, [1, 3, height, width]. */
-export function toPlanes({ rgb, width, height }: SourcePicture): Float32Array {
-  const pixels = width * height
-  const planes = new Float32Array(3 * pixels)
-  for (let channel = 0; channel < 3; channel++) {
-    for (let i = 0; i < pixels; i++) {
-      planes[channel * pixels + i] = 2 * Math.fround(rgb[i * 3 + channel]! / 255) - 1
-    }
-  }
-  return planes
 }
 
 /** The mask as 0 and 1 at the latents' size, by nearest neighbour: the upper left pixel of each square. */

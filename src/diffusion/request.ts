@@ -1,4 +1,3 @@
-import type { SourceImage } from './image-to-image.ts'
 import type { SamplerName, Schedule } from './samplers/catalog.ts'
 
 /** Everything that decides a picture beside the model: the same request gives the same picture. */
@@ -42,4 +41,12 @@ export interface Picture {
   readonly rgb: Uint8Array
   readonly width: number
   readonly height: number
+}
+
+/** A picture to begin with, already of the size of the picture that is asked for. */
+export interface SourceImage extends Picture {
+  /** How much of it is painted anew: above 0, and 1 keeps nothing but a hint. */
+  readonly strength: number
+  /** [height, width]: 128 to 255 is painted anew, 0 to 127 is kept. Absent: everything is painted anew. */
+  readonly mask?: Uint8Array | undefined
 }

@@ -9,6 +9,7 @@ import { loadGolden, relativeError, type TinyMeta } from './golden.ts'
 const device = await findDevice(['webgpu'])
 const golden = await loadGolden<TinyMeta>('golden')
 const engine = await openEngine({ model: new URL('tiny-sd', import.meta.url).pathname, ...device })
+const networks = engine.networks()
 const size = { height: 9, width: 13 }
 const firstRow = (name: string) => {
   const both = golden.floats(name)
@@ -16,9 +17,9 @@ const firstRow = (name: string) => {
 }
 const timestep = golden.integers('unet.9x13.timestep')[0] as number
 const text = { states: firstRow('unet.text'), tokens: 77 }
-const unet = await engine.parts.predict(firstRow('unet.9x13.latents'), timestep, text, size)
+const unet = await networks.predict(firstRow('unet.9x13.latents'), timestep, text, size)
 const latents = golden.floats('vae_decode.9x13.latents').map((value) => value * 0.18215)
-const picture = await engine.parts.decode(latents, size)
+const picture = await networks.decode(latents, size)
 await engine.close()
 const differences = {
   unet: relativeError(unet, firstRow('unet.9x13.noise_pred')),

@@ -1,13 +1,6 @@
 import { CheckpointError } from '../errors.ts'
-import type { Attention, Precision, WeightSource } from '../graph/graph.ts'
+import type { WeightSource } from '../graph/graph.ts'
 import type { SafetensorsFile, StoredTensor } from '../safetensors/safetensors.ts'
-
-export interface WeightsOptions {
-  readonly precision?: Precision
-  readonly attention?: Attention
-  /** Ranks by layer, see `planLoras`: these layers get a low-rank branch. */
-  readonly loraRanks?: ReadonlyMap<string, number>
-}
 
 /**
  * The weights of one part of a model, with an account of which were used: a missing, misshapen or left-over
@@ -15,17 +8,10 @@ export interface WeightsOptions {
  */
 export class Weights implements WeightSource {
   readonly file: SafetensorsFile
-  readonly precision: Precision
-  readonly attention: Attention
   readonly #taken = new Set<string>()
-  readonly #ranks: ReadonlyMap<string, number>
-  readonly #branched = new Set<string>()
 
-  constructor(file: SafetensorsFile, options: WeightsOptions = {}) {
+  constructor(file: SafetensorsFile) {
     this.file = file
-    this.precision = options.precision ?? 'float32'
-    this.attention = options.attention ?? 'fused'
-    this.#ranks = options.loraRanks ?? new Map()
   }
 
   get fileName(): string {
@@ -52,11 +38,6 @@ export class Weights implements WeightSource {
     return tensor
   }
 
-  loraRank(layer: string): number {
-    this.#branched.add(layer)
-    return this.#ranks.get(layer) ?? 0
-  }
-
   assertAllTaken(unused: readonly string[] = []): void {
     const left = [...this.file.tensors]
       .filter(([key]) => !this.#taken.has(key) && !unused.some((prefix) => key.startsWith(prefix)))
@@ -66,11 +47,6 @@ export class Weights implements WeightSource {
       throw new CheckpointError(
         `${this.file.path}: the model has no place for ${left.slice(0, 3).join(', ')}${more}`,
       )
-    }
-    for (const layer of this.#ranks.keys()) {
-      if (!this.#branched.has(layer)) {
-        throw new CheckpointError(`${this.file.path}: the model has no layer "${layer}" for a LoRA`)
-      }
     }
   }
 

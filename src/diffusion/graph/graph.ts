@@ -1,15 +1,13 @@
 import { CheckpointError } from '../errors.ts'
 import type { StoredTensor } from '../safetensors/safetensors.ts'
+import { type Attribute, type ElementType, elementType, node, tensorHeader, valueInfo } from './messages.ts'
 import { ProtobufWriter } from './protobuf.ts'
 
 /**
  * A typed writer of ONNX graphs. All shapes are fixed when the graph is written, so that ONNX Runtime can plan
  * memory once; weights are external data that point into the checkpoint file by offset and are never copied
- * here. Field numbers are those of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
+ * here.
  */
-
-const elementType = { F32: 1, I32: 6, I64: 7, F16: 10, F64: 11, BF16: 16 } as const
-type ElementType = keyof typeof elementType
 
 /**
  * What a graph computes in; inputs and outputs are float32 either way. Where a provider has no kernel for `float16`
@@ -29,8 +27,6 @@ export interface Value {
   readonly dims: readonly number[]
 }
 
-type Attribute = number | string | readonly number[] | { readonly float: number }
-
 const onnxOpset = 20
 const irVersion = 9
 
@@ -48,17 +44,24 @@ export interface WeightSource {
    * @throws CheckpointError naming the first keys that nothing took
    */
   assertAllTaken(unused?: readonly string[]): void
-  /** The rank of the LoRA branch beside a layer (its key without `.weight`), 0 for none; absent: none has one. */
-  loraRank?(layer: string): number
-  /** What the graph of these weights computes in; absent: float32. */
+}
+
+/** How a graph is written, whatever its weights. */
+export interface GraphOptions {
+  /** When not given, float32. */
   readonly precision?: Precision
-  /** Absent: fused. */
+  /** When not given, fused. */
   readonly attention?: Attention
+  /** Layers (keys without `.weight`) that get a low-rank branch, and its rank: see `planLoras`. */
+  readonly loraRanks?: ReadonlyMap<string, number>
 }
 
 export class Graph {
   readonly #name: string
   readonly #weights: WeightSource
+  readonly #options: GraphOptions
+  /** Layers that could have a branch. */
+  #branched = new Set<string>()
   readonly #nodes: ProtobufWriter[] = []
   readonly #initializers: ProtobufWriter[] = []
   readonly #inputs: ProtobufWriter[] = []
@@ -67,10 +70,18 @@ export class Graph {
   readonly #inside: 'F32' | 'F16'
   #count = 0
 
-  constructor(name: string, weights: WeightSource) {
+  constructor(name: string, weights: WeightSource, options: GraphOptions = {}) {
     this.#name = name
     this.#weights = weights
-    this.#inside = weights.precision === 'float16' ? 'F16' : 'F32'
+    this.#options = options
+    this.#inside = options.precision === 'float16' ? 'F16' : 'F32'
+  }
+
+  /** A graph that nobody runs: its layers are checked, and count as layers of this one. */
+  aside(name: string): Graph {
+    const graph = new Graph(name, this.#weights, this.#options)
+    graph.#branched = this.#branched
+    return graph
   }
 
   /** How many axes a weight is stored with: layouts differ in whether a projection is a convolution. */
@@ -79,12 +90,13 @@ export class Graph {
   }
 
   get attention(): Attention {
-    return this.#weights.attention ?? 'fused'
+    return this.#options.attention ?? 'fused'
   }
 
-  /** See `WeightSource.loraRank`. */
+  /** The rank of the LoRA branch beside a layer (its key without `.weight`), 0 for none. */
   loraRank(layer: string): number {
-    return this.#weights.loraRank?.(layer) ?? 0
+    this.#branched.add(layer)
+    return this.#options.loraRanks?.get(layer) ?? 0
   }
 
   /** A float32 tensor that is fed. */
@@ -209,8 +221,13 @@ export class Graph {
     return { name, dims }
   }
 
-  /** The serialized ModelProto. */
+  /** The serialized ModelProto. @throws CheckpointError naming a LoRA's layer that the graph does not have */
   serialize(): Uint8Array {
+    for (const layer of this.#options.loraRanks?.keys() ?? []) {
+      if (!this.#branched.has(layer)) {
+        throw new CheckpointError(`${this.#weights.fileName}: the model has no layer "${layer}" for a LoRA`)
+      }
+    }
     const graph = new ProtobufWriter()
     for (const entry of this.#nodes) graph.message(1, entry)
     graph.string(2, this.#name)
@@ -257,44 +274,6 @@ function elements(dims: readonly number[]): number {
   return dims.reduce((product, dim) => product * dim, 1)
 }
 
-function tensorHeader(name: string, dims: readonly number[], type: number): ProtobufWriter {
-  const tensor = new ProtobufWriter()
-  for (const dim of dims) tensor.int(1, dim)
-  return tensor.int(2, type).string(8, name)
-}
-
 function isFloat(dtype: string): dtype is 'F16' | 'BF16' | 'F32' | 'F64' {
   return ['F16', 'BF16', 'F32', 'F64'].includes(dtype)
-}
-
-function valueInfo(name: string, dims: readonly number[], type: ElementType): ProtobufWriter {
-  const shape = new ProtobufWriter()
-  for (const dim of dims) shape.message(1, new ProtobufWriter().int(1, dim))
-  const tensorType = new ProtobufWriter().int(1, elementType[type]).message(2, shape)
-  return new ProtobufWriter().string(1, name).message(2, new ProtobufWriter().message(1, tensorType))
-}
-
-function node(
-  type: string,
-  inputs: readonly string[],
-  outputs: readonly string[],
-  attributes: Record<string, Attribute>,
-  domain: string,
-): ProtobufWriter {
-  const writer = new ProtobufWriter()
-  for (const name of inputs) writer.string(1, name)
-  for (const name of outputs) writer.string(2, name)
-  writer.string(3, outputs[0] as string).string(4, type)
-  for (const [name, value] of Object.entries(attributes)) writer.message(5, attribute(name, value))
-  return writer.string(7, domain)
-}
-
-/** Numbers are written as INT (2), `{float}` as FLOAT (1), text as STRING (3), lists as INTS (7). */
-function attribute(name: string, value: Attribute): ProtobufWriter {
-  const writer = new ProtobufWriter().string(1, name)
-  if (typeof value === 'number') return writer.int(3, value).int(20, 2)
-  if (typeof value === 'string') return writer.string(4, value).int(20, 3)
-  if ('float' in value) return writer.float(2, value.float).int(20, 1)
-  for (const item of value) writer.int(8, item)
-  return writer.int(20, 7)
 }

@@ -1,17 +1,9 @@
-import type { Precision, WeightSource } from './graph.ts'
+import type { WeightSource } from './graph.ts'
 
 /** For graphs that compute with their inputs alone. */
-export function withoutWeights(precision: Precision = 'float32'): WeightSource {
+export function withoutWeights(): WeightSource {
   const none = (key: string) => {
     throw new Error(`this graph has no weights, "${key}" was asked for`)
   }
-  return {
-    fileName: '',
-    precision,
-    has: () => false,
-    shape: none,
-    take: none,
-    loraRank: () => 0,
-    assertAllTaken: () => {},
-  }
+  return { fileName: '', has: () => false, shape: none, take: none, assertAllTaken: () => {} }
 }

@@ -56,8 +56,8 @@ test('layers that clip skip leaves out do not disturb', async (t) => {
     'the last layer only',
   )
   const run = async (skip: number, with_: typeof feeds) => {
-    const weights = new Weights(model.text, with_ === feeds ? { loraRanks: ranks } : {})
-    const graph = clipTextGraph(model.architecture.text, weights, 1, { skip })
+    const loraRanks = with_ === feeds ? ranks : new Map()
+    const graph = clipTextGraph(model.architecture.text, new Weights(model.text), 1, { skip, loraRanks })
     const session = await Session.create(graph, model.text.folder, { provider: 'cpu' })
     t.after(() => session.release())
     const data = Float32Array.from({ length: 77 * 32 }, (_, i) => Math.sin(i))
@@ -69,9 +69,9 @@ test('layers that clip skip leaves out do not disturb', async (t) => {
 
 test('a rank that no layer takes is an error', async () => {
   const model = await openDiffusersFolder(join(golden, 'tiny-sd'))
-  const weights = new Weights(model.text, { loraRanks: new Map([['no.such.layer', 4]]) })
+  const loraRanks = new Map([['no.such.layer', 4]])
   assert.throws(
-    () => clipTextGraph(model.architecture.text, weights, 1),
+    () => clipTextGraph(model.architecture.text, new Weights(model.text), 1, { loraRanks }),
     /no layer "no\.such\.layer" for a LoRA/,
   )
 })

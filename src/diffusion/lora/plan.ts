@@ -5,7 +5,7 @@ import type { LoraPart } from './names.ts'
 
 /** Some LoRAs at some strengths, as one part of the model takes them. */
 export interface LoraPlan {
-  /** By layer: the rank of its branch in the graph, see `WeightsOptions.loraRanks`. */
+  /** By layer: the rank of its branch in the graph, see `GraphOptions.loraRanks`. */
   readonly ranks: ReadonlyMap<string, number>
   /** Equal for plans that the same session can run, '' for none: belongs into the session's key. */
   readonly signature: string
@@ -13,7 +13,8 @@ export interface LoraPlan {
   readonly feeds: Readonly<Record<string, Feed>>
 }
 
-export interface LoraUse {
+/** An opened LoRA; a request names its file: `LoraFile`. */
+export interface AppliedLora {
   readonly lora: Lora
   /** May be negative; 0 leaves the LoRA out. */
   readonly strength: number
@@ -23,7 +24,7 @@ export interface LoraUse {
  * Lays several LoRAs side by side: their ranks add up, rounded to a power of two of 4 at least (by zeros), so that
  * plans differ in few ways and sessions are used again. Strength and alpha go into `up`.
  */
-export function planLoras(uses: readonly LoraUse[], part: LoraPart): LoraPlan {
+export function planLoras(uses: readonly AppliedLora[], part: LoraPart): LoraPlan {
   const byLayer = new Map<string, { layer: LoraLayer; factor: number }[]>()
   for (const { lora, strength } of uses) {
     if (strength === 0) continue
@@ -56,6 +57,14 @@ export function planLoras(uses: readonly LoraUse[], part: LoraPart): LoraPlan {
     feeds[`lora:${key}:up`] = { data: up, dims: [out, rank] }
   }
   return { ranks, feeds, signature: signatureOf(ranks) }
+}
+
+/** Whether the same LoRAs have the same strengths, in the same order. */
+export function sameLoras(a: readonly AppliedLora[], b: readonly AppliedLora[]): boolean {
+  return (
+    a.length === b.length &&
+    a.every(({ lora, strength }, i) => lora === b[i]?.lora && strength === b[i].strength)
+  )
 }
 
 function paddedRank(total: number): number {

@@ -16,7 +16,7 @@ export function probeFeeds() {
  * provider whose differences reach `probeLimit` needs plain attention.
  */
 export function attentionProbe(precision: Precision): Uint8Array {
-  const g = new Graph('attention-probe', withoutWeights(precision))
+  const g = new Graph('attention-probe', withoutWeights(), { precision })
   const x = g.input('rows', [rows, width])
   const shape = { batch: 1, heads }
   const fused = attention(g, x, x, x, shape)

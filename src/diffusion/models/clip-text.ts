@@ -1,5 +1,5 @@
 import { CheckpointError } from '../errors.ts'
-import { Graph, type Value, type WeightSource } from '../graph/graph.ts'
+import { Graph, type GraphOptions, type Value, type WeightSource } from '../graph/graph.ts'
 import { add, attention, layerNorm, linear } from './layers.ts'
 
 /** transformers' CLIPTextModel, by the keys of `text_encoder/config.json`. */
@@ -36,7 +36,7 @@ export function clipTextGraph(
   config: ClipTextConfig,
   weights: WeightSource,
   batch: number,
-  { skip = 1 }: { readonly skip?: number } = {},
+  { skip = 1, ...options }: GraphOptions & { readonly skip?: number } = {},
 ): Uint8Array {
   const { hidden_size: width, max_position_embeddings: tokens, layer_norm_eps: epsilon } = config
   const layers = config.num_hidden_layers
@@ -45,7 +45,7 @@ export function clipTextGraph(
       `${weights.fileName}: clip skip ${skip}; the text encoder has ${layers} layers, so it must be 1 to ${layers}`,
     )
   }
-  const g = new Graph('clip-text', weights)
+  const g = new Graph('clip-text', weights, options)
   const root = prefix(weights)
   const embeddings = g.input('embeddings', [batch, tokens, width])
   const positions = g.weight(`${root}embeddings.position_embedding.weight`, [tokens, width])
@@ -57,7 +57,7 @@ export function clipTextGraph(
   x = layerNorm(g, `${root}final_layer_norm`, x, epsilon)
   g.output('hidden', g.reshape(x, [batch, tokens, width]))
   // the layers that are left out are checked like the others, in a graph that nobody runs
-  const unused = new Graph('clip-text-unused', weights)
+  const unused = g.aside('clip-text-unused')
   for (let layer = layers - skip + 1; layer < layers; layer++) {
     encoderLayer(unused, `${root}encoder.layers.${layer}`, start, config, batch)
   }

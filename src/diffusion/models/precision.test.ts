@@ -5,7 +5,8 @@ import { loadGolden, relativeError } from '../../../test/golden/golden.ts'
 import { floatsOf, readContent, tensorOf, writeSafetensors } from '../../../test/golden/parity/variants.ts'
 import { tempFolder } from '../../../test/temp-folder.ts'
 import { type DiffusersFolder, openDiffusersFolder } from '../checkpoint/diffusers-folder.ts'
-import { Weights, type WeightsOptions } from '../checkpoint/weights.ts'
+import { Weights } from '../checkpoint/weights.ts'
+import type { GraphOptions } from '../graph/graph.ts'
 import { openLora } from '../lora/lora.ts'
 import { planLoras } from '../lora/plan.ts'
 import { type Feed, Session } from '../runtime/session.ts'
@@ -47,11 +48,11 @@ async function run(t: TestContext, graph: Uint8Array, file: SafetensorsFile, fee
 function predict(
   t: TestContext,
   file: SafetensorsFile,
-  options: WeightsOptions = {},
+  options: GraphOptions = {},
   feeds: Record<string, Feed> = {},
 ) {
   const shape = { batch: 2, height: 16, width: 16, tokens: 77 }
-  const graph = unetGraph(model.architecture.unet, new Weights(file, options), shape)
+  const graph = unetGraph(model.architecture.unet, new Weights(file), shape, options)
   return run(t, graph, file, { ...call, ...feeds })
 }
 
@@ -86,8 +87,8 @@ test('attention of plain operators equals the fused one', async (t) => {
     data: Float32Array.from({ length: 77 * 32 }, (_, i) => Math.sin(i)),
     dims: [1, 77, 32],
   }
-  const states = (options: WeightsOptions) => {
-    const graph = clipTextGraph(model.architecture.text, new Weights(model.text, options), 1)
+  const states = (options: GraphOptions) => {
+    const graph = clipTextGraph(model.architecture.text, new Weights(model.text), 1, options)
     return run(t, graph, model.text, { embeddings })
   }
   const fused = await states({})
@@ -104,19 +105,19 @@ test('the probe of attention finds nothing on a CPU', async (t) => {
 
 test('half precision: text encoder, VAE and LoRAs', async (t) => {
   const { architecture, text, vae, unet } = model
-  const compare = async (what: string, make: (options: WeightsOptions) => Promise<Float32Array>) => {
+  const compare = async (what: string, make: (options: GraphOptions) => Promise<Float32Array>) => {
     const error = relativeError(await make({ precision: 'float16' }), await make({ precision: 'float32' }))
     assert.ok(error > 0 && error < halfTolerance, `${what}: relative error ${error}`)
   }
   const waves = (count: number) => Float32Array.from({ length: count }, (_, i) => Math.sin(i))
   const embeddings = { data: waves(77 * 32), dims: [1, 77, 32] }
   await compare('text', (options) =>
-    run(t, clipTextGraph(architecture.text, new Weights(text, options), 1), text, { embeddings }),
+    run(t, clipTextGraph(architecture.text, new Weights(text), 1, options), text, { embeddings }),
   )
   const latents = (await loadGolden('golden')).floats('vae_decode.9x13.latents')
   const latent = { data: latents, dims: [1, 4, 9, 13] }
   await compare('VAE', (options) =>
-    run(t, vaeDecoderGraph(architecture.vae, new Weights(vae, options), 9, 13), vae, { latent }),
+    run(t, vaeDecoderGraph(architecture.vae, new Weights(vae), 9, 13, options), vae, { latent }),
   )
   const loras = await Promise.all(
     ['kohya', 'ldm'].map((name) => openLora(join(folder, `parity/loras/${name}.safetensors`), model)),

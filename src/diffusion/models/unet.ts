@@ -1,4 +1,4 @@
-import { Graph, type Value, type WeightSource } from '../graph/graph.ts'
+import { Graph, type GraphOptions, type Value, type WeightSource } from '../graph/graph.ts'
 import {
   add,
   attention,
@@ -61,8 +61,13 @@ const transformerNormEpsilon = 1e-6
  * cross_attention_dim]; if `shape.masked`, also `mask` int32 [B, tokens], 1 for text and 0 for padding, which no
  * position then attends to. Output `prediction` [B, out_channels, H, W].
  */
-export function unetGraph(config: UnetConfig, weights: WeightSource, shape: UnetShape): Uint8Array {
-  const g = new Graph('unet', weights)
+export function unetGraph(
+  config: UnetConfig,
+  weights: WeightSource,
+  shape: UnetShape,
+  options: GraphOptions = {},
+): Uint8Array {
+  const g = new Graph('unet', weights, options)
   const { batch, height, width, tokens } = shape
   const channels = config.block_out_channels
   const first = channels[0] as number

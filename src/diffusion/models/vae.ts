@@ -1,5 +1,5 @@
 import { CheckpointError } from '../errors.ts'
-import { Graph, type Value, type WeightSource } from '../graph/graph.ts'
+import { Graph, type GraphOptions, type Value, type WeightSource } from '../graph/graph.ts'
 import {
   add,
   attention,
@@ -47,8 +47,9 @@ export function vaeDecoderGraph(
   weights: WeightSource,
   height: number,
   width: number,
+  options: GraphOptions = {},
 ): Uint8Array {
-  const g = new Graph('vae-decoder', weights)
+  const g = new Graph('vae-decoder', weights, options)
   const channels = config.block_out_channels.toReversed()
   const groups = config.norm_num_groups
   const latent = g.input('latent', [1, config.latent_channels, height, width])
@@ -88,6 +89,7 @@ export function vaeEncoderGraph(
   weights: WeightSource,
   height: number,
   width: number,
+  options: GraphOptions = {},
 ): Uint8Array {
   if (!hasEncoder(weights)) {
     throw new CheckpointError(
@@ -95,7 +97,7 @@ export function vaeEncoderGraph(
         'in; use a VAE file that has one',
     )
   }
-  const g = new Graph('vae-encoder', weights)
+  const g = new Graph('vae-encoder', weights, options)
   const channels = config.block_out_channels
   const groups = config.norm_num_groups
   const moments = 2 * config.latent_channels

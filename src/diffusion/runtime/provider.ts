@@ -77,7 +77,7 @@ async function attentionOf(provider: Provider, precision: Precision): Promise<At
 
 /** x * x for four numbers. */
 function probeGraph(precision: Precision): Uint8Array {
-  const g = new Graph('probe', withoutWeights(precision))
+  const g = new Graph('probe', withoutWeights(), { precision })
   const x = g.input('x', [4])
   g.output('y', g.op('Mul', [x, x], x.dims))
   return g.serialize()

@@ -7,14 +7,7 @@ import { CheckpointError } from '../errors.ts'
 const begin = '<|startoftext|>'
 const end = '<|endoftext|>'
 
-export interface Tokens {
-  /** Always as many as the text encoder has positions: begin, text, end, padding. */
-  readonly ids: readonly number[]
-  /** How many tokens of the text found no place. */
-  readonly dropped: number
-}
-
-/** CLIP's byte-pair tokens, as transformers' CLIPTokenizer makes them with `padding="max_length"`. */
+/** CLIP's byte-pair tokens, as transformers' CLIPTokenizer makes them. */
 export class ClipTokenizer {
   readonly #tokenizer: Tokenizer
   readonly begin: number
@@ -66,14 +59,6 @@ export class ClipTokenizer {
   /** The tokens of a text, as many as it has, without begin and end. */
   ids(text: string): readonly number[] {
     return this.#tokenizer.encode(text, { add_special_tokens: false }).ids
-  }
-
-  /** @param length positions of the text encoder, 77 for CLIP */
-  encode(text: string, length: number): Tokens {
-    const all = this.ids(text)
-    const kept = all.slice(0, length - 2)
-    const padding = Array<number>(length - 2 - kept.length).fill(this.pad)
-    return { ids: [this.begin, ...kept, this.end, ...padding], dropped: all.length - kept.length }
   }
 }
 

@@ -1,4 +1,4 @@
-import { toPlanes } from '../../../src/diffusion/image-to-image.ts'
+import { toPlanes } from '../../../src/diffusion/planes.ts'
 import { pixelDifference, relativeError } from '../golden.ts'
 import { ImageRuns } from '../image-runs.ts'
 import type { ParityRow } from './row.ts'

@@ -57,13 +57,13 @@ export async function* rows(): AsyncIterable<ParityRow> {
       }
     }
     const forText = planLoras(uses, 'text')
-    const textGraph = clipTextGraph(text, new Weights(model.text, { loraRanks: forText.ranks }), 1)
+    const textGraph = clipTextGraph(text, new Weights(model.text), 1, { loraRanks: forText.ranks })
     const states = await runOnce(textGraph, model.text.folder, { embeddings, ...forText.feeds })
     yield row('text encoder', relativeError(states, expected.floats(`${name}.text`)))
 
     const forUnet = planLoras(uses, 'unet')
-    const unetWeights = new Weights(model.unet, { loraRanks: forUnet.ranks })
-    const graph = unetGraph(unet, unetWeights, { batch: 2, height: 16, width: 16, tokens })
+    const shape = { batch: 2, height: 16, width: 16, tokens }
+    const graph = unetGraph(unet, new Weights(model.unet), shape, { loraRanks: forUnet.ranks })
     const prediction = await runOnce(graph, model.unet.folder, { ...call, ...forUnet.feeds })
     yield row('UNet', relativeError(prediction, expected.floats(`${name}.unet`)))
   }

@@ -1,0 +1,123 @@
+import { assertUnchanged, type Model } from './checkpoint/model.ts'
+import { Weights } from './checkpoint/weights.ts'
+import type { Attention, GraphOptions, Precision } from './graph/graph.ts'
+import { type LoraPlan, planLoras } from './lora/plan.ts'
+import { clipTextGraph } from './models/clip-text.ts'
+import { type UnetShape, unetGraph } from './models/unet.ts'
+import { hasEncoder, vaeDecoderGraph, vaeEncoderGraph, vaeScale } from './models/vae.ts'
+import { Session, type SessionOptions } from './runtime/session.ts'
+import { SessionCache } from './runtime/session-cache.ts'
+import type { SafetensorsFile } from './safetensors/safetensors.ts'
+
+export interface ModelSessionsOptions extends SessionOptions {
+  readonly precision: Precision
+  readonly attention: Attention
+  /** Weights that may be held at once, in bytes; at least one session is always kept. */
+  readonly memoryBudget: number
+}
+
+/** Height and width in latent pixels. */
+export interface LatentSize {
+  readonly height: number
+  readonly width: number
+}
+
+/**
+ * The sessions of one model, each made when it is first asked for: a graph has fixed shapes. LoRAs of the same structure
+ * share one, whatever their strengths. A session may be released by the next that is asked for, so one caller at a time.
+ */
+export class ModelSessions {
+  readonly model: Model
+  readonly #options: ModelSessionsOptions
+  readonly #sessions: SessionCache
+
+  constructor(model: Model, options: ModelSessionsOptions) {
+    this.model = model
+    this.#options = options
+    this.#sessions = new SessionCache(options.memoryBudget)
+  }
+
+  /** What they hold, in bytes of weights. */
+  get bytes(): number {
+    return this.#sessions.bytes
+  }
+
+  /** Makes those for guided pictures of a size, so that the first one does not wait for them. */
+  async prepare(size: LatentSize): Promise<void> {
+    const tokens = this.model.architecture.text.max_position_embeddings
+    await this.text(1, planLoras([], 'text'))
+    await this.unet({ ...size, batch: 2, tokens, masked: false }, planLoras([], 'unet'))
+    await this.decoder(size)
+  }
+
+  /** @param skip see `clipTextGraph` */
+  text(skip: number, { signature, ranks }: LoraPlan): Promise<Session> {
+    const { text, architecture } = this.model
+    return this.#session(text, `text skip ${skip} ${signature}`, (weights, options) =>
+      clipTextGraph(architecture.text, weights, 1, { ...options, skip, loraRanks: ranks }),
+    )
+  }
+
+  unet(shape: UnetShape, { signature, ranks }: LoraPlan): Promise<Session> {
+    const { unet, architecture } = this.model
+    return this.#session(unet, `unet ${JSON.stringify(shape)} ${signature}`, (weights, options) =>
+      unetGraph(architecture.unet, weights, shape, { ...options, loraRanks: ranks }),
+    )
+  }
+
+  decoder({ height, width }: LatentSize): Promise<Session> {
+    const { vae, architecture } = this.model
+    return this.#session(vae, `decoder ${height}x${width}`, (weights, options) =>
+      vaeDecoderGraph(architecture.vae, weights, height, width, options),
+    )
+  }
+
+  /** For a picture of a size in pixels. @throws CheckpointError if the VAE has no encoder */
+  encoder(height: number, width: number): Promise<Session> {
+    const { vae, architecture } = this.model
+    return this.#session(vae, `encoder ${height}x${width}`, (weights, options) =>
+      vaeEncoderGraph(architecture.vae, weights, height, width, options),
+    )
+  }
+
+  async close(): Promise<void> {
+    await this.#sessions.release()
+  }
+
+  #session(
+    file: SafetensorsFile,
+    key: string,
+    graph: (weights: Weights, options: GraphOptions) => Uint8Array,
+  ): Promise<Session> {
+    const { precision, attention } = this.#options
+    return this.#sessions.get(
+      key,
+      () => heldBytes(file, precision),
+      async () => {
+        await assertUnchanged(file)
+        return Session.create(graph(new Weights(file), { precision, attention }), file.folder, this.#options)
+      },
+    )
+  }
+}
+
+/** Every key and shape is checked, also of what no picture has needed yet. @throws CheckpointError */
+export function checkWeights({ architecture, text, unet, vae }: Model): void {
+  const size = architecture.sampleSize
+  const tokens = architecture.text.max_position_embeddings
+  clipTextGraph(architecture.text, new Weights(text), 1)
+  unetGraph(architecture.unet, new Weights(unet), { batch: 1, height: size, width: size, tokens })
+  vaeDecoderGraph(architecture.vae, new Weights(vae), size, size)
+  if (hasEncoder(new Weights(vae))) {
+    const scale = vaeScale(architecture.vae)
+    vaeEncoderGraph(architecture.vae, new Weights(vae), size * scale, size * scale)
+  }
+}
+
+/** What the weights of a part take in memory in the precision that they are computed in. */
+function heldBytes({ tensors }: SafetensorsFile, precision: Precision): number {
+  const perNumber = precision === 'float16' ? 2 : 4
+  let bytes = 0
+  for (const { shape } of tensors.values()) bytes += shape.reduce((product, dim) => product * dim, perNumber)
+  return bytes
+}
