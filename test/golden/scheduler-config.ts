@@ -16,6 +16,7 @@ import { pndm } from '../../src/diffusion/samplers/pndm.ts'
 import type { Sampler } from '../../src/diffusion/samplers/sampler.ts'
 import { spaceLevels, spaceScaledLevels, spaceTimesteps } from '../../src/diffusion/samplers/schedules.ts'
 import { unipc } from '../../src/diffusion/samplers/unipc.ts'
+import { clippedDdim, pndmWithWarmUp, thresholded } from './scheduler-extras.ts'
 
 /** The settings of diffusers' schedulers that its tests change. */
 export interface SchedulerConfig extends Partial<NoiseConfig> {
@@ -63,16 +64,17 @@ export function samplerFromConfig(
   const scaled = () => spaceScaledLevels(schedule as Exclude<Schedule, 'lu'>, training, steps)
   const spaced = () => spaceTimesteps('leading', alphas.length, steps, config.steps_offset ?? 0)
   switch (scheduler) {
-    case 'DPMSolverMultistepScheduler':
-      return dpmpp2m(solver(), {
+    case 'DPMSolverMultistepScheduler': {
+      const sampler = dpmpp2m(solver(), {
         prediction,
         finalSigma,
         lowerOrderFinal: config.lower_order_final ?? true,
         ...(config.algorithm_type === 'sde-dpmsolver++' && { noise }),
-        ...(config.thresholding
-          ? { thresholding: { ratio: config.dynamic_thresholding_ratio!, maximum: config.sample_max_value! } }
-          : {}),
       })
+      if (!config.thresholding) return sampler
+      const limits = { ratio: config.dynamic_thresholding_ratio!, maximum: config.sample_max_value! }
+      return thresholded(sampler, solver(), limits)
+    }
     case 'DPMSolverSinglestepScheduler':
       return dpmpp2s(solver(), {
         prediction,
@@ -90,21 +92,19 @@ export function samplerFromConfig(
     case 'LMSDiscreteScheduler':
       return lms(scaled(), prediction)
     case 'DDIMScheduler':
-      return ddim(spaced(), {
+      return ((config.clip_sample ?? true) ? clippedDdim : ddim)(spaced(), {
         prediction,
         alphas,
         steps,
         finalAlpha: finalAlpha(config.set_alpha_to_one ?? true),
-        clip: config.clip_sample ?? true,
       })
     case 'PNDMScheduler':
-      return pndm(spaced(), {
+      return (config.skip_prk_steps ? pndm : pndmWithWarmUp)(spaced(), {
         prediction,
         alphas,
         steps,
         begin,
         finalAlpha: finalAlpha(config.set_alpha_to_one ?? false),
-        rungeKutta: !config.skip_prk_steps,
       })
     case 'LCMScheduler':
       return lcm({ prediction, alphas, steps, noise })

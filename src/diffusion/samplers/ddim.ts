@@ -12,12 +12,10 @@ export interface DdimOptions {
   readonly steps: number
   /** The share after the last step: that of the first training timestep in SD 1.x, or 1. */
   readonly finalAlpha: number
-  /** Limits the denoised sample to -1 to 1; not for latents. */
-  readonly clip?: boolean
 }
 
 export function ddim(timesteps: Float64Array, options: DdimOptions): Sampler {
-  const { alphas, steps, finalAlpha, prediction: kind, clip } = options
+  const { alphas, steps, finalAlpha, prediction: kind } = options
   const stride = Math.floor(alphas.length / steps)
   return {
     timesteps,
@@ -32,8 +30,7 @@ export function ddim(timesteps: Float64Array, options: DdimOptions): Sampler {
       const denoised = denoisePreserving(kind, prediction, sample, alpha, spread)
       return sample.map((value, i) => {
         const noise = kind === 'epsilon' ? prediction[i]! : alpha * prediction[i]! + spread * value
-        const clean = clip ? Math.min(Math.max(denoised[i]!, -1), 1) : denoised[i]!
-        return nextAlpha * clean + nextSpread * noise
+        return nextAlpha * denoised[i]! + nextSpread * noise
       })
     },
     addNoise(clean, noise, index) {

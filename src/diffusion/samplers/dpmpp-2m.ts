@@ -18,8 +18,6 @@ export interface Dpmpp2mOptions {
   readonly lowerOrderFinal: boolean
   /** Fresh unit noise of the sample's size, for the stochastic variant. */
   readonly noise?: () => Float32Array
-  /** Dynamic thresholding of the denoised sample, https://arxiv.org/abs/2205.11487 section 2.3. */
-  readonly thresholding?: { readonly ratio: number; readonly maximum: number }
 }
 
 const fewSteps = 15
@@ -37,13 +35,14 @@ export function dpmpp2m(levels: Levels, options: Dpmpp2mOptions): Sampler {
     scaleInput: () => 1,
     step(prediction, index, sample) {
       const [sigma, next] = [sigmas[index] as number, sigmas[index + 1] as number]
-      const denoised = denoise(prediction, sample, sigma, options)
+      const alpha = alphaOf(sigma)
+      const denoised = denoisePreserving(options.prediction, prediction, sample, alpha, sigma * alpha)
       const h = Math.log(sigma) - Math.log(next)
       const noise = options.noise?.()
       // a stochastic step goes down twice as far and comes back up by the noise it adds
       const gone = -Math.expm1(noise ? -2 * h : -h)
       const shrink = alphaOf(next) * gone
-      const keep = ((next * alphaOf(next)) / (sigma * alphaOf(sigma))) * (noise ? Math.exp(-h) : 1)
+      const keep = ((next * alphaOf(next)) / (sigma * alpha)) * (noise ? Math.exp(-h) : 1)
       const spread = next * alphaOf(next) * Math.sqrt(gone)
       const out = new Float32Array(sample.length)
       if (!previous || (firstOrderLast && index === steps - 1)) {
@@ -65,25 +64,4 @@ export function dpmpp2m(levels: Levels, options: Dpmpp2mOptions): Sampler {
       return addNoisePreserving(clean, noise, alphaOf(sigma), sigma * alphaOf(sigma))
     },
   }
-}
-
-/** The clean sample that the model's prediction implies. */
-function denoise(
-  prediction: Float32Array,
-  sample: Float32Array,
-  sigma: number,
-  { prediction: kind, thresholding }: Dpmpp2mOptions,
-): Float64Array {
-  const alpha = alphaOf(sigma)
-  const out = denoisePreserving(kind, prediction, sample, alpha, sigma * alpha)
-  return thresholding ? threshold(out, thresholding) : out
-}
-
-function threshold(x: Float64Array, { ratio, maximum }: { ratio: number; maximum: number }): Float64Array {
-  const sorted = x.map(Math.abs).sort()
-  const position = ratio * (sorted.length - 1)
-  const low = Math.floor(position)
-  const [a, b] = [sorted[low]!, sorted[Math.min(low + 1, sorted.length - 1)]!]
-  const limit = Math.min(Math.max(a + (position - low) * (b - a), 1), maximum)
-  return x.map((value) => Math.min(Math.max(value, -limit), limit) / limit)
 }

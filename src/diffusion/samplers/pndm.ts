@@ -3,9 +3,8 @@ import type { Sampler } from './sampler.ts'
 
 /**
  * Pseudo linear multistep sampling, https://arxiv.org/abs/2202.09778 formulas 9, 12 and 13, as diffusers'
- * PNDMScheduler: with `skip_prk_steps` (what SD 1.x configs say, A1111's PLMS) the second step is taken twice, first
- * alone and then by the mean of two predictions, so there is one call more than steps; without, the first three
- * steps take four calls each by the Runge-Kutta method.
+ * PNDMScheduler with `skip_prk_steps` (what SD 1.x configs say, A1111's PLMS): the second step is taken twice, first
+ * alone and then by the mean of two predictions, so there is one call more than steps.
  *
  * Image-to-image counts calls from where it begins and takes the second call for the repeated one, though it is
  * not when the beginning is skipped. diffusers does so, and its pictures come from it.
@@ -19,48 +18,16 @@ export interface PndmOptions {
   readonly finalAlpha: number
   /** Index of the first call. */
   readonly begin: number
-  readonly rungeKutta?: boolean
 }
-
-const rungeKuttaSteps = 3
-/** Weights of the four predictions of a Runge-Kutta step. */
-const rungeKuttaWeights = [1 / 6, 1 / 3, 1 / 3, 1 / 6]
 
 /** @param spaced one timestep a step, falling */
 export function pndm(spaced: Float64Array, options: PndmOptions): Sampler {
-  const { prediction: kind, alphas, steps, finalAlpha, begin } = options
+  const { alphas, steps, begin } = options
   const stride = Math.floor(alphas.length / steps)
-  const warmUp = options.rungeKutta ? rungeKuttaTimesteps(spaced, stride) : undefined
-  const timesteps = warmUp
-    ? Float64Array.of(...warmUp, ...spaced.subarray(rungeKuttaSteps))
-    : Float64Array.of(...spaced.subarray(0, 2), ...spaced.subarray(1))
+  const timesteps = Float64Array.of(...spaced.subarray(0, 2), ...spaced.subarray(1))
   /** Predictions, the latest first. */
   let history: Float32Array[] = []
-  let mean: Float64Array = new Float64Array()
   let start: Float32Array = new Float32Array()
-
-  function move(sample: Float32Array, from: number, to: number, prediction: ArrayLike<number>): Float32Array {
-    const a = alphas[from] as number
-    const b = to >= 0 ? (alphas[to] as number) : finalAlpha
-    const keep = Math.sqrt(b / a)
-    const take = (b - a) / (a * Math.sqrt(1 - b) + Math.sqrt(a * (1 - a) * b))
-    const [alpha, spread] = kind === 'epsilon' ? [1, 0] : [Math.sqrt(a), Math.sqrt(1 - a)]
-    return sample.map((value, i) => keep * value - take * (alpha * prediction[i]! + spread * value))
-  }
-
-  function rungeKuttaCall(prediction: Float32Array, call: number, sample: Float32Array): Float32Array {
-    const quarter = call % 4
-    const weight = rungeKuttaWeights[quarter] as number
-    if (quarter === 0) {
-      history = [prediction, ...history]
-      start = sample
-      mean = new Float64Array(sample.length)
-    }
-    mean = mean.map((value, i) => value + weight * prediction[i]!)
-    const from = timesteps[call - quarter] as number
-    const back = call % 2 === 1 ? 0 : Math.floor(stride / 2)
-    return move(start, from, (timesteps[call] as number) - back, quarter === 3 ? mean : prediction)
-  }
 
   return {
     timesteps,
@@ -68,22 +35,37 @@ export function pndm(spaced: Float64Array, options: PndmOptions): Sampler {
     scaleInput: () => 1,
     step(prediction, index, sample) {
       const call = index - begin
-      if (warmUp && call < warmUp.length) return rungeKuttaCall(prediction, call, sample)
       const timestep = timesteps[index] as number
-      if (call === 1 && !warmUp) {
+      if (call === 1) {
         const first = history[0] as Float32Array
         const both = prediction.map((value, i) => (value + first[i]!) / 2)
-        return move(start, timestep + stride, timestep, both)
+        return transfer(start, timestep + stride, timestep, both, options)
       }
       history = [prediction, ...history].slice(0, 4)
       start = sample
-      return move(sample, timestep, timestep - stride, multistep(history))
+      return transfer(sample, timestep, timestep - stride, multistep(history), options)
     },
     addNoise(clean, noise, index) {
       const abar = alphas[timesteps[index] as number] as number
       return addNoisePreserving(clean, noise, Math.sqrt(abar), Math.sqrt(1 - abar))
     },
   }
+}
+
+/** From one training timestep to another by a prediction, formula 9; below 0 is the end. */
+export function transfer(
+  sample: Float32Array,
+  from: number,
+  to: number,
+  prediction: ArrayLike<number>,
+  { prediction: kind, alphas, finalAlpha }: Pick<PndmOptions, 'prediction' | 'alphas' | 'finalAlpha'>,
+): Float32Array {
+  const a = alphas[from] as number
+  const b = to >= 0 ? (alphas[to] as number) : finalAlpha
+  const keep = Math.sqrt(b / a)
+  const take = (b - a) / (a * Math.sqrt(1 - b) + Math.sqrt(a * (1 - a) * b))
+  const [alpha, spread] = kind === 'epsilon' ? [1, 0] : [Math.sqrt(a), Math.sqrt(1 - a)]
+  return sample.map((value, i) => keep * value - take * (alpha * prediction[i]! + spread * value))
 }
 
 /** Adams-Bashforth coefficients by the number of predictions. */
@@ -102,14 +84,4 @@ function multistep(history: readonly Float32Array[]): Float64Array {
     for (let i = 0; i < out.length; i++) out[i]! += coefficient * prediction[i]!
   }
   return out
-}
-
-/** Every step of the warm-up: its timestep, twice the middle, and the next step's. */
-function rungeKuttaTimesteps(spaced: Float64Array, stride: number): Float64Array {
-  const half = Math.floor(stride / 2)
-  return Float64Array.from({ length: 4 * rungeKuttaSteps }, (_, call) => {
-    const [step, quarter] = [call >> 2, call % 4]
-    const next = spaced[step + 1] as number
-    return quarter === 0 ? (spaced[step] as number) : quarter === 3 ? next : next + half
-  })
 }
