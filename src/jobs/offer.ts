@@ -24,7 +24,7 @@ export interface ModelInfo {
   /** Layers of the text encoder: the most that `clip_skip` can be. */
   readonly clip_layers: number
   /** It can start from a picture: its VAE has an encoder. */
-  readonly images: boolean
+  readonly image_to_image: boolean
   /** It was trained to fill in parts of a picture, and can do nothing without one. */
   readonly inpainting: boolean
   /** What it was trained for and knows, in a sentence or two. */

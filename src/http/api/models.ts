@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { Type } from 'typebox'
 import { AppError } from '../../jobs/errors.ts'
-import type { AddOn, ModelInfo, Offer } from '../../jobs/offer.ts'
+import { type AddOn, findNamed, type ModelInfo, type Offer } from '../../jobs/offer.ts'
 import { describeValue, listed } from '../../jobs/wording.ts'
 import { ErrorBody } from '../faults.ts'
 import type { Services } from '../services.ts'
@@ -15,7 +15,8 @@ const Model = Type.Object({
   guidance_scale: Type.Number(),
   size_multiple: Type.Integer({ description: 'Width and height must be multiples of this.' }),
   clip_layers: Type.Integer({ description: 'The most that `clip_skip` can be.' }),
-  images: Type.Boolean({ description: 'It can start from a picture (`init_image`).' }),
+  image_to_image: Type.Boolean({ description: 'It can start from a picture (`init_image`).' }),
+  images: Type.Boolean({ description: 'The former name of `image_to_image`.', deprecated: true }),
   inpainting: Type.Boolean({ description: 'It only makes parts of a picture anew: `init_image` is needed.' }),
   description: Type.Optional(Type.String({ description: 'What it was trained for and knows.' })),
   examples: Type.Optional(Type.Array(Type.String(), { description: 'Prompts to begin with.' })),
@@ -77,7 +78,7 @@ export function modelRoutes(app: FastifyInstance, services: Services): void {
     querystring: Type.Object({ model: Type.Optional(Type.String({ description: 'Absent: the default.' })) }),
     response: { 200: Type.Object({ samplers: Type.Array(Sampler) }), '4xx': ErrorBody },
   }
-  app.get<{ Querystring: { model?: string } }>('/v1/samplers', { schema: samplers }, async (request) => {
+  app.get<{ Querystring: { model?: unknown } }>('/v1/samplers', { schema: samplers }, async (request) => {
     const offer = services.offer()
     const model = findModel(offer, request.query.model)
     const found = offer.samplers.of(model)
@@ -91,8 +92,10 @@ export function modelRoutes(app: FastifyInstance, services: Services): void {
   })
 }
 
-function findModel({ models }: Offer, name: string | undefined): ModelInfo {
-  const model = name === undefined ? models[0] : models.find((each) => each.name === name)
+/** `name` is whatever the query has: a name that is given twice is a list. */
+function findModel({ models }: Offer, name: unknown): ModelInfo {
+  const named = typeof name === 'string' ? findNamed(models, name) : undefined
+  const model = name === undefined ? models[0] : named
   if (model !== undefined) return model
   const all = listed(models.map((each) => each.name))
   const message = `model must be one of ${all}, but was ${describeValue(name)}.`
@@ -104,6 +107,7 @@ function modelView({ words: _, examples, subjects, ...model }: ModelInfo, { samp
   const schedules = offered.flatMap((each) => [each.default_schedule, ...each.schedules])
   return {
     ...model,
+    images: model.image_to_image,
     ...(examples === undefined ? {} : { examples: [...examples] }),
     ...(subjects === undefined ? {} : { subjects: [...subjects] }),
     samplers: offered.map(({ name }) => name),
