@@ -7,9 +7,9 @@ import { infotext } from '../diffusion/output/infotext.ts'
 import { encodePng } from '../diffusion/output/png.ts'
 import { findDevice } from '../diffusion/runtime/provider.ts'
 import { engineFiles, engineRequest } from '../generator/engine-request.ts'
+import { defaultLimits } from '../jobs/fields.ts'
 import { imageSeed } from '../jobs/job.ts'
 import { resolveRequest } from '../jobs/request/resolve.ts'
-import { defaultLimits } from '../jobs/request/schema.ts'
 import { Library } from '../library/library.ts'
 import { offerOf } from '../library/offer-source.ts'
 import { packageVersion } from '../version.ts'
@@ -79,7 +79,7 @@ async function generate(args: string[]): Promise<number> {
     if (value !== undefined) body[field] = numbers.has(option) && value !== '' ? number(value) : value
   }
   const contents = await new Library(config).read()
-  const request = resolveRequest(body, offerOf(contents), defaultLimits)
+  const { request } = resolveRequest(body, offerOf(contents), defaultLimits)
 
   const { model, vae } = engineFiles(request, contents)
   const { profile, threads, dataDir } = config

@@ -10,7 +10,7 @@ const answers: Record<string, readonly [status: string, message: string]> = {
 }
 const notHttp = ['400 Bad Request', 'This is not a valid HTTP request.'] as const
 
-/** Answers what Node could not read as a request: there is no route, no request and no reply then, only bytes. */
+/** Answers what Node could not parse as a request: there is no route, request or reply object then, only bytes. */
 export function answerClientError(error: Error, socket: Socket): void {
   const code = 'code' in error ? String(error.code) : ''
   if (code === 'ECONNRESET' || !socket.writable) {

@@ -3,7 +3,7 @@ import { type Static, Type } from 'typebox'
 import { AppError, toAppError } from '../jobs/errors.ts'
 import { httpStatus, retryAfterSeconds } from './status.ts'
 
-/** The body of every answer that is not a success. */
+/** The body of every error answer. */
 export const ErrorBody = Type.Object({
   error: Type.Object({
     code: Type.String({ description: 'One of the codes in docs/errors.md.' }),
@@ -17,8 +17,8 @@ export type ErrorBody = Static<typeof ErrorBody>
 export const bodyLimit = 65_536
 
 /**
- * What a thrown value is to a client: an `AppError` as it is, a fault that fastify found in the request by its
- * status, everything else `internal`.
+ * A thrown value as the error for the client: an `AppError` unchanged, a fault that fastify found in the request
+ * by its status, everything else `internal`.
  */
 export function httpFault(thrown: unknown): AppError {
   if (!(thrown instanceof Error) || !('statusCode' in thrown)) return toAppError(thrown)

@@ -1,10 +1,10 @@
 import type { Caller } from '../jobs/caller.ts'
 import { toAppError } from '../jobs/errors.ts'
+import type { RequestLimits } from '../jobs/fields.ts'
 import type { Holdings } from '../jobs/holdings.ts'
 import { bestEffort } from '../jobs/log.ts'
 import type { Offer } from '../jobs/offer.ts'
 import type { UploadLimits } from '../jobs/ports.ts'
-import type { RequestLimits } from '../jobs/request/schema.ts'
 import { type CancelDeps, cancelJob } from '../jobs/serving/cancel.ts'
 import { type JobView, viewJob } from '../jobs/serving/job-view.ts'
 import { withNotes } from '../jobs/serving/notes.ts'
@@ -17,7 +17,7 @@ import type { JobWatch } from '../jobs/serving/wait.ts'
  * What the HTTP side (API and page) may ask of the service.
  *
  * Every method rejects with an `AppError` and with nothing else; `http/status.ts` says which HTTP status each
- * code has. An `invalid_request` carries `faults`: one sentence for each field at fault.
+ * code has. An `invalid_request` carries `faults`: one sentence for each invalid field.
  */
 export interface Services {
   /**
@@ -52,7 +52,7 @@ export interface Services {
   offer(): Offer
   readonly limits: RequestLimits
   readonly uploadLimits: UploadLimits
-  /** What the worker beside this server has in memory; a server without one lacks it. */
+  /** What the worker beside this server has in memory. Optional: absent in a server without a worker. */
   holdings?(): Holdings | undefined
   /** How much work there is, and who does it. Rejects `unavailable` when the queue does not answer. */
   load(): Promise<{ waiting: number; workers: number; secondsPerUnit: number | undefined }>

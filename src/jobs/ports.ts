@@ -1,4 +1,5 @@
 import type { Caller } from './caller.ts'
+import type { ImageFormat } from './fields.ts'
 import {
   type JobError,
   type JobEvent,
@@ -145,14 +146,14 @@ export interface StatusStore {
 /** Pictures, manifests and uploads, until they expire. */
 export interface ImageStore {
   /** The whole picture or nothing; an attempt repeated overwrites it. */
-  putImage(id: string, index: number, bytes: Uint8Array): Promise<void>
+  putImage(id: string, index: number, format: ImageFormat, bytes: Uint8Array): Promise<void>
   /** Undefined when there is none. */
-  getImage(id: string, index: number): Promise<Uint8Array | undefined>
+  getImage(id: string, index: number, format: ImageFormat): Promise<Uint8Array | undefined>
   /**
    * An address from which a client can fetch the picture for `seconds`; undefined from a store that clients cannot
    * reach. Whether the picture exists is not checked.
    */
-  addressOf(id: string, index: number, seconds: number): Promise<string | undefined>
+  addressOf(id: string, index: number, format: ImageFormat, seconds: number): Promise<string | undefined>
   /** Writes the manifest unless there is one; answers the one that is now there. This is the commit of a job. */
   commit(manifest: Manifest): Promise<Manifest>
   getManifest(id: string): Promise<Manifest | undefined>

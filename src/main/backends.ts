@@ -19,7 +19,7 @@ import type { Log } from '../jobs/log.ts'
 import type { EventQueue, ImageStore, RateLimiter, StatusStore, TaskQueue } from '../jobs/ports.ts'
 import { type DataFolder, openDataFolder } from './data-folder.ts'
 
-/** The outside world of a process: each port is the service that its URL names, or embedded without one. */
+/** The external systems of a process: each port is the service that its URL names, or embedded without one. */
 export interface Backends {
   readonly queue: TaskQueue
   readonly events: EventQueue
@@ -29,19 +29,19 @@ export interface Backends {
 }
 
 export interface OpenBackends extends Backends, AsyncDisposable {
-  /** What job ids are signed with. */
+  /** The key that signs job ids. */
   readonly secret: Uint8Array
 }
 
 /**
- * The embedded queue frees what a consumer of its name left behind, so the one worker of a folder has one name for
- * ever; on a shared queue a name is only shown.
+ * The embedded queue frees what a consumer of the same name left behind, so the one worker of a folder always has the
+ * same name; on a shared queue the name is only for display.
  */
 export function workerName(config: Config): string {
   return config.queueUrl === undefined ? 'embedded' : `${hostname()}-${process.pid}`
 }
 
-/** Connects to everything at once. Rejects with every fault: a `ConfigError` with a sentence for each. */
+/** Connects to everything in parallel. Rejects with all faults: a `ConfigError` with one sentence each. */
 export async function openBackends(
   config: Config,
   role: 'server' | 'worker',

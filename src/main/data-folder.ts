@@ -10,7 +10,7 @@ export interface DataFolder {
   readonly results: string
 }
 
-/** Makes the folder if need be. Rejects with the variable's name and the path when it cannot be written. */
+/** Creates the folder if needed. Rejects with the variable's name and the path when it cannot be written. */
 export async function openDataFolder(dataDir: string): Promise<DataFolder> {
   const path = resolve(dataDir)
   const results = join(path, 'results')

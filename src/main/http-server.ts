@@ -6,15 +6,15 @@ import type { Config } from '../config.ts'
 import { buildHttp } from '../http/app.ts'
 import { createServices } from '../http/services.ts'
 import { anonymousCaller, type CallerLimits } from '../jobs/caller.ts'
+import { defaultLimits } from '../jobs/fields.ts'
 import type { Holdings } from '../jobs/holdings.ts'
 import { createJobIds } from '../jobs/job-id.ts'
-import { defaultLimits } from '../jobs/request/schema.ts'
 import { startHousekeeping } from '../jobs/serving/housekeeping.ts'
 import { watchJobs } from '../jobs/serving/wait.ts'
 import type { OfferSource } from '../library/offer-source.ts'
 import type { OpenBackends } from './backends.ts'
 
-/** Page and API of one server process, and the work that a server does beside answering. */
+/** Page and API of one server process, and a server's background work. */
 export interface HttpServer extends AsyncDisposable {
   readonly address: string
 }
@@ -24,13 +24,13 @@ export interface HttpServerOptions {
   readonly backends: OpenBackends
   readonly offer: OfferSource
   readonly log: Logger
-  /** Whether the server wants traffic. */
+  /** Whether the server accepts traffic. */
   readonly ready: () => boolean
-  /** What the worker beside this server has in memory; a server alone knows of none. */
+  /** What the worker beside this server has in memory; absent for a server alone. */
   readonly holdings?: () => Holdings | undefined
 }
 
-/** Resolves when the address answers. Rejects with a sentence that names the variable to change. */
+/** Resolves when the address answers. Rejects with a message that names the variable to change. */
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
   const { config, backends, offer, log, ready } = options
   const ttlSeconds = config.resultTtlSeconds

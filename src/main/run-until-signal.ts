@@ -2,22 +2,22 @@ import type { Logger } from 'pino'
 import { explain } from '../cli/run-command.ts'
 import { ConfigError } from '../config.ts'
 
-/** A service that was started. */
+/** A started service. */
 export interface Running {
   /** What it is, and where. */
   readonly banner: string
   readonly log: Logger
-  /** Lets the job in work end within the configured time, then closes everything. */
+  /** Lets the current job finish within the configured time, then closes everything. */
   stop(): Promise<void>
-  /** Ends what would keep running after this process. */
+  /** Kills what would outlive this process. */
   kill(): void
 }
 
 /**
- * Starts the service and stays until SIGTERM or SIGINT. The first signal drains, a second one ends at once: jobs in
- * work are then made again at the next start. One that comes during the start ends at once, too: nothing was accepted
- * yet, and the first process of a container would not even hear it without a handler. A start that fails is told in words and ends with status 1, a fault that
- * nobody handled with a line in the log and status 1: what state it left is not known.
+ * Starts the service and runs until SIGTERM or SIGINT. The first signal drains, a second one exits at once: running
+ * jobs are then made again after the next start. A signal during startup exits at once too: nothing was accepted yet,
+ * and the first process of a container would not even receive it without a handler. A failed start prints a message
+ * and exits with status 1; an unhandled error logs a line and exits with status 1, because it leaves an unknown state.
  */
 export async function runUntilSignal(start: () => Promise<Running>): Promise<void> {
   let running: Running | undefined

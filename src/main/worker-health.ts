@@ -7,16 +7,15 @@ import type { Holdings } from '../jobs/holdings.ts'
 export interface WorkerHealth {
   /** Whether the worker takes tasks. */
   ready: boolean
-  /** What the worker has in memory, told with `ready`. */
+  /** What the worker has in memory, reported with `ready`. */
   holdings: Holdings | undefined
   close(): void
 }
 
 /**
- * `/healthz/live` answers while the event loop does, `/healthz/ready` says 200 while the worker takes tasks, and what
- * models it has in memory. Neither
- * asks a broker or a store: a restart of one of those must not become a restart of every worker. A hung engine ends
- * the process, so it shows here as one that does not answer.
+ * `/healthz/live` answers while the event loop does; `/healthz/ready` is 200 while the worker takes tasks, and lists
+ * the models in memory. Neither asks a broker or a store: a restart of one of those must not become a restart of every
+ * worker. A hung engine ends the process, so it shows here as no answer.
  */
 export async function startWorkerHealth({ workerPort, host }: Config): Promise<WorkerHealth> {
   const health: WorkerHealth = { ready: false, holdings: undefined, close: () => {} }

@@ -19,20 +19,20 @@ export interface WorkerOptions {
   readonly inferenceEntry: URL
   /** For tests: what stands between the worker and its backends. */
   readonly around?: (backends: Backends) => Backends
-  /** For tests: another patience with storage and with the inference thread. */
+  /** For tests: other time limits for storage and for the inference thread. */
   readonly storageRetry?: StorageRetry
   readonly threadTimes?: Pick<ThreadGeneratorOptions, 'abortGraceMs' | 'endMs'>
 }
 
 /**
- * The process that works: it takes tasks on its event loop and computes in a thread. A supervisor is its parent; it
- * dies with it, and whoever is left finds every task where it was.
+ * The worker process: it takes tasks on its event loop and computes in a thread. Its parent is a supervisor; when that
+ * dies this process dies too, and other workers find every task in the queue.
  */
 export async function runWorker(options: WorkerOptions): Promise<void> {
   process.on('disconnect', die)
-  // a parent that died while this file was loaded is not told of any more
+  // a parent that died while this file was loading causes no `disconnect` event
   if (process.connected === false) die()
-  // Ctrl-C reaches the whole process group; the parent decides what it means and says so.
+  // Ctrl-C reaches the whole process group; the parent decides what it means and sends a message.
   process.on('SIGINT', () => {})
   const config = loadConfig(process.env)
   const log = createLogger(config, 'worker')
@@ -102,7 +102,7 @@ async function work(config: Config, log: Log, options: WorkerOptions): Promise<v
   process.on('SIGTERM', () => void stop(config.shutdownSeconds * 1000))
 }
 
-/** What a start rejects with is written for people, also where it has no code of the table. */
+/** What a start rejects with is written for people, even without a code from the table. */
 function asStartFault(thrown: unknown): AppError {
   if (thrown instanceof AppError) return thrown
   return new AppError('unavailable', thrown instanceof Error ? thrown.message : String(thrown))
@@ -114,7 +114,7 @@ function tell(message: FromWorker, then?: () => void): void {
 
 /**
  * An ordinary exit waits for the inference thread, which may be deep in native code. Dying is always safe here: a
- * task in work is delivered again.
+ * task in progress is redelivered.
  */
 function die(): never {
   process.kill(process.pid, 'SIGKILL')

@@ -7,13 +7,13 @@ import { doubled } from '../jobs/retry.ts'
 import type { FromWorker, ToWorker } from './worker-messages.ts'
 
 export interface WorkerSupervisor {
-  /** Settles once: when the first worker is ready, or when it says that its model cannot be used. */
+  /** Settles once: when the first worker is ready, or when it reports that its model cannot be used. */
   readonly ready: Promise<void>
-  /** What the worker has in memory; undefined until it says so. */
+  /** What the worker has in memory; undefined until it reports it. */
   readonly holdings: Holdings | undefined
-  /** Lets the job in work go on for `finishMs`, then has it given back; resolves when the process is gone. */
+  /** Lets the current job run for `finishMs`, then has it returned to the queue; resolves when the process is gone. */
   stop(finishMs: number): Promise<void>
-  /** Ends the process at once: a job in work is delivered again at the next start. */
+  /** Kills the process at once: its job is redelivered at the next start. */
   kill(): void
 }
 
@@ -31,7 +31,7 @@ const stepGraceMs = 60_000
 
 /**
  * Keeps one worker process alive: one that dies is replaced, after a pause that doubles while workers die young.
- * The worker ends by itself when this process dies, as its IPC channel then closes.
+ * The worker exits by itself when this process dies, because its IPC channel then closes.
  */
 export function superviseWorker({ entry, env, log }: SupervisorOptions): WorkerSupervisor {
   const { promise: ready, resolve, reject } = Promise.withResolvers<void>()

@@ -5,13 +5,13 @@ import type { DeadTask, Delivery, TaskQueue } from '../../src/jobs/ports.ts'
 import { someTask } from './jobs.ts'
 
 export interface TaskQueueKit {
-  /** A queue on the kit's one store. A lease (where there is one) lasts `leaseMs`; `owner` tells consumers apart. */
+  /** A queue on the kit's one store. A lease (where there is one) lasts `leaseMs`; `owner` distinguishes consumers. */
   open(options: { max: number; owner: string; leaseMs: number }): Promise<TaskQueue>
   /** Puts a message into the store as it is, valid or not. */
   inject(message: string): Promise<void>
-  /** Ends what an opened queue has of the store, as the death of its process would: nothing is said good-bye to. */
+  /** Drops what an opened queue holds of the store, as the death of its process would: nothing is closed cleanly. */
   crash(queue: TaskQueue): Promise<void>
-  /** How many tasks may pass the bound before the first is refused. */
+  /** How many tasks may exceed the bound before the first is refused. */
   readonly overshoot: number
   /** Whether it hands over what was called dead, or only parks it. */
   readonly handsOverDead: boolean
@@ -20,8 +20,8 @@ export interface TaskQueueKit {
 }
 
 /**
- * What every TaskQueue promises. Longer than most files: the promises of one port belong together. `start` makes an
- * empty store and has it removed after the test.
+ * What every TaskQueue promises. Longer than most files: the promises of one port belong together. `start` creates an
+ * empty store that is removed after the test.
  */
 export function taskQueueContract(name: string, start: (t: TestContext) => Promise<TaskQueueKit>): void {
   const usual = { max: 100, owner: 'worker-1', leaseMs: 30_000 }
@@ -295,7 +295,7 @@ export async function collect(
   return seen
 }
 
-/** Takes a task and never ends it, as a worker that was killed. */
+/** Takes a task and never ends it, like a killed worker. */
 export async function abandon(queue: TaskQueue): Promise<Delivery> {
   const { promise, resolve } = Promise.withResolvers<Delivery>()
   await queue.consume((delivery) => {
@@ -307,7 +307,7 @@ export async function abandon(queue: TaskQueue): Promise<Delivery> {
   return promise
 }
 
-/** Room is made when an acknowledgement arrives, which nobody waits for. */
+/** Space is freed when an acknowledgement arrives, which is not awaited. */
 async function eventually(action: () => Promise<void>): Promise<void> {
   for (let tries = 0; ; tries += 1) {
     try {

@@ -26,7 +26,7 @@ import { prepareFleet } from './fleet.ts'
 
 const library = () => globSync('/usr/lib/*/faketime/libfaketimeMT.so.1')[0]
 
-/** The environment of a process whose clock is elsewhere: by a fixed offset, or by the one that stands in a file. */
+/** The environment of a process with a shifted clock: by a fixed offset, or by one read from a file. */
 async function otherClock(offset: { fixed: string } | { file: string }): Promise<Record<string, string>> {
   await ensureInstalled('faketime (libfaketime)', () => library() !== undefined)
   const common = {

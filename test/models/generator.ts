@@ -11,7 +11,7 @@ export interface TestGenerator {
   readonly thread: ThreadGenerator
   /** One small picture. */
   make(fields: Partial<ResolvedRequest>): Promise<GeneratedImage>
-  /** As the thread last told. */
+  /** As last reported by the thread. */
   holdings(): Holdings | undefined
 }
 

@@ -18,7 +18,7 @@ export function memoryRateLimiter(options: MemoryRateLimiterOptions = {}): RateL
   const fullAt = new Map<string, number>()
 
   function forget(time: number): void {
-    // Two for each that may come in: the map shrinks, and no call takes long.
+    // Two for each that may be added: the map shrinks, and no call takes long.
     for (let count = 0; count < 2; count++) {
       const oldest = fullAt.entries().next().value
       if (oldest === undefined) return

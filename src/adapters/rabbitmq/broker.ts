@@ -11,43 +11,43 @@ import { type Topology, topology } from './topology.ts'
 export interface BrokerOptions {
   /** `amqp://user:password@host:5672/vhost`, or `amqps://` with TLS. */
   readonly url: string
-  /** What the names of all queues and exchanges start with. */
+  /** Prefix of all queue and exchange names. */
   readonly namespace: string
-  /** Most tasks of each priority that wait. It is an argument of the queues, so all processes have the same. */
+  /** Maximum number of waiting tasks of each priority. It is a queue argument, so all processes need the same. */
   readonly queueMax: number
   readonly log: Log
   /** Shown in the broker's lists of connections. */
   readonly name?: string
   /** How long a message may take to be confirmed. */
   readonly confirmMs?: number
-  /** A connection that is silent for two of them is given up. */
+  /** A connection that is silent for two heartbeats is dropped. */
   readonly heartbeatSeconds?: number
-  /** How long the start tries to connect. */
+  /** How long startup tries to connect. */
   readonly startMs?: number
 }
 
-/** A broker that was reached, with every queue in it. What the two queues of this folder are made from. */
+/** A connected broker with every queue declared. The two queues of this folder use it. */
 export interface Broker {
   readonly log: Log
   readonly topology: Topology
-  /** Of its own: a broker short of disk stops reading a connection that publishes, acknowledgements included. */
+  /** Separate: a broker short of disk stops reading connections that publish, acknowledgements included. */
   readonly consuming: Link
   readonly publish: Publish
-  /** Makes again what is missing, after a moment. Never rejects; one at a time. */
+  /** Declares what is missing again, after a pause. Never rejects; one at a time. */
   redeclare(): Promise<void>
   /** Close the queues first. */
   close(): Promise<void>
 }
 
 /**
- * A queue that is made again within 100 ms of its deletion keeps the consumers of the old one: it hands them messages
- * that never arrive (measured on 3.10.8). After this long they have been told.
+ * A queue that is recreated within 100 ms of its deletion keeps the consumers of the old one: it sends them messages
+ * that never arrive (measured on 3.10.8). After this long they have been notified.
  */
 const redeclareAfterMs = 500
 
 /**
  * Resolves when connected, with the topology declared; tries for `startMs`. Rejects an `AppError` that names the
- * variable to change: `unavailable`. Afterwards a broker that goes away is never fatal: the connections come back.
+ * variable to change: `unavailable`. Afterwards losing the broker is never fatal: the connections are restored.
  */
 export async function openBroker(options: BrokerOptions): Promise<Broker> {
   const { url, namespace, queueMax, log, name = 'packshot' } = options
@@ -88,7 +88,7 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
       })
     return declaring
   }
-  // a broker may come back without what it had
+  // a broker may come back without its queues
   consuming.onReturn(() => void redeclare())
   const links = [consuming, publishing]
   return {
@@ -104,7 +104,7 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
   }
 }
 
-/** A broker that just started may answer before its queues have a leader: that is waited for. */
+/** A broker that just started may answer before its queues have a leader, so this retries. */
 async function declareAtStart(link: Link, plan: Topology, { giveUpAt }: { giveUpAt: number }): Promise<void> {
   await retry(() => declare(link, plan), {
     firstMs: 200,
@@ -115,7 +115,7 @@ async function declareAtStart(link: Link, plan: Topology, { giveUpAt }: { giveUp
   })
 }
 
-/** One queue that cannot be declared does not keep the others from it; rejects with the first fault. */
+/** A queue that cannot be declared does not prevent the others; rejects with the first fault. */
 async function declare(link: Link, plan: Topology): Promise<void> {
   const faults: unknown[] = []
   let channel = await link.open()

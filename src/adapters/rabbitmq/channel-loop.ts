@@ -11,7 +11,7 @@ const backoff = { firstMs: 100, longestMs: 5000 }
 const goodMs = 10_000
 
 /**
- * Runs `use` on a channel, and again on another one whenever it ends, until the signal aborts. The channel is
+ * Runs `use` on a channel, and again on a new one whenever it ends, until the signal aborts. The channel is
  * closed after each use. Resolves when the last use has ended; never rejects, and pauses before every further channel.
  */
 export async function keepChannel(
@@ -43,7 +43,7 @@ export async function keepChannel(
   }
 }
 
-/** Does it again until it succeeds; rejects only once the signal has aborted. */
+/** Retries until it succeeds; rejects only once the signal has aborted. */
 export async function untilDone(
   log: Log,
   what: string,

@@ -9,14 +9,14 @@ import { startPushConsumer } from './push-consumer.ts'
 import type { Route } from './topology.ts'
 
 export interface EventQueueOptions {
-  /** The pause before an event is handed out again after its handler failed, doubled for each further failure. */
+  /** The pause before an event is redelivered after its handler failed, doubled for each further failure. */
   readonly retryMs?: number
 }
 
 const prefetch = 16
 
 /**
- * Events as messages, shared by all servers. Several are handled at the same time, begun in order. Closing it stops
+ * Events as messages, shared by all servers. Several are handled at the same time, started in order. Closing it stops
  * its consumers, not the broker.
  */
 export function rabbitEventQueue(broker: Broker, { retryMs = 1000 }: EventQueueOptions = {}): EventQueue {

@@ -6,17 +6,17 @@ export function codeOf(thrown: unknown): string {
   return thrown instanceof Error && 'code' in thrown ? String(thrown.code) : ''
 }
 
-/** Whether something that we declared is not there (any more). */
+/** Whether something that we declared is missing. */
 export function isMissing(thrown: unknown): boolean {
   return ['NOT_FOUND', 'CANCEL_FORCED'].includes(codeOf(thrown))
 }
 
-/** Whether a fault stays until a person changes something. */
+/** Whether a fault persists until a person changes something. */
 export function isPermanent(thrown: unknown): boolean {
   return ['ACCESS_REFUSED', 'NOT_ALLOWED', 'PRECONDITION_FAILED', 'VERSION_MISMATCH'].includes(codeOf(thrown))
 }
 
-/** A fault at the start, in the words of somebody who has just written a configuration. */
+/** A startup fault, explained for the person who wrote the configuration. */
 export function startFault(thrown: unknown, address: Address): AppError {
   if (thrown instanceof AppError) return thrown
   const text = thrown instanceof Error ? thrown.message : ''

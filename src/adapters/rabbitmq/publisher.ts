@@ -13,9 +13,9 @@ interface Outgoing {
 
 /**
  * Resolves when the broker has the message on its disk, in a queue. Rejects an `AppError` within the time limit:
- * `queue_full` where the route has a bound that is reached, `unavailable` when it is not known to be in a queue
- * (it may be, if the confirm was lost: messages are handled more than once anyway). At once when not connected,
- * and when the broker is out of disk or memory.
+ * `queue_full` if the route has a bound and it is reached, `unavailable` if the message is not known to be in a queue
+ * (it may be, if the confirm was lost: messages are handled more than once anyway). Rejects at once when not
+ * connected, and when the broker is out of disk or memory.
  */
 export type Publish = (route: Route, message: Outgoing) => Promise<void>
 
@@ -25,7 +25,7 @@ interface OpenChannel {
   readonly returned: Set<string>
 }
 
-/** `onMissing` is told when a queue or exchange is not there. */
+/** `onMissing` is called when a queue or exchange is missing. */
 export function createPublisher(link: Link, confirmMs: number, onMissing: () => void): Publish {
   let open: OpenChannel | undefined
   let opening: Promise<OpenChannel> | undefined
@@ -62,7 +62,7 @@ export function createPublisher(link: Link, confirmMs: number, onMissing: () => 
     } catch (thrown) {
       throw explain(thrown, route, onMissing)
     }
-    // the library confirms at once, and tells of a return that came before the confirm only a turn later
+    // the library reports the confirm at once, but a return that came before it only a turn later
     await turn()
     if (!returned.delete(correlationId)) return
     onMissing()

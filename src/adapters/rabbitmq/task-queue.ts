@@ -19,7 +19,7 @@ import { startTaskConsumer } from './task-consumer.ts'
 import { orAfter } from './time-limit.ts'
 
 export interface TaskQueueOptions {
-  /** The pause before a dead task is handed over again after its handler failed, doubled for each further failure. */
+  /** The pause before a dead task is redelivered after its handler failed, doubled for each further failure. */
   readonly deadRetryMs?: number
 }
 
@@ -82,7 +82,7 @@ export function rabbitTaskQueue(broker: Broker, { deadRetryMs = 1000 }: TaskQueu
       const subscription = {
         who: 'the dead-letter consumer',
         queue: topology.deadQueue,
-        // a task whose handling kills the server takes no other with it
+        // a task whose handling kills the server must not take others with it
         prefetch: 1,
         handle: (message: Received, signal: AbortSignal) => handleDead(message, signal, handler),
       }
@@ -96,7 +96,7 @@ export function rabbitTaskQueue(broker: Broker, { deadRetryMs = 1000 }: TaskQueu
   }
 }
 
-/** Those that no worker has, the ones that wait for another attempt included. */
+/** Counts tasks that no worker has, including those that wait for another attempt. */
 async function depth(broker: Broker): Promise<number> {
   const { consuming, topology } = broker
   const away = (cause?: unknown): never => {

@@ -40,7 +40,7 @@ export function parseAddress(text: string): Address {
   }
 }
 
-/** A fault that ends the start: one sentence that names what to correct. */
+/** A fault that ends startup: one sentence that names what to correct. */
 export function startFault(message: string, cause?: unknown): AppError {
   return new AppError('unavailable', message, { param, ...(cause === undefined ? {} : { cause }) })
 }

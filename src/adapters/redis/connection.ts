@@ -12,16 +12,16 @@ export interface RedisOptions {
   /** `redis[s]://[user:password@]host[:port][/database]` */
   readonly url: string
   readonly log: Log
-  /** How long one command may take; 200 unless told. */
+  /** How long one command may take; 200 by default. */
   readonly timeoutMs?: number
-  /** How long to try at the start; 30 000 unless told. */
+  /** How long to try at startup; 30 000 by default. */
   readonly startMs?: number
 }
 
 /**
- * A connection that comes back by itself. Nothing waits for it: while Redis is away every command rejects at once,
- * and one that Redis does not answer rejects after `timeoutMs`, always with an `AppError` of code `unavailable`.
- * Such a command may have been carried out.
+ * A connection that reconnects automatically. Nothing waits for it: while Redis is unavailable every command rejects
+ * at once, and one that Redis does not answer rejects after `timeoutMs`, always with an `AppError` of code
+ * `unavailable`. Such a command may have been executed.
  */
 export interface Redis {
   command(...args: string[]): Promise<Reply>
@@ -34,10 +34,10 @@ export interface Redis {
 
 const backoff = { firstMs: 200, longestMs: 2000 }
 const pingMs = 5000
-/** A connection on which nothing was answered for this long is given up: it may be half open. */
+/** A connection without any answer for this long is dropped: it may be half open. */
 const silenceMs = 3000
 
-/** Connected to a Redis that can be used, or rejects `unavailable` with a sentence that names the fault. */
+/** Resolves when connected to a usable Redis; rejects `unavailable` with a sentence that names the fault. */
 export async function openRedis(options: RedisOptions): Promise<Redis> {
   const { url, log, timeoutMs = 200, startMs = 30_000 } = options
   const address = parseAddress(url)
@@ -45,7 +45,7 @@ export async function openRedis(options: RedisOptions): Promise<Redis> {
   const closing = new AbortController()
   let connection: Connection | undefined = await firstConnection()
   let reason = new Error('The connection was closed.')
-  /** Since when commands have been waiting with no answer to any of them. */
+  /** Since when commands have been waiting without any answer. */
   let silentSince: number | undefined
   let faultAt = Number.NEGATIVE_INFINITY
 
@@ -111,7 +111,7 @@ export async function openRedis(options: RedisOptions): Promise<Redis> {
     const heard = () => {
       if (used === connection) silentSince = undefined
     }
-    // The answer may come after the time limit: it shows that the connection lives, and is handled here.
+    // An answer after the time limit still shows that the connection is alive; it is handled here.
     sent.then(heard, (error: unknown) => (error instanceof ErrorReply ? heard() : undefined))
     try {
       const reply = await limited(sent, timeoutMs)
@@ -129,7 +129,7 @@ export async function openRedis(options: RedisOptions): Promise<Redis> {
         throw unavailable('The connection to the status store was lost.', error)
       }
       breaker.answered()
-      // After a failover this is the old primary; the address may lead to the new one.
+      // After a failover this is the old primary; the address may now resolve to the new one.
       if (/\b(READONLY|MASTERDOWN|LOADING)\b/.test(error.message)) used.drop(error)
       throw unavailable(
         /\bOOM\b/.test(error.message)
@@ -159,8 +159,8 @@ export async function openRedis(options: RedisOptions): Promise<Redis> {
 const timedOut = new Error('The time is over.')
 
 /**
- * Rejects with `timedOut` after `ms`. Where this process itself was busy for that long, the answer may have come and
- * not been read: it is read first, and a command that was held up with everything else gets its time again.
+ * Rejects with `timedOut` after `ms`. If this process itself was busy for that long, the answer may have arrived
+ * unread: it is read first, and a command that was delayed with everything else gets its time again.
  */
 function limited<T>(promise: Promise<T>, ms: number): Promise<T> {
   return new Promise((resolve, reject) => {

@@ -13,8 +13,8 @@ export interface RedisRateLimiterOptions {
 }
 
 /**
- * A bucket of `burst` jobs that fills with time is kept as one number: when it is full again. The key expires then.
- * ARGV: ms in which one job is filled in, burst. Answers the ms until there is room, or 0 and has counted the job.
+ * A bucket of `burst` jobs that refills over time is stored as one number: when it is full again. The key expires then.
+ * ARGV: ms to refill one job, burst. Returns the ms until there is room, or 0 after counting the job.
  */
 const takeScript = defineScript(`
 local time = redis.call('TIME')

@@ -182,17 +182,17 @@ test('a clock that is wrong is told, and does no harm', async (t) => {
   const bucket = await opened(t, { ...options, publicEndpoint: options.endpoint })
   const store = s3ImageStore(bucket, { ttlSeconds: 3600 })
   const task = someTask()
-  await store.putImage(task.id, 0, Uint8Array.of(1))
+  await store.putImage(task.id, 0, 'png', Uint8Array.of(1))
   assert.deepEqual(await store.commit(someManifest(task)), await store.getManifest(task.id))
-  assert.equal((await fetch((await store.addressOf(task.id, 0, 60)) ?? '')).status, 200)
+  assert.equal((await fetch((await store.addressOf(task.id, 0, 'png', 60)) ?? '')).status, 200)
   const warnings = () => log.lines.map(({ level, message }) => `${level}: ${message}`)
   assert.match(
     warnings().join('\n'),
     /^warn: the clock of this machine is 20 minutes ahead of .*correct the clock.*$/,
   )
   t.mock.timers.setTime(right)
-  await store.putImage(task.id, 0, Uint8Array.of(2))
-  assert.deepEqual([...((await store.getImage(task.id, 0)) ?? [])], [2])
+  await store.putImage(task.id, 0, 'png', Uint8Array.of(2))
+  assert.deepEqual([...((await store.getImage(task.id, 0, 'png')) ?? [])], [2])
   assert.match(warnings()[1] ?? '', /agrees with the storage's again/)
 })
 

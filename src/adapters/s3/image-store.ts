@@ -1,3 +1,4 @@
+import { imageFiles } from '../../jobs/fields.ts'
 import type { ImageStore } from '../../jobs/ports.ts'
 import type { Bucket } from './bucket.ts'
 import { imageKey, uploadKey } from './keys.ts'
@@ -12,9 +13,11 @@ import { sweepExpired } from './sweep.ts'
 export function s3ImageStore(bucket: Bucket, options: { readonly ttlSeconds: number }): ImageStore {
   const { addressOf } = bucket
   return {
-    putImage: async (id, index, bytes) => bucket.put(imageKey(id, index), bytes, 'image/png'),
-    getImage: async (id, index) => bucket.get(imageKey(id, index)),
-    addressOf: async (id, index, seconds) => addressOf?.(imageKey(id, index), seconds),
+    putImage: async (id, index, format, bytes) =>
+      bucket.put(imageKey(id, index, format), bytes, imageFiles[format].type),
+    getImage: async (id, index, format) => bucket.get(imageKey(id, index, format)),
+    addressOf: async (id, index, format, seconds) =>
+      addressOf?.(imageKey(id, index, format), imageFiles[format].type, seconds),
     commit: (manifest) => commitManifest(bucket, manifest),
     getManifest: (id) => readManifest(bucket, id),
     putUpload: async (id, bytes) => bucket.put(uploadKey(id), bytes, 'image/png'),

@@ -5,16 +5,16 @@ import { StorageFault } from './faults.ts'
 import type { Objects } from './objects.ts'
 
 /**
- * What becomes of a write under the condition that there is none yet.
+ * What happens to a write conditional on absence.
  *
- * - honoured: refused when there is one
- * - ignored: it replaces what is there
- * - refused: the storage knows no conditions
- * - unknown: the storage was full when it was asked
+ * - honoured: refused if the object exists
+ * - ignored: it replaces the object
+ * - refused: the storage does not support conditions
+ * - unknown: the storage was full when tested
  */
 export type Conditional = 'honoured' | 'ignored' | 'refused' | 'unknown'
 
-/** The storage answers, but what it answers is no S3. */
+/** The server answers, but not like S3. */
 export class NoStorage extends Error {
   override readonly name = 'NoStorage'
 }
@@ -26,12 +26,12 @@ export function isProbe(key: string): boolean {
   return probeName.test(key)
 }
 
-/** Reads, writes and deletes an object of its own: everything that the store will need is permitted and works. */
+/** Reads, writes and deletes an object of its own, to check that everything the store needs is permitted and works. */
 export async function probe(objects: Objects, log: Log): Promise<Conditional> {
   const key = probeFolder + randomBytes(16).toString('hex')
   const body = randomBytes(16)
-  // Reading comes first: it works where there is no room left, and a store that hides what is missing behind a
-  // refusal would make every new job look like a fault.
+  // Reading comes first: it works without room left, and a store that answers a missing object with a refusal would
+  // make every new job look like a fault.
   if ((await objects.get(key)) !== undefined)
     throw new NoStorage('it returns an object that was never written')
   try {

@@ -5,11 +5,11 @@ import type { Connection, ConnectionOptions } from './connection.ts'
 import { reasonOf, StorageFault } from './faults.ts'
 import { NoStorage } from './probe.ts'
 
-/** The start: patience with storage that is not up yet, and a sentence for whoever set a variable wrong. */
+/** Startup: waiting for storage that is not up yet, and a sentence for each wrong variable. */
 
 const backoff = { firstMs: 250, longestMs: 3000 }
 
-/** Rejects when no place has credentials; looks for at most `requestMs`. */
+/** Rejects if no source has credentials; looks for at most `requestMs`. */
 export async function credentialsFound(connection: Connection, options: ConnectionOptions): Promise<void> {
   const { requestMs = 10_000 } = options
   const timeout = sleep(requestMs, undefined, { ref: false }).then(() => {
@@ -26,7 +26,7 @@ export async function credentialsFound(connection: Connection, options: Connecti
   }
 }
 
-/** Repeats the action while the storage does not answer, for about `startMs`; a fault that stays is told at once. */
+/** Retries the action while the storage does not answer, for about `startMs`; a permanent fault is reported at once. */
 export async function untilUsable<T>(
   connection: Connection,
   options: ConnectionOptions & { readonly startMs?: number },
@@ -56,7 +56,7 @@ function reasonIn(thrown: unknown): string {
   return thrown instanceof StorageFault ? thrown.reason : reasonOf(thrown)
 }
 
-/** Faults of the network that pass by themselves, a name that DNS does not know yet included. */
+/** Transient network faults, including a name that DNS does not know yet. */
 const passing =
   /^(timeout|unknown fault|E(CONN|TIMEDOUT|HOST|NET|PIPE|AI_)\w*|ENOTFOUND|SlowDown|RequestTimeout)$/
 const untrusted = /CERT|SELF_SIGNED|UNABLE_TO_(VERIFY|GET_ISSUER)/
@@ -66,7 +66,7 @@ const otherRegion = [
   'IllegalLocationConstraintException',
 ]
 
-/** What to tell the operator about a fault that asking again does not heal; undefined for one that may pass. */
+/** What to report about a fault that retrying does not fix; undefined for one that may pass. */
 function lastingFault(thrown: unknown, place: Connection['place']): AppError | undefined {
   const { bucket, where } = place
   const say = (param: string, message: string) =>
@@ -126,14 +126,14 @@ function lastingFault(thrown: unknown, place: Connection['place']): AppError | u
   }
   if (passing.test(reason) || (status !== undefined && (status >= 500 || status === 429))) return undefined
   if (thrown.code === 'storage_full') return thrown
-  // A storage that speaks S3 gives its faults a code; anything else comes from some other server.
+  // S3 storage gives its errors a code; anything else comes from some other server.
   if (status !== undefined && !isGeneric(reason)) {
     return say('PACKSHOT_STORAGE_URL', `The storage at ${where} refuses ${operation}: ${reason}.`)
   }
   return noStorage(status === undefined ? reason : `HTTP ${status} to ${operation}`)
 }
 
-/** Names that the SDK gives when the answer had no code of its own. */
+/** Names that the SDK uses when the answer had no code of its own. */
 function isGeneric(reason: string): boolean {
   return ['unreadable answer', 'UnknownError', 'Unknown', 'NotFound', 'Forbidden', 'BadRequest'].includes(
     reason,

@@ -9,10 +9,10 @@ import { startPolling } from './poll-loop.ts'
 
 export interface EventQueueOptions {
   readonly log: Log
-  /** How long a handler may take before the event is handed to another consumer. */
+  /** How long a handler may take before the event goes to another consumer. */
   readonly leaseMs?: number
   readonly pollMs?: number
-  /** The pause before an event is handed out again after its handler failed, doubled for each further failure. */
+  /** The pause before an event is redelivered after its handler failed, doubled for each further failure. */
   readonly retryMs?: number
 }
 
@@ -22,7 +22,7 @@ interface Row {
   readonly failures: number
 }
 
-/** An event is a row, deleted when its handler has ended well. */
+/** An event is a row, deleted when its handler succeeds. */
 export function sqliteEventQueue(database: Database, options: EventQueueOptions): EventQueue {
   const { log, leaseMs = 60_000, pollMs = 500, retryMs = 1000 } = options
   const db = database.durable
@@ -40,7 +40,7 @@ export function sqliteEventQueue(database: Database, options: EventQueueOptions)
   const take = async (handler: (event: JobEvent) => Promise<void>) => {
     if (guard(() => waiting.get(Date.now())) === undefined) return false
     const token = randomUUID()
-    // Not get(): it ends before the commit, and a disk that is full there would go unnoticed.
+    // Not get(): it returns before the commit, and a full disk would go unnoticed.
     const [row] = guard(() => claim.all(token, Date.now(), leaseMs)) as unknown as Row[]
     if (row === undefined) return false
     try {

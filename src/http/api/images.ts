@@ -1,6 +1,8 @@
 import type { FastifyInstance } from 'fastify'
 import { Type } from 'typebox'
 import { AppError } from '../../jobs/errors.ts'
+import { imageFiles } from '../../jobs/fields.ts'
+import { formatOf } from '../../jobs/serving/picture.ts'
 import { fileName } from '../content-disposition.ts'
 import { isUnchanged } from '../etag.ts'
 import type { Services } from '../services.ts'
@@ -10,14 +12,17 @@ interface Address {
   Querystring: { download?: string }
 }
 
-/** GET /v1/jobs/:id/images/:index. A picture never changes, so caches keep it until its job expires. Where clients reach the storage, they are sent there. */
+/**
+ * GET /v1/jobs/:id/images/:index. A picture never changes, so caches keep it until its job expires. Clients that can
+ * reach the storage are redirected there.
+ */
 export function imageRoutes(app: FastifyInstance, services: Services): void {
   const schema = {
     summary: 'A picture of a job',
     description: 'With `?download=1` a browser saves it under a name made from its prompt and seed.',
     params: Type.Object({ id: Type.String(), index: Type.Integer({ minimum: 0 }) }),
     querystring: Type.Object({ download: Type.Optional(Type.Literal('1')) }),
-    produces: ['image/png'],
+    produces: Object.values(imageFiles).map(({ type }) => type),
   }
   app.get<Address>('/v1/jobs/:id/images/:index', { schema }, async (request, reply) => {
     const { id, index } = request.params
@@ -29,16 +34,17 @@ export function imageRoutes(app: FastifyInstance, services: Services): void {
       return reply.redirect(picture.url, 307)
     }
     const { bytes, image, job } = picture
+    const { type, extension } = imageFiles[formatOf(picture)]
     const seconds = Math.max(0, Math.floor((Date.parse(job.expires_at) - Date.now()) / 1000))
     const tag = `"${image.sha256}"`
     const disposition = download ? 'attachment' : 'inline'
     reply.headers({
       etag: tag,
       'cache-control': `public, max-age=${seconds}, immutable`,
-      'content-disposition': `${disposition}; ${fileName(job.request?.prompt ?? '', image.seed)}`,
+      'content-disposition': `${disposition}; ${fileName(job.request?.prompt ?? '', image.seed, extension)}`,
     })
     if (isUnchanged(request, tag)) return reply.code(304).send()
-    return reply.type('image/png').send(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))
+    return reply.type(type).send(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))
   })
 }
 

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
-import { jobRequestSchema } from '../../jobs/request/schema.ts'
+import { jobRequestSchema } from '../../jobs/fields.ts'
 import { isFinal, JobView } from '../../jobs/serving/job-view.ts'
 import { isUnchanged, weakTag } from '../etag.ts'
 import { ErrorBody } from '../faults.ts'

@@ -13,7 +13,7 @@ const UploadView = Type.Object({
   expires_at: Type.String({ description: 'The time until which a new job may name it.' }),
 })
 
-/** The body is the picture itself, so bodies of every type are read here, and judged by the service. */
+/** The body is the picture itself, so every content type is read here and checked by the service. */
 export function uploadRoutes(app: FastifyInstance, services: Services): void {
   const { uploadLimits } = services
   app.removeAllContentTypeParsers()
@@ -28,7 +28,7 @@ export function uploadRoutes(app: FastifyInstance, services: Services): void {
       const length = request.headers['content-length']
       return sendFault(reply, uploadTooLarge(uploadLimits, length === undefined ? undefined : Number(length)))
     }
-    // a type that fastify cannot even read
+    // a content type that fastify cannot even parse
     if (error.code === 'unsupported_media_type' && error.cause !== undefined) {
       return sendFault(reply, wrongUploadType(request.headers['content-type'] ?? ''))
     }

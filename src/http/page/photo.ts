@@ -5,8 +5,8 @@ import { type Html, html } from './html.ts'
 import { photoIcon } from './icons.ts'
 
 /**
- * The picture to start from, and the part of it to make anew. photo.js sends the file and puts the id of the upload
- * into the form, draws both, and lets one paint. Without JavaScript only a link that names an upload can bring one.
+ * The picture to start from, and the part of it to repaint. photo.js uploads the file, puts the upload's id into the
+ * form, draws both, and lets the visitor paint. Without JavaScript only a link that names an upload can bring a photo.
  */
 export function photo(fields: FieldContext, model: ModelInfo, limits: UploadLimits): Html {
   const { values } = fields

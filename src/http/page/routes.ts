@@ -90,7 +90,7 @@ export async function pageRoutes(
   })
 }
 
-/** The form as a link asks for it: by the settings in the address or, for a long prompt, by those of a job. */
+/** The form as prefilled by a link: from the settings in the URL or, for a long prompt, from those of a job. */
 async function prefill(services: Services, query: unknown): Promise<FormValues> {
   const { from, ...fields } = { from: undefined, ...(query as Record<string, unknown>) }
   const given = readFields(fields)

@@ -1,4 +1,5 @@
 import { AppError } from '../errors.ts'
+import type { ImageFormat } from '../fields.ts'
 import { type AnswerDeps, type ImageView, type JobView, viewJob } from './job-view.ts'
 
 interface PictureOf {
@@ -40,7 +41,7 @@ export async function locatePicture(
   const picture = await findPicture(deps, id, index)
   const rest = Math.floor((Date.parse(picture.job.expires_at) - deps.now().getTime()) / 1000)
   const seconds = Math.max(1, Math.min(longestAddressSeconds, rest))
-  const url = await deps.images.addressOf(id, index, seconds)
+  const url = await deps.images.addressOf(id, index, formatOf(picture), seconds)
   return url === undefined ? readPicture(deps, picture, id, index) : { ...picture, url, seconds }
 }
 
@@ -50,7 +51,7 @@ async function readPicture(
   id: string,
   index: number,
 ): Promise<PictureFile> {
-  const bytes = await deps.images.getImage(id, index)
+  const bytes = await deps.images.getImage(id, index, formatOf(picture))
   if (bytes !== undefined) return { ...picture, bytes }
   throw new AppError('expired', `Picture ${index} of job ${id} was deleted.`, { param: 'id' })
 }
@@ -68,4 +69,9 @@ async function findPicture(deps: AnswerDeps, id: string, index: number): Promise
     throw new AppError('not_found', message, { param: 'index' })
   }
   return { job, image }
+}
+
+/** What the job was asked to deliver. A job that has a picture has a request. */
+export function formatOf({ job }: PictureOf): ImageFormat {
+  return job.request?.format ?? 'png'
 }

@@ -234,7 +234,7 @@ test('batch jobs wait behind interactive ones', async (t) => {
 test('a picture is there when its job succeeded, and not before', async (t) => {
   const parts = embedded(t)
   const { id } = await submit(parts, apple)
-  await parts.images.putImage(id, 0, Buffer.from('of an attempt that did not commit'))
+  await parts.images.putImage(id, 0, 'png', Buffer.from('of an attempt that did not commit'))
   await assert.rejects(getPicture(parts, id, 0), { code: 'not_ready' })
   await workUntil(parts, runDeps(parts), async () => (await parts.queue.depth()) === 0)
   await assert.rejects(getPicture(parts, id, 1), { code: 'not_found', param: 'index' })

@@ -2,13 +2,13 @@ import { createHash } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import { type Caller, requireScope } from '../caller.ts'
 import { AppError, toAppError } from '../errors.ts'
-import { type Priority, type ResolvedRequest, type Task, taskVersion } from '../job.ts'
+import type { RequestLimits } from '../fields.ts'
+import { type ResolvedRequest, type Task, versionOf } from '../job.ts'
 import { expiryOf } from '../job-id.ts'
 import { bestEffort } from '../log.ts'
 import type { Offer } from '../offer.ts'
 import { type RateLimiter, type TaskQueue, workUnits } from '../ports.ts'
-import { invalidRequest, priorityOf, resolveRequest } from '../request/resolve.ts'
-import type { RequestLimits } from '../request/schema.ts'
+import { invalidRequest, type Resolved, resolveRequest } from '../request/resolve.ts'
 import { type AnswerDeps, type JobView, viewJob, waitingView } from './job-view.ts'
 import { checkRate } from './rate.ts'
 import { uploadFaults } from './upload.ts'
@@ -45,24 +45,22 @@ export async function submitJob(deps: SubmitDeps, body: unknown, options: Submit
   const key = options.idempotencyKey
   if (key !== undefined) checkKey(key)
   const seed = key === undefined ? undefined : seedOf(key)
-  const request = resolveRequest(body, deps.offer(), deps.limits, seed)
+  const resolved = resolveRequest(body, deps.offer(), deps.limits, seed)
   const now = deps.now()
-  const wanted = { request, priority: priorityOf(body), now, ...(trace === undefined ? {} : { trace }) }
+  const wanted = { ...resolved, now, ...(trace === undefined ? {} : { trace }) }
   if (key === undefined) return accept(deps, deps.ids.issue(now), wanted)
 
   const ids = deps.ids.fromKey(key, now)
   for (const id of ids) {
     const earlier = await findRequest(deps, id)
     if (earlier === undefined) continue
-    if (!isDeepStrictEqual(earlier, request)) throw keyReused(key)
+    if (!isDeepStrictEqual(earlier, resolved.request)) throw keyReused(key)
     return viewJob(deps, id)
   }
   return accept(deps, ids[0], wanted)
 }
 
-interface Wanted {
-  readonly request: ResolvedRequest
-  readonly priority: Priority
+interface Wanted extends Resolved {
   readonly now: Date
   readonly trace?: string
 }
@@ -73,7 +71,7 @@ async function accept(deps: SubmitDeps, id: string, { now, ...wanted }: Wanted):
   if (faults.length > 0) throw invalidRequest(faults)
   const created_at = now.toISOString()
   const expires_at = expiryOf(created_at, deps.ttlSeconds)
-  const task: Task = { v: taskVersion, id, ...wanted, created_at, expires_at }
+  const task: Task = { v: versionOf(request), id, ...wanted, created_at, expires_at }
   try {
     await deps.queue.publish(task)
   } catch (thrown) {

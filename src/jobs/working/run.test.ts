@@ -15,7 +15,7 @@ import {
 } from '../../../test/jobs/embedded.ts'
 import { waitFor } from '../../../test/kit/waiting.ts'
 import { AppError, type ErrorCode, errorTable } from '../errors.ts'
-import type { JobEvent } from '../job.ts'
+import { type JobEvent, taskVersion } from '../job.ts'
 import type { Delivery } from '../ports.ts'
 import { buryTask } from '../serving/bury.ts'
 import { cancelJob } from '../serving/cancel.ts'
@@ -66,7 +66,7 @@ test('a job runs from request to pictures', async (t) => {
     view.images.map((image) => image.seed),
     [2 ** 32 - 1, 0],
   )
-  assert.equal(String(await parts.images.getImage(id, 1)), 'picture of seed 0')
+  assert.equal(String(await parts.images.getImage(id, 1, 'png')), 'picture of seed 0')
   assert.deepEqual(
     (await eventsOf(parts)).map((event) => [event.id, event.status]),
     [[id, 'succeeded']],
@@ -222,7 +222,7 @@ test('what is no task is parked; a newer version waits for a newer worker', asyn
     [null, 'dead'],
     [{}, 'dead'],
     [{ ...someTask(), id: 5 }, 'dead'],
-    [{ ...someTask(), v: 3 }, 'giveBack'],
+    [{ ...someTask(), v: taskVersion + 1 }, 'giveBack'],
     [someTask({ request: someRequest({ init_image: '../../etc' }) }), 'dead'],
   ]
   for (const [message, ending] of messages) {
@@ -442,8 +442,8 @@ const deaths: [string, (parts: Embedded, die: () => Promise<never>) => Partial<R
     ({ images }, die) => ({
       images: {
         ...images,
-        async putImage(id, index, bytes) {
-          await images.putImage(id, index, bytes)
+        async putImage(...picture) {
+          await images.putImage(...picture)
           return die()
         },
       },
@@ -498,7 +498,7 @@ for (const [when, deadly] of deaths) {
     assert.deepEqual(second.endings, ['ack'])
     const view = await viewJob(parts, task.id)
     assert.deepEqual([view.status, view.images.length], ['succeeded', 1])
-    const bytes = await parts.images.getImage(task.id, 0)
+    const bytes = await parts.images.getImage(task.id, 0, 'png')
     assert.equal(
       createHash('sha256')
         .update(bytes ?? '')
