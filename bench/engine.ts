@@ -1,18 +1,21 @@
-import { existsSync, readFileSync } from 'node:fs'
-import { availableParallelism, cpus, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { cpus, tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { writeRandomCheckpoint } from '../scripts/random-checkpoint.ts'
-import { openEngine } from '../src/diffusion/engine.ts'
 import { Graph } from '../src/diffusion/graph/graph.ts'
 import { withoutWeights } from '../src/diffusion/graph/without-weights.ts'
 import { profiles, Session } from '../src/diffusion/runtime/session.ts'
 
 /**
  * What the engine costs on this machine, with a checkpoint of Stable Diffusion 1.5's full size (random weights,
- * written once, about 2 GB) or any other model: seconds to load, seconds a step, GFLOP/s, peak memory.
+ * written once, about 2 GB) or any other model: seconds to load, seconds a step, the threads and the processor time
+ * that a step used, GFLOP/s, memory.
  *
- *   node bench/engine.ts [--model <folder or file>] [--size 512] [--steps 4] [--profile fast | dense]
+ *   npm run bench:engine -- [--model <folder or file>] [--size 512] [--steps 4] [--profile fast | dense] [--json]
+ *
+ * `--json` prints one line of JSON and nothing else. `--source <folder>` measures the engine of another checkout, to
+ * compare two of them by the same program: see docs/performance.md.
  */
 
 /** One UNet call on a 64x64 latent, counted with torch's FlopCounterMode on the diffusers module. */
@@ -21,46 +24,47 @@ const unetGflop = 803.3
 const { values } = parseArgs({
   options: {
     model: { type: 'string' },
-    size: { type: 'string' },
-    steps: { type: 'string' },
+    size: { type: 'string', default: '512' },
+    steps: { type: 'string', default: '4' },
     profile: { type: 'string', default: 'fast' },
+    source: { type: 'string', default: join(import.meta.dirname, '..') },
+    json: { type: 'boolean', default: false },
   },
 })
 const profile = profiles.find((each) => each === values.profile)
 if (profile === undefined) throw new Error(`--profile must be one of ${profiles.join(', ')}`)
+const engine: typeof import('../src/diffusion/engine.ts') = await import(
+  resolve(values.source, 'src/diffusion/engine.ts')
+)
 const path = values.model ?? (await fullSizeCheckpoint())
-const size = Number(values.size ?? 512)
-const steps = Number(values.steps ?? 4)
+const size = Number(values.size)
+const steps = Number(values.steps)
 
 const seconds = (since: number) => (performance.now() - since) / 1000
+const say = (line: string) => {
+  if (!values.json) console.log(line)
+}
 
-console.log(
-  `${cpus()[0]?.model ?? 'unknown processor'}, ${availableParallelism()} threads, ${size}x${size}, ${profile}`,
-)
-const ceiling = await matrixProductRate()
-console.log(
-  `one matrix product    ${Math.round(ceiling)} GFLOP/s: the UNet's widest layer alone, to compare with`,
-)
+say(`${cpus()[0]?.model ?? 'unknown processor'}, ${size}x${size}, ${profile}`)
+const ceiling = values.json ? Number.NaN : await matrixProductRate()
+say(`one matrix product    ${Math.round(ceiling)} GFLOP/s: the UNet's widest layer alone, to compare with`)
 const cacheFolder = join(tmpdir(), 'packshot-bench-float32')
 let began = performance.now()
-const open = () => openEngine({ model: path, provider: 'cpu', profile, cacheFolder })
+const open = () => engine.openEngine({ model: path, provider: 'cpu', profile, cacheFolder })
 let model = await open()
-console.log(
-  `check every key       ${seconds(began).toFixed(2)} s${profile === 'dense' ? ' (and float32 copies, if there were none)' : ''}`,
-)
+const copies = profile === 'dense' ? ' (and float32 copies, if there were none)' : ''
+say(`check every key       ${seconds(began).toFixed(2)} s${copies}`)
 if (profile === 'dense') {
   began = performance.now()
   model = await open()
-  console.log(`again                 ${seconds(began).toFixed(2)} s`)
+  say(`again                 ${seconds(began).toFixed(2)} s`)
 }
 began = performance.now()
 await model.prepare({ width: size, height: size })
-console.log(`load weights          ${seconds(began).toFixed(2)} s     ${memory()}`)
+const load = seconds(began)
+say(`load weights          ${load.toFixed(2)} s     ${memoryInWords()}`)
 
-const times: number[] = []
-began = performance.now()
-const whole = began
-let last = began
+const marks = [mark()]
 await model.generate(
   {
     prompt: 'a red apple on a white table',
@@ -73,27 +77,82 @@ await model.generate(
     schedule: 'karras',
     seed: 7,
   },
-  {
-    onStep() {
-      times.push(seconds(last))
-      last = performance.now()
-    },
-  },
+  { onStep: () => void marks.push(mark()) },
 )
-const decode = seconds(last)
+const decode = seconds(marks.at(-1)!.at)
+const spans = marks.slice(1).map((end, index) => between(marks[index]!, end))
 // the first step also encodes the prompt and touches all memory for the first time
-const later = times.slice(1).toSorted((a, b) => a - b)
-const step = later[Math.floor(later.length / 2)] ?? times[0]!
-const rate = (2 * unetGflop) / step
-const known = values.model === undefined && size === 512
-const share = known
-  ? `     ${Math.round(rate)} GFLOP/s, ${Math.round((rate / ceiling) * 100)} % of the widest layer alone`
-  : ''
-console.log(`first guided step     ${times[0]!.toFixed(2)} s`)
-console.log(`guided step (median)  ${step.toFixed(3)} s${share}`)
-console.log(`decode                ${decode.toFixed(2)} s`)
-console.log(`${steps} steps in all        ${seconds(whole).toFixed(2)} s     ${memory()}`)
+const later = spans.slice(1).toSorted((a, b) => a.wall - b.wall)
+const step = later[Math.floor(later.length / 2)] ?? spans[0]!
+const cpuPerWall = step.cpu / step.wall
+const threads = busyThreads(marks.length > 2 ? marks[1]! : marks[0]!, marks.at(-1)!) ?? Math.round(cpuPerWall)
+const rate = values.model === undefined && size === 512 ? (2 * unetGflop) / step.wall : undefined
+const share =
+  rate === undefined
+    ? ''
+    : `, ${Math.round(rate)} GFLOP/s, ${Math.round((rate / ceiling) * 100)} % of the widest layer alone`
+say(`first guided step     ${spans[0]!.wall.toFixed(2)} s`)
+say(`guided step (median)  ${step.wall.toFixed(3)} s${share}`)
+say(`its processor time    ${cpuPerWall.toFixed(2)} of its wall time, by ${threads} threads`)
+say(`decode                ${decode.toFixed(2)} s`)
+say(`${steps} steps in all        ${seconds(marks[0]!.at).toFixed(2)} s     ${memoryInWords()}`)
+if (values.json) {
+  const { own, mapped } = memory()
+  console.log(
+    JSON.stringify({
+      profile,
+      threads,
+      cpuPerWall: rounded(cpuPerWall, 2),
+      loadSeconds: rounded(load, 2),
+      firstStepSeconds: rounded(spans[0]!.wall, 3),
+      stepSeconds: rounded(step.wall, 4),
+      decodeSeconds: rounded(decode, 3),
+      ownBytes: own,
+      mappedBytes: mapped,
+      gflopPerSecond: rate === undefined ? null : rounded(rate, 1),
+    }),
+  )
+}
 await model.close()
+
+interface Mark {
+  /** In milliseconds. */
+  readonly at: number
+  /** Of all threads, user and system, in microseconds. */
+  readonly cpu: number
+  /** Nanoseconds on a processor, by thread; undefined where the system does not tell. */
+  readonly threads: ReadonlyMap<string, number> | undefined
+}
+
+function mark(): Mark {
+  const { user, system } = process.cpuUsage()
+  return { at: performance.now(), cpu: user + system, threads: threadTimes() }
+}
+
+/** In seconds. */
+function between(start: Mark, end: Mark): { readonly wall: number; readonly cpu: number } {
+  return { wall: (end.at - start.at) / 1000, cpu: (end.cpu - start.cpu) / 1e6 }
+}
+
+function threadTimes(): Map<string, number> | undefined {
+  const folder = '/proc/self/task'
+  if (!existsSync(join(folder, String(process.pid), 'schedstat'))) return undefined
+  const times = readdirSync(folder).map((id): [string, number] => {
+    return [id, Number(readFileSync(join(folder, id, 'schedstat'), 'utf8').split(' ', 1)[0])]
+  })
+  return new Map(times)
+}
+
+/** Those that were on a processor for a tenth of the time at least: not the helpers of Node. */
+function busyThreads(start: Mark, end: Mark): number | undefined {
+  if (start.threads === undefined || end.threads === undefined) return undefined
+  const least = ((end.at - start.at) * 1e6) / 10
+  return [...end.threads].filter(([id, time]) => time - (start.threads?.get(id) ?? 0) >= least).length
+}
+
+function rounded(value: number, digits: number): number {
+  return Number(value.toFixed(digits))
+}
 
 /** The rate of the UNet's most favourable product, a feed-forward layer's: [512, 1280] x [1280, 10240]. */
 async function matrixProductRate(): Promise<number> {
@@ -115,24 +174,29 @@ async function matrixProductRate(): Promise<number> {
 }
 
 /**
- * `own` is what this process alone takes; what is mapped from files is shared with others, and the system takes it back
- * when it needs it.
+ * In bytes. `own` is what this process alone takes; what is mapped from files is shared with others, and the system
+ * takes it back when it needs it. Where the two cannot be told apart all counts as own.
  */
-function memory(): string {
-  const peak = Math.round(process.resourceUsage().maxRSS / 1024)
+function memory(): { readonly own: number; readonly mapped: number } {
   const rollup = '/proc/self/smaps_rollup'
-  if (!existsSync(rollup)) return `peak memory ${peak} MB`
-  const kilobytes = (name: string) =>
-    Number(new RegExp(`^${name}: +(\\d+) kB`, 'm').exec(readFileSync(rollup, 'utf8'))?.[1])
-  const own = kilobytes('Anonymous')
-  const megabytes = (value: number) => Math.round(value / 1024)
-  return `memory ${megabytes(own)} MB own, ${megabytes(kilobytes('Rss') - own)} MB mapped (peak of both ${peak} MB)`
+  if (!existsSync(rollup)) return { own: process.memoryUsage.rss(), mapped: 0 }
+  const text = readFileSync(rollup, 'utf8')
+  const bytes = (name: string) => Number(new RegExp(`^${name}: +(\\d+) kB`, 'm').exec(text)?.[1]) * 1024
+  const own = bytes('Anonymous')
+  return { own, mapped: bytes('Rss') - own }
+}
+
+function memoryInWords(): string {
+  const { own, mapped } = memory()
+  const megabytes = (value: number) => Math.round(value / 2 ** 20)
+  const peak = Math.round(process.resourceUsage().maxRSS / 1024)
+  return `memory ${megabytes(own)} MB own, ${megabytes(mapped)} MB mapped (peak of both ${peak} MB)`
 }
 
 async function fullSizeCheckpoint(): Promise<string> {
   const folder = join(tmpdir(), 'packshot-random-sd15')
   if (!existsSync(join(folder, 'model_index.json'))) {
-    console.log(`writing a full-size random checkpoint to ${folder} ...`)
+    console.error(`writing a full-size random checkpoint to ${folder} ...`)
     await writeRandomCheckpoint(folder, join(import.meta.dirname, '../test/golden/tiny-sd/tokenizer'))
   }
   return folder

@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { describeModel } from '../src/diffusion/checkpoint/describe.ts'
+import { describeModel } from '../src/diffusion/checkpoint/facts.ts'
 import type { Picture, PictureRequest } from '../src/diffusion/request.ts'
 import { Classifier } from './judge/classifier.ts'
 import { diversityOf, mean } from './judge/diversity.ts'
@@ -95,7 +95,7 @@ async function sheets(): Promise<Sheet[]> {
     await write(
       'prompts.jpg',
       'Eight by eight prompts',
-      `Seeds 0 to 63 in reading order, nothing picked out. By rows:\n\n${rows.map((row) => `1. ${row.join(' · ')}`).join('\n')}`,
+      `Seeds 0 to 63 in reading order, not hand-picked. By rows:\n\n${rows.map((row) => `1. ${row.join(' · ')}`).join('\n')}`,
       sheetPrompts.map((prompt, seed) => ask(prompt, seed)),
       8,
       160,

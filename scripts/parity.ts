@@ -79,20 +79,20 @@ Written by \`npm run parity\`; do not edit.
 
 ${summary(rows)}
 
-Compared are the engine's own numbers, on the CPU in float32, with those that diffusers ${versions.diffusers} (commit
-${versions.diffusers_commit.slice(0, 12)}), transformers ${versions.transformers} and torch ${versions.torch} made of the same weights, prompts and seeds on the CPU in
+This compares the engine's own numbers, on the CPU in float32, with those that diffusers ${versions.diffusers} (commit
+${versions.diffusers_commit.slice(0, 12)}), transformers ${versions.transformers} and torch ${versions.torch} produced from the same weights, prompts and seeds on the CPU in
 float32. This run used onnxruntime-node ${onnxruntime} and Node ${process.versions.node}.
 
-- A **picture** counts the largest difference of any channel of any pixel, in 1/255. Pictures are 64x64 and take 10 steps
-  where nothing else is said.
-- A **part** counts the largest difference of any number over the largest expected number.
+- A **picture** counts the largest difference in any channel of any pixel, in 1/255. Pictures are 64x64 and take 10 steps
+  unless stated otherwise.
+- A **part** counts the largest difference of any number relative to the largest expected number.
 
 The models are a small checkpoint with the architecture and key names of Stable Diffusion 1.x
 ([test/golden/README.md](../test/golden/README.md), [test/golden/parity/README.md](../test/golden/parity/README.md)), as a
 folder and as one file in each layout and precision, and \`packshot-mini\`. The Python programs that made diffusers' numbers
-are in [test/golden](../test/golden), how pictures were made is in the second README. What a prompt's weights,
-windows, embeddings and clip skip mean is AUTOMATIC1111's rule, which diffusers does not have: those prompts were encoded by a
-program of ours with transformers' text encoder, and given to diffusers.
+are in [test/golden](../test/golden); the second README describes how pictures were made. A prompt's weights,
+windows, embeddings and clip skip follow AUTOMATIC1111's rules, which diffusers does not have: those prompts were encoded by a
+program of ours with transformers' text encoder, and passed to diffusers.
 
 ${tables.join('\n\n')}
 `

@@ -68,7 +68,7 @@ test('every fault is told at once, each with its limit and what was given', () =
     [
       'There is no variable PACKSHOT_QUEUE_MAXIMUM. Did you mean PACKSHOT_QUEUE_MAX?',
       'PORT must be a whole number from 0 to 65535, but was "80a".',
-      'PACKSHOT_DATA_DIR must be a text that is not empty, but was "".',
+      'PACKSHOT_DATA_DIR must be a non-empty text, but was "".',
       'PACKSHOT_QUEUE_MAX must be a whole number from 1 to 1000000, but was "0".',
       'PACKSHOT_LOG_LEVEL must be one of fatal, error, warn, info, debug, trace, silent, but was "loud".',
     ],
@@ -87,7 +87,7 @@ test('a misspelt variable is refused with the nearest name', () => {
   ])
   assert.match(
     faultsOf({ PACKSHOT_XYZZY_AND_MORE_OF_IT: 'x' })[0] ?? '',
-    /^There is no variable .* Known are PORT, /,
+    /^There is no variable .* Known variables: PORT, /,
   )
 })
 
@@ -101,23 +101,23 @@ test('addresses of services are told by their form, and their passwords are not 
       PACKSHOT_NAMESPACE: 'Pack Shot',
     }),
     [
-      'PACKSHOT_QUEUE_URL must be such as amqp://user:password@host:5672, but was another text of 24 characters.',
-      'PACKSHOT_STATUS_URL must be such as redis://user:password@host:6379, but was another text of 9 characters.',
-      'PACKSHOT_STORAGE_URL must be such as s3://bucket/prefix, but was "bucket".',
-      'PACKSHOT_NAMESPACE must be such as packshot, but was "Pack Shot".',
-      'PACKSHOT_SECRET must be a text of at least 32 characters, but was another text of 7 characters.',
+      'PACKSHOT_QUEUE_URL must be something like amqp://user:password@host:5672, but was a text of 24 characters (not shown).',
+      'PACKSHOT_STATUS_URL must be something like redis://user:password@host:6379, but was a text of 9 characters (not shown).',
+      'PACKSHOT_STORAGE_URL must be something like s3://bucket/prefix, but was "bucket".',
+      'PACKSHOT_NAMESPACE must be something like packshot, but was "Pack Shot".',
+      'PACKSHOT_SECRET must be a text of at least 32 characters, but was a text of 7 characters (not shown).',
     ],
   )
   assert.match(
     faultsOf({ PACKSHOT_S3_ENDPOINT: 'http://s3' })[0] ?? '',
-    /no meaning without PACKSHOT_STORAGE_URL/,
+    /no effect without PACKSHOT_STORAGE_URL/,
   )
 })
 
 test('providers are a list in order of preference', () => {
   assert.deepEqual(loadConfig({ PACKSHOT_PROVIDER: 'cuda, webgpu,cpu' }).providers, ['cuda', 'webgpu', 'cpu'])
   assert.deepEqual(faultsOf({ PACKSHOT_PROVIDER: 'gpu' }), [
-    'PACKSHOT_PROVIDER must be such as cuda,webgpu,cpu, but was "gpu".',
+    'PACKSHOT_PROVIDER must be something like cuda,webgpu,cpu, but was "gpu".',
   ])
   assert.deepEqual(faultsOf({ PACKSHOT_PROVIDER: 'cpu,cpu' }), [
     'PACKSHOT_PROVIDER names cpu twice. Name each once.',

@@ -3,27 +3,27 @@ import { Value } from 'typebox/value'
 import { nearest } from './jobs/nearest.ts'
 
 /**
- * Longer than most files: every variable stands in the one table.
+ * Longer than most files: every variable is in this one table.
  *
- * The environment variables, each with its default, limits and meaning: docs/config.md is held to this by a test.
+ * The environment variables, each with its default, limits and meaning: a test compares docs/config.md with it.
  */
 export const Environment = Type.Object({
   PORT: Type.Integer({
     minimum: 0,
     maximum: 65_535,
     default: 8080,
-    description: 'Port of the page and the API; 0 takes a free one.',
+    description: 'Port of the page and the API; 0 picks a free one.',
   }),
   PACKSHOT_HOST: Type.String({
     minLength: 1,
     default: '127.0.0.1',
     description:
-      'Address to listen on. The default is for this machine alone, because there is no login; `0.0.0.0` opens it to the network.',
+      'Address to listen on. The default allows this machine only, because there is no login; `0.0.0.0` opens it to the network.',
   }),
   PACKSHOT_DATA_DIR: Type.String({
     minLength: 1,
     default: './data',
-    description: 'Folder of the jobs and pictures. One running Packshot to a folder.',
+    description: 'Folder for jobs and pictures. One running Packshot per folder.',
   }),
   PACKSHOT_MODEL: Type.String({
     minLength: 1,
@@ -35,14 +35,14 @@ export const Environment = Type.Object({
     minLength: 1,
     default: './models',
     description:
-      'Folder of the models, and in it `vae/`, `embeddings/` and `loras/`; the built-in packshot-mini is offered besides.',
+      'Folder for models, with `vae/`, `embeddings/` and `loras/` in it; the built-in packshot-mini is offered as well.',
   }),
   PACKSHOT_MODEL_MEMORY_MB: Type.Optional(
     Type.Integer({
       minimum: 1,
       maximum: 16_777_216,
       description:
-        'Memory that the models of a worker may take together, in MiB: the least recently used go first, one always stays. When not set, half of what the machine or its container has.',
+        'Memory for all loaded models of a worker, in MiB: the least recently used are evicted first, one always stays. When not set, half of the memory of the machine or container.',
     }),
   ),
   PACKSHOT_PROVIDER: Type.String({
@@ -50,19 +50,25 @@ export const Environment = Type.Object({
     examples: ['cuda,webgpu,cpu'],
     default: 'cpu',
     description:
-      'What the engine computes on, of `cpu`, `webgpu` and `cuda`. The first of a list that is there is taken, and the log says why the others are not; a single one that is not there ends the start.',
+      'What the engine computes on: `cpu`, `webgpu` or `cuda`. In a list the first available one is used, and the log says why earlier ones are not; a single one that is unavailable is an error at startup.',
   }),
   PACKSHOT_PROFILE: Type.Enum(['fast', 'dense'], {
     default: 'fast',
-    description: 'What the engine is made for: `fast` pictures, or `dense` use of memory.',
+    description: 'What the engine optimizes for: `fast` pictures, or `dense` use of memory.',
   }),
   PACKSHOT_THREADS: Type.Optional(
     Type.Integer({
       minimum: 1,
       maximum: 1024,
-      description: 'Threads that the engine computes with; when not set, one for each physical core.',
+      description:
+        "Threads that the engine computes with; when not set, one per core that the process may use: CPU affinity and the container's CPU quota count, hyper-threads do not.",
     }),
   ),
+  PACKSHOT_LARGE_PAGES: Type.Enum(['on', 'off'], {
+    default: 'on',
+    description:
+      'Whether what computes asks for memory in large pages (on Linux with glibc, by `GLIBC_TUNABLES`; a value there wins).',
+  }),
   PACKSHOT_RESULT_TTL_SECONDS: Type.Integer({
     minimum: 1,
     maximum: 31_536_000,
@@ -74,19 +80,19 @@ export const Environment = Type.Object({
     maximum: 1_000_000,
     default: 1000,
     description:
-      'Most jobs that wait; more are refused with `queue_full`. Embedded, those being made count too; on RabbitMQ it holds for interactive and batch jobs each, must be the same for all servers and workers, and is fixed when the queue is made.',
+      'Maximum number of waiting jobs; more are refused with `queue_full`. In embedded mode running jobs count too; on RabbitMQ it applies to interactive and batch jobs separately, must be the same for all servers and workers, and is fixed when the queue is created.',
   }),
   PACKSHOT_ATTEMPT_SECONDS: Type.Integer({
     minimum: 1,
     maximum: 86_400,
     default: 1800,
-    description: 'Longest time that one try at a job may take.',
+    description: 'Maximum time for one attempt at a job.',
   }),
   PACKSHOT_SHUTDOWN_SECONDS: Type.Integer({
     minimum: 0,
     maximum: 3600,
     default: 10,
-    description: 'How long a job in work may go on after SIGTERM before it goes back to the queue.',
+    description: 'How long a running job may continue after SIGTERM before it goes back to the queue.',
   }),
   PACKSHOT_QUEUE_URL: Type.Optional(
     Type.String({
@@ -110,7 +116,7 @@ export const Environment = Type.Object({
       pattern: '^s3://.+',
       examples: ['s3://bucket/prefix'],
       description:
-        'Bucket of the results, with a prefix if need be; when not set, they are kept in the data folder. Keys and region come from the standard `AWS_` variables.',
+        'Bucket for the results, with an optional prefix; when not set, they are kept in the data folder. Keys and region come from the standard `AWS_` variables.',
     }),
   ),
   PACKSHOT_S3_ENDPOINT: Type.Optional(
@@ -125,7 +131,7 @@ export const Environment = Type.Object({
       pattern: '^https?://.+',
       examples: ['https://pictures.example.com'],
       description:
-        'Address under which browsers reach the S3 server: pictures are then fetched from there by signed addresses, not through Packshot.',
+        'URL at which browsers reach the S3 server: pictures are then fetched from there by signed URLs, not through Packshot.',
     }),
   ),
   PACKSHOT_NAMESPACE: Type.String({
@@ -141,21 +147,21 @@ export const Environment = Type.Object({
       maxLength: 1024,
       secret: true,
       description:
-        'What job ids are signed with: at least 32 characters, the same for every server (`openssl rand -hex 32` makes one). When not set, `npm start` keeps one in the data folder.',
+        'Key that signs job ids: at least 32 characters, the same for every server (`openssl rand -hex 32` generates one). When not set, `npm start` keeps one in the data folder.',
     }),
   ),
   PACKSHOT_START_SECONDS: Type.Integer({
     minimum: 0,
     maximum: 3600,
     default: 30,
-    description: 'How long a start waits for RabbitMQ, Redis and S3 before it gives up.',
+    description: 'How long startup waits for RabbitMQ, Redis and S3 before giving up.',
   }),
   PACKSHOT_DRAIN_SECONDS: Type.Integer({
     minimum: 0,
     maximum: 600,
     default: 5,
     description:
-      'How long a server of `npm run server` goes on answering after SIGTERM, while its proxy notices that it is not ready.',
+      'How long a server of `npm run server` keeps answering after SIGTERM, while its proxy notices that it is not ready.',
   }),
   PACKSHOT_WORKER_PORT: Type.Optional(
     Type.Integer({
@@ -168,32 +174,32 @@ export const Environment = Type.Object({
     Type.Integer({
       minimum: 1,
       maximum: 1_000_000,
-      description: 'Most jobs a minute from one client address; when not set, there is no limit.',
+      description: 'Maximum jobs per minute from one client address; when not set, there is no limit.',
     }),
   ),
   PACKSHOT_UPLOAD_MB: Type.Integer({
     minimum: 1,
     maximum: 1024,
     default: 10,
-    description: 'Largest picture that may be uploaded, in MiB.',
+    description: 'Maximum size of an uploaded picture, in MiB.',
   }),
   PACKSHOT_UPLOAD_MEGAPIXELS: Type.Integer({
     minimum: 1,
     maximum: 1000,
     default: 24,
-    description: 'Largest picture that may be uploaded, in millions of pixels.',
+    description: 'Maximum size of an uploaded picture, in millions of pixels.',
   }),
   PACKSHOT_TRUSTED_PROXIES: Type.Optional(
     Type.String({
       pattern: '^[0-9a-fA-F.:/, ]+$',
       examples: ['10.0.0.0/8, 127.0.0.1'],
       description:
-        'Addresses of the proxies in front, whose `X-Forwarded-For` is believed; when not set, nobody is.',
+        'Addresses of the proxies in front, whose `X-Forwarded-For` is trusted; when not set, none is trusted.',
     }),
   ),
   PACKSHOT_LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
     default: 'info',
-    description: 'Least severe log lines that are written (JSON lines on stdout).',
+    description: 'Minimum log level (JSON lines on stdout).',
   }),
 })
 
@@ -236,7 +242,7 @@ interface StorageConfig {
   readonly region: string
 }
 
-/** All that is wrong with the environment: one sentence for each variable at fault. */
+/** Everything wrong with the environment: one sentence for each invalid variable. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
   readonly faults: readonly string[]
@@ -246,7 +252,7 @@ export class ConfigError extends Error {
   }
 }
 
-/** Throws `ConfigError` with every fault at once. Values are as they were, sizes and paths unchecked. */
+/** Throws `ConfigError` with every fault at once. Values are unchanged, sizes and paths unchecked. */
 export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
   const schemas: Record<string, TSchema> = Environment.properties
   const values: Record<string, unknown> = {}
@@ -260,7 +266,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
   }
   for (const name of ['PACKSHOT_S3_ENDPOINT', 'PACKSHOT_S3_PUBLIC_ENDPOINT']) {
     if (env[name] === undefined || env.PACKSHOT_STORAGE_URL !== undefined) continue
-    faults.push(`${name} has no meaning without PACKSHOT_STORAGE_URL. Set that one too, or unset this one.`)
+    faults.push(`${name} has no effect without PACKSHOT_STORAGE_URL. Set that too, or unset this.`)
   }
   const twice = providersOf(env.PACKSHOT_PROVIDER ?? '').find((name, index, all) => all.indexOf(name) < index)
   if (twice !== undefined) faults.push(`PACKSHOT_PROVIDER names ${shorten(twice)} twice. Name each once.`)
@@ -307,7 +313,7 @@ export function requireServices(config: Config, role: 'server' | 'worker'): void
   const missing = wanted.filter(([, value]) => value === undefined).map(([name]) => name)
   if (missing.length === 0) return
   throw new ConfigError(
-    missing.map((name) => `${name} must be set for \`npm run ${role}\`; \`npm start\` runs without.`),
+    missing.map((name) => `${name} must be set for \`npm run ${role}\`; \`npm start\` runs without it.`),
   )
 }
 
@@ -330,11 +336,11 @@ function unknownNames(env: Readonly<Record<string, string | undefined>>, known: 
     .filter((name) => name.startsWith('PACKSHOT_') && !known.includes(name) && env[name] !== undefined)
     .map((name) => {
       const close = nearest(name, known)
-      return `There is no variable ${shorten(name)}. ${close === undefined ? `Known are ${known.join(', ')}.` : `Did you mean ${close}?`}`
+      return `There is no variable ${shorten(name)}. ${close === undefined ? `Known variables: ${known.join(', ')}.` : `Did you mean ${close}?`}`
     })
 }
 
-/** Numbers in plain decimal only: `0x10`, `1e3` and an empty value are mistakes more often than meant. */
+/** Numbers in plain decimal only: `0x10`, `1e3` and an empty value are usually mistakes. */
 function parse(text: string, schema: TSchema): unknown {
   if (!('type' in schema) || schema.type !== 'integer') return text
   return /^\d{1,15}$/.test(text) ? Number(text) : text
@@ -343,14 +349,16 @@ function parse(text: string, schema: TSchema): unknown {
 function expectation(schema: TSchema): string {
   const { minimum, maximum, minLength, enum: choices, examples } = schema as Partial<Record<string, unknown>>
   if (Array.isArray(choices)) return `one of ${choices.join(', ')}`
-  if (Array.isArray(examples)) return `such as ${examples[0]}`
+  if (Array.isArray(examples)) return `something like ${examples[0]}`
   if (typeof minLength === 'number' && minLength > 1) return `a text of at least ${minLength} characters`
-  return minimum === undefined ? 'a text that is not empty' : `a whole number from ${minimum} to ${maximum}`
+  return minimum === undefined ? 'a non-empty text' : `a whole number from ${minimum} to ${maximum}`
 }
 
-/** A secret is not repeated: what is printed at a start ends up in logs. */
+/** A secret is not repeated: what is printed at startup ends up in logs. */
 function shown(schema: TSchema, text: string): string {
-  return 'secret' in schema ? `another text of ${text.length} characters` : JSON.stringify(shorten(text))
+  return 'secret' in schema
+    ? `a text of ${text.length} characters (not shown)`
+    : JSON.stringify(shorten(text))
 }
 
 function shorten(text: string): string {

@@ -5,7 +5,7 @@ import { dirname, join, relative } from 'node:path'
 import { test } from 'node:test'
 
 /**
- * Holds the import table of docs/architecture.md: what each folder of src may import. A folder may always import
+ * Enforces the import table of docs/architecture.md: what each folder of src may import. A folder may always import
  * itself and node built-ins. Tests are free.
  */
 const root = join(import.meta.dirname, '..')
@@ -17,7 +17,7 @@ interface Rule {
   readonly packages: readonly string[]
 }
 
-/** The shared words of jobs: its files that lie in no room. */
+/** The shared terms of jobs: the files directly in its folder. */
 const words = 'words of src/jobs'
 const adapter = (name: string, ...packages: string[]): Rule => ({
   files: new RegExp(`^src/adapters/${name}/`),

@@ -7,6 +7,8 @@ export interface Group {
   readonly share: number
   /** Needs the shared services: it waits until they are up. */
   readonly services?: boolean
+  /** Runs the engine in its own process: with large pages, as the service does. */
+  readonly computes?: boolean
   /** Part of `npm run test:quick`: no service, no browser, no long computation. */
   readonly quick?: boolean
   /** All files in one process: for those that cost more to start than to run, and leave nothing behind. */
@@ -57,6 +59,7 @@ export const groups: readonly Group[] = [
   {
     name: 'engine',
     share: 1,
+    computes: true,
     files: [
       'test/golden/{parity,single-file,engine,packshot-mini}.test.ts',
       'test/models/**',

@@ -46,13 +46,13 @@ function testJobs(): Job[] {
       positionals.length === 0 || positionals.some((word) => group.name === word || file.includes(word))
     const paths = own.filter(isWanted).map((file) => join(root, file))
     if (paths.length === 0 || (values.quick && !group.quick)) return []
-    const { name, share, services = false } = group
+    const { name, share, services = false, computes = false } = group
     const job = (title: string, file: string, args: readonly string[] = []): Job => ({
       group: name,
       name: title,
       share,
       services,
-      run: (signal) => runFile(file, args, reporter, signal),
+      run: (signal) => runFile(file, args, { reporter, signal, computes }),
     })
     if (group.together) return [job(`${paths.length} files`, join(root, 'test/kit/together.ts'), paths)]
     return paths.map((path) => job(path.slice(root.length + 1), path))

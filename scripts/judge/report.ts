@@ -54,15 +54,15 @@ export function reportOf({ runs, diversity, judge, sheets }: Findings): string {
   const last = runs.at(-1)!
   const ratio = diversity.pictures / diversity.renders
   return `${scores}
-${last.known.length} prompts of combinations that training pictures have and ${last.heldOut.length} that they never have, one picture each, seed =
-number of the prompt. The judge is a small classifier trained on renders alone; the last column is what it is worth on
+${last.known.length} prompts of combinations found in training pictures and ${last.heldOut.length} of combinations kept out of them, one picture each, seed =
+number of the prompt. The judge is a small classifier trained on renders alone; the last column is its accuracy on
 ${judge.unseen.pictures} renders that it had not seen (${judge.heldOut.pictures} more of kept-out combinations: kind ${share(judge.heldOut.kind)}, colour ${share(judge.heldOut.colour)}, background
 ${share(judge.heldOut.background)}).
 
 Most often mistaken at ${last.steps} steps: ${confusions(last.known, 'kind', 5).join(', ') || 'no kind'}; ${confusions(last.known, 'colour', 4).join(', ') || 'no colour'}; ${confusions(last.known, 'background', 4).join(', ') || 'no background'}.
 
 Diversity: two pictures of the same prompt differ by ${diversity.pictures.toFixed(1)} of 255 (root mean square at 64x64, 20 prompts, 16 seeds);
-two renders of the same words by ${diversity.renders.toFixed(1)}: ${Math.round(100 * ratio)} % (goal: 50 %).
+two renders of the same prompt by ${diversity.renders.toFixed(1)}: ${Math.round(100 * ratio)} % (goal: 50 %).
 
 ${sheetsAsMarkdown(sheets)}`
 }

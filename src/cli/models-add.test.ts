@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { tinyCheckpoint } from '../../test/golden/parity/variants.ts'
@@ -27,8 +27,8 @@ test('a checkpoint comes over a connection that breaks, and makes the picture th
   client.bytes = 0
   const { status, stdout, stderr } = await models(dir, ['add', url, '--sha256', hash], {}, client)
   assert.equal(status, 0, stderr)
-  assert.match(stdout, /^model epi photo \(v2\) is there: .*\/models\/epi photo \(v2\)\.safetensors\nSHA-256/)
-  assert.match(stderr, /17: the connection broke off .*from byte 1000000/)
+  assert.match(stdout, /^Added model epi photo \(v2\): .*\/models\/epi photo \(v2\)\.safetensors\nSHA-256/)
+  assert.match(stderr, /17: the connection broke .*from byte 1000000/)
   assert.match(stderr, /17: 100 %, 2\.1 MB of 2\.1 MB/)
   assert.equal(requests[1]?.headers.range, 'bytes=1000000-')
   assert.deepEqual(visible(dir), ['epi photo (v2).safetensors', 'epi photo (v2).sha256'])
@@ -43,9 +43,42 @@ test('a pickle is not even asked for', async (t) => {
   const dir = tempFolder(t)
   const { address, requests } = await serve(t, (served) => send(served, checkpoint))
   const { stderr } = await models(dir, ['add', `${address}/v1-5.ckpt?download=true`])
-  assert.match(stderr, /v1-5\.ckpt: only \.safetensors files are read; files of other formats can run code/)
+  assert.match(stderr, /^v1-5\.ckpt: this is a pickle: it can run code/)
   assert.equal(requests.length, 0)
 })
+
+const refusedFormats: Record<string, RegExp> = {
+  '.pkl': /this is a pickle: it can run code/,
+  '.gguf': /this is a GGUF file/,
+  '.ckpt': /this is a pickle: it can run code/,
+  '.onnx': /this is an ONNX file/,
+  '.zip': /this is an archive/,
+}
+for (const [ending, sentence] of Object.entries(refusedFormats)) {
+  test(`${ending} is refused with the same sentence by whichever road it comes`, async (t) => {
+    const dir = tempFolder(t)
+    const place = (name: string) => writeFileSync(join(dir, `${name}${ending}`), 'x')
+    place('listed')
+    const unnamed = await serve(t, (served) =>
+      send(served, checkpoint, {
+        headers: { 'content-disposition': `attachment; filename="named${ending}"` },
+      }),
+    )
+    const roads = [
+      await models(tempFolder(t), ['add', join(dir, `listed${ending}`)]),
+      await models(tempFolder(t), ['add', `https://127.0.0.1:9/listed${ending}`]),
+      await models(tempFolder(t), ['add', `${unnamed.address}/download`]),
+      await models(tempFolder(t), ['add', `owner/name:listed${ending}`]),
+    ]
+    const { stdout } = await models(dir, ['list'])
+    const told = [...roads.map(({ stderr }) => stderr), stdout]
+      .map((text) => /: (this is .*)$/m.exec(text)?.[1])
+      .map((text) => text?.replace(/\.$/, ''))
+    assert.match(told[0] ?? '', sentence)
+    assert.deepEqual(told, Array(5).fill(told[0]))
+    assert.match(stdout, new RegExp(`^model +listed {2}0\\.0 kB\\n +CANNOT BE USED: .*listed\\${ending}: `))
+  })
+}
 
 test('one is added at a time', async (t) => {
   const dir = tempFolder(t)
@@ -57,7 +90,7 @@ test('one is added at a time', async (t) => {
   const first = models(dir, ['add', `${address}/x.safetensors`])
   await asked.promise
   const second = await models(dir, ['add', `${address}/x.safetensors`])
-  assert.match(second.stderr, /Something else is being added to .*: wait until it is there\./)
+  assert.match(second.stderr, /Another process is adding a file to .*: wait until it is finished\./)
   secondIsOver.resolve()
   assert.equal((await first).status, 0)
   assert.equal((await models(dir, ['add', tinyCheckpoint])).status, 0)
@@ -127,7 +160,7 @@ test('a model in diffusers layout comes from a hub, only what is read of it, ove
   const hub = await fakeHub(t, (path, before) => path.startsWith('unet/diff') && before === 0)
   const { status, stdout, stderr } = await models(dir, ['add', 'someone/tiny'], hub.env)
   assert.equal(status, 0, stderr)
-  assert.match(stdout, /^model tiny is there: /)
+  assert.match(stdout, /^Added model tiny: /)
   assert.match(stderr, /someone\/tiny: 13 files, .*weights: text_encoder\/model\.safetensors, unet/)
   const there = readdirSync(join(dir, 'tiny'), { recursive: true, encoding: 'utf8' }).filter((path) =>
     path.includes('.'),
@@ -151,18 +184,15 @@ test('one file of a hub is fetched by its path, and the hub says its hash', asyn
     0,
   )
   const missing = await models(dir, ['add', 'someone/tiny:other.safetensors'], hub.env)
-  assert.match(missing.stderr, /there is no file other\.safetensors; it has .*tiny\.safetensors/)
+  assert.match(missing.stderr, /someone\/tiny has no file other\.safetensors; it has .*tiny\.safetensors/)
   const denied = await models(dir, ['add', 'someone/tiny'], { ...hub.env, HF_TOKEN: 'wrong' })
-  assert.match(denied.stderr, /wants a login: set HF_TOKEN, and accept its terms on the site \(401\)/)
+  assert.match(denied.stderr, /requires a login: set HF_TOKEN, and accept its terms on the site \(401\)/)
   const lied = await models(
     dir,
     ['add', 'someone/tiny:tiny.safetensors', '--name', 'c', '--sha256', '0'.repeat(64)],
     hub.env,
   )
-  assert.match(
-    lied.stderr,
-    new RegExp(`the server says the file has the SHA-256 ${hash}, it should have 0{64}`),
-  )
+  assert.match(lied.stderr, new RegExp(`the server announces the SHA-256 ${hash}, but 0{64} was expected`))
   assert.deepEqual(visible(dir), ['a.safetensors', 'a.sha256', 'b.safetensors', 'b.sha256'])
   assert.ok(!existsSync(join(dir, 'c.partial')))
 })

@@ -6,6 +6,7 @@ import { test } from 'node:test'
 import { tinyCheckpoint } from '../../test/golden/parity/variants.ts'
 import { models, visible } from '../../test/models/command.ts'
 import { tempFolder } from '../../test/temp-folder.ts'
+import { Library } from '../library/library.ts'
 
 /** `npm run models` with files of this machine. */
 
@@ -19,7 +20,7 @@ test('a file, a folder, a LoRA and an embedding find their places, and sha256sum
   const dir = join(tempFolder(t), 'models')
   const added = await models(dir, ['add', tinyCheckpoint])
   assert.equal(added.status, 0, added.stderr)
-  assert.match(added.stdout, /^model tiny-fp16 is there: .*tiny-fp16\.safetensors\nSHA-256 [0-9a-f]{64}\n$/)
+  assert.match(added.stdout, /^Added model tiny-fp16: .*tiny-fp16\.safetensors\nSHA-256 [0-9a-f]{64}\n$/)
   assert.equal((await models(dir, ['add', tinyFolder, '--name', 'tiny folder'])).status, 0)
   assert.equal((await models(dir, ['add', lora])).status, 0)
   assert.equal((await models(dir, ['add', embedding])).status, 0)
@@ -58,7 +59,10 @@ test('a file, a folder, a LoRA and an embedding find their places, and sha256sum
   const shown = await models(dir, ['show', 'TINY-fp16'])
   assert.match(
     shown.stdout,
-    new RegExp(`family +sd1\\n.*dtype +F16\\n.*parameters +[\\d.]+ million\\n.*SHA-256 +${hash}`, 's'),
+    new RegExp(
+      `family +sd1\\n.*dtype +F16\\n.*parameters +[\\d.]+ million in 967 tensors\\n.*SHA-256 +${hash}`,
+      's',
+    ),
   )
   const verified = await models(dir, ['verify'])
   assert.equal(verified.status, 0, verified.stdout)
@@ -99,7 +103,7 @@ test('verify finds a changed file, a damaged one, and one that is not there any 
   assert.equal(changed.status, 1)
   assert.match(
     changed.stdout,
-    new RegExp(`model one: BAD\\n.*has the SHA-256 [0-9a-f]{64}, it had ${hash} when it was added`),
+    new RegExp(`model one: BAD\\n.*has the SHA-256 [0-9a-f]{64}, but it had ${hash} when it was added`),
   )
   const notANumber = Buffer.from(bytes)
   notANumber.writeUInt16LE(0x7e00, bytes.length - 2)
@@ -107,7 +111,7 @@ test('verify finds a changed file, a damaged one, and one that is not there any 
   const { stdout } = await models(dir, ['verify', 'two'])
   assert.match(stdout, /model two: BAD\n.*weight ".*" has an infinite number or none \(NaN\)/)
   writeFileSync(join(dir, 'three.safetensors'), bytes)
-  assert.match((await models(dir, ['verify', 'three'])).stdout, /good \(no hash was kept/)
+  assert.match((await models(dir, ['verify', 'three'])).stdout, /good \(no hash was recorded/)
 })
 
 test('what cannot be used is listed with its problem and keeps nothing else from being listed', async (t) => {
@@ -136,18 +140,36 @@ test('what cannot be used is listed with its problem and keeps nothing else from
   assert.match(problem('cut'), /cut\.safetensors: /)
   assert.match(problem('old'), /old\.ckpt: this is a pickle: it can run code/)
   assert.match(problem('empty'), /model_index\.json/)
-  assert.match(problem('bad:name'), /characters that names must not have.*rename it/)
+  assert.match(problem('bad:name'), /characters that are not allowed.*rename it/)
   assert.match(problem('neg'), /neg\.safetensors and NEG\.safetensors have the same name/)
   assert.match(problem('NEG'), /have the same name/)
   assert.match(
     stdout,
-    /vae +model .*\n +CANNOT BE USED: this is Stable Diffusion 1\.x, not a vae; put it into the models folder/,
+    /vae +model .*\n +CANNOT BE USED: this is Stable Diffusion 1\.x, not a VAE; put it into the models folder/,
   )
-  assert.match(stdout, /partial +rest\.partial {2}0\.0 kB: add it again to go on, or remove it/)
+  assert.match(stdout, /partial +rest\.partial {2}0\.0 kB: unfinished; add it again to resume, or remove it/)
   assert.ok(!stdout.includes('hidden') && !stdout.includes('dangling'))
 
   assert.equal((await models(dir, ['remove', 'rest'])).status, 0)
   assert.ok(!existsSync(join(dir, 'rest.partial')))
+})
+
+test('a file of a refused format takes no name from the file that replaces it', async (t) => {
+  const dir = tempFolder(t)
+  for (const name of ['x.ckpt', 'x.zip']) writeFileSync(join(dir, name), 'PK')
+  assert.equal((await models(dir, ['add', tinyCheckpoint, '--name', 'x'])).status, 0)
+  const { stdout } = await models(dir, ['list'])
+  assert.match(stdout, /^model +x {2}sd1, F16, 2\.1 MB$/m)
+  assert.match(stdout, /CANNOT BE USED: .*x\.ckpt: this is a pickle/)
+  assert.match(stdout, /CANNOT BE USED: .*x\.zip: this is an archive/)
+  const { models: offered } = await new Library({ model: 'x', modelsDir: dir }).read()
+  assert.deepEqual(
+    offered.map(({ name }) => name),
+    ['x', 'packshot-mini'],
+  )
+  assert.match((await models(dir, ['remove', 'x'])).stderr, /Several entries have the name x: .*file name/)
+  assert.equal((await models(dir, ['remove', 'x.ckpt'])).stdout, 'Removed model x.\n')
+  assert.equal((await models(dir, ['verify', 'x.safetensors'])).stdout, 'model x: good\n')
 })
 
 const refusals: Record<string, [string[], RegExp]> = {
@@ -155,7 +177,7 @@ const refusals: Record<string, [string[], RegExp]> = {
   'an unknown command': [['install', 'x'], /^Usage/],
   'a source that is nothing': [
     ['add', 'no such file'],
-    /is no file or folder that is there, no https address/,
+    /is not an existing file or folder, an https URL or a Hugging Face id/,
   ],
   'a name that leads elsewhere': [
     ['add', tinyCheckpoint, '--name', '../x'],
@@ -163,15 +185,12 @@ const refusals: Record<string, [string[], RegExp]> = {
   ],
   'a name with a separator': [
     ['add', tinyCheckpoint, '--name', 'a/b'],
-    /has characters that names must not have/,
+    /has characters that are not allowed/,
   ],
-  'a name that is a folder': [
-    ['add', tinyCheckpoint, '--name', 'loras'],
-    /the name loras is that of a folder/,
-  ],
+  'a name that is a folder': [['add', tinyCheckpoint, '--name', 'loras'], /the name loras is reserved/],
   'a wrong hash': [
     ['add', tinyCheckpoint, '--sha256', '0'.repeat(64)],
-    new RegExp(`has the SHA-256 ${hash}, it should have 0{64}`),
+    new RegExp(`has the SHA-256 ${hash}, but 0{64} was expected`),
   ],
   'a hash that is none': [
     ['add', tinyCheckpoint, '--sha256', 'abc'],
@@ -181,13 +200,13 @@ const refusals: Record<string, [string[], RegExp]> = {
     ['add', tinyCheckpoint, '--kind', 'hat'],
     /--kind must be one of model, vae, embedding, lora/,
   ],
-  'another kind': [['add', tinyCheckpoint, '--kind', 'lora'], /this is Stable Diffusion 1\.x, not a lora/],
+  'another kind': [['add', tinyCheckpoint, '--kind', 'lora'], /this is Stable Diffusion 1\.x, not a LoRA/],
   'a plain http address': [
     ['add', 'http://example.com/x.safetensors'],
-    /use https, or name its hash with --sha256/,
+    /use https, or give its hash with --sha256/,
   ],
-  'another protocol': [['add', 'ftp://example.com/x.safetensors'], /only https and http addresses/],
-  'a model that is not there': [['show', 'x'], /There is no model x in .* There are: none\./],
+  'another protocol': [['add', 'ftp://example.com/x.safetensors'], /only https and http URLs/],
+  'a model that is not there': [['show', 'x'], /There is no model x in .* It contains: nothing\./],
   'a removal of nothing': [['remove', 'x'], /There is no model x/],
   'an option of another command': [['list', '--sha256', 'x'], /list has no option --sha256/],
 }
@@ -216,7 +235,7 @@ test('a damaged file leaves nothing, and a name that is taken stays whose it is'
   assert.equal(again.status, 1)
   assert.match(
     again.stderr,
-    /There is a model x\.safetensors in .* already: remove it, or choose another name/,
+    /There is already a model x\.safetensors in .*: remove it, or choose another name/,
   )
   assert.deepEqual(visible(dir), ['x.safetensors', 'x.sha256'])
 })

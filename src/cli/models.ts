@@ -1,34 +1,34 @@
 import { rm } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { parseArgs } from 'node:util'
-import { ConfigError, loadConfig } from '../config.ts'
-import { CheckpointError } from '../diffusion/errors.ts'
+import { loadConfig } from '../config.ts'
+import { type Kind, kindNames } from '../diffusion/checkpoint/kinds.ts'
 import { AppError } from '../jobs/errors.ts'
+import { sameName } from '../jobs/offer.ts'
 import { addModel } from '../library/add.ts'
-import { DownloadError } from '../library/download/addresses.ts'
 import { removeEntry } from '../library/folder/install.ts'
 import { type Entry, listModels } from '../library/folder/list.ts'
-import { type Kind, kinds } from '../library/folder/names.ts'
-import { engineInspect } from '../library/inspect.ts'
-import { type Progress, readableBytes } from '../library/progress.ts'
-import { entryDetails, entryLine, verifyEntry } from './models-show.ts'
+import { verifyEntry } from '../library/folder/verify.ts'
+import { type DownloadProgress, readableBytes } from '../library/progress.ts'
+import { entryDetails, entryLine } from './models-show.ts'
 import { progressOnTerminal } from './progress.ts'
+import { runCommand, UsageError } from './run-command.ts'
 
-/** `npm run models -- ...`: what lies in the models folder, and how it gets there. */
+/** `npm run models -- ...`: lists, adds, verifies and removes what is in the models folder. */
 
 const usage = `Usage: npm run models -- COMMAND
 
-  add SOURCE      a .safetensors file, a model folder, an https address, or a Hugging Face id: owner/name for a model
-                  in diffusers layout, owner/name:file.safetensors for one file. A download that broke off goes on.
-    --name NAME         default: that of the source
-    --kind KIND         ${kinds.join(', ')}; default: what the file is
-    --sha256 HEX        what the file must have
-    --token TEXT        for a site that wants a login (for Hugging Face better in HF_TOKEN)
+  add SOURCE      adds a .safetensors file, a model folder, an https URL, or a Hugging Face id: owner/name for a model in
+                  diffusers layout, owner/name:file.safetensors for one file. An interrupted download is resumed.
+    --name NAME         default: the name of the source
+    --kind KIND         ${kindNames.join(', ')}; default: detected from the file
+    --sha256 HEX        the expected hash of the file
+    --token TEXT        for a site that requires a login (for Hugging Face rather set HF_TOKEN)
     --precision P       fp16 (default) or fp32: which weights of a Hugging Face model, if it has both
-  list            everything, with what cannot be used and why
-  show NAME       all that is known of it
-  verify [NAME]   whether files are still as they were added, and whether their numbers are numbers
-  remove NAME     deletes it, or what came of a download (--kind, if several have the name)
+  list            lists everything; what cannot be used is listed with the reason
+  show NAME       shows everything that is known about an entry
+  verify [NAME]   checks that files are as they were added, and that all weights are finite numbers
+  remove NAME     deletes an entry or an unfinished download (--kind, if several have the name)
 
 The folder is PACKSHOT_MODELS_DIR (./models).
 `
@@ -42,24 +42,17 @@ const options = {
   help: { type: 'boolean' },
 } as const
 
-class UsageError extends Error {}
-
-/** Where the command takes its settings from, and where it writes. */
+/** The environment and the outputs of the command. */
 export interface Surroundings {
   readonly env: Readonly<Record<string, string | undefined>>
   readonly print: (line: string) => void
   readonly complain: (line: string) => void
-  readonly progress: Progress
+  readonly progress: DownloadProgress
 }
 
 /** @returns the exit status */
-export async function runModels(args: readonly string[], around: Surroundings): Promise<number> {
-  try {
-    return await run(args, around)
-  } catch (thrown) {
-    around.complain(explain(thrown))
-    return 1
-  }
+export function runModels(args: readonly string[], around: Surroundings): Promise<number> {
+  return runCommand(usage, () => run(args, around), around.complain)
 }
 
 async function run(args: readonly string[], around: Surroundings): Promise<number> {
@@ -68,7 +61,7 @@ async function run(args: readonly string[], around: Surroundings): Promise<numbe
   if (values.help || command === undefined || more.length > 0) throw new UsageError()
   const { env, print } = around
   const dir = loadConfig(env).modelsDir
-  const kind = oneOf('--kind', values.kind, kinds)
+  const kind = oneOf('--kind', values.kind, kindNames)
   const allowed = command === 'add' ? Object.keys(options) : ['kind']
   const unused = Object.keys(values).find((name) => !allowed.includes(name))
   if (unused !== undefined) throw new UsageError(`${command} has no option --${unused}.`)
@@ -82,10 +75,9 @@ async function run(args: readonly string[], around: Surroundings): Promise<numbe
       token: values.token,
       hub: { endpoint: env.HF_ENDPOINT || 'https://huggingface.co', token: env.HF_TOKEN || undefined },
       precision: oneOf('--precision', values.precision, ['fp16', 'fp32'] as const) ?? 'fp16',
-      inspect: engineInspect,
       progress: around.progress,
     })
-    print(`${placed.kind} ${placed.name} is there: ${placed.path}`)
+    print(`Added ${placed.kind} ${placed.name}: ${placed.path}`)
     if (sha256 !== undefined) print(`SHA-256 ${sha256}`)
   } else if (command === 'list' && argument === undefined) {
     await list(dir, kind, print)
@@ -104,13 +96,15 @@ async function run(args: readonly string[], around: Surroundings): Promise<numbe
 type Print = Surroundings['print']
 
 async function list(dir: string, kind: Kind | undefined, print: Print): Promise<void> {
-  const { entries, partials } = await listModels(dir, engineInspect)
+  const { entries, partials } = await listModels(dir)
   const shown = entries.filter((entry) => kind === undefined || entry.kind === kind)
   for (const entry of shown) print(entryLine(entry))
   for (const { path, bytes } of partials) {
-    print(`partial    ${basename(path)}  ${readableBytes(bytes)}: add it again to go on, or remove it`)
+    print(
+      `partial    ${basename(path)}  ${readableBytes(bytes)}: unfinished; add it again to resume, or remove it`,
+    )
   }
-  if (shown.length + partials.length === 0) print(`${dir} has no models.`)
+  if (shown.length + partials.length === 0) print(`${dir} contains no models.`)
 }
 
 async function verify(
@@ -119,11 +113,10 @@ async function verify(
   kind: Kind | undefined,
   print: Print,
 ): Promise<number> {
-  const entries =
-    name === undefined ? (await listModels(dir, engineInspect)).entries : await find(dir, name, kind)
+  const entries = name === undefined ? (await listModels(dir)).entries : await find(dir, name, kind)
   let bad = 0
   for (const entry of entries) {
-    const { faults, note } = await verifyEntry(entry, engineInspect)
+    const { faults, note } = await verifyEntry(entry)
     print(`${entry.kind} ${entry.name}: ${faults.length === 0 ? `good${note}` : 'BAD'}`)
     for (const fault of faults) print(`  ${fault}`)
     if (faults.length > 0) bad += 1
@@ -132,36 +125,41 @@ async function verify(
 }
 
 async function remove(dir: string, name: string, kind: Kind | undefined, print: Print): Promise<void> {
-  const { partials } = await listModels(dir, engineInspect)
+  const { partials } = await listModels(dir)
   const partial = partials.find(({ path }) => [name, `${name}.partial`].includes(basename(path)))
   if (partial !== undefined) {
     await rm(partial.path, { recursive: true })
     await rm(`${partial.path}.json`, { force: true })
-    print(`${partial.path} is removed.`)
+    print(`Removed ${partial.path}.`)
     return
   }
   const found = await find(dir, name, kind)
   if (found.length > 1) {
     const what = found.map((entry) => `--kind ${entry.kind} (${entry.path})`).join(', ')
-    throw new AppError('invalid_request', `Several have the name ${name}: say which with ${what}.`)
+    throw new AppError(
+      'invalid_request',
+      `Several entries have the name ${name}: choose one with ${what}, or by its file name.`,
+    )
   }
   for (const entry of found) {
     await removeEntry(entry)
-    print(`${entry.kind} ${entry.name} is removed.`)
+    print(`Removed ${entry.kind} ${entry.name}.`)
   }
 }
 
-/** At least one. @throws AppError `not_found` with the names that there are */
+/** At least one entry. @throws AppError `not_found` with the known names */
 async function find(dir: string, name: string, kind: Kind | undefined): Promise<Entry[]> {
-  const { entries } = await listModels(dir, engineInspect)
+  const { entries } = await listModels(dir)
   const found = entries.filter(
-    (entry) => entry.name.toLowerCase() === name.toLowerCase() && (kind === undefined || entry.kind === kind),
+    (entry) =>
+      (sameName(entry.name, name) || basename(entry.path) === name) &&
+      (kind === undefined || entry.kind === kind),
   )
   if (found.length > 0) return found
   const names = entries.map((entry) => `${entry.kind} ${entry.name}`).join(', ')
   throw new AppError(
     'not_found',
-    `There is no ${kind ?? 'model'} ${name} in ${dir}. There are: ${names || 'none'}.`,
+    `There is no ${kind ?? 'model'} ${name} in ${dir}. It contains: ${names || 'nothing'}.`,
   )
 }
 
@@ -180,21 +178,6 @@ function oneOf<T extends string>(
 function checkedHash(text: string | undefined): string | undefined {
   if (text === undefined || /^[0-9a-f]{64}$/i.test(text)) return text?.toLowerCase()
   throw new UsageError(`--sha256 must be 64 hexadecimal digits, but was "${text}".`)
-}
-
-/** Faults that a person can mend are told as sentences; only a fault of the program shows its stack. */
-function explain(thrown: unknown): string {
-  if (thrown instanceof UsageError) return `${thrown.message}${thrown.message && '\n\n'}${usage}`
-  if (!(thrown instanceof Error)) return String(thrown)
-  const code = 'code' in thrown ? String(thrown.code) : ''
-  if (thrown instanceof TypeError && code.startsWith('ERR_PARSE_ARGS')) return `${thrown.message}\n\n${usage}`
-  const expected =
-    thrown instanceof AppError ||
-    thrown instanceof ConfigError ||
-    thrown instanceof CheckpointError ||
-    thrown instanceof DownloadError ||
-    'syscall' in thrown
-  return expected ? thrown.message : (thrown.stack ?? thrown.message)
 }
 
 if (import.meta.main) {

@@ -1,19 +1,39 @@
-import { type Progress, readableBytes } from '../library/progress.ts'
+import { type DownloadProgress, readableBytes } from '../library/progress.ts'
 
-/** What of a stream is used: whether lines can be drawn over, and a place to write. */
+/** What is used of a stream. */
 interface ProgressStream {
   readonly isTTY?: boolean
   write(text: string): boolean
 }
 
-/** A bar that is drawn over itself on a terminal, a line for every tenth where the output is none. On stderr. */
-export function progressOnTerminal(stream: ProgressStream = process.stderr): Progress {
+const firstOfLine = '\r\x1b[K'
+const redrawMs = 100
+
+/** A progress bar on one line of a terminal, which it overwrites; where the output is no terminal it draws nothing. */
+export function progressBar(stream: ProgressStream = process.stderr) {
   let drawn = 0
+  const clear = () => {
+    if (stream.isTTY) stream.write(firstOfLine)
+  }
+  return {
+    /** @param part 0 to 1; undefined while the total is unknown. At 1 the bar disappears. */
+    draw(part: number | undefined, text: string): void {
+      const complete = part !== undefined && part >= 1
+      const now = performance.now()
+      if (!stream.isTTY || (now - drawn < redrawMs && !complete)) return
+      drawn = now
+      if (complete) clear()
+      else stream.write(`${firstOfLine}${barOf(part)} ${text}`)
+    },
+    clear,
+  }
+}
+
+/** Reports downloads on stderr: a bar on a terminal, elsewhere a line every 10 %. */
+export function progressOnTerminal(stream: ProgressStream = process.stderr): DownloadProgress {
+  const bar = progressBar(stream)
   let tenth = -1
   let current = ''
-  const clear = () => {
-    if (stream.isTTY) stream.write('\r\x1b[K')
-  }
   return {
     update(label, done, total) {
       if (label !== current) {
@@ -21,20 +41,15 @@ export function progressOnTerminal(stream: ProgressStream = process.stderr): Pro
         tenth = -1
       }
       const part = total === undefined || total === 0 ? undefined : done / total
-      const complete = part !== undefined && part >= 1
-      if (stream.isTTY) {
-        const now = performance.now()
-        if (now - drawn < 100 && !complete) return
-        drawn = now
-        stream.write(`\r\x1b[K${barOf(part)} ${readableBytes(done)}${rest(total)}  ${label}`)
-        if (complete) clear()
-      } else if (part !== undefined && Math.floor(part * 10) > tenth) {
+      const amount = `${readableBytes(done)}${total === undefined ? '' : ` of ${readableBytes(total)}`}`
+      bar.draw(part, `${amount}  ${label}`)
+      if (!stream.isTTY && part !== undefined && Math.floor(part * 10) > tenth) {
         tenth = Math.floor(part * 10)
-        stream.write(`${label}: ${tenth * 10} %, ${readableBytes(done)}${rest(total)}\n`)
+        stream.write(`${label}: ${tenth * 10} %, ${amount}\n`)
       }
     },
     note(text) {
-      clear()
+      bar.clear()
       stream.write(`${text}\n`)
     },
   }
@@ -45,8 +60,4 @@ function barOf(part: number | undefined): string {
   const done = Math.round(Math.min(part ?? 0, 1) * width)
   const percent = part === undefined ? '' : ` ${Math.floor(part * 100)} %`
   return `[${'#'.repeat(done)}${'.'.repeat(width - done)}]${percent}`
-}
-
-function rest(total: number | undefined): string {
-  return total === undefined ? '' : ` of ${readableBytes(total)}`
 }

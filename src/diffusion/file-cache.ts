@@ -1,11 +1,11 @@
-import { stat } from 'node:fs/promises'
 import { CheckpointError } from './errors.ts'
+import { type FileStamp, fileStamp } from './file-stamp.ts'
 
 /** What was read from small files, until a file changes; the least recently used is forgotten first. */
 export class FileCache<T> {
   readonly #open: (path: string) => Promise<T>
   readonly #most: number
-  readonly #entries = new Map<string, { version: string; value: T }>()
+  readonly #entries = new Map<string, { stamp: FileStamp; value: T }>()
 
   constructor(open: (path: string) => Promise<T>, most: number) {
     this.#open = open
@@ -14,12 +14,10 @@ export class FileCache<T> {
 
   /** The same object as before while the file is as it was. @throws what `open` throws, CheckpointError if it is gone */
   async get(path: string): Promise<T> {
-    const { mtimeMs, size, ino } = await stat(path).catch((cause: unknown) => {
-      throw new CheckpointError(`${path}: the file is missing or not readable`, { cause })
-    })
-    const version = `${ino} ${size} ${mtimeMs}`
+    const stamp = await fileStamp(path)
+    if (stamp === undefined) throw new CheckpointError(`${path}: the file is missing or not readable`)
     const known = this.#entries.get(path)
-    const entry = known?.version === version ? known : { version, value: await this.#open(path) }
+    const entry = known?.stamp === stamp ? known : { stamp, value: await this.#open(path) }
     // a Map keeps insertion order: the first entry is the least recently used
     this.#entries.delete(path)
     this.#entries.set(path, entry)

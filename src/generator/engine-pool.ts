@@ -1,32 +1,32 @@
-/** What the pool must know of an engine. */
+/** What the pool needs of an engine. */
 export interface PooledEngine {
-  /** Of memory that it holds, about. */
+  /** Memory that it holds, approximately. */
   readonly bytes: number
   close(): Promise<void>
 }
 
-/** What is to be loaded. Two of the same key are the same engine. */
+/** What to load. Two choices with the same key are the same engine. */
 export interface EngineChoice {
   /** Shown to people. */
   readonly name: string
   readonly key: string
-  /** Changes when its files do: it is then loaded anew. */
+  /** Changes when its files change: it is then loaded again. */
   readonly stamp: string
-  /** What it will hold, about, once pictures are made. */
+  /** Memory that it will hold once pictures are made, approximately. */
   readonly bytes: number
 }
 
 export interface PoolOptions<C extends EngineChoice, E extends PooledEngine> {
   readonly open: (choice: C) => Promise<E>
-  /** In bytes, for all engines together. One engine stays whatever it holds. */
+  /** In bytes, for all engines together. One engine is kept whatever its size. */
   readonly budget: number
-  /** Told whenever something was loaded or released. */
+  /** Called whenever an engine was loaded or released. */
   readonly onChange?: () => void
 }
 
 /**
- * Engines that are loaded when they are asked for; the least recently used are closed when memory is short. For one
- * caller that uses one engine at a time: an engine may be closed by the next `get`.
+ * Loads engines on demand and closes the least recently used when memory is short. For a single caller that uses one
+ * engine at a time: the next `get` may close an engine.
  */
 export class EnginePool<C extends EngineChoice, E extends PooledEngine> {
   readonly #options: PoolOptions<C, E>
@@ -37,7 +37,7 @@ export class EnginePool<C extends EngineChoice, E extends PooledEngine> {
     this.#options = options
   }
 
-  /** Rejects with what `open` rejects with; what was loaded before and has room stays loaded. */
+  /** Rejects with what `open` rejects with; engines that fit into the budget stay loaded. */
   async get(choice: C): Promise<E> {
     const known = this.#loaded.get(choice.key)
     if (known?.choice.stamp === choice.stamp) {
@@ -53,12 +53,12 @@ export class EnginePool<C extends EngineChoice, E extends PooledEngine> {
     return engine
   }
 
-  /** Closes what is too much, now that it is known what a picture needed. */
+  /** Closes what exceeds the budget, now that the memory of a picture is known. */
   async trim(): Promise<void> {
     await this.#makeRoom(0, 1)
   }
 
-  /** Names of what is loaded, the most recently used first. */
+  /** Names of the loaded engines, the most recently used first. */
   held(): string[] {
     return [...this.#loaded.values()].map(({ choice }) => choice.name).reverse()
   }

@@ -2,12 +2,13 @@ import type { PictureRequest } from '../diffusion/request.ts'
 import { samplers, schedules } from '../diffusion/samplers/catalog.ts'
 import { AppError } from '../jobs/errors.ts'
 import type { ResolvedRequest } from '../jobs/job.ts'
+import { findNamed } from '../jobs/offer.ts'
 import type { GivenImages, PictureReader } from '../jobs/ports.ts'
-import { addOnFile, type Contents, type LibraryModel, sameName } from '../library/library.ts'
+import { addOnFile, type Contents, type LibraryModel } from '../library/library.ts'
 
 /**
- * The service's words for a picture in the engine's. A task may come from a server whose lists and files are newer, so
- * they are looked at once more.
+ * Translates a request of the service for the engine. A task may come from a server whose lists and files are newer, so
+ * they are checked again.
  * @throws AppError `unavailable` when this worker lacks a file, Error for a sampler or schedule that the engine lacks
  */
 export function engineRequest(request: ResolvedRequest, seed: number, contents: Contents): PictureRequest {
@@ -34,7 +35,7 @@ export function engineRequest(request: ResolvedRequest, seed: number, contents: 
   }
 }
 
-/** The uploaded pictures of a request as pixels of its size. */
+/** The uploaded pictures of a request, as pixels in the size of the request. */
 export async function sourceImage(
   { width, height, strength = 1 }: ResolvedRequest,
   { init, mask }: GivenImages,
@@ -45,12 +46,12 @@ export async function sourceImage(
   return { rgb: picture.pixels, width, height, strength, mask: painted?.pixels }
 }
 
-/** The files that a request's model and VAE are. @throws AppError `unavailable` */
+/** The files of a request's model and VAE. @throws AppError `unavailable` */
 export function engineFiles(
   { model: name, vae }: ResolvedRequest,
   contents: Contents,
 ): { readonly model: LibraryModel; readonly vae: string | undefined } {
-  const model = contents.models.find((each) => sameName(each.name, name))
+  const model = findNamed(contents.models, name)
   if (model === undefined) throw missing('model', name)
   return { model, vae: vae === undefined ? undefined : found(contents, 'vae', vae) }
 }
@@ -61,7 +62,10 @@ function found(contents: Contents, kind: 'vae' | 'lora', name: string): string {
   return file
 }
 
-/** Another worker may have it: servers offer what they see, and folders are copied at different moments. */
+/** Another worker may have it: servers offer what they see, and folders are copied at different times. */
 function missing(kind: string, name: string): AppError {
-  return new AppError('unavailable', `No worker that was asked has the ${kind} ${name}, or can use it.`)
+  return new AppError(
+    'unavailable',
+    `No worker that tried this job has the ${kind} ${name} in a usable form.`,
+  )
 }

@@ -48,6 +48,16 @@ test('with room, both stay', async (t) => {
   assert.deepEqual(holdings()?.models, ['two', 'one'])
 })
 
+test('two threads of one process each report what they hold themselves', async (t) => {
+  const dir = modelsFolder(t)
+  const [one, two] = ['one', 'two'].map((name) =>
+    startGenerator(t, { PACKSHOT_MODELS_DIR: dir, PACKSHOT_MODEL: name }),
+  )
+  await one?.thread.start()
+  await two?.thread.start()
+  assert.deepEqual([one?.holdings()?.models, two?.holdings()?.models], [['one'], ['two']])
+})
+
 test('what is put into the folder is found without a restart, what is not there is said so', async (t) => {
   const dir = modelsFolder(t)
   const { make } = startGenerator(t, { PACKSHOT_MODELS_DIR: dir, PACKSHOT_MODEL: 'one' })
@@ -75,6 +85,6 @@ test('a default model that is not there is refused with the names of those that 
   const { thread } = startGenerator(t, { PACKSHOT_MODELS_DIR: modelsFolder(t), PACKSHOT_MODEL: 'nine' })
   await assert.rejects(
     thread.start(),
-    /There is no model nine in .*; there are one, two, packshot-mini\. Name one of them, or a path, with PACKSHOT_MODEL\./,
+    /There is no model nine in .*; known models are one, two, packshot-mini\. Set PACKSHOT_MODEL to one of them, or to a path\./,
   )
 })

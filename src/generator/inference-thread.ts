@@ -2,7 +2,6 @@ import { totalmem } from 'node:os'
 import { resolve } from 'node:path'
 import { workerData } from 'node:worker_threads'
 import { pictureReader } from '../adapters/pictures/picture-reader.ts'
-import type { Config } from '../config.ts'
 import { type Engine, openEngine } from '../diffusion/engine.ts'
 import { CheckpointError, ProviderError } from '../diffusion/errors.ts'
 import { infotext } from '../diffusion/output/infotext.ts'
@@ -11,28 +10,28 @@ import type { Picture } from '../diffusion/request.ts'
 import { findDevice } from '../diffusion/runtime/provider.ts'
 import type { ErrorCode } from '../jobs/errors.ts'
 import { stepsOf } from '../jobs/job.ts'
-import { Library, type LibraryModel, stampOf } from '../library/library.ts'
+import { entryStamp } from '../library/folder/facts-cache.ts'
+import { Library, type LibraryModel } from '../library/library.ts'
 import { packageVersion } from '../version.ts'
 import { type EngineChoice, EnginePool } from './engine-pool.ts'
 import { engineFiles, engineRequest, sourceImage } from './engine-request.ts'
-import { newsToProcess } from './holdings.ts'
+import type { InferenceSettings, ThreadNews } from './protocol.ts'
 import { type PictureMaker, serveInference } from './serve.ts'
 
-/** The inference thread: here the engine meets the service's words. Its workerData is the `Config`. */
+/** The inference thread: the engine behind the service's requests. */
 
 interface Choice extends EngineChoice {
   readonly model: string
   readonly vae: string | undefined
 }
 
-async function load(config: Config): Promise<PictureMaker> {
-  const { threads, profile } = config
-  const tell = newsToProcess()
-  const device = await findDevice(config.providers)
+async function load(settings: InferenceSettings, tell: (news: ThreadNews) => void): Promise<PictureMaker> {
+  const { threads, profile } = settings
+  const device = await findDevice(settings.providers)
   const { provider, precision } = device
   for (const message of device.passedOver) tell({ type: 'warning', message })
-  const budget = modelMemory(config)
-  const cacheFolder = resolve(config.dataDir, 'weights')
+  const budget = modelMemory(settings)
+  const cacheFolder = resolve(settings.dataDir, 'weights')
   const perNumber = precision === 'float16' ? 2 : 4
   const pool: EnginePool<Choice, Engine> = new EnginePool({
     open: ({ model, vae }: Choice) =>
@@ -43,33 +42,32 @@ async function load(config: Config): Promise<PictureMaker> {
   const choose = async (model: LibraryModel, vae: string | undefined): Promise<Choice> => ({
     name: model.name,
     key: JSON.stringify([model.path, vae]),
-    stamp: `${await stampOf(model.path)} ${vae === undefined ? '' : await stampOf(vae)}`,
+    stamp: `${await entryStamp(model.path)} ${vae === undefined ? '' : await entryStamp(vae)}`,
     bytes: model.parameters * perNumber,
     model: model.path,
     vae,
   })
 
-  const library = new Library(config)
+  const library = new Library(settings)
   const [first] = (await library.read()).models
   if (first === undefined) throw new Error('a library has a default model')
-  const engine = await pool.get(await choose(first, undefined))
-  // sessions for the size that most people ask for: the first picture does not wait for the weights
-  await engine.prepare(first)
+  // sessions for the default size, so that the first picture does not wait for the weights
+  await (await pool.get(await choose(first, undefined))).prepare(first)
   const version = await packageVersion()
   const reader = pictureReader()
   return {
     async make(request, seed, { onStep, signal, images }) {
       const contents = await library.readAll()
       const files = engineFiles(request, contents)
-      const words = engineRequest(request, seed, contents)
+      const asked = engineRequest(request, seed, contents)
       const wanted =
-        images === undefined ? words : { ...words, image: await sourceImage(request, images, reader) }
-      const maker = await pool.get(await choose(files.model, files.vae))
+        images === undefined ? asked : { ...asked, image: await sourceImage(request, images, reader) }
+      const engine = await pool.get(await choose(files.model, files.vae))
       const steps = stepsOf(request)
       const onPart = (step: number, all: number) => onStep(Math.ceil((step / all) * steps))
       let picture: Picture
       try {
-        picture = await maker.generate(wanted, { onStep: onPart, signal })
+        picture = await engine.generate(wanted, { onStep: onPart, signal })
       } finally {
         await pool.trim()
       }
@@ -79,17 +77,17 @@ async function load(config: Config): Promise<PictureMaker> {
   }
 }
 
-/** In bytes. A container's limit counts where there is one. */
-function modelMemory({ modelMemoryMb }: Config): number {
+/** In bytes. A container's memory limit counts, if there is one. */
+function modelMemory({ modelMemoryMb }: InferenceSettings): number {
   if (modelMemoryMb !== undefined) return modelMemoryMb * 2 ** 20
   const limit = process.constrainedMemory()
   return Math.min(totalmem(), limit > 0 ? limit : Number.POSITIVE_INFINITY) / 2
 }
 
-function classify(thrown: unknown): ErrorCode | undefined {
+function errorCode(thrown: unknown): ErrorCode | undefined {
   if (thrown instanceof CheckpointError) return 'model_invalid'
   if (thrown instanceof ProviderError) return 'unavailable'
   return undefined
 }
 
-await serveInference(() => load(workerData as Config), classify)
+await serveInference((tell) => load(workerData as InferenceSettings, tell), errorCode)

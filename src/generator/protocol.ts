@@ -1,25 +1,45 @@
+import type { Config } from '../config.ts'
 import type { ErrorCode } from '../jobs/errors.ts'
+import type { Holdings } from '../jobs/holdings.ts'
 import type { ResolvedRequest } from '../jobs/job.ts'
 import type { GivenImages } from '../jobs/ports.ts'
 
-/** The messages between a worker process and its inference thread. One run at a time. */
+/** What a worker process and its inference thread exchange. One run at a time. */
+
+/** The thread's workerData: what it needs of the configuration, and no secrets. */
+export type InferenceSettings = Pick<
+  Config,
+  'model' | 'modelsDir' | 'dataDir' | 'providers' | 'profile' | 'threads' | 'modelMemoryMb'
+>
+
+export function inferenceSettings(config: Config): InferenceSettings {
+  const { model, modelsDir, dataDir, providers, profile, threads, modelMemoryMb } = config
+  return { model, modelsDir, dataDir, providers, profile, threads, modelMemoryMb }
+}
 
 export interface GenerateMessage {
   readonly run: number
   readonly request: ResolvedRequest
   readonly images?: GivenImages
-  /** One Int32: not 0 once the run should stop. Shared, because a thread at work reads no messages. */
+  /** One Int32: not 0 once the run should stop. Shared, because a busy thread reads no messages. */
   readonly abort: SharedArrayBuffer
 }
 
-/** A fault of the thread, with what the log should have beside the message for the user. */
+/** A fault of the thread: the message for the user, and the detail for the log. */
 export interface ThreadFault {
   readonly code: ErrorCode
   readonly message: string
   readonly detail: string
 }
 
+/** What the thread reports about itself at any time, beside its answers to runs. */
+export type ThreadNews =
+  | { readonly type: 'holdings'; readonly holdings: Holdings }
+  /** For the log. */
+  | { readonly type: 'warning'; readonly message: string }
+
 export type ThreadMessage =
+  | ThreadNews
   | { readonly type: 'ready' }
   | { readonly type: 'unusable'; readonly fault: ThreadFault }
   | { readonly type: 'progress'; readonly run: number; readonly step: number; readonly steps: number }

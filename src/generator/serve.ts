@@ -2,9 +2,9 @@ import { parentPort } from 'node:worker_threads'
 import { AppError, type ErrorCode, toAppError } from '../jobs/errors.ts'
 import { imageSeed, type ResolvedRequest, stepsOf } from '../jobs/job.ts'
 import type { GivenImages } from '../jobs/ports.ts'
-import type { GenerateMessage, ThreadFault, ThreadMessage } from './protocol.ts'
+import type { GenerateMessage, ThreadFault, ThreadMessage, ThreadNews } from './protocol.ts'
 
-/** What the thread's entry file provides: the engine, in the service's words. */
+/** What the thread's entry file provides: the engine, called with the service's requests. */
 export interface PictureMaker {
   /** Makes one picture, encoded. Throws soon after `signal.aborted` became true. */
   make(
@@ -19,20 +19,23 @@ export interface PictureMaker {
   ): Promise<{ bytes: Uint8Array; width: number; height: number }>
 }
 
-/** The thread's side: loads the model, then makes pictures until the thread is ended. */
+/**
+ * The thread's side: loads the model, then makes pictures until the thread is ended.
+ * @param errorCode the code of an error whose message is written for users; undefined for any other
+ */
 export async function serveInference(
-  load: () => Promise<PictureMaker>,
-  classify: (thrown: unknown) => ErrorCode | undefined,
+  load: (tell: (news: ThreadNews) => void) => Promise<PictureMaker>,
+  errorCode: (thrown: unknown) => ErrorCode | undefined,
 ): Promise<void> {
   const port = parentPort
   if (port === null) throw new Error('serveInference runs in a worker thread only')
   const send = (message: ThreadMessage) => port.postMessage(message)
   try {
-    const maker = await load()
-    port.on('message', (message: GenerateMessage) => void runOne(maker, message, send, classify))
+    const maker = await load(send)
+    port.on('message', (message: GenerateMessage) => void runOne(maker, message, send, errorCode))
     send({ type: 'ready' })
   } catch (thrown) {
-    send({ type: 'unusable', fault: describe(thrown, classify) })
+    send({ type: 'unusable', fault: faultOf(thrown, errorCode) })
   }
 }
 
@@ -40,7 +43,7 @@ async function runOne(
   maker: PictureMaker,
   { run, request, images, abort }: GenerateMessage,
   send: (message: ThreadMessage) => void,
-  classify: (thrown: unknown) => ErrorCode | undefined,
+  errorCode: (thrown: unknown) => ErrorCode | undefined,
 ): Promise<void> {
   const flag = new Int32Array(abort)
   const signal = {
@@ -59,14 +62,14 @@ async function runOne(
     }
     send({ type: 'done', run })
   } catch (thrown) {
-    send({ type: 'failed', run, fault: describe(thrown, classify) })
+    send({ type: 'failed', run, fault: faultOf(thrown, errorCode) })
   }
 }
 
-/** Only messages that were written for users (those of a known code) reach them; the rest goes to the log. */
-function describe(thrown: unknown, classify: (thrown: unknown) => ErrorCode | undefined): ThreadFault {
+/** Only messages written for users (those with a known code) reach them; the rest goes to the log. */
+function faultOf(thrown: unknown, errorCode: (thrown: unknown) => ErrorCode | undefined): ThreadFault {
   const detail = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)
-  const code = classify(thrown)
+  const code = errorCode(thrown)
   if (code !== undefined)
     return { code, message: thrown instanceof Error ? thrown.message : String(thrown), detail }
   const error = isOutOfMemory(thrown)

@@ -1,20 +1,22 @@
 import { AppError } from '../jobs/errors.ts'
 import type { Log } from '../jobs/log.ts'
 import type { GeneratedImage, ImageGenerator } from '../jobs/ports.ts'
-import type { ThreadMessage } from './protocol.ts'
+import type { ThreadMessage, ThreadNews } from './protocol.ts'
 import { faultError, type InferenceThread, startThread } from './thread.ts'
 
 export interface ThreadGeneratorOptions {
   /** The thread's file: it calls `serveInference`. */
   readonly entry: URL
-  /** Handed to the thread as its workerData. */
+  /** The thread's workerData. */
   readonly settings: unknown
   readonly log: Log
-  /** How long an aborted run may go on (it stops at its next step) before its thread is ended. */
+  /** How long an aborted run may continue (it stops at its next step) before its thread is ended. */
   readonly abortGraceMs?: number
   /** How long ending a thread may take. */
   readonly endMs?: number
-  /** The thread would not end: nothing but the end of the process helps. Must not return. */
+  /** Called with what the thread reports about itself. */
+  readonly onNews?: (news: ThreadNews) => void
+  /** The thread cannot be ended: only the end of the process helps. Must not return. */
   readonly onStuck: () => void
 }
 
@@ -24,16 +26,16 @@ export interface ThreadGenerator extends ImageGenerator {
 }
 
 /**
- * Runs the engine in a worker thread, because it blocks the thread that it runs on. A run is aborted through shared
- * memory; a thread that crashed, ran out of memory or does not stop in time is replaced at the next run.
+ * Runs the engine in a worker thread, because it blocks its thread. A run is aborted through shared memory; a thread
+ * that crashed, ran out of memory or does not stop in time is replaced at the next run.
  */
 export function threadGenerator(options: ThreadGeneratorOptions): ThreadGenerator {
-  const { entry, settings, log, abortGraceMs = 30_000, endMs = 10_000, onStuck } = options
+  const { entry, settings, log, abortGraceMs = 30_000, endMs = 10_000, onNews = () => {}, onStuck } = options
   let current: InferenceThread | undefined
   let runs = 0
 
   const loaded = async () => {
-    if (current === undefined || current.dead) current = startThread(entry, settings)
+    if (current === undefined || current.dead) current = startThread(entry, settings, onNews)
     await current.ready
     return current
   }
@@ -51,7 +53,7 @@ export function threadGenerator(options: ThreadGeneratorOptions): ThreadGenerato
       const { signal } = options
       signal.throwIfAborted()
       const thread = await unlessAborted(loaded(), signal).catch(async (thrown) => {
-        // A model that does not load in time is a thread that hangs: the next run needs another one.
+        // a model that does not load in time means that the thread hangs: the next run needs another one
         if (thrown instanceof AppError && thrown.code === 'timeout' && current !== undefined)
           await replace(current)
         throw thrown
@@ -66,11 +68,11 @@ export function threadGenerator(options: ThreadGeneratorOptions): ThreadGenerato
           yield image
         }
       } catch (thrown) {
-        // What is left of its memory may be in pieces: the next run gets a fresh one.
+        // its memory may be fragmented: the next run gets a new thread
         full = thrown instanceof AppError && thrown.code === 'out_of_memory'
         throw thrown
       } finally {
-        // Also when the caller leaves in the middle: the thread must be idle, or gone, before the next run.
+        // also when the caller leaves early: the thread must be idle, or gone, before the next run
         const idle = await run.settle()
         if ((!idle || full) && !thread.dead) await replace(thread)
       }
@@ -140,7 +142,7 @@ function startRun(
   if (signal.aborted) stop()
 
   return {
-    /** The next picture, undefined after the last one; rejects with what ended the run before. */
+    /** The next picture, undefined after the last one; rejects with what ended the run early. */
     async next(): Promise<GeneratedImage | undefined> {
       for (;;) {
         const image = images.shift()
@@ -151,7 +153,7 @@ function startRun(
         wake = Promise.withResolvers<void>()
       }
     },
-    /** Stops what still runs; answers whether the thread has nothing to do any more. */
+    /** Stops what still runs; answers whether the thread is idle. */
     async settle(): Promise<boolean> {
       if (outcome === undefined) stop()
       await ended.promise

@@ -1,13 +1,13 @@
 import { Worker } from 'node:worker_threads'
 import { AppError } from '../jobs/errors.ts'
-import type { GenerateMessage, ThreadFault, ThreadMessage } from './protocol.ts'
+import type { GenerateMessage, ThreadFault, ThreadMessage, ThreadNews } from './protocol.ts'
 
-/** One thread with a loaded model. Used for one run after the other until it dies or is ended. */
+/** One thread with a loaded model. It makes one run after the other until it dies or is ended. */
 export interface InferenceThread {
-  /** Settles once: when the model is loaded, or with the `AppError` that kept it from being so. */
+  /** Settles once: resolves when the model is loaded, or rejects with an `AppError`. */
   readonly ready: Promise<void>
   readonly dead: boolean
-  /** `listen` gets every later message, and at most one `died`, until the next `start`. */
+  /** `listen` gets every later message of a run, and at most one `died`, until the next `start`. */
   start(
     message: GenerateMessage,
     listen: (message: ThreadMessage) => void,
@@ -17,7 +17,11 @@ export interface InferenceThread {
   end(withinMs: number): Promise<boolean>
 }
 
-export function startThread(entry: URL, settings: unknown): InferenceThread {
+export function startThread(
+  entry: URL,
+  settings: unknown,
+  onNews: (news: ThreadNews) => void,
+): InferenceThread {
   const worker = new Worker(entry, { workerData: settings, name: 'inference' })
   const { promise: ready, resolve, reject } = Promise.withResolvers<void>()
   ready.catch(() => {})
@@ -32,9 +36,9 @@ export function startThread(entry: URL, settings: unknown): InferenceThread {
   }
   worker.on('message', (message: ThreadMessage) => {
     if (message.type === 'ready') resolve()
-    else if (message.type === 'unusable') {
-      onDeath(faultError(message.fault))
-    } else listen(message)
+    else if (message.type === 'unusable') onDeath(faultError(message.fault))
+    else if (message.type === 'holdings' || message.type === 'warning') onNews(message)
+    else listen(message)
   })
   worker.on('error', (cause) => {
     const full = 'code' in cause && cause.code === 'ERR_WORKER_OUT_OF_MEMORY'
@@ -68,7 +72,7 @@ export function startThread(entry: URL, settings: unknown): InferenceThread {
   }
 }
 
-/** A fault of the thread as an error here; its cause shows, in the log, where in the thread it happened. */
+/** A fault of the thread as an error of this process; its cause shows in the log where it happened. */
 export function faultError({ code, message, detail }: ThreadFault): AppError {
   const cause = new Error(message)
   cause.stack = detail

@@ -1,10 +1,9 @@
 /**
- * Which methods an address has, for 405 answers: fastify answers 404 for an address that exists with another
- * method.
+ * Which methods a path has, for 405 answers: fastify answers 404 for a path that exists only with another method.
  */
 export interface KnownRoutes {
   add(pattern: string, methods: string | readonly string[]): void
-  /** The methods of every route that the path fits; empty when there is none. */
+  /** The methods of every route that matches the path; empty if there is none. */
   methodsOf(path: string): readonly string[]
 }
 

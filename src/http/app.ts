@@ -22,16 +22,16 @@ import type { Services } from './services.ts'
 export interface HttpDeps {
   readonly services: Services
   readonly log: FastifyBaseLogger
-  /** Where else than from here browsers may be sent for pictures. */
+  /** Another origin that browsers may be redirected to for pictures. */
   readonly imageOrigin?: string
-  /** Addresses (comma-separated, with masks) whose X-Forwarded-For says who the client is. */
+  /** Addresses (comma-separated, with masks) whose X-Forwarded-For identifies the client. */
   readonly trustedProxies?: string
 }
 
-/** Sends an error in the form that the client reads: a page to a browser, JSON to everything else. */
+/** Sends an error in the client's format: a page to a browser, JSON to everything else. */
 type Answer = (error: AppError, request: FastifyRequest, reply: FastifyReply) => FastifyReply
 
-/** The API is no page: nothing in an answer of it may run, be framed or be read as another type. */
+/** The API is not a page: nothing in its answers may run, be framed or be read as another type. */
 const securityHeaders = {
   'content-security-policy': "default-src 'none'; frame-ancestors 'none'; sandbox",
   'x-content-type-options': 'nosniff',
@@ -41,7 +41,7 @@ const securityHeaders = {
 }
 
 /**
- * API and page, ready to listen or to be injected into. Every error answer has the one shape of `ErrorBody`, but for
+ * API and page, ready to listen or to be injected into. Every error answer is an `ErrorBody`, except for
  * a browser that follows a link, which gets a page.
  */
 export async function buildHttp({
@@ -58,7 +58,8 @@ export async function buildHttp({
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit,
     requestTimeout: 30_000,
-    // what still comes over a kept connection is served, and told to go elsewhere: Fastify's own 503 says neither when nor why
+    // a request on a kept connection is still served, with `connection: close`: Fastify's own 503 says neither when to
+    // retry nor why
     return503OnClosing: false,
     trustProxy: trustedProxies ?? false,
     routerOptions: { maxParamLength: 256 },
@@ -67,13 +68,13 @@ export async function buildHttp({
       answer(new AppError('not_found', `There is nothing at ${shorten(request.url)}.`), request, reply)
     },
   })
-  // fastify reads text/plain by itself: a JSON body sent as text would then be a request that any site can send.
+  // fastify parses text/plain by default: a JSON body sent as text would then be a request that any site can send.
   app.removeContentTypeParser('text/plain')
   const routes = knownRoutes()
   app.addHook('onRoute', ({ url, method }) => routes.add(url, method))
   app.addHook('onSend', async (_request, reply) => {
     setMissingHeaders(reply)
-    // A server that drains sends its clients to another one: a kept connection would stay until the end.
+    // A draining server sends its clients to another one: a kept connection would stay until the end.
     if (!services.ready()) reply.header('connection', 'close')
   })
   app.setErrorHandler((thrown, request, reply) => answerFault(answer, thrown, request, reply))
@@ -82,7 +83,7 @@ export async function buildHttp({
   await app.register(fastifySwagger, {
     openapi: {
       openapi: '3.1.0',
-      info: { title: 'Packshot', version: '1', description: 'Pictures from words.' },
+      info: { title: 'Packshot', version: '1', description: 'Pictures from text.' },
     },
   })
   await app.register(async (api) => {
@@ -116,7 +117,7 @@ function answerFault(
 ): FastifyReply {
   const error = httpFault(thrown)
   if (error.code === 'internal')
-    request.log.error({ err: thrown, url: request.url }, 'a request met a fault of ours')
+    request.log.error({ err: thrown, url: request.url }, 'internal error while answering a request')
   return answer(error, request, reply)
 }
 
@@ -133,7 +134,7 @@ function answerNothing(
   }
   const allow = methods.join(', ')
   reply.header('allow', allow)
-  const message = `${request.method} is not a method of ${shorten(path)}; it has ${allow}.`
+  const message = `${request.method} is not allowed for ${shorten(path)}; allowed: ${allow}.`
   return answer(new AppError('method_not_allowed', message), request, reply)
 }
 

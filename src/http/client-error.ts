@@ -4,13 +4,13 @@ import type { ErrorBody } from './faults.ts'
 const answers: Record<string, readonly [status: string, message: string]> = {
   HPE_HEADER_OVERFLOW: [
     '431 Request Header Fields Too Large',
-    'The address and headers must have at most 16 KiB.',
+    'The URL and headers must have at most 16 KiB.',
   ],
-  ERR_HTTP_REQUEST_TIMEOUT: ['408 Request Timeout', 'The request was not sent completely in time.'],
+  ERR_HTTP_REQUEST_TIMEOUT: ['408 Request Timeout', 'The request was not received completely in time.'],
 }
-const notHttp = ['400 Bad Request', 'What was sent is not a valid HTTP request.'] as const
+const notHttp = ['400 Bad Request', 'This is not a valid HTTP request.'] as const
 
-/** Answers what Node could not read as a request: there is no route, no request and no reply then, only bytes. */
+/** Answers what Node could not parse as a request: there is no route, request or reply object then, only bytes. */
 export function answerClientError(error: Error, socket: Socket): void {
   const code = 'code' in error ? String(error.code) : ''
   if (code === 'ECONNRESET' || !socket.writable) {

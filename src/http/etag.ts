@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 
-/** An entity tag of what a client would see change. Weak: estimates in the answer may differ under one tag. */
+/** An entity tag of what a client would see change. Weak: estimates in the answer may differ under the same tag. */
 export function weakTag(content: unknown): string {
   return `W/"${createHash('sha256').update(JSON.stringify(content)).digest('base64url').slice(0, 22)}"`
 }

@@ -3,12 +3,12 @@ import { type Static, Type } from 'typebox'
 import { AppError, toAppError } from '../jobs/errors.ts'
 import { httpStatus, retryAfterSeconds } from './status.ts'
 
-/** The body of every answer that is not a success. */
+/** The body of every error answer. */
 export const ErrorBody = Type.Object({
   error: Type.Object({
     code: Type.String({ description: 'One of the codes in docs/errors.md.' }),
     message: Type.String(),
-    param: Type.Optional(Type.String({ description: 'The field, header or path part at fault.' })),
+    param: Type.Optional(Type.String({ description: 'The invalid field, header or path part.' })),
   }),
 })
 export type ErrorBody = Static<typeof ErrorBody>
@@ -17,8 +17,8 @@ export type ErrorBody = Static<typeof ErrorBody>
 export const bodyLimit = 65_536
 
 /**
- * What a thrown value is to a client: an `AppError` as it is, a fault that fastify found in the request by its
- * status, everything else `internal`.
+ * A thrown value as the error for the client: an `AppError` unchanged, a fault that fastify found in the request
+ * by its status, everything else `internal`.
  */
 export function httpFault(thrown: unknown): AppError {
   if (!(thrown instanceof Error) || !('statusCode' in thrown)) return toAppError(thrown)
@@ -29,7 +29,7 @@ export function httpFault(thrown: unknown): AppError {
       if (code === 'FST_ERR_CTP_INVALID_CONTENT_LENGTH') {
         return new AppError(
           'invalid_request',
-          'The body does not have the length that content-length says.',
+          'The length of the body does not match content-length.',
           details,
         )
       }
@@ -42,7 +42,7 @@ export function httpFault(thrown: unknown): AppError {
       return new AppError('body_too_large', `The body must have at most ${bodyLimit} bytes.`, details)
     case 414:
     case 431:
-      return new AppError('invalid_request', 'The address or the headers are too long.', details)
+      return new AppError('invalid_request', 'The URL or the headers are too long.', details)
     case 415:
       return new AppError('unsupported_media_type', 'The body must be application/json.', details)
     default:

@@ -1,66 +1,71 @@
+import type { Caller } from '../jobs/caller.ts'
 import { toAppError } from '../jobs/errors.ts'
+import type { RequestLimits } from '../jobs/fields.ts'
+import type { Holdings } from '../jobs/holdings.ts'
+import { bestEffort } from '../jobs/log.ts'
 import type { Offer } from '../jobs/offer.ts'
 import type { UploadLimits } from '../jobs/ports.ts'
-import type { RequestLimits } from '../jobs/request/schema.ts'
 import { type CancelDeps, cancelJob } from '../jobs/serving/cancel.ts'
 import { type JobView, viewJob } from '../jobs/serving/job-view.ts'
 import { withNotes } from '../jobs/serving/notes.ts'
-import { getAddress, getPicture, type ImageAddress, type Picture } from '../jobs/serving/picture.ts'
+import { getPicture, locatePicture, type PictureAddress, type PictureFile } from '../jobs/serving/picture.ts'
 import { type SubmitDeps, type SubmitOptions, submitJob } from '../jobs/serving/submit.ts'
 import { acceptUpload, readUpload, type Upload, type UploadDeps } from '../jobs/serving/upload.ts'
-
-/** A finished picture with what a browser is told about it. */
-export type ImageFile = Picture
-
-/** What a worker has loaded. */
-interface Holdings {
-  /** Names, the most recently used first. */
-  readonly models: readonly string[]
-  readonly provider: string
-  readonly profile: string
-}
+import type { JobWatch } from '../jobs/serving/wait.ts'
 
 /**
  * What the HTTP side (API and page) may ask of the service.
  *
  * Every method rejects with an `AppError` and with nothing else; `http/status.ts` says which HTTP status each
- * code has. An `invalid_request` carries `faults`: one sentence for each field at fault.
+ * code has. An `invalid_request` carries `faults`: one sentence for each invalid field.
  */
 export interface Services {
   /**
    * Checks and accepts a request (any value: it is validated here). When it resolves, the job is durable.
    * A repeated `idempotencyKey` answers the job of the first call. Rejects `invalid_request`, `queue_full`,
-   * `unavailable`, `storage_full`, `rate_limited`.
+   * `unavailable`, `storage_full`, `forbidden`, `rate_limited`.
    */
-  submit(body: unknown, options?: SubmitOptions): Promise<JobView>
+  submit(body: unknown, options: SubmitOptions): Promise<JobView>
   /** Rejects `not_found` for an id never issued (of whatever shape), `expired` for one whose results are gone. */
   view(id: string): Promise<JobView>
+  /**
+   * The job once it is final, or as it stands after `ms`, when `signal` aborts, or at once where too many wait. Rejects
+   * like `view`.
+   */
+  untilFinal(id: string, options: { readonly ms: number; readonly signal: AbortSignal }): Promise<JobView>
   /** Picture `index` of a job; rejects like `view`, and `not_ready` until the job succeeded. */
-  image(id: string, index: number): Promise<ImageFile>
-  /** Where a client can fetch picture `index` itself for `seconds`; undefined when only `image` has it. Rejects like it. */
-  imageAddress(id: string, index: number): Promise<ImageAddress | undefined>
+  image(id: string, index: number): Promise<PictureFile>
+  /** The same, or an address from which the client fetches it where there is one. */
+  imageOrAddress(id: string, index: number): Promise<PictureFile | PictureAddress>
   /** Stops a queued or running job; a job that is final stays as it is. Idempotent. Rejects like `view`. */
   cancel(id: string): Promise<JobView>
   /**
    * Keeps a picture that jobs may start from. Rejects `unsupported_media_type`, `body_too_large`, `invalid_upload`,
-   * `rate_limited`, `unavailable`, `storage_full`.
+   * `forbidden`, `rate_limited`, `unavailable`, `storage_full`.
    */
-  upload(body: Uint8Array, options: { readonly type: string; readonly client?: string }): Promise<Upload>
+  upload(body: Uint8Array, options: { readonly type: string; readonly caller: Caller }): Promise<Upload>
   /** The PNG of an upload. Rejects `not_found` for an id never issued, `expired` for one whose time is over. */
   uploaded(id: string): Promise<{ png: Uint8Array; expires_at: string }>
+  /** Who asks, from the address of a request. */
+  caller(address: string): Caller
   /** What can be asked for now. */
   offer(): Offer
   readonly limits: RequestLimits
   readonly uploadLimits: UploadLimits
-  /** What the worker beside this server has in memory; a server without one lacks it. */
+  /** What the worker beside this server has in memory. Optional: absent in a server without a worker. */
   holdings?(): Holdings | undefined
+  /** How much work there is, and who does it. Rejects `unavailable` when the queue does not answer. */
+  load(): Promise<{ waiting: number; workers: number; secondsPerUnit: number | undefined }>
   /** False while the service starts or drains: no new traffic should come here. */
   ready(): boolean
 }
 
 /** The jobs core as the HTTP side sees it. */
 export function createServices(
-  deps: SubmitDeps & CancelDeps & UploadDeps & Pick<Services, 'holdings'>,
+  deps: SubmitDeps &
+    CancelDeps &
+    UploadDeps &
+    Pick<Services, 'holdings' | 'caller'> & { readonly watch: JobWatch },
   ready: () => boolean,
 ): Services {
   const { holdings } = deps
@@ -75,15 +80,27 @@ export function createServices(
   return {
     submit: (body, options) => asAppError(noted(submitJob(deps, body, options))),
     view: (id) => asAppError(noted(viewJob(deps, id))),
+    untilFinal: (id, options) => asAppError(noted(deps.watch.untilFinal(id, options))),
     image: (id, index) => asAppError(getPicture(deps, id, index)),
-    imageAddress: (id, index) => asAppError(getAddress(deps, id, index)),
+    imageOrAddress: (id, index) => asAppError(locatePicture(deps, id, index)),
     cancel: (id) => asAppError(noted(cancelJob(deps, id))),
     upload: (body, options) => asAppError(acceptUpload(deps, body, options)),
     uploaded: (id) => asAppError(readUpload(deps, id)),
+    load: () => asAppError(loadOf(deps)),
+    caller: (address) => deps.caller(address),
     offer: () => deps.offer(),
     limits: deps.limits,
     uploadLimits: deps.uploadLimits,
     ...(holdings === undefined ? {} : { holdings }),
     ready,
   }
+}
+
+/** With the status store unavailable no workers are known. */
+async function loadOf({ queue, status, log }: SubmitDeps) {
+  const [waiting, load] = await Promise.all([
+    queue.depth(),
+    bestEffort(log, 'reading the load', status.load(), 'debug'),
+  ])
+  return { waiting, workers: load?.workers ?? 0, secondsPerUnit: load?.secondsPerUnit }
 }

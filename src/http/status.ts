@@ -1,10 +1,11 @@
 import type { AppError, ErrorCode } from '../jobs/errors.ts'
 
-/** Codes that only a job's own `error` has are here too: a request that met one of them met a fault of ours. */
+/** Includes codes that only a job's own `error` has: for a request each of those is a server error. */
 const statuses: Record<ErrorCode, number> = {
   invalid_request: 400,
   invalid_json: 400,
   cross_site: 403,
+  forbidden: 403,
   not_found: 404,
   method_not_allowed: 405,
   not_ready: 409,
@@ -28,10 +29,10 @@ export function httpStatus(error: AppError): number {
   return statuses[error.code]
 }
 
-/** What is away is back within seconds, mostly; who knows better says so in the error. */
-const awaySeconds = 5
+/** Default for Retry-After; an error with a better estimate carries its own. */
+const defaultRetrySeconds = 5
 
-/** When to ask again: every 503 says so. Undefined where asking again does not help. */
+/** When to retry: every 503 says so. Undefined if retrying does not help. */
 export function retryAfterSeconds(error: AppError): number | undefined {
-  return error.retryAfterSeconds ?? (httpStatus(error) === 503 ? awaySeconds : undefined)
+  return error.retryAfterSeconds ?? (httpStatus(error) === 503 ? defaultRetrySeconds : undefined)
 }

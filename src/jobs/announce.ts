@@ -8,10 +8,17 @@ export interface AnnounceDeps {
   readonly log: Log
 }
 
-/** Tells of a final job: the status store as well as that is possible now, the servers' event queue for certain. */
-export async function announce({ status, events, log }: AnnounceDeps, manifest: Manifest): Promise<void> {
+/**
+ * Reports a final job: to the status store on a best-effort basis, to the servers' event queue for certain. `trace` is
+ * that of its task, where that is known.
+ */
+export async function announce(
+  { status, events, log }: AnnounceDeps,
+  manifest: Manifest,
+  trace?: string,
+): Promise<void> {
   const { id, status: final, error } = manifest
   const update = { status: final, ...(error === undefined ? {} : { error }) }
   const told = bestEffort(log, 'writing a final status', status.advance(id, update))
-  await Promise.all([told, events.publish(eventOf(manifest))])
+  await Promise.all([told, events.publish(eventOf(manifest, trace))])
 }

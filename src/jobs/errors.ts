@@ -1,7 +1,7 @@
 /**
  * The one table of errors. A `code` is the public name of a fault: it appears in API answers, events and
- * manifests, and is documented in docs/errors.md (a test holds the two together). How a code maps to an HTTP
- * status is http's business (`http/status.ts`).
+ * manifests, and is documented in docs/errors.md (a test derives that page from this table and from `http/status.ts`,
+ * which maps codes to HTTP statuses).
  */
 
 interface ErrorKind {
@@ -9,115 +9,121 @@ interface ErrorKind {
   readonly meaning: string
   /** What the caller can do about it. */
   readonly remedy: string
-  /** Whether another attempt at the same task may succeed. */
-  readonly retryable: boolean
+  /**
+   * How many attempts a job gets before it fails with this code. 0: no job meets it, only requests.
+   * 'until it works': an attempt that meets it does not count.
+   */
+  readonly attempts: 0 | 1 | 2 | 3 | 'until it works'
 }
 
 export const errorTable = {
   invalid_request: {
-    meaning: 'A field of the request is missing, of the wrong type, unknown or outside its limits.',
+    meaning: 'A field of the request is missing, has the wrong type, is unknown, or is outside its limits.',
     remedy: 'Correct the field named in `param`; the message gives the limit and what was sent.',
-    retryable: false,
+    attempts: 0,
   },
   invalid_json: {
     meaning: 'The body is not JSON.',
     remedy: 'Send a JSON object with `content-type: application/json`.',
-    retryable: false,
+    attempts: 0,
   },
   unsupported_media_type: {
-    meaning: 'The body has a content type that this call does not read.',
+    meaning: 'This call does not accept the content type of the body.',
     remedy:
       'Send `content-type: application/json` (the page sends a form); an upload is image/png, image/jpeg or image/webp.',
-    retryable: false,
+    attempts: 0,
   },
   body_too_large: {
-    meaning: 'The body is larger than 64 KiB or, for an upload, than this installation takes.',
+    meaning: 'The body is larger than 64 KiB or, for an upload, larger than this installation accepts.',
     remedy: 'Shorten it (a prompt has at most 2 000 characters), or send a smaller picture.',
-    retryable: false,
+    attempts: 0,
   },
   invalid_upload: {
-    meaning: 'What was uploaded is not a whole PNG, JPEG or WebP picture, or has too many pixels.',
+    meaning: 'The upload is not a complete PNG, JPEG or WebP picture, or has too many pixels.',
     remedy: 'Send one still picture within the limits that the message gives.',
-    retryable: false,
+    attempts: 1,
   },
   upload_gone: {
-    meaning: 'An uploaded picture that the job starts from was deleted before the job was made.',
+    meaning: 'An uploaded picture that the job starts from was deleted before the job ran.',
     remedy: 'Upload it again and submit the job again.',
-    retryable: false,
+    attempts: 1,
   },
   cross_site: {
-    meaning: 'A form of the page was sent by a page of another site.',
-    remedy: 'Send it from the page itself; other programs use `POST /v1/jobs`.',
-    retryable: false,
+    meaning: 'A page of another site submitted a form of this page.',
+    remedy: 'Submit it from the page itself; programs use `POST /v1/jobs`.',
+    attempts: 0,
+  },
+  forbidden: {
+    meaning: 'The caller is known but may not make this call.',
+    remedy: 'Ask the operator for the scope that the message names.',
+    attempts: 0,
   },
   not_found: {
     meaning: 'There is no such page, job, upload or picture.',
-    remedy:
-      'Check the address; a job id is the one that `POST /v1/jobs` answered, an upload id that of `POST /v1/uploads`.',
-    retryable: false,
+    remedy: 'Check the address. Job ids come from `POST /v1/jobs`, upload ids from `POST /v1/uploads`.',
+    attempts: 0,
   },
   method_not_allowed: {
-    meaning: 'The address exists, but not with this method.',
-    remedy: 'Use a method of the `allow` header.',
-    retryable: false,
+    meaning: 'The address exists but does not support this method.',
+    remedy: 'Use a method listed in the `allow` header.',
+    attempts: 0,
   },
   expired: {
-    meaning: 'The job or upload was known, but is older than the time that results are kept.',
-    remedy: 'Submit the job again, or upload again: the same seed and settings give the same picture.',
-    retryable: false,
+    meaning: 'The job or upload is older than the time for which results are kept.',
+    remedy: 'Submit the job or upload the picture again; the same seed and settings give the same picture.',
+    attempts: 0,
   },
   not_ready: {
-    meaning: 'The picture was asked for before the job finished.',
-    remedy: 'Ask for the job first and wait until its status is `succeeded`.',
-    retryable: false,
+    meaning: 'The picture was requested before the job finished.',
+    remedy: 'Poll the job until its status is `succeeded`.',
+    attempts: 0,
   },
   rate_limited: {
-    meaning:
-      'This client has sent more jobs and uploads in a minute than this installation allows one client.',
+    meaning: 'This client has sent more jobs and uploads per minute than this installation allows.',
     remedy: 'Try again after the seconds given in `Retry-After`.',
-    retryable: true,
+    attempts: 0,
   },
   queue_full: {
-    meaning: 'As many jobs are waiting as this installation allows.',
+    meaning: 'The queue holds the maximum number of waiting jobs.',
     remedy: 'Try again after the seconds given in `Retry-After`, or add workers.',
-    retryable: true,
+    attempts: 0,
   },
   unavailable: {
     meaning:
-      'A part that the service needs does not answer right now; nothing is known to have been accepted.',
+      'A service that Packshot depends on does not answer, or a worker lacks a file of the job. A request that gets this answer may or may not have been accepted.',
     remedy:
-      'Try again after the seconds given in `Retry-After`, with the same `Idempotency-Key` if there was one.',
-    retryable: true,
+      'Try again after the seconds given in `Retry-After`, with the same `Idempotency-Key` if you sent one.',
+    attempts: 3,
   },
   storage_full: {
-    meaning: 'The disk or the storage has no room left.',
-    remedy: 'Free some space; the job is tried again by itself.',
-    retryable: true,
+    meaning: 'The disk or the storage is full.',
+    remedy: 'Free some space.',
+    attempts: 'until it works',
   },
   model_invalid: {
     meaning: 'A model file is missing, damaged, or not of a supported kind.',
     remedy: 'The message names the file and the fault; restore or replace the file.',
-    retryable: false,
+    attempts: 1,
   },
   out_of_memory: {
     meaning: 'The picture needs more memory than the worker has.',
-    remedy: 'Ask for a smaller size or fewer pictures, or use a bigger worker.',
-    retryable: true,
+    remedy: 'Request a smaller size, or give the worker more memory.',
+    attempts: 2,
   },
   generation_failed: {
-    meaning: 'The engine failed on this job more often than it is tried.',
-    remedy: 'Try other settings; the worker log has the cause under the job id.',
-    retryable: true,
+    meaning: 'The engine failed on every attempt at this job.',
+    remedy: 'Try other settings; the worker logs the cause with the job id.',
+    attempts: 3,
   },
   timeout: {
-    meaning: 'An attempt took longer than an attempt may take.',
-    remedy: 'Ask for fewer steps or a smaller size.',
-    retryable: true,
+    meaning: 'An attempt exceeded its time limit.',
+    remedy: 'Request fewer steps or a smaller size.',
+    attempts: 3,
   },
   internal: {
-    meaning: 'A fault of the program itself.',
-    remedy: 'Report it with the log lines of the request id.',
-    retryable: true,
+    meaning: 'Packshot itself failed.',
+    remedy: 'Report it with the log lines that have the request id.',
+    attempts: 3,
   },
 } as const satisfies Record<string, ErrorKind>
 
@@ -156,8 +162,10 @@ export class AppError extends Error {
     this.faults = details.faults ?? []
   }
 
-  get retryable(): boolean {
-    return errorTable[this.code].retryable
+  /** How many attempts a job gets that meets this error: see `ErrorKind.attempts`; Infinity where none counts. */
+  get attempts(): number {
+    const { attempts } = errorTable[this.code]
+    return attempts === 'until it works' ? Number.POSITIVE_INFINITY : attempts
   }
 }
 

@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox'
+import { decidedFields, priorities } from './fields.ts'
 
 /**
  * The words of the service, and the state machine of a job.
@@ -33,13 +34,6 @@ export const statusRank: Record<JobStatus, number> = {
   expired: 3,
 }
 
-/** A LoRA and how strongly it is laid on; 1 is what it was trained for, less than 0 is its opposite. */
-export const LoraUse = Type.Object(
-  { name: Type.String(), strength: Type.Number() },
-  { additionalProperties: false },
-)
-export type LoraUse = Static<typeof LoraUse>
-
 /**
  * A request with every field decided. Sizes in pixels; `seed` is that of the first picture, picture n has seed + n.
  *
@@ -48,29 +42,7 @@ export type LoraUse = Static<typeof LoraUse>
  * fields is equal to the same request now. `init_image` and `mask` are upload ids; with the first there is a
  * `strength`. The prompt has no `<lora:...>` any more.
  */
-export const ResolvedRequest = Type.Object(
-  {
-    prompt: Type.String(),
-    negative_prompt: Type.String(),
-    width: Type.Integer(),
-    height: Type.Integer(),
-    steps: Type.Integer(),
-    guidance_scale: Type.Number(),
-    sampler: Type.String(),
-    schedule: Type.String(),
-    seed: Type.Integer(),
-    count: Type.Integer(),
-    model: Type.String(),
-    format: Type.Literal('png'),
-    vae: Type.Optional(Type.String()),
-    loras: Type.Optional(Type.Array(LoraUse)),
-    clip_skip: Type.Optional(Type.Integer()),
-    init_image: Type.Optional(Type.String()),
-    strength: Type.Optional(Type.Number()),
-    mask: Type.Optional(Type.String()),
-  },
-  { additionalProperties: false },
-)
+export const ResolvedRequest = Type.Object(decidedFields, { additionalProperties: false })
 export type ResolvedRequest = Static<typeof ResolvedRequest>
 
 /** The seed of picture `index`. Seeds are 32 bits wide and wrap around, so that every picture has a valid one. */
@@ -86,23 +58,26 @@ export function stepsOf({ steps, strength, init_image }: ResolvedRequest): numbe
   return init_image === undefined || strength === undefined ? steps : Math.floor(steps * strength)
 }
 
-/** Somebody waits for an interactive job; batch jobs are made when no interactive one waits. */
-export const priorities = ['interactive', 'batch'] as const
-export type Priority = (typeof priorities)[number]
+/** The newest version that this release knows. */
+export const taskVersion = 3
 
-/** What a server of this release writes. */
-export const taskVersion = 2
+/** The lowest version that says what was asked for: workers of the release before make what they can. */
+export function versionOf({ format }: ResolvedRequest): 2 | typeof taskVersion {
+  return format === 'png' ? 2 : taskVersion
+}
 
 /**
  * Times on the wire are ISO 8601 in UTC. `v` rises when an older worker would make another picture of a task than
  * was asked for; a field that it may ignore is added without. An absent priority is `interactive`.
  */
 export const Task = Type.Object({
-  /** 1 knew no weights in prompts, one sampler, and none of the optional fields of a request. */
-  v: Type.Union([Type.Literal(1), Type.Literal(taskVersion)]),
+  /** 1 knew no weights in prompts, one sampler, and none of the optional fields of a request; 2 no file but PNG. */
+  v: Type.Union([Type.Literal(1), Type.Literal(2), Type.Literal(taskVersion)]),
   id: Type.String(),
   request: ResolvedRequest,
   priority: Type.Optional(Type.Enum(priorities)),
+  /** The trace that the request belongs to: a W3C `traceparent`. */
+  trace: Type.Optional(Type.String()),
   created_at: Type.String(),
   /** When the job's results are deleted, and after which working on it makes no sense. */
   expires_at: Type.String(),
@@ -146,13 +121,22 @@ export const JobEvent = Type.Object({
   status: Type.Enum([...finalStatuses, 'expired']),
   error: Type.Optional(JobError),
   at: Type.String(),
+  /** That of the task. */
+  trace: Type.Optional(Type.String()),
 })
 export type JobEvent = Static<typeof JobEvent>
 
-/** The event of a final job. */
-export function eventOf(manifest: Manifest): JobEvent {
+/** The event of a final job. `trace` is that of its task, where that is known. */
+export function eventOf(manifest: Manifest, trace?: string): JobEvent {
   const { id, status, error, finished_at } = manifest
-  return { v: 1, id, status, at: finished_at, ...(error === undefined ? {} : { error }) }
+  return {
+    v: 1,
+    id,
+    status,
+    at: finished_at,
+    ...(error === undefined ? {} : { error }),
+    ...(trace === undefined ? {} : { trace }),
+  }
 }
 
 /** Steps done and to do over all pictures of the job. */

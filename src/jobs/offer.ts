@@ -67,3 +67,16 @@ export interface SamplerNames {
   /** The default first. Never empty. */
   of(model: ModelInfo): readonly SamplerInfo[]
 }
+
+/** Names that differ only in case are one name: some file systems, and prompts, cannot tell them apart. */
+export function sameName(a: string, b: string): boolean {
+  return a.toLowerCase() === b.toLowerCase()
+}
+
+/** Undefined if there is no entry of this name. */
+export function findNamed<T extends { readonly name: string }>(
+  entries: readonly T[],
+  name: string,
+): T | undefined {
+  return entries.find((entry) => sameName(entry.name, name))
+}

@@ -1,3 +1,5 @@
+import type { Caller } from './caller.ts'
+import type { ImageFormat } from './fields.ts'
 import {
   type JobError,
   type JobEvent,
@@ -74,11 +76,14 @@ export interface TaskQueue {
   depth(): Promise<number>
   /**
    * Hands over the tasks that the queue itself gave up, or that were called `dead`; afterwards each stays parked for
-   * a person to look at. A handler that rejects gets the task again later. A queue that never gives up lacks it.
+   * a person to look at. A handler that rejects gets the task again later. A queue that never gives up delivers none.
    */
-  consumeDead?(handler: (dead: DeadTask) => Promise<void>): Promise<Consumer>
-  /** Takes back a task that no worker has; one in a worker's hands stays. A queue that cannot do it lacks it. */
-  withdraw?(id: string): Promise<void>
+  consumeDead(handler: (dead: DeadTask) => Promise<void>): Promise<Consumer>
+  /**
+   * Takes back a task that no worker has, to save the work; one in a worker's hands stays. A queue that cannot take
+   * back leaves it: the worker that gets it finds that the job is final.
+   */
+  withdraw(id: string): Promise<void>
   close(): Promise<void>
 }
 
@@ -112,10 +117,10 @@ export interface StatusStore {
   create(task: Task): Promise<void>
   get(id: string): Promise<JobState | undefined>
   /**
-   * Told after `get`: true while the store may have missed the end of a job, because it was away: an unfinished state is then no
-   * proof that the job is unfinished. A store that is never away lacks it.
+   * Asked after `get`: true while the store may have missed the end of a job, because it was unavailable. An
+   * unfinished state is then no proof that the job is unfinished. Always false for a store that cannot be unavailable.
    */
-  doubtful?(): boolean
+  doubtful(): boolean
   /** Moves a job forward in one atomic step; an update to a lower rank, or of an unknown id, changes nothing. */
   advance(id: string, update: StateUpdate): Promise<void>
   /** Marks a job so that a worker stops it. Works before `create` too: the mark is kept for an hour at least. */
@@ -130,26 +135,29 @@ export interface StatusStore {
   load(): Promise<Load>
   /**
    * True for one of the callers that ask for the same name within `forMs`: work that one server of many should do.
-   * A store of a single server lacks it.
+   * A store of a single server may remember it in memory.
    */
-  turn?(name: string, forMs: number): Promise<boolean>
-  /** Forgets what is long past its expiry. A store whose entries expire by themselves lacks it. */
-  sweep?(now: Date): Promise<void>
+  turn(name: string, forMs: number): Promise<boolean>
+  /** Forgets what is long past its expiry; nothing to do in a store whose entries expire by themselves. */
+  sweep(now: Date): Promise<void>
   close(): Promise<void>
 }
 
 /** Pictures, manifests and uploads, until they expire. */
 export interface ImageStore {
   /** The whole picture or nothing; an attempt repeated overwrites it. */
-  putImage(id: string, index: number, bytes: Uint8Array): Promise<void>
+  putImage(id: string, index: number, format: ImageFormat, bytes: Uint8Array): Promise<void>
   /** Undefined when there is none. */
-  getImage(id: string, index: number): Promise<Uint8Array | undefined>
-  /** An address that a client can fetch the picture from for `seconds`. A store that clients cannot reach lacks it. */
-  addressOf?(id: string, index: number, seconds: number): Promise<string>
+  getImage(id: string, index: number, format: ImageFormat): Promise<Uint8Array | undefined>
+  /**
+   * An address from which a client can fetch the picture for `seconds`; undefined from a store that clients cannot
+   * reach. Whether the picture exists is not checked.
+   */
+  addressOf(id: string, index: number, format: ImageFormat, seconds: number): Promise<string | undefined>
   /** Writes the manifest unless there is one; answers the one that is now there. This is the commit of a job. */
   commit(manifest: Manifest): Promise<Manifest>
   getManifest(id: string): Promise<Manifest | undefined>
-  /** Keeps an uploaded picture under its upload id (see `jobs/upload.ts`). The whole picture or nothing. */
+  /** Keeps an uploaded picture under its upload id (see `serving/upload.ts`). The whole picture or nothing. */
   putUpload(id: string, bytes: Uint8Array): Promise<void>
   /** Undefined when there is none. */
   getUpload(id: string): Promise<Uint8Array | undefined>
@@ -160,10 +168,13 @@ export interface ImageStore {
   sweep(now: Date): Promise<number>
 }
 
-/** How many jobs each client may submit. */
+/** How many jobs and uploads each caller may submit: `caller.limits.rate`, counted by `caller.account`. */
 export interface RateLimiter {
-  /** Counts one job of this client and answers 0; or counts nothing and answers in how many whole seconds there is room. */
-  take(client: string): Promise<number>
+  /**
+   * Counts one job of this caller and answers 0; or counts nothing and answers in how many whole seconds there is
+   * room. Always 0 for a caller without such a limit.
+   */
+  take(caller: Caller): Promise<number>
 }
 
 export interface GeneratedImage {

@@ -1,15 +1,16 @@
 import { mkdir, rename, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import { kindNames } from '../diffusion/checkpoint/kinds.ts'
 import { AppError } from '../jobs/errors.ts'
 import { DownloadError } from './download/addresses.ts'
 import { chooseFiles, type HubFile, type HubId, listHub } from './download/hub.ts'
 import { type Added, type AddOptions, fetchFile, partialPath, placeFile } from './fetch-file.ts'
 import { checkFree, place, type Staged } from './folder/install.ts'
-import { extension, kinds, safeName } from './folder/names.ts'
+import { extension, safeName } from './folder/names.ts'
 import { hashFile } from './folder/sums.ts'
 import { readableBytes } from './progress.ts'
 
-/** One file of a hub, or all that is read of a model in diffusers layout. */
+/** Adds one file of a hub, or the files that are read of a model in diffusers layout. */
 export async function addFromHub(options: AddOptions, id: HubId): Promise<Added> {
   const { dir, token, hub, precision, progress } = options
   const access = { ...hub, token: token ?? hub.token }
@@ -20,11 +21,12 @@ export async function addFromHub(options: AddOptions, id: HubId): Promise<Added>
     if (file === undefined) {
       const there = files.map(({ path }) => path).filter((path) => path.endsWith(extension))
       throw new DownloadError(
-        `${shown}: there is no file ${id.file}; it has ${there.join(', ') || 'no .safetensors files'}`,
+        `${shown} has no file ${id.file}; it has ${there.join(', ') || 'no .safetensors files'}`,
       )
     }
     const name = options.name ?? safeName(basename(file.path))
-    for (const kind of options.kind === undefined ? kinds : [options.kind]) await checkFree(dir, kind, name)
+    for (const kind of options.kind === undefined ? kindNames : [options.kind])
+      await checkFree(dir, kind, name)
     const path = await partialPath(dir, name)
     const got = await fetchFile(options, { ...file, path, label: name, token: access.token })
     return placeFile(options, path, got, name)
@@ -32,7 +34,7 @@ export async function addFromHub(options: AddOptions, id: HubId): Promise<Added>
   if (options.sha256 !== undefined) {
     throw new AppError(
       'invalid_request',
-      '--sha256 is for a single file; the hub says the hashes of a model.',
+      '--sha256 applies to a single file; for a model the hub provides the hashes.',
     )
   }
   const name = options.name ?? safeName(id.name)
@@ -47,13 +49,10 @@ export async function addFromHub(options: AddOptions, id: HubId): Promise<Added>
   const sums = new Map<string, string>()
   for (const file of wanted) sums.set(file.path, await fetchInto(options, folder, file, access.token))
   const staged: Staged = { path: folder, folder: true, sums }
-  return {
-    placed: await place(staged, { dir, name, kind: options.kind, inspect: options.inspect }),
-    sha256: undefined,
-  }
+  return { placed: await place(staged, { dir, name, kind: options.kind }), sha256: undefined }
 }
 
-/** One file of a model folder; what an earlier try brought whole is not fetched again. @returns its hash */
+/** Fetches one file of a model folder, unless an earlier attempt already fetched all of it. @returns its hash */
 async function fetchInto(
   options: AddOptions,
   folder: string,

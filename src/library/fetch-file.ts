@@ -1,27 +1,27 @@
-import { mkdir } from 'node:fs/promises'
+import { mkdir, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import type { Kind } from '../diffusion/checkpoint/kinds.ts'
+import { foreignName } from '../diffusion/safetensors/foreign-file.ts'
+import { AppError } from '../jobs/errors.ts'
 import { DownloadError } from './download/addresses.ts'
 import { type Downloaded, download } from './download/download.ts'
 import type { HubOptions, WeightsPrecision } from './download/hub.ts'
-import type { Inspect } from './folder/inspect.ts'
 import { type Placed, place, type Staged } from './folder/install.ts'
-import type { Kind } from './folder/names.ts'
-import type { Progress } from './progress.ts'
+import type { DownloadProgress } from './progress.ts'
 
 export interface AddOptions {
   /** The models folder. */
   readonly dir: string
-  /** A file, a folder, an address or a hub id. */
+  /** A file, a folder, a URL or a hub id. */
   readonly source: string
   readonly name: string | undefined
   readonly kind: Kind | undefined
   readonly sha256: string | undefined
-  /** For the host of an address; for the hub in place of its own. */
+  /** For the host of the URL; for the hub it replaces the hub's own token. */
   readonly token: string | undefined
   readonly hub: HubOptions
   readonly precision: WeightsPrecision
-  readonly inspect: Inspect
-  readonly progress: Progress
+  readonly progress: DownloadProgress
 }
 
 /** `sha256` is that of a single file. */
@@ -30,15 +30,27 @@ export interface Added {
   readonly sha256: string | undefined
 }
 
-/** Gives a downloaded file its place. */
+/** @throws AppError `model_invalid` when files of this name are refused whatever is in them */
+export function checkFormat(fileName: string): void {
+  const foreign = foreignName(fileName)
+  if (foreign !== undefined) throw new AppError('model_invalid', `${fileName}: ${foreign}`)
+}
+
+/** Checks a downloaded file and moves it to its place. A file that cannot be used is deleted. */
 export async function placeFile(
-  { dir, kind, inspect }: AddOptions,
+  { dir, kind }: AddOptions,
   path: string,
   got: Downloaded,
   name: string,
 ): Promise<Added> {
+  try {
+    checkFormat(got.fileName)
+  } catch (refused) {
+    await rm(path)
+    throw refused
+  }
   const staged: Staged = { path, folder: false, sums: new Map([['', got.sha256]]) }
-  return { placed: await place(staged, { dir, name, kind, inspect }), sha256: got.sha256 }
+  return { placed: await place(staged, { dir, name, kind }), sha256: got.sha256 }
 }
 
 interface Wanted {
@@ -54,7 +66,7 @@ export function fetchFile(options: AddOptions, { label, ...file }: Wanted): Prom
   const { progress } = options
   if (options.sha256 !== undefined && file.sha256 !== undefined && options.sha256 !== file.sha256) {
     throw new DownloadError(
-      `${label}: the server says the file has the SHA-256 ${file.sha256}, it should have ${options.sha256}`,
+      `${label}: the server announces the SHA-256 ${file.sha256}, but ${options.sha256} was expected`,
     )
   }
   return download({
@@ -65,7 +77,7 @@ export function fetchFile(options: AddOptions, { label, ...file }: Wanted): Prom
   })
 }
 
-/** Beside the models, so that giving the name is one rename. */
+/** Beside the models, so that one rename moves it to its place. */
 export async function partialPath(dir: string, name: string): Promise<string> {
   await mkdir(dir, { recursive: true })
   return join(resolve(dir), `${name}.partial`)

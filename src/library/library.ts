@@ -1,17 +1,15 @@
-import { readdir, stat } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { basename, isAbsolute, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Config } from '../config.ts'
-import { describeModel } from '../diffusion/checkpoint/describe.ts'
-import { openModel } from '../diffusion/checkpoint/model.ts'
-import { Weights } from '../diffusion/checkpoint/weights.ts'
+import type { Kind } from '../diffusion/checkpoint/kinds.ts'
 import { CheckpointError } from '../diffusion/errors.ts'
-import { hasEncoder } from '../diffusion/models/vae.ts'
+import { fileStamp } from '../diffusion/file-stamp.ts'
 import { AppError } from '../jobs/errors.ts'
-import type { ModelInfo } from '../jobs/offer.ts'
-import { type Entry, IdentityCache, listModels } from './folder/list.ts'
-import { folderOf, type Kind } from './folder/names.ts'
-import { engineInspect } from './inspect.ts'
+import { findNamed, type ModelInfo, sameName } from '../jobs/offer.ts'
+import { FactsCache } from './folder/facts-cache.ts'
+import { type Entry, listModels } from './folder/list.ts'
+import { kindFolders } from './folder/names.ts'
 
 const builtInName = 'packshot-mini'
 const builtIn = fileURLToPath(new URL(`../../models/${builtInName}`, import.meta.url))
@@ -19,17 +17,17 @@ const builtIn = fileURLToPath(new URL(`../../models/${builtInName}`, import.meta
 /** A model that pictures can be made with. */
 export interface LibraryModel extends ModelInfo {
   readonly path: string
-  /** How many numbers its weights are. */
+  /** How many numbers its weights have. */
   readonly parameters: number
 }
 
-/** What an installation has on its disk, by name. */
+/** What an installation has on disk, by name. */
 export interface Contents {
   /** The default first, if it can be used. */
   readonly models: readonly LibraryModel[]
-  /** Why the default model cannot be used. */
+  /** Why the default model cannot be used; undefined if it can. */
   readonly defaultFault: AppError | undefined
-  /** Without those that cannot be used. */
+  /** Only those that can be used. */
   readonly addOns: readonly Entry[]
   /** A sentence for each file that cannot be used. */
   readonly problems: readonly string[]
@@ -38,27 +36,26 @@ export interface Contents {
 type Settings = Pick<Config, 'model' | 'modelsDir'>
 
 /**
- * The models folder of a configuration, with the default model and the built-in one. Reading it again costs little while
- * nothing changed.
+ * The models folder of a configuration, with the default model and the built-in one. Reading it again is cheap while
+ * nothing changes: each file is read once per change.
  */
 export class Library {
   readonly #settings: Settings
-  readonly #identities = new IdentityCache()
-  readonly #known = new Map<string, { stamp: string; model: LibraryModel }>()
+  readonly #facts = new FactsCache()
   #last: { stamp: string; contents: Contents } | undefined
 
   constructor(settings: Settings) {
     this.#settings = settings
   }
 
-  /** What is there now. Rejects `model_invalid` when the default model cannot be used. */
+  /** The current contents. Rejects `model_invalid` if the default model cannot be used. */
   async read(): Promise<Contents> {
     const contents = await this.readAll()
     if (contents.defaultFault !== undefined) throw contents.defaultFault
     return contents
   }
 
-  /** What is there now, with the default model or without. */
+  /** The current contents, even if the default model cannot be used. */
   async readAll(): Promise<Contents> {
     const stamp = await this.#stamp()
     if (this.#last?.stamp === stamp) return this.#last.contents
@@ -68,21 +65,21 @@ export class Library {
   }
 
   async #list(): Promise<Contents> {
-    const { entries } = await listModels(this.#settings.modelsDir, engineInspect, this.#identities)
+    const { entries } = await listModels(this.#settings.modelsDir, this.#facts)
     const problems = entries.flatMap((entry) =>
       entry.problem === undefined ? [] : [`The ${entry.kind} ${entry.name} cannot be used: ${entry.problem}`],
     )
     const usable = entries.filter((entry) => entry.problem === undefined)
     const { model: chosen, fault: defaultFault } = await this.#default(entries)
     const models = chosen === undefined ? [] : [chosen]
-    const more = usable.filter((entry) => entry.kind === 'model').map(({ name, path }) => ({ name, path }))
-    for (const each of [...more, { name: builtInName, path: builtIn }]) {
-      if (models.some((model) => sameName(model.name, each.name))) continue
+    const more = usable.filter((entry) => entry.kind === 'model')
+    for (const { name, path } of [...more, { name: builtInName, path: builtIn }]) {
+      if (findNamed(models, name) !== undefined) continue
       try {
-        models.push(await this.#open(each.name, each.path))
+        models.push(await this.#open(name, path))
       } catch (thrown) {
         if (!(thrown instanceof CheckpointError)) throw thrown
-        problems.push(`The model ${each.name} cannot be used: ${thrown.message}`)
+        problems.push(`The model ${name} cannot be used: ${thrown.message}`)
       }
     }
     return { models, defaultFault, addOns: usable.filter((entry) => entry.kind !== 'model'), problems }
@@ -101,83 +98,60 @@ export class Library {
     }
   }
 
-  /** A name is looked for in the folder; anything with a slash is a path. */
+  /** A name is looked up in the folder; anything with a slash is a path. */
   #find(wanted: string, entries: readonly Entry[]): { name: string; path: string } {
     if (isAbsolute(wanted) || /[/\\]/.test(wanted)) {
       return { name: basename(resolve(wanted)).replace(/\.safetensors$/i, ''), path: resolve(wanted) }
     }
-    const entry = entries.find(({ kind, name }) => kind === 'model' && sameName(name, wanted))
+    const models = entries.filter(({ kind }) => kind === 'model')
+    const usable = models.filter(({ problem }) => problem === undefined)
+    const entry = findNamed(usable, wanted) ?? findNamed(models, wanted)
     if (entry !== undefined) return { name: entry.name, path: entry.path }
     if (sameName(wanted, builtInName)) return { name: builtInName, path: builtIn }
-    const names = entries.filter(({ kind }) => kind === 'model').map(({ name }) => name)
-    const there = [...names, builtInName].join(', ')
-    const message = `There is no model ${wanted} in ${resolve(this.#settings.modelsDir)}; there are ${there}. Name one of them, or a path, with PACKSHOT_MODEL.`
+    const known = [...models.map(({ name }) => name), builtInName].join(', ')
+    const message = `There is no model ${wanted} in ${resolve(this.#settings.modelsDir)}; known models are ${known}. Set PACKSHOT_MODEL to one of them, or to a path.`
     throw new AppError('model_invalid', message, { param: 'PACKSHOT_MODEL' })
   }
 
+  /** @throws CheckpointError naming the file, and why it cannot be used as a model */
   async #open(name: string, path: string): Promise<LibraryModel> {
-    const stamp = await stampOf(path)
-    const known = this.#known.get(path)
-    if (known?.stamp === stamp && known.model.name === name) return known.model
-    const described = await describeModel(path)
-    const { words, ...about } = described.about
-    const { architecture, vae, inpainting, family } = await openModel(path)
-    const { parameters } = await engineInspect.identify(path)
-    const model: LibraryModel = {
+    const { model, parameters } = await this.#facts.get(path)
+    if (model instanceof CheckpointError) throw model
+    const { words, ...about } = model.about
+    return {
       name,
       path,
       parameters,
-      family,
-      inpainting,
-      width: described.width,
-      height: described.height,
-      steps: described.steps,
-      guidance_scale: described.guidanceScale,
-      size_multiple: described.sizeMultiple,
-      clip_layers: architecture.text.num_hidden_layers,
-      images: hasEncoder(new Weights(vae)),
+      family: model.family,
+      inpainting: model.inpainting,
+      width: model.width,
+      height: model.height,
+      steps: model.steps,
+      guidance_scale: model.guidanceScale,
+      size_multiple: model.sizeMultiple,
+      clip_layers: model.clipLayers,
+      images: model.imageToImage,
       ...about,
       ...(words === undefined ? {} : { words: new Set(words.map((word) => word.normalize('NFC'))) }),
     }
-    this.#known.set(path, { stamp, model })
-    return model
   }
 
-  /** Changes when something is added, removed, renamed or overwritten, but for files deep inside of model folders. */
+  /** Changes when something is added, removed, renamed or overwritten, except for files deep inside model folders. */
   async #stamp(): Promise<string> {
     const stamps: string[] = []
-    for (const folder of Object.values(folderOf)) {
+    for (const folder of kindFolders) {
       const path = join(resolve(this.#settings.modelsDir), folder)
       const names = await readdir(path).catch(() => [])
-      for (const name of ['', ...names]) {
-        const stats = await stat(join(path, name)).catch(() => undefined)
-        stamps.push(`${name} ${stats?.ino} ${stats?.size} ${stats?.mtimeMs}`)
-      }
+      for (const name of ['', ...names]) stamps.push(`${name} ${await fileStamp(join(path, name))}`)
     }
     return stamps.join('\n')
   }
 }
 
-/** The file of a VAE, embedding or LoRA; undefined when there is none of this name. */
+/** The file of a VAE, embedding or LoRA; undefined if there is none of this name. */
 export function addOnFile({ addOns }: Contents, kind: Kind, name: string): string | undefined {
-  return addOns.find((entry) => entry.kind === kind && sameName(entry.name, name))?.path
-}
-
-export function sameName(a: string, b: string): boolean {
-  return a.toLowerCase() === b.toLowerCase()
-}
-
-/** Changes when a file, or one in a model folder, or the defaults beside a file change. Empty for what is not there. */
-export async function stampOf(path: string): Promise<string> {
-  const stats = await stat(path).catch(() => undefined)
-  if (stats === undefined) return ''
-  const files = stats.isDirectory()
-    ? (await readdir(path, { recursive: true })).sort().map((name) => join(path, name))
-    : [path, path.replace(/\.safetensors$/i, '.json')]
-  const stamps: string[] = []
-  for (const file of files) {
-    const { ino, size, mtimeMs } = (await stat(file).catch(() => undefined)) ?? {}
-    stamps.push(`${ino} ${size} ${mtimeMs}`)
-  }
-  return stamps.join(' ')
+  return findNamed(
+    addOns.filter((entry) => entry.kind === kind),
+    name,
+  )?.path
 }

@@ -106,7 +106,17 @@ test('of a hub`s files those are chosen that the engine reads, in the precision 
     files.slice(2, 3),
     /no model_index\.json.*name one of its files, such as a\/b:unet\/diffusion_pytorch_model\.safetensors/,
   )
-  refused([], /other formats can run code/)
+  refused([], /it has no \.safetensors files either$/)
+  const of = (path: string) => ({ path, url: '', size: 1 })
+  refused(
+    [of('README.md'), of('model.gguf')],
+    /no \.safetensors files either; model\.gguf: this is a GGUF file/,
+  )
+  const pickled = [of('model_index.json'), of('text_encoder/pytorch_model.bin'), of('unet/model.onnx')]
+  refused(
+    pickled,
+    /text_encoder\/model\.safetensors is missing; text_encoder\/pytorch_model\.bin: this is a pickle/,
+  )
 })
 
 test('http is for this machine or with a hash, and https never becomes http', () => {

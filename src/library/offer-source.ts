@@ -1,11 +1,11 @@
 import type { Config } from '../config.ts'
+import type { Kind } from '../diffusion/checkpoint/kinds.ts'
 import { parseSamplerName, parseScheduleName, samplerCatalog } from '../diffusion/samplers/catalog.ts'
 import type { Log } from '../jobs/log.ts'
 import type { AddOn, Offer, SamplerNames } from '../jobs/offer.ts'
-import type { Kind } from './folder/names.ts'
 import { type Contents, Library } from './library.ts'
 
-/** What a server offers, kept up to date while files come and go. */
+/** What a server offers, kept up to date while files are added and removed. */
 export interface OfferSource {
   current(): Offer
   close(): void
@@ -13,7 +13,7 @@ export interface OfferSource {
 
 const lookEveryMs = 3000
 
-/** Resolves when the models are known. Rejects `model_invalid` when the default one cannot be used. */
+/** Resolves when the models are known. Rejects `model_invalid` if the default model cannot be used. */
 export async function openOffer(config: Config, log: Log): Promise<OfferSource> {
   const library = new Library(config)
   let contents = await library.read()
@@ -34,8 +34,7 @@ export async function openOffer(config: Config, log: Log): Promise<OfferSource> 
       log.info({ models: offer.models.map(({ name }) => name) }, 'the models folder changed')
     } catch (err) {
       const fault = err instanceof Error ? err.message : String(err)
-      if (fault !== lastFault)
-        log.error({ err }, 'the models cannot be read; what was offered is offered still')
+      if (fault !== lastFault) log.error({ err }, 'the models cannot be read; the last offer stays in use')
       lastFault = fault
     } finally {
       looking = false
@@ -47,7 +46,7 @@ export async function openOffer(config: Config, log: Log): Promise<OfferSource> 
 }
 
 function tellProblems({ problems }: Contents, known: readonly string[], log: Log): void {
-  // the file is named before the first colon; what is wrong with one that is being copied changes all the time
+  // the text before the first colon names the file; the fault of a file that is being copied keeps changing
   const subject = (problem: string) => problem.split(':')[0]
   const told = new Set(known.map(subject))
   for (const problem of problems) {
@@ -59,7 +58,7 @@ export function offerOf({ models, addOns }: Contents): Offer {
   const list = (kind: Kind): AddOn[] =>
     addOns
       .filter((entry) => entry.kind === kind)
-      .map(({ name, family }) => ({ name, family: family ?? 'unknown' }))
+      .map(({ name, facts }) => ({ name, family: facts?.family ?? 'unknown' }))
   return {
     models: models.map(({ path: _path, parameters: _parameters, ...info }) => info),
     vaes: list('vae'),
@@ -69,7 +68,7 @@ export function offerOf({ models, addOns }: Contents): Offer {
   }
 }
 
-/** The engine's samplers in the service's words. */
+/** The engine's samplers as the service describes them. */
 const samplerNames: SamplerNames = {
   parse: parseSamplerName,
   parseSchedule: parseScheduleName,

@@ -1,6 +1,6 @@
-/** How far a long piece of work is, for whoever watches the command. */
-export interface Progress {
-  /** Bytes of one file. `total` is undefined where the server does not say. */
+/** What a command reports while it downloads. */
+export interface DownloadProgress {
+  /** In bytes of one file. `total` is undefined if the server does not announce it. */
   update(label: string, done: number, total: number | undefined): void
   /** A line that stays. */
   note(text: string): void

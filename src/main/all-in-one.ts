@@ -16,7 +16,7 @@ export interface Engine {
 }
 
 /**
- * Server in this process, the worker in a child process; what has no URL is embedded. Resolves when the page answers
+ * Server in this process, worker in a child process; a part without a URL is embedded. Resolves when the page answers
  * and the worker has loaded its model. Rejects with an error that says what to change.
  */
 export async function startAllInOne(env: NodeJS.ProcessEnv, engine: Engine): Promise<Running> {

@@ -19,29 +19,29 @@ import type { Log } from '../jobs/log.ts'
 import type { EventQueue, ImageStore, RateLimiter, StatusStore, TaskQueue } from '../jobs/ports.ts'
 import { type DataFolder, openDataFolder } from './data-folder.ts'
 
-/** The outside world of a process: each port is the service that its URL names, or embedded without one. */
+/** The external systems of a process: each port is the service that its URL names, or embedded without one. */
 export interface Backends {
   readonly queue: TaskQueue
   readonly events: EventQueue
   readonly status: StatusStore
   readonly images: ImageStore
-  readonly limiter?: RateLimiter
+  readonly limiter: RateLimiter
 }
 
 export interface OpenBackends extends Backends, AsyncDisposable {
-  /** What job ids are signed with. */
+  /** The key that signs job ids. */
   readonly secret: Uint8Array
 }
 
 /**
- * The embedded queue frees what a consumer of its name left behind, so the one worker of a folder has one name for
- * ever; on a shared queue a name is only shown.
+ * The embedded queue frees what a consumer of the same name left behind, so the one worker of a folder always has the
+ * same name; on a shared queue the name is only for display.
  */
 export function workerName(config: Config): string {
   return config.queueUrl === undefined ? 'embedded' : `${hostname()}-${process.pid}`
 }
 
-/** Connects to everything at once. Rejects with every fault: a `ConfigError` with a sentence for each. */
+/** Connects to everything in parallel. Rejects with all faults: a `ConfigError` with one sentence each. */
 export async function openBackends(
   config: Config,
   role: 'server' | 'worker',
@@ -126,20 +126,14 @@ async function openStatus(
   log: Log,
   opening: AsyncDisposableStack,
 ): Promise<Pick<Backends, 'status' | 'limiter'>> {
-  const { statusUrl, namespace, jobsPerMinute: perMinute, startSeconds } = config
+  const { statusUrl, namespace, startSeconds } = config
   if (statusUrl === undefined) {
-    const status = sqliteStatusStore(expectEmbedded(embedded).database)
-    if (perMinute === undefined) return { status }
-    return { status, limiter: memoryRateLimiter({ perMinute, burst: perMinute }) }
+    return { status: sqliteStatusStore(expectEmbedded(embedded).database), limiter: memoryRateLimiter() }
   }
   const options = { url: statusUrl, log, startMs: startSeconds * 1000 }
   const redis = opening.adopt(await openRedis(options), (open) => open.close())
   const status = opening.adopt(redisStatusStore(redis, { namespace }), (store) => store.close())
-  if (perMinute === undefined) return { status }
-  const half = Math.max(1, Math.floor(perMinute / 2))
-  const fallback = memoryRateLimiter({ perMinute: half, burst: half })
-  const limiter = redisRateLimiter(redis, { namespace, perMinute, burst: perMinute, fallback, log })
-  return { status, limiter }
+  return { status, limiter: redisRateLimiter(redis, { namespace, fallback: memoryRateLimiter(), log }) }
 }
 
 async function openImages(

@@ -10,7 +10,7 @@ export interface DataFolder {
   readonly results: string
 }
 
-/** Makes the folder if need be. Rejects with the variable's name and the path when it cannot be written. */
+/** Creates the folder if needed. Rejects with the variable's name and the path when it cannot be written. */
 export async function openDataFolder(dataDir: string): Promise<DataFolder> {
   const path = resolve(dataDir)
   const results = join(path, 'results')
@@ -20,7 +20,7 @@ export async function openDataFolder(dataDir: string): Promise<DataFolder> {
     await access(results, constants.R_OK | constants.W_OK | constants.X_OK)
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause)
-    const message = `The data folder ${path} cannot be written (${reason}). Name another one with PACKSHOT_DATA_DIR.`
+    const message = `The data folder ${path} cannot be written (${reason}). Choose another with PACKSHOT_DATA_DIR.`
     throw new AppError('unavailable', message, { param: 'PACKSHOT_DATA_DIR', cause })
   }
   return { path, results, database: join(path, 'packshot.sqlite'), lock: join(path, 'server.lock') }

@@ -3,16 +3,18 @@ import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { pictureReader } from '../adapters/pictures/picture-reader.ts'
 import type { Config } from '../config.ts'
-import type { Holdings } from '../generator/holdings.ts'
 import { buildHttp } from '../http/app.ts'
 import { createServices } from '../http/services.ts'
+import { anonymousCaller, type CallerLimits } from '../jobs/caller.ts'
+import { defaultLimits } from '../jobs/fields.ts'
+import type { Holdings } from '../jobs/holdings.ts'
 import { createJobIds } from '../jobs/job-id.ts'
-import { defaultLimits } from '../jobs/request/schema.ts'
 import { startHousekeeping } from '../jobs/serving/housekeeping.ts'
+import { watchJobs } from '../jobs/serving/wait.ts'
 import type { OfferSource } from '../library/offer-source.ts'
 import type { OpenBackends } from './backends.ts'
 
-/** Page and API of one server process, and the work that a server does beside answering. */
+/** Page and API of one server process, and a server's background work. */
 export interface HttpServer extends AsyncDisposable {
   readonly address: string
 }
@@ -22,13 +24,13 @@ export interface HttpServerOptions {
   readonly backends: OpenBackends
   readonly offer: OfferSource
   readonly log: Logger
-  /** Whether the server wants traffic. */
+  /** Whether the server accepts traffic. */
   readonly ready: () => boolean
-  /** What the worker beside this server has in memory; a server alone knows of none. */
+  /** What the worker beside this server has in memory; absent for a server alone. */
   readonly holdings?: () => Holdings | undefined
 }
 
-/** Resolves when the address answers. Rejects with a sentence that names the variable to change. */
+/** Resolves when the address answers. Rejects with a message that names the variable to change. */
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
   const { config, backends, offer, log, ready } = options
   const ttlSeconds = config.resultTtlSeconds
@@ -36,6 +38,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const core = {
     ...backends,
     ids,
+    caller: (address: string) => anonymousCaller(address, anonymousLimits(config)),
     offer: () => offer.current(),
     pictures: pictureReader(),
     ...(options.holdings !== undefined && { holdings: options.holdings }),
@@ -49,17 +52,19 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     limits: defaultLimits,
     now: () => new Date(),
   }
+  const watch = watchJobs(core)
   const imageOrigin = config.storage?.publicEndpoint
   const http = await buildHttp({
-    services: createServices(core, ready),
+    services: createServices({ ...core, watch }, ready),
     log,
     ...(imageOrigin === undefined ? {} : { imageOrigin: new URL(imageOrigin).origin }),
     ...(config.trustedProxies === undefined ? {} : { trustedProxies: config.trustedProxies }),
   })
   await using starting = new AsyncDisposableStack()
   starting.adopt(http, (app) => app.close())
+  starting.defer(() => watch.close())
   const address = await listen(http, config)
-  starting.adopt(await startHousekeeping(core), (keeping) => keeping.stop())
+  starting.adopt(await startHousekeeping({ ...core, watch }), (keeping) => keeping.stop())
   const started = starting.move()
   return { address, [Symbol.asyncDispose]: () => started.disposeAsync() }
 }
@@ -70,7 +75,7 @@ async function listen(http: FastifyInstance, { host, port }: Config): Promise<st
   } catch (cause) {
     const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
     const reasons: Record<string, string> = {
-      EADDRINUSE: `Port ${port} of ${host} is in use by another program. Choose another one with PORT, such as PORT=${port === 65_535 ? 8080 : port + 1}.`,
+      EADDRINUSE: `Port ${port} on ${host} is in use by another program. Choose another with PORT, for example PORT=${port === 65_535 ? 8080 : port + 1}.`,
       EACCES: `This user may not listen on port ${port}. Choose one above 1023 with PORT.`,
       EADDRNOTAVAIL: `${host} is not an address of this machine. Correct PACKSHOT_HOST.`,
       ENOTFOUND: `${host} is not an address of this machine. Correct PACKSHOT_HOST.`,
@@ -80,4 +85,8 @@ async function listen(http: FastifyInstance, { host, port }: Config): Promise<st
   const bound = http.server.address() as AddressInfo
   const shown = bound.family === 'IPv6' ? `[${bound.address}]` : bound.address
   return `http://${shown === '0.0.0.0' || shown === '[::]' ? 'localhost' : shown}:${bound.port}`
+}
+
+function anonymousLimits({ jobsPerMinute }: Config): CallerLimits {
+  return jobsPerMinute === undefined ? {} : { rate: { perMinute: jobsPerMinute, burst: jobsPerMinute } }
 }

@@ -1,23 +1,23 @@
 import type { Logger } from 'pino'
+import { explain } from '../cli/run-command.ts'
 import { ConfigError } from '../config.ts'
-import { AppError } from '../jobs/errors.ts'
 
-/** A service that was started. */
+/** A started service. */
 export interface Running {
   /** What it is, and where. */
   readonly banner: string
   readonly log: Logger
-  /** Lets the job in work end within the configured time, then closes everything. */
+  /** Lets the current job finish within the configured time, then closes everything. */
   stop(): Promise<void>
-  /** Ends what would keep running after this process. */
+  /** Kills what would outlive this process. */
   kill(): void
 }
 
 /**
- * Starts the service and stays until SIGTERM or SIGINT. The first signal drains, a second one ends at once: jobs in
- * work are then made again at the next start. One that comes during the start ends at once, too: nothing was accepted
- * yet, and the first process of a container would not even hear it without a handler. A start that fails is told in words and ends with status 1, a fault that
- * nobody handled with a line in the log and status 1: what state it left is not known.
+ * Starts the service and runs until SIGTERM or SIGINT. The first signal drains, a second one exits at once: running
+ * jobs are then made again after the next start. A signal during startup exits at once too: nothing was accepted yet,
+ * and the first process of a container would not even receive it without a handler. A failed start prints a message
+ * and exits with status 1; an unhandled error logs a line and exits with status 1, because it leaves an unknown state.
  */
 export async function runUntilSignal(start: () => Promise<Running>): Promise<void> {
   let running: Running | undefined
@@ -32,7 +32,7 @@ export async function runUntilSignal(start: () => Promise<Running>): Promise<voi
       running.kill()
       process.exit(1)
     }
-    console.log('Packshot is stopping: what is in work may be finished. Once more to stop at once.')
+    console.log('Packshot is stopping: the current job may finish. Signal again to stop at once.')
     await running.stop()
     process.exit(0)
   }
@@ -42,24 +42,23 @@ export async function runUntilSignal(start: () => Promise<Running>): Promise<voi
   try {
     running = await start()
   } catch (thrown) {
-    console.error(explain(thrown))
+    console.error(startFault(thrown))
     process.exit(1)
   }
   const { log, kill, banner } = running
   process.on('uncaughtException', (err) => {
-    log.fatal({ err }, 'a fault that nobody handled ends this process')
+    log.fatal({ err }, 'an unhandled error ends this process')
     kill()
     process.exit(1)
   })
   console.log(`Packshot is ready: ${banner}`)
 }
 
-/** Faults that a person can mend are told as sentences; only a fault of the program shows its stack. */
-function explain(thrown: unknown): string {
+/** Faults that a person can fix are reported as sentences; only a bug shows its stack. */
+function startFault(thrown: unknown): string {
   if (thrown instanceof ConfigError)
     return `Packshot cannot start:\n${thrown.faults.map((fault) => `  ${fault}`).join('\n')}`
-  if (thrown instanceof AppError && thrown.code !== 'internal')
-    return `Packshot cannot start: ${thrown.message}`
-  if (thrown instanceof Error && thrown.cause !== undefined) return `Packshot cannot start: ${thrown.message}`
-  return `Packshot cannot start: ${thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)}`
+  // what a start turned into an error of its own is a sentence for users
+  const own = thrown instanceof Error && thrown.cause !== undefined
+  return `Packshot cannot start: ${own ? thrown.message : explain(thrown)}`
 }

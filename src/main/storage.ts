@@ -1,33 +1,25 @@
 import { setUpBucket } from '../adapters/s3/bucket.ts'
+import { runCommand, UsageError } from '../cli/run-command.ts'
 import { ConfigError, loadConfig } from '../config.ts'
-import { AppError } from '../jobs/errors.ts'
 import { bucketOptions } from './backends.ts'
 import { createLogger } from './logger.ts'
 
-/** `npm run storage -- setup`: makes the bucket of PACKSHOT_STORAGE_URL ready, on whatever server there is. */
+/** `npm run storage -- setup`: prepares the bucket of PACKSHOT_STORAGE_URL on any S3 server. */
 
 const usage = `Usage: npm run storage -- setup
 
-  Makes the bucket that PACKSHOT_STORAGE_URL names, if it is not there, and a lifecycle rule that deletes results
-  which Packshot's own sweeper missed. Needs a key that may make buckets; the service itself does not.
+  Creates the bucket that PACKSHOT_STORAGE_URL names, if it does not exist, and a lifecycle rule that deletes results
+  that Packshot's own sweeper missed. Needs a key that may create buckets; the service itself does not.
 `
 
-async function setUp(): Promise<void> {
+async function setUp(args: readonly string[]): Promise<number> {
+  if (args.length !== 1 || args[0] !== 'setup') throw new UsageError()
   const config = loadConfig(process.env)
   if (config.storage === undefined) throw new ConfigError(['PACKSHOT_STORAGE_URL must be set.'])
   const log = createLogger(config, 'server')
   await setUpBucket({ ...bucketOptions(config, config.storage, log), ttlSeconds: config.resultTtlSeconds })
   console.log(`${config.storage.url} is ready.`)
+  return 0
 }
 
-if (process.argv[2] !== 'setup' || process.argv.length > 3) {
-  console.error(usage)
-  process.exit(2)
-}
-try {
-  await setUp()
-} catch (thrown) {
-  if (!(thrown instanceof ConfigError || thrown instanceof AppError)) throw thrown
-  console.error(thrown.message)
-  process.exit(1)
-}
+process.exitCode = await runCommand(usage, () => setUp(process.argv.slice(2)))

@@ -1,22 +1,21 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { Config } from '../config.ts'
-import type { Holdings } from '../generator/holdings.ts'
+import type { Holdings } from '../jobs/holdings.ts'
 
 /** What an orchestrator asks of a worker. */
 export interface WorkerHealth {
   /** Whether the worker takes tasks. */
   ready: boolean
-  /** What the worker has in memory, told with `ready`. */
+  /** What the worker has in memory, reported with `ready`. */
   holdings: Holdings | undefined
   close(): void
 }
 
 /**
- * `/healthz/live` answers while the event loop does, `/healthz/ready` says 200 while the worker takes tasks, and what
- * models it has in memory. Neither
- * asks a broker or a store: a restart of one of those must not become a restart of every worker. A hung engine ends
- * the process, so it shows here as one that does not answer.
+ * `/healthz/live` answers while the event loop does; `/healthz/ready` is 200 while the worker takes tasks, and lists
+ * the models in memory. Neither asks a broker or a store: a restart of one of those must not become a restart of every
+ * worker. A hung engine ends the process, so it shows here as no answer.
  */
 export async function startWorkerHealth({ workerPort, host }: Config): Promise<WorkerHealth> {
   const health: WorkerHealth = { ready: false, holdings: undefined, close: () => {} }
@@ -32,7 +31,7 @@ export async function startWorkerHealth({ workerPort, host }: Config): Promise<W
   try {
     await once(server, 'listening')
   } catch (cause) {
-    const message = `The worker cannot listen on port ${workerPort} of ${host} (${cause}). Choose another one with PACKSHOT_WORKER_PORT.`
+    const message = `The worker cannot listen on port ${workerPort} on ${host} (${cause}). Choose another with PACKSHOT_WORKER_PORT.`
     throw new Error(message, { cause })
   }
   health.close = () => {

@@ -1,10 +1,10 @@
-import type { Holdings } from '../generator/holdings.ts'
+import type { Holdings } from '../jobs/holdings.ts'
 
-/** What the server process and its worker process say to each other. */
+/** The messages between the server process and its worker process. */
 
 export type ToWorker = {
   readonly type: 'stop'
-  /** How long the job in work may go on. */
+  /** How long the current job may continue. */
   readonly finishMs: number
 }
 

@@ -1,10 +1,10 @@
 import { type Config, loadConfig } from '../config.ts'
-import { newsFromThread } from '../generator/holdings.ts'
+import { inferenceSettings } from '../generator/protocol.ts'
 import { type ThreadGeneratorOptions, threadGenerator } from '../generator/thread-generator.ts'
 import { AppError } from '../jobs/errors.ts'
 import { bestEffort, type Log } from '../jobs/log.ts'
 import { defaultAttemptLimits } from '../jobs/working/attempt.ts'
-import { runTask } from '../jobs/working/run.ts'
+import { defaultRunLimits, runTask } from '../jobs/working/run.ts'
 import type { Speed } from '../jobs/working/speed.ts'
 import { defaultStorageRetry, type StorageRetry } from '../jobs/working/storage-retry.ts'
 import { type Backends, openBackends, workerName } from './backends.ts'
@@ -19,25 +19,25 @@ export interface WorkerOptions {
   readonly inferenceEntry: URL
   /** For tests: what stands between the worker and its backends. */
   readonly around?: (backends: Backends) => Backends
-  /** For tests: another patience with storage and with the inference thread. */
+  /** For tests: other time limits for storage and for the inference thread. */
   readonly storageRetry?: StorageRetry
   readonly threadTimes?: Pick<ThreadGeneratorOptions, 'abortGraceMs' | 'endMs'>
 }
 
 /**
- * The process that works: it takes tasks on its event loop and computes in a thread. A supervisor is its parent; it
- * dies with it, and whoever is left finds every task where it was.
+ * The worker process: it takes tasks on its event loop and computes in a thread. Its parent is a supervisor; when that
+ * dies this process dies too, and other workers find every task in the queue.
  */
 export async function runWorker(options: WorkerOptions): Promise<void> {
   process.on('disconnect', die)
-  // a parent that died while this file was loaded is not told of any more
+  // a parent that died while this file was loading causes no `disconnect` event
   if (process.connected === false) die()
-  // Ctrl-C reaches the whole process group; the parent decides what it means and says so.
+  // Ctrl-C reaches the whole process group; the parent decides what it means and sends a message.
   process.on('SIGINT', () => {})
   const config = loadConfig(process.env)
   const log = createLogger(config, 'worker')
   process.on('uncaughtException', (err) => {
-    log.fatal({ err }, 'a fault that nobody handled ends this process')
+    log.fatal({ err }, 'an unhandled error ends this process')
     die()
   })
   try {
@@ -56,16 +56,15 @@ async function work(config: Config, log: Log, options: WorkerOptions): Promise<v
   starting.adopt(health, (server) => server.close())
   const opened = starting.use(await openBackends(config, 'worker', log))
   const { images, status, events, queue } = around?.(opened) ?? opened
-  const endNews = newsFromThread((news) => {
-    if (news.type === 'warning') return log.warn({ reason: news.message }, 'a provider is passed over')
-    health.holdings = news.holdings
-    tell({ type: 'holdings', holdings: news.holdings })
-  })
-  starting.defer(endNews)
   const generator = threadGenerator({
     entry: inferenceEntry,
-    settings: config,
+    settings: inferenceSettings(config),
     log,
+    onNews(news) {
+      if (news.type === 'warning') return log.warn({ reason: news.message }, 'a provider is skipped')
+      health.holdings = news.holdings
+      tell({ type: 'holdings', holdings: news.holdings })
+    },
     onStuck: die,
     ...threadTimes,
   })
@@ -74,12 +73,12 @@ async function work(config: Config, log: Log, options: WorkerOptions): Promise<v
 
   const speed: Speed = { secondsPerUnit: undefined }
   const limits = { ...defaultAttemptLimits, attemptMs: config.attemptSeconds * 1000 }
-  const retries = { maxAttempts: 3, maxLosses: 5, retryPauseMs: 1000, storageRetry }
+  const retries = { ...defaultRunLimits, storageRetry }
   const deps = { images, status, events, generator, log, limits, speed, now: () => new Date(), ...retries }
   const stopping = new AbortController()
   const name = workerName(config)
   const beat = () =>
-    bestEffort(log, 'saying that the worker lives', status.heartbeat(name, speed.secondsPerUnit), 'debug')
+    bestEffort(log, 'sending the heartbeat', status.heartbeat(name, speed.secondsPerUnit), 'debug')
   await beat()
   const beating = setInterval(beat, heartbeatMs)
   starting.defer(() => clearInterval(beating))
@@ -93,7 +92,7 @@ async function work(config: Config, log: Log, options: WorkerOptions): Promise<v
     if (asked) return
     asked = true
     health.ready = false
-    const timer = setTimeout(() => stopping.abort(new Error('The worker stops.')), finishMs)
+    const timer = setTimeout(() => stopping.abort(new Error('The worker is stopping.')), finishMs)
     await consumer.stop()
     clearTimeout(timer)
     await running.disposeAsync()
@@ -103,7 +102,7 @@ async function work(config: Config, log: Log, options: WorkerOptions): Promise<v
   process.on('SIGTERM', () => void stop(config.shutdownSeconds * 1000))
 }
 
-/** What a start rejects with is written for people, also where it has no code of the table. */
+/** What a start rejects with is written for people, even without a code from the table. */
 function asStartFault(thrown: unknown): AppError {
   if (thrown instanceof AppError) return thrown
   return new AppError('unavailable', thrown instanceof Error ? thrown.message : String(thrown))
@@ -115,7 +114,7 @@ function tell(message: FromWorker, then?: () => void): void {
 
 /**
  * An ordinary exit waits for the inference thread, which may be deep in native code. Dying is always safe here: a
- * task in work is delivered again.
+ * task in progress is redelivered.
  */
 function die(): never {
   process.kill(process.pid, 'SIGKILL')

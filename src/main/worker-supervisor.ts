@@ -1,18 +1,20 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import type { Holdings } from '../generator/holdings.ts'
 import { AppError, type ErrorCode } from '../jobs/errors.ts'
+import type { Holdings } from '../jobs/holdings.ts'
 import type { Log } from '../jobs/log.ts'
+import { doubled } from '../jobs/retry.ts'
+import { withLargePages } from './large-pages.ts'
 import type { FromWorker, ToWorker } from './worker-messages.ts'
 
 export interface WorkerSupervisor {
-  /** Settles once: when the first worker is ready, or when it says that its model cannot be used. */
+  /** Settles once: when the first worker is ready, or when it reports that its model cannot be used. */
   readonly ready: Promise<void>
-  /** What the worker has in memory; undefined until it says so. */
+  /** What the worker has in memory; undefined until it reports it. */
   readonly holdings: Holdings | undefined
-  /** Lets the job in work go on for `finishMs`, then has it given back; resolves when the process is gone. */
+  /** Lets the current job run for `finishMs`, then has it returned to the queue; resolves when the process is gone. */
   stop(finishMs: number): Promise<void>
-  /** Ends the process at once: a job in work is delivered again at the next start. */
+  /** Kills the process at once: its job is redelivered at the next start. */
   kill(): void
 }
 
@@ -23,28 +25,32 @@ export interface SupervisorOptions {
   readonly log: Log
 }
 
-const firstPauseMs = 200
-const longestPauseMs = 10_000
+const backoff = { firstMs: 200, longestMs: 10_000 }
 /** A worker that lived this long was healthy: its successor starts without the growing pause. */
 const healthyMs = 60_000
 const stepGraceMs = 60_000
 
 /**
  * Keeps one worker process alive: one that dies is replaced, after a pause that doubles while workers die young.
- * The worker ends by itself when this process dies, as its IPC channel then closes.
+ * The worker exits by itself when this process dies, because its IPC channel then closes.
  */
 export function superviseWorker({ entry, env, log }: SupervisorOptions): WorkerSupervisor {
   const { promise: ready, resolve, reject } = Promise.withResolvers<void>()
   ready.catch(() => {})
   let child: ChildProcess | undefined
   let timer: NodeJS.Timeout | undefined
-  let pause = firstPauseMs
+  let deaths = 0
   let stopping = false
   let holdings: Holdings | undefined
+  const pages = withLargePages(env)
+  if (pages.note !== undefined) log.info({}, pages.note)
 
   const start = () => {
     const started = performance.now()
-    const worker = fork(fileURLToPath(entry), { env, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+    const worker = fork(fileURLToPath(entry), {
+      env: pages.env,
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    })
     child = worker
     log.info({ worker: worker.pid }, 'worker process started')
     worker.on('message', (message: FromWorker) => {
@@ -56,10 +62,10 @@ export function superviseWorker({ entry, env, log }: SupervisorOptions): WorkerS
     worker.on('exit', (code, signal) => {
       holdings = undefined
       if (stopping) return
-      if (performance.now() - started > healthyMs) pause = firstPauseMs
+      deaths = performance.now() - started > healthyMs ? 1 : deaths + 1
+      const pause = doubled(backoff, deaths)
       log.error({ code, signal, restartMs: pause }, 'the worker process ended; it is started again')
       timer = setTimeout(start, pause)
-      pause = Math.min(longestPauseMs, pause * 2)
     })
   }
   start()

@@ -4,8 +4,8 @@ import { type Running, runUntilSignal } from './run-until-signal.ts'
 import { superviseWorker } from './worker-supervisor.ts'
 
 /**
- * One worker of many: a process that does the work, and this one, which starts it again when native code takes it
- * down. Resolves when the model is loaded; rejects with an error that says what to change.
+ * One worker of many: a process that does the work, and this one, which restarts it when native code crashes it.
+ * Resolves when the model is loaded; rejects with an error that says what to change.
  */
 export async function startWorker(env: NodeJS.ProcessEnv, entry: URL): Promise<Running> {
   const config = loadConfig(env)

@@ -11,7 +11,7 @@ const candidates = [
   '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
 ]
 
-/** A browser that talks to nobody but the page it is given. `CHROMIUM_PATH` names another executable. */
+/** A browser that connects only to the page it is given. `CHROMIUM_PATH` names another executable. */
 export async function startBrowser(): Promise<Browser> {
   return chromium.launch({
     timeout: 120_000,

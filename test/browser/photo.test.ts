@@ -109,7 +109,7 @@ test('a mask can come from a file, with the keyboard alone', async () => {
     .png()
     .toBuffer()
   await page.setInputFiles('#mask-file', { name: 'mask.png', mimeType: 'image/png', buffer: half })
-  await page.getByText('The mask is laid over the photo').waitFor()
+  await page.getByText('The mask is shown on the photo').waitFor()
   await send(page)
   const mask = here.studio.uploads.get(here.studio.newest.request?.mask ?? '')
   const { data, info } = await sharp(mask).raw().toBuffer({ resolveWithObject: true })

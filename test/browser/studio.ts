@@ -1,15 +1,18 @@
 import { createHash } from 'node:crypto'
 import pino from 'pino'
+import { memoryRateLimiter } from '../../src/adapters/memory/rate-limiter.ts'
 import { pictureReader } from '../../src/adapters/pictures/picture-reader.ts'
 import { buildHttp } from '../../src/http/app.ts'
-import type { ImageFile, Services } from '../../src/http/services.ts'
+import type { Services } from '../../src/http/services.ts'
+import { anonymousCaller, type Caller } from '../../src/jobs/caller.ts'
 import { AppError } from '../../src/jobs/errors.ts'
+import { defaultLimits } from '../../src/jobs/fields.ts'
 import type { ModelInfo, Offer } from '../../src/jobs/offer.ts'
 import type { ImageStore } from '../../src/jobs/ports.ts'
 import { invalidRequest, resolveRequest } from '../../src/jobs/request/resolve.ts'
-import { defaultLimits } from '../../src/jobs/request/schema.ts'
 import type { JobView } from '../../src/jobs/serving/job-view.ts'
 import { withNotes } from '../../src/jobs/serving/notes.ts'
+import type { PictureFile } from '../../src/jobs/serving/picture.ts'
 import { acceptUpload, readUpload, uploadFaults } from '../../src/jobs/serving/upload.ts'
 import { testIds } from '../contract/jobs.ts'
 import { standInOffer } from '../stand-in/engine.ts'
@@ -33,14 +36,14 @@ type Change = Partial<
 >
 
 /**
- * The service as a test wants it: a job stays as it is until the test moves it on, so that every state of the page
- * can be looked at and nothing depends on time. Requests are checked as in the real one.
+ * The service under a test's control: a job keeps its state until the test advances it, so that every state of the
+ * page can be examined and nothing depends on time. Requests are validated as in the real one.
  */
 export class Studio implements Services {
   readonly limits = defaultLimits
   /** Set to refuse every request with it. */
   refusal: AppError | undefined
-  /** When a card of a new job asks again. Long: it then stands still while a test aims at its buttons. */
+  /** When the card of a new job polls again. A long time keeps it still while a test aims at its buttons. */
   pollAfterMs = 100
   readonly #jobs = new Map<string, JobView>()
   #nextSeed = 7
@@ -61,13 +64,14 @@ export class Studio implements Services {
       putUpload: async (id: string, bytes: Uint8Array) => void this.uploads.set(id, bytes),
       getUpload: async (id: string) => this.uploads.get(id),
     } as Pick<ImageStore, 'putUpload' | 'getUpload'> as ImageStore,
+    limiter: memoryRateLimiter(),
     pictures: pictureReader(),
     uploadLimits: this.uploadLimits,
     ttlSeconds: 3600,
     now: () => new Date(),
   }
 
-  async upload(body: Uint8Array, options: { type: string }) {
+  async upload(body: Uint8Array, options: { type: string; caller: Caller }) {
     return acceptUpload(this.#uploadDeps, body, options)
   }
 
@@ -75,15 +79,29 @@ export class Studio implements Services {
     return readUpload(this.#uploadDeps, id)
   }
 
+  caller(address: string) {
+    return anonymousCaller(address)
+  }
+
+  async load() {
+    return { waiting: 0, workers: 1, secondsPerUnit: undefined }
+  }
+
+  async untilFinal(id: string) {
+    return this.view(id)
+  }
+
   ready(): boolean {
     return true
   }
 
-  async imageAddress(): Promise<undefined> {}
+  async imageOrAddress(id: string, index: number) {
+    return this.image(id, index)
+  }
 
   async submit(body: unknown): Promise<JobView> {
     if (this.refusal !== undefined) throw this.refusal
-    const request = resolveRequest(body, this.offer(), this.limits, this.#nextSeed++)
+    const { request } = resolveRequest(body, this.offer(), this.limits, this.#nextSeed++)
     const faults = await uploadFaults(this.#uploadDeps, request)
     if (faults.length > 0) throw invalidRequest(faults)
     const id = createHash('sha256').update(`job ${this.#nextSeed}`).digest('base64url').slice(0, 22)
@@ -118,7 +136,7 @@ export class Studio implements Services {
     return this.view(id)
   }
 
-  async image(id: string, index: number): Promise<ImageFile> {
+  async image(id: string, index: number): Promise<PictureFile> {
     const job = await this.view(id)
     const image = job.images[index]
     if (image === undefined) throw new AppError('not_ready', 'This picture is not finished.')

@@ -36,7 +36,7 @@ interface Answer {
 }
 
 const longestRequestMs = 30_000
-/** Shorter than what a server asks for at times: a run has an end. */
+/** Sometimes shorter than a server asks for: a run must end. */
 const longestPauseMs = 3000
 
 /** Sends one job and follows it to its end, like a client that obeys the documentation. Never rejects. */
@@ -126,7 +126,7 @@ async function checkPictures(world: World, random: Random, seen: Seen): Promise<
   }
 }
 
-/** Asks one server after the other until one gives the answer; every answer outside the documentation is a fault. */
+/** Asks one server after the other until one gives the answer; every undocumented answer is a fault. */
 async function ask(
   world: World,
   random: Random,

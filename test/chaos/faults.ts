@@ -83,7 +83,7 @@ function pick(members: readonly Member[], { victim }: PlannedFault): Member {
   return members[victim % members.length] as Member
 }
 
-/** Waits until another one is ready: on a slow machine nobody would be alive, and a fleet that is all dead shows nothing. */
+/** Waits until another member is ready: on a slow machine all would be down, and a dead fleet shows nothing. */
 async function end(
   members: readonly Member[],
   fault: PlannedFault,

@@ -7,7 +7,7 @@ import type { Cleanup } from '../temp-folder.ts'
 /** A place in the fleet: a process that is started again whenever it ends, as an orchestrator would do it. */
 export interface Member {
   readonly name: string
-  /** Where it answers; undefined while it starts, and from the moment when it was told to end. */
+  /** Its address; undefined while it starts, and once it has been told to stop. */
   address(): string | undefined
   /** SIGKILL. */
   kill(): void
@@ -31,8 +31,8 @@ const longestStopMs = 90_000
 const longestStartMs = 180_000
 
 /**
- * `start` is given the number of the start, from 0. `fault` is told when a process ends that nobody told to, or not in
- * the way it was told to; one that `mayDie` may have killed itself.
+ * `start` gets the number of the start, from 0. `fault` is called when a process ends without being told to, or not in
+ * the way it was told to; with `mayDie` it may have killed itself.
  */
 export function keepMember(
   t: Cleanup,

@@ -4,7 +4,7 @@ import type { Member } from './members.ts'
 
 /** Reading what a run left behind: what clients saw against what is stored, and what the processes printed. */
 
-/** Each job as its client saw it and as its manifest tells it; answers what does not fit. */
+/** Compares each job as its client saw it with its manifest; returns what does not match. */
 export function compareWithManifests(
   clients: readonly Seen[],
   manifests: ReadonlyMap<string, Manifest>,

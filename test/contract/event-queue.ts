@@ -4,7 +4,7 @@ import type { JobEvent } from '../../src/jobs/job.ts'
 import type { EventQueue } from '../../src/jobs/ports.ts'
 import { testIds } from './jobs.ts'
 
-/** What every EventQueue promises. `start` answers a way to open queues on one empty store. */
+/** What every EventQueue promises. `start` returns a way to open queues on one empty store. */
 export function eventQueueContract(
   name: string,
   start: (t: TestContext) => Promise<() => Promise<EventQueue>>,

@@ -1,28 +1,45 @@
 import assert from 'node:assert/strict'
 import { suite, type TestContext, test } from 'node:test'
+import { imageFormats } from '../../src/jobs/fields.ts'
 import type { ImageStore } from '../../src/jobs/ports.ts'
 import { someManifest, someTask, testIds } from './jobs.ts'
 
-/** What every ImageStore promises. `start` answers a way to open stores, of a TTL of one hour, on one place. */
+/** What every ImageStore promises. `start` returns a way to open stores with a TTL of one hour on one location. */
 export function imageStoreContract(name: string, start: (t: TestContext) => Promise<() => ImageStore>): void {
   suite(`${name} as ImageStore`, () => {
     test('keeps pictures by job and index', async (t) => {
       const store = (await start(t))()
       const { id } = someTask()
-      assert.equal(await store.getImage(id, 0), undefined)
-      await store.putImage(id, 0, Uint8Array.of(1, 2, 3))
-      await store.putImage(id, 1, Uint8Array.of(4))
-      assert.deepEqual([...((await store.getImage(id, 0)) ?? [])], [1, 2, 3])
-      assert.deepEqual([...((await store.getImage(id, 1)) ?? [])], [4])
-      assert.equal(await store.getImage(someTask().id, 0), undefined)
+      assert.equal(await store.getImage(id, 0, 'png'), undefined)
+      await store.putImage(id, 0, 'png', Uint8Array.of(1, 2, 3))
+      await store.putImage(id, 1, 'png', Uint8Array.of(4))
+      assert.deepEqual([...((await store.getImage(id, 0, 'png')) ?? [])], [1, 2, 3])
+      assert.deepEqual([...((await store.getImage(id, 1, 'png')) ?? [])], [4])
+      assert.equal(await store.getImage(someTask().id, 0, 'png'), undefined)
+    })
+
+    test('keeps files of every format apart, and sweeps them', async (t) => {
+      const store = (await start(t))()
+      const now = Date.now()
+      const id = testIds.issue(new Date(now - 3_600_001))
+      for (const [index, format] of imageFormats.entries()) {
+        await store.putImage(id, 0, format, Uint8Array.of(index))
+      }
+      for (const [index, format] of imageFormats.entries()) {
+        assert.deepEqual([...((await store.getImage(id, 0, format)) ?? [])], [index])
+      }
+      const expires_at = new Date(now - 1).toISOString()
+      await store.commit(someManifest(someTask({ id, expires_at })))
+      assert.equal(await store.sweep(new Date(now)), 1)
+      for (const format of imageFormats) assert.equal(await store.getImage(id, 0, format), undefined)
     })
 
     test('replaces the picture of an earlier attempt', async (t) => {
       const store = (await start(t))()
       const { id } = someTask()
-      await store.putImage(id, 0, Uint8Array.of(1, 2, 3))
-      await store.putImage(id, 0, Uint8Array.of(9))
-      assert.deepEqual([...((await store.getImage(id, 0)) ?? [])], [9])
+      await store.putImage(id, 0, 'png', Uint8Array.of(1, 2, 3))
+      await store.putImage(id, 0, 'png', Uint8Array.of(9))
+      assert.deepEqual([...((await store.getImage(id, 0, 'png')) ?? [])], [9])
     })
 
     test('lets the first of two manifests win, and answers it', async (t) => {
@@ -58,24 +75,24 @@ export function imageStoreContract(name: string, start: (t: TestContext) => Prom
       })
       const valid = someTask()
       for (const task of [over, valid]) {
-        await store.putImage(task.id, 0, Uint8Array.of(1))
+        await store.putImage(task.id, 0, 'png', Uint8Array.of(1))
         await store.commit(someManifest(task))
       }
       assert.equal(await store.sweep(new Date(now)), 1)
       assert.equal(await store.getManifest(over.id), undefined)
-      assert.equal(await store.getImage(over.id, 0), undefined)
+      assert.equal(await store.getImage(over.id, 0, 'png'), undefined)
       assert.notEqual(await store.getManifest(valid.id), undefined)
-      assert.notEqual(await store.getImage(valid.id, 0), undefined)
+      assert.notEqual(await store.getImage(valid.id, 0, 'png'), undefined)
     })
 
     test('sweeps the pictures of a job that never finished, once it is too old to finish', async (t) => {
       const store = (await start(t))()
       const old = testIds.issue(new Date(Date.now() - 2 * 3_600_000 - 1))
       const young = testIds.issue(new Date())
-      for (const id of [old, young]) await store.putImage(id, 0, Uint8Array.of(1))
+      for (const id of [old, young]) await store.putImage(id, 0, 'png', Uint8Array.of(1))
       await store.sweep(new Date())
-      assert.equal(await store.getImage(old, 0), undefined)
-      assert.notEqual(await store.getImage(young, 0), undefined)
+      assert.equal(await store.getImage(old, 0, 'png'), undefined)
+      assert.notEqual(await store.getImage(young, 0, 'png'), undefined)
     })
 
     test('keeps a job for as long as it was promised, though the setting is shorter now', async (t) => {
@@ -94,12 +111,12 @@ export function imageStoreContract(name: string, start: (t: TestContext) => Prom
       const now = Date.now()
       const hour = 3_600_000
       const issue = (age: number) => testIds.uploads.issue(new Date(now - age))
-      // named by jobs for an hour, waited for by the last of them for another, and an hour for clocks that differ
+      // jobs may name it for an hour, the last of them may wait another, plus an hour for clock differences
       const [fresh, named, over] = [issue(0), issue(2 * hour), issue(3 * hour + 1000)]
       assert.equal(await store.getUpload(fresh), undefined)
       for (const id of [fresh, named, over]) await store.putUpload(id, Uint8Array.of(1, 2))
       assert.deepEqual([...((await store.getUpload(over)) ?? [])], [1, 2])
-      assert.equal(await store.getImage(fresh, 0), undefined)
+      assert.equal(await store.getImage(fresh, 0, 'png'), undefined)
       assert.equal(await store.getManifest(fresh), undefined)
       assert.equal(await store.sweep(new Date(now)), 0, 'an upload is no job')
       assert.equal(await store.getUpload(over), undefined)
@@ -110,7 +127,7 @@ export function imageStoreContract(name: string, start: (t: TestContext) => Prom
     test('refuses what is no job id', async (t) => {
       const store = (await start(t))()
       for (const id of ['', '..', '../../etc', 'x'.repeat(42), `${'0'.repeat(40)}/.`]) {
-        await assert.rejects(store.putImage(id, 0, Uint8Array.of(1)), { code: 'not_found' })
+        await assert.rejects(store.putImage(id, 0, 'png', Uint8Array.of(1)), { code: 'not_found' })
         await assert.rejects(store.getManifest(id), { code: 'not_found' })
         await assert.rejects(store.putUpload(id, Uint8Array.of(1)), { code: 'not_found' })
         await assert.rejects(store.getUpload(id), { code: 'not_found' })

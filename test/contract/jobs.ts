@@ -1,7 +1,7 @@
 import type { Manifest, ResolvedRequest, Task } from '../../src/jobs/job.ts'
 import { createJobIds } from '../../src/jobs/job-id.ts'
 
-/** Jobs for tests: whole and valid, with what a test cares about changed. */
+/** Jobs for tests: complete and valid, with a test's changes applied. */
 
 export const testIds = createJobIds(Buffer.from('the secret of the tests'))
 

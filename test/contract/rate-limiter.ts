@@ -1,33 +1,44 @@
 import assert from 'node:assert/strict'
 import { suite, type TestContext, test } from 'node:test'
+import { anonymousCaller, type RateLimit } from '../../src/jobs/caller.ts'
 import type { RateLimiter } from '../../src/jobs/ports.ts'
 
 export interface RateLimiterKit {
-  /** One server's limiter. Those of one kit that are opened with the same options count together. */
-  open(options: { readonly perMinute: number; readonly burst: number }): RateLimiter
+  /** One server's limiter. Those of one kit count together. */
+  open(): RateLimiter
   /** Lets that much time pass. */
   pass(ms: number): Promise<void>
+}
+
+/** The limiter as callers of one limit meet it, told apart by their account. */
+export function limited(limiter: RateLimiter, rate: RateLimit) {
+  return { take: (account: string) => limiter.take(anonymousCaller(account, { rate })) }
 }
 
 /** What every RateLimiter promises. `start` answers a kit that has counted nothing yet. */
 export function rateLimiterContract(name: string, start: (t: TestContext) => Promise<RateLimiterKit>): void {
   suite(`${name} as RateLimiter`, () => {
     test('allows a burst, then refuses with the seconds until there is room', async (t) => {
-      const limiter = (await start(t)).open({ perMinute: 6, burst: 3 })
+      const limiter = limited((await start(t)).open(), { perMinute: 6, burst: 3 })
       for (let count = 0; count < 3; count++) assert.equal(await limiter.take('a'), 0)
       const seconds = await limiter.take('a')
       assert.ok(Number.isInteger(seconds) && seconds >= 8 && seconds <= 10, `about 10 s, not ${seconds}`)
     })
 
+    test('limits nobody who has no such limit', async (t) => {
+      const limiter = (await start(t)).open()
+      for (let count = 0; count < 100; count++) assert.equal(await limiter.take(anonymousCaller('a')), 0)
+    })
+
     test('counts each client for itself', async (t) => {
-      const limiter = (await start(t)).open({ perMinute: 1, burst: 1 })
+      const limiter = limited((await start(t)).open(), { perMinute: 1, burst: 1 })
       assert.equal(await limiter.take('a'), 0)
       assert.equal(await limiter.take('b'), 0)
       assert.ok((await limiter.take('a')) > 0)
     })
 
     test('counts nothing when it refuses', async (t) => {
-      const limiter = (await start(t)).open({ perMinute: 2, burst: 1 })
+      const limiter = limited((await start(t)).open(), { perMinute: 2, burst: 1 })
       await limiter.take('a')
       const first = await limiter.take('a')
       for (let count = 0; count < 50; count++) await limiter.take('a')
@@ -37,7 +48,7 @@ export function rateLimiterContract(name: string, start: (t: TestContext) => Pro
 
     test('has room again after the time that it said, for as many as that fills in', async (t) => {
       const { open, pass } = await start(t)
-      const limiter = open({ perMinute: 60, burst: 2 })
+      const limiter = limited(open(), { perMinute: 60, burst: 2 })
       assert.deepEqual([await limiter.take('a'), await limiter.take('a')], [0, 0])
       const seconds = await limiter.take('a')
       assert.equal(seconds, 1)
@@ -48,7 +59,7 @@ export function rateLimiterContract(name: string, start: (t: TestContext) => Pro
 
     test('holds no more than the burst after a long pause', async (t) => {
       const { open, pass } = await start(t)
-      const limiter = open({ perMinute: 60, burst: 2 })
+      const limiter = limited(open(), { perMinute: 60, burst: 2 })
       await limiter.take('a')
       await pass(3500)
       const answers = await Promise.all(Array.from({ length: 5 }, () => limiter.take('a')))
@@ -57,7 +68,7 @@ export function rateLimiterContract(name: string, start: (t: TestContext) => Pro
 
     test('allows no more than the burst to many at once, over all servers', async (t) => {
       const { open } = await start(t)
-      const limiters = Array.from({ length: 4 }, () => open({ perMinute: 1, burst: 10 }))
+      const limiters = Array.from({ length: 4 }, () => limited(open(), { perMinute: 1, burst: 10 }))
       const answers = await Promise.all(
         Array.from({ length: 100 }, (_, index) => limiters[index % 4]?.take('a')),
       )

@@ -75,9 +75,9 @@ export function withFailPoint(backends: Backends, setting: string | undefined): 
     images: {
       ...images,
       getManifest: (id) => after('manifest looked for', images.getManifest(id)),
-      async putImage(id, index, bytes) {
+      async putImage(...picture) {
         reach('picture made')
-        await after('picture put', images.putImage(id, index, bytes))
+        await after('picture put', images.putImage(...picture))
       },
       commit: (manifest) => after('manifest put', images.commit(manifest)),
     },

@@ -151,8 +151,8 @@ export async function startProxy(
 }
 
 /**
- * Carries one way, in order: each piece of data is due `delayMs` after it came, and a throttled one goes on in slices.
- * At most `queueBytes` wait here; beyond that the sender is not read.
+ * Forwards one direction, in order: each chunk is due `delayMs` after it arrived, and a throttled one is sent in
+ * slices. At most `queueBytes` wait here; beyond that the sender is not read.
  */
 function carry(
   from: Socket,

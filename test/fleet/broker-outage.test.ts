@@ -49,7 +49,7 @@ test('F5: a broker restarted under load, gently and with kill -9, loses no accep
     const goal = load.accepted.length + count
     await waitFor(async () => load.accepted.length >= goal)
   }
-  // a program has two connections; one that is still away at the next outage would come back once from both
+  // a program has two connections; one still lost at the next outage would reconnect once for both outages
   const untilAllAreBack = async (outages: number) => {
     for (const program of [...crew.servers, ...crew.workers]) await untilSays(program, isBack, 2 * outages)
   }
@@ -149,7 +149,7 @@ test('F8: a broker short of disk takes no job and says so at once; a worker ends
   await waitFor(async () => (await view(address, jobs[0] as string)).status === 'running')
   t.after(() => rabbit.ctl('set_disk_free_limit', '50MB'))
   await rabbit.ctl('set_disk_free_limit', '1000000GB')
-  // the broker tells of the alarm when something is published
+  // the broker reports the alarm when something is published
   await post(address, { prompt: 'a red apple' }).then(assertRefused)
   await untilRefusedAtOnce(address)
   assert.match(crew.servers[0]?.output() ?? '', /RabbitMQ is short of disk or memory/)
@@ -170,7 +170,7 @@ test('F30: after an outage all the waiting jobs are made, none counts an attempt
   for (let seed = 0; seed < 100; seed += 1)
     jobs.push((await submit(address, { prompt: 'a slow apple 10ms', seed })).id)
   await rabbit.kill()
-  /** Dials in each tenth of a second; the proxy lets every one in and finds nobody behind itself. */
+  /** Connections in each tenth of a second; the proxy accepts each one and finds no broker behind it. */
   const dials: number[] = []
   const isOver = deadline(30_000)
   const [began, first] = [performance.now(), fleet.broker.accepted()]

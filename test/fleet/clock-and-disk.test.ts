@@ -26,7 +26,7 @@ import { prepareFleet } from './fleet.ts'
 
 const library = () => globSync('/usr/lib/*/faketime/libfaketimeMT.so.1')[0]
 
-/** The environment of a process whose clock is elsewhere: by a fixed offset, or by the one that stands in a file. */
+/** The environment of a process with a shifted clock: by a fixed offset, or by one read from a file. */
 async function otherClock(offset: { fixed: string } | { file: string }): Promise<Record<string, string>> {
   await ensureInstalled('faketime (libfaketime)', () => library() !== undefined)
   const common = {
@@ -140,7 +140,7 @@ test('F21: a full disk refuses new jobs, finishes nothing falsely, and goes on w
   const cleanup = lastFirst(t)
   const disk = smallDisk(cleanup, 8)
   if (disk === undefined) return t.skip('mounting a small disk needs root')
-  const storageRetry = { budgetMs: 60_000, firstPauseMs: 50, longestPauseMs: 500 }
+  const storageRetry = { budgetMs: 60_000, firstMs: 50, longestMs: 500 }
   const env = { PACKSHOT_DATA_DIR: disk, TEST_PATIENCE: JSON.stringify({ storageRetry }), TEST_TELL: '1' }
   const server = startServer(cleanup, env)
   const address = await server.address

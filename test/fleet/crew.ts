@@ -57,7 +57,7 @@ export async function post(
   }
 }
 
-/** A refusal as clients can live with it: they are told why and when to come back. */
+/** An acceptable refusal: it says why and when to retry. */
 export function assertRefused(answer: Answer, code: 'unavailable' | 'queue_full' = 'unavailable'): void {
   assert.deepEqual([answer.status, answer.body.error?.code], [503, code])
   assert.ok(answer.retryAfter >= 1 && answer.retryAfter <= 120, `Retry-After: ${answer.retryAfter}`)
@@ -127,7 +127,7 @@ export function startLoad(addresses: readonly string[], prompt: string, pauseMs:
     }
   }
   const running = run()
-  // told by stop
+  // reported by stop
   running.catch(() => {})
   return {
     accepted,
@@ -182,7 +182,7 @@ export async function endWell(
     }).catch(() => assert.deepEqual(left, {}, outputsOf(crew)))
   }
   await untilEmpty()
-  // one that had nothing to do may not even run yet
+  // an idle one may not even run yet
   await Promise.all(crew.workers.map((worker) => worker.address))
   await endInPeace(...crew.workers)
   await untilEmpty()

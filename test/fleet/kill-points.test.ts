@@ -45,7 +45,7 @@ test('F1: a worker killed after each step of a job is replaced, and the job ends
   assert.equal(new Set(pictures.values()).size, 1, 'the same seed, the same picture, whoever made it')
 })
 
-/** An idempotency key stands for another id after the hour: a test that uses one twice does so within one hour. */
+/** An idempotency key maps to a different id in the next hour: a test that uses one twice does so within one hour. */
 async function awayFromTheHour(): Promise<void> {
   const left = 3_600_000 - (Date.now() % 3_600_000)
   if (left < stretched(60_000)) await sleep(left + 100)

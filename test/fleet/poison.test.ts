@@ -11,7 +11,7 @@ import { type Fleet, prepareFleet } from './fleet.ts'
 import { rawBroker } from './raw-broker.ts'
 import { assertTruth } from './truth.ts'
 
-/** F11 to F14: jobs and messages that harm whoever works on them. */
+/** F11 to F14: jobs and messages that harm the process that handles them. */
 
 async function startFleet(t: TestContext, workers: readonly Record<string, string>[], extra = {}) {
   const all = await services()

@@ -46,7 +46,7 @@ test('F32: of a cancellation and a finish in one moment one wins, and everybody 
     const answer = await cancel(id)
     const final = await untilFinal(one, id)
     assert.ok(final.status === 'succeeded' || final.status === 'canceled', final.status)
-    // what the client of the cancellation was told as final stays so
+    // the final status reported to the canceling client does not change
     if (answer.status !== 'queued' && answer.status !== 'running') assert.equal(answer.status, final.status)
     assert.deepEqual(await cancel(id), final)
     winners.set(final.status, (winners.get(final.status) ?? 0) + 1)

@@ -4,7 +4,7 @@ import { lastFirst } from '../services/daemon.ts'
 import type { Cleanup } from '../temp-folder.ts'
 import type { Fleet } from './fleet.ts'
 
-/** A client of the broker that is none of ours: what others may put there, and what lies there. */
+/** A foreign client of the broker: publishes what others might, and reads what is there. */
 export interface RawBroker {
   /** Resolves when the broker has the message, in the queue of new interactive tasks. */
   put(body: string | Uint8Array, properties?: Properties): Promise<void>

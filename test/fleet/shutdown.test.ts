@@ -11,7 +11,7 @@ import { type Cleanup, tempFolder } from '../temp-folder.ts'
 import { cancelPatiently, endInPeace, endWell, startCrew, untilSays } from './crew.ts'
 import { prepareFleet } from './fleet.ts'
 
-/** F22, F23, F25 and F26: processes that are told to end, that end by a fault, or whose engine blocks. */
+/** F22, F23, F25 and F26: processes that are told to stop, that crash, or whose engine blocks. */
 
 for (const [grace, seconds] of [
   ['enough time', '60'],
@@ -120,7 +120,7 @@ test('F23: servers are replaced one after the other under load, and no request f
   await endWell(fleet, all, crew, ids)
 })
 
-/** What a load balancer does: asks each server all the time whether it is ready, and sends requests to those only. */
+/** Does what a load balancer does: polls each server's readiness, and sends requests to ready ones only. */
 function startPool(addresses: readonly string[]) {
   const [known, ready] = [new Set(addresses), new Set(addresses)]
   let going = true
@@ -147,7 +147,7 @@ function startPool(addresses: readonly string[]) {
   }
 }
 
-/** A module that makes a process reject, with nobody to handle it, at SIGUSR2; as an environment. */
+/** The environment to load a module that causes an unhandled rejection at SIGUSR2. */
 function rejecting(t: Cleanup): Record<string, string> {
   const file = join(tempFolder(t), 'reject.mjs')
   const code = "process.on('SIGUSR2', () => void Promise.reject(new Error('nobody expected this')))"

@@ -23,7 +23,7 @@ const programs = {
 type Role = keyof typeof programs
 const both: readonly Role[] = ['server', 'worker']
 /** Part of every password in these tests: no output may have it. */
-const hidden = 'geheim'
+const hidden = 'hush'
 
 interface Case {
   readonly name: string

@@ -9,7 +9,7 @@ import { services } from '../services/services.ts'
 import { cancelPatiently, endWell, post, startCrew } from './crew.ts'
 import { prepareFleet } from './fleet.ts'
 
-/** F15 and F16: Redis away, emptied or full. Answers stay right, and nothing that was accepted notices. */
+/** F15 and F16: Redis unavailable, emptied or full. Answers stay right, and accepted jobs are unaffected. */
 
 async function start(t: TestContext, extra: Record<string, string> = {}) {
   const redis: RedisService = await startRedis(t)
@@ -59,7 +59,7 @@ test('F15: Redis emptied in the middle of a job: every answer is right, and it c
   const [first, second, third] = await statuses()
   assert.deepEqual([first, third], ['succeeded', 'queued'])
   assert.match(second ?? '', /queued|running/)
-  // the worker tells it again what it works on
+  // the worker reports its current job again
   await untilStep(running.id)
 
   await redis.cli('FLUSHALL')

@@ -19,7 +19,7 @@ import { type Fleet, prepareFleet } from './fleet.ts'
 import { rawBroker } from './raw-broker.ts'
 import { sha256Of } from './truth.ts'
 
-/** F17, F18 and F28: storage that is away, breaks off, forgets or was emptied. */
+/** F17, F18 and F28: storage that is unavailable, disconnects, loses data or was emptied. */
 
 const slowDown = '<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>slow</Message></Error>'
 const busyAnswer = `HTTP/1.1 503 Slow Down\r\ncontent-type: application/xml\r\ncontent-length: ${slowDown.length}\r\nconnection: close\r\n\r\n${slowDown}`
@@ -77,7 +77,7 @@ for (const [name, fault] of away) {
 }
 
 test('F17: storage away for longer than a worker is patient: the job goes back uncounted', async (t) => {
-  const storageRetry = { budgetMs: 1000, firstPauseMs: 50, longestPauseMs: 200 }
+  const storageRetry = { budgetMs: 1000, firstMs: 50, longestMs: 200 }
   const env = { TEST_PATIENCE: JSON.stringify({ storageRetry }) }
   const { all, fleet, crew, worker, address, parts, untilStep, openGate } = await start(t, {}, env)
   const { id } = await submit(address, { prompt: 'gate' })
@@ -107,14 +107,14 @@ test('F18: a picture of which only a part was sent is not there, and is sent aga
   openGate()
   await waitFor(() => fleet.storage.carried() >= before + 200_000)
   await fleet.storage.refuse()
-  assert.equal(await parts.images.getImage(one.id, 0), undefined)
+  assert.equal(await parts.images.getImage(one.id, 0, 'png'), undefined)
   assert.equal(await parts.images.getManifest(one.id), undefined)
   assert.equal((await view(address, one.id)).status, 'running')
   await fleet.storage.pass()
   const whole = async (id: string) => {
     const { status, images } = await untilFinal(address, id)
     assert.equal(status, 'succeeded')
-    const bytes = await parts.images.getImage(id, 0)
+    const bytes = await parts.images.getImage(id, 0, 'png')
     assert.ok(bytes !== undefined && bytes.length > 1_000_000)
     assert.deepEqual([sha256Of(bytes), bytes.length], [images[0]?.sha256, images[0]?.bytes])
   }
@@ -162,7 +162,7 @@ test('F28: a result that expires between status and download is gone, and never 
       [410, 410],
     )
     // until the sweeper was there
-    return (await parts.images.getImage(id, 0)) === undefined
+    return (await parts.images.getImage(id, 0, 'png')) === undefined
   })
   await endWell(fleet, all, crew, [])
 })
@@ -195,7 +195,7 @@ test('F28: what was deleted behind our back is gone, and never a fault of ours',
   const { all, fleet, address } = await start(t)
   const { id } = await submit(address, { prompt: '10ms' })
   await untilFinal(address, id)
-  await deleteObject(fleet, all, imageKey(id, 0))
+  await deleteObject(fleet, all, imageKey(id, 0, 'png'))
   const picture = await fetch(`${address}/v1/jobs/${id}/images/0`)
   assert.deepEqual([picture.status, await codeOf(picture)], [410, 'expired'])
   assert.equal((await view(address, id)).status, 'succeeded', 'what it was is still known')
@@ -203,7 +203,7 @@ test('F28: what was deleted behind our back is gone, and never a fault of ours',
   await deleteObject(fleet, all, manifestKey(id))
   const job = await fetch(`${address}/v1/jobs/${id}`)
   assert.deepEqual([job.status, await codeOf(job)], [410, 'expired'])
-  // with the status forgotten too nothing tells it from a job that waits, until its time is over
+  // with the status gone too nothing distinguishes it from a waiting job, until it expires
   const redis = createClient({ url: all.statusUrl })
   await redis.connect()
   await redis.del(`${fleet.namespace}:job:${id}`)

@@ -12,14 +12,14 @@ import { messagesOf } from '../services/broker-namespace.ts'
 import type { Services } from '../services/provide.ts'
 import type { Fleet } from './fleet.ts'
 
-/** What must be true of a fleet when all is over, looked at past its proxies and without its servers. */
+/** What must be true of a fleet at the end, read past its proxies and without its servers. */
 
 export interface TruthOptions {
-  /** Most messages that may lie in the parked queue; 0 unless told. */
+  /** Maximum number of messages in the parked queue; 0 by default. */
   readonly parked?: number
   /**
-   * Whether there may be finished jobs that nobody was told of: a request that was answered 503 because its confirm
-   * was lost is made nevertheless. They have to be whole all the same.
+   * Whether there may be finished jobs that no client was told about: a request that was answered 503 because its
+   * confirm was lost is made all the same. They must still be complete.
    */
   readonly others?: boolean
 }
@@ -28,19 +28,19 @@ export interface Stored {
   readonly manifests: ReadonlyMap<string, Manifest>
   /** The sha-256 of each picture, by `id/index.png`. */
   readonly pictures: ReadonlyMap<string, string>
-  /** What is in the storage and should not be, in words. */
+  /** A description of each object that should not be in the storage. */
   readonly faults: readonly string[]
 }
 
 /**
- * Answers what is wrong, in words; nothing when all is well:
+ * Returns a description of each violation; none when all is well:
  *
  * - each accepted job has one manifest of a final status, and no job has one that was not accepted
  * - a job has `succeeded` exactly if all its pictures are there, with the hashes of its manifest
- * - no object is cut short, none is foreign, no probe is left
+ * - no object is truncated, none is foreign, no probe is left
  * - every queue is empty, and every Redis key expires
  *
- * Processes that still run have to be idle: what they hold in their hands is not seen.
+ * Processes that still run must be idle: what they hold is not visible.
  */
 export async function checkTruth(
   fleet: Fleet,

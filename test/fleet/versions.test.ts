@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Type } from 'typebox'
 import { Value } from 'typebox/value'
-import { eventOf, JobEvent, Manifest, type Task } from '../../src/jobs/job.ts'
+import { eventOf, JobEvent, Manifest, type Task, taskVersion } from '../../src/jobs/job.ts'
 import { createJobIds } from '../../src/jobs/job-id.ts'
 import { isTask } from '../../src/jobs/task-check.ts'
 import { someTask } from '../contract/jobs.ts'
@@ -15,8 +15,8 @@ import { type Fleet, prepareFleet } from './fleet.ts'
 import { rawBroker } from './raw-broker.ts'
 
 /**
- * F29: servers and workers of two releases side by side, while one replaces the other. What stands in `previous` was
- * written by the release before this one, and is never changed but as a whole, when there is a new release.
+ * F29: servers and workers of two releases side by side, while one replaces the other. `previous` was written by the
+ * release before this one, and is only ever replaced as a whole, when there is a new release.
  */
 const previous = {
   task: `{"v":1,"id":"01kaqrt2m0c9v1x8n3b5z7q2w4hd6f8j0k2m4p6r8t","request":{"prompt":"a red apple","negative_prompt":"","width":256,"height":256,"steps":4,"guidance_scale":7,"sampler":"dpmpp_2m","schedule":"karras","seed":7,"count":1,"model":"stand-in","format":"png"},"created_at":"2026-11-22T14:00:00.000Z","expires_at":"2026-11-23T14:00:00.000Z"}`,
@@ -140,12 +140,12 @@ test('F29: a task of a newer version waits for a newer worker, and this release 
   const [address] = crew.addresses
   const raw = rawBroker(t, fleet, all.queueUrl)
   const id = newIdOf(fleet)
-  const newer = { ...someTask({ id }), v: 3, novelty: { of: 'another shape' } }
+  const newer = { ...someTask({ id }), v: taskVersion + 1, novelty: { of: 'another shape' } }
   await raw.put(JSON.stringify(newer), { contentType: 'application/json', messageId: id })
   const waits = { 'tasks.retry.30s.v1': 1 }
   const isBack = async () => (await raw.ready())['tasks.retry.30s.v1'] === 1
   const ids: string[] = []
-  // more often than the broker would deliver a task that nobody ends
+  // more often than the broker would deliver a task that is never ended
   for (let round = 0; round < 12; round += 1) {
     await waitFor(isBack)
     await raw.move('tasks.retry.30s.v1', { exchange: 'tasks', routingKey: 'returned.interactive' })

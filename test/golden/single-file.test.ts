@@ -163,7 +163,7 @@ for (const variant of ['fp16', 'ema-only'] as const) {
       const tensors = new Map(file.tensors)
       tensors.delete(key)
       const { kind, family } = classify(tensors)
-      assert.deepEqual([kind, family], ['checkpoint', 'sd1'], key)
+      assert.deepEqual([kind, family], ['model', 'sd1'], key)
       assert.throws(
         () => openSingleFile({ ...file, tensors }),
         (error: unknown) =>

@@ -1,15 +1,19 @@
 import { join } from 'node:path'
 import { diskImageStore } from '../../src/adapters/disk/image-store.ts'
+import { memoryRateLimiter } from '../../src/adapters/memory/rate-limiter.ts'
 import { pictureReader } from '../../src/adapters/pictures/picture-reader.ts'
 import { openDatabase } from '../../src/adapters/sqlite/database.ts'
 import { sqliteEventQueue } from '../../src/adapters/sqlite/event-queue.ts'
 import { sqliteStatusStore } from '../../src/adapters/sqlite/status-store.ts'
 import { sqliteTaskQueue } from '../../src/adapters/sqlite/task-queue.ts'
+import { anonymousCaller } from '../../src/jobs/caller.ts'
 import { AppError } from '../../src/jobs/errors.ts'
+import { defaultLimits } from '../../src/jobs/fields.ts'
 import { imageSeed, stepsOf } from '../../src/jobs/job.ts'
 import { createJobIds } from '../../src/jobs/job-id.ts'
 import type { ImageGenerator } from '../../src/jobs/ports.ts'
-import { defaultLimits } from '../../src/jobs/request/schema.ts'
+import { type SubmitDeps, type SubmitOptions, submitJob } from '../../src/jobs/serving/submit.ts'
+import { watchJobs } from '../../src/jobs/serving/wait.ts'
 import { defaultAttemptLimits } from '../../src/jobs/working/attempt.ts'
 import { type RunDeps, runTask } from '../../src/jobs/working/run.ts'
 import type { Speed } from '../../src/jobs/working/speed.ts'
@@ -32,7 +36,7 @@ export function embedded(t: Cleanup, options: { queueMax?: number; ttlSeconds?: 
     await events.close()
     database.close()
   })
-  return {
+  const core = {
     folder,
     database,
     log,
@@ -42,6 +46,8 @@ export function embedded(t: Cleanup, options: { queueMax?: number; ttlSeconds?: 
     ids: createJobIds(Buffer.from('the secret of the tests')),
     status: sqliteStatusStore(database),
     images: diskImageStore({ folder: join(folder, 'results'), ttlSeconds }),
+    limiter: memoryRateLimiter(),
+    caller: (address: string) => anonymousCaller(address),
     offer: () => standInOffer,
     pictures: pictureReader(),
     uploadLimits: { bytes: 200_000, pixels: 1e6, side: 512 },
@@ -49,8 +55,20 @@ export function embedded(t: Cleanup, options: { queueMax?: number; ttlSeconds?: 
     ttlSeconds,
     now: () => new Date(Date.now() + clock.ahead),
   }
+  const watch = watchJobs(core)
+  t.after(() => watch.close())
+  return { ...core, watch }
 }
 export type Embedded = ReturnType<typeof embedded>
+
+/** Submits a request of somebody without limits. */
+export function submit(
+  deps: SubmitDeps,
+  body: unknown,
+  options: Partial<SubmitOptions> = {},
+): ReturnType<typeof submitJob> {
+  return submitJob(deps, body, { caller: anonymousCaller('127.0.0.1'), ...options })
+}
 
 /** Called before each step; what it throws ends the run. */
 export type StepAction = (step: number, prompt: string) => void | Promise<void>
@@ -96,9 +114,8 @@ export function runDeps(parts: Embedded, changes: Partial<RunDeps> = {}): RunDep
     now,
     generator: quickGenerator(),
     limits: { ...defaultAttemptLimits, progressEveryMs: 0, cancelEveryMs: 10 },
-    storageRetry: { budgetMs: 200, firstPauseMs: 10, longestPauseMs: 20 },
+    storageRetry: { budgetMs: 200, firstMs: 10, longestMs: 20 },
     speed,
-    maxAttempts: 3,
     maxLosses: 3,
     retryPauseMs: 20,
     ...changes,

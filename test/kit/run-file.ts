@@ -1,5 +1,6 @@
 import type { Writable } from 'node:stream'
 import { run } from 'node:test'
+import { withLargePages } from '../../src/main/large-pages.ts'
 
 /** What came of one or several test files. */
 export interface Counts {
@@ -33,6 +34,13 @@ export function sumOf(counts: readonly Counts[]): Counts {
 /** Only ends a test that would hang, on the slowest of machines. */
 const longestTestMs = 1_800_000
 
+export interface RunFileOptions {
+  readonly reporter: Writable
+  readonly signal: AbortSignal
+  /** The process is started as what computes is. */
+  readonly computes: boolean
+}
+
 /**
  * Runs a test file in a process of its own. What it tells is written to the reporter when it is over, in one piece,
  * without its own closing counts; they are answered. A file without a test counts none.
@@ -40,13 +48,13 @@ const longestTestMs = 1_800_000
 export async function runFile(
   file: string,
   args: readonly string[],
-  reporter: Writable,
-  signal: AbortSignal,
+  { reporter, signal, computes }: RunFileOptions,
 ): Promise<Counts> {
   const told: unknown[] = []
   let counts = noCounts
   let fileItself = 0
-  const options = { files: [file], argv: [...args], concurrency: 1, timeout: longestTestMs, signal }
+  const env = computes ? withLargePages(process.env).env : process.env
+  const options = { files: [file], argv: [...args], concurrency: 1, timeout: longestTestMs, signal, env }
   for await (const event of run(options) as AsyncIterable<Told>) {
     const { type, data } = event
     if (type === 'test:summary') counts = data.file === undefined ? (data.counts ?? counts) : counts

@@ -9,7 +9,7 @@ export interface Outcome {
   readonly stderr: string
 }
 
-/** `npm run models -- ARGS` in this process, with its models in `dir`; `client` is told what came. */
+/** `npm run models -- ARGS` in this process, with its models in `dir`; `client` counts the bytes received. */
 export async function models(
   dir: string,
   args: readonly string[],

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Cleanup } from '../temp-folder.ts'
 
-/** How much of the file the client says it has: a test that does not hear it cuts at once. */
+/** How many bytes of the file the client has: a test that does not count them cuts at once. */
 export interface Client {
   bytes: number
 }
@@ -14,12 +14,12 @@ export interface Served {
   readonly response: ServerResponse
   /** How many requests there were before this one. */
   readonly before: number
-  /** The first byte that is asked for. */
+  /** The first requested byte. */
   readonly begin: number
   readonly client: Client
 }
 
-/** A server on this machine that answers as the test says. @returns its address, and what it was asked */
+/** A server on this machine that answers as the test says. @returns its URL, and the requests it got */
 export async function serve(
   t: Cleanup,
   answer: (served: Served) => void,
@@ -40,7 +40,7 @@ export async function serve(
   return { address: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, requests, client }
 }
 
-/** Answers as a good server does: the whole, or the rest if it was asked for under the right mark. */
+/** Answers as a correct server does: the whole file, or the rest if requested with the right ETag. */
 export function send(
   { request, response, begin, client }: Served,
   bytes: Uint8Array,
@@ -67,7 +67,7 @@ export function send(
   void breakOff(response, () => client.bytes >= cutAt)
 }
 
-/** What was sent but not yet read by the client would be lost with the connection: so it is asked first. */
+/** Data not yet read by the client would be lost with the connection, so `arrived` is checked first. */
 export async function breakOff(response: ServerResponse, arrived: () => boolean): Promise<void> {
   while (!arrived() && !response.destroyed) await sleep(5)
   response.destroy()

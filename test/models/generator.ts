@@ -1,6 +1,7 @@
 import { loadConfig } from '../../src/config.ts'
-import { type Holdings, newsFromThread } from '../../src/generator/holdings.ts'
+import { inferenceSettings } from '../../src/generator/protocol.ts'
 import { type ThreadGenerator, threadGenerator } from '../../src/generator/thread-generator.ts'
+import type { Holdings } from '../../src/jobs/holdings.ts'
 import type { ResolvedRequest } from '../../src/jobs/job.ts'
 import type { GeneratedImage } from '../../src/jobs/ports.ts'
 import { keepingLog } from '../quiet-log.ts'
@@ -10,28 +11,25 @@ export interface TestGenerator {
   readonly thread: ThreadGenerator
   /** One small picture. */
   make(fields: Partial<ResolvedRequest>): Promise<GeneratedImage>
-  /** As the thread last told. */
+  /** As last reported by the thread. */
   holdings(): Holdings | undefined
 }
 
 /** The inference thread of a worker with these settings. */
 export function startGenerator(t: Cleanup, env: Record<string, string>): TestGenerator {
   let last: Holdings | undefined
-  const end = newsFromThread((news) => {
-    if (news.type === 'holdings') last = news.holdings
-  })
   const thread = threadGenerator({
     entry: new URL('../../src/generator/inference-thread.ts', import.meta.url),
-    settings: loadConfig({ PACKSHOT_THREADS: '1', ...env }),
+    settings: inferenceSettings(loadConfig({ PACKSHOT_THREADS: '1', ...env })),
     log: keepingLog(),
+    onNews: (news) => {
+      if (news.type === 'holdings') last = news.holdings
+    },
     onStuck: () => {
       throw new Error('the inference thread is stuck')
     },
   })
-  t.after(async () => {
-    await thread.close()
-    end()
-  })
+  t.after(() => thread.close())
   return {
     thread,
     holdings: () => last,

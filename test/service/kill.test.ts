@@ -12,7 +12,7 @@ import { isAlive, type ServerProcess, startServer, submit, untilFinal, view } fr
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 
-/** How many of the jobs succeeded; of each of those, the picture is there and whole at this very moment. */
+/** How many of the jobs succeeded; of each of those, the picture exists and is complete at this moment. */
 async function countFinished(address: string, ids: readonly string[]): Promise<number> {
   let finished = 0
   for (const id of ids) {

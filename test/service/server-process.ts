@@ -5,7 +5,7 @@ import { ownEnvironment } from '../kit/own-environment.ts'
 import { waitFor } from '../kit/waiting.ts'
 import type { Cleanup } from '../temp-folder.ts'
 
-/** The whole program as a process of its own, on a free port; the engine is the stand-in unless told otherwise. */
+/** The whole program as a process of its own, on a free port; the engine is the stand-in by default. */
 
 const standInServer = new URL('../stand-in/server.ts', import.meta.url)
 export const realServer = new URL('../../src/main/all-in-one.ts', import.meta.url)
@@ -16,9 +16,9 @@ export interface ServerProcess {
   readonly output: () => string
   /** Resolves with the exit status, or the signal's name. */
   readonly ended: Promise<number | string>
-  /** The address (`worker` for a worker), once the program says that it is ready; rejects with the output if it ends before. */
+  /** The address (`worker` for a worker), once the program reports ready; rejects with the output if it ends before. */
   readonly address: Promise<string>
-  /** The process ids of all workers so far, the present one last. */
+  /** The process ids of all workers so far, the current one last. */
   workers(): readonly number[]
 }
 

@@ -84,7 +84,7 @@ test('a port in use is refused by the name of its variable', async (t) => {
   const { port } = other.address() as { port: number }
   const server = startServer(t, { PACKSHOT_DATA_DIR: tempFolder(t), PORT: String(port) })
   assert.equal(await server.ended, 1)
-  assert.match(server.output(), new RegExp(`Port ${port} of 127.0.0.1 is in use .* PORT`))
+  assert.match(server.output(), new RegExp(`Port ${port} on 127.0.0.1 is in use .* PORT`))
   assert.doesNotMatch(server.output(), / at .*\.ts:\d+/)
   assert.equal(server.workers().length, 0)
 })

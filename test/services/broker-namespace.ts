@@ -15,7 +15,7 @@ export async function removeNamespace(url: string, namespace: string): Promise<v
   })
 }
 
-/** How many messages lie ready in each queue of the namespace that has some. Those in somebody's hands do not count. */
+/** How many messages are ready in each non-empty queue of the namespace. Unacknowledged ones do not count. */
 export async function messagesOf(url: string, namespace: string): Promise<Record<string, number>> {
   const found: Record<string, number> = {}
   await withChannel(url, async (channel) => {

@@ -40,7 +40,7 @@ export interface ServiceControl {
   start(): Promise<void>
   /** `stop` and `start`. */
   restart(): Promise<void>
-  /** It answers nothing more and closes no connection; resolves once all of it stands still. */
+  /** Suspends it: no answers, no closed connections; resolves once all of it is stopped. */
   hang(): Promise<void>
   /** After `hang`. */
   resume(): void
@@ -180,7 +180,7 @@ async function untilAnswers(
 async function untilStopped(pid: number): Promise<void> {
   const folder = `/proc/${pid}/task`
   if (!existsSync(folder)) return sleep(200)
-  // the state is the first field after the name, which stands in brackets and may hold anything
+  // the state is the first field after the name, which is in brackets and may contain anything
   const state = (thread: string) => {
     try {
       return readFileSync(join(folder, thread, 'stat'), 'utf8')
@@ -210,8 +210,8 @@ function isRunning(child: ChildProcess): boolean {
 let leash: readonly string[] | undefined
 
 /**
- * The command line with which the kernel kills the program when the thread that started it ends, on Linux. It holds
- * through exec, not through fork: a program must stay in the foreground and must not hand over to a child.
+ * The command line with which the kernel kills the program when the thread that started it ends, on Linux. This
+ * survives exec but not fork: a program must stay in the foreground and must not hand over to a child.
  */
 export function leashed(file: string, args: readonly string[]): [string, string[]] {
   leash ??= findLeash()

@@ -4,9 +4,8 @@ import { createServer } from 'node:net'
 const given = new Set<number>()
 
 /**
- * A loopback port that nobody listens on and that this process was not given before. It lies below the range from
- * which systems take the ports of outgoing connections: a service that is down for a while must find its port free
- * when it comes back.
+ * A free loopback port that this process was not given before. It is below the range of ephemeral ports: a service
+ * that is down for a while must find its port free when it restarts.
  */
 export async function freePort(): Promise<number> {
   for (let attempt = 0; attempt < 200; attempt += 1) {

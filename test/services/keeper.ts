@@ -7,9 +7,9 @@ import { fileURLToPath } from 'node:url'
 import { ownEnvironment } from '../kit/own-environment.ts'
 
 /**
- * What a process started is ended and removed even if that process is killed with -9. A helper process of its own
- * session holds a pipe to the starter; when the pipe closes it kills the process ids that it was told of and were
- * not taken back, and then removes the folders. It never kills by name.
+ * Stops and removes what a process started, even if that process is killed with -9. A helper process in its own
+ * session holds a pipe to the starter; when the pipe closes it kills the registered process ids that were
+ * not withdrawn, and then removes the folders. It never kills by name.
  */
 let told: Writable | undefined
 
@@ -60,7 +60,7 @@ async function keep(): Promise<void> {
   }
   const pids = [...kept.process].map(Number)
   for (const pid of pids) signalTo(pid, 'SIGKILL')
-  // where nobody collects the dead they stay visible for ever: the wait has an end
+  // where nothing reaps zombies they stay visible forever, so the wait is bounded
   for (let round = 0; round < 50 && pids.some((pid) => signalTo(pid, 0)); round += 1) await sleep(100)
   for (const folder of kept.folder) rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
   if (kept.container.size > 0) spawn('docker', ['rm', '-f', ...kept.container], { stdio: 'ignore' })

@@ -62,7 +62,7 @@ async function install(names: readonly string[]): Promise<void> {
   }
 }
 
-/** Debian starts what it installs unless this file says 101, "forbidden"; one that is there already is left alone. */
+/** Debian starts what it installs unless this file says 101, "forbidden"; an existing one is left alone. */
 function preventServiceStart(): () => void {
   const policy = '/usr/sbin/policy-rc.d'
   if (existsSync(policy)) return () => {}

@@ -64,7 +64,7 @@ export async function startRabbitmq(
   mkdirSync(env.HOME)
   writeFileSync(join(env.HOME, '.erlang.cookie'), randomBytes(16).toString('hex'), { mode: 0o400 })
 
-  // ours in the foreground: one that Erlang starts is a daemon that outlives every test
+  // our own, in the foreground: one that Erlang starts is a daemon that outlives every test
   startDaemon(cleanup, { name: 'epmd', file: 'epmd', args: [], env, folder })
   const control = await startService(
     cleanup,

@@ -68,7 +68,7 @@ test('a confirmed message of RabbitMQ survives a kill of the node', async (t) =>
   await rabbitmq.start()
   let body: unknown
   await waitFor(async () => {
-    // each try on a channel of its own: a queue that has no leader yet closes the one that asked
+    // each attempt on its own channel: a queue without a leader closes the channel that asked
     await connected(rabbitmq.url, async (channel) => {
       body = (await channel.basicGet({ queue: 'q' }))?.body
     }).catch(() => {})
@@ -197,7 +197,7 @@ function descendants(pid: number): Started[] {
   return below(pid)
 }
 
-/** A dead process that nobody has collected is not alive, and neither is another one with the same id. */
+/** A zombie is not alive, and neither is another process with the same id. */
 function isAlive({ pid, name }: Started): boolean {
   const present = statOf(pid)
   return present !== undefined && present.state !== 'Z' && present.name === name

@@ -3,7 +3,7 @@ import { startServer } from '../../src/main/server.ts'
 import { failPointVariable, withFailPoint } from '../fault-kit/fail-points.ts'
 import { standInEngine } from './engine.ts'
 
-/** The real `npm run server`, but for its model, and with a fail point if the environment says so. */
+/** The real `npm run server`, except for its model, with a fail point if the environment says so. */
 await runUntilSignal(() =>
   startServer(process.env, {
     ...standInEngine,

@@ -2,5 +2,5 @@ import { runUntilSignal } from '../../src/main/run-until-signal.ts'
 import { startWorker } from '../../src/main/worker.ts'
 import { standInEngine } from './engine.ts'
 
-/** The real `npm run worker`, but for its engine. */
+/** The real `npm run worker`, except for its engine. */
 await runUntilSignal(() => startWorker(process.env, standInEngine.workerEntry))

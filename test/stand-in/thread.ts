@@ -8,7 +8,7 @@ import { stepsOf } from '../../src/jobs/job.ts'
 import type { GivenImages } from '../../src/jobs/ports.ts'
 
 /**
- * An engine that makes no pictures: a stand-in with the faults that tests need, asked for by words of the prompt.
+ * An engine that makes no pictures: a stand-in with the faults that tests need, selected by words in the prompt.
  * Production code cannot reach it: the thread's file is an argument.
  *
  *   "20ms"  each step takes that long           "hang"  never ends a step, and blocks the thread

@@ -2,7 +2,7 @@ import { runWorker } from '../../src/main/worker-process.ts'
 import { failPointVariable, withFailPoint } from '../fault-kit/fail-points.ts'
 
 /**
- * The real worker process, but for its engine, and with a fail point or another patience if the environment says so:
+ * The real worker process except for its engine, with a fail point or other time limits if the environment says so:
  * TEST_PATIENCE is JSON with `storageRetry` and `threadTimes`.
  */
 await runWorker({

@@ -21,7 +21,7 @@ test('results lie in a folder of their day, with nothing beside them', async (t)
   const root = tempFolder(t)
   const store = diskImageStore({ folder: root, ttlSeconds: 3600 })
   const task = someTask()
-  await store.putImage(task.id, 0, Uint8Array.of(1))
+  await store.putImage(task.id, 0, 'png', Uint8Array.of(1))
   await store.commit(someManifest(task))
   await store.commit(someManifest(task))
   assert.deepEqual(readdirSync(jobFolder(root, task)).sort(), ['0.png', 'manifest.json'])
@@ -36,7 +36,7 @@ test('a write that was cut short is nobody`s file, and is swept', async (t) => {
   for (const name of [stale, fresh]) writeFileSync(join(jobFolder(root, task), name), 'half of a pict')
   const before = new Date(Date.now() - 3_600_000)
   utimesSync(join(jobFolder(root, task), stale), before, before)
-  assert.equal(await store.getImage(task.id, 0), undefined)
+  assert.equal(await store.getImage(task.id, 0, 'png'), undefined)
   assert.equal(await store.getManifest(task.id), undefined)
   await store.sweep(new Date())
   assert.deepEqual(readdirSync(jobFolder(root, task)), [fresh])
@@ -82,7 +82,7 @@ test('a folder that cannot be written is named', async (t) => {
   writeFileSync(root, '')
   const store = diskImageStore({ folder: root, ttlSeconds: 3600 })
   const task = someTask()
-  await assert.rejects(store.putImage(task.id, 0, Uint8Array.of(1)), {
+  await assert.rejects(store.putImage(task.id, 0, 'png', Uint8Array.of(1)), {
     code: 'unavailable',
     message: new RegExp(root),
   })

@@ -4,9 +4,9 @@ import { dirname, join } from 'node:path'
 import { AppError, toAppError } from '../../jobs/errors.ts'
 
 /**
- * Files that are whole or not there. Bytes go to a temporary name in the same directory and are synced, then the
- * name is changed and the directory synced: after a power cut the old or the new file is there, never a part of
- * one. A temporary file that a crash leaves behind is nobody's result; `isTemporary` tells the sweeper.
+ * Files that are complete or absent. Bytes are written under a temporary name in the same directory and synced, then
+ * the file is renamed and the directory synced: after a power cut the old or the new file exists, never a part of
+ * one. A temporary file left by a crash is never a result; the sweeper recognises it by `isTemporary`.
  */
 
 const temporary = /^\.tmp-[0-9a-f]{16}$/
@@ -15,12 +15,12 @@ export function isTemporary(name: string): boolean {
   return temporary.test(name)
 }
 
-/** Replaces what is there. */
+/** Replaces an existing file. */
 export async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
   await viaTemporary(path, bytes, (temp) => rename(temp, path))
 }
 
-/** Answers false, and changes nothing, when there is a file of this name: of many writers exactly one wins. */
+/** Returns false, and changes nothing, if the file exists: of many writers exactly one wins. */
 export async function writeFirst(path: string, bytes: Uint8Array): Promise<boolean> {
   return viaTemporary(path, bytes, async (temp) => {
     try {
@@ -60,7 +60,7 @@ async function viaTemporary<T>(
   }
 }
 
-/** A new folder is a new name in the one above it, which is synced too, up to the first that was there. */
+/** A new folder is a new entry in its parent, which is synced too, up to the first one that existed. */
 async function makeFolder(folder: string): Promise<void> {
   const first = await mkdir(folder, { recursive: true })
   if (first === undefined) return
@@ -79,7 +79,7 @@ async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-/** The action's value, or undefined when the file or folder is not there. */
+/** The action's value, or undefined if the file or folder does not exist. */
 export async function unlessMissing<T>(action: Promise<T>): Promise<T | undefined> {
   try {
     return await action
@@ -89,7 +89,7 @@ export async function unlessMissing<T>(action: Promise<T>): Promise<T | undefine
   }
 }
 
-/** A fault of the file system as an `AppError`: `storage_full` when there is no room, else `unavailable`. */
+/** A file system error as an `AppError`: `storage_full` when there is no room, else `unavailable`. */
 export function storageError(thrown: unknown, path: string): AppError {
   const known = toAppError(thrown)
   if (known.code !== 'internal') return known

@@ -6,8 +6,8 @@ export interface FolderLock {
 }
 
 /**
- * Holds a file for this process alone. The lock is the operating system's, taken through an open SQLite
- * transaction, so that it ends with the process however the process ends; the file itself stays and means nothing.
+ * Locks a file for this process alone. The lock is the operating system's, taken through an open SQLite
+ * transaction, so it ends with the process however that ends; the remaining file has no meaning.
  * Throws `unavailable` when another process has it.
  */
 export function lockFolder(path: string, folder: string): FolderLock {

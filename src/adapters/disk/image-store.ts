@@ -2,6 +2,7 @@ import { readdir, readFile, rm, rmdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Value } from 'typebox/value'
 import { AppError } from '../../jobs/errors.ts'
+import { type ImageFormat, imageFiles } from '../../jobs/fields.ts'
 import { Manifest } from '../../jobs/job.ts'
 import { hasExpired, isJobIdShaped, jobIdTime, uploadIsOver } from '../../jobs/job-id.ts'
 import type { ImageStore } from '../../jobs/ports.ts'
@@ -18,7 +19,7 @@ export interface ImageStoreOptions {
 const manifestName = 'manifest.json'
 
 /**
- * `<folder>/<yyyy-mm-dd>/<id>/0.png, 1.png, ... manifest.json`, the day being that of the id. A manifest is placed
+ * `<folder>/<yyyy-mm-dd>/<id>/0.png, 1.png (or .jpg, .webp), ... manifest.json`, the day being that of the id. A manifest is placed
  * by link(2), which fails when the name is taken: so the first one wins, also between processes. Only a well-formed
  * id ever becomes part of a path. Uploads lie in `<folder>/uploads/<yyyy-mm-dd>/<id>.png`.
  */
@@ -40,7 +41,7 @@ export function diskImageStore(options: ImageStoreOptions): ImageStore {
     return text === undefined ? undefined : parseManifest(text, path)
   }
   const sweepJob = async (id: string, now: Date): Promise<boolean> => {
-    // A damaged manifest is no reason to leave the jobs after it; its own job goes by the age of its id.
+    // A damaged manifest must not stop the sweep; its own job is judged by the age of its id.
     const manifest = await readManifest(id).catch((thrown: unknown) => {
       if (thrown instanceof DamagedManifest) return undefined
       throw thrown
@@ -50,7 +51,7 @@ export function diskImageStore(options: ImageStoreOptions): ImageStore {
         ? hasExpired(id, ttlSeconds, now)
         : Date.parse(manifest.expires_at) <= now.getTime()
     if (over) {
-      // The manifest goes first: a sweep that is cut short leaves files that nobody is shown.
+      // The manifest goes first: an interrupted sweep leaves only files that no client sees.
       await rm(join(folderOf(id), manifestName), { force: true })
       await rm(folderOf(id), { recursive: true, force: true })
     } else {
@@ -72,8 +73,12 @@ export function diskImageStore(options: ImageStoreOptions): ImageStore {
   }
 
   return {
-    putImage: (id, index, bytes) => guarded(() => writeWhole(join(folderOf(id), imageName(index)), bytes)),
-    getImage: (id, index) => guarded(() => unlessMissing(readFile(join(folderOf(id), imageName(index))))),
+    putImage: (id, index, format, bytes) =>
+      guarded(() => writeWhole(join(folderOf(id), imageName(index, format)), bytes)),
+    getImage: (id, index, format) =>
+      guarded(() => unlessMissing(readFile(join(folderOf(id), imageName(index, format))))),
+    /** Clients do not reach a folder of the server. */
+    addressOf: async () => undefined,
     commit: (manifest) =>
       guarded(async () => {
         const path = join(folderOf(manifest.id), manifestName)
@@ -104,14 +109,14 @@ export function diskImageStore(options: ImageStoreOptions): ImageStore {
 }
 
 function dayOf(id: string): string {
-  if (!isJobIdShaped(id)) throw new AppError('not_found', 'This is not an id.', { param: 'id' })
+  if (!isJobIdShaped(id)) throw new AppError('not_found', 'This is not a valid id.', { param: 'id' })
   return jobIdTime(id).toISOString().slice(0, 10)
 }
 
-function imageName(index: number): string {
+function imageName(index: number, format: ImageFormat): string {
   if (!Number.isSafeInteger(index) || index < 0)
     throw new AppError('not_found', `There is no picture ${index}.`)
-  return `${index}.png`
+  return `${index}.${imageFiles[format].extension}`
 }
 
 function parseManifest(text: string, path: string): Manifest {
@@ -141,7 +146,7 @@ async function sweepTemporaries(folder: string, before: number): Promise<void> {
   }
 }
 
-/** Today's folder is in use even when it is empty; rmdir refuses a folder that is not empty. */
+/** Today's folder is in use even when empty; rmdir fails on a folder that is not empty. */
 async function removeIfEmpty(folder: string): Promise<void> {
   if (folder.endsWith(new Date().toISOString().slice(0, 10))) return
   await rmdir(folder).catch(() => {})

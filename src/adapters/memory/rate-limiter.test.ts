@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { rateLimiterContract } from '../../../test/contract/rate-limiter.ts'
+import { limited, rateLimiterContract } from '../../../test/contract/rate-limiter.ts'
 import type { RateLimiter } from '../../jobs/ports.ts'
 import { memoryRateLimiter } from './rate-limiter.ts'
 
@@ -20,8 +20,8 @@ rateLimiterContract('memory', async () => {
   // There is one server where this one counts.
   let limiter: RateLimiter | undefined
   return {
-    open: (options) => {
-      limiter ??= memoryRateLimiter({ ...options, now })
+    open: () => {
+      limiter ??= memoryRateLimiter({ now })
       return limiter
     },
     pass: async (ms) => pass(ms),
@@ -30,7 +30,7 @@ rateLimiterContract('memory', async () => {
 
 test('forgets clients whose bucket is full again, and keeps those that wait', async () => {
   const { now, pass } = stoppedClock()
-  const limiter = memoryRateLimiter({ perMinute: 60, burst: 1, now })
+  const limiter = limited(memoryRateLimiter({ now }), { perMinute: 60, burst: 1 })
   await limiter.take('waits')
   assert.equal(await limiter.take('waits'), 1)
   pass(1000)
@@ -41,7 +41,7 @@ test('forgets clients whose bucket is full again, and keeps those that wait', as
 
 test('stays bounded however many clients come, and lets the newest in', async () => {
   const { now } = stoppedClock()
-  const limiter = memoryRateLimiter({ perMinute: 1, burst: 1, now })
+  const limiter = limited(memoryRateLimiter({ now }), { perMinute: 1, burst: 1 })
   await limiter.take('first')
   for (let count = 0; count < 100_000; count++) await limiter.take(`${count}`)
   assert.ok((await limiter.take('99999')) > 0, 'the newest is still counted')
@@ -49,7 +49,7 @@ test('stays bounded however many clients come, and lets the newest in', async ()
 })
 
 test('runs on the monotonic clock unless told otherwise', async () => {
-  const limiter = memoryRateLimiter({ perMinute: 1, burst: 1 })
+  const limiter = limited(memoryRateLimiter(), { perMinute: 1, burst: 1 })
   assert.equal(await limiter.take('a'), 0)
   const seconds = await limiter.take('a')
   assert.ok(seconds > 50 && seconds <= 60)

@@ -1,48 +1,45 @@
 import type { RateLimiter } from '../../jobs/ports.ts'
 
 export interface MemoryRateLimiterOptions {
-  /** How many jobs a client may submit in a minute over a long time. */
-  readonly perMinute: number
-  /** How many it may submit at once after a pause. */
-  readonly burst: number
   /** A monotonic clock in milliseconds. */
   readonly now?: () => number
 }
 
-const mostClients = 100_000
+const mostCallers = 100_000
 
 /**
  * Counts in this process only. A bucket of `burst` jobs that fills with time is kept as one number: when it is full
- * again; full ones are forgotten, and with more than 100 000 clients the one heard of longest ago is too. Waiting
+ * again; full ones are forgotten, and with more than 100 000 callers the one least recently counted is too. Waiting
  * times are whole seconds.
  */
-export function memoryRateLimiter(options: MemoryRateLimiterOptions): RateLimiter {
-  const { perMinute, burst, now = () => performance.now() } = options
-  const interval = 60_000 / perMinute
-  /** In order of the last job of each client. */
+export function memoryRateLimiter(options: MemoryRateLimiterOptions = {}): RateLimiter {
+  const { now = () => performance.now() } = options
+  /** In order of the last job of each caller. */
   const fullAt = new Map<string, number>()
 
   function forget(time: number): void {
-    // Two for each that may come in: the map shrinks, and no call takes long.
+    // Two for each that may be added: the map shrinks, and no call takes long.
     for (let count = 0; count < 2; count++) {
       const oldest = fullAt.entries().next().value
       if (oldest === undefined) return
-      const [client, full] = oldest
-      if (full > time && fullAt.size < mostClients) return
-      fullAt.delete(client)
+      const [account, full] = oldest
+      if (full > time && fullAt.size < mostCallers) return
+      fullAt.delete(account)
     }
   }
 
   return {
-    async take(client) {
+    async take({ account, limits: { rate } }) {
+      if (rate === undefined) return 0
       const time = now()
-      const full = Math.max(time, fullAt.get(client) ?? 0) + interval
-      const waitMs = full - time - burst * interval
+      const interval = 60_000 / rate.perMinute
+      const full = Math.max(time, fullAt.get(account) ?? 0) + interval
+      const waitMs = full - time - rate.burst * interval
       // Half a millisecond is rounding.
       if (waitMs > 0.5) return Math.ceil(waitMs / 1000)
       forget(time)
-      fullAt.delete(client)
-      fullAt.set(client, full)
+      fullAt.delete(account)
+      fullAt.set(account, full)
       return 0
     },
   }

@@ -88,7 +88,7 @@ test('what is too large, moves, or is damaged is refused with a sentence', async
       await twoSides(2000, 1000).jpeg().toBuffer(),
       /at most 1 megapixels, but has 2000 x 1000 \(2 megapixels\)/,
     ],
-    [moving, /still one, but has 3 frames/],
+    [moving, /still image, but has 3 frames/],
     [png.subarray(0, png.length - 40), /damaged or was cut short/],
     [png.subarray(0, 20), /damaged or was cut short/],
     [(await twoSides(60, 40).jpeg().toBuffer()).subarray(0, 400), /damaged or was cut short/],

@@ -3,13 +3,13 @@ import { AppError } from '../../jobs/errors.ts'
 import type { PictureReader, UploadLimits } from '../../jobs/ports.ts'
 
 /**
- * Pictures from outside, read by libvips. Only the loaders of PNG, JPEG and WebP are asked (the caller has looked at
- * the first bytes); a file that is cut short or damaged is refused rather than filled up with grey.
+ * Pictures from outside, read by libvips. Only the PNG, JPEG and WebP loaders are used (the caller has checked the
+ * first bytes); a truncated or damaged file is refused rather than filled with grey.
  */
 
 /** Decoding a large photo takes some hundred megabytes: the others wait. */
 const atOnce = 2
-/** A picture of ours has at most 1024 x 1024 pixels a side; this is no limit for users, it ends bombs. */
+/** Our own pictures are at most 1024 x 1024; this is not a limit for users, it stops decompression bombs. */
 const storedPixels = 64e6
 const formats = ['png', 'jpeg', 'webp']
 /** Half transparent and half grey: where a mask changes its mind. */
@@ -34,7 +34,7 @@ function open(bytes: Uint8Array, pixels: number): Sharp {
 }
 
 async function normalise(bytes: Uint8Array, limits: UploadLimits) {
-  // libvips would refuse a size above the limit with words of its own
+  // libvips would refuse a size above the limit with a message of its own
   const header = await sharp(bytes, { limitInputPixels: false }).metadata().catch(refuse)
   checkHeader(header, limits)
   const image = open(bytes, limits.pixels).autoOrient().toColourspace('srgb')
@@ -59,10 +59,10 @@ function checkHeader({ format, width, height, pages = 1 }: Metadata, limits: Upl
       `The picture must have at most ${most} megapixels, but has ${width} x ${height} (${Math.ceil(pixels / 1e5) / 10} megapixels).`,
     )
   }
-  if (pages > 1) throw invalid(`The picture must be a still one, but has ${pages} frames.`)
+  if (pages > 1) throw invalid(`The picture must be a still image, but has ${pages} frames.`)
 }
 
-/** RGB on white: a product that was cut out stands on paper. */
+/** RGB on white: a cut-out product is placed on white paper. */
 async function fitPicture(image: Sharp, width: number, height: number): Promise<Uint8Array> {
   const { data } = await image
     .flatten({ background: 'white' })
@@ -74,7 +74,7 @@ async function fitPicture(image: Sharp, width: number, height: number): Promise<
   return new Uint8Array(data)
 }
 
-/** Resized before it is made black and white, so that its edge stays where it was. */
+/** Resized before thresholding, so that its edge stays in place. */
 async function fitMask(image: Sharp, width: number, height: number): Promise<Uint8Array> {
   const { hasAlpha } = await image.metadata()
   const one = hasAlpha ? image.extractChannel('alpha').negate() : image.toColourspace('b-w')
@@ -87,7 +87,7 @@ async function fitMask(image: Sharp, width: number, height: number): Promise<Uin
   )
 }
 
-/** What libvips cannot read is the file's fault; it says where, in words for programmers, to the log alone. */
+/** What libvips cannot read is the file's fault; its technical message goes to the log only. */
 function refuse(thrown: unknown): never {
   if (thrown instanceof AppError) throw thrown
   throw new AppError('invalid_upload', 'The picture cannot be read: the file is damaged or was cut short.', {
@@ -100,7 +100,7 @@ function invalid(message: string): AppError {
   return new AppError('invalid_upload', message, { param: 'body' })
 }
 
-/** At most so many at a time; the others wait in order. */
+/** Runs at most `most` actions at a time; the others wait in order. */
 function turns(most: number) {
   const waiting: (() => void)[] = []
   let running = 0
@@ -110,7 +110,7 @@ function turns(most: number) {
     try {
       return await action()
     } finally {
-      // who waits takes this one's place
+      // the next in line takes this slot
       const next = waiting.shift()
       if (next === undefined) running -= 1
       else next()

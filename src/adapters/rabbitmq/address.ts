@@ -10,14 +10,14 @@ export interface Address {
   readonly tls: boolean
 }
 
-/** Rejects what is no AMQP URL. No message has a part of the URL in it but host and port: it holds a password. */
+/** Rejects anything but an AMQP URL. Messages contain only its host and port: a URL holds a password. */
 export function parseAddress(text: string): Address {
   const url = URL.canParse(text) ? new URL(text) : undefined
   if (url === undefined || (url.protocol !== 'amqp:' && url.protocol !== 'amqps:') || url.hostname === '') {
-    throw badUrl('is no URL of a RabbitMQ')
+    throw badUrl('is not a RabbitMQ URL')
   }
   if (url.search !== '' || url.hash !== '')
-    throw badUrl('has parameters after "?" or "#", which are not used')
+    throw badUrl('has parameters after "?" or "#", which are not supported')
   const tls = url.protocol === 'amqps:'
   const anonymous = url.username === '' && url.password === ''
   return {

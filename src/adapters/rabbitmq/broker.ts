@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { jitter } from '../../jobs/jitter.ts'
 import type { Log } from '../../jobs/log.ts'
+import { retry } from '../../jobs/retry.ts'
 import { parseAddress } from './address.ts'
 import { closeChannel, connect, type Link } from './connection.ts'
 import { isPermanent, otherService, startFault } from './faults.ts'
@@ -11,43 +11,43 @@ import { type Topology, topology } from './topology.ts'
 export interface BrokerOptions {
   /** `amqp://user:password@host:5672/vhost`, or `amqps://` with TLS. */
   readonly url: string
-  /** What the names of all queues and exchanges start with. */
+  /** Prefix of all queue and exchange names. */
   readonly namespace: string
-  /** Most tasks of each priority that wait. It is an argument of the queues, so all processes have the same. */
+  /** Maximum number of waiting tasks of each priority. It is a queue argument, so all processes need the same. */
   readonly queueMax: number
   readonly log: Log
   /** Shown in the broker's lists of connections. */
   readonly name?: string
   /** How long a message may take to be confirmed. */
   readonly confirmMs?: number
-  /** A connection that is silent for two of them is given up. */
+  /** A connection that is silent for two heartbeats is dropped. */
   readonly heartbeatSeconds?: number
-  /** How long the start tries to connect. */
+  /** How long startup tries to connect. */
   readonly startMs?: number
 }
 
-/** A broker that was reached, with every queue in it. What the two queues of this folder are made from. */
+/** A connected broker with every queue declared. The two queues of this folder use it. */
 export interface Broker {
   readonly log: Log
   readonly topology: Topology
-  /** Of its own: a broker short of disk stops reading a connection that publishes, acknowledgements included. */
+  /** Separate: a broker short of disk stops reading connections that publish, acknowledgements included. */
   readonly consuming: Link
   readonly publish: Publish
-  /** Makes again what is missing, after a moment. Never rejects; one at a time. */
+  /** Declares what is missing again, after a pause. Never rejects; one at a time. */
   redeclare(): Promise<void>
   /** Close the queues first. */
   close(): Promise<void>
 }
 
 /**
- * A queue that is made again within 100 ms of its deletion keeps the consumers of the old one: it hands them messages
- * that never arrive (measured on 3.10.8). After this long they have been told.
+ * A queue that is recreated within 100 ms of its deletion keeps the consumers of the old one: it sends them messages
+ * that never arrive (measured on 3.10.8). After this long they have been notified.
  */
 const redeclareAfterMs = 500
 
 /**
  * Resolves when connected, with the topology declared; tries for `startMs`. Rejects an `AppError` that names the
- * variable to change: `unavailable`. Afterwards a broker that goes away is never fatal: the connections come back.
+ * variable to change: `unavailable`. Afterwards losing the broker is never fatal: the connections are restored.
  */
 export async function openBroker(options: BrokerOptions): Promise<Broker> {
   const { url, namespace, queueMax, log, name = 'packshot' } = options
@@ -59,7 +59,7 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
   const consuming = await connect({
     ...shared,
     name: `${name} (consumes)`,
-    whileLost: 'nothing is received, and what was in work here is delivered again',
+    whileLost: 'nothing is received, and tasks in progress here are redelivered',
   })
   let publishing: Link | undefined
   try {
@@ -78,14 +78,17 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
       .catch((thrown: unknown) => {
         const permanent = isPermanent(thrown)
         const err = permanent ? startFault(thrown, address) : thrown
-        log[permanent ? 'error' : 'warn']({ err }, 'queues could not be declared; they are used as they are')
+        log[permanent ? 'error' : 'warn'](
+          { err },
+          'queues could not be declared; existing ones are used unchanged',
+        )
       })
       .finally(() => {
         declaring = undefined
       })
     return declaring
   }
-  // a broker may come back without what it had
+  // a broker may come back without its queues
   consuming.onReturn(() => void redeclare())
   const links = [consuming, publishing]
   return {
@@ -101,20 +104,18 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
   }
 }
 
-/** A broker that just started may answer before its queues have a leader: that is waited for. */
+/** A broker that just started may answer before its queues have a leader, so this retries. */
 async function declareAtStart(link: Link, plan: Topology, { giveUpAt }: { giveUpAt: number }): Promise<void> {
-  for (;;) {
-    try {
-      return await declare(link, plan)
-    } catch (thrown) {
-      const pause = 100 + jitter(1000)
-      if (isPermanent(thrown) || performance.now() + pause > giveUpAt) throw thrown
-      await sleep(pause)
-    }
-  }
+  await retry(() => declare(link, plan), {
+    firstMs: 200,
+    longestMs: 1000,
+    onFailure(thrown, { pauseMs }) {
+      if (isPermanent(thrown) || performance.now() + pauseMs > giveUpAt) throw thrown
+    },
+  })
 }
 
-/** One queue that cannot be declared does not keep the others from it; rejects with the first fault. */
+/** A queue that cannot be declared does not prevent the others; rejects with the first fault. */
 async function declare(link: Link, plan: Topology): Promise<void> {
   const faults: unknown[] = []
   let channel = await link.open()

@@ -1,15 +1,14 @@
 import { once } from 'node:events'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { type Channel, Connection } from 'rabbitmq-client'
-import { jitter } from '../../jobs/jitter.ts'
 import type { Log } from '../../jobs/log.ts'
+import { retry } from '../../jobs/retry.ts'
 import type { Address } from './address.ts'
 import { codeOf, isPermanent, startFault } from './faults.ts'
 import { orAfter } from './time-limit.ts'
 
-/** One connection to the broker, which comes back by itself for as long as it is not closed. */
+/** One connection to the broker, which reconnects automatically until it is closed. */
 export interface Link {
-  /** Connected, and the broker reads what is written. */
+  /** Connected, and the broker reads from it. */
   readonly ready: boolean
   /** Resolves once connected; rejects when the signal aborts. */
   up(signal: AbortSignal): Promise<void>
@@ -17,7 +16,7 @@ export interface Link {
   open(): Promise<Channel>
   onReturn(listener: () => void): void
   onBlocked(listener: () => void): void
-  /** Takes a few seconds at most, whatever the other side does. */
+  /** Takes at most a few seconds, whatever the other side does. */
   close(): Promise<void>
 }
 
@@ -28,27 +27,34 @@ export interface LinkOptions {
   readonly whileLost: string
   readonly heartbeatSeconds: number
   readonly log: Log
-  /** On the clock of `performance.now()`: no further try starts after it. */
+  /** On the clock of `performance.now()`: no attempt starts after it. */
   readonly giveUpAt: number
 }
 
 const closeMs = 3000
 const longestPauseMs = 5000
 
-/** Tries until it is connected, with a line in the log for each failure; rejects an `AppError` when it gives up. */
+/** Retries until connected, with a log line for each failure; rejects an `AppError` when it gives up. */
 export async function connect(options: LinkOptions): Promise<Link> {
   const { address, log, giveUpAt } = options
-  for (let tries = 1; ; tries += 1) {
-    const connection = newConnection(options)
-    const fault: unknown = await firstFault(connection)
-    if (fault === undefined) return supervise(connection, options)
-    connection.unsafeDestroy()
-    const pause = 50 + jitter(Math.min(longestPauseMs, 100 * 2 ** tries))
-    if (isPermanent(fault) || performance.now() + pause > giveUpAt) throw startFault(fault, address)
-    const fields = { host: address.hostname, port: address.port, code: codeOf(fault), tries }
-    log.warn(fields, 'RabbitMQ does not answer; trying again')
-    await sleep(pause)
-  }
+  const connection = await retry(() => connectOnce(options), {
+    firstMs: 100,
+    longestMs: longestPauseMs,
+    onFailure(fault, { failures, pauseMs }) {
+      if (isPermanent(fault) || performance.now() + pauseMs > giveUpAt) throw startFault(fault, address)
+      const fields = { host: address.hostname, port: address.port, code: codeOf(fault), tries: failures }
+      log.warn(fields, 'RabbitMQ does not answer; retrying')
+    },
+  })
+  return supervise(connection, options)
+}
+
+async function connectOnce(options: LinkOptions): Promise<Connection> {
+  const connection = newConnection(options)
+  const fault: unknown = await firstFault(connection)
+  if (fault === undefined) return connection
+  connection.unsafeDestroy()
+  throw fault
 }
 
 function newConnection({ address, name, heartbeatSeconds, giveUpAt }: LinkOptions): Connection {
@@ -61,7 +67,7 @@ function newConnection({ address, name, heartbeatSeconds, giveUpAt }: LinkOption
     acquireTimeout: 2000,
     // small frames that follow each other, as an ack and a get do, would wait 40 ms for the broker's delayed TCP ack
     noDelay: true,
-    // a pause is drawn from 100 ms to twice as much, four times as much ...: clients do not come back in step
+    // the pause is random, from 100 ms to twice, four times that, ...: clients do not reconnect in step
     retryLow: 100,
     retryHigh: longestPauseMs,
   })
@@ -79,15 +85,17 @@ async function firstFault(connection: Connection): Promise<unknown> {
 function supervise(connection: Connection, options: LinkOptions): Link {
   const { name, log, whileLost } = options
   const channels = new Set<Channel>()
-  // the library emits one error for each loss, and none for the tries that follow
+  // the library emits one error for each loss, and none for the attempts that follow
   connection.on('error', (err: unknown) =>
     log.warn({ err, connection: name }, `the connection to RabbitMQ is lost; until it is back, ${whileLost}`),
   )
   connection.on('connection', () => log.info({ connection: name }, 'the connection to RabbitMQ is back'))
   connection.on('connection.blocked', (reason) =>
-    log.error({ connection: name, reason }, 'RabbitMQ is short of disk or memory and takes no messages'),
+    log.error({ connection: name, reason }, 'RabbitMQ is short of disk or memory and accepts no messages'),
   )
-  connection.on('connection.unblocked', () => log.info({ connection: name }, 'RabbitMQ takes messages again'))
+  connection.on('connection.unblocked', () =>
+    log.info({ connection: name }, 'RabbitMQ accepts messages again'),
+  )
   return {
     get ready() {
       return connection.ready
@@ -127,7 +135,7 @@ function backOrBroken(connection: Connection, signal: AbortSignal): Promise<void
   })
 }
 
-/** Closes a channel after what was written to it; gives up on a peer that does not answer. */
+/** Closes a channel once its writes are sent; gives up on a peer that does not answer. */
 export async function closeChannel(channel: Channel): Promise<void> {
   await orAfter(closeMs, channel.close(), () => {})
 }

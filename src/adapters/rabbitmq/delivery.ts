@@ -12,7 +12,7 @@ import {
 } from './message.ts'
 import type { Route, TaskSource } from './topology.ts'
 
-/** A message that the broker keeps for us until it is acknowledged on the channel that it came through. */
+/** A message that the broker keeps for us until it is acknowledged on the channel that delivered it. */
 export interface Held {
   readonly channel: Channel
   readonly message: Received
@@ -27,9 +27,9 @@ export interface HeldDelivery extends Delivery {
 }
 
 /**
- * Every ending but `ack` is a publish that is confirmed, and then the acknowledgement: a crash between the two makes
- * the task twice, never not at all. Nothing is ever rejected back into its queue: that would count as a loss on some
- * versions of the broker, and loop for ever on others. A lost delivery can no longer be ended: the calls do nothing.
+ * Every ending but `ack` is a confirmed publish followed by the acknowledgement: a crash between the two duplicates
+ * the task and never drops it. Nothing is ever rejected back into its queue: that would count as a loss on some
+ * versions of the broker, and loop forever on others. A lost delivery can no longer be ended: the calls do nothing.
  */
 export function holdDelivery(broker: Broker, { channel, message, source }: Held): HeldDelivery {
   const lost = new AbortController()

@@ -1,6 +1,7 @@
 import { Value } from 'typebox/value'
 import { JobEvent } from '../../jobs/job.ts'
 import type { Consumer, EventQueue } from '../../jobs/ports.ts'
+import { doubled } from '../../jobs/retry.ts'
 import type { Broker } from './broker.ts'
 import { untilDone } from './channel-loop.ts'
 import { bytesOf, contentOf, countOf, failuresHeader, type Received, reasonHeader } from './message.ts'
@@ -8,14 +9,14 @@ import { startPushConsumer } from './push-consumer.ts'
 import type { Route } from './topology.ts'
 
 export interface EventQueueOptions {
-  /** The pause before an event is handed out again after its handler failed, doubled for each further failure. */
+  /** The pause before an event is redelivered after its handler failed, doubled for each further failure. */
   readonly retryMs?: number
 }
 
 const prefetch = 16
 
 /**
- * Events as messages, shared by all servers. Several are handled at the same time, begun in order. Closing it stops
+ * Events as messages, shared by all servers. Several are handled at the same time, started in order. Closing it stops
  * its consumers, not the broker.
  */
 export function rabbitEventQueue(broker: Broker, { retryMs = 1000 }: EventQueueOptions = {}): EventQueue {
@@ -28,20 +29,20 @@ export function rabbitEventQueue(broker: Broker, { retryMs = 1000 }: EventQueueO
     handler: (event: JobEvent) => Promise<void>,
   ) => {
     const move = (route: Route, headers: Record<string, string | number>) =>
-      untilDone(log, 'passing on an event', signal, () =>
+      untilDone(log, 'republishing an event', signal, () =>
         broker.publish(route, { body: bytesOf(message), messageId: message.messageId, headers }),
       )
     const event = contentOf(message)
     if (!Value.Check(JobEvent, event)) {
-      log.error({ event }, 'a message that is no event was parked')
+      log.error({ event }, 'a message that is not an event was parked')
       return move(topology.parked(), { [reasonHeader]: 'not an event' })
     }
     try {
       await handler(event)
     } catch (err) {
       const failures = countOf(message, failuresHeader, 0)
-      log.warn({ err, job: event.id, failures }, 'an event could not be handled; it comes again')
-      const pause = retryMs * 2 ** Math.min(10, failures)
+      log.warn({ err, job: event.id, failures }, 'an event could not be handled; it will be redelivered')
+      const pause = doubled({ firstMs: retryMs, longestMs: retryMs * 2 ** 10 }, failures + 1)
       await move(topology.eventAgain(pause), { [failuresHeader]: failures + 1 })
     }
   }
@@ -54,7 +55,7 @@ export function rabbitEventQueue(broker: Broker, { retryMs = 1000 }: EventQueueO
       }),
     async consume(handler) {
       const consumer = startPushConsumer(broker, {
-        who: 'the consumer of events',
+        who: 'the event consumer',
         queue: topology.statusQueue,
         prefetch,
         handle: (message, signal) => handle(message, signal, handler),

@@ -6,17 +6,17 @@ export function codeOf(thrown: unknown): string {
   return thrown instanceof Error && 'code' in thrown ? String(thrown.code) : ''
 }
 
-/** Whether something that we declared is not there (any more). */
+/** Whether something that we declared is missing. */
 export function isMissing(thrown: unknown): boolean {
   return ['NOT_FOUND', 'CANCEL_FORCED'].includes(codeOf(thrown))
 }
 
-/** Whether a fault stays until a person changes something. */
+/** Whether a fault persists until a person changes something. */
 export function isPermanent(thrown: unknown): boolean {
   return ['ACCESS_REFUSED', 'NOT_ALLOWED', 'PRECONDITION_FAILED', 'VERSION_MISMATCH'].includes(codeOf(thrown))
 }
 
-/** A fault at the start, in the words of somebody who has just written a configuration. */
+/** A startup fault, explained for the person who wrote the configuration. */
 export function startFault(thrown: unknown, address: Address): AppError {
   if (thrown instanceof AppError) return thrown
   const text = thrown instanceof Error ? thrown.message : ''
@@ -25,7 +25,7 @@ export function startFault(thrown: unknown, address: Address): AppError {
 }
 
 export function otherService({ hostname, port }: Address): AppError {
-  const message = `What answers at ${hostname}:${port} is no RabbitMQ. PACKSHOT_QUEUE_URL needs its AMQP port, usually 5672 (5671 with TLS), not that of its management page.`
+  const message = `The server at ${hostname}:${port} is not RabbitMQ. PACKSHOT_QUEUE_URL needs RabbitMQ's AMQP port, usually 5672 (5671 with TLS), not the port of its management page.`
   return new AppError('unavailable', message, { param: 'PACKSHOT_QUEUE_URL' })
 }
 
@@ -35,7 +35,7 @@ function explain(code: string, text: string, address: Address): { param: string;
   const url = (message: string) => ({ param: 'PACKSHOT_QUEUE_URL', message })
   if (code === 'PRECONDITION_FAILED') return otherArguments(text)
   if (code === 'ACCESS_REFUSED' && /login was refused/i.test(text)) {
-    const guest = username === 'guest' ? ' It lets the user guest in from its own machine only.' : ''
+    const guest = username === 'guest' ? ' RabbitMQ admits the user guest only from its own machine.' : ''
     return url(
       `${broker} refuses the user and password of PACKSHOT_QUEUE_URL (user ${username}). Correct them.${guest}`,
     )
@@ -60,13 +60,13 @@ function otherArguments(text: string): { param: string; message: string } {
   const [, argument, name] = /inequivalent arg '([^']+)' for (?:queue|exchange) '([^']+)'/.exec(text) ?? []
   if (argument === undefined || name === undefined) {
     const cause = text.replace(/^.*PRECONDITION_FAILED - /, '')
-    const message = `RabbitMQ cannot make a queue as Packshot needs it; it has to be version 3.10 or newer. It says: ${cause}`
+    const message = `RabbitMQ cannot create a queue that Packshot needs; version 3.10 or later is required. Its error: ${cause}`
     return { param: 'PACKSHOT_QUEUE_URL', message }
   }
-  const remake = `let the workers empty it, delete it (rabbitmqctl delete_queue ${name}), and start again`
+  const remake = `let the workers empty it, delete it (rabbitmqctl delete_queue ${name}), and restart`
   if (argument === 'x-max-length') {
     const current = /current is (?:the value )?'?(\d+)'?/.exec(text)?.[1]
-    const other = current === undefined ? 'another length' : `a length of ${current}`
+    const other = current === undefined ? 'a different length' : `a length of ${current}`
     return {
       param: 'PACKSHOT_QUEUE_MAX',
       message: `The queue ${name} exists with ${other}, which cannot be changed. Set PACKSHOT_QUEUE_MAX back, or ${remake}.`,
@@ -74,6 +74,6 @@ function otherArguments(text: string): { param: string; message: string } {
   }
   return {
     param: 'PACKSHOT_QUEUE_URL',
-    message: `The queue ${name} exists with another ${argument} than this version of Packshot needs. If nothing else uses it, ${remake}.`,
+    message: `The queue ${name} exists with a different ${argument} than this version of Packshot needs. If nothing else uses it, ${remake}.`,
   }
 }

@@ -2,17 +2,17 @@ import type { AsyncMessage, SyncMessage } from 'rabbitmq-client'
 import { Type } from 'typebox'
 import { Value } from 'typebox/value'
 
-/** Reading what the broker hands over. Messages may come from anybody: nothing in them is trusted to have its type. */
+/** Reads what the broker delivers. Messages may come from anyone: no value in them is trusted to have its type. */
 export type Received = AsyncMessage | SyncMessage
 
-/** 1 for the first try at a task; absent is 1. */
+/** 1 for the first attempt at a task; absent means 1. */
 export const attemptHeader = 'x-packshot-attempt'
-/** How often handling a message failed; absent is 0. */
+/** How often handling a message failed; absent means 0. */
 export const failuresHeader = 'x-packshot-failures'
 /** Why a message is dead or parked. */
 export const reasonHeader = 'x-packshot-reason'
 
-/** The body as it came; the library has parsed it already where the content type said so. */
+/** The original body; the library has already parsed it if the content type said so. */
 export function bytesOf(message: Received): Buffer {
   const body: unknown = message.body
   if (Buffer.isBuffer(body)) return body
@@ -21,7 +21,7 @@ export function bytesOf(message: Received): Buffer {
   )
 }
 
-/** The body as a value; as its text when it is no JSON. */
+/** The body as a value, or as text if it is not JSON. */
 export function contentOf(message: Received): unknown {
   const text = bytesOf(message).toString()
   try {
@@ -31,24 +31,24 @@ export function contentOf(message: Received): unknown {
   }
 }
 
-/** A count in a header; `absent` when there is none, or something else. */
+/** A count in a header; `absent` if there is none or it is not a count. */
 export function countOf(message: Received, header: string, absent: number): number {
   const value: unknown = message.headers?.[header]
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= absent ? value : absent
 }
 
-/** How often it was delivered before without an end; the broker counts. */
+/** How often it was delivered before without being ended; the broker counts. */
 export function lossesOf(message: Received): number {
   return countOf(message, 'x-delivery-count', 0)
 }
 
 const Deaths = Type.Array(Type.Object({ reason: Type.String() }))
 
-/** Why it is in the dead queue: what a worker said, or the broker's own word (`delivery_limit`). */
+/** Why it is in the dead-letter queue: a worker's reason, or the broker's own (`delivery_limit`). */
 export function reasonOf(message: Received): string {
   const said: unknown = message.headers?.[reasonHeader]
   if (typeof said === 'string') return said
   const deaths: unknown = message.headers?.['x-death']
-  // the last death comes first; x-first-death-reason may tell of a retry long ago
+  // the last death comes first; x-first-death-reason may describe an old retry
   return (Value.Check(Deaths, deaths) ? deaths[0]?.reason : undefined) ?? 'unknown'
 }

@@ -252,7 +252,7 @@ test('a port of another service is named as such', async (t) => {
   await assert.rejects(openTasks(t, `amqp://127.0.0.1:${port}`), {
     code: 'unavailable',
     param: 'PACKSHOT_QUEUE_URL',
-    message: new RegExp(`127.0.0.1:${port} is no RabbitMQ`),
+    message: new RegExp(`127.0.0.1:${port} is not RabbitMQ`),
   })
 })
 

@@ -5,9 +5,9 @@ import type { Address } from './address.ts'
 const answerMs = 5000
 
 /**
- * Whether something else than AMQP answers at a port that is not one of AMQP's own, such as the management page at
- * 15672: the library takes the first bytes of any answer for the length of a frame, and the fault that follows ends
- * the process. False as well if nothing answers. RabbitMQ logs the visit, so the usual ports are spared it.
+ * Whether something other than AMQP answers at a port that is not one of AMQP's own, such as the management page at
+ * 15672: the library treats the first bytes of any answer as the length of a frame, and the error that follows ends
+ * the process. Also false if nothing answers. RabbitMQ logs the probe, so the usual ports are not probed.
  */
 export function answersOtherwise(address: Address): Promise<boolean> {
   const { hostname: host, port, tls } = address

@@ -13,9 +13,9 @@ interface Outgoing {
 
 /**
  * Resolves when the broker has the message on its disk, in a queue. Rejects an `AppError` within the time limit:
- * `queue_full` where the route has a bound that is reached, `unavailable` when it is not known to be in a queue
- * (it may be, if the confirm was lost: messages are handled more than once anyway). At once when not connected,
- * and when the broker is out of disk or memory.
+ * `queue_full` if the route has a bound and it is reached, `unavailable` if the message is not known to be in a queue
+ * (it may be, if the confirm was lost: messages are handled more than once anyway). Rejects at once when not
+ * connected, and when the broker is out of disk or memory.
  */
 export type Publish = (route: Route, message: Outgoing) => Promise<void>
 
@@ -25,14 +25,14 @@ interface OpenChannel {
   readonly returned: Set<string>
 }
 
-/** `onMissing` is told when a queue or exchange is not there. */
+/** `onMissing` is called when a queue or exchange is missing. */
 export function createPublisher(link: Link, confirmMs: number, onMissing: () => void): Publish {
   let open: OpenChannel | undefined
   let opening: Promise<OpenChannel> | undefined
   let serial = 0
   const waiting = new Set<(fault: AppError) => void>()
   link.onBlocked(() => {
-    for (const reject of waiting) reject(away('takes no messages: it is short of disk or memory'))
+    for (const reject of waiting) reject(away('accepts no messages: it is short of disk or memory'))
   })
 
   const current = async () => {
@@ -62,7 +62,7 @@ export function createPublisher(link: Link, confirmMs: number, onMissing: () => 
     } catch (thrown) {
       throw explain(thrown, route, onMissing)
     }
-    // the library confirms at once, and tells of a return that came before the confirm only a turn later
+    // the library reports the confirm at once, but a return that came before it only a turn later
     await turn()
     if (!returned.delete(correlationId)) return
     onMissing()
@@ -70,7 +70,7 @@ export function createPublisher(link: Link, confirmMs: number, onMissing: () => 
   }
 
   return (route, message) => {
-    if (!link.ready) return Promise.reject(away('cannot be reached, or takes no messages'))
+    if (!link.ready) return Promise.reject(away('cannot be reached, or accepts no messages'))
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     const timer = setTimeout(() => reject(away('does not answer')), confirmMs)
     waiting.add(reject)
@@ -95,9 +95,9 @@ async function openConfirming(link: Link): Promise<OpenChannel> {
 function explain(thrown: unknown, route: Route, onMissing: () => void): AppError {
   const code = codeOf(thrown)
   if (code === 'NOT_FOUND') onMissing()
-  if (code !== 'NACK') return away('was lost before it answered', thrown)
+  if (code !== 'NACK') return away('disconnected before it answered', thrown)
   if (route.max === undefined) return away(`refused a message for ${route.routingKey}`, thrown)
-  const message = `${route.max} jobs are waiting already, as many as this installation allows.`
+  const message = `${route.max} jobs are already waiting, the maximum for this installation.`
   return new AppError('queue_full', message, { cause: thrown })
 }
 

@@ -7,7 +7,7 @@ export interface Subscription {
   /** For the log. */
   readonly who: string
   readonly queue: string
-  /** How many messages are in work at the same time. */
+  /** How many messages are handled at the same time. */
   readonly prefetch: number
   /**
    * The message is acknowledged when this resolves. It rejects only after the signal aborted (the channel is gone, or
@@ -16,7 +16,7 @@ export interface Subscription {
   handle(message: AsyncMessage, signal: AbortSignal): Promise<void>
 }
 
-/** Has the broker push messages for as long as it is not stopped. */
+/** Has the broker push messages until it is stopped. */
 export function startPushConsumer(broker: Broker, subscription: Subscription): Consumer {
   const stopping = new AbortController()
   const ended = keepChannel(broker, subscription.who, stopping.signal, (channel) =>
@@ -54,12 +54,12 @@ async function subscribe(
       await handle(message, over)
       if (channel.active) channel.basicAck({ deliveryTag: message.deliveryTag })
     } catch (err) {
-      broker.log.debug({ err, queue }, `${who} leaves a message to be delivered again`)
+      broker.log.debug({ err, queue }, `${who} leaves a message to be redelivered`)
     }
   }
   await channel.basicQos({ prefetchCount: prefetch })
   const { consumerTag } = await channel.basicConsume({ queue }, (message) => {
-    // left alone it goes back to its queue when the channel closes
+    // left unacknowledged, it goes back to its queue when the channel closes
     if (over.aborted) return
     const working = work(message).finally(() => inWork.delete(working))
     inWork.add(working)

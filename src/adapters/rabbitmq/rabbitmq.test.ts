@@ -70,6 +70,8 @@ taskQueueContract('rabbitmq', async (t) => {
     crash: async (queue) => proxies.get(queue)?.refuse(),
     // a quorum queue refuses once it is past its length; more only if several are on their way at once
     overshoot: 1,
+    handsOverDead: true,
+    withdraws: false,
   }
 })
 
@@ -174,7 +176,7 @@ test('a task that the broker gives up is handed over with its reason, and parked
   const task = someTask()
   await queue.publish(task)
   const dead = Promise.withResolvers<DeadTask>()
-  await queue.consumeDead?.(async (each) => dead.resolve(each))
+  await queue.consumeDead(async (each) => dead.resolve(each))
   let losses = 0
   while ((await count(`${namespace}.tasks.interactive.v1`)) === 1) {
     const dying = new Connection(url)

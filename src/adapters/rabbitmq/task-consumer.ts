@@ -1,27 +1,27 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Channel } from 'rabbitmq-client'
-import { jitter } from '../../jobs/jitter.ts'
 import { bestEffort } from '../../jobs/log.ts'
 import type { Consumer, Delivery } from '../../jobs/ports.ts'
+import { jitter } from '../../jobs/retry.ts'
 import type { Broker } from './broker.ts'
 import { keepChannel, untilDone } from './channel-loop.ts'
 import { type Held, holdDelivery } from './delivery.ts'
 
 type Handler = (delivery: Delivery) => Promise<void>
 
-/** How long at most a task rests that its handler neither ended nor lost. */
+/** Maximum pause before a task that its handler neither ended nor lost is delivered again. */
 const leftPauseMs = 5000
-/** After so long without a task it looks again with a new channel. */
+/** After this long without a task it checks again on a new channel. */
 const longestSleepMs = 60_000
 
 /**
- * Takes one task at a time, and holds none back while it works. It asks the queues for a message in the order of
- * `sources`; only when all are empty does it subscribe to all of them, to be woken, and unsubscribes again with
- * the first message. So a class goes strictly before the next, which no broker before 4.3 offers by itself.
+ * Takes one task at a time, and holds no other while it works. It polls the queues for a message in the order of
+ * `sources`; only when all are empty does it subscribe to all of them, and it unsubscribes again with the first
+ * message. So each class goes strictly before the next, which no broker before 4.3 offers itself.
  */
 export function startTaskConsumer(broker: Broker, handler: Handler): Consumer {
   const stopping = new AbortController()
-  const ended = keepChannel(broker, 'the consumer of tasks', stopping.signal, (channel) =>
+  const ended = keepChannel(broker, 'the task consumer', stopping.signal, (channel) =>
     work(broker, channel, handler, stopping.signal),
   )
   return {
@@ -39,18 +39,18 @@ async function work(
   stopping: AbortSignal,
 ): Promise<void> {
   await channel.basicQos({ prefetchCount: 1 })
-  // more than one only if several came at once and could not be given back
+  // more than one only if several arrived at once and could not be returned
   let held: Held[] = []
   while (!stopping.aborted) {
     if (held.length === 0) held = await take(broker, channel)
     if (held.length === 0) held = await sleepUntilWoken(broker, channel, stopping)
-    // a message that the broker believes to be here, and is not, comes free with the channel
+    // a message that the broker believes to be here, and is not, is released with the channel
     if (held.length === 0) return
     held = [...held.slice(0, 1), ...(await giveBackAll(broker, held.slice(1)))]
     const next = stopping.aborted ? undefined : held.shift()
     if (next !== undefined) await handle(broker, next, handler, stopping)
   }
-  // what cannot be given back now is the broker's again when the channel closes
+  // what cannot be returned now goes back to the broker when the channel closes
   await giveBackAll(broker, held)
 }
 
@@ -88,7 +88,7 @@ async function sleepUntilWoken(broker: Broker, channel: Channel, stopping: Abort
     if (stopping.aborted) woken.resolve()
     await woken.promise
     for (const tag of tags) await channel.basicCancel(tag)
-    // the library hands a message over one turn after it came
+    // the library delivers a message one turn after it arrived
     await turn()
   } finally {
     clearTimeout(alarm)
@@ -99,12 +99,12 @@ async function sleepUntilWoken(broker: Broker, channel: Channel, stopping: Abort
   return arrived.toSorted((a, b) => sources.indexOf(a.source) - sources.indexOf(b.source))
 }
 
-/** Answers those that could not be given back. */
+/** Returns those that could not be given back. */
 async function giveBackAll(broker: Broker, held: readonly Held[]): Promise<Held[]> {
   const kept: Held[] = []
   for (const each of held) {
     const delivery = holdDelivery(broker, each)
-    await bestEffort(broker.log, 'giving back a task that came along with another', delivery.giveBack())
+    await bestEffort(broker.log, 'returning a task that arrived with another', delivery.giveBack())
     if (!delivery.ended() && !delivery.lost.aborted) kept.push(each)
     delivery.release()
   }
@@ -116,13 +116,14 @@ async function handle(broker: Broker, held: Held, handler: Handler, stopping: Ab
   const delivery = holdDelivery(broker, held)
   try {
     await handler(delivery)
-    if (!delivery.ended() && !delivery.lost.aborted) log.warn({}, 'a task was not ended; it is given back')
+    if (!delivery.ended() && !delivery.lost.aborted)
+      log.warn({}, 'a task was not completed; it is returned to the queue')
   } catch (err) {
-    log.error({ err }, 'a handler of tasks rejected; the task is given back')
+    log.error({ err }, 'a task handler failed; the task is returned to the queue')
   }
   // taking another one would leave this one unacknowledged for as long as the channel lives
   const over = AbortSignal.any([stopping, delivery.lost])
   const giveBack = () => delivery.giveBack(jitter(leftPauseMs))
-  if (!delivery.ended()) await untilDone(log, 'giving back a task', over, giveBack).catch(() => {})
+  if (!delivery.ended()) await untilDone(log, 'returning a task', over, giveBack).catch(() => {})
   delivery.release()
 }

@@ -1,5 +1,6 @@
 import { AppError } from '../../jobs/errors.ts'
 import type { Consumer, DeadTask, TaskQueue } from '../../jobs/ports.ts'
+import { doubled } from '../../jobs/retry.ts'
 import type { Broker } from './broker.ts'
 import { untilDone } from './channel-loop.ts'
 import { closeChannel } from './connection.ts'
@@ -18,7 +19,7 @@ import { startTaskConsumer } from './task-consumer.ts'
 import { orAfter } from './time-limit.ts'
 
 export interface TaskQueueOptions {
-  /** The pause before a dead task is handed over again after its handler failed, doubled for each further failure. */
+  /** The pause before a dead task is redelivered after its handler failed, doubled for each further failure. */
   readonly deadRetryMs?: number
 }
 
@@ -41,7 +42,8 @@ export function rabbitTaskQueue(broker: Broker, { deadRetryMs = 1000 }: TaskQueu
     })
   const later = (message: Received, reason: string) => {
     const failures = countOf(message, failuresHeader, 0)
-    return broker.publish(topology.dead(deadRetryMs * 2 ** Math.min(7, failures)), {
+    const pause = doubled({ firstMs: deadRetryMs, longestMs: deadRetryMs * 2 ** 7 }, failures + 1)
+    return broker.publish(topology.dead(pause), {
       body: bytesOf(message),
       messageId: message.messageId,
       headers: { [reasonHeader]: reason, [failuresHeader]: failures + 1 },
@@ -57,10 +59,13 @@ export function rabbitTaskQueue(broker: Broker, { deadRetryMs = 1000 }: TaskQueu
     try {
       await handler({ message: contentOf(message), reason })
     } catch (err) {
-      log.warn({ err, job: message.messageId, reason }, 'a dead task could not be handled; it comes again')
+      log.warn(
+        { err, job: message.messageId, reason },
+        'a dead-lettered task could not be handled; it will be redelivered',
+      )
       next = later
     }
-    await untilDone(log, 'passing on a dead task', signal, () => next(message, reason))
+    await untilDone(log, 'republishing a dead-lettered task', signal, () => next(message, reason))
   }
 
   return {
@@ -75,21 +80,23 @@ export function rabbitTaskQueue(broker: Broker, { deadRetryMs = 1000 }: TaskQueu
     depth: () => depth(broker),
     async consumeDead(handler) {
       const subscription = {
-        who: 'the consumer of dead tasks',
+        who: 'the dead-letter consumer',
         queue: topology.deadQueue,
-        // a task whose handling kills the server takes no other with it
+        // a task whose handling kills the server must not take others with it
         prefetch: 1,
         handle: (message: Received, signal: AbortSignal) => handleDead(message, signal, handler),
       }
       return keep(startPushConsumer(broker, subscription))
     },
+    /** A message cannot be picked out of a queue. */
+    async withdraw() {},
     async close() {
       await Promise.all([...consumers].map((consumer) => consumer.stop()))
     },
   }
 }
 
-/** Those that no worker has, the ones that wait for another attempt included. */
+/** Counts tasks that no worker has, including those that wait for another attempt. */
 async function depth(broker: Broker): Promise<number> {
   const { consuming, topology } = broker
   const away = (cause?: unknown): never => {

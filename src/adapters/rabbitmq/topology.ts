@@ -1,22 +1,22 @@
 import type { Channel } from 'rabbitmq-client'
-import { type Priority, priorities } from '../../jobs/job.ts'
+import { type Priority, priorities } from '../../jobs/fields.ts'
 
 /**
- * What stands in the broker. Right for RabbitMQ 3.10 and 4.x; every queue is a durable quorum queue.
+ * What is declared in the broker. Correct for RabbitMQ 3.10 and 4.x; every queue is a durable quorum queue.
  *
  *   NS.tasks   new.CLASS ──────────> NS.tasks.CLASS.v1           accepted jobs; bounded, a full one rejects
- *              returned.CLASS.# ───> NS.tasks.CLASS.returned.v1  given back or tried again; taken before new ones
- *              dead.# ─────────────> NS.tasks.dead.v1            servers make them fail, then they are parked
- *   NS.retry   #.BUCKET ───────────> NS.tasks.retry.BUCKET.v1    nobody consumes: what expires goes to NS.tasks
- *   NS.dlx     dead ───────────────> NS.tasks.dead.v1            what the broker itself gives up
+ *              returned.CLASS.# ───> NS.tasks.CLASS.returned.v1  returned or retried; taken before new ones
+ *              dead.# ─────────────> NS.tasks.dead.v1            servers mark them failed, then they are parked
+ *   NS.retry   #.BUCKET ───────────> NS.tasks.retry.BUCKET.v1    no consumer: what expires goes to NS.tasks
+ *   NS.dlx     dead ───────────────> NS.tasks.dead.v1            what the broker itself gives up on
  *   NS.events  * ──────────────────> NS.events.status.v1         and NS.events.retry.v1, which expires into it
  *                                    NS.parked.v1                for a person to look at, seven days
  *
- * A letter keeps its routing key when it expires, so one retry queue serves all classes. Only the head of a queue
+ * A message keeps its routing key when it expires, so one retry queue serves all classes. Only the head of a queue
  * expires: a short delay may wait behind a longer one of its bucket, never longer than the bucket.
  *
- * What was accepted never waits on a bound: returned and retry queues have none. A queue cannot change its
- * arguments, hence the version in the names: raise it together with a change below.
+ * An accepted task is never blocked by a bound: returned and retry queues have none. A queue cannot change its
+ * arguments, hence the version in the names: raise it with every change below.
  */
 
 const bucketsMs = { '1s': 1000, '5s': 5000, '30s': 30_000, '2m': 120_000 } as const
@@ -28,9 +28,9 @@ const parkedMax = 10_000
 export interface Route {
   readonly exchange: string
   readonly routingKey: string
-  /** Milliseconds that the message waits there before the broker moves it on. */
+  /** How long the message waits there before the broker forwards it, in ms. */
   readonly waitMs?: number
-  /** The bound of the queue; without one a refusal is a fault of the broker. */
+  /** The bound of the queue; without one a rejection is a broker fault. */
   readonly max?: number
 }
 
@@ -40,7 +40,7 @@ export interface TaskSource {
 }
 
 export interface Topology {
-  /** In the order in which a worker looks at them. */
+  /** In the order in which a worker polls them. */
   readonly sources: readonly TaskSource[]
   readonly deadQueue: string
   readonly statusQueue: string
@@ -52,7 +52,7 @@ export interface Topology {
   parked(): Route
   event(status: string): Route
   eventAgain(delayMs: number): Route
-  /** In order: what a queue hands its letters to is there before it. Each step is repeatable. */
+  /** In order: a queue's dead-letter target is declared before it. Each step is repeatable. */
   readonly steps: readonly ((channel: Channel) => Promise<unknown>)[]
 }
 
@@ -87,7 +87,7 @@ export function topology(ns: string, queueMax: number): Topology {
   const lettersTo = (target: string, key?: string) => ({
     'x-dead-letter-exchange': target,
     ...(key === undefined ? {} : { 'x-dead-letter-routing-key': key }),
-    // needs reject-publish on the queue that the letter leaves; anything less may lose letters
+    // needs reject-publish on the queue that the message leaves; anything less may lose messages
     'x-dead-letter-strategy': 'at-least-once',
     'x-overflow': 'reject-publish',
   })

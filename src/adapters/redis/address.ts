@@ -21,12 +21,12 @@ export function parseAddress(text: string): Address {
   if (url === undefined) throw startFault(`${param} is not ${form}.`)
   const { protocol, hostname, port, pathname } = url
   if (protocol !== 'redis:' && protocol !== 'rediss:') {
-    throw startFault(`${param} begins with "${protocol}", but it has to be ${form}.`)
+    throw startFault(`${param} begins with "${protocol}", but it must be ${form}.`)
   }
-  if (hostname === '') throw startFault(`${param} names no host; it has to be ${form}.`)
+  if (hostname === '') throw startFault(`${param} names no host; it must be ${form}.`)
   const path = pathname.replace(/^\//, '')
   if (!/^\d{0,5}$/.test(path)) {
-    throw startFault(`${param} ends in "/${path}", but only the number of a database may stand there.`)
+    throw startFault(`${param} ends in "/${path}", but only a database number is allowed there.`)
   }
   const host = hostname.replace(/^\[(.*)\]$/, '$1')
   return {
@@ -40,7 +40,7 @@ export function parseAddress(text: string): Address {
   }
 }
 
-/** A fault that ends the start: one sentence that names what to correct. */
+/** A fault that ends startup: one sentence that names what to correct. */
 export function startFault(message: string, cause?: unknown): AppError {
   return new AppError('unavailable', message, { param, ...(cause === undefined ? {} : { cause }) })
 }

@@ -1,15 +1,15 @@
 /**
- * Keeps callers from waiting for a server that does not answer: after a command timed out, nothing passes for a
- * second, then one command does, and its fate decides. So a black-holed Redis costs a second one timeout, however
- * many callers there are.
+ * Circuit breaker: keeps callers from waiting for a server that does not answer. After a command timed out, nothing
+ * passes for a second, then one command does, and its result decides. So a black-holed Redis costs one timeout per
+ * second, however many callers there are.
  */
 export interface Breaker {
-  /** Whether a command may be sent now. One that passes is followed by exactly one of the calls below. */
+  /** Whether a command may be sent now. If so, exactly one of the calls below must follow. */
   pass(): boolean
   /** It was answered in time, with a result or an error. */
   answered(): void
   timedOut(): void
-  /** The connection went away or is new: nothing is known of the server. */
+  /** The connection was lost or is new: nothing is known about the server. */
   reset(): void
 }
 

@@ -71,20 +71,20 @@ async function startError(url: string, startMs = 300) {
   assert.ok(error instanceof AppError)
   assert.deepEqual([error.code, error.param], ['unavailable', 'PACKSHOT_STATUS_URL'])
   const told = JSON.stringify([error.message, String(error.cause), log.lines])
-  assert.ok(!told.includes('geheim'), `the password is nowhere: ${told}`)
+  assert.ok(!told.includes('hush'), `the password is nowhere: ${told}`)
   return { message: error.message, tries: log.lines.length }
 }
 
 test('names what is wrong with the URL', async () => {
   assert.match((await startError('localhost:6379')).message, /begins with "localhost:".*redis:\/\//)
-  assert.match((await startError('nonsense geheim')).message, /not a URL of the form redis:/)
-  assert.match((await startError('http://u:geheim@localhost')).message, /begins with "http:"/)
-  assert.match((await startError('redis://u:geheim@localhost/jobs')).message, /ends in "\/jobs"/)
-  assert.match((await startError('redis://u:%geheim@localhost')).message, /"%"/)
+  assert.match((await startError('nonsense hush')).message, /not a URL of the form redis:/)
+  assert.match((await startError('http://u:hush@localhost')).message, /begins with "http:"/)
+  assert.match((await startError('redis://u:hush@localhost/jobs')).message, /ends in "\/jobs"/)
+  assert.match((await startError('redis://u:%hush@localhost')).message, /"%"/)
 })
 
 test('tries again at the start until the time is over, then names the host', async () => {
-  const refused = await startError(`redis://u:geheim@127.0.0.1:${await freePort()}`, 1000)
+  const refused = await startError(`redis://u:hush@127.0.0.1:${await freePort()}`, 1000)
   assert.match(refused.message, /127\.0\.0\.1:\d+ .*ECONNREFUSED/)
   assert.ok(refused.tries > 0, 'each try is in the log')
   assert.match(
@@ -101,13 +101,13 @@ test('waits at the start for a Redis that comes later', async (t) => {
   await service.start()
   const { redis, said } = await opening
   assert.equal(await works(redis), true)
-  assert.ok(said(/Trying again/) > 0)
+  assert.ok(said(/Retrying/) > 0)
 })
 
 test('says at once that the password is wrong or missing, and signs in with the right one', async (t) => {
   const { port, cli } = await startRedis(t)
   await cli('CONFIG', 'SET', 'requirepass', 'right')
-  const wrong = await startError(`redis://:geheim@127.0.0.1:${port}`, 30_000)
+  const wrong = await startError(`redis://:hush@127.0.0.1:${port}`, 30_000)
   assert.match(wrong.message, /does not accept this user and password: WRONGPASS/)
   assert.match((await startError(`redis://127.0.0.1:${port}`, 30_000)).message, /NOAUTH/)
   assert.match((await startError(`redis://:right@127.0.0.1:${port}/99`, 30_000)).message, /DB index/)
@@ -120,7 +120,7 @@ test('says that what answers is not a Redis', async (t) => {
     t,
     createServer((_, response) => response.end('hello')),
   )
-  assert.match((await startError(`redis://127.0.0.1:${http}`, 30_000)).message, /is not a Redis/)
+  assert.match((await startError(`redis://127.0.0.1:${http}`, 30_000)).message, /is not Redis/)
   const mute = await listening(
     t,
     createTcpServer((socket) => void socket.on('error', () => {}).resume()),

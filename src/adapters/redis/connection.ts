@@ -2,6 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { ErrorReply } from '@redis/client'
 import { AppError } from '../../jobs/errors.ts'
 import type { Log } from '../../jobs/log.ts'
+import { pauseAfter, retry } from '../../jobs/retry.ts'
 import { parseAddress } from './address.ts'
 import { createBreaker } from './breaker.ts'
 import { type Connection, dial, dialFault, faultOf, type Reply } from './dial.ts'
@@ -11,16 +12,16 @@ export interface RedisOptions {
   /** `redis[s]://[user:password@]host[:port][/database]` */
   readonly url: string
   readonly log: Log
-  /** How long one command may take; 200 unless told. */
+  /** How long one command may take; 200 by default. */
   readonly timeoutMs?: number
-  /** How long to try at the start; 30 000 unless told. */
+  /** How long to try at startup; 30 000 by default. */
   readonly startMs?: number
 }
 
 /**
- * A connection that comes back by itself. Nothing waits for it: while Redis is away every command rejects at once,
- * and one that Redis does not answer rejects after `timeoutMs`, always with an `AppError` of code `unavailable`.
- * Such a command may have been carried out.
+ * A connection that reconnects automatically. Nothing waits for it: while Redis is unavailable every command rejects
+ * at once, and one that Redis does not answer rejects after `timeoutMs`, always with an `AppError` of code
+ * `unavailable`. Such a command may have been executed.
  */
 export interface Redis {
   command(...args: string[]): Promise<Reply>
@@ -31,11 +32,12 @@ export interface Redis {
   close(): Promise<void>
 }
 
+const backoff = { firstMs: 200, longestMs: 2000 }
 const pingMs = 5000
-/** A connection on which nothing was answered for this long is given up: it may be half open. */
+/** A connection without any answer for this long is dropped: it may be half open. */
 const silenceMs = 3000
 
-/** Connected to a Redis that can be used, or rejects `unavailable` with a sentence that names the fault. */
+/** Resolves when connected to a usable Redis; rejects `unavailable` with a sentence that names the fault. */
 export async function openRedis(options: RedisOptions): Promise<Redis> {
   const { url, log, timeoutMs = 200, startMs = 30_000 } = options
   const address = parseAddress(url)
@@ -43,23 +45,20 @@ export async function openRedis(options: RedisOptions): Promise<Redis> {
   const closing = new AbortController()
   let connection: Connection | undefined = await firstConnection()
   let reason = new Error('The connection was closed.')
-  /** Since when commands have been waiting with no answer to any of them. */
+  /** Since when commands have been waiting without any answer. */
   let silentSince: number | undefined
   let faultAt = Number.NEGATIVE_INFINITY
 
   async function firstConnection(): Promise<Connection> {
     const giveUpAt = performance.now() + startMs
-    for (let tries = 1; ; tries++) {
-      try {
-        return await dial(address)
-      } catch (error) {
+    return retry(() => dial(address), {
+      ...backoff,
+      onFailure(error, { failures, pauseMs }) {
         const { message, final } = dialFault(address, error)
-        const delay = backoffMs(tries)
-        if (final || performance.now() + delay > giveUpAt) throw faultOf(address, error)
-        log.warn({ tries }, `${message} Trying again.`)
-        await pause(delay)
-      }
-    }
+        if (final || performance.now() + pauseMs > giveUpAt) throw faultOf(address, error)
+        log.warn({ tries: failures }, `${message} Retrying.`)
+      },
+    })
   }
 
   async function keepConnected(first: Connection): Promise<void> {
@@ -69,7 +68,7 @@ export async function openRedis(options: RedisOptions): Promise<Redis> {
       breaker.reset()
       silentSince = undefined
       if (closing.signal.aborted) return
-      log.warn({ err: reason }, `The connection to Redis at ${address.name} was lost; going on without it`)
+      log.warn({ err: reason }, `The connection to Redis at ${address.name} was lost; continuing without it`)
       const next = await nextConnection()
       if (next === undefined) return
       log.info({}, `Redis at ${address.name} is back`)
@@ -79,16 +78,17 @@ export async function openRedis(options: RedisOptions): Promise<Redis> {
 
   /** Undefined when closed. */
   async function nextConnection(): Promise<Connection | undefined> {
-    for (let tries = 1; !closing.signal.aborted; tries++) {
-      await pause(backoffMs(tries), undefined, { signal: closing.signal }).catch(() => {})
-      if (closing.signal.aborted) return undefined
-      try {
-        const next = await dial(address)
-        if (!closing.signal.aborted) return next
-        next.drop(reason)
-      } catch (error) {
-        log.debug({ tries }, dialFault(address, error).message)
-      }
+    const { signal } = closing
+    const onFailure = (error: unknown, { failures }: { failures: number }) =>
+      log.debug({ tries: failures }, dialFault(address, error).message)
+    try {
+      // all servers lose a Redis at the same moment: the first attempt waits, too
+      await pause(pauseAfter(backoff, 1), undefined, { signal })
+      const next = await retry(() => dial(address), { ...backoff, signal, onFailure })
+      if (!signal.aborted) return next
+      next.drop(reason)
+    } catch (error) {
+      if (!signal.aborted) throw error
     }
     return undefined
   }
@@ -104,14 +104,14 @@ export async function openRedis(options: RedisOptions): Promise<Redis> {
 
   async function tryCommand(args: readonly string[]): Promise<Reply> {
     const used = connection
-    if (used === undefined) throw unavailable('The status store is away.', reason)
+    if (used === undefined) throw unavailable('The status store is unavailable.', reason)
     if (!breaker.pass()) throw unavailable('The status store does not answer.', new Error('It timed out.'))
     silentSince ??= performance.now()
     const sent = used.send(args)
     const heard = () => {
       if (used === connection) silentSince = undefined
     }
-    // The answer may come after the time limit: it shows that the connection lives, and is handled here.
+    // An answer after the time limit still shows that the connection is alive; it is handled here.
     sent.then(heard, (error: unknown) => (error instanceof ErrorReply ? heard() : undefined))
     try {
       const reply = await limited(sent, timeoutMs)
@@ -129,12 +129,12 @@ export async function openRedis(options: RedisOptions): Promise<Redis> {
         throw unavailable('The connection to the status store was lost.', error)
       }
       breaker.answered()
-      // After a failover this is the old primary; the address may lead to the new one.
+      // After a failover this is the old primary; the address may now resolve to the new one.
       if (/\b(READONLY|MASTERDOWN|LOADING)\b/.test(error.message)) used.drop(error)
       throw unavailable(
         /\bOOM\b/.test(error.message)
           ? 'The status store is full.'
-          : 'The status store did not carry out a command.',
+          : 'The status store failed to execute a command.',
         error,
       )
     }
@@ -156,16 +156,11 @@ export async function openRedis(options: RedisOptions): Promise<Redis> {
   }
 }
 
-/** Full jitter, so that the servers of an installation do not come back all at once. */
-function backoffMs(tries: number): number {
-  return Math.random() * Math.min(2000, 100 * 2 ** tries)
-}
-
 const timedOut = new Error('The time is over.')
 
 /**
- * Rejects with `timedOut` after `ms`. Where this process itself was busy for that long, the answer may have come and
- * not been read: it is read first, and a command that was held up with everything else gets its time again.
+ * Rejects with `timedOut` after `ms`. If this process itself was busy for that long, the answer may have arrived
+ * unread: it is read first, and a command that was delayed with everything else gets its time again.
  */
 function limited<T>(promise: Promise<T>, ms: number): Promise<T> {
   return new Promise((resolve, reject) => {

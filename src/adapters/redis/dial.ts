@@ -2,12 +2,12 @@ import { createClient, ErrorReply } from '@redis/client'
 import type { AppError } from '../../jobs/errors.ts'
 import { type Address, startFault } from './address.ts'
 
-/** What a command or script answers (RESP 2). */
+/** The reply to a command or script (RESP 2). */
 export type Reply = string | number | null | readonly Reply[]
 
 /** One connection, from the greeting to its end; it never reconnects. */
 export interface Connection {
-  /** Rejects when Redis answers with an error, and when the connection ends. It has no time limit. */
+  /** Rejects when Redis replies with an error, and when the connection ends. It has no time limit. */
   send(args: readonly string[]): Promise<Reply>
   /** Resolves with the reason when the connection is over. */
   readonly ended: Promise<Error>
@@ -18,9 +18,9 @@ export interface Connection {
 const dialMs = 2000
 
 /**
- * Connects and makes sure that a Redis answers that runs scripts and can be written to; rejects otherwise.
- * Reconnecting is left to the caller: the client would stay for ever on a server that became a read-only replica,
- * and waits for ever on a half-open connection.
+ * Connects and verifies that Redis runs scripts and accepts writes; rejects otherwise.
+ * Reconnecting is left to the caller: the client would stay forever on a server that became a read-only replica,
+ * and waits forever on a half-open connection.
  */
 export async function dial(address: Address): Promise<Connection> {
   const { host, port, tls, username, password, database } = address
@@ -41,11 +41,11 @@ export async function dial(address: Address): Promise<Connection> {
     disableOfflineQueue: true,
     disableClientInfo: true,
     maintNotifications: 'disabled',
-    // The client's own time limit ends when a command is written, so it is none for an answer.
+    // The client's own time limit ends when a command is written, so it does not limit the answer.
     commandOptions: { timeout: 0 },
   })
   const ended = Promise.withResolvers<Error>()
-  // The client goes on after an answer that is not Redis' protocol; commands would then wait for ever.
+  // The client continues after an answer that is not Redis' protocol; commands would then wait forever.
   client.on('error', (error: Error) => drop(error))
   client.on('end', () => ended.resolve(new Error('The connection was closed.')))
 
@@ -62,7 +62,7 @@ export async function dial(address: Address): Promise<Connection> {
     await Promise.race([greeted, ended.promise.then((reason) => Promise.reject(reason))])
   } catch (error) {
     client.destroy()
-    // A connection that was made while it was given up would stay open.
+    // A connection established after giving up would stay open.
     greeted.then(
       () => client.destroy(),
       () => client.destroy(),
@@ -77,7 +77,7 @@ export async function dial(address: Address): Promise<Connection> {
 async function greet(send: Connection['send']): Promise<void> {
   await send(['EVAL', "return redis.call('TIME')[1]", '0'])
   try {
-    // A replica, and a server whose disk is full, answer reads only. Deleting nothing shows it.
+    // A replica, and a server whose disk is full, accept reads only. Deleting nothing shows it.
     await send(['DEL', 'packshot:greeting'])
   } catch (error) {
     // The account may be limited to the keys of the namespace.
@@ -85,12 +85,12 @@ async function greet(send: Connection['send']): Promise<void> {
   }
 }
 
-/** Why a connection could not be made, as the sentence for a start; `final` if trying again cannot help. */
+/** Why a connection could not be made, as the sentence for startup; `final` if retrying cannot help. */
 export function dialFault(address: Address, error: unknown): { message: string; final: boolean } {
   const text = scrubbed(address, messageOf(error))
   const at = `Redis at ${address.name} (PACKSHOT_STATUS_URL)`
   if (/Unknown RESP type/.test(text)) {
-    return { message: `What answers at ${address.name} (PACKSHOT_STATUS_URL) is not a Redis.`, final: true }
+    return { message: `The server at ${address.name} (PACKSHOT_STATUS_URL) is not Redis.`, final: true }
   }
   if (/\b(WRONGPASS|NOAUTH|invalid password|without any password)\b/.test(text)) {
     return { message: `${at} does not accept this user and password: ${text}`, final: true }
@@ -101,10 +101,10 @@ export function dialFault(address: Address, error: unknown): { message: string; 
   if (/\bLOADING\b/.test(text)) return { message: `${at} is still loading its data.`, final: false }
   const waits = /\b(MASTERDOWN|CLUSTERDOWN|MISCONF|BUSY|TRYAGAIN|UNKILLABLE|max number of clients)\b/
   const final = error instanceof ErrorReply && !waits.test(text)
-  return { message: `${at} does not answer as it should: ${text}`, final }
+  return { message: `${at} gives unexpected answers: ${text}`, final }
 }
 
-/** The error that ends the start. */
+/** The error that ends startup. */
 export function faultOf(address: Address, error: unknown): AppError {
   const clean = messageOf(error) === scrubbed(address, messageOf(error))
   return startFault(dialFault(address, error).message, clean ? error : undefined)

@@ -2,10 +2,11 @@ import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
-import { rateLimiterContract } from '../../../test/contract/rate-limiter.ts'
+import { limited, rateLimiterContract } from '../../../test/contract/rate-limiter.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
 import { startRedis } from '../../../test/services/redis.ts'
 import { statusUrl } from '../../../test/services/services.ts'
+import type { Caller } from '../../jobs/caller.ts'
 import { openRedis, type Redis } from './connection.ts'
 import { redisRateLimiter } from './rate-limiter.ts'
 
@@ -46,9 +47,9 @@ rateLimiterContract('redis', async (t) => {
   const connections = await Promise.all(Array.from({ length: 4 }, () => connected(t)))
   let opened = 0
   return {
-    open: (options) => {
+    open: () => {
       const redis = connections[opened++ % connections.length] as (typeof connections)[number]
-      return redisRateLimiter(redis, { ...options, namespace, fallback: never, log: keepingLog() })
+      return redisRateLimiter(redis, { namespace, fallback: never, log: keepingLog() })
     },
     pass: (ms) => shiftBack(connections[0] as Redis, namespace, ms),
   }
@@ -58,7 +59,7 @@ test('keeps a client as a hash, until its bucket is full again', async (t) => {
   const redis = await connected(t)
   const namespace = await someNamespace(t)
   const options = { namespace, fallback: never, log: keepingLog() }
-  const limiter = redisRateLimiter(redis, { ...options, perMinute: 60, burst: 10 })
+  const limiter = limited(redisRateLimiter(redis, options), { perMinute: 60, burst: 10 })
   const client = 'a very secret client'
   const began = performance.now()
   await Promise.all([1, 2, 3].map(() => limiter.take(client)))
@@ -77,13 +78,20 @@ test('each server limits for itself while Redis is away, and says so once', asyn
   const own = await startRedis(t)
   const redis = await connected(t, own.url)
   const log = keepingLog()
-  const asked: string[] = []
-  const fallback = { take: async (client: string) => asked.push(client) }
-  const limiter = redisRateLimiter(redis, { namespace: 'n', perMinute: 60, burst: 5, fallback, log })
+  const asked: unknown[] = []
+  const fallback = {
+    take: async ({ account, limits }: Caller) => asked.push([account, limits.rate]),
+  }
+  const options = { namespace: 'n', fallback, log }
+  const limiter = limited(redisRateLimiter(redis, options), { perMinute: 60, burst: 5 })
   assert.equal(await limiter.take('a'), 0)
   await own.kill()
   assert.deepEqual([await limiter.take('a'), await limiter.take('b')], [1, 2])
-  assert.deepEqual(asked, ['a', 'b'])
+  const half = { perMinute: 30, burst: 2 }
+  assert.deepEqual(asked, [
+    ['a', half],
+    ['b', half],
+  ])
   await own.start()
   while ((await limiter.take('c')) !== 0) await pause(20)
   assert.deepEqual(

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import type { RateLimit } from '../../jobs/caller.ts'
 import type { Log } from '../../jobs/log.ts'
 import type { RateLimiter } from '../../jobs/ports.ts'
 import type { Redis } from './connection.ts'
@@ -6,18 +7,14 @@ import { defineScript } from './script.ts'
 
 export interface RedisRateLimiterOptions {
   readonly namespace: string
-  /** How many jobs a client may submit in a minute over a long time. */
-  readonly perMinute: number
-  /** How many it may submit at once after a pause. */
-  readonly burst: number
-  /** Decides while Redis is away: each server for itself, so it should allow less. */
+  /** Decides while Redis is unavailable, with half of a caller's limit: each server counts for itself then. */
   readonly fallback: RateLimiter
   readonly log: Log
 }
 
 /**
- * A bucket of `burst` jobs that fills with time is kept as one number: when it is full again. The key expires then.
- * ARGV: ms in which one job is filled in, burst. Answers the ms until there is room, or 0 and has counted the job.
+ * A bucket of `burst` jobs that refills over time is stored as one number: when it is full again. The key expires then.
+ * ARGV: ms to refill one job, burst. Returns the ms until there is room, or 0 after counting the job.
  */
 const takeScript = defineScript(`
 local time = redis.call('TIME')
@@ -34,25 +31,31 @@ return 0
 `)
 
 /**
- * Counts over all servers. Clients are kept as hashes only. Waiting times are whole seconds.
+ * Counts over all servers. Callers are kept as hashes only. Waiting times are whole seconds.
  */
 export function redisRateLimiter(redis: Redis, options: RedisRateLimiterOptions): RateLimiter {
-  const { namespace, perMinute, burst, fallback, log } = options
-  const args = [String(60_000 / perMinute), String(burst)]
+  const { namespace, fallback, log } = options
   let away = false
   return {
-    async take(client) {
-      const hash = createHash('sha256').update(client).digest('base64url').slice(0, 22)
+    async take(caller) {
+      const { rate } = caller.limits
+      if (rate === undefined) return 0
+      const args = [String(60_000 / rate.perMinute), String(rate.burst)]
+      const hash = createHash('sha256').update(caller.account).digest('base64url').slice(0, 22)
       try {
         const waitMs = Number(await redis.script(takeScript, [`${namespace}:limit:${hash}`], args))
-        if (away) log.info({}, 'Clients are limited over all servers again')
+        if (away) log.info({}, 'Redis is back: callers are limited over all servers again')
         away = false
         return Math.ceil(waitMs / 1000)
       } catch (err) {
-        if (!away) log.warn({ err }, 'Redis is away: each server limits clients for itself')
+        if (!away) log.warn({ err }, 'Redis is unavailable: each server limits callers for itself')
         away = true
-        return fallback.take(client)
+        return fallback.take({ ...caller, limits: { ...caller.limits, rate: halfOf(rate) } })
       }
     },
   }
+}
+
+function halfOf({ perMinute, burst }: RateLimit): RateLimit {
+  return { perMinute: Math.max(1, Math.floor(perMinute / 2)), burst: Math.max(1, Math.floor(burst / 2)) }
 }

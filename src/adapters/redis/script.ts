@@ -12,7 +12,7 @@ export function defineScript(text: string): Script {
   return { text, sha: createHash('sha1').update(text).digest('hex') }
 }
 
-/** Redis forgets scripts when it restarts (NOSCRIPT); the text is sent again then, and remembered by that. */
+/** Redis loses scripts when it restarts (NOSCRIPT); the text is then sent again, which stores it. */
 export async function scriptCommand(
   command: (...args: string[]) => Promise<Reply>,
   script: Script,
@@ -28,7 +28,7 @@ export async function scriptCommand(
   }
 }
 
-/** Whether a command was rejected because Redis does not know its script: an answer, not a fault. */
+/** Whether a command was rejected because Redis does not have its script: an answer, not a fault. */
 export function isForgotten(error: unknown): boolean {
   const cause = error instanceof AppError ? error.cause : undefined
   return cause instanceof Error && cause.message.startsWith('NOSCRIPT')

@@ -7,10 +7,10 @@ import { defineScript } from './script.ts'
  * The unfinished jobs, so that the place of one is found in O(log n):
  *
  *   KEYS[1..3]  waiting interactive, waiting batch, running: sorted by when a job came in
- *   KEYS[4]     until: sorted by when a job stops to count unless something is heard of it
+ *   KEYS[4]     until: sorted by when a job stops counting unless it is updated
  *   KEYS[5]     work: id -> "<place> <units left>", and "+<place>" -> their sum
  *
- * Redis may evict any of them alone: what is missing counts as nothing, and the rest still answers.
+ * Redis may evict any of them alone: a missing one counts as empty, and the others still work.
  * Times are microseconds of Redis' own clock.
  */
 const jobs = `
@@ -21,7 +21,7 @@ local silent, work = KEYS[4], KEYS[5]
 
 local function whole(number) return string.format('%.0f', number) end
 
--- The sum of an empty place is nothing, so that rounding does not add up for ever.
+-- The sum of an empty place is deleted, so that rounding errors do not accumulate.
 local function add(place, units)
   if redis.call('ZCARD', places[place]) == 0 then
     redis.call('HDEL', work, '+' .. place)
@@ -48,7 +48,7 @@ local function leave(id)
   end
 end
 
--- A clock that was set back does not let a job in before those that came earlier.
+-- After the clock is set back a job still queues behind earlier ones.
 local function enter(id, place, units, ms)
   local last = redis.call('ZREVRANGE', places[place], 0, 0, 'WITHSCORES')[2]
   local score = math.max(now, (tonumber(last) or 0) + 1)
@@ -58,12 +58,12 @@ local function enter(id, place, units, ms)
   add(place, units)
 end
 
--- Jobs that are never heard of again. Each call removes more than it can bring in, so that none is long.
+-- Jobs that are never updated again. Each call removes more than it can add, so that no set grows long.
 local function sweep()
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', silent, '-inf', whole(now), 'LIMIT', 0, 10)) do leave(id) end
 end
 
--- A key that became empty was deleted, and has no time to live when it is made again.
+-- A key that became empty was deleted, and has no time to live when it is recreated.
 local function keep(ms)
   ms = math.max(ms, 86400000)
   for index = 1, 5 do
@@ -112,7 +112,7 @@ end
 keep(redis.call('PTTL', KEYS[6]))
 `)
 
-/** KEYS: waiting interactive, waiting batch, running, work. ARGV: id. Nothing, or jobs and units ahead. */
+/** KEYS: waiting interactive, waiting batch, running, work. ARGV: id. Returns nothing, or jobs and units ahead. */
 export const aheadScript = defineScript(`
 local function sum(place) return tonumber(redis.call('HGET', KEYS[4], '+' .. place)) or 0 end
 local jobs, units = redis.call('ZCARD', KEYS[3]), sum('running')
@@ -128,7 +128,7 @@ units = units + sum(place) * before / redis.call('ZCARD', key)
 return { jobs + before, string.format('%.17g', units) }
 `)
 
-/** KEYS[6] workers by when they were heard of, KEYS[7] their speeds. ARGV: worker, speed or nothing. */
+/** KEYS[6] workers by last heartbeat, KEYS[7] their speeds. ARGV: worker, speed or nothing. */
 export const heartbeatScript = defineScript(`${jobs}
 local day = 86400000
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[6], '-inf', whole(now - day * 1000), 'LIMIT', 0, 10)) do
@@ -143,7 +143,7 @@ sweep()
 keep(0)
 `)
 
-/** KEYS: workers, speeds. ARGV: ms of silence after which a worker does not count. How many live, and speeds. */
+/** KEYS: workers, speeds. ARGV: ms of silence after which a worker does not count. Returns live count and speeds. */
 export const loadScript = defineScript(`
 local time = redis.call('TIME')
 local limit = time[1] * 1000000 + time[2] - ARGV[1] * 1000

@@ -63,7 +63,7 @@ async function started(t: TestContext) {
   return { redis, namespace, store, key: (name: string) => `${namespace}:${name}` }
 }
 
-statusStoreContract('redis', async (t) => (await started(t)).store)
+statusStoreContract('redis', async (t) => (await started(t)).store, 'by itself')
 
 test('keeps a state as long as its results and two hours more, by the times of the task alone', async (t) => {
   const { redis, namespace, store, key } = await started(t)

@@ -5,27 +5,28 @@ import type { Redis } from './connection.ts'
 import type { Reply } from './dial.ts'
 import { advanceScript, aheadScript, createScript, heartbeatScript, loadScript } from './status-scripts.ts'
 
-/** A state outlives its results by this, so that an expired job is known as one. */
+/** A state outlives its results by this, so that an expired job is recognised as one. */
 const keptAfterExpiryMs = 2 * 3_600_000
 const cancelKeptMs = 24 * 3_600_000
-/** Longer than the longest pause after which an event, and with it a final status, is written again. */
+/** Longer than the longest pause before an event, and with it a final status, is written again. */
 const doubtMs = 90_000
-/** After a fault of our own: time enough for others to tell Redis what they could not write. */
+/** After our own connection failed: time for others to mark in Redis what they could not write. */
 const ownDoubtMs = 5000
 const tellDoubtMs = 500
-/** A worker that was not heard of for this long does not count. */
+/** A worker without a heartbeat for this long does not count. */
 const workerSilenceMs = 20_000
-/** A running job of which nothing was heard for this long is not counted as work; it may still be made. */
+/** A running job without an update for this long is not counted as work; it may still finish. */
 const runSilenceMs = 15 * 60_000
 
 const fields = ['status', 'request', 'created_at', 'expires_at', 'started_at', 'step', 'steps', 'error']
 
 /**
- * States are hashes that expire by themselves; the unfinished jobs also stand in sorted sets (see
- * `status-scripts.ts`). Times to live count from when Redis was told, by its clock. A poll (`get`, then `ahead` and
- * `load` at once) is two round trips of five commands. `close` leaves the connection to whoever opened it.
+ * States are hashes that expire by themselves; the unfinished jobs are also in sorted sets (see
+ * `status-scripts.ts`). Times to live count from the write, by Redis' clock. A poll (`get`, then `ahead` and
+ * `load` at once) is two round trips of five commands. `close` leaves the connection to its owner.
  *
- * Whoever could not write the end of a job leaves a mark as soon as Redis is back, and all are in doubt for its time.
+ * A process that failed to record a job's end sets a marker once Redis is back; until it expires, every server treats
+ * unfinished states as doubtful.
  */
 export function redisStatusStore(redis: Redis, { namespace }: { readonly namespace: string }): StatusStore {
   const key = (name: string) => `${namespace}:${name}`
@@ -73,8 +74,8 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
       try {
         await redis.script(advanceScript, [...jobs, state(id)], args)
       } catch (thrown) {
-        // A full Redis still deletes. Unknown to it, the job is what its manifest says; as it stands, it would go on
-        // being shown as running.
+        // A full Redis still deletes. Without a state the job is what its manifest says; with the old one it would
+        // still be shown as running.
         if (isFinal(status)) {
           await redis.command('DEL', state(id)).catch(() => {})
           tellDoubt()
@@ -107,6 +108,8 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
     async turn(name, forMs) {
       return (await redis.command('SET', key(`turn:${name}`), '1', 'PX', String(forMs), 'NX')) === 'OK'
     },
+    /** Every key expires by itself. */
+    async sweep() {},
     async close() {
       closed = true
       clearTimeout(telling)
@@ -118,7 +121,7 @@ function texts(reply: Reply | undefined): (string | undefined)[] {
   return Array.isArray(reply) ? reply.map((each) => (typeof each === 'string' ? each : undefined)) : []
 }
 
-/** Undefined for what is not there, and for what another version wrote so that it cannot be read: a cache may miss. */
+/** Undefined if it is missing, or if another version wrote it unreadably: a cache may miss. */
 function toState(id: string, values: Reply, cancelRequested: boolean): JobState | undefined {
   const [status, request, created_at, expires_at, started_at, step, steps, error] = texts(values)
   if (created_at === undefined || expires_at === undefined || !isStatus(status)) return undefined

@@ -1,12 +1,12 @@
 import { AppError } from '../../jobs/errors.ts'
 
-/** Where the results lie, as the operator wrote it down. */
+/** Where results are stored, as configured. */
 export interface PlaceOptions {
   /** `s3://bucket` or `s3://bucket/some/prefix` */
   readonly url: string
-  /** Where the storage is reached from here; absent means Amazon's own, by region. */
+  /** The storage's URL as seen from here; absent means Amazon's own, by region. */
   readonly endpoint?: string | undefined
-  /** Where clients reach it; absent means that they do not. */
+  /** The URL at which clients reach it; absent if they do not. */
   readonly publicEndpoint?: string | undefined
 }
 
@@ -24,7 +24,7 @@ const bucketName = /^(?=.{3,63}$)[a-z0-9]+(?:[.-]+[a-z0-9]+)*$/
 const prefixPart = /^(?!\.{1,2}$)[A-Za-z0-9._=-]+$/
 const longestPrefix = 200
 
-/** Throws an `AppError` that names the variable at fault; a value that may hold a password is not repeated. */
+/** Throws an `AppError` that names the invalid variable; a value that may hold a password is not repeated. */
 export function placeOf(options: PlaceOptions): Place {
   const [bucket, prefix] = bucketOf(options.url)
   const endpoint = addressOf(options.endpoint, 'PACKSHOT_S3_ENDPOINT')
@@ -57,7 +57,7 @@ function bucketOf(url: string): [bucket: string, prefix: string] {
   if (path === '') return [bucket, '']
   if (path.length > longestPrefix || !path.split('/').every((part) => prefixPart.test(part))) {
     throw fault(
-      `has a prefix that cannot be used: parts between slashes of letters, digits and . _ = -, at most ${longestPrefix} characters.`,
+      `has an invalid prefix: it may have letters, digits and . _ = - between slashes, at most ${longestPrefix} characters.`,
     )
   }
   return [bucket, `${path}/`]

@@ -104,7 +104,7 @@ suite('opening a bucket', () => {
 
   test('a bucket that is missing', async (t) => {
     const told =
-      /^The bucket not-there of PACKSHOT_STORAGE_URL does not exist .* `npm run storage -- setup` makes it\.$/
+      /^The bucket not-there of PACKSHOT_STORAGE_URL does not exist .* `npm run storage -- setup` creates it\.$/
     await refuses({ ...(await place(t)), url: 's3://not-there/a' }, 'PACKSHOT_STORAGE_URL', told)
   })
 
@@ -149,7 +149,7 @@ suite('opening a bucket', () => {
         request.resume()
         reply.writeHead(status, { 'content-type': 'text/html' }).end(body)
       })
-    const told = /^The server at 127\.0\.0\.1:\d+ answers, but not as S3 storage does/
+    const told = /^The server at 127\.0\.0\.1:\d+ answers, but not like S3 storage/
     for (const status of [200, 302, 401, 403, 404, 405]) {
       for (const body of [
         '<html><body>Welcome<br></body></html>',
@@ -182,17 +182,17 @@ test('a clock that is wrong is told, and does no harm', async (t) => {
   const bucket = await opened(t, { ...options, publicEndpoint: options.endpoint })
   const store = s3ImageStore(bucket, { ttlSeconds: 3600 })
   const task = someTask()
-  await store.putImage(task.id, 0, Uint8Array.of(1))
+  await store.putImage(task.id, 0, 'png', Uint8Array.of(1))
   assert.deepEqual(await store.commit(someManifest(task)), await store.getManifest(task.id))
-  assert.equal((await fetch((await store.addressOf?.(task.id, 0, 60)) ?? '')).status, 200)
+  assert.equal((await fetch((await store.addressOf(task.id, 0, 'png', 60)) ?? '')).status, 200)
   const warnings = () => log.lines.map(({ level, message }) => `${level}: ${message}`)
   assert.match(
     warnings().join('\n'),
-    /^warn: the clock of this machine is 20 minutes ahead of .*set the clock.*$/,
+    /^warn: the clock of this machine is 20 minutes ahead of .*correct the clock.*$/,
   )
   t.mock.timers.setTime(right)
-  await store.putImage(task.id, 0, Uint8Array.of(2))
-  assert.deepEqual([...((await store.getImage(task.id, 0)) ?? [])], [2])
+  await store.putImage(task.id, 0, 'png', Uint8Array.of(2))
+  assert.deepEqual([...((await store.getImage(task.id, 0, 'png')) ?? [])], [2])
   assert.match(warnings()[1] ?? '', /agrees with the storage's again/)
 })
 

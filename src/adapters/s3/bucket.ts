@@ -9,17 +9,17 @@ export interface BucketOptions extends ConnectionOptions {
   readonly startMs?: number
 }
 
-/** A place in a bucket that was found usable. Keys are those below the prefix of its URL. */
+/** A bucket and prefix that were found usable. Keys are relative to the prefix. */
 export interface Bucket extends Objects {
-  /** Whether a write under the condition "unless there is one" is refused as it should be. */
+  /** Whether a write conditional on absence is correctly refused. */
   readonly conditional: Conditional
   close(): Promise<void>
 }
 
 /**
- * Tries the bucket with an object of its own under `probe/` and answers it. Rejects with an `AppError` that names
- * the variable at fault: at once when asking again cannot help, after `startMs` when the storage does not answer.
- * A bucket that is full opens too, so that what expired can be deleted.
+ * Tests the bucket with an object of its own under `probe/` and returns it. Rejects with an `AppError` that names
+ * the invalid variable: at once when retrying cannot help, after `startMs` when the storage does not answer.
+ * A full bucket opens too, so that expired results can be deleted.
  */
 export async function openBucket(options: BucketOptions): Promise<Bucket> {
   const connection = connect(options)
@@ -32,8 +32,8 @@ export async function openBucket(options: BucketOptions): Promise<Bucket> {
 }
 
 /**
- * Makes the bucket unless it is there, and sets the rule by which the storage itself deletes results a day or more
- * after their time. Other rules of the bucket stay. Rejects like `openBucket`.
+ * Creates the bucket if it does not exist, and sets the rule by which the storage itself deletes results a day or
+ * more after they expire. Other rules of the bucket stay. Rejects like `openBucket`.
  */
 export async function setUpBucket(options: BucketOptions & { ttlSeconds: number }): Promise<void> {
   const connection = connect(options)

@@ -11,21 +11,21 @@ interface Credentials {
 export interface ConnectionOptions extends PlaceOptions {
   readonly region: string
   readonly log: Log
-  /** The longest that one request may take, the connecting, one repetition and the body included; in ms. */
+  /** Maximum time for one request, including connecting, one retry and the body; in ms. */
   readonly requestMs?: number
-  /** Absent, the SDK looks for them: environment, profile, role of the container or the machine. */
+  /** If absent, the SDK looks for them: environment, profile, role of the container or the machine. */
   readonly credentials?: Credentials
 }
 
 export interface Connection {
   readonly place: Place
   readonly client: S3Client
-  /** Signs addresses for clients: the host is part of a signature. Absent without a public endpoint. */
+  /** Signs URLs for clients: the host is part of a signature. Absent without a public endpoint. */
   readonly publicClient: S3Client | undefined
-  /** Another client of the same storage, whom the caller destroys. */
+  /** Another client of the same storage, which the caller destroys. */
   clientIn(region: string): S3Client
   /**
-   * Does one thing within `requestMs`; rejects with a `StorageFault`. The action reads the body too, under the same
+   * Runs one action within `requestMs`; rejects with a `StorageFault`. The action reads the body too, under the same
    * signal, and may be called a second time after the clock was corrected.
    */
   call<T>(operation: string, action: (signal: AbortSignal) => Promise<T>): Promise<T>
@@ -33,7 +33,7 @@ export interface Connection {
 }
 
 const maxSockets = 64
-/** The SDK itself corrects a difference from here on; storage refuses one of 15 minutes. */
+/** The SDK itself corrects differences from this on; storage refuses one of 15 minutes. */
 const skewMs = 240_000
 
 /** Throws an `AppError` when the options cannot be used. Nothing is sent before the first `call`. */
@@ -53,7 +53,7 @@ export function connect(options: ConnectionOptions): Connection {
     const message =
       Math.abs(offset) < skewMs
         ? "the clock of this machine agrees with the storage's again"
-        : `the clock of this machine is ${minutes} minutes ${offset > 0 ? 'behind' : 'ahead of'} the storage's: requests are signed with the storage's time; set the clock, job ids and expiry go by it`
+        : `the clock of this machine is ${minutes} minutes ${offset > 0 ? 'behind' : 'ahead of'} the storage's: requests are signed with the storage's time; correct the clock, job ids and expiry depend on it`
     log.warn({ clockOffsetMs: offset }, message)
   }
 
@@ -66,8 +66,8 @@ export function connect(options: ConnectionOptions): Connection {
       const signal = AbortSignal.timeout(requestMs)
       try {
         return await action(signal).catch((thrown: unknown) => {
-          // The answer that tells of the difference also corrects the offset; the SDK repeats the request by itself
-          // only when the new offset is large, so not after a wrong clock was set right.
+          // The answer that reveals the difference also corrects the offset; the SDK retries the request itself
+          // only when the new offset is large, so not after a wrong clock was corrected.
           if (reasonOf(thrown) === 'RequestTimeTooSkewed') return action(signal)
           throw thrown
         })
@@ -94,14 +94,14 @@ function settings(options: ConnectionOptions, endpoint: string | undefined): S3C
   const warn = (...content: unknown[]) => log.warn({}, content.join(' '))
   return {
     region,
-    // Many stores have no wildcard DNS name for their buckets; Amazon's own wants the bucket in the host name.
+    // Many stores have no wildcard DNS name for their buckets; Amazon's own requires the bucket in the host name.
     ...(endpoint === undefined ? {} : { endpoint, forcePathStyle: true }),
     ...(credentials === undefined ? {} : { credentials }),
-    // Stores older than 2025 refuse or break on the checksums that the SDK adds on its own.
+    // Stores older than 2025 reject or break on the checksums that the SDK adds by default.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
     expectContinueHeader: false,
-    // One repetition heals a kept connection that the storage closed; patience is the caller's (jobs/storage-retry).
+    // One retry recovers a kept connection that the storage closed; longer retries are the caller's (storage-retry.ts).
     maxAttempts: 2,
     retryMode: 'standard',
     requestHandler: {

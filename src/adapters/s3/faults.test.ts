@@ -32,21 +32,21 @@ suite('s3 when requests fail', () => {
     const { proxy, straight, store } = await behindProxy(t)
     const { id } = someTask()
     proxy.throttle(1_000_000)
-    const written = store.putImage(id, 0, new Uint8Array(1_000_000))
+    const written = store.putImage(id, 0, 'png', new Uint8Array(1_000_000))
     const before = proxy.carried()
     await waitFor(() => proxy.carried() > before + 100_000)
     await proxy.refuse()
     await assert.rejects(written, { code: 'unavailable' })
     assert.deepEqual(await keysOf(straight), [])
-    assert.equal(await s3ImageStore(straight, { ttlSeconds }).getImage(id, 0), undefined)
+    assert.equal(await s3ImageStore(straight, { ttlSeconds }).getImage(id, 0, 'png'), undefined)
   })
 
   test('a picture that was replaced by half is the earlier one', async (t) => {
     const { proxy, straight, store } = await behindProxy(t)
     const { id } = someTask()
-    await store.putImage(id, 0, Uint8Array.of(1, 2, 3))
+    await store.putImage(id, 0, 'png', Uint8Array.of(1, 2, 3))
     proxy.throttle(1_000_000)
-    const written = store.putImage(id, 0, new Uint8Array(1_000_000))
+    const written = store.putImage(id, 0, 'png', new Uint8Array(1_000_000))
     const before = proxy.carried()
     await waitFor(() => proxy.carried() > before + 100_000)
     await proxy.refuse()
@@ -60,17 +60,17 @@ suite('s3 when requests fail', () => {
     proxy.cut()
     await sleep(200)
     proxy.cutAfter(100_000)
-    await store.putImage(id, 0, new Uint8Array(1_000_000).fill(7))
+    await store.putImage(id, 0, 'png', new Uint8Array(1_000_000).fill(7))
     proxy.cut()
-    assert.equal((await store.getImage(id, 0))?.length, 1_000_000)
+    assert.equal((await store.getImage(id, 0, 'png'))?.length, 1_000_000)
   })
 
   test('a picture that is read by half is a fault', async (t) => {
     const { proxy, store } = await behindProxy(t)
     const { id } = someTask()
-    await store.putImage(id, 0, new Uint8Array(1_000_000))
+    await store.putImage(id, 0, 'png', new Uint8Array(1_000_000))
     proxy.throttle(1_000_000)
-    const read = store.getImage(id, 0)
+    const read = store.getImage(id, 0, 'png')
     await sleep(300)
     await proxy.refuse()
     await assert.rejects(read, { code: 'unavailable' })
@@ -94,9 +94,9 @@ suite('s3 when requests fail', () => {
   test('a request ends in its time when nothing answers, or the answer stops half-way', async (t) => {
     const { proxy, store } = await behindProxy(t)
     const { id } = someTask()
-    await store.putImage(id, 0, new Uint8Array(1_000_000))
+    await store.putImage(id, 0, 'png', new Uint8Array(1_000_000))
     proxy.throttle(1_000_000)
-    const read = store.getImage(id, 0)
+    const read = store.getImage(id, 0, 'png')
     await sleep(300)
     proxy.blackHole()
     const fault = (operation: string) => ({
@@ -106,11 +106,11 @@ suite('s3 when requests fail', () => {
     await Promise.all([
       assert.rejects(read, fault('GetObject')),
       assert.rejects(store.getManifest(id), fault('GetObject')),
-      assert.rejects(store.putImage(id, 1, Uint8Array.of(1)), fault('PutObject')),
+      assert.rejects(store.putImage(id, 1, 'png', Uint8Array.of(1)), fault('PutObject')),
       assert.rejects(store.sweep(new Date()), fault('ListObjectsV2')),
     ])
     await proxy.pass()
-    assert.equal((await store.getImage(id, 0))?.length, 1_000_000)
+    assert.equal((await store.getImage(id, 0, 'png'))?.length, 1_000_000)
   })
 
   test('a commit whose answer was lost finds its own manifest', async (t) => {

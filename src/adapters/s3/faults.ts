@@ -1,13 +1,13 @@
 import { AppError } from '../../jobs/errors.ts'
 
 /**
- * A request to the storage that did not do what it should. The message names the operation and the storage's own
- * code for the fault, never a key of the account or an address: what the SDK threw stays as `cause`.
+ * A failed request to the storage. The message names the operation and the storage's own code for the fault, never an
+ * account key or an address: what the SDK threw is kept as `cause`.
  */
 export class StorageFault extends AppError {
   /** As S3 calls it: `PutObject`. */
   readonly operation: string
-  /** The storage's code (`SlowDown`), that of the network (`ECONNREFUSED`), or `timeout`. */
+  /** The storage's code (`SlowDown`), the network's (`ECONNREFUSED`), or `timeout`. */
   readonly reason: string
   /** The HTTP status, when there was an answer. */
   readonly status: number | undefined
@@ -31,7 +31,7 @@ interface FaultContext {
   readonly requestMs: number
 }
 
-/** No room: quotas of AWS-like stores, RGW and MinIO and its heirs. The status 507 says the same. */
+/** No room: quotas of AWS-like stores, RGW, MinIO and its forks. The status 507 means the same. */
 const fullReasons: ReadonlySet<string> = new Set([
   'QuotaExceeded',
   'InsufficientCapacity',

@@ -44,7 +44,7 @@ suite('s3 images', () => {
     const options = await place(t)
     const store = s3ImageStore(await opened(t, options), { ttlSeconds })
     const task = someTask()
-    await store.putImage(task.id, 0, Uint8Array.of(1, 2, 3))
+    await store.putImage(task.id, 0, 'png', Uint8Array.of(1, 2, 3))
     await store.commit(someManifest(task))
     const { client, place: at, close } = connect(options)
     t.after(close)
@@ -53,16 +53,16 @@ suite('s3 images', () => {
       await answer.Body?.transformToByteArray()
       return [answer.ContentType, answer.Metadata?.sha256?.length]
     }
-    assert.deepEqual(await head(imageKey(task.id, 0)), ['image/png', 64])
+    assert.deepEqual(await head(imageKey(task.id, 0, 'png')), ['image/png', 64])
     assert.deepEqual(await head(manifestKey(task.id)), ['application/json', 64])
-    assert.match(imageKey(task.id, 0), /^results\/\d{4}-\d\d-\d\d\/[0-9a-z]{42}\/0\.png$/)
+    assert.match(imageKey(task.id, 0, 'png'), /^results\/\d{4}-\d\d-\d\d\/[0-9a-z]{42}\/0\.png$/)
   })
 
   test('a view of a larger buffer is stored as the view alone', async (t) => {
     const store = s3ImageStore(await opened(t, await place(t)), { ttlSeconds })
     const { id } = someTask()
-    await store.putImage(id, 0, Uint8Array.of(1, 2, 3, 4).subarray(1, 3))
-    assert.deepEqual([...((await store.getImage(id, 0)) ?? [])], [2, 3])
+    await store.putImage(id, 0, 'png', Uint8Array.of(1, 2, 3, 4).subarray(1, 3))
+    assert.deepEqual([...((await store.getImage(id, 0, 'png')) ?? [])], [2, 3])
   })
 
   test('an object that was changed from outside is a fault, not a picture', async (t) => {
@@ -75,8 +75,8 @@ suite('s3 images', () => {
       const Metadata = sha256 === undefined ? {} : { sha256 }
       return client.send(new PutObjectCommand({ Bucket: at.bucket, Key: at.prefix + key, Body, Metadata }))
     }
-    await put(imageKey(task.id, 0), 'half', createHash('sha256').update('whole').digest('hex'))
-    await assert.rejects(store.getImage(task.id, 0), {
+    await put(imageKey(task.id, 0, 'png'), 'half', createHash('sha256').update('whole').digest('hex'))
+    await assert.rejects(store.getImage(task.id, 0, 'png'), {
       code: 'unavailable',
       message: new RegExp(`${task.id}/0.png is damaged`),
     })
@@ -91,8 +91,8 @@ suite('s3 images', () => {
 
   test('a negative index is no picture', async (t) => {
     const store = s3ImageStore(await opened(t, await place(t)), { ttlSeconds })
-    await assert.rejects(store.getImage(someTask().id, -1), { code: 'not_found' })
-    await assert.rejects(store.putImage(someTask().id, 0.5, Uint8Array.of(1)), { code: 'not_found' })
+    await assert.rejects(store.getImage(someTask().id, -1, 'png'), { code: 'not_found' })
+    await assert.rejects(store.putImage(someTask().id, 0.5, 'png', Uint8Array.of(1)), { code: 'not_found' })
   })
 
   test('many commits on separate connections have one winner', async (t) => {
@@ -112,7 +112,8 @@ suite('s3 images', () => {
 
 suite('s3 addresses for clients', () => {
   test('there are none without a public endpoint', async (t) => {
-    assert.equal(s3ImageStore(await opened(t, await place(t)), { ttlSeconds }).addressOf, undefined)
+    const store = s3ImageStore(await opened(t, await place(t)), { ttlSeconds })
+    assert.equal(await store.addressOf(someTask().id, 0, 'png', 3), undefined)
   })
 
   test('a picture is fetched without credentials, until the time is over', async (t) => {
@@ -120,8 +121,8 @@ suite('s3 addresses for clients', () => {
     const bucket = await opened(t, { ...options, publicEndpoint: options.endpoint })
     const store = s3ImageStore(bucket, { ttlSeconds })
     const { id } = someTask()
-    await store.putImage(id, 0, Uint8Array.of(1, 2, 3))
-    const address = (await store.addressOf?.(id, 0, stretched(3))) ?? ''
+    await store.putImage(id, 0, 'png', Uint8Array.of(1, 2, 3))
+    const address = (await store.addressOf(id, 0, 'png', stretched(3))) ?? ''
     const answer = await fetch(address)
     assert.equal(answer.status, 200)
     assert.equal(answer.headers.get('content-type'), 'image/png')
@@ -133,7 +134,7 @@ suite('s3 addresses for clients', () => {
     }
     await waitFor(async () => (await status()) !== 200)
     assert.equal(await status(), 403)
-    await assert.rejects(async () => store.addressOf?.('..', 0, 2), { code: 'not_found' })
+    await assert.rejects(async () => store.addressOf('..', 0, 'png', 2), { code: 'not_found' })
   })
 
   test('an address is signed for the public host, and for seven days at most', async (t) => {
@@ -141,8 +142,8 @@ suite('s3 addresses for clients', () => {
     const bucket = await opened(t, { ...options, publicEndpoint: 'https://pictures.example' })
     const store = s3ImageStore(bucket, { ttlSeconds })
     const { id } = someTask()
-    await store.putImage(id, 0, Uint8Array.of(1, 2, 3))
-    const address = new URL((await store.addressOf?.(id, 0, 1e9)) ?? '')
+    await store.putImage(id, 0, 'png', Uint8Array.of(1, 2, 3))
+    const address = new URL((await store.addressOf(id, 0, 'png', 1e9)) ?? '')
     assert.equal(address.origin, 'https://pictures.example')
     assert.equal(address.searchParams.get('X-Amz-Expires'), '604800')
     assert.match(address.pathname, new RegExp(`/results/.*/${id}/0.png$`))

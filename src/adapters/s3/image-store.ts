@@ -1,3 +1,4 @@
+import { imageFiles } from '../../jobs/fields.ts'
 import type { ImageStore } from '../../jobs/ports.ts'
 import type { Bucket } from './bucket.ts'
 import { imageKey, uploadKey } from './keys.ts'
@@ -7,16 +8,16 @@ import { sweepExpired } from './sweep.ts'
 /**
  * Pictures and manifests in a bucket. Every write is one PUT, which is whole or nothing; the sha-256 of the bytes
  * goes with each object and is compared when it is read. Every request ends within the bucket's `requestMs`.
- * `addressOf` is there when the bucket has a public endpoint.
+ * `addressOf` answers where the bucket has a public endpoint.
  */
 export function s3ImageStore(bucket: Bucket, options: { readonly ttlSeconds: number }): ImageStore {
   const { addressOf } = bucket
   return {
-    putImage: async (id, index, bytes) => bucket.put(imageKey(id, index), bytes, 'image/png'),
-    getImage: async (id, index) => bucket.get(imageKey(id, index)),
-    ...(addressOf === undefined
-      ? {}
-      : { addressOf: async (id, index, seconds) => addressOf(imageKey(id, index), seconds) }),
+    putImage: async (id, index, format, bytes) =>
+      bucket.put(imageKey(id, index, format), bytes, imageFiles[format].type),
+    getImage: async (id, index, format) => bucket.get(imageKey(id, index, format)),
+    addressOf: async (id, index, format, seconds) =>
+      addressOf?.(imageKey(id, index, format), imageFiles[format].type, seconds),
     commit: (manifest) => commitManifest(bucket, manifest),
     getManifest: (id) => readManifest(bucket, id),
     putUpload: async (id, bytes) => bucket.put(uploadKey(id), bytes, 'image/png'),

@@ -1,8 +1,9 @@
 import { AppError } from '../../jobs/errors.ts'
+import { type ImageFormat, imageFiles } from '../../jobs/fields.ts'
 import { isJobIdShaped, jobIdTime } from '../../jobs/job-id.ts'
 
 /**
- * `results/<yyyy-mm-dd>/<id>/0.png, 1.png, ... manifest.json`, the day being that of the id. Ids sort by time, so a
+ * `results/<yyyy-mm-dd>/<id>/0.png, 1.png (or .jpg, .webp), ... manifest.json`, the day being that of the id. Ids sort by time, so a
  * listing gives the oldest job first. Uploads: `uploads/<yyyy-mm-dd>/<id>.png`. Only a well-formed id ever becomes
  * part of a key.
  */
@@ -11,40 +12,40 @@ export const resultsFolder = 'results/'
 export const uploadsFolder = 'uploads/'
 const uploadKeyShape = /^uploads\/(\d{4}-\d\d-\d\d)\/([^/]+)\.png$/
 const manifestName = 'manifest.json'
-const jobKey = /^results\/(\d{4}-\d\d-\d\d)\/([^/]+)\/(manifest\.json|(?:0|[1-9]\d*)\.png)$/
+const jobKey = /^results\/(\d{4}-\d\d-\d\d)\/([^/]+)\/(manifest\.json|(?:0|[1-9]\d*)\.(?:png|jpg|webp))$/
 
-/** Throws `not_found` when it is no job id. */
+/** Throws `not_found` if it is not a job id. */
 export function manifestKey(id: string): string {
   return folderOf(id) + manifestName
 }
 
 /** Throws `not_found` when it is no job id, or no index. */
-export function imageKey(id: string, index: number): string {
+export function imageKey(id: string, index: number, format: ImageFormat): string {
   if (!Number.isSafeInteger(index) || index < 0) {
     throw new AppError('not_found', `There is no picture ${index}.`)
   }
-  return `${folderOf(id)}${index}.png`
+  return `${folderOf(id)}${index}.${imageFiles[format].extension}`
 }
 
-/** The job that a key belongs to; undefined for a key that is none of ours. */
+/** The job that a key belongs to; undefined for a foreign key. */
 export function jobOfKey(key: string): { readonly id: string; readonly isManifest: boolean } | undefined {
   const [, day, id, name] = jobKey.exec(key) ?? []
   if (day === undefined || id === undefined || !isJobIdShaped(id) || dayOf(id) !== day) return undefined
   return { id, isManifest: name === manifestName }
 }
 
-/** Throws `not_found` when it is no upload id. */
+/** Throws `not_found` if it is not an upload id. */
 export function uploadKey(id: string): string {
   return `${uploadsFolder}${dayOf(id)}/${id}.png`
 }
 
-/** The upload that a key belongs to; undefined for a key that is none of ours. */
+/** The upload that a key belongs to; undefined for a foreign key. */
 export function uploadOfKey(key: string): string | undefined {
   const [, day, id] = uploadKeyShape.exec(key) ?? []
   return id !== undefined && isJobIdShaped(id) && dayOf(id) === day ? id : undefined
 }
 
-/** The first moment of the day that a folder of results or uploads is for; undefined for a folder that is none of ours. */
+/** The start of the day that a folder of results or uploads is for; undefined for a foreign folder. */
 export function startOfDayFolder(folder: string): Date | undefined {
   const day = /^(?:results|uploads)\/(\d{4}-\d\d-\d\d)\/$/.exec(folder)?.[1]
   const start = new Date(`${day}T00:00:00.000Z`)
@@ -56,6 +57,6 @@ function folderOf(id: string): string {
 }
 
 function dayOf(id: string): string {
-  if (!isJobIdShaped(id)) throw new AppError('not_found', 'This is not an id.', { param: 'id' })
+  if (!isJobIdShaped(id)) throw new AppError('not_found', 'This is not a valid id.', { param: 'id' })
   return jobIdTime(id).toISOString().slice(0, 10)
 }

@@ -6,7 +6,7 @@ import type { Bucket } from './bucket.ts'
 import { manifestKey } from './keys.ts'
 import { DamagedObject } from './objects.ts'
 
-/** The object is there and is no manifest. */
+/** The object exists but is not a manifest. */
 export class DamagedManifest extends AppError {
   constructor(key: string, cause: unknown) {
     super('unavailable', `The manifest ${key} is damaged.`, { cause })
@@ -28,12 +28,12 @@ export async function readManifest(bucket: Bucket, id: string): Promise<Manifest
 }
 
 const tries = 3
-/** How long another writer may take between its look and its write without being noticed, at least. */
+/** Minimum wait for another writer that is between its check and its write. */
 const settleMs = 300
 
 /**
- * Writes the manifest unless there is one; answers the one that stands. A write whose answer was lost is found
- * standing by the next try.
+ * Writes the manifest unless there is one; returns the one that is stored. A write whose answer was lost is found
+ * by the next attempt.
  */
 export async function commitManifest(bucket: Bucket, manifest: Manifest): Promise<Manifest> {
   const { id } = manifest
@@ -48,17 +48,17 @@ export async function commitManifest(bucket: Bucket, manifest: Manifest): Promis
     const standing = await readManifest(bucket, id)
     if (standing !== undefined) return standing
   }
-  throw new AppError('unavailable', `The manifest ${key} does not stay where it was written.`)
+  throw new AppError('unavailable', `The manifest ${key} disappeared after it was written.`)
 }
 
 /**
- * Without conditions the last of several writers wins. So: write only where there is nothing, and look again when
- * whoever saw nothing, too, has written. Always answers false: what stands then is what counts.
+ * Without conditions the last of several writers wins. So: write only if there is nothing, and read again once any
+ * other writer that saw nothing must have written. Always returns false: what is stored then counts.
  */
 async function putCarefully(bucket: Bucket, id: string, body: Uint8Array): Promise<false> {
   if ((await readManifest(bucket, id)) !== undefined) return false
   const start = performance.now()
-  // A condition costs nothing where it is ignored, and decides where it was not known at the start.
+  // A condition costs nothing if ignored, and decides if support was unknown at startup.
   const write = bucket.conditional === 'refused' ? bucket.put : bucket.putFirst
   await write(manifestKey(id), body, 'application/json')
   await sleep(Math.max(settleMs, 2 * (performance.now() - start)))

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import {
   DeleteObjectCommand,
   GetObjectCommand,
@@ -8,43 +7,44 @@ import {
 } from '@aws-sdk/client-s3'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import { AppError } from '../../jobs/errors.ts'
-import { jitter } from '../../jobs/jitter.ts'
+import type { ImageFormat, imageFiles } from '../../jobs/fields.ts'
+import { retry } from '../../jobs/retry.ts'
 import type { Connection } from './connection.ts'
 import { reasonOf, unless } from './faults.ts'
 
-/** Up to a thousand entries of a listing, in order of their keys. */
+/** Up to a thousand entries of a listing, in key order. */
 interface Page {
   readonly objects: readonly { readonly key: string; readonly modified: Date | undefined }[]
-  /** With `byFolder`: what lies deeper, as prefixes that end with a slash. */
+  /** With `byFolder`: deeper levels, as prefixes that end with a slash. */
   readonly folders: readonly string[]
 }
 
-type ContentType = 'image/png' | 'application/json'
+type ContentType = (typeof imageFiles)[ImageFormat]['type'] | 'application/json'
 
-/** The object is there, and is not what was put: cut short, or changed by someone else. */
+/** The object exists but is not what was written: truncated, or changed by someone else. */
 export class DamagedObject extends AppError {
   constructor(key: string) {
     super('unavailable', `The object ${key} is damaged.`)
   }
 }
 
-/** Objects by key, whole or not there. Every method rejects with a `StorageFault`. */
+/** Objects by key, complete or absent. Every method rejects with a `StorageFault`. */
 export interface Objects {
-  /** Replaces what is there. */
+  /** Replaces an existing object. */
   put(key: string, bytes: Uint8Array, type: ContentType): Promise<void>
   /**
-   * Writes under the condition that there is none; answers false when there is one. True only proves that this one
-   * is the first where the storage honours the condition.
+   * Writes on condition that there is none; returns false if there is one. True proves that this one is the first
+   * only if the storage honours the condition.
    */
   putFirst(key: string, bytes: Uint8Array, type: ContentType): Promise<boolean>
   /** Undefined when there is none. Rejects `DamagedObject` too. */
   get(key: string): Promise<Uint8Array | undefined>
-  /** Deleting what is not there is no fault. */
+  /** Deleting a missing object is not an error. */
   delete(key: string): Promise<void>
-  /** Pages are asked for as they are read. */
+  /** Pages are requested as they are read. */
   list(under: string, options?: { readonly byFolder?: boolean }): AsyncIterable<Page>
   /** An address to GET this picture from for `seconds` (at most seven days), without credentials. */
-  readonly addressOf?: (key: string, seconds: number) => Promise<string>
+  readonly addressOf?: (key: string, type: ContentType, seconds: number) => Promise<string>
 }
 
 const conflictTries = 5
@@ -74,17 +74,22 @@ export function bucketObjects(connection: Connection): Objects {
 
     putFirst: (key, bytes, type) =>
       call('PutObject', async (signal) => {
-        for (let attempt = 1; ; attempt += 1) {
-          try {
-            await write(key, bytes, type, { IfNoneMatch: '*' })(signal)
-            return true
-          } catch (thrown) {
-            const reason = reasonOf(thrown)
-            if (reason === 'PreconditionFailed') return false
-            // Another writer is at it in this moment: who is first is not decided yet.
-            if (reason !== 'ConditionalRequestConflict' || attempt === conflictTries) throw thrown
-            await sleep(jitter(100 * 2 ** attempt), undefined, { signal })
-          }
+        const writeFirst = () => write(key, bytes, type, { IfNoneMatch: '*' })(signal)
+        try {
+          await retry(writeFirst, {
+            firstMs: 200,
+            longestMs: 5000,
+            signal,
+            onFailure(thrown, { failures }) {
+              // Another writer is at it in this moment: who is first is not decided yet.
+              if (reasonOf(thrown) !== 'ConditionalRequestConflict' || failures === conflictTries)
+                throw thrown
+            },
+          })
+          return true
+        } catch (thrown) {
+          if (reasonOf(thrown) === 'PreconditionFailed') return false
+          throw thrown
         }
       }),
 
@@ -133,11 +138,11 @@ export function bucketObjects(connection: Connection): Objects {
   }
   if (publicClient === undefined) return objects
 
-  const addressOf = (key: string, seconds: number) =>
+  const addressOf = (key: string, type: ContentType, seconds: number) =>
     call('GetObject', () =>
-      getSignedUrl(publicClient, new GetObjectCommand({ ...at(key), ResponseContentType: 'image/png' }), {
+      getSignedUrl(publicClient, new GetObjectCommand({ ...at(key), ResponseContentType: type }), {
         expiresIn: Math.min(longestAddressSeconds, Math.max(1, Math.floor(seconds))),
-        // The storage judges an address by its own clock, which `client` learns from its answers.
+        // The storage checks a URL by its own clock, which `client` learns from its answers.
         signingDate: new Date(Date.now() + client.config.systemClockOffset),
       }),
     )

@@ -5,16 +5,16 @@ import { StorageFault } from './faults.ts'
 import type { Objects } from './objects.ts'
 
 /**
- * What becomes of a write under the condition that there is none yet.
+ * What happens to a write conditional on absence.
  *
- * - honoured: refused when there is one
- * - ignored: it replaces what is there
- * - refused: the storage knows no conditions
- * - unknown: the storage was full when it was asked
+ * - honoured: refused if the object exists
+ * - ignored: it replaces the object
+ * - refused: the storage does not support conditions
+ * - unknown: the storage was full when tested
  */
 export type Conditional = 'honoured' | 'ignored' | 'refused' | 'unknown'
 
-/** The storage answers, but what it answers is no S3. */
+/** The server answers, but not like S3. */
 export class NoStorage extends Error {
   override readonly name = 'NoStorage'
 }
@@ -26,13 +26,14 @@ export function isProbe(key: string): boolean {
   return probeName.test(key)
 }
 
-/** Reads, writes and deletes an object of its own: everything that the store will need is permitted and works. */
+/** Reads, writes and deletes an object of its own, to check that everything the store needs is permitted and works. */
 export async function probe(objects: Objects, log: Log): Promise<Conditional> {
   const key = probeFolder + randomBytes(16).toString('hex')
   const body = randomBytes(16)
-  // Reading comes first: it works where there is no room left, and a store that hides what is missing behind a
-  // refusal would make every new job look like a fault.
-  if ((await objects.get(key)) !== undefined) throw new NoStorage('it has an object that nobody wrote')
+  // Reading comes first: it works without room left, and a store that answers a missing object with a refusal would
+  // make every new job look like a fault.
+  if ((await objects.get(key)) !== undefined)
+    throw new NoStorage('it returns an object that was never written')
   try {
     await objects.put(key, body, 'application/json')
   } catch (thrown) {
@@ -43,13 +44,12 @@ export async function probe(objects: Objects, log: Log): Promise<Conditional> {
   try {
     const conditional = await askForCondition(objects, key, body)
     const found = await objects.get(key)
-    if (found === undefined || !body.equals(found))
-      throw new NoStorage('it does not give back what was written')
+    if (found === undefined || !body.equals(found)) throw new NoStorage('it does not return what was written')
     await objects.delete(key)
     if (conditional !== 'honoured') {
       log.warn(
         { conditional },
-        'the storage does not write conditionally: of two workers that end the same job in the same moment, the later may replace the result of the earlier',
+        'the storage does not support conditional writes: if two workers finish the same job at the same moment, the later may replace the result of the earlier',
       )
     }
     return conditional

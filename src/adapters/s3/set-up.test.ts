@@ -79,8 +79,8 @@ suite('a storage of its own', () => {
     assert.deepEqual(
       log.lines.map((line) => line.message),
       ['made', 'there'].flatMap((what) => [
-        what === 'made' ? 'the bucket was made' : 'the bucket is there',
-        'the storage deletes results by itself after 2 days',
+        what === 'made' ? 'the bucket was created' : 'the bucket exists',
+        'the storage itself deletes results after 2 days',
       ]),
     )
   })
@@ -125,7 +125,7 @@ suite('a storage of its own', () => {
     const bucket = await opened(t, options)
     const store = s3ImageStore(bucket, { ttlSeconds })
     const task = someTask()
-    await store.putImage(task.id, 0, Uint8Array.of(1))
+    await store.putImage(task.id, 0, 'png', Uint8Array.of(1))
     await store.commit(someManifest(task))
     await bucket.put('other', Uint8Array.of(1), 'image/png')
     await waitFor(async () => {
@@ -142,7 +142,7 @@ suite('a storage of its own', () => {
     const store = s3ImageStore(await opened(t, options), { ttlSeconds })
     const at = new Date(Date.now() - 86_400_000)
     const task = someTask({ id: testIds.issue(at), expires_at: at.toISOString() })
-    await store.putImage(task.id, 0, Uint8Array.of(1))
+    await store.putImage(task.id, 0, 'png', Uint8Array.of(1))
     await store.commit(someManifest(task))
     await rgw.radosgwAdmin('quota', 'set', '--quota-scope=bucket', '--bucket=small', '--max-size=1')
     await rgw.radosgwAdmin('quota', 'enable', '--quota-scope=bucket', '--bucket=small')
@@ -151,7 +151,7 @@ suite('a storage of its own', () => {
       message: 'The storage has no room left (PutObject: QuotaExceeded).',
     }
     // The gateway takes notice of a new quota when it reads the bucket's entry again.
-    const put = () => store.putImage(someTask().id, 0, new Uint8Array(100_000))
+    const put = () => store.putImage(someTask().id, 0, 'png', new Uint8Array(100_000))
     await waitFor(() =>
       put().then(
         () => false,
@@ -185,7 +185,7 @@ suite('a storage of its own', () => {
       message: /BucketLifecycleConfiguration/,
     })
     await guest(t, options, 'guarded', 'ListBucket')
-    await assert.rejects(store.putImage(someTask().id, 0, Uint8Array.of(1)), {
+    await assert.rejects(store.putImage(someTask().id, 0, 'png', Uint8Array.of(1)), {
       code: 'unavailable',
       message: 'The storage does not permit PutObject.',
     })

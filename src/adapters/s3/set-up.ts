@@ -13,14 +13,14 @@ import type { Connection } from './connection.ts'
 import { StorageFault, unless } from './faults.ts'
 import { resultsFolder, uploadsFolder } from './keys.ts'
 
-/** Makes the bucket and the rule by which the storage itself deletes what the sweep did not. Repeating it is harmless. */
+/** Creates the bucket and the rule by which the storage itself deletes what the sweep missed. Idempotent. */
 export async function setUp(
   connection: Connection,
   options: { readonly ttlSeconds: number; readonly log: Log },
 ): Promise<void> {
   const { log, ttlSeconds } = options
   const made = await makeBucket(connection)
-  log.info({ bucket: connection.place.bucket }, made ? 'the bucket was made' : 'the bucket is there')
+  log.info({ bucket: connection.place.bucket }, made ? 'the bucket was created' : 'the bucket exists')
   const daysAfter = (seconds: number) => Math.ceil(seconds / 86_400) + 1
   const days = daysAfter(ttlSeconds)
   const uploadDays = daysAfter(uploadKeptSeconds(ttlSeconds))
@@ -29,17 +29,17 @@ export async function setUp(
       ['packshot-results', resultsFolder, days],
       ['packshot-uploads', uploadsFolder, uploadDays],
     ])
-    log.info({ days, uploadDays }, `the storage deletes results by itself after ${days} days`)
+    log.info({ days, uploadDays }, `the storage itself deletes results after ${days} days`)
   } catch (thrown) {
     if (!hasNoRules(thrown)) throw thrown
     log.warn(
       { reason: thrown.reason },
-      'the storage has no rules for the life of objects: results are deleted by the servers alone, while one runs',
+      'the storage does not support lifecycle rules: only the servers delete results, and only while one runs',
     )
   }
 }
 
-/** Answers false when it is there. Asks by listing, as only answers with a body tell a missing bucket from a wrong key. */
+/** Returns false if it exists. Lists, because only answers with a body distinguish a missing bucket from a wrong key. */
 async function makeBucket({ place, client, clientIn, call }: Connection): Promise<boolean> {
   const Bucket = place.bucket
   const listed = await call('ListObjectsV2', (abortSignal) =>
@@ -49,8 +49,8 @@ async function makeBucket({ place, client, clientIn, call }: Connection): Promis
   await call('CreateBucket', async (abortSignal) => {
     const create = (creator: S3Client) =>
       unless(['BucketAlreadyOwnedByYou'], creator.send(new CreateBucketCommand({ Bucket }), { abortSignal }))
-    // The SDK names the region as the bucket's location, as Amazon wants it. Other stores know locations of their
-    // own, or none; no location is named for the region us-east-1.
+    // The SDK sends the region as the bucket's location, as Amazon requires. Other stores have locations of their
+    // own, or none; for the region us-east-1 no location is sent.
     const noLocation = place.endpoint === undefined ? [] : ['InvalidLocationConstraint', 'InvalidRegion']
     const made = await unless(
       noLocation,
@@ -87,7 +87,7 @@ async function setRules(
     Bucket,
     LifecycleConfiguration: { Rules: [...others, ...rules] },
   })
-  // Stores older than 2025 want the MD5 that the SDK replaced by newer checksums.
+  // Stores older than 2025 require the MD5 that the SDK replaced with newer checksums.
   command.middlewareStack.add(
     (next) => (args) => {
       if (isTextRequest(args.request)) {

@@ -58,7 +58,7 @@ suite('a storage that can less', () => {
         options.log.lines.map(({ level }) => level),
         ['warn'],
       )
-      assert.match(options.log.lines[0]?.message ?? '', /does not write conditionally: .* may replace/)
+      assert.match(options.log.lines[0]?.message ?? '', /does not support conditional writes: .* may replace/)
       const store = s3ImageStore(bucket, { ttlSeconds })
       const first = someManifest(someTask())
       assert.deepEqual(await store.commit(first), first)
@@ -86,7 +86,7 @@ suite('a storage that can less', () => {
       return method === 'GET' ? [200, ''] : undefined
     })
     await setUpBucket({ ...options, ttlSeconds })
-    assert.match(options.log.lines.at(-1)?.message ?? '', /no rules for the life of objects/)
+    assert.match(options.log.lines.at(-1)?.message ?? '', /does not support lifecycle rules/)
   })
 
   test('a page of a proxy is not a missing result', async (t) => {

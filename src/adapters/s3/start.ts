@@ -1,15 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError, toAppError } from '../../jobs/errors.ts'
+import { retry } from '../../jobs/retry.ts'
 import type { Connection, ConnectionOptions } from './connection.ts'
 import { reasonOf, StorageFault } from './faults.ts'
 import { NoStorage } from './probe.ts'
 
-/** The start: patience with storage that is not up yet, and a sentence for whoever set a variable wrong. */
+/** Startup: waiting for storage that is not up yet, and a sentence for each wrong variable. */
 
-const firstPauseMs = 250
-const longestPauseMs = 3000
+const backoff = { firstMs: 250, longestMs: 3000 }
 
-/** Rejects when no place has credentials; looks for at most `requestMs`. */
+/** Rejects if no source has credentials; looks for at most `requestMs`. */
 export async function credentialsFound(connection: Connection, options: ConnectionOptions): Promise<void> {
   const { requestMs = 10_000 } = options
   const timeout = sleep(requestMs, undefined, { ref: false }).then(() => {
@@ -26,7 +26,7 @@ export async function credentialsFound(connection: Connection, options: Connecti
   }
 }
 
-/** Repeats the action while the storage does not answer, for about `startMs`; a fault that stays is told at once. */
+/** Retries the action while the storage does not answer, for about `startMs`; a permanent fault is reported at once. */
 export async function untilUsable<T>(
   connection: Connection,
   options: ConnectionOptions & { readonly startMs?: number },
@@ -35,34 +35,28 @@ export async function untilUsable<T>(
   const { log, startMs = 30_000 } = options
   const { where } = connection.place
   const end = performance.now() + startMs
-  for (let attempt = 0; ; attempt += 1) {
-    try {
-      return await action()
-    } catch (thrown) {
+  return retry(action, {
+    ...backoff,
+    onFailure(thrown, { failures, pauseMs }) {
       const fault = lastingFault(thrown, connection.place)
       if (fault !== undefined) throw fault
-      const pause = Math.min(longestPauseMs, firstPauseMs * 2 ** attempt)
-      if (performance.now() + pause > end) {
+      if (performance.now() + pauseMs > end) {
         throw new AppError(
           'unavailable',
           `The storage at ${where} does not answer (${reasonIn(thrown)}, tried for ${Math.round(startMs / 1000)} seconds). Is it running, and is PACKSHOT_S3_ENDPOINT its address?`,
           { param: 'PACKSHOT_S3_ENDPOINT', cause: thrown },
         )
       }
-      log.warn(
-        { err: thrown, attempt: attempt + 1 },
-        `waiting for the storage at ${where}: ${reasonIn(thrown)}`,
-      )
-      await sleep(pause)
-    }
-  }
+      log.warn({ err: thrown, attempt: failures }, `waiting for the storage at ${where}: ${reasonIn(thrown)}`)
+    },
+  })
 }
 
 function reasonIn(thrown: unknown): string {
   return thrown instanceof StorageFault ? thrown.reason : reasonOf(thrown)
 }
 
-/** Faults of the network that pass by themselves, a name that DNS does not know yet included. */
+/** Transient network faults, including a name that DNS does not know yet. */
 const passing =
   /^(timeout|unknown fault|E(CONN|TIMEDOUT|HOST|NET|PIPE|AI_)\w*|ENOTFOUND|SlowDown|RequestTimeout)$/
 const untrusted = /CERT|SELF_SIGNED|UNABLE_TO_(VERIFY|GET_ISSUER)/
@@ -72,7 +66,7 @@ const otherRegion = [
   'IllegalLocationConstraintException',
 ]
 
-/** What to tell the operator about a fault that asking again does not heal; undefined for one that may pass. */
+/** What to report about a fault that retrying does not fix; undefined for one that may pass. */
 function lastingFault(thrown: unknown, place: Connection['place']): AppError | undefined {
   const { bucket, where } = place
   const say = (param: string, message: string) =>
@@ -80,7 +74,7 @@ function lastingFault(thrown: unknown, place: Connection['place']): AppError | u
   const noStorage = (detail: string) =>
     say(
       'PACKSHOT_S3_ENDPOINT',
-      `The server at ${where} answers, but not as S3 storage does (${detail}). Is PACKSHOT_S3_ENDPOINT its address?`,
+      `The server at ${where} answers, but not like S3 storage (${detail}). Is PACKSHOT_S3_ENDPOINT its address?`,
     )
   if (thrown instanceof NoStorage) return noStorage(thrown.message)
   if (!(thrown instanceof StorageFault)) return toAppError(thrown)
@@ -91,7 +85,7 @@ function lastingFault(thrown: unknown, place: Connection['place']): AppError | u
   if (reason === 'SignatureDoesNotMatch') {
     return say(
       'AWS_SECRET_ACCESS_KEY',
-      `The storage at ${where} does not accept AWS_SECRET_ACCESS_KEY for the key in AWS_ACCESS_KEY_ID (or a proxy before it changes the host name).`,
+      `The storage at ${where} does not accept AWS_SECRET_ACCESS_KEY for the key in AWS_ACCESS_KEY_ID (or a proxy in front of it changes the host name).`,
     )
   }
   if (reason === 'InvalidToken' || reason === 'ExpiredToken') {
@@ -100,11 +94,14 @@ function lastingFault(thrown: unknown, place: Connection['place']): AppError | u
   if (reason === 'NoSuchBucket') {
     return say(
       'PACKSHOT_STORAGE_URL',
-      `The bucket ${bucket} of PACKSHOT_STORAGE_URL does not exist at ${where}. \`npm run storage -- setup\` makes it.`,
+      `The bucket ${bucket} of PACKSHOT_STORAGE_URL does not exist at ${where}. \`npm run storage -- setup\` creates it.`,
     )
   }
   if (reason === 'BucketAlreadyExists') {
-    return say('PACKSHOT_STORAGE_URL', `The bucket name ${bucket} belongs to another account. Take another.`)
+    return say(
+      'PACKSHOT_STORAGE_URL',
+      `The bucket name ${bucket} belongs to another account. Choose another.`,
+    )
   }
   if (reason === 'AccessDenied') {
     return say(
@@ -124,19 +121,19 @@ function lastingFault(thrown: unknown, place: Connection['place']): AppError | u
   if (untrusted.test(reason)) {
     return say(
       'PACKSHOT_S3_ENDPOINT',
-      `The certificate of ${where} is not trusted (${reason}). NODE_EXTRA_CA_CERTS names a file of further authorities.`,
+      `The certificate of ${where} is not trusted (${reason}). Set NODE_EXTRA_CA_CERTS to a file of additional authorities.`,
     )
   }
   if (passing.test(reason) || (status !== undefined && (status >= 500 || status === 429))) return undefined
   if (thrown.code === 'storage_full') return thrown
-  // A storage that speaks S3 gives its faults a code; anything else comes from some other server.
+  // S3 storage gives its errors a code; anything else comes from some other server.
   if (status !== undefined && !isGeneric(reason)) {
     return say('PACKSHOT_STORAGE_URL', `The storage at ${where} refuses ${operation}: ${reason}.`)
   }
   return noStorage(status === undefined ? reason : `HTTP ${status} to ${operation}`)
 }
 
-/** Names that the SDK gives when the answer had no code of its own. */
+/** Names that the SDK uses when the answer had no code of its own. */
 function isGeneric(reason: string): boolean {
   return ['unreadable answer', 'UnknownError', 'Unknown', 'NotFound', 'Forbidden', 'BadRequest'].includes(
     reason,

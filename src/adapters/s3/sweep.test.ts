@@ -23,7 +23,7 @@ async function job(bucket: Bucket, at: Date, finished = true): Promise<string> {
   const expires_at = new Date(at.getTime() + ttlSeconds * 1000).toISOString()
   const task = someTask({ id: testIds.issue(at), created_at, expires_at })
   const { putImage, commit } = s3ImageStore(bucket, { ttlSeconds })
-  await putImage(task.id, 0, Uint8Array.of(1))
+  await putImage(task.id, 0, 'png', Uint8Array.of(1))
   if (finished) await commit(someManifest(task))
   return task.id
 }
@@ -58,7 +58,7 @@ test('deletes what is over, across days, and counts jobs with a manifest', async
   await job(bucket, daysAgo(3), false)
   const kept = await job(bucket, now)
   assert.equal(await s3ImageStore(bucket, { ttlSeconds }).sweep(now), 4)
-  assert.deepEqual(await keysOf(bucket), [imageKey(kept, 0), manifestKey(kept)])
+  assert.deepEqual(await keysOf(bucket), [imageKey(kept, 0, 'png'), manifestKey(kept)])
   assert.equal(await s3ImageStore(bucket, { ttlSeconds }).sweep(now), 0)
 })
 
@@ -69,7 +69,7 @@ test('costs nothing for what is kept', async (t) => {
   const { seen, store } = watched(bucket)
   assert.equal(await store.sweep(now), 1)
   assert.equal(seen.reads, 1)
-  assert.deepEqual(seen.deletes, [manifestKey(over), imageKey(over, 0)])
+  assert.deepEqual(seen.deletes, [manifestKey(over), imageKey(over, 0, 'png')])
   assert.ok(seen.pages <= 5, `${seen.pages} pages were listed`)
 })
 
@@ -77,12 +77,12 @@ test('a listing of several pages is swept to its end, and a job on two pages is 
   const bucket = await open(t)
   const ids = Array.from({ length: 345 }, (_, i) => testIds.issue(new Date(daysAgo(2).getTime() + i)))
   // 1035 objects of three per job: the first page ends within a job.
-  const puts = ids.flatMap((id) => [0, 1, 2].map((index) => imageKey(id, index)))
+  const puts = ids.flatMap((id) => [0, 1, 2].map((index) => imageKey(id, index, 'png')))
   await inParallel(puts, (key) => bucket.put(key, Uint8Array.of(1), 'image/png'))
   const kept = await job(bucket, now)
   const { seen, store } = watched(bucket)
   await store.sweep(now)
-  assert.deepEqual(await keysOf(bucket), [imageKey(kept, 0), manifestKey(kept)])
+  assert.deepEqual(await keysOf(bucket), [imageKey(kept, 0, 'png'), manifestKey(kept)])
   assert.equal(seen.deletes.length, puts.length)
 })
 
@@ -104,16 +104,16 @@ test('an id of an idempotency key, older than its job, does not keep the jobs af
   const hour = new Date(Date.UTC(2026, 0, 5, 10))
   const at = new Date(hour.getTime() + ttlSeconds * 1000 + 1_800_000)
   const [fromKey] = testIds.fromKey('key', hour)
-  await bucket.put(imageKey(fromKey, 0), Uint8Array.of(1), 'image/png')
+  await bucket.put(imageKey(fromKey, 0, 'png'), Uint8Array.of(1), 'image/png')
   await job(bucket, new Date(hour.getTime() + 60_000))
   assert.equal(await s3ImageStore(bucket, { ttlSeconds }).sweep(at), 1)
-  assert.deepEqual(await keysOf(bucket), [imageKey(fromKey, 0)])
+  assert.deepEqual(await keysOf(bucket), [imageKey(fromKey, 0, 'png')])
 })
 
 test('objects that are not ours are left alone', async (t) => {
   const bucket = await open(t)
   const id = await job(bucket, daysAgo(3))
-  const folder = imageKey(id, 0).replace(/0\.png$/, '')
+  const folder = imageKey(id, 0, 'png').replace(/0\.png$/, '')
   const foreign = [
     'probe/notes.txt',
     'readme.txt',
@@ -146,7 +146,7 @@ test('a job that cannot be deleted does not keep the others, and is told', async
     message: 'Deleting expired results failed 1 times; 2 jobs were deleted.',
   })
   // The picture of a job whose manifest stands is still what users are shown.
-  assert.deepEqual(await keysOf(bucket), [imageKey(stays, 0), manifestKey(stays)])
+  assert.deepEqual(await keysOf(bucket), [imageKey(stays, 0, 'png'), manifestKey(stays)])
 })
 
 test('two sweeps at once are harmless', async (t) => {

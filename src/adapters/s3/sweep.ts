@@ -6,12 +6,12 @@ import { DamagedManifest, readManifest } from './manifests.ts'
 import { isProbe, probeFolder } from './probe.ts'
 
 /**
- * Deletes what expired. Days and ids are listed oldest first, and the listing ends at the first that is not over:
+ * Deletes what expired. Days and ids are listed oldest first, and the listing ends at the first that has not expired:
  * the cost grows with what expired, not with what is kept. Two sweepers at once are harmless.
  */
 
 const atOnce = 16
-/** With so many faults the storage is away or forbids it: the rest would fail too. */
+/** With this many faults the storage is unavailable or denies access: the rest would fail too. */
 const mostFaults = 50
 const probeMs = 3_600_000
 
@@ -21,7 +21,7 @@ interface OldJob {
   manifest: string | undefined
 }
 
-/** Answers how many jobs with a manifest it removed. A job that cannot be deleted does not keep the others: rejects at the end. */
+/** Returns how many jobs with a manifest it removed. After a job that cannot be deleted it continues, then rejects. */
 export async function sweepExpired(bucket: Bucket, ttlSeconds: number, now: Date): Promise<number> {
   const faults: unknown[] = []
   let removed = 0
@@ -51,7 +51,7 @@ export async function sweepExpired(bucket: Bucket, ttlSeconds: number, now: Date
   return removed
 }
 
-/** The jobs that are over by their id alone, oldest first. */
+/** The jobs that have expired by their id alone, oldest first. */
 async function* oldJobs(bucket: Bucket, ttlSeconds: number, now: Date): AsyncGenerator<OldJob, void> {
   const isPast = (time: Date) => time.getTime() + ttlSeconds * 1000 <= now.getTime()
   for await (const { folders } of bucket.list(resultsFolder, { byFolder: true })) {
@@ -73,7 +73,7 @@ async function* oldJobs(bucket: Bucket, ttlSeconds: number, now: Date): AsyncGen
           if (job !== undefined) yield job
           job = undefined
           if (!isPast(jobIdTime(found.id))) return
-          // An id from an idempotency key may be older than its job: those after it are not kept by it.
+          // An id from an idempotency key may be older than its job: it does not stop the sweep of later ones.
           if (!hasExpired(found.id, ttlSeconds, now)) continue
           job = { id: found.id, keys: [], manifest: undefined }
         }
@@ -85,26 +85,26 @@ async function* oldJobs(bucket: Bucket, ttlSeconds: number, now: Date): AsyncGen
   }
 }
 
-/** Answers whether it removed a job with a manifest. */
+/** Returns whether it removed a job with a manifest. */
 async function sweepJob(bucket: Bucket, job: OldJob, now: Date): Promise<boolean> {
   let wasFinal = false
   if (job.manifest !== undefined) {
-    // A damaged manifest goes by the age of its id.
+    // With a damaged manifest the age of the id decides.
     const manifest = await readManifest(bucket, job.id).catch((thrown: unknown) => {
       if (thrown instanceof DamagedManifest) return undefined
       throw thrown
     })
-    // Made when results were kept for longer: what a user was promised holds.
+    // Made when results were kept for longer: the time promised to the user still holds.
     if (manifest !== undefined && Date.parse(manifest.expires_at) > now.getTime()) return false
     wasFinal = manifest !== undefined
-    // The manifest goes first: a sweep that is cut short leaves pictures that nobody is shown.
+    // The manifest goes first: an interrupted sweep leaves only pictures that no client sees.
     await bucket.delete(job.manifest)
   }
   for (const key of job.keys) await bucket.delete(key)
   return wasFinal
 }
 
-/** Oldest first, until the first that is not over. */
+/** Oldest first, until the first that has not expired. */
 async function sweepUploads(bucket: Bucket, ttlSeconds: number, now: Date, faults: unknown[]): Promise<void> {
   for await (const { folders } of bucket.list(uploadsFolder, { byFolder: true })) {
     for (const folder of folders) {
@@ -122,7 +122,7 @@ async function sweepUploads(bucket: Bucket, ttlSeconds: number, now: Date, fault
   }
 }
 
-/** What a server that was killed at its start left behind. */
+/** What a server that was killed during startup left behind. */
 async function sweepProbes(bucket: Bucket, now: Date): Promise<void> {
   for await (const { objects } of bucket.list(probeFolder)) {
     for (const { key, modified } of objects) {

@@ -14,7 +14,7 @@ export interface Database {
   close(): void
 }
 
-/** Step n makes a file of version n one of version n + 1. A released step is never changed. */
+/** Step n turns a file of version n into version n + 1. A released step is never changed. */
 const migrations = [
   `
   CREATE TABLE secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
@@ -49,7 +49,7 @@ const migrations = [
   `,
 ]
 
-/** Creates the file and its tables if they are not there. Throws an `AppError` that names the path. */
+/** Creates the file and its tables if missing. Throws an `AppError` that names the path. */
 export function openDatabase(path: string): Database {
   return guard(() => {
     const durable = connect(path, 'FULL')
@@ -98,7 +98,7 @@ function migrate(connection: DatabaseSync, path: string): void {
   }
 }
 
-/** The secret of this name, made at the first call and the same for ever after. */
+/** The secret of this name, created at the first call and the same ever after. */
 export function readSecret(database: Database, name: string): Uint8Array {
   return guard(() => {
     const insert = database.durable.prepare('INSERT OR IGNORE INTO secrets (name, value) VALUES (?, ?)')
@@ -108,7 +108,7 @@ export function readSecret(database: Database, name: string): Uint8Array {
   })
 }
 
-/** Runs what uses the database; its faults become `AppError`s of the ports' kinds. */
+/** Runs a database action; its errors become the `AppError`s that the ports promise. */
 export function guard<T>(action: () => T, path?: string): T {
   try {
     return action()

@@ -3,15 +3,16 @@ import { Value } from 'typebox/value'
 import { JobEvent } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
 import type { Consumer, EventQueue } from '../../jobs/ports.ts'
+import { doubled } from '../../jobs/retry.ts'
 import { type Database, guard } from './database.ts'
 import { startPolling } from './poll-loop.ts'
 
 export interface EventQueueOptions {
   readonly log: Log
-  /** How long a handler may take before the event is handed to another consumer. */
+  /** How long a handler may take before the event goes to another consumer. */
   readonly leaseMs?: number
   readonly pollMs?: number
-  /** The pause before an event is handed out again after its handler failed, doubled for each further failure. */
+  /** The pause before an event is redelivered after its handler failed, doubled for each further failure. */
   readonly retryMs?: number
 }
 
@@ -21,7 +22,7 @@ interface Row {
   readonly failures: number
 }
 
-/** An event is a row, deleted when its handler has ended well. */
+/** An event is a row, deleted when its handler succeeds. */
 export function sqliteEventQueue(database: Database, options: EventQueueOptions): EventQueue {
   const { log, leaseMs = 60_000, pollMs = 500, retryMs = 1000 } = options
   const db = database.durable
@@ -39,15 +40,15 @@ export function sqliteEventQueue(database: Database, options: EventQueueOptions)
   const take = async (handler: (event: JobEvent) => Promise<void>) => {
     if (guard(() => waiting.get(Date.now())) === undefined) return false
     const token = randomUUID()
-    // Not get(): it ends before the commit, and a disk that is full there would go unnoticed.
+    // Not get(): it returns before the commit, and a full disk would go unnoticed.
     const [row] = guard(() => claim.all(token, Date.now(), leaseMs)) as unknown as Row[]
     if (row === undefined) return false
     try {
       await handler(parse(row.message))
       guard(() => remove.run(row.seq, token))
     } catch (err) {
-      log.warn({ err, event: row.message }, 'an event could not be handled; it comes again')
-      const pause = retryMs * 2 ** Math.min(8, row.failures)
+      log.warn({ err, event: row.message }, 'an event could not be handled; it will be redelivered')
+      const pause = doubled({ firstMs: retryMs, longestMs: retryMs * 2 ** 8 }, row.failures + 1)
       guard(() => later.run(Date.now() + pause, row.seq, token))
     }
     return true

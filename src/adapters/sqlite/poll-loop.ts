@@ -3,8 +3,8 @@ import { bestEffort, type Log } from '../../jobs/log.ts'
 import type { Consumer } from '../../jobs/ports.ts'
 
 /**
- * SQLite tells nobody of new rows, so consumers look. `take` works on one row and answers whether there was one;
- * after a row it is asked again at once, after none (or a fault) when the pause is over.
+ * SQLite does not announce new rows, so consumers poll. `take` handles one row and returns whether there was one;
+ * after a row it is called again at once, after none (or a fault) after the pause.
  */
 export function startPolling(log: Log, pauseMs: number, take: () => Promise<boolean>): Consumer {
   const stopping = new AbortController()

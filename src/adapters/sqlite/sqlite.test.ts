@@ -38,6 +38,8 @@ function taskQueueKit(t: TestContext): TaskQueueKit {
   const sql = 'INSERT INTO tasks (id, message, due_at) VALUES (?, ?, 0)'
   return {
     overshoot: 0,
+    handsOverDead: false,
+    withdraws: true,
     open: async (options) => keep(sqliteTaskQueue(open, { ...options, log: keepingLog(), pollMs: 10 })),
     inject: async (message) => void open.durable.prepare(sql).run(`injected ${message}`, message),
     crash: async () => void open.durable.exec('UPDATE tasks SET lease_until = 0, token = NULL'),
@@ -51,7 +53,7 @@ eventQueueContract('sqlite', async (t) => {
   return async () => keep(sqliteEventQueue(open, { log: keepingLog(), pollMs: 10, retryMs: 50 }))
 })
 
-statusStoreContract('sqlite', async (t) => sqliteStatusStore(database(t).open))
+statusStoreContract('sqlite', async (t) => sqliteStatusStore(database(t).open), 'by sweep')
 
 test('a task is taken once, however often it is published', async (t) => {
   const queue = await taskQueueKit(t).open({ ...usual, max: 1 })

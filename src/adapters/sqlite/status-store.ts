@@ -1,10 +1,10 @@
 import type { SQLOutputValue } from 'node:sqlite'
 import { Value } from 'typebox/value'
+import { priorities } from '../../jobs/fields.ts'
 import {
   JobError,
   type JobState,
   type JobStatus,
-  priorities,
   ResolvedRequest,
   statusRank,
   type Task,
@@ -12,14 +12,16 @@ import {
 import { type StateUpdate, type StatusStore, workUnits } from '../../jobs/ports.ts'
 import { type Database, guard } from './database.ts'
 
-/** A worker that was not heard of for this long does not count. */
+/** A worker without a heartbeat for this long does not count. */
 const workerSilenceMs = 20_000
-/** A state outlives its results by this, so that an expired job is known as one. */
+/** A state outlives its results by this, so that an expired job is recognised as one. */
 const keptAfterExpiryMs = 2 * 3_600_000
 const cancelKeptMs = 24 * 3_600_000
 
-/** States are rows; a rank that only rises is a condition of the one statement that writes it. */
+/** States are rows; that a rank only rises is a condition in the one statement that writes it. */
 export function sqliteStatusStore(database: Database): StatusStore {
+  /** One server has the folder of a database: its turns need no table. Until when, by name. */
+  const turns = new Map<string, number>()
   const db = database.relaxed
   const insert =
     db.prepare(`INSERT INTO states (id, status, rank, request, units, created_at, expires_at, priority)
@@ -76,6 +78,13 @@ export function sqliteStatusStore(database: Database): StatusStore {
         const sum = speeds.reduce((total, each) => total + each, 0)
         return { workers, secondsPerUnit: speeds.length === 0 ? undefined : sum / speeds.length }
       })
+    },
+    doubtful: () => false,
+    async turn(name, forMs) {
+      const now = Date.now()
+      if ((turns.get(name) ?? 0) > now) return false
+      turns.set(name, now + forMs)
+      return true
     },
     async sweep(now) {
       guard(() => {

@@ -1,22 +1,23 @@
 import { randomUUID } from 'node:crypto'
 import { AppError } from '../../jobs/errors.ts'
-import { priorities, type Task } from '../../jobs/job.ts'
+import { priorities } from '../../jobs/fields.ts'
+import type { Task } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
 import type { Consumer, Delivery, TaskQueue } from '../../jobs/ports.ts'
 import { type Database, guard } from './database.ts'
 import { startPolling } from './poll-loop.ts'
 
 export interface TaskQueueOptions {
-  /** Most tasks that wait or are being worked on. */
+  /** Maximum number of waiting and running tasks. */
   readonly max: number
-  /** Who consumes. A consumer that starts frees what an earlier one of the same name left behind. */
+  /** The consumer's name. A starting consumer frees what an earlier one of the same name left behind. */
   readonly owner: string
   readonly log: Log
   readonly leaseMs?: number
   readonly pollMs?: number
 }
 
-/** What is due later than this was put off before the clock was set back. */
+/** A task due later than this was delayed before the clock was set back. */
 const longestDelayMs = 600_000
 
 interface Row {
@@ -27,12 +28,11 @@ interface Row {
 }
 
 /**
- * A task is a row. To take one is to write a token and a lease on it, and to count a loss, in one statement: whoever
- * ends the delivery takes the loss back, so a process that dies has counted its own.
+ * A task is a row. Taking one writes a token and a lease and counts a loss, in one statement; ending the delivery
+ * takes the loss back, so a process that dies has already counted its own.
  * The lease is renewed every third of its time; every later write names the token, so a consumer that lost its
- * lease changes nothing. Leases use the clock of the one machine that has the file: a clock that jumps ahead can
- * only make a task run twice, which the manifest makes harmless, and after one that was set back a task waits for
- * minutes longer at most.
+ * lease changes nothing. Leases use the clock of the one machine that has the file: if it jumps ahead a task can
+ * at worst run twice, which the manifest makes harmless, and if it is set back a task waits at most minutes longer.
  */
 export function sqliteTaskQueue(database: Database, options: TaskQueueOptions): TaskQueue {
   const { max, owner, log, leaseMs = 30_000, pollMs = 100 } = options
@@ -53,10 +53,10 @@ export function sqliteTaskQueue(database: Database, options: TaskQueueOptions): 
   const consumers = new Set<Consumer>()
 
   const take = async (handler: (delivery: Delivery) => Promise<void>) => {
-    // Looking takes no write lock, so an idle consumer does not stand in the way of a publish.
+    // Looking takes no write lock, so an idle consumer does not block a publish.
     if (guard(() => waiting.get(Date.now())) === undefined) return false
     const token = randomUUID()
-    // Not get(): it ends before the commit, and a disk that is full there would go unnoticed.
+    // Not get(): it returns before the commit, and a full disk would go unnoticed.
     const [row] = guard(() => claim.all(owner, token, Date.now(), leaseMs)) as unknown as Row[]
     if (row === undefined) return false
     const lease = holdLease(database, log, row, token, leaseMs)
@@ -73,10 +73,7 @@ export function sqliteTaskQueue(database: Database, options: TaskQueueOptions): 
       const rank = priorities.indexOf(task.priority ?? 'interactive')
       const added = guard(() => insert.run(task.id, JSON.stringify(task), 0, max, rank)).changes
       if (added !== 0 || guard(() => find.get(task.id)) !== undefined) return
-      throw new AppError(
-        'queue_full',
-        `${max} jobs are waiting already, as many as this installation allows.`,
-      )
+      throw new AppError('queue_full', `${max} jobs are already waiting, the maximum for this installation.`)
     },
     async consume(handler) {
       guard(() => free.run(owner))
@@ -86,6 +83,10 @@ export function sqliteTaskQueue(database: Database, options: TaskQueueOptions): 
     },
     async depth() {
       return guard(() => count.get() as { n: number }).n
+    },
+    /** Nothing is given up here: what nobody works on stays in the queue, and `dead` parks in a table. */
+    async consumeDead() {
+      return { stop: async () => {} }
     },
     async withdraw(id) {
       guard(() => remove.run(id, Date.now()))
@@ -108,7 +109,7 @@ function holdLease(database: Database, log: Log, row: Row, token: string, leaseM
     try {
       change('UPDATE tasks SET lease_until = ? WHERE seq = ? AND token = ?', Date.now() + leaseMs)
     } catch (err) {
-      log.warn({ err }, 'renewing a lease failed; it is tried again')
+      log.warn({ err }, 'renewing a lease failed; retrying')
     }
   }
   const timer = setInterval(renew, leaseMs / 3)
@@ -150,7 +151,7 @@ function dueAfter(delayMs: number): number {
   return Date.now() + Math.ceil(Math.min(delayMs, longestDelayMs))
 }
 
-/** A damaged message is handed on as it is: the worker knows what to do with what is no task. */
+/** A damaged message is passed on unchanged: the worker handles what is not a task. */
 function parse(message: string): unknown {
   try {
     return JSON.parse(message)

@@ -6,7 +6,7 @@ import { writeVariant } from '../../../test/golden/parity/variants.ts'
 import { tempFolder } from '../../../test/temp-folder.ts'
 import { ConfigFile } from '../config-file.ts'
 import { readAbout } from './about.ts'
-import { aboutModel, describeModel } from './describe.ts'
+import { describeModel } from './facts.ts'
 
 const tiny = join(import.meta.dirname, '../../../test/golden/tiny-sd')
 
@@ -24,9 +24,9 @@ test('what a model says of itself is read from its folder, and from beside a sin
   const described = await describeModel(join(folder, 'mine'))
   assert.deepEqual([described.about, described.steps], [about, 9])
   const file = await writeVariant(folder, 'fp16')
-  assert.deepEqual(await aboutModel(file), {})
+  assert.deepEqual((await describeModel(file)).about, {})
   await writeFile(file.replace(/safetensors$/, 'json'), JSON.stringify({ subjects: ['apple'] }))
-  assert.deepEqual(await aboutModel(file), { subjects: ['apple'] })
+  assert.deepEqual((await describeModel(file)).about, { subjects: ['apple'] })
 })
 
 const read = (fields: object) => readAbout(ConfigFile.parse('x/packshot.json', JSON.stringify(fields)))

@@ -5,7 +5,7 @@ import { type TestContext, test } from 'node:test'
 import { tempFolder } from '../../../test/temp-folder.ts'
 import { openEngine } from '../engine.ts'
 import { CheckpointError } from '../errors.ts'
-import { describeModel } from './describe.ts'
+import { describeModel } from './facts.ts'
 
 const tiny = join(import.meta.dirname, '../../../test/golden/tiny-sd')
 
@@ -44,7 +44,7 @@ test('a pickle in its place', (t) =>
   refused(
     t,
     (folder) => rename(join(folder, unetWeights), join(folder, 'unet/diffusion_pytorch_model.bin')),
-    /pickle files can run code/,
+    /diffusion_pytorch_model\.bin: this is a pickle: it can run code/,
   ))
 
 test('a truncated weights file', (t) =>
@@ -79,7 +79,7 @@ test('a folder of SD 2', (t) =>
     t,
     (folder) =>
       edit(join(folder, 'unet/config.json'), /"cross_attention_dim": 32/, '"cross_attention_dim": 1024'),
-    /this is Stable Diffusion 2\.x; only Stable Diffusion 1\.x models can be used/,
+    /this is Stable Diffusion 2\.x, which cannot be used; only Stable Diffusion 1\.x is supported/,
   ))
 
 test('parts of different models', (t) =>
@@ -122,22 +122,17 @@ test('a vocabulary without the special tokens', (t) =>
     /no token <\|startoftext\|>/,
   ))
 
-test('a model is described by its configs alone', async () => {
-  const description = await describeModel(tiny)
-  assert.deepEqual(
-    { ...description, samplers: [], schedules: [] },
-    {
-      name: 'tiny-sd',
-      family: 'sd1',
-      inpainting: false,
-      width: 128,
-      height: 128,
-      steps: 20,
-      guidanceScale: 7.5,
-      sizeMultiple: 8,
-      samplers: [],
-      schedules: [],
-      about: {},
-    },
-  )
+test('a model is described by its configs and headers', async () => {
+  assert.deepEqual(await describeModel(tiny), {
+    family: 'sd1',
+    inpainting: false,
+    imageToImage: true,
+    clipLayers: 2,
+    width: 128,
+    height: 128,
+    steps: 20,
+    guidanceScale: 7.5,
+    sizeMultiple: 8,
+    about: {},
+  })
 })

@@ -1,16 +1,16 @@
-import { access } from 'node:fs/promises'
+import { access, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ConfigFile } from '../config-file.ts'
 import { CheckpointError } from '../errors.ts'
 import type { ClipTextConfig } from '../models/clip-text.ts'
 import type { UnetConfig } from '../models/unet.ts'
 import type { VaeConfig } from '../models/vae.ts'
+import { foreignName } from '../safetensors/foreign-file.ts'
 import { openSafetensors, type SafetensorsFile } from '../safetensors/safetensors.ts'
 import type { NoiseConfig } from '../samplers/noise-levels.ts'
 import { type Architecture, checkArchitecture } from './architecture.ts'
-import { familyNames } from './family.ts'
-
-export type { Architecture } from './architecture.ts'
+import { families, familyOfWidth } from './families.ts'
+import { refusal } from './kinds.ts'
 
 /** A model in diffusers layout: one folder per part, each with its config and its weights. */
 export interface DiffusersFolder {
@@ -37,13 +37,10 @@ async function openWeights(folder: string, stem: string): Promise<SafetensorsFil
   for (const name of [`${stem}.safetensors`, `${stem}.fp16.safetensors`]) {
     if (await exists(join(folder, name))) return openSafetensors(join(folder, name))
   }
-  for (const name of [`${stem}.bin`, 'pytorch_model.bin']) {
-    if (await exists(join(folder, name))) {
-      throw new CheckpointError(
-        `${join(folder, name)}: pickle files can run code when they are opened; only .safetensors is read`,
-      )
-    }
-  }
+  // such as pytorch_model.bin
+  const names = (await readdir(folder).catch(() => [])).sort()
+  const foreign = names.find((name) => foreignName(name) !== undefined)
+  if (foreign !== undefined) throw new CheckpointError(`${join(folder, foreign)}: ${foreignName(foreign)}`)
   throw new CheckpointError(`${join(folder, `${stem}.safetensors`)}: the file is missing`)
 }
 
@@ -54,7 +51,7 @@ async function exists(path: string): Promise<boolean> {
   )
 }
 
-/** Reads and checks the configs only; fast, and needs no weights. */
+/** Reads and checks the configs; needs no weights. */
 export async function readArchitecture(path: string): Promise<Architecture> {
   const index = await ConfigFile.read(join(path, 'model_index.json'))
   index.oneOf('_class_name', [
@@ -77,17 +74,12 @@ export async function readArchitecture(path: string): Promise<Architecture> {
     noise: noiseConfig(scheduler!),
     sampleSize: unet!.integer('sample_size', 64),
   }
-  if (architecture.unet.cross_attention_dim === widthOfSd2) {
-    throw new CheckpointError(
-      `${path}: this is ${familyNames.sd2}; only ${familyNames.sd1} models can be used`,
-    )
-  }
+  const family = familyOfWidth(architecture.unet.cross_attention_dim)
+  const fault = refusal('model', { kind: 'model', family, description: families[family].name })
+  if (fault !== undefined) throw new CheckpointError(`${path}: ${fault}`)
   checkArchitecture(architecture, path)
   return architecture
 }
-
-/** Of the text states that the UNet takes. */
-const widthOfSd2 = 1024
 
 function textConfig(file: ConfigFile): ClipTextConfig {
   return {

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { classify, type Family, type FileKind } from './family.ts'
+import type { Family } from './families.ts'
+import { classify } from './family.ts'
+import type { Classified } from './kinds.ts'
 
 type Shapes = Readonly<Record<string, readonly number[]>>
 
@@ -9,10 +11,10 @@ const toK = 'transformer_blocks.0.attn2.to_k'
 const firstConv = { [`${ldm}input_blocks.0.0.weight`]: [320, 4, 3, 3] }
 
 /** A few keys and shapes of real files, as their projects write them. */
-const files: readonly (readonly [string, FileKind, Family, Shapes])[] = [
+const files: readonly (readonly [string, Classified['kind'], Family, Shapes])[] = [
   [
     'SD 1.5',
-    'checkpoint',
+    'model',
     'sd1',
     {
       ...firstConv,
@@ -22,7 +24,7 @@ const files: readonly (readonly [string, FileKind, Family, Shapes])[] = [
   ],
   [
     'SD 2.1',
-    'checkpoint',
+    'model',
     'sd2',
     {
       ...firstConv,
@@ -30,10 +32,10 @@ const files: readonly (readonly [string, FileKind, Family, Shapes])[] = [
       'cond_stage_model.model.token_embedding.weight': [49408, 1024],
     },
   ],
-  ['SD 2 UNet', 'checkpoint', 'sd2', { ...firstConv, [`${ldm}input_blocks.1.1.${toK}.weight`]: [320, 1024] }],
+  ['SD 2 UNet', 'model', 'sd2', { ...firstConv, [`${ldm}input_blocks.1.1.${toK}.weight`]: [320, 1024] }],
   [
     'SDXL',
-    'checkpoint',
+    'model',
     'sdxl',
     {
       ...firstConv,
@@ -43,27 +45,22 @@ const files: readonly (readonly [string, FileKind, Family, Shapes])[] = [
       'conditioner.embedders.1.model.transformer.resblocks.9.mlp.c_proj.bias': [1280],
     },
   ],
-  [
-    'SDXL UNet',
-    'checkpoint',
-    'sdxl',
-    { ...firstConv, [`${ldm}input_blocks.4.1.${toK}.weight`]: [640, 2048] },
-  ],
+  ['SDXL UNet', 'model', 'sdxl', { ...firstConv, [`${ldm}input_blocks.4.1.${toK}.weight`]: [640, 2048] }],
   [
     'SDXL refiner',
-    'checkpoint',
+    'model',
     'sdxl-refiner',
     { ...firstConv, 'conditioner.embedders.0.model.transformer.resblocks.9.mlp.c_proj.bias': [1280] },
   ],
   [
     'SDXL UNet of diffusers',
-    'checkpoint',
+    'model',
     'sdxl',
     { 'add_embedding.linear_1.weight': [1280, 2816], 'conv_in.weight': [320, 4, 3, 3] },
   ],
   [
     'SVD',
-    'checkpoint',
+    'model',
     'svd',
     {
       ...firstConv,
@@ -71,32 +68,27 @@ const files: readonly (readonly [string, FileKind, Family, Shapes])[] = [
       'conditioner.embedders.0.open_clip.model.logit_scale': [],
     },
   ],
-  ['SD 3', 'checkpoint', 'sd3', { [`${ldm}joint_blocks.0.context_block.adaLN_modulation.1.bias`]: [9216] }],
-  ['SD 3 of diffusers', 'checkpoint', 'sd3', { 'transformer_blocks.0.attn.add_q_proj.weight': [1536, 1536] }],
-  ['Flux', 'checkpoint', 'flux', { 'double_blocks.0.img_attn.norm.key_norm.scale': [128] }],
-  [
-    'Flux all in one',
-    'checkpoint',
-    'flux',
-    { [`${ldm}double_blocks.0.img_attn.norm.key_norm.scale`]: [128] },
-  ],
-  ['Flux of diffusers', 'checkpoint', 'flux', { 'single_transformer_blocks.0.attn.norm_k.weight': [128] }],
+  ['SD 3', 'model', 'sd3', { [`${ldm}joint_blocks.0.context_block.adaLN_modulation.1.bias`]: [9216] }],
+  ['SD 3 of diffusers', 'model', 'sd3', { 'transformer_blocks.0.attn.add_q_proj.weight': [1536, 1536] }],
+  ['Flux', 'model', 'flux', { 'double_blocks.0.img_attn.norm.key_norm.scale': [128] }],
+  ['Flux all in one', 'model', 'flux', { [`${ldm}double_blocks.0.img_attn.norm.key_norm.scale`]: [128] }],
+  ['Flux of diffusers', 'model', 'flux', { 'single_transformer_blocks.0.attn.norm_k.weight': [128] }],
   [
     'Hunyuan Video',
-    'checkpoint',
+    'model',
     'hunyuan-video',
     {
       'double_blocks.0.img_attn_qkv.weight': [9216, 3072],
       'txt_in.individual_token_refiner.blocks.0.adaLN_modulation.1.bias': [6144],
     },
   ],
-  ['PixArt', 'checkpoint', 'pixart', { 'adaln_single.linear.weight': [6912, 1152] }],
-  ['Stable Cascade', 'checkpoint', 'cascade', { 'clip_txt_mapper.weight': [1536, 1280] }],
-  ['AuraFlow', 'checkpoint', 'auraflow', { 'double_layers.0.attn.w2q.weight': [3072, 3072] }],
-  ['Lumina 2', 'checkpoint', 'lumina', { [`${ldm}cap_embedder.0.weight`]: [2304] }],
-  ['LTX', 'checkpoint', 'ltx', { [`${ldm}patchify_proj.weight`]: [2048, 128] }],
-  ['Wan', 'checkpoint', 'wan', { 'head.modulation': [1, 2, 1536] }],
-  ['Mochi', 'checkpoint', 'mochi', { 'blocks.0.attn.qkv_x.weight': [9216, 3072] }],
+  ['PixArt', 'model', 'pixart', { 'adaln_single.linear.weight': [6912, 1152] }],
+  ['Stable Cascade', 'model', 'cascade', { 'clip_txt_mapper.weight': [1536, 1280] }],
+  ['AuraFlow', 'model', 'auraflow', { 'double_layers.0.attn.w2q.weight': [3072, 3072] }],
+  ['Lumina 2', 'model', 'lumina', { [`${ldm}cap_embedder.0.weight`]: [2304] }],
+  ['LTX', 'model', 'ltx', { [`${ldm}patchify_proj.weight`]: [2048, 128] }],
+  ['Wan', 'model', 'wan', { 'head.modulation': [1, 2, 1536] }],
+  ['Mochi', 'model', 'mochi', { 'blocks.0.attn.qkv_x.weight': [9216, 3072] }],
   ['a UNet of diffusers', 'other', 'sd1', { [`down_blocks.0.attentions.0.${toK}.weight`]: [320, 768] }],
   [
     'a ControlNet',

@@ -1,38 +1,11 @@
 import type { StoredTensor } from '../safetensors/safetensors.ts'
+import { type Family, families, familyOfWidth } from './families.ts'
+import type { Classified } from './kinds.ts'
 
 /**
  * What a file of tensors is, told from its keys and shapes alone: the key names are those of the projects that
  * write them (diffusers' single_file_utils.py lists many).
  */
-
-export type FileKind = 'checkpoint' | 'vae' | 'lora' | 'embedding' | 'other'
-export type Family = keyof typeof familyNames
-
-export const familyNames = {
-  sd1: 'Stable Diffusion 1.x',
-  sd2: 'Stable Diffusion 2.x',
-  sdxl: 'Stable Diffusion XL',
-  'sdxl-refiner': 'Stable Diffusion XL Refiner',
-  sd3: 'Stable Diffusion 3',
-  flux: 'Flux',
-  pixart: 'PixArt or Sana',
-  auraflow: 'AuraFlow',
-  lumina: 'Lumina or Z-Image',
-  cascade: 'Stable Cascade',
-  'hunyuan-video': 'Hunyuan Video',
-  ltx: 'LTX Video',
-  wan: 'Wan',
-  mochi: 'Mochi',
-  svd: 'Stable Video Diffusion',
-  unknown: 'an unknown family',
-} as const
-
-export interface Classified {
-  readonly kind: FileKind
-  readonly family: Family
-  /** For a sentence that begins with "this is". */
-  readonly description: string
-}
 
 type Tensors = ReadonlyMap<string, StoredTensor>
 
@@ -76,13 +49,13 @@ export function classify(tensors: Tensors): Classified {
   }
   if (some(/^adapter\.body\./)) return other('a T2I-Adapter')
   for (const [family, pattern] of foreignKeys) {
-    if (some(pattern)) return { kind: 'checkpoint', family, description: familyNames[family] }
+    if (some(pattern)) return { kind: 'model', family, description: families[family].name }
   }
   return originalLayout(tensors, some) ?? partAlone(tensors, some) ?? namedByConcept(tensors) ?? unknown(keys)
 }
 
-function named(kind: FileKind, family: Family, what: string): Classified {
-  return { kind, family, description: `${what} for ${familyNames[family]}` }
+function named(kind: Classified['kind'], family: Family, what: string): Classified {
+  return { kind, family, description: `${what} for ${families[family].name}` }
 }
 
 function other(description: string, family: Family = 'unknown'): Classified {
@@ -95,12 +68,12 @@ function originalLayout(tensors: Tensors, some: (pattern: RegExp) => boolean): C
   const label = some(/^model\.diffusion_model\.label_emb\./)
   const context = familyOfContext(tensors)
   const family = some(/^cond_stage_model\.model\./) ? 'sd2' : context === 'sd1' && label ? 'sdxl' : context
-  const description = family === 'unknown' ? 'a model of an unknown family' : familyNames[family]
-  if (family !== 'sd1') return { kind: 'checkpoint', family, description }
+  const description = family === 'unknown' ? 'a model of an unknown family' : families[family].name
+  if (family !== 'sd1') return { kind: 'model', family, description }
   if (!some(/^cond_stage_model\.transformer\./)) {
     return other(`a UNet of ${description} without its text encoder`, family)
   }
-  return { kind: 'checkpoint', family, description }
+  return { kind: 'model', family, description }
 }
 
 /** Also of Stable Diffusion 3. */
@@ -119,7 +92,7 @@ function partAlone(tensors: Tensors, some: (pattern: RegExp) => boolean): Classi
   }
   if (some(/^(down_blocks|input_blocks|unet)\./)) {
     const family = familyOfContext(tensors)
-    return other(`a UNet of ${familyNames[family]} alone, without text encoder and VAE`, family)
+    return other(`a UNet of ${families[family].name} alone, without text encoder and VAE`, family)
   }
   if (some(/^(text_model\.|encoder\.(block|layers)\.|transformer\.resblocks\.|shared\.weight$)/)) {
     return other('a text encoder alone')
@@ -142,17 +115,6 @@ function familyOfContext(tensors: Tensors): Family {
     if (/attn2\.?to_k\.?weight$/.test(key)) return familyOfWidth(shape[1])
   }
   return 'unknown'
-}
-
-const widthOfSdxl = 2048
-
-/** Small models of SD 1.x's architecture have other widths than the families known by theirs. */
-function familyOfWidth(width: number | undefined): Family {
-  if (width === undefined) return 'unknown'
-  if (width === 1024) return 'sd2'
-  if (width === 1280) return 'sdxl-refiner'
-  if (width === widthOfSdxl) return 'sdxl'
-  return width > widthOfSdxl ? 'unknown' : 'sd1'
 }
 
 function loraFamily(tensors: Tensors): Family {
@@ -179,7 +141,7 @@ const loraForeignKeys: readonly (readonly [Family, RegExp])[] = [
 
 /** The width of the vectors [n, width] in A1111's form, or in that of SDXL, which has two widths. */
 function embeddingWidth(tensors: Tensors): number | undefined {
-  if (tensors.has('clip_g')) return widthOfSdxl
+  if (tensors.has('clip_g')) return families.sdxl.textWidth
   return (tensors.get('emb_params') ?? tensors.get('string_to_param.*'))?.shape.at(-1)
 }
 

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { tempFolder } from '../../../test/temp-folder.ts'
 import { CheckpointError } from '../errors.ts'
-import { identify } from './identify.ts'
+import { readFacts } from './facts.ts'
 import { openModel } from './model.ts'
 
 /** The same numbers every time: mulberry32, a generator of 32 bits. */
@@ -163,7 +163,7 @@ test('mutated headers end with errors that name the file, no crash and no hang',
     const base = bases[random(2) === 0 ? 0 : random(bases.length)] as Buffer
     const bytes = mutated(base, random)
     writeFileSync(path, bytes)
-    const fault: unknown = await identify(path)
+    const fault: unknown = await readFacts(path)
       .then(() => {
         identified += 1
         return openModel(path)

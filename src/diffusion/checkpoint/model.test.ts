@@ -15,8 +15,7 @@ import {
 import { tempFolder } from '../../../test/temp-folder.ts'
 import { CheckpointError } from '../errors.ts'
 import { unetGraph } from '../models/unet.ts'
-import { describeModel } from './describe.ts'
-import { identify } from './identify.ts'
+import { describeModel, readFacts } from './facts.ts'
 import { assertUnchanged, openModel } from './model.ts'
 import { Weights } from './weights.ts'
 
@@ -202,12 +201,12 @@ test('a file without a VAE takes one from beside', async (t) => {
 
 test('what is no model is named, and where it belongs', async (t) => {
   const parity = join(tinyFolder, '../parity')
-  await refused(openModel(join(parity, 'loras/picture-a.safetensors')), /this is a LoRA .* models\/loras/)
   await refused(
-    openModel(join(parity, 'embeddings/tinyneg.safetensors')),
-    /an embedding .* models\/embeddings/,
+    openModel(join(parity, 'loras/picture-a.safetensors')),
+    /this is a LoRA .*, not a model; put it into loras\//,
   )
-  await refused(openModel(await writeVariant(tempFolder(t), 'vae')), /this is a VAE.* models\/vae/)
+  await refused(openModel(join(parity, 'embeddings/tinyneg.safetensors')), /an embedding .* embeddings\//)
+  await refused(openModel(await writeVariant(tempFolder(t), 'vae')), /this is a VAE.* vae\//)
   await refused(openModel(tinyCheckpoint, { vae: tinyCheckpoint }), /Stable Diffusion 1\.x, not a VAE/)
   await refused(openModel(join(tinyFolder, 'unet/diffusion_pytorch_model.safetensors')), /a UNet .* alone/)
   await refused(openModel(join(tinyFolder, 'text_encoder/model.safetensors')), /a text encoder alone/)
@@ -220,7 +219,7 @@ test('pickles and other formats are refused by name and by content', async (t) =
       openModel(join(folder, name)),
       /this is a pickle: it can run code .* download the \.safetensors/,
     )
-    await refused(identify(join(folder, name)), /this is a pickle/)
+    await refused(readFacts(join(folder, name)), /this is a pickle/)
     await refused(openModel(tinyCheckpoint, { vae: join(folder, name) }), /this is a pickle/)
   }
   await refused(openModel(join(folder, 'a.gguf')), /GGUF/)
@@ -235,7 +234,7 @@ test('pickles and other formats are refused by name and by content', async (t) =
     const path = join(folder, `${name}.safetensors`)
     await writeFile(path, content)
     await refused(openModel(path), message, path)
-    await refused(identify(path), message, path)
+    await refused(readFacts(path), message, path)
   }
   await refused(openModel(join(folder, 'nothing')), /no such file or folder/)
 })
@@ -258,27 +257,28 @@ test('a model is known by its own name, with defaults from beside it', async (t)
   const link = join(folder, 'my model.safetensors')
   await symlink(join(folder, 'tiny-inpainting.safetensors'), link)
   await writeFile(join(folder, 'my model.json'), '{"steps": 9, "width": 64}')
-  const { name, width, height, steps, inpainting, family } = await describeModel(link)
+  const { width, height, steps, inpainting, family } = await describeModel(link)
   assert.deepEqual(
-    { name, width, height, steps, inpainting, family },
-    { name: 'my model', width: 64, height: 128, steps: 9, inpainting: true, family: 'sd1' },
+    { width, height, steps, inpainting, family },
+    { width: 64, height: 128, steps: 9, inpainting: true, family: 'sd1' },
   )
   assert.equal((await openModel(link)).name, 'my model')
 })
 
 test('what a file or folder is, without opening it as a model', async (t) => {
   const folder = tempFolder(t)
-  const identity = await identify(await writeVariant(folder, 'bf16'))
+  const { model, ...identity } = await readFacts(await writeVariant(folder, 'bf16'))
+  assert.ok(!(model instanceof CheckpointError))
   assert.deepEqual(identity, {
-    kind: 'checkpoint',
+    kind: 'model',
     family: 'sd1',
     description: 'Stable Diffusion 1.x',
     dtype: 'BF16',
     tensors: 967,
     parameters: 986592,
   })
-  const { kind, family, dtype } = await identify(tinyFolder)
-  assert.deepEqual({ kind, family, dtype }, { kind: 'checkpoint', family: 'sd1', dtype: 'F16' })
+  const { kind, family, dtype } = await readFacts(tinyFolder)
+  assert.deepEqual({ kind, family, dtype }, { kind: 'model', family: 'sd1', dtype: 'F16' })
   await mkdir(join(folder, 'empty'))
-  await refused(identify(join(folder, 'empty')), /model_index\.json: the file is missing/)
+  await refused(readFacts(join(folder, 'empty')), /model_index\.json: the file is missing/)
 })

@@ -1,13 +1,16 @@
 import { stat } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { CheckpointError } from '../errors.ts'
+import { fileStamp } from '../file-stamp.ts'
 import { foreignName } from '../safetensors/foreign-file.ts'
 import { openSafetensors, type SafetensorsFile } from '../safetensors/safetensors.ts'
 import { ClipTokenizer } from '../tokenizer/clip-tokenizer.ts'
 import { clipVocabulary } from '../tokenizer/clip-vocabulary.ts'
 import { type Architecture, checkArchitecture, isInpainting } from './architecture.ts'
-import { openDiffusersFolder } from './diffusers-folder.ts'
-import { type Classified, classify, type FileKind, familyNames } from './family.ts'
+import { type DiffusersFolder, openDiffusersFolder } from './diffusers-folder.ts'
+import { families } from './families.ts'
+import { classify } from './family.ts'
+import { type Classified, refusal } from './kinds.ts'
 import { openSingleFile } from './single-file.ts'
 import { openVaeFile, type Vae } from './vae-file.ts'
 
@@ -18,7 +21,6 @@ export interface Model {
   /** The folder's name, or the file's without `.safetensors`. */
   readonly name: string
   readonly family: 'sd1'
-  readonly layout: 'diffusers' | 'single-file'
   readonly architecture: Architecture
   readonly text: SafetensorsFile
   readonly unet: SafetensorsFile
@@ -33,75 +35,80 @@ export interface ModelOptions {
   readonly vae?: string
 }
 
+/** What is at a path, its headers and configs read once. `modelOf` decides whether it can be used as a model. */
+export type Checkpoint = {
+  /** As it was given. */
+  readonly path: string
+  readonly classified: Classified
+} & ({ readonly file: SafetensorsFile } | { readonly folder: DiffusersFolder })
+
+/**
+ * Reads the headers and configs of a `.safetensors` file or of a folder in diffusers layout.
+ * @throws CheckpointError if it is damaged, or of a format that is not read
+ */
+export async function readCheckpoint(path: string): Promise<Checkpoint> {
+  const foreign = foreignName(path)
+  if (foreign) throw new CheckpointError(`${path}: ${foreign}`)
+  if (!(await isFolder(path))) {
+    const file = await openSafetensors(path)
+    return { path, file, classified: classify(file.tensors) }
+  }
+  const folder = await openDiffusersFolder(path)
+  return { path, folder, classified: { kind: 'model', family: 'sd1', description: families.sd1.name } }
+}
+
 /**
  * Opens a folder in diffusers layout or a single `.safetensors` file in the original one. Reads headers and configs
  * only; every key is accounted for.
  * @throws CheckpointError naming the file and what is wrong with it
  */
 export async function openModel(path: string, options: ModelOptions = {}): Promise<Model> {
-  const foreign = foreignName(path)
-  if (foreign) throw new CheckpointError(`${path}: ${foreign}`)
-  const vae = options.vae === undefined ? undefined : await openVaeFile(options.vae)
-  return (await isFolder(path)) ? openFolder(path, vae) : openFile(path, vae)
+  const checkpoint = await readCheckpoint(path)
+  return modelOf(checkpoint, options.vae === undefined ? undefined : await openVaeFile(options.vae))
+}
+
+/**
+ * @param vae used in place of the model's own
+ * @throws CheckpointError naming the file, and why it cannot be used as a model
+ */
+export function modelOf(checkpoint: Checkpoint, vae?: Vae): Model {
+  const { path, classified } = checkpoint
+  const fault = refusal('model', classified)
+  if (fault !== undefined) throw new CheckpointError(`${path}: ${fault}`)
+  const parts =
+    'file' in checkpoint ? openSingleFile(checkpoint.file, vae) : withVae(path, checkpoint.folder, vae)
+  const tokenizer = () =>
+    'file' in checkpoint
+      ? singleFileTokenizer(checkpoint.file, parts.text)
+      : ClipTokenizer.load(join(path, 'tokenizer'))
+  return {
+    ...parts,
+    path,
+    name: modelName(path),
+    family: 'sd1',
+    inpainting: isInpainting(parts.architecture),
+    tokenizer,
+  }
 }
 
 /** @throws CheckpointError if there is nothing */
-export async function isFolder(path: string): Promise<boolean> {
+async function isFolder(path: string): Promise<boolean> {
   const stats = await stat(path).catch((cause: unknown) => {
     throw new CheckpointError(`${path}: there is no such file or folder`, { cause })
   })
   return stats.isDirectory()
 }
 
-async function openFolder(path: string, vae: Vae | undefined): Promise<Model> {
-  const { architecture: own, ...files } = await openDiffusersFolder(path)
-  const architecture = vae ? { ...own, vae: vae.config } : own
+function withVae(path: string, folder: DiffusersFolder, vae: Vae | undefined): DiffusersFolder {
+  if (vae === undefined) return folder
+  const architecture = { ...folder.architecture, vae: vae.config }
   checkArchitecture(architecture, path)
-  return {
-    ...files,
-    name: modelName(path),
-    family: 'sd1',
-    layout: 'diffusers',
-    architecture,
-    vae: vae?.file ?? files.vae,
-    inpainting: isInpainting(architecture),
-    tokenizer: () => ClipTokenizer.load(join(path, 'tokenizer')),
-  }
-}
-
-async function openFile(path: string, vae: Vae | undefined): Promise<Model> {
-  const file = await openSafetensors(path)
-  const what = classify(file.tensors)
-  if (what.kind !== 'checkpoint' || what.family !== 'sd1') {
-    throw new CheckpointError(`${path}: ${refusal(what)}`)
-  }
-  const parts = openSingleFile(file, vae)
-  return {
-    ...parts,
-    path,
-    name: modelName(path),
-    family: 'sd1',
-    layout: 'single-file',
-    inpainting: isInpainting(parts.architecture),
-    tokenizer: () => singleFileTokenizer(file, parts.text),
-  }
+  return { ...folder, architecture, vae: vae.file }
 }
 
 /** A symbolic link's own name counts: download caches name the files behind it by their hashes. */
-export function modelName(path: string): string {
+function modelName(path: string): string {
   return basename(resolve(path)).replace(/\.safetensors$/i, '')
-}
-
-const places: Partial<Record<FileKind, string>> = {
-  lora: 'models/loras',
-  vae: 'models/vae',
-  embedding: 'models/embeddings',
-}
-
-function refusal({ kind, description }: Classified): string {
-  const place = places[kind]
-  if (place) return `this is ${description}, not a model; put it into ${place} and name it beside a model`
-  return `this is ${description}; only ${familyNames.sd1} checkpoints can be used`
 }
 
 /** The file's own vocabulary if it carries one, else CLIP's, which all of Stable Diffusion 1.x have. */
@@ -126,10 +133,9 @@ async function singleFileTokenizer(file: SafetensorsFile, text: SafetensorsFile)
  * @throws CheckpointError if the file was replaced, written to or removed since
  */
 export async function assertUnchanged({ path, stamp }: SafetensorsFile): Promise<void> {
-  const now = await stat(path, { bigint: true }).catch((cause: unknown) => {
-    throw new CheckpointError(`${path}: the file was removed while it was in use`, { cause })
-  })
-  if (now.size !== stamp.size || now.mtimeNs !== stamp.mtimeNs || now.ino !== stamp.ino) {
+  const now = await fileStamp(path)
+  if (now === undefined) throw new CheckpointError(`${path}: the file was removed while it was in use`)
+  if (now !== stamp) {
     throw new CheckpointError(`${path}: the file changed while it was in use; it must be opened again`)
   }
 }

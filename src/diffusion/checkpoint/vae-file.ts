@@ -3,6 +3,7 @@ import type { VaeConfig } from '../models/vae.ts'
 import { foreignName } from '../safetensors/foreign-file.ts'
 import { openSafetensors, type SafetensorsFile } from '../safetensors/safetensors.ts'
 import { classify } from './family.ts'
+import { refusal } from './kinds.ts'
 import { type KeyPair, vaeDecoderKeys, vaeEncoderKeys } from './ldm-keys.ts'
 import { checkLeftOver, type Find, hasLayer, partOf, view } from './part-view.ts'
 import { statedArchitecture, vaeConfig } from './single-file-architecture.ts'
@@ -26,8 +27,8 @@ export async function openVaeFile(path: string): Promise<Vae> {
   const foreign = foreignName(path)
   if (foreign) throw new CheckpointError(`${path}: ${foreign}`)
   const file = await openSafetensors(path)
-  const { kind, description } = classify(file.tensors)
-  if (kind !== 'vae') throw new CheckpointError(`${path}: this is ${description}, not a VAE`)
+  const fault = refusal('vae', classify(file.tensors))
+  if (fault !== undefined) throw new CheckpointError(`${path}: ${fault}`)
   const prefixes = ['first_stage_model.', 'vae.']
   const prefix = prefixes.find((begin) => file.tensors.has(`${begin}decoder.conv_in.weight`)) ?? ''
   const source = partOf(file, (name) => prefix + name)

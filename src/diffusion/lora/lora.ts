@@ -1,4 +1,5 @@
 import { basename, extname } from 'node:path'
+import { families, familyAt } from '../checkpoint/families.ts'
 import { CheckpointError } from '../errors.ts'
 import { foreignName } from '../safetensors/foreign-file.ts'
 import {
@@ -84,22 +85,16 @@ function groupByLayer(path: string, file: SafetensorsFile): Map<string, Tensors>
   return groups
 }
 
-/** By the width of the text states that the UNet reads. */
-const families: ReadonlyMap<number, string> = new Map([
-  [768, 'Stable Diffusion 1.x'],
-  [1024, 'Stable Diffusion 2.x'],
-  [2048, 'Stable Diffusion XL'],
-])
-
 function checkFamily(path: string, groups: ReadonlyMap<string, Tensors>, { unet }: LoraTarget): void {
   const width = [...unet.tensors].find(([key]) => key.endsWith('.attn2.to_k.weight'))?.[1].shape[1]
   for (const [name, { down }] of groups) {
     const given = /attn2[._](processor\.)?to_[kv]$/.test(name) ? down?.shape[1] : undefined
-    const family = given === undefined ? undefined : families.get(given)
+    const family = familyAt(given)
     if (family !== undefined && given !== width) {
+      const own = familyAt(width)
       throw new CheckpointError(
-        `${path}: a LoRA made for ${family} (text states ${given} wide); this model's are ${width} wide` +
-          `${families.has(width ?? 0) ? ` (${families.get(width ?? 0)})` : ''}; use one made for this model`,
+        `${path}: a LoRA made for ${families[family].name} (text states ${given} wide); this model's are ` +
+          `${width} wide${own === undefined ? '' : ` (${families[own].name})`}; use one made for this model`,
       )
     }
   }

@@ -1,5 +1,6 @@
 import { basename, extname } from 'node:path'
-import { classify, familyNames } from '../checkpoint/family.ts'
+import { families, familyAt } from '../checkpoint/families.ts'
+import { classify } from '../checkpoint/family.ts'
 import { CheckpointError } from '../errors.ts'
 import { foreignName } from '../safetensors/foreign-file.ts'
 import { isFloat, openSafetensors, readRows, type StoredTensor } from '../safetensors/safetensors.ts'
@@ -40,7 +41,7 @@ export async function openTextualInversion(path: string): Promise<TextualInversi
 function onlyTensor(path: string, tensors: ReadonlyMap<string, StoredTensor>): StoredTensor {
   if (tensors.has('clip_g') || tensors.has('clip_l')) {
     throw new CheckpointError(
-      `${path}: this is an embedding for ${familyNames.sdxl}; use one made for ${familyNames.sd1}`,
+      `${path}: this is an embedding for ${families.sdxl.name}; use one made for ${families.sd1.name}`,
     )
   }
   const [tensor] = tensors.values()
@@ -66,20 +67,12 @@ function onlyTensor(path: string, tensors: ReadonlyMap<string, StoredTensor>): S
   return { ...tensor, shape: [count, width] }
 }
 
-/** Widths of the text encoders that embeddings are trained for. */
-const families: ReadonlyMap<number, string> = new Map([
-  [768, familyNames.sd1],
-  [1024, familyNames.sd2],
-  [1280, familyNames.sdxl],
-  [2048, familyNames.sdxl],
-])
-
 /** @throws CheckpointError naming both families if the embedding does not fit a text encoder of this width */
 export function checkWidth({ name, width }: TextualInversion, expected: number): void {
   if (width === expected) return
   const named = (value: number) => {
-    const family = families.get(value)
-    return family ? `${value} wide (${family})` : `${value} wide`
+    const family = familyAt(value)
+    return family === undefined ? `${value} wide` : `${value} wide (${families[family].name})`
   }
   throw new CheckpointError(
     `embedding "${name}" is ${named(width)}, the model's text encoder ${named(expected)}; use one made for this model`,

@@ -47,6 +47,7 @@ async function faultOf(provider: Provider, precision: Precision): Promise<string
   try {
     const session = await InferenceSession.create(probeGraph(precision), {
       executionProviders: [provider],
+      intraOpNumThreads: 1,
       // what falls back to the CPU would prove nothing
       extra: { session: { disable_cpu_ep_fallback: provider === 'cpu' ? '0' : '1' } },
       logSeverityLevel: 4,

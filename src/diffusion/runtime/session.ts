@@ -1,4 +1,5 @@
 import { InferenceSession, type InferenceSession as Ort, Tensor } from 'onnxruntime-node'
+import { usableCores } from './threads.ts'
 
 /** Where graphs run: ONNX Runtime's execution providers, by their names there. */
 export type Provider = 'cpu' | 'webgpu' | 'cuda'
@@ -14,7 +15,7 @@ export interface SessionOptions {
   readonly provider: Provider
   /** Only the CPU knows the difference. */
   readonly profile?: Profile | undefined
-  /** Threads of one operator; undefined lets ONNX Runtime use every physical core. */
+  /** Threads of one operator; when not given, one for each core that this process may use. */
   readonly threads?: number | undefined
 }
 
@@ -48,7 +49,7 @@ export class Session {
       executionProviders: [provider],
       // 'all' would lay weights of convolutions out anew, which is a copy
       graphOptimizationLevel: mapped ? 'extended' : 'all',
-      ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
+      intraOpNumThreads: threads ?? usableCores(),
       // 3 = errors; the warnings are about unused initializers after constant folding
       logSeverityLevel: 3,
       extra: {

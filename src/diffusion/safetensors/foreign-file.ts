@@ -1,11 +1,17 @@
 import { extname } from 'node:path'
 
-/** What people put in a checkpoint's place, told by name or by the first bytes, and what to do about it. */
+/**
+ * The one list of formats that are refused: what people put in a checkpoint's place, told by name or by its first
+ * bytes, and what to do about it.
+ */
+
+const instead = 'download the .safetensors file of the same model'
 
 const pickle =
   'this is a pickle: it can run code when it is opened, so it is never opened; ' +
-  'download the .safetensors file of the same model, or convert it where nothing can be harmed'
-const gguf = 'this is a GGUF file (quantized weights); download the .safetensors file of the same model'
+  `${instead}, or convert it on a machine where that can do no harm`
+const gguf = `this is a GGUF file (quantized weights); ${instead}`
+const archive = 'this is an archive; unpack it and use the .safetensors file in it'
 
 const byExtension: Readonly<Record<string, string>> = {
   '.ckpt': pickle,
@@ -13,10 +19,25 @@ const byExtension: Readonly<Record<string, string>> = {
   '.pth': pickle,
   '.bin': pickle,
   '.pkl': pickle,
+  '.pickle': pickle,
   '.gguf': gguf,
+  '.ggml': `this is a GGML file (quantized weights); ${instead}`,
+  '.onnx': `this is an ONNX file (a graph that was exported for fixed uses); ${instead}`,
+  '.engine': `this is a TensorRT engine (compiled for one GPU); ${instead}`,
+  '.h5': `this is an HDF5 file (Keras weights); ${instead}`,
+  '.keras': `this is a Keras file; ${instead}`,
+  '.msgpack': `this is a Flax file (MessagePack weights); ${instead}`,
+  '.npz': `this is a NumPy archive; ${instead}`,
+  '.tflite': `this is a TensorFlow Lite file; ${instead}`,
+  '.mlmodel': `this is a Core ML file; ${instead}`,
+  '.zip': archive,
+  '.7z': archive,
+  '.rar': archive,
+  '.tar': archive,
+  '.gz': archive,
 }
 
-/** @returns a sentence if files of this name are refused whatever is in them */
+/** @param path a path, or the path of a URL @returns a sentence if files of this name are refused whatever is in them */
 export function foreignName(path: string): string | undefined {
   return byExtension[extname(path).toLowerCase()]
 }

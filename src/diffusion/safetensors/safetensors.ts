@@ -1,6 +1,7 @@
 import { type FileHandle, open, realpath, stat } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { CheckpointError } from '../errors.ts'
+import { type FileStamp, stampOf } from '../file-stamp.ts'
 import { foreignContent } from './foreign-file.ts'
 import { type Dtype, elementBytes, type Header, parseHeader, type StoredTensor } from './header.ts'
 
@@ -28,13 +29,6 @@ export interface SafetensorsFile {
   readonly stamp: FileStamp
 }
 
-/** A file that was replaced or written to since differs in one of these. */
-interface FileStamp {
-  readonly size: bigint
-  readonly mtimeNs: bigint
-  readonly ino: bigint
-}
-
 /** The reference implementation's own limit on the header; a larger one is an attack or damage. */
 const maxHeaderBytes = 100_000_000
 
@@ -53,9 +47,9 @@ export async function openSafetensors(file: string): Promise<SafetensorsFile> {
     throw new CheckpointError(`${file}: the file cannot be opened`, { cause })
   })
   try {
-    const { size, mtimeNs, ino } = await handle.stat({ bigint: true })
-    const header = await readHeader(handle, Number(size), file)
-    return { path, folder: dirname(path), name: basename(path), ...header, stamp: { size, mtimeNs, ino } }
+    const stats = await handle.stat({ bigint: true })
+    const header = await readHeader(handle, Number(stats.size), file)
+    return { path, folder: dirname(path), name: basename(path), ...header, stamp: stampOf(stats) }
   } finally {
     await handle.close()
   }

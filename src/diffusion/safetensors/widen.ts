@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { mkdir, open, rename, rm, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
+import { lastingStampOf } from '../file-stamp.ts'
 import { openSafetensors, type SafetensorsFile, type StoredTensor, toFloat32 } from './safetensors.ts'
 
 /**
@@ -19,10 +20,10 @@ const chunkBytes = 8 * 2 ** 20
 export async function widened(part: SafetensorsFile, folder: string): Promise<SafetensorsFile> {
   const tensors = [...part.tensors]
   if (tensors.every(([, { dtype }]) => !isHalf(dtype))) return part
-  const { size, mtimeMs } = await stat(part.path)
+  const stamp = lastingStampOf(await stat(part.path, { bigint: true }))
   const keys = tensors.map(([key, { offset }]) => `${key} ${offset}`).join()
   const identity = createHash('sha256')
-    .update(JSON.stringify([part.path, size, mtimeMs, keys]))
+    .update(JSON.stringify([part.path, stamp, keys]))
     .digest('hex')
   const target = join(
     folder,

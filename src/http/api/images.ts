@@ -1,6 +1,8 @@
 import type { FastifyInstance } from 'fastify'
 import { Type } from 'typebox'
 import { AppError } from '../../jobs/errors.ts'
+import { imageFiles } from '../../jobs/fields.ts'
+import { formatOf } from '../../jobs/serving/picture.ts'
 import { fileName } from '../content-disposition.ts'
 import { isUnchanged } from '../etag.ts'
 import type { Services } from '../services.ts'
@@ -10,43 +12,46 @@ interface Address {
   Querystring: { download?: string }
 }
 
-/** GET /v1/jobs/:id/images/:index. A picture never changes, so caches keep it until its job expires. Where clients reach the storage, they are sent there. */
+/**
+ * GET /v1/jobs/:id/images/:index. A picture never changes, so caches keep it until its job expires. Clients that can
+ * reach the storage are redirected there.
+ */
 export function imageRoutes(app: FastifyInstance, services: Services): void {
   const schema = {
     summary: 'A picture of a job',
-    description: 'With `?download=1` a browser saves it under a name made of its prompt and seed.',
+    description: 'With `?download=1` a browser saves it under a name made from its prompt and seed.',
     params: Type.Object({ id: Type.String(), index: Type.Integer({ minimum: 0 }) }),
     querystring: Type.Object({ download: Type.Optional(Type.Literal('1')) }),
-    produces: ['image/png'],
+    produces: Object.values(imageFiles).map(({ type }) => type),
   }
   app.get<Address>('/v1/jobs/:id/images/:index', { schema }, async (request, reply) => {
     const { id, index } = request.params
-    if (request.query.download !== '1') {
-      const elsewhere = await services.imageAddress(id, parseIndex(index))
-      if (elsewhere !== undefined) {
-        // Kept for less time than it works, so that a browser never follows one that is over.
-        reply.header('cache-control', `private, max-age=${Math.floor(elsewhere.seconds / 2)}`)
-        return reply.redirect(elsewhere.url, 307)
-      }
+    const download = request.query.download === '1'
+    const picture = await services[download ? 'image' : 'imageOrAddress'](id, parseIndex(index))
+    if ('url' in picture) {
+      // cached for less time than it works, so that a browser never follows one that is over
+      reply.header('cache-control', `private, max-age=${Math.floor(picture.seconds / 2)}`)
+      return reply.redirect(picture.url, 307)
     }
-    const { bytes, image, job } = await services.image(id, parseIndex(index))
+    const { bytes, image, job } = picture
+    const { type, extension } = imageFiles[formatOf(picture)]
     const seconds = Math.max(0, Math.floor((Date.parse(job.expires_at) - Date.now()) / 1000))
     const tag = `"${image.sha256}"`
-    const disposition = request.query.download === '1' ? 'attachment' : 'inline'
+    const disposition = download ? 'attachment' : 'inline'
     reply.headers({
       etag: tag,
       'cache-control': `public, max-age=${seconds}, immutable`,
-      'content-disposition': `${disposition}; ${fileName(job.request?.prompt ?? '', image.seed)}`,
+      'content-disposition': `${disposition}; ${fileName(job.request?.prompt ?? '', image.seed, extension)}`,
     })
     if (isUnchanged(request, tag)) return reply.code(304).send()
-    return reply.type('image/png').send(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))
+    return reply.type(type).send(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))
   })
 }
 
 function parseIndex(text: string): number {
   if (/^(0|[1-9]\d{0,3})$/.test(text)) return Number(text)
   const shown = text.length > 40 ? `${text.slice(0, 40)}...` : text
-  throw new AppError('not_found', `Pictures are counted 0, 1, 2, ...; there is none called ${shown}.`, {
+  throw new AppError('not_found', `Pictures are numbered 0, 1, 2, ...; there is no picture ${shown}.`, {
     param: 'index',
   })
 }

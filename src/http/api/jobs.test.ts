@@ -3,7 +3,10 @@ import { connect } from 'node:net'
 import { suite, type TestContext, test } from 'node:test'
 import type { FastifyInstance, LightMyRequestResponse } from 'fastify'
 import { pino } from 'pino'
+import { collect } from '../../../test/contract/task-queue.ts'
 import { type Embedded, embedded, runDeps, storageIsAway, workUntil } from '../../../test/jobs/embedded.ts'
+import { waitFor } from '../../../test/kit/waiting.ts'
+import type { Task } from '../../jobs/job.ts'
 import { buildHttp } from '../app.ts'
 import { createServices } from '../services.ts'
 
@@ -130,6 +133,64 @@ suite('the API', () => {
     assertFault(await post(app, { prompt: 'a pear' }, key), 400, 'invalid_request', 'Idempotency-Key')
   })
 
+  test('waits for the end of a job where the request prefers that, and says for how long', async (t) => {
+    const running = await server(t)
+    const { app, parts } = running
+    const submitted = post(app, { prompt: 'a red apple' }, { prefer: 'respond-async, wait=40' })
+    await waitFor(async () => (await parts.queue.depth()) === 1)
+    const { id } = (await post(app, { prompt: 'a pear' }, { prefer: 'wait=0' })).json()
+    const read = app.inject({ url: `/v1/jobs/${id}`, headers: { prefer: 'wait=999999' } })
+    await workAll(running)
+    const answers = [await submitted, await read]
+    assert.deepEqual(
+      answers.map((answer) => [
+        answer.statusCode,
+        answer.json().status,
+        answer.headers['preference-applied'],
+      ]),
+      [
+        [200, 'succeeded', 'wait=40'],
+        [200, 'succeeded', 'wait=50'],
+      ],
+    )
+    assert.equal(answers[0]?.headers.location, answers[0]?.json().links.self)
+  })
+
+  test('answers 202 when the job is not final after the wait, and ignores a wait that is no number', async (t) => {
+    const { app } = await server(t)
+    for (const [prefer, applied] of [
+      ['wait=0', 'wait=0'],
+      ['wait=soon', undefined],
+      ['wait=-1', undefined],
+      ['await=5', undefined],
+    ] as const) {
+      const answer = await post(app, { prompt: 'an apple' }, { prefer })
+      assert.deepEqual([answer.statusCode, answer.headers['preference-applied']], [202, applied], prefer)
+    }
+  })
+
+  test('tells how much work waits', async (t) => {
+    const { app, parts } = await server(t)
+    await post(app, { prompt: 'an apple' })
+    await parts.status.heartbeat('worker', 10)
+    const answer = await app.inject('/healthz/load')
+    assert.deepEqual(answer.json(), { waiting: 1, workers: 1, seconds_per_unit: 10 })
+  })
+
+  test('hands on the trace of a request, unless it is malformed', async (t) => {
+    const { app, parts } = await server(t)
+    const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+    const zero = `00-${'0'.repeat(32)}-b7ad6b7169203331-01`
+    for (const given of [traceparent, zero, 'anything', '']) {
+      assert.equal((await post(app, { prompt: 'an apple' }, { traceparent: given })).statusCode, 202)
+    }
+    const tasks = await collect(parts.queue, 4, (delivery) => delivery.ack())
+    assert.deepEqual(
+      tasks.map(({ message }) => (message as Task).trace),
+      [traceparent, undefined, undefined, undefined],
+    )
+  })
+
   test('tells models, limits, health and its own description', async (t) => {
     const { app, state } = await server(t)
     const { models, limits } = (await app.inject('/v1/models')).json()
@@ -145,6 +206,7 @@ suite('the API', () => {
     const description = (await app.inject('/openapi.json')).json()
     assert.deepEqual(Object.keys(description.paths).sort(), [
       '/healthz/live',
+      '/healthz/load',
       '/healthz/ready',
       '/v1/jobs',
       '/v1/jobs/{id}',

@@ -1,7 +1,7 @@
-import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
-import { jobRequestSchema } from '../../jobs/request/schema.ts'
-import { JobView } from '../../jobs/serving/job-view.ts'
+import { jobRequestSchema } from '../../jobs/fields.ts'
+import { isFinal, JobView } from '../../jobs/serving/job-view.ts'
 import { isUnchanged, weakTag } from '../etag.ts'
 import { ErrorBody } from '../faults.ts'
 import type { Services } from '../services.ts'
@@ -9,33 +9,59 @@ import type { Services } from '../services.ts'
 type ById = { Params: { id: string } }
 const byId = Type.Object({ id: Type.String() })
 
+/** Proxies cut off what is silent for longer, most of them after 60 seconds. */
+const longestWaitSeconds = 50
+const preferHeader = {
+  prefer: Type.Optional(
+    Type.String({
+      description: `\`wait=N\`: answer when the job is final, or after N seconds, at most ${longestWaitSeconds}.`,
+    }),
+  ),
+}
+
 /** POST /v1/jobs, GET and DELETE /v1/jobs/:id. Schemas describe and serialise; `Services` validates. */
 export function jobRoutes(app: FastifyInstance, services: Services): void {
   app.setValidatorCompiler(() => () => true)
 
+  /** The job after the wait that the request prefers; undefined without one. */
+  const waitedFor = async (request: FastifyRequest, reply: FastifyReply, id: string) => {
+    const seconds = preferredWait(request)
+    if (seconds === undefined) return undefined
+    const gone = new AbortController()
+    reply.raw.once('close', () => gone.abort())
+    reply.header('preference-applied', `wait=${seconds}`)
+    return services.untilFinal(id, { ms: seconds * 1000, signal: gone.signal })
+  }
+
   const submit = {
     summary: 'Ask for pictures',
-    headers: Type.Object({ 'idempotency-key': Type.Optional(Type.String()) }),
+    headers: Type.Object({ 'idempotency-key': Type.Optional(Type.String()), ...preferHeader }),
     body: jobRequestSchema(services.limits),
-    response: { 202: JobView, '4xx': ErrorBody, '5xx': ErrorBody },
+    response: { 200: JobView, 202: JobView, '4xx': ErrorBody, '5xx': ErrorBody },
   }
   app.post('/v1/jobs', { schema: submit }, async (request, reply) => {
     const key = request.headers['idempotency-key']
     const view = await services.submit(request.body, {
-      client: request.ip,
+      caller: services.caller(request.ip),
+      ...traceOf(request),
       ...(typeof key === 'string' ? { idempotencyKey: key } : {}),
     })
-    setWaitHeaders(reply, view)
-    return reply.code(202).header('location', view.links.self).send(view)
+    reply.header('location', view.links.self)
+    const waited = await waitedFor(request, reply, view.id)
+    const latest = waited ?? view
+    setWaitHeaders(reply, latest)
+    return reply.code(waited !== undefined && isFinal(waited) ? 200 : 202).send(latest)
   })
 
   const read = {
     summary: 'What became of a job',
     params: byId,
+    headers: Type.Object(preferHeader),
     response: { 200: JobView, '4xx': ErrorBody, '5xx': ErrorBody },
   }
   app.get<ById>('/v1/jobs/:id', { schema: read }, async (request, reply) => {
-    const view = await services.view(request.params.id)
+    const { id } = request.params
+    const view = (await waitedFor(request, reply, id)) ?? (await services.view(id))
     const { eta_seconds: _eta, poll_after_ms: _poll, ...content } = view
     const tag = weakTag(content)
     setWaitHeaders(reply, view)
@@ -52,6 +78,27 @@ export function jobRoutes(app: FastifyInstance, services: Services): void {
       return view
     },
   )
+}
+
+/**
+ * The seconds of `Prefer: wait=N` (RFC 7240), at most `longestWaitSeconds`; undefined where nothing of the kind was sent,
+ * or what is no number, which the RFC has ignored.
+ */
+function preferredWait({ headers }: FastifyRequest): number | undefined {
+  const [, seconds] =
+    /(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?\s*(?:$|[,;])/i.exec(String(headers.prefer ?? '')) ?? []
+  return seconds === undefined ? undefined : Math.min(longestWaitSeconds, Number(seconds))
+}
+
+/**
+ * The trace that a request belongs to, from its `traceparent` (W3C Trace Context, version 00). One that is malformed is
+ * ignored, as the specification asks.
+ */
+function traceOf({ headers }: FastifyRequest): { trace?: string } {
+  const given = headers.traceparent
+  const valid =
+    typeof given === 'string' && /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/.test(given)
+  return valid ? { trace: given } : {}
 }
 
 /** `Retry-After` has whole seconds only; `poll_after_ms` in the body is the finer number. */

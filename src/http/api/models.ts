@@ -35,21 +35,8 @@ const Extra = Type.Object({
   description: Type.Optional(Type.String()),
 })
 
-const Limits = Type.Object({
-  prompt_characters: Type.Integer(),
-  prompt_bytes: Type.Integer(),
-  min_size: Type.Integer(),
-  max_size: Type.Integer(),
-  max_steps: Type.Integer(),
-  max_guidance_scale: Type.Number(),
-  max_seed: Type.Integer(),
-  max_count: Type.Integer(),
-  max_clip_skip: Type.Integer(),
-  max_loras: Type.Integer(),
-  max_lora_strength: Type.Number(),
-  upload_bytes: Type.Integer(),
-  upload_pixels: Type.Integer(),
-})
+/** The limits of requests and uploads, under the names that they have in JSON. */
+const Limits = Type.Record(Type.String(), Type.Number())
 
 const Sampler = Type.Object({
   name: Type.String(),
@@ -130,20 +117,8 @@ function extraView({ name, family, description }: AddOn) {
   return { name, family, ...(description === undefined ? {} : { description }) }
 }
 
-function limitsView({ limits, uploadLimits }: Services) {
-  return {
-    prompt_characters: limits.promptCharacters,
-    prompt_bytes: limits.promptBytes,
-    min_size: limits.minSize,
-    max_size: limits.maxSize,
-    max_steps: limits.maxSteps,
-    max_guidance_scale: limits.maxGuidanceScale,
-    max_seed: limits.maxSeed,
-    max_count: limits.maxCount,
-    max_clip_skip: limits.maxClipSkip,
-    max_loras: limits.maxLoras,
-    max_lora_strength: limits.maxLoraStrength,
-    upload_bytes: uploadLimits.bytes,
-    upload_pixels: uploadLimits.pixels,
-  }
+function limitsView({ limits, uploadLimits }: Services): Record<string, number> {
+  const all = { ...limits, uploadBytes: uploadLimits.bytes, uploadPixels: uploadLimits.pixels }
+  const snake = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+  return Object.fromEntries(Object.entries(all).map(([name, value]) => [snake(name), value]))
 }

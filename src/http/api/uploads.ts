@@ -6,14 +6,14 @@ import { ErrorBody, httpFault, sendFault } from '../faults.ts'
 import type { Services } from '../services.ts'
 
 const UploadView = Type.Object({
-  id: Type.String({ description: 'What `init_image` and `mask` of a job name.' }),
-  width: Type.Integer({ description: 'As it is kept: larger pictures are made smaller.' }),
+  id: Type.String({ description: 'The value for `init_image` or `mask` of a job.' }),
+  width: Type.Integer({ description: 'As stored: larger pictures are scaled down.' }),
   height: Type.Integer(),
   bytes: Type.Integer(),
-  expires_at: Type.String({ description: 'Until when a new job may name it.' }),
+  expires_at: Type.String({ description: 'The time until which a new job may name it.' }),
 })
 
-/** The body is the picture itself, so bodies of every type are read here, and judged by the service. */
+/** The body is the picture itself, so every content type is read here and checked by the service. */
 export function uploadRoutes(app: FastifyInstance, services: Services): void {
   const { uploadLimits } = services
   app.removeAllContentTypeParsers()
@@ -28,25 +28,25 @@ export function uploadRoutes(app: FastifyInstance, services: Services): void {
       const length = request.headers['content-length']
       return sendFault(reply, uploadTooLarge(uploadLimits, length === undefined ? undefined : Number(length)))
     }
-    // a type that fastify cannot even read
+    // a content type that fastify cannot even parse
     if (error.code === 'unsupported_media_type' && error.cause !== undefined) {
       return sendFault(reply, wrongUploadType(request.headers['content-type'] ?? ''))
     }
     if (error.code === 'internal')
-      request.log.error({ err: thrown, url: request.url }, 'a request met a fault of ours')
+      request.log.error({ err: thrown, url: request.url }, 'internal error while answering a request')
     return sendFault(reply, error)
   })
 
   const submit = {
     summary: 'Upload a picture or a mask',
     description:
-      'The body is the file: a still PNG, JPEG or WebP. It is turned as its camera says, and what is not pixels is dropped.',
+      'The body is the file: a still PNG, JPEG or WebP. It is rotated as its metadata says, and everything but pixels is dropped.',
     consumes: ['image/png', 'image/jpeg', 'image/webp'],
     response: { 201: UploadView, '4xx': ErrorBody, '5xx': ErrorBody },
   }
   app.post('/v1/uploads', { schema: submit, bodyLimit: uploadLimits.bytes }, async (request, reply) => {
     const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
-    const options = { type: request.headers['content-type'] ?? '', client: request.ip }
+    const options = { type: request.headers['content-type'] ?? '', caller: services.caller(request.ip) }
     const upload = await services.upload(body, options)
     return reply
       .code(201)
@@ -55,7 +55,7 @@ export function uploadRoutes(app: FastifyInstance, services: Services): void {
   })
 
   const read = {
-    summary: 'An uploaded picture, as it is kept',
+    summary: 'An uploaded picture, as stored',
     params: Type.Object({ id: Type.String() }),
     produces: ['image/png'],
   }

@@ -8,17 +8,17 @@ import type { Html } from './html.ts'
 import { document, type Page } from './layout.ts'
 import { setSecurityHeaders } from './security.ts'
 
-/** htmx says so when it asks; everything else wants a whole page. */
+/** htmx sends this header; everything else gets a whole page. */
 export function isFragment(request: FastifyRequest): boolean {
   return request.headers['hx-request'] === 'true'
 }
 
-/** Prompts are the visitor's own: no cache keeps a page or a fragment. */
+/** Prompts are private to the visitor: no cache may keep a page or a fragment. */
 export function sendPage(reply: FastifyReply, assets: Assets, page: Page): FastifyReply {
   return sendHtml(reply, document(assets, page))
 }
 
-/** `packshot-fragment` tells our fragment, which is shown whatever its status, from the error page of a proxy. */
+/** `packshot-fragment` distinguishes our fragment, shown whatever its status, from a proxy's error page. */
 export function sendFragment(reply: FastifyReply, fragment: Html): FastifyReply {
   return sendHtml(reply.header('packshot-fragment', '1'), fragment.toString())
 }
@@ -37,8 +37,8 @@ export function setErrorHeaders(reply: FastifyReply, error: AppError): void {
 }
 
 /**
- * A page about the error. A card that asked for itself is told that its job is gone for good; on any other fault it
- * gets no fragment, keeps what it shows and asks again.
+ * A page about the error. A polling card is replaced if its job is gone for good; on any other error it gets no
+ * fragment, keeps what it shows and polls again.
  */
 export function sendError(
   assets: Assets,
@@ -54,7 +54,7 @@ export function sendError(
   return sendFragment(reply, goneCard(errorTitle(error), errorMessage(error)))
 }
 
-/** Whether an error is to be shown to a person: it is a browser that asks, and not for a part of the API. */
+/** Whether to show an error to a person: the client is a browser, and the path is not part of the API. */
 export function wantsPage(request: FastifyRequest): boolean {
   const { method, url, headers } = request
   const reads = method === 'GET' || method === 'HEAD'

@@ -6,7 +6,7 @@ import fastifyStatic from '@fastify/static'
 import type { FastifyInstance } from 'fastify'
 import { AppError } from '../../jobs/errors.ts'
 
-/** Every file that a page may load. Nothing else of node_modules or of this folder can be asked for. */
+/** Every file that a page may load. Nothing else in node_modules or this folder can be requested. */
 const sources = {
   'materialize.css': '@materializecss/materialize/dist/css/materialize.min.css',
   'htmx.js': 'htmx.org/dist/htmx.min.js',
@@ -30,7 +30,7 @@ interface Asset {
   readonly version: string
 }
 
-/** The addresses of the files, each with the hash of its content in it. */
+/** The URLs of the files, each containing the hash of its content. */
 export interface Assets {
   find(name: string): Asset | undefined
   url(name: AssetName): string
@@ -54,9 +54,9 @@ export async function loadAssets(): Promise<Assets> {
 }
 
 /**
- * Serves the files under `/assets/<hash>/<name>`. With the right hash an answer may be kept for ever. A wrong one
- * comes from a page that another version of the server wrote (a rolling update): it gets the file all the same,
- * else that page would stand there without its style, but nobody may keep it under that address.
+ * Serves the files under `/assets/<hash>/<name>`. With the right hash an answer may be cached forever. A wrong one
+ * comes from a page that another version of the server wrote (a rolling update): it still gets the file,
+ * or that page would lack its style, but the answer must not be cached.
  */
 export async function assetRoutes(app: FastifyInstance, assets: Assets): Promise<void> {
   await app.register(fastifyStatic, { serve: false })

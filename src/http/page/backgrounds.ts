@@ -3,11 +3,11 @@ import { saysNothing } from '../../jobs/request/loras.ts'
 import { describeValue, listed } from '../../jobs/wording.ts'
 
 /**
- * Backgrounds to choose from instead of describing one. They are the page's own: the API has its prompt and nothing
- * else, so a job does not know that one was chosen, and its recipe has the whole prompt and no background.
+ * Backgrounds to choose from instead of describing one. They exist only on the page: the API has the prompt alone, so
+ * a job does not know that one was chosen, and its recipe has the whole prompt and no background.
  */
 export interface Background {
-  /** Also the name of its looks in suggestions.css. */
+  /** Also the name of its style in suggestions.css. */
   readonly value: string
   readonly label: string
   /** What is added to the prompt. */
@@ -25,7 +25,7 @@ export const backgrounds: readonly Background[] = [
   { value: 'beige', label: 'Beige', words: 'on a beige background' },
 ]
 
-/** The prompt with the words of a background. One that says nothing stays so, for its fault to be named. */
+/** The prompt with the words of a background. An empty prompt stays empty, so that it is reported. */
 export function onBackground(prompt: string, value: string): string {
   const words = find(value)?.words
   if (words === undefined || saysNothing(prompt)) return prompt
@@ -33,7 +33,7 @@ export function onBackground(prompt: string, value: string): string {
   return `${text}${text.endsWith(',') ? '' : ','} ${words}`
 }
 
-/** Undefined for what was described. Throws `invalid_request` for one that there is not. */
+/** Undefined if none is chosen. Throws `invalid_request` for an unknown one. */
 function find(value: string): Background | undefined {
   if (value === '') return undefined
   const background = backgrounds.find((each) => each.value === value)

@@ -11,16 +11,16 @@ export interface CardOptions {
   readonly usual: Size
   /** The visitor pressed "Cancel", and the worker has not stopped yet. */
   readonly stopping?: boolean
-  /** The job was accepted just now; the card is the first of its kind. */
+  /** The job was accepted just now; this is its first card. */
   readonly isNew?: boolean
 }
 
 /**
- * One job. While it is not final the card asks for itself again after the time that the service names
- * (`poll_after_ms`), and takes the answer's place; the final card does not ask any more.
+ * One job. Until it is final the card polls for its replacement after the time that the service gives
+ * (`poll_after_ms`); the final card no longer polls.
  *
- * For wall.js: `data-job` and `data-status` say what the card shows, `data-say` what a screen reader is told
- * when the status changed, and the event `retry` asks again after an answer that did not come.
+ * For wall.js: `data-job` and `data-status` say what the card shows, `data-say` what a screen reader announces
+ * when the status changes, and the event `retry` polls again after a missing answer.
  */
 export function jobCard(view: JobView, options: CardOptions): Html {
   return html`<article class="card job is-${view.status}${options.isNew === true && ' is-new'}" id="job-${view.id}" data-job="${view.id}" data-status="${view.status}" data-say="${announcement(view)}" aria-labelledby="job-${view.id}-title" tabindex="-1"${polling(view, options)}>
@@ -34,7 +34,7 @@ ${actions(view, options)}
 </article>`
 }
 
-/** A job of which nothing is left to show. */
+/** A job with nothing left to show. */
 export function goneCard(title: string, message: string): Html {
   return html`<article class="card job is-gone" data-status="gone" data-say="${title}"><div class="job-body"><h3 class="job-title">${title}</h3><p class="job-state">${message}</p></div></article>`
 }
@@ -71,7 +71,7 @@ function stepOf(view: JobView): Html {
   return html`Step <span data-step>${progress.step}</span> of ${progress.steps}`
 }
 
-/** Without a `value` the bar only says that something is going on. */
+/** Without a `value` the bar only shows activity. */
 function progressBar({ progress, eta_seconds }: JobView): Html {
   if (progress === undefined) return html`<progress class="job-progress" aria-label="Progress"></progress>`
   return html`<progress class="job-progress" aria-label="Progress" max="${progress.steps}" value="${progress.step}" data-left="${eta_seconds}"></progress>`
@@ -93,7 +93,7 @@ ${taken !== undefined && html`<div><dt>Time</dt><dd>${taken.toFixed(1)} s</dd></
 </dl>`
 }
 
-/** What may not turn out as meant; a job that was stopped has nothing to turn out. */
+/** What may not turn out as intended; omitted for a canceled job. */
 function notes({ status, notes = [] }: JobView): Html | false {
   if (status === 'canceled' || notes.length === 0) return false
   return html`<div class="job-notes">${noteIcon()}<div>${notes.map((note) => html`<p>${note}</p>`)}</div></div>`
@@ -114,9 +114,8 @@ function actions(view: JobView, { stopping }: CardOptions): Html {
 }
 
 /**
- * A form, so that it works without JavaScript. It calls off a question of the card that is on its way, and a card
- * does not ask while it is on its own way. The ids here and in the title let htmx give the focus back when the card is
- * replaced.
+ * A form, so that it works without JavaScript. It aborts a poll of the card that is in flight, and the card does not
+ * poll while it is being sent. The ids here and in the title let htmx restore the focus when the card is replaced.
  */
 function cancel(id: string, stopping: boolean): Html {
   return html`<form method="post" action="/jobs/${id}/cancel" hx-post="/jobs/${id}/cancel" hx-target="closest article" hx-swap="outerHTML" hx-sync="closest article:replace"><button class="btn text" id="job-${id}-cancel" type="submit"${stopping && html` aria-disabled="true"`}>${stopIcon()}<span>${stopping ? 'Stopping…' : 'Cancel'}</span></button></form>`

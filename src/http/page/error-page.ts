@@ -15,12 +15,12 @@ export function errorTitle({ code }: AppError): string {
   return titles[code] ?? 'That did not work'
 }
 
-/** What is said to a person: for what is gone or was never there, an id says nothing. */
+/** The text for people: for what is gone or never existed, an id is meaningless. */
 export function errorMessage(error: AppError): string {
   if (error.code === 'expired') {
     return 'Pictures are kept for a limited time. The same words, settings and seed make the same picture again.'
   }
-  if (error.code === 'not_found') return 'Perhaps the address was cut short on its way.'
+  if (error.code === 'not_found') return 'Perhaps the link was cut short.'
   return error.message
 }
 

@@ -1,7 +1,7 @@
 import type { ModelInfo } from '../../jobs/offer.ts'
 import { type Html, html } from './html.ts'
 
-/** For a model that names none: what any model knows. */
+/** For a model without examples: what any model knows. */
 const anyModel = [
   'a red apple',
   'a green wine bottle',
@@ -10,8 +10,8 @@ const anyModel = [
 ]
 
 /**
- * Prompts to begin with, as links that fill them in.
- * @param model the one that was chosen, which the links then choose too; empty: the default one
+ * Prompts to start with, as links that fill them in.
+ * @param model the chosen model, which the links then choose too; empty for the default
  */
 export function examples({ examples = anyModel }: ModelInfo, model: string): Html {
   const link = (prompt: string) => {

@@ -1,35 +1,19 @@
 import type { AppError } from '../../jobs/errors.ts'
+import { requestFields } from '../../jobs/fields.ts'
 import { saysNothing } from '../../jobs/request/loras.ts'
 import type { FormState } from './form.ts'
 import { type FieldName, type FormValues, fieldNames } from './form-values.ts'
 
-/** What the API calls a field and what the page calls it. A message begins with the former. */
-const labels: Readonly<Record<FieldName, string>> = {
-  prompt: 'The description',
-  background: 'The background',
-  negative_prompt: 'What to keep out',
-  size: 'The size',
-  count: 'The number of pictures',
-  width: 'The width',
-  height: 'The height',
-  steps: 'The number of steps',
-  guidance_scale: 'Guidance',
-  seed: 'The seed',
-  sampler: 'The sampler',
-  schedule: 'The schedule',
-  model: 'The model',
-  loras: 'LoRAs',
-  vae: 'The VAE',
-  clip_skip: 'Clip skip',
-  init_image: 'The photo',
-  mask: 'The mask',
-  strength: 'How much may change',
+/** What the page calls a field, at the beginning of a sentence. */
+function subjectOf(name: FieldName): string {
+  if (name === 'background') return 'The background'
+  return name === 'size' ? 'The size' : requestFields[name].form.subject
 }
 
-/** The prompt was sent with the words of the background, and its length is that of both. */
+/** The prompt was sent with the words of the background, so its length includes both. */
 const promptAndBackground = 'The description with its background'
 
-/** Puts each fault of a refused request beside its field; what belongs to none stands above the form. */
+/** Puts each fault of a refused request beside its field, or above the form if it belongs to none. */
 export function formErrors(error: AppError, values: FormValues): FormState['errors'] {
   const errors: Partial<Record<FieldName | 'form', string>> = {}
   const faults =
@@ -52,8 +36,7 @@ function placeOf(param: string, values: FormValues): FieldName | 'form' {
 
 function inOurWords(message: string, param: string, { background }: FormValues): string {
   const both = param === 'prompt' && background !== ''
-  const label = both ? promptAndBackground : (labels[param as FieldName] as string | undefined)
-  return label !== undefined && message.startsWith(`${param} `)
-    ? label + message.slice(param.length)
-    : message
+  const name = fieldNames.find((each) => each === param)
+  if (name === undefined || !message.startsWith(`${param} `)) return message
+  return (both ? promptAndBackground : subjectOf(name)) + message.slice(param.length)
 }

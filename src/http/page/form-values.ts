@@ -1,41 +1,32 @@
+import { type FormField, type FormFieldName, fieldEntries } from '../../jobs/fields.ts'
 import type { ResolvedRequest } from '../../jobs/job.ts'
 import { onBackground } from './backgrounds.ts'
 
-/** The fields behind "More settings". */
-export const advancedFields = [
-  'negative_prompt',
-  'width',
-  'height',
-  'steps',
-  'guidance_scale',
-  'seed',
-  'sampler',
-  'schedule',
-  'model',
-  'loras',
-  'vae',
-  'clip_skip',
-] as const
+/** The fields of the table that the form has, in its order. */
+const formFields = fieldEntries.flatMap(([name, { form }]) =>
+  form === undefined ? [] : [[name as FormFieldName, { form }] as const],
+)
 
-/** The fields of the picture to start from. */
-const photoFields = ['init_image', 'mask', 'strength'] as const
+function namesIn(place: FormField['place']): FormFieldName[] {
+  return formFields.filter(([, { form }]) => form.place === place).map(([name]) => name)
+}
+
+/** The fields behind "More settings". */
+export const advancedFields = namesIn('more')
 
 /** The fields of the form by their names, which are those of the API; `size` and `background` are the page's own. */
 export const fieldNames = [
   'prompt',
   'background',
-  ...photoFields,
+  ...namesIn('photo'),
   'size',
-  'count',
+  ...namesIn('main').filter((name) => name !== 'prompt'),
   ...advancedFields,
 ] as const
-export type FieldName = (typeof fieldNames)[number]
+export type FieldName = FormFieldName | 'background' | 'size'
 
 /** What stands in each field, as typed. An empty text means that nothing was said. */
 export type FormValues = Readonly<Record<FieldName, string>>
-
-const numericFields = ['count', 'width', 'height', 'steps', 'guidance_scale', 'seed', 'clip_skip'] as const
-const textFields = ['negative_prompt', 'sampler', 'schedule', 'model', 'vae', 'init_image'] as const
 
 /** Reads a posted form or a query. Of a field that comes twice the first counts; foreign fields are left out. */
 export function readFields(input: unknown): FormValues {
@@ -58,20 +49,20 @@ function firstText(value: unknown): string {
 export function requestBody(values: FormValues): Record<string, unknown> {
   const prompt = onBackground(values.prompt, values.background)
   const body: Record<string, unknown> = { prompt, ...sizeOf(values.size) }
-  for (const name of numericFields) {
-    const text = values[name].trim()
-    if (text !== '') body[name] = numberOr(text)
-  }
-  for (const name of textFields) {
-    if (values[name] !== '') body[name] = values[name]
-  }
-  if (values.loras.trim() !== '') body.loras = lorasOf(values.loras)
-  // a slider always stands somewhere: without a picture it says nothing
-  if (values.init_image !== '') {
-    if (values.strength !== '') body.strength = numberOr(values.strength)
-    if (values.mask !== '') body.mask = values.mask
+  for (const [name, { form }] of formFields) {
+    // the slider always has a value; ignore it unless there is a picture
+    const ignored = form.place === 'photo' && values.init_image === ''
+    const value = ignored ? undefined : valueFrom(form.as, values[name])
+    if (name !== 'prompt' && value !== undefined) body[name] = value
   }
   return body
+}
+
+/** What is typed as a value of a request; undefined where nothing is. */
+function valueFrom(as: FormField['as'], text: string): unknown {
+  if (as === 'number') return text.trim() === '' ? undefined : numberOr(text.trim())
+  if (as === 'loras') return text.trim() === '' ? undefined : lorasOf(text)
+  return text === '' ? undefined : text
 }
 
 function numberOr(text: string): number | string {
@@ -110,9 +101,11 @@ const longestAddress = 6000
  * A prompt that is too long for an address is left out, and the job named in its place.
  */
 export function againAddress(jobId: string, request: ResolvedRequest, seed: number, count: number): string {
-  const { format: _, ...settings } = request
+  const { format, ...settings } = request
   const query = new URLSearchParams()
-  for (const [name, value] of Object.entries(textOf({ ...settings, seed, count }))) {
+  for (const [name, value] of Object.entries(
+    textOf({ ...settings, ...(format === 'png' ? {} : { format }), seed, count }),
+  )) {
     if (value !== '') query.set(name, value)
   }
   const address = `/?${query}`

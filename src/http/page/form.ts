@@ -1,7 +1,14 @@
+import type { TSchema } from 'typebox'
+import {
+  defaultStrength,
+  type FormField,
+  type FormFieldName,
+  imageFormats,
+  type RequestLimits,
+  requestFields,
+} from '../../jobs/fields.ts'
 import type { ModelInfo, Offer, SamplerInfo } from '../../jobs/offer.ts'
 import type { UploadLimits } from '../../jobs/ports.ts'
-import type { RequestLimits } from '../../jobs/request/schema.ts'
-import { defaultStrength } from '../../jobs/request/schema.ts'
 import { examples } from './examples.ts'
 import { choice, type FieldContext, lineField, numberField, textField } from './fields.ts'
 import { advancedFields, type FieldName, type FormValues, fieldNames } from './form-values.ts'
@@ -33,11 +40,9 @@ export function requestForm(offer: PageOffer, state: FormState): Html {
 <h2 id="request-title" class="visually-hidden">What to show</h2>
 ${formError(state.errors.form)}
 ${textField(fields, {
-  name: 'prompt',
-  label: 'What should be in the picture?',
+  ...textOf('prompt'),
   help: html`<span class="keys-help">Enter sends, Shift + Enter starts a new line.</span>`,
   maxLength: limits.promptCharacters,
-  placeholder: 'a red apple on a white background',
   rows: 3,
   required: true,
 })}
@@ -46,7 +51,7 @@ ${backgroundField(fields)}
 ${photo(fields, model, offer.uploadLimits)}
 <div class="field-row">
 ${choice(fields, { name: 'size', label: 'Size', options: sizeOptions(offer, model) })}
-${choice(fields, { name: 'count', label: 'Pictures', options: countOptions(limits) })}
+${choice(fields, { ...textOf('count'), options: countOptions(limits) })}
 </div>
 ${moreSettings(offer, fields, state, model)}
 <div class="shutter-bar"><button class="btn filled shutter" type="submit">${cameraIcon()}<span class="shutter-idle">Take the picture</span><span class="shutter-busy">Sending…</span></button></div>
@@ -57,41 +62,96 @@ function moreSettings(offer: PageOffer, fields: FieldContext, state: FormState, 
   const { limits, models } = offer
   const [sampler] = offer.samplers.of(model)
   const open = advancedFields.some((name) => differs(state, fields, model, sampler, name))
-  const size = {
-    min: limits.minSize,
-    max: limits.maxSize,
-    step: model.size_multiple,
-    placeholder: 'as above',
-  }
+  const number = (name: FormFieldName, change: Partial<NumberRange> = {}) =>
+    numberField(fields, { ...textOf(name), ...rangeOf(name, limits), ...change })
+  const size = { step: model.size_multiple }
   return html`<details class="more"${open && html` open`}>
 <summary>${settingsIcon()}<span>More settings</span></summary>
 <div class="more-body">
 ${textField(fields, {
-  name: 'negative_prompt',
-  label: 'What to keep out of it',
-  help: html`For example: blurry, text, dark shadows.`,
+  ...textOf('negative_prompt'),
   maxLength: limits.promptCharacters,
   rows: 2,
 })}
 ${chips('Words this studio knows', 'negative_prompt', namesFor(model, offer.embeddings))}
 ${loras(offer, fields, model)}
 <div class="field-row">
-${numberField(fields, { name: 'steps', label: 'Steps', help: html`More is finer and slower.`, min: 1, max: limits.maxSteps, step: 1 })}
-${numberField(fields, { name: 'guidance_scale', label: 'Guidance', help: html`How closely to follow the words.`, min: 0, max: limits.maxGuidanceScale, step: 'any' })}
+${number('steps')}
+${number('guidance_scale')}
 </div>
-${numberField(fields, { name: 'seed', label: 'Seed', help: html`The same seed and settings give the same picture. Empty: a new one every time.`, min: 0, max: limits.maxSeed, step: 1, placeholder: 'random' })}
+${number('seed')}
 <div class="field-row">
-${numberField(fields, { name: 'width', label: 'Own width', ...size })}
-${numberField(fields, { name: 'height', label: 'Own height', help: html`In pixels, multiples of ${model.size_multiple}.`, ...size })}
+${number('width', size)}
+${number('height', { ...size, help: html`In pixels, multiples of ${model.size_multiple}.` })}
 </div>
 ${samplers(fields, offer.samplers.of(model))}
 <div class="field-row">
 ${vaes(fields, namesFor(model, offer.vaes))}
-${numberField(fields, { name: 'clip_skip', label: 'Clip skip', help: html`1 is the last layer.`, min: 1, max: Math.min(limits.maxClipSkip, model.clip_layers), step: 1, placeholder: '1' })}
+${number('clip_skip', { max: Math.min(limits.maxClipSkip, model.clip_layers) })}
 </div>
+${others(fields, limits)}
 ${modelChoice(fields, models)}
 </div>
 </details>`
+}
+
+interface NumberRange {
+  readonly min: number
+  readonly max: number
+  readonly step: number | 'any'
+  readonly help: Html
+}
+
+/** What the table says of a field. */
+function textOf(name: FormFieldName) {
+  const { label, help, placeholder }: FormField = requestFields[name].form
+  return {
+    name,
+    label,
+    ...(help === undefined ? {} : { help: html`${help}` }),
+    ...(placeholder === undefined ? {} : { placeholder }),
+  }
+}
+
+/** The numbers that a field may have, from its schema. */
+function rangeOf(name: FormFieldName, limits: RequestLimits): Omit<NumberRange, 'help'> {
+  const { minimum, maximum, type } = schemaOf(name, limits)
+  return { min: Number(minimum), max: Number(maximum), step: type === 'integer' ? 1 : 'any' }
+}
+
+function schemaOf(name: FormFieldName, limits: RequestLimits): Partial<Record<string, unknown>> {
+  const schema: TSchema = requestFields[name].asked(limits)
+  return schema as Partial<Record<string, unknown>>
+}
+
+/** The fields that have a place of their own below "More settings". */
+const placed: readonly FormFieldName[] = [
+  'negative_prompt',
+  'loras',
+  'steps',
+  'guidance_scale',
+  'seed',
+  'width',
+  'height',
+  'sampler',
+  'schedule',
+  'vae',
+  'clip_skip',
+  'model',
+]
+
+/** All others, as the table has them. */
+function others(fields: FieldContext, limits: RequestLimits): Html {
+  const controls = advancedFields
+    .filter((name) => !placed.includes(name))
+    .map((name) => {
+      if (requestFields[name].form.as === 'number')
+        return numberField(fields, { ...textOf(name), ...rangeOf(name, limits) })
+      const { enum: values } = schemaOf(name, limits) as { readonly enum?: readonly string[] }
+      const options = (values ?? []).map((value) => ({ value, label: value.toUpperCase() }))
+      return choice(fields, { ...textOf(name), options })
+    })
+  return html`<div class="field-row">${controls}</div>`
 }
 
 /** A list of one is no choice. */
@@ -100,7 +160,7 @@ function modelChoice(fields: FieldContext, models: readonly ModelInfo[]): Html |
     value: name,
     label: inpainting ? `${name} (fills in)` : name,
   }))
-  return models.length > 1 && choice(fields, { name: 'model', label: 'Model', options })
+  return models.length > 1 && choice(fields, { ...textOf('model'), options })
 }
 
 /** The schedules of all samplers; form.js shows those of the chosen one. */
@@ -108,23 +168,21 @@ function samplers(fields: FieldContext, offered: readonly SamplerInfo[]): Html |
   const schedules = [...new Set(offered.flatMap((sampler) => sampler.schedules))]
   const options = offered.map(({ name, label, schedules }) => ({ value: name, label, schedules }))
   const spacings = [{ value: '', label: 'automatic' }, ...schedules.map((value) => ({ value, label: value }))]
-  const sampler = offered.length > 1 && choice(fields, { name: 'sampler', label: 'Sampler', options })
-  const schedule =
-    schedules.length > 1 && choice(fields, { name: 'schedule', label: 'Schedule', options: spacings })
+  const sampler = offered.length > 1 && choice(fields, { ...textOf('sampler'), options })
+  const schedule = schedules.length > 1 && choice(fields, { ...textOf('schedule'), options: spacings })
   return (sampler || schedule) && html`<div class="field-row">${sampler}${schedule}</div>`
 }
 
 function vaes(fields: FieldContext, names: readonly string[]): Html | false {
   const options = [{ value: '', label: 'its own' }, ...names.map((value) => ({ value, label: value }))]
-  return names.length > 0 && choice(fields, { name: 'vae', label: 'VAE', options })
+  return names.length > 0 && choice(fields, { ...textOf('vae'), options })
 }
 
 function loras(offer: PageOffer, fields: FieldContext, model: ModelInfo): Html | false {
   const names = namesFor(model, offer.loras)
   if (names.length === 0) return false
   return html`${lineField(fields, {
-    name: 'loras',
-    label: 'LoRAs',
+    ...textOf('loras'),
     help: html`Name and strength, with commas between: ${names[0]}:0.8`,
     maxLength: offer.limits.promptCharacters,
   })}${chips('LoRAs of this studio', 'loras', names)}`
@@ -174,6 +232,7 @@ function fieldContext(offer: PageOffer, state: FormState, model: ModelInfo): Fie
     guidance_scale: values.guidance_scale || String(model.guidance_scale),
     strength: values.strength || String(defaultStrength),
     sampler: values.sampler || (offer.samplers.of(model)[0]?.name ?? ''),
+    format: values.format || imageFormats[0],
   }
   const focus = fieldNames.find((name) => errors[name] !== undefined) ?? (prefilled ? 'prompt' : undefined)
   return { values: shown, errors, focus }
@@ -185,7 +244,7 @@ function differs(
   fields: FieldContext,
   model: ModelInfo,
   sampler: SamplerInfo | undefined,
-  name: (typeof advancedFields)[number],
+  name: FormFieldName,
 ): boolean {
   const value = state.values[name]
   if (state.errors[name] !== undefined) return true
@@ -193,7 +252,7 @@ function differs(
   if (value === '') return false
   if (name === 'steps' || name === 'guidance_scale') return value !== String(model[name])
   if (name === 'sampler' || name === 'schedule') return !isDefault(state.values, sampler)
-  return name !== 'model'
+  return name !== 'model' && !(name === 'format' && value === imageFormats[0])
 }
 
 /** Whether a form asks for what it would get anyway: a recipe names the sampler and schedule that were the default. */

@@ -18,7 +18,7 @@ export function home(offer: PageOffer, state: FormState): Html {
 </div>`
 }
 
-/** What a model can be asked for, for somebody who has asked for nothing yet. */
+/** What a model can draw, shown until there is a job. */
 function about({ name, description }: ModelInfo): Html | false {
   return description !== undefined && html`<p class="wall-about"><b>${name}</b> ${description}</p>`
 }
@@ -38,12 +38,12 @@ function stillLife(): Html {
 </svg>`
 }
 
-/** The page of one job, for its own address; also what a visitor without JavaScript waits on. */
+/** The page of one job at its own URL; a visitor without JavaScript also waits on it. */
 export function jobPage(card: Html, waiting: boolean): Html {
   return html`<div class="single">
 <h1>${waiting ? 'Your picture is on its way' : 'Your picture'}</h1>
-${waiting && html`<noscript><p>This page asks again by itself.</p></noscript>`}
-<h2 class="visually-hidden">What was asked for</h2>
+${waiting && html`<noscript><p>This page reloads by itself.</p></noscript>`}
+<h2 class="visually-hidden">Your request</h2>
 ${card}
 <p><a class="btn outlined" href="/">Take another picture</a></p>
 </div>`

@@ -1,14 +1,14 @@
 import { html as ghtml } from 'ghtml'
 
 /**
- * HTML that cannot be built wrongly by accident.
+ * HTML that cannot be built unsafely by accident.
  *
- * ghtml escapes every value unless the text before it ends in `!`, and it gives plain strings. Two faults follow
+ * ghtml escapes every value unless the text before it ends in `!`, and it returns plain strings. Two problems follow
  * from that: a sentence like `Hello!${name}` silently stops escaping, and nested markup needs the very mark that
- * is dangerous on anything else. Here markup has a type of its own: a value is inserted as it is only if it is
- * `Html`, which nothing but this tag makes; everything else is text and is escaped.
+ * is dangerous on anything else. Here markup has a type of its own: a value is inserted unescaped only if it is
+ * `Html`, which only this tag creates; everything else is text and is escaped.
  *
- * Attribute values stand in double quotes, always: an unquoted one could be left with a space. User text never
+ * Attribute values are always in double quotes: a space would end an unquoted one. User text never
  * goes into `hx-*` attributes, nor into a URL except through `URLSearchParams`.
  */
 export class Html {

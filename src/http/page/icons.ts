@@ -1,6 +1,6 @@
 import { type Html, html } from './html.ts'
 
-/** Line icons, 24 x 24, in the colour of the text around them. All are decoration: the words beside them speak. */
+/** Line icons, 24 x 24, in the colour of the text around them. All are decorative: the text beside them says it. */
 function icon(paths: Html): Html {
   return html`<svg class="icon" viewBox="0 0 24 24" width="20" height="20" fill="none" stroke="currentColor" stroke-width="1.75" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true" focusable="false">${paths}</svg>`
 }

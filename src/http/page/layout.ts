@@ -5,15 +5,15 @@ import { logo } from './icons.ts'
 export interface Page {
   readonly title: string
   readonly body: Html
-  /** For a visitor without JavaScript: ask for the page again after so many seconds. */
+  /** For a visitor without JavaScript: reload the page after this many seconds. */
   readonly refreshSeconds?: number | undefined
 }
 
 /**
- * No `eval` and no inline script or style, as the content security policy has it; no history cache, since it would
- * write prompts and pictures into the browser's storage. No attribute of an element is carried
- * over to what takes its place: a text field that was resized has a style, which would be inline style. Nothing settles
- * later: until then a new button would be htmx's only in name, and a press would leave the page.
+ * No `eval` and no inline script or style, as the content security policy requires; no history cache, since it would
+ * write prompts and pictures into the browser's storage. No attribute of an element is copied to its replacement: a
+ * resized text field has a style, which would be inline style. Nothing settles later: until then htmx would not handle
+ * a new button, and a click would leave the page.
  */
 const htmxConfig = JSON.stringify({
   allowEval: false,
@@ -39,7 +39,7 @@ const styles = [
 ] as const
 const scripts = ['htmx.js', 'form.js', 'photo.js', 'wall.js'] as const
 
-/** A whole page. The class `no-js` is taken away by form.js; what works only with it is hidden until then. */
+/** A whole page. form.js removes the class `no-js`; what works only with JavaScript is hidden until then. */
 export function document(assets: Assets, page: Page): string {
   return html`<!doctype html>
 <html lang="en" class="no-js">

@@ -5,8 +5,8 @@ import { type Html, html } from './html.ts'
 import { photoIcon } from './icons.ts'
 
 /**
- * The picture to start from, and the part of it to make anew. photo.js sends the file and puts the id of the upload
- * into the form, draws both, and lets one paint. Without JavaScript only a link that names an upload can bring one.
+ * The picture to start from, and the part of it to repaint. photo.js uploads the file, puts the upload's id into the
+ * form, draws both, and lets the visitor paint. Without JavaScript only a link that names an upload can bring a photo.
  */
 export function photo(fields: FieldContext, model: ModelInfo, limits: UploadLimits): Html {
   const { values } = fields
@@ -32,7 +32,7 @@ ${ids}
 <input class="visually-hidden" type="file" id="mask-file" accept="image/png,image/jpeg,image/webp" aria-describedby="mask-help">
 <label class="btn text" for="mask-file">Mask from a file</label>
 <button class="btn text" type="button" data-photo="remove">Remove the photo</button>
-<p class="photo-help" id="mask-help">Without paint the whole photo changes. In a mask file white is what changes.</p>
+<p class="photo-help" id="mask-help">Without paint the whole photo changes. In a mask file, white areas change.</p>
 <div class="photo-brush field" hidden><label for="brush">Brush</label><input id="brush" type="range" min="8" max="160" value="48"></div>
 </div>
 <div class="photo-strength"${values.init_image === '' && html` hidden`}>${percentField(fields, { name: 'strength', label: 'How much may change', min: 0.05, max: 1, step: 0.05 })}</div>

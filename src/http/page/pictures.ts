@@ -6,8 +6,8 @@ import { downloadIcon, stopIcon, warningIcon } from './icons.ts'
 import type { Size } from './sizes.ts'
 
 /**
- * The pictures of a job, or empty frames of the same size while they are being made: an SVG without drawing keeps
- * the shape of its view box, so that nothing jumps when the picture comes. (A style attribute would do the same,
+ * The pictures of a job, or empty frames of the same size while they are being made: an empty SVG keeps
+ * the shape of its view box, so that nothing jumps when the picture appears. (A style attribute would do the same,
  * but the content security policy forbids it.)
  */
 export function pictures(view: JobView, usual: Size): Html {
@@ -22,7 +22,7 @@ function figure(view: JobView, image: ImageView, index: number, many: boolean): 
   const prompt = request?.prompt ?? 'picture'
   const alt = many ? `${prompt} (picture ${index + 1})` : prompt
   return html`<figure class="frame">
-<a class="frame-link" href="${image.url}" target="_blank" rel="noopener"><img src="${image.url}" width="${image.width}" height="${image.height}" alt="${alt}" decoding="async"><span class="visually-hidden"> (opens the picture by itself)</span></a>
+<a class="frame-link" href="${image.url}" target="_blank" rel="noopener"><img src="${image.url}" width="${image.width}" height="${image.height}" alt="${alt}" decoding="async"><span class="visually-hidden"> (opens the picture on its own)</span></a>
 ${many && caption(view.id, request, image, index)}</figure>`
 }
 
@@ -39,7 +39,7 @@ function emptyFrames(view: JobView, usual: Size): Html {
   return html`<div class="frames frames-${Math.min(count, 4)}">${Array.from({ length: count }, () => frame)}</div>`
 }
 
-/** Says that no picture will come, where one was waited for. */
+/** Marks an empty frame whose picture will not come. */
 function mark({ status }: JobView): Html | false {
   if (status !== 'failed' && status !== 'canceled') return false
   return html`<span class="frame-mark">${status === 'failed' ? warningIcon() : stopIcon()}</span>`

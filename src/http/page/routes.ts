@@ -38,7 +38,8 @@ export async function pageRoutes(
   const usualSize = () => services.offer().models[0] ?? { width: 1, height: 1 }
   app.setErrorHandler((thrown, request, reply) => {
     const error = httpFault(thrown)
-    if (error.code === 'internal') request.log.error({ err: thrown }, 'a page met a fault of ours')
+    if (error.code === 'internal')
+      request.log.error({ err: thrown }, 'internal error while answering a page request')
     return sendError(assets, error, request, reply)
   })
 
@@ -52,7 +53,7 @@ export async function pageRoutes(
     refuseCrossSite(request)
     const values = readFields(request.body)
     try {
-      const view = await services.submit(requestBody(values), { client: request.ip })
+      const view = await services.submit(requestBody(values), { caller: services.caller(request.ip) })
       if (!isFragment(request)) return reply.redirect(`/jobs/${view.id}`, 303)
       return sendFragment(reply, jobCard(view, { usual: usualSize(), isNew: true }))
     } catch (thrown) {
@@ -89,7 +90,7 @@ export async function pageRoutes(
   })
 }
 
-/** The form as a link asks for it: by the settings in the address or, for a long prompt, by those of a job. */
+/** The form as prefilled by a link: from the settings in the URL or, for a long prompt, from those of a job. */
 async function prefill(services: Services, query: unknown): Promise<FormValues> {
   const { from, ...fields } = { from: undefined, ...(query as Record<string, unknown>) }
   const given = readFields(fields)

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { AppError } from '../../jobs/errors.ts'
 
-/** Only our own files (and pictures from where the storage serves them), no inline code or style, no frame around the page. */
+/** Only our own files (and pictures from the storage's origin), no inline code or style, no framing of the page. */
 const contentSecurityPolicy = (imageOrigin: string | undefined) =>
   [
     "default-src 'none'",
@@ -17,9 +17,9 @@ const contentSecurityPolicy = (imageOrigin: string | undefined) =>
 /**
  * Headers of every page, fragment and file.
  *
- * The referrer policy is `same-origin`, not `no-referrer`: both keep job addresses, which are secrets, from other
- * sites, but under `no-referrer` a browser writes `Origin: null` into our own form posts, and over plain HTTP in a
- * local network, where it sends no `Sec-Fetch-Site` either, they could not be told from foreign ones.
+ * The referrer policy is `same-origin`, not `no-referrer`: both keep job URLs, which are secrets, from other
+ * sites, but under `no-referrer` a browser sends `Origin: null` with our own form posts, and over plain HTTP in a
+ * local network, where it sends no `Sec-Fetch-Site` either, they could not be distinguished from foreign ones.
  */
 export function setSecurityHeaders(reply: FastifyReply, imageOrigin: string | undefined): void {
   reply.headers({
@@ -32,9 +32,9 @@ export function setSecurityHeaders(reply: FastifyReply, imageOrigin: string | un
 }
 
 /**
- * Refuses a form that a page of another site sent with the visitor's browser. A browser says where a post comes
- * from in `Sec-Fetch-Site` or, where that is missing, in `Origin`; a request with neither is no browser's and
- * could as well use the API.
+ * Refuses a form that a page of another site submitted through the visitor's browser. A browser says where a post
+ * comes from in `Sec-Fetch-Site` or, if that is missing, in `Origin`; a request with neither is not from a browser
+ * and could use the API just as well.
  */
 export function refuseCrossSite(request: FastifyRequest): void {
   const site = request.headers['sec-fetch-site']
@@ -46,7 +46,7 @@ export function refuseCrossSite(request: FastifyRequest): void {
   if (!ours) throw new AppError('cross_site', 'This form was sent by a page of another site.')
 }
 
-/** The scheme is not compared: behind a proxy that ends TLS the server does not know it. */
+/** The scheme is not compared: behind a proxy that terminates TLS the server does not know it. */
 function isOwn(origin: string, request: FastifyRequest): boolean {
   return URL.canParse(origin) && new URL(origin).host === request.host
 }

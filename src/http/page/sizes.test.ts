@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { defaultLimits } from '../../jobs/request/schema.ts'
+import { defaultLimits } from '../../jobs/fields.ts'
 import { offeredSizes, sizeName } from './sizes.ts'
 
 const model = {

@@ -1,12 +1,12 @@
+import type { RequestLimits } from '../../jobs/fields.ts'
 import type { ModelInfo } from '../../jobs/offer.ts'
-import type { RequestLimits } from '../../jobs/request/schema.ts'
 
 export interface Size {
   readonly width: number
   readonly height: number
 }
 
-/** Shapes in parts of the model's own size; a model draws worst far from the size it was trained on. */
+/** Shapes as fractions of the model's own size; a model draws worst far from the size it was trained on. */
 const shapes = [
   ['Square', 1, 1],
   ['Portrait', 0.75, 1],
@@ -15,7 +15,7 @@ const shapes = [
   ['Wide', 1.5, 1],
 ] as const
 
-/** The sizes worth offering for a model: its own first, all of them allowed and different. */
+/** The sizes to offer for a model: its own first, all within the limits and distinct. */
 export function offeredSizes(model: ModelInfo, limits: RequestLimits): (Size & { label: string })[] {
   const round = (pixels: number) => Math.round(pixels / model.size_multiple) * model.size_multiple
   const sizes = shapes.map(([name, across, down]) => {
@@ -31,7 +31,7 @@ export function offeredSizes(model: ModelInfo, limits: RequestLimits): (Size & {
   )
 }
 
-/** How a size is written in the form: `256x192`. */
+/** A size as written in the form: `256x192`. */
 export function sizeName({ width, height }: Size): string {
   return `${width}x${height}`
 }

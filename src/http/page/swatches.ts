@@ -4,7 +4,7 @@ import { type Html, html } from './html.ts'
 
 const asDescribed = { value: '', label: 'As described' }
 
-/** A choice of backgrounds, each shown as a small set: radio buttons, so that it works without JavaScript. */
+/** A choice of backgrounds, each shown as a small studio set: radio buttons, so that it works without JavaScript. */
 export function backgroundField(context: FieldContext): Html {
   const options = [asDescribed, ...backgrounds]
   const { value: chosen } = options.find(({ value }) => value === context.values.background) ?? asDescribed

@@ -1,6 +1,6 @@
 import type { JobView } from '../../jobs/serving/job-view.ts'
 
-/** A time to come or gone by, as people say it. */
+/** A duration as people say it. */
 export function duration(seconds: number): string {
   if (seconds < 1.5) return '1 second'
   if (seconds < 90) return `${Math.round(seconds)} seconds`
@@ -8,7 +8,7 @@ export function duration(seconds: number): string {
   return `${Math.round(seconds / 3600)} hours`
 }
 
-/** Where a job stands, in one short line. */
+/** The status of a job in one short line. */
 export function headline(view: JobView): string {
   switch (view.status) {
     case 'queued':
@@ -29,7 +29,7 @@ function place(ahead: number): string {
   return ahead === 1 ? 'In line, 1 job ahead' : `In line, ${ahead} jobs ahead`
 }
 
-/** What a screen reader says when a job comes to this status. */
+/** What a screen reader announces when a job reaches this status. */
 export function announcement(view: JobView): string {
   const subject = view.request === undefined ? 'the picture' : shorten(view.request.prompt, 60)
   switch (view.status) {
@@ -46,7 +46,7 @@ export function announcement(view: JobView): string {
   }
 }
 
-/** At most so many characters, cut between characters and not within one. */
+/** At most `length` characters, never cut within one. */
 function shorten(text: string, length: number): string {
   const characters = [...text]
   return characters.length <= length ? text : `${characters.slice(0, length - 1).join('')}…`

@@ -1,7 +1,7 @@
 import type { Fault } from '../errors.ts'
-import type { LoraUse } from '../job.ts'
+import type { LoraUse, RequestLimits } from '../fields.ts'
 import { nearest } from '../nearest.ts'
-import type { AddOn, ModelInfo } from '../offer.ts'
+import { type AddOn, findNamed, type ModelInfo, sameName } from '../offer.ts'
 import { describeValue, isBlank, listed } from '../wording.ts'
 
 /**
@@ -9,11 +9,7 @@ import { describeValue, isBlank, listed } from '../wording.ts'
  * latter are taken out of the prompt, as there.
  */
 
-export interface LoraLimits {
-  readonly maxLoras: number
-  /** Strengths go from minus this to this. */
-  readonly maxLoraStrength: number
-}
+type LoraLimits = Pick<RequestLimits, 'maxLoras' | 'maxLoraStrength'>
 
 interface Asked {
   readonly prompt?: string
@@ -42,7 +38,7 @@ export function resolveLoras(
   if (asked.negative_prompt !== undefined && asked.negative_prompt.search(tag) >= 0) {
     blame(
       'negative_prompt',
-      'negative_prompt must not have <lora:...>: a LoRA works on the whole picture and is named in the prompt.',
+      'negative_prompt must not contain <lora:...>: a LoRA applies to the whole picture, so name it in the prompt.',
     )
   }
   const written = lorasOfPrompt(asked.prompt ?? '', limits, blame)
@@ -52,17 +48,20 @@ export function resolveLoras(
     ['prompt', written.loras],
   ] as const) {
     for (const [index, { name }] of uses.entries()) {
-      if (uses.findIndex((use) => use.name === name) < index)
+      if (uses.findIndex((use) => sameName(use.name, name)) < index)
         blame(param, `${param} names the LoRA ${describeValue(name)} twice.`)
       else checkLora(param, name, model, offered, blame)
     }
   }
   for (const { name } of inField) {
-    if (written.loras.some((use) => use.name === name)) {
-      blame('loras', `loras names ${describeValue(name)}, which the prompt names too: one of them must go.`)
+    if (written.loras.some((use) => sameName(use.name, name))) {
+      blame('loras', `loras names ${describeValue(name)}, which the prompt names too: remove one of them.`)
     }
   }
-  const loras = [...inField, ...written.loras]
+  const loras = [...inField, ...written.loras].map(({ name, strength }) => ({
+    name: findNamed(offered, name)?.name ?? name,
+    strength,
+  }))
   if (loras.length > limits.maxLoras && inField.length <= limits.maxLoras) {
     blame('prompt', `prompt and loras must name at most ${limits.maxLoras} LoRAs, but named ${loras.length}.`)
   }
@@ -80,7 +79,7 @@ function lorasOfPrompt(text: string, limits: LoraLimits, blame: Blame): { prompt
       if (kind.toLowerCase() === 'hypernet') {
         blame(
           'prompt',
-          `prompt names a hypernetwork (${describeValue(whole)}), which this service does not know.`,
+          `prompt names a hypernetwork (${describeValue(whole)}), which this service does not support.`,
         )
       } else if (name === '' || more.length > 0 || Number.isNaN(strength)) {
         blame(
@@ -98,7 +97,7 @@ function lorasOfPrompt(text: string, limits: LoraLimits, blame: Blame): { prompt
       return ''
     })
     .trim()
-  if (isBlank(prompt) && text !== '') blame('prompt', 'prompt must say something beside its LoRAs.')
+  if (isBlank(prompt) && text !== '') blame('prompt', 'prompt must contain something besides its LoRAs.')
   return { prompt, loras }
 }
 
@@ -109,12 +108,12 @@ function checkLora(
   offered: readonly AddOn[],
   blame: Blame,
 ): void {
-  const found = offered.find((each) => each.name === name)
+  const found = findNamed(offered, name)
   if (found !== undefined) {
     if (found.family !== model.family) {
       blame(
         param,
-        `The LoRA ${name} is of the family ${found.family}, but the model ${model.name} of ${model.family}.`,
+        `The LoRA ${found.name} is of family ${found.family}, but the model ${model.name} is of family ${model.family}.`,
       )
     }
     return
@@ -143,7 +142,7 @@ function entryFault(entry: unknown, { maxLoraStrength: most }: LoraLimits): stri
   }
   const { name, strength, ...rest }: Record<string, unknown> = { ...entry }
   const [foreign] = Object.keys(rest)
-  if (foreign !== undefined) return ` must have name and strength alone, but has ${describeValue(foreign)}.`
+  if (foreign !== undefined) return ` must have only name and strength, but has ${describeValue(foreign)}.`
   if (typeof name !== 'string') return `.name must be a text, but was ${describeValue(name)}.`
   if (strength === undefined) return undefined
   const fits = typeof strength === 'number' && Math.abs(strength) <= most

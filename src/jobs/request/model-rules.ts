@@ -1,7 +1,7 @@
+import { defaultStrength, type JobRequest, type RequestLimits } from '../fields.ts'
 import type { ResolvedRequest } from '../job.ts'
-import type { ModelInfo, Offer } from '../offer.ts'
+import { findNamed, type ModelInfo, type Offer } from '../offer.ts'
 import { describeValue, listed } from '../wording.ts'
-import { defaultStrength, type JobRequest, type RequestLimits } from './schema.ts'
 
 /** What a request asks of its model: whether that can do it. Every fault is handed to `blame`. */
 
@@ -26,21 +26,26 @@ export function checkModel(request: JobRequest, model: ModelInfo, limits: Reques
   }
 }
 
-export function checkVae(
+/** The VAE that a request names, as the installation spells it. */
+export function resolveVae(
   { vae }: JobRequest,
   { name, family }: ModelInfo,
   { vaes }: Offer,
   blame: Blame,
-): void {
-  if (vae === undefined) return
+): Pick<ResolvedRequest, 'vae'> {
+  if (vae === undefined) return {}
+  const found = findNamed(vaes, vae)
+  if (found?.family === family) return { vae: found.name }
   const fitting = vaes.filter((each) => each.family === family).map((each) => each.name)
-  if (fitting.includes(vae)) return
-  const foreign = vaes.find((each) => each.name === vae)
-  if (foreign !== undefined)
-    blame('vae', `The VAE ${vae} is of the family ${foreign.family}, but the model ${name} of ${family}.`)
+  if (found !== undefined)
+    blame(
+      'vae',
+      `The VAE ${found.name} is of family ${found.family}, but the model ${name} is of family ${family}.`,
+    )
   else if (fitting.length === 0)
     blame('vae', `vae must be absent: there is no VAE for the model ${name} but its own.`)
   else blame('vae', `vae must be one of ${listed(fitting)}, but was ${describeValue(vae)}.`)
+  return {}
 }
 
 /** `init_image`, `strength` and `mask` as far as they are asked for. */
@@ -51,13 +56,10 @@ export function givenImages(
 ): Pick<ResolvedRequest, 'init_image' | 'strength' | 'mask'> {
   if (init_image === undefined) {
     if (model.inpainting) {
-      blame(
-        'init_image',
-        `init_image is missing: the model ${model.name} only makes parts of a given picture anew.`,
-      )
+      blame('init_image', `init_image is missing: the model ${model.name} only inpaints.`)
     }
     for (const [name, value] of Object.entries({ strength, mask })) {
-      if (value !== undefined) blame(name, `${name} says something of init_image, which is missing.`)
+      if (value !== undefined) blame(name, `${name} requires init_image.`)
     }
     return {}
   }

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { AppError } from '../errors.ts'
+import { defaultLimits } from '../fields.ts'
 import type { ModelInfo, Offer } from '../offer.ts'
 import { resolveRequest } from './resolve.ts'
-import { defaultLimits } from './schema.ts'
 
 /** Longer than most files: one place shows every field at fault and its sentence. */
 
@@ -69,7 +69,7 @@ const offer: Offer = {
   },
 }
 
-const resolve = (body: unknown) => resolveRequest(body, offer, defaultLimits, 42)
+const resolve = (body: unknown) => resolveRequest(body, offer, defaultLimits, 42).request
 
 function faultsOf(body: unknown): string[] {
   try {
@@ -113,7 +113,10 @@ test('what is asked for is kept, at the limits too', () => {
 })
 
 test('a random seed is chosen when none is asked for', () => {
-  const seeds = Array.from({ length: 8 }, () => resolveRequest({ prompt: 'x' }, offer, defaultLimits).seed)
+  const seeds = Array.from(
+    { length: 8 },
+    () => resolveRequest({ prompt: 'x' }, offer, defaultLimits).request.seed,
+  )
   assert.ok(new Set(seeds).size > 1)
   assert.ok(seeds.every((seed) => Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32))
 })
@@ -199,7 +202,13 @@ const single: [string, object, string][] = [
   ],
   ['model', { model: '../../etc' }, 'model: model must be one of mini, but was "../../etc".'],
   ['model type', { model: 7 }, 'model: model must be a text, but was 7.'],
-  ['format', { format: 'jpeg' }, 'format: format must be "png", but was "jpeg".'],
+  ['format', { format: 'tiff' }, 'format: format must be one of png, jpeg, webp, but was "tiff".'],
+  ['quality of a PNG', { quality: 90 }, 'quality: quality requires format jpeg or webp; a PNG is lossless.'],
+  [
+    'quality too high',
+    { format: 'webp', quality: 101 },
+    'quality: quality must be a whole number from 1 to 100, but was 101.',
+  ],
   [
     'misspelt',
     { negativePrompt: '' },
@@ -208,7 +217,7 @@ const single: [string, object, string][] = [
   [
     'foreign',
     { webhook: 1 },
-    'webhook: There is no field webhook. The fields are prompt, negative_prompt, width, height, steps, guidance_scale, sampler, schedule, seed, count, model, format, priority, vae, loras, clip_skip, init_image, strength, mask.',
+    'webhook: There is no field webhook. The fields are prompt, negative_prompt, width, height, steps, guidance_scale, sampler, schedule, seed, count, model, format, quality, priority, vae, loras, clip_skip, init_image, strength, mask.',
   ],
 ]
 
@@ -242,7 +251,7 @@ const extras: [string, object, string][] = [
   [
     'VAE of another family',
     { vae: 'other' },
-    'vae: The VAE other is of the family sdxl, but the model mini of sd1.',
+    'vae: The VAE other is of family sdxl, but the model mini is of family sd1.',
   ],
   ['clip skip', { clip_skip: 0 }, 'clip_skip: clip_skip must be a whole number from 1 to 12, but was 0.'],
   [
@@ -264,7 +273,7 @@ const extras: [string, object, string][] = [
   [
     'LoRA field',
     { loras: [{ name: 'detail', weight: 1 }] },
-    'loras: loras[0] must have name and strength alone, but has "weight".',
+    'loras: loras[0] must have only name and strength, but has "weight".',
   ],
   ['LoRA name', { loras: [{ strength: 1 }] }, 'loras: loras[0].name must be a text, but was missing.'],
   [
@@ -285,7 +294,7 @@ const extras: [string, object, string][] = [
   [
     'LoRA of another family',
     { loras: [{ name: 'foreign' }] },
-    'loras: The LoRA foreign is of the family sdxl, but the model mini of sd1.',
+    'loras: The LoRA foreign is of family sdxl, but the model mini is of family sd1.',
   ],
   [
     'LoRA twice in the field',
@@ -300,12 +309,12 @@ const extras: [string, object, string][] = [
   [
     'LoRA in prompt and field',
     { prompt: 'apple <lora:detail>', loras: [{ name: 'detail' }] },
-    'loras: loras names "detail", which the prompt names too: one of them must go.',
+    'loras: loras names "detail", which the prompt names too: remove one of them.',
   ],
   [
     'LoRA in the negative prompt',
     { negative_prompt: '<lora:detail>' },
-    'negative_prompt: negative_prompt must not have <lora:...>: a LoRA works on the whole picture and is named in the prompt.',
+    'negative_prompt: negative_prompt must not contain <lora:...>: a LoRA applies to the whole picture, so name it in the prompt.',
   ],
   [
     'strength of a LoRA in the prompt',
@@ -320,11 +329,11 @@ const extras: [string, object, string][] = [
   [
     'hypernetwork',
     { prompt: 'apple <hypernet:x:1>' },
-    'prompt: prompt names a hypernetwork ("<hypernet:x:1>"), which this service does not know.',
+    'prompt: prompt names a hypernetwork ("<hypernet:x:1>"), which this service does not support.',
   ],
-  ['LoRA alone', { prompt: '<lora:detail>' }, 'prompt: prompt must say something beside its LoRAs.'],
-  ['strength alone', { strength: 0.5 }, 'strength: strength says something of init_image, which is missing.'],
-  ['mask alone', { mask: 'x' }, 'mask: mask says something of init_image, which is missing.'],
+  ['LoRA alone', { prompt: '<lora:detail>' }, 'prompt: prompt must contain something besides its LoRAs.'],
+  ['strength alone', { strength: 0.5 }, 'strength: strength requires init_image.'],
+  ['mask alone', { mask: 'x' }, 'mask: mask requires init_image.'],
   [
     'strength of nothing',
     { init_image: 'x', strength: 0 },
@@ -333,7 +342,7 @@ const extras: [string, object, string][] = [
   [
     'strength too small for a step',
     { init_image: 'x', strength: 0.04, steps: 20 },
-    'strength: strength must be at least 0.05 with 20 steps, or nothing is made anew, but was 0.04.',
+    'strength: strength must be at least 0.05 with 20 steps, or nothing is repainted, but was 0.04.',
   ],
 ]
 
@@ -425,10 +434,10 @@ test('a model that fills in, and one that cannot read pictures, say so', () => {
       { ...offer, models: [{ ...model, ...change }] },
       defaultLimits,
       1,
-    )
+    ).request
   assert.throws(() => of({ inpainting: true }, {}), {
     param: 'init_image',
-    message: 'init_image is missing: the model mini only makes parts of a given picture anew.',
+    message: 'init_image is missing: the model mini only inpaints.',
   })
   assert.equal(of({ inpainting: true }, { init_image: 'a' }).mask, undefined)
   assert.throws(() => of({ images: false }, { init_image: 'a' }), {
@@ -443,4 +452,31 @@ test('long lists are cut', () => {
   assert.throws(() => resolveRequest({ prompt: 'x <lora:?>' }, { ...offer, loras }, defaultLimits, 1), {
     message: /There are style number 0, .*, style number 29 and 70 more\.$/,
   })
+})
+
+test('names of models, VAEs and LoRAs are found in any case, and the request has them as they are installed', () => {
+  const request = resolve({
+    prompt: 'x <lora:DETAIL:0.5>',
+    model: 'MINI',
+    vae: offer.vaes.find(({ family }) => family === model.family)?.name.toUpperCase(),
+  })
+  const { name: lora } = offer.loras.find(({ name }) => name === 'detail') ?? { name: '' }
+  assert.deepEqual([request.model, request.loras], ['mini', [{ name: lora, strength: 0.5 }]])
+  assert.equal(
+    offer.vaes.some(({ name }) => name === request.vae),
+    true,
+  )
+  assert.deepEqual(faultsOf({ prompt: 'x <lora:Detail>', loras: [{ name: 'detail' }] }), [
+    'loras: loras names "detail", which the prompt names too: remove one of them.',
+  ])
+})
+
+test('a picture is a PNG by default, and what is not has a quality', () => {
+  const file = (body: object) => {
+    const { format, quality } = resolve({ prompt: 'x', ...body })
+    return [format, quality]
+  }
+  assert.deepEqual(file({}), ['png', undefined])
+  assert.deepEqual(file({ format: 'jpeg' }), ['jpeg', 90])
+  assert.deepEqual(file({ format: 'webp', quality: 1 }), ['webp', 1])
 })

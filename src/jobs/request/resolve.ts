@@ -1,26 +1,39 @@
 import { randomInt } from 'node:crypto'
 import { Value } from 'typebox/value'
 import { AppError, type Fault } from '../errors.ts'
-import { type Priority, type ResolvedRequest, stepsOf } from '../job.ts'
+import {
+  defaultQuality,
+  imageFormats,
+  type JobRequest,
+  jobRequestSchema,
+  type Priority,
+  type RequestLimits,
+} from '../fields.ts'
+import { type ResolvedRequest, stepsOf } from '../job.ts'
 import { nearest } from '../nearest.ts'
-import type { ModelInfo, Offer } from '../offer.ts'
+import { findNamed, type ModelInfo, type Offer } from '../offer.ts'
 import { cleanText, describeValue, expectation, listed } from '../wording.ts'
 import { loraFieldFaults, resolveLoras } from './loras.ts'
-import { checkModel, checkVae, givenImages } from './model-rules.ts'
+import { checkModel, givenImages, resolveVae } from './model-rules.ts'
 import { resolveSampler } from './sampler-choice.ts'
-import { type JobRequest, jobRequestSchema, type RequestLimits } from './schema.ts'
+
+export interface Resolved {
+  readonly request: ResolvedRequest
+  /** How urgent it is. No part of the picture, hence not of the request. */
+  readonly priority: Priority
+}
 
 /**
  * Decides every field of a request. Throws `invalid_request` with one sentence for each fault.
  *
- * `seed` is what an absent seed becomes. Whether the uploads are there is for `submitJob` to find out.
+ * `seed` is what an absent seed becomes. `submitJob` checks whether the uploads exist.
  */
 export function resolveRequest(
   body: unknown,
   offer: Offer,
   limits: RequestLimits,
   seed: number = randomInt(2 ** 32),
-): ResolvedRequest {
+): Resolved {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     throw invalidRequest([
       {
@@ -29,12 +42,9 @@ export function resolveRequest(
       },
     ])
   }
-  const given = withCleanTexts(body)
-  const faults = [
-    ...unknownFields(given, limits),
-    ...schemaFaults(given, limits),
-    ...promptFaults(given, limits),
-  ]
+  const schema = jobRequestSchema(limits)
+  const { fields: given, faults: textFaults } = withCleanTexts(body, limits)
+  const faults = [...unknownFields(given, schema), ...schemaFaults(given, schema, limits), ...textFaults]
   const broken = new Set(faults.map((fault) => fault.param))
   const blame = (param: string, message: string) => {
     if (!broken.has(param)) faults.push({ param, message })
@@ -51,7 +61,7 @@ export function resolveRequest(
   checkModel(request, model, limits, blame)
   const { sampler, schedule, steps } = resolveSampler(request, model, offer.samplers, blame)
   const { prompt, loras } = resolveLoras(request, model, offer.loras, limits, blame)
-  checkVae(request, model, offer, blame)
+  const vae = resolveVae(request, model, offer, blame)
   const { clip_skip = 1 } = request
   const resolved: ResolvedRequest = {
     prompt,
@@ -65,8 +75,8 @@ export function resolveRequest(
     seed: request.seed ?? seed,
     count: request.count ?? 1,
     model: model.name,
-    format: 'png',
-    ...(request.vae === undefined ? {} : { vae: request.vae }),
+    ...fileOf(request, blame),
+    ...vae,
     ...(loras.length === 0 ? {} : { loras }),
     ...(clip_skip === 1 ? {} : { clip_skip }),
     ...givenImages(request, model, blame),
@@ -75,34 +85,47 @@ export function resolveRequest(
     const least = Math.ceil(1000 / resolved.steps) / 1000
     blame(
       'strength',
-      `strength must be at least ${least} with ${resolved.steps} steps, or nothing is made anew, but was ${resolved.strength}.`,
+      `strength must be at least ${least} with ${resolved.steps} steps, or nothing is repainted, but was ${resolved.strength}.`,
     )
   }
   if (faults.length > 0) throw invalidRequest(faults)
-  return resolved
+  return { request: resolved, priority: request.priority ?? 'interactive' }
 }
 
-/** How urgent a request is that `resolveRequest` let pass. Not a part of the picture, hence not of the request. */
-export function priorityOf(body: unknown): Priority {
-  return (body as JobRequest).priority ?? 'interactive'
+/** The file that a picture is delivered as. PNG has no quality. */
+function fileOf(
+  { format = imageFormats[0], quality }: JobRequest,
+  blame: Blame,
+): Pick<ResolvedRequest, 'format' | 'quality'> {
+  if (format !== 'png') return { format, quality: quality ?? defaultQuality }
+  if (quality !== undefined) blame('quality', 'quality requires format jpeg or webp; a PNG is lossless.')
+  return { format }
 }
 
 type Fields = Readonly<Record<string, unknown>>
+type Blame = (param: string, message: string) => void
 
-/** A refused text stays as it came, for `promptFaults` to name its fault. */
-function withCleanTexts(body: object): Fields {
+/** The fields with clean prompts, and what is wrong with those that cannot be cleaned: they stay as they came. */
+function withCleanTexts(body: object, limits: RequestLimits): { fields: Fields; faults: Fault[] } {
   const fields: Record<string, unknown> = { ...body }
-  for (const name of ['prompt', 'negative_prompt']) {
-    const value = fields[name]
-    if (typeof value !== 'string') continue
-    const { text } = cleanText(value)
-    if (text !== undefined) fields[name] = text
-  }
-  return fields
+  const faults = ['prompt', 'negative_prompt'].flatMap((param) => {
+    const value = fields[param]
+    if (typeof value !== 'string') return []
+    const { text, fault } = cleanText(value)
+    if (text === undefined) return [{ param, message: `${param} ${fault}` }]
+    fields[param] = text
+    const bytes = Buffer.byteLength(text)
+    if (bytes <= limits.promptBytes || [...text].length > limits.promptCharacters) return []
+    const message = `${param} must have at most ${limits.promptBytes} bytes in UTF-8, but had ${bytes}.`
+    return [{ param, message }]
+  })
+  return { fields, faults }
 }
 
-function unknownFields(given: Fields, limits: RequestLimits): Fault[] {
-  const known = Object.keys(jobRequestSchema(limits).properties)
+type Schema = ReturnType<typeof jobRequestSchema>
+
+function unknownFields(given: Fields, schema: Schema): Fault[] {
+  const known = Object.keys(schema.properties)
   return Object.keys(given)
     .filter((name) => !known.includes(name))
     .slice(0, 10)
@@ -117,8 +140,7 @@ function describeName(name: string): string {
   return /^[\w-]{1,40}$/.test(name) ? name : describeValue(name)
 }
 
-function schemaFaults(given: Fields, limits: RequestLimits): Fault[] {
-  const { properties, required } = jobRequestSchema(limits)
+function schemaFaults(given: Fields, { properties, required }: Schema, limits: RequestLimits): Fault[] {
   return Object.entries(properties).flatMap(([name, schema]) => {
     const value = given[name]
     if (value === undefined) {
@@ -135,25 +157,8 @@ function schemaFaults(given: Fields, limits: RequestLimits): Fault[] {
   })
 }
 
-function promptFaults(given: Fields, limits: RequestLimits): Fault[] {
-  return ['prompt', 'negative_prompt'].flatMap((name) => {
-    const value = given[name]
-    if (typeof value !== 'string') return []
-    const { fault } = cleanText(value)
-    if (fault !== undefined) return [{ param: name, message: `${name} ${fault}` }]
-    const bytes = Buffer.byteLength(value)
-    if (bytes <= limits.promptBytes || [...value].length > limits.promptCharacters) return []
-    return [
-      {
-        param: name,
-        message: `${name} must have at most ${limits.promptBytes} bytes in UTF-8, but had ${bytes}.`,
-      },
-    ]
-  })
-}
-
 function findModel(name: unknown, models: readonly ModelInfo[]): ModelInfo | undefined {
-  return name === undefined ? models[0] : models.find((model) => model.name === name)
+  return typeof name === 'string' ? findNamed(models, name) : models[0]
 }
 
 function nameOf({ name }: { readonly name: string }): string {

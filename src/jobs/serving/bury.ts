@@ -32,6 +32,6 @@ export async function buryTask(deps: BuryDeps, { message, reason }: DeadTask): P
     expires_at,
   }
   const standing = await deps.images.commit(manifest)
-  await announce(deps, standing)
+  await announce(deps, standing, task.trace)
   deps.log.error({ job: id, reason, status: standing.status }, 'the queue gave a job up; it was parked')
 }

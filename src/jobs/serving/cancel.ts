@@ -31,7 +31,7 @@ export async function cancelJob(deps: CancelDeps, id: string): Promise<JobView> 
   await bestEffort(deps.log, 'marking a job as canceled', deps.status.requestCancel(id))
   const manifest = await deps.images.commit(canceledManifest(deps, state))
   await bestEffort(deps.log, 'announcing a canceled job', announce(deps, manifest))
-  await bestEffort(deps.log, 'withdrawing a canceled job', deps.queue.withdraw?.(id) ?? Promise.resolve())
+  await bestEffort(deps.log, 'withdrawing a canceled job', deps.queue.withdraw(id))
   deps.log.info({ job: id, status: manifest.status }, 'job canceled on request')
   return viewOfManifest(manifest)
 }

@@ -1,10 +1,12 @@
 import { bestEffort } from '../log.ts'
 import type { Consumer, TaskQueue } from '../ports.ts'
 import { type BuryDeps, buryTask } from './bury.ts'
+import type { JobWatch } from './wait.ts'
 
 export interface HousekeepingDeps extends BuryDeps {
   readonly queue: TaskQueue
   readonly ttlSeconds: number
+  readonly watch: JobWatch
 }
 
 const longestPauseMs = 600_000
@@ -14,23 +16,27 @@ const longestPauseMs = 600_000
  * events, which repair a status that the worker could not write, and ends the jobs that the queue gave up.
  */
 export async function startHousekeeping(deps: HousekeepingDeps): Promise<{ stop(): Promise<void> }> {
-  const { images, status, events, queue, ttlSeconds, log } = deps
+  const { images, status, events, queue, ttlSeconds, watch, log } = deps
   const pauseMs = Math.min(longestPauseMs, Math.max(1000, (ttlSeconds * 1000) / 4))
   const sweep = async () => {
-    const turn = status.turn?.('sweep', pauseMs / 2) ?? Promise.resolve(true)
-    if ((await bestEffort(log, 'taking a turn at deleting', turn)) === false) return
+    const turn = await bestEffort(log, 'taking a turn at deleting', status.turn('sweep', pauseMs / 2))
+    if (turn === false) return
     const now = new Date()
     const removed = await bestEffort(log, 'deleting expired results', images.sweep(now))
-    await bestEffort(log, 'deleting expired statuses', status.sweep?.(now) ?? Promise.resolve())
+    await bestEffort(log, 'deleting expired statuses', status.sweep(now))
     if (removed !== undefined && removed > 0) log.info({ removed }, 'expired jobs deleted')
   }
   const consumers: Consumer[] = [
-    await events.consume(({ id, status: final, error }) =>
-      status.advance(id, { status: final, ...(error === undefined ? {} : { error }) }),
-    ),
+    await events.consume(async ({ id, status: final, error }) => {
+      try {
+        await status.advance(id, { status: final, ...(error === undefined ? {} : { error }) })
+      } finally {
+        // without the status store the manifest tells it
+        watch.changed(id)
+      }
+    }),
+    await queue.consumeDead((task) => buryTask(deps, task)),
   ]
-  const dead = await queue.consumeDead?.((task) => buryTask(deps, task))
-  if (dead !== undefined) consumers.push(dead)
   let sweeping = sweep()
   const timer = setInterval(() => {
     sweeping = sweep()

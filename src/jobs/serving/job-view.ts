@@ -82,7 +82,7 @@ export async function viewJob(deps: AnswerDeps, id: string): Promise<JobView> {
   deps.ids.verify(id)
   const state = await bestEffort(deps.log, 'reading a status', deps.status.get(id), 'debug')
   const waiting = state !== undefined && isWaiting(state, deps.now())
-  if (waiting && deps.status.doubtful?.() !== true) return waitingView(deps, state)
+  if (waiting && !deps.status.doubtful()) return waitingView(deps, state)
   const manifest = await findManifest(deps, id)
   if (manifest !== undefined) return viewOfManifest(manifest)
   if (waiting) return waitingView(deps, state)

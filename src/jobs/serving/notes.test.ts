@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { standInModel, standInOffer } from '../../../test/stand-in/engine.ts'
+import { defaultLimits } from '../fields.ts'
 import type { ModelInfo } from '../offer.ts'
 import { resolveRequest } from '../request/resolve.ts'
-import { defaultLimits } from '../request/schema.ts'
 import type { JobView } from './job-view.ts'
 import { notesOn, withNotes } from './notes.ts'
 
@@ -12,7 +12,7 @@ const words = new Set(['apple', 'pear', 'close-up', "bird's", 'crème', 'ябл�
 
 function notes(prompt: string, change: Partial<ModelInfo> = { words, subjects }): string[] {
   const offer = { ...standInOffer, models: [{ ...standInModel, ...change }] }
-  return notesOn(resolveRequest({ prompt }, offer, defaultLimits, 1), offer)
+  return notesOn(resolveRequest({ prompt }, offer, defaultLimits, 1).request, offer)
 }
 
 const unknown =
@@ -90,7 +90,7 @@ test('a job whose request or model is not known has no notes', () => {
   }
   assert.equal(withNotes(view, standInOffer), view)
   const offer = { ...standInOffer, models: [{ ...standInModel, words }] }
-  const request = resolveRequest({ prompt: 'moon' }, offer, defaultLimits, 1)
+  const { request } = resolveRequest({ prompt: 'moon' }, offer, defaultLimits, 1)
   assert.equal(withNotes({ ...view, request }, offer).notes?.length, 1)
   assert.equal(withNotes({ ...view, request: { ...request, model: 'gone' } }, offer).notes, undefined)
 })

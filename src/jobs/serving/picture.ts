@@ -1,14 +1,18 @@
 import { AppError } from '../errors.ts'
+import type { ImageFormat } from '../fields.ts'
 import { type AnswerDeps, type ImageView, type JobView, viewJob } from './job-view.ts'
 
-export interface Picture {
-  readonly bytes: Uint8Array
+interface PictureOf {
   readonly image: ImageView
   readonly job: JobView
 }
 
-/** Where a client fetches a picture itself, and for how many seconds from now. */
-export interface ImageAddress {
+export interface PictureFile extends PictureOf {
+  readonly bytes: Uint8Array
+}
+
+/** A picture that the client fetches itself, for so many seconds from now. */
+export interface PictureAddress extends PictureOf {
   readonly url: string
   readonly seconds: number
 }
@@ -21,29 +25,38 @@ const longestAddressSeconds = 3600
  * committed do not exist for a client. Rejects like `viewJob`, `not_ready` until the job succeeded, `not_found` for
  * an index it does not have.
  */
-export async function getPicture(deps: AnswerDeps, id: string, index: number): Promise<Picture> {
-  const { job, image } = await findPicture(deps, id, index)
-  const bytes = await deps.images.getImage(id, index)
-  if (bytes === undefined) {
-    throw new AppError('expired', `Picture ${index} of job ${id} was deleted.`, { param: 'id' })
-  }
-  return { bytes, image, job }
+export async function getPicture(deps: AnswerDeps, id: string, index: number): Promise<PictureFile> {
+  return readPicture(deps, await findPicture(deps, id, index), id, index)
 }
 
-/** Undefined where clients cannot reach the store. Rejects like `getPicture`, but that the file itself is not looked at. */
-export async function getAddress(
+/**
+ * The same where the client can be sent elsewhere: an address where the store has one that clients reach (the file
+ * itself is not looked at then), else the file.
+ */
+export async function locatePicture(
   deps: AnswerDeps,
   id: string,
   index: number,
-): Promise<ImageAddress | undefined> {
-  if (deps.images.addressOf === undefined) return undefined
-  const { job } = await findPicture(deps, id, index)
-  const rest = Math.floor((Date.parse(job.expires_at) - deps.now().getTime()) / 1000)
+): Promise<PictureFile | PictureAddress> {
+  const picture = await findPicture(deps, id, index)
+  const rest = Math.floor((Date.parse(picture.job.expires_at) - deps.now().getTime()) / 1000)
   const seconds = Math.max(1, Math.min(longestAddressSeconds, rest))
-  return { url: await deps.images.addressOf(id, index, seconds), seconds }
+  const url = await deps.images.addressOf(id, index, formatOf(picture), seconds)
+  return url === undefined ? readPicture(deps, picture, id, index) : { ...picture, url, seconds }
 }
 
-async function findPicture(deps: AnswerDeps, id: string, index: number): Promise<Omit<Picture, 'bytes'>> {
+async function readPicture(
+  deps: AnswerDeps,
+  picture: PictureOf,
+  id: string,
+  index: number,
+): Promise<PictureFile> {
+  const bytes = await deps.images.getImage(id, index, formatOf(picture))
+  if (bytes !== undefined) return { ...picture, bytes }
+  throw new AppError('expired', `Picture ${index} of job ${id} was deleted.`, { param: 'id' })
+}
+
+async function findPicture(deps: AnswerDeps, id: string, index: number): Promise<PictureOf> {
   const job = await viewJob(deps, id)
   if (job.status !== 'succeeded') {
     throw new AppError('not_ready', `Job ${id} has no pictures: its status is ${job.status}.`, {
@@ -56,4 +69,9 @@ async function findPicture(deps: AnswerDeps, id: string, index: number): Promise
     throw new AppError('not_found', message, { param: 'index' })
   }
   return { job, image }
+}
+
+/** What the job was asked to deliver. A job that has a picture has a request. */
+export function formatOf({ job }: PictureOf): ImageFormat {
+  return job.request?.format ?? 'png'
 }

@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { embedded, runDeps, storageIsAway, workUntil } from '../../../test/jobs/embedded.ts'
+import { embedded, runDeps, storageIsAway, submit, workUntil } from '../../../test/jobs/embedded.ts'
+import { anonymousCaller, type Caller } from '../caller.ts'
 import { viewJob } from './job-view.ts'
 import { getPicture } from './picture.ts'
-import { submitJob } from './submit.ts'
 
 const apple = { prompt: 'a red apple' }
 
 test('an accepted job has an id, a place, and a time to ask again', async (t) => {
   const parts = embedded(t)
   await parts.status.heartbeat('worker', 10)
-  const first = await submitJob(parts, apple)
-  const second = await submitJob(parts, apple)
+  const first = await submit(parts, apple)
+  const second = await submit(parts, apple)
   assert.deepEqual([first.status, first.position, second.position], ['queued', 0, 1])
   assert.deepEqual(first.links, { self: `/v1/jobs/${first.id}` })
   assert.ok((second.eta_seconds ?? 0) > (first.eta_seconds ?? 0))
@@ -21,14 +21,14 @@ test('an accepted job has an id, a place, and a time to ask again', async (t) =>
 
 test('a request that is refused leaves nothing behind', async (t) => {
   const parts = embedded(t)
-  await assert.rejects(submitJob(parts, { prompt: '' }), { code: 'invalid_request', param: 'prompt' })
+  await assert.rejects(submit(parts, { prompt: '' }), { code: 'invalid_request', param: 'prompt' })
   assert.equal(await parts.queue.depth(), 0)
 })
 
 test('a full queue says when to come back, and accepted nothing', async (t) => {
   const parts = embedded(t, { queueMax: 1 })
-  await submitJob(parts, apple)
-  await assert.rejects(submitJob(parts, apple), (error: { code: string; retryAfterSeconds: number }) => {
+  await submit(parts, apple)
+  await assert.rejects(submit(parts, apple), (error: { code: string; retryAfterSeconds: number }) => {
     assert.equal(error.code, 'queue_full')
     assert.ok(error.retryAfterSeconds >= 5)
     return true
@@ -39,28 +39,28 @@ test('a full queue says when to come back, and accepted nothing', async (t) => {
 test('a queue that cannot be written accepts nothing', async (t) => {
   const parts = embedded(t)
   const queue = { ...parts.queue, publish: async () => storageIsAway() }
-  await assert.rejects(submitJob({ ...parts, queue }, apple), { code: 'unavailable' })
+  await assert.rejects(submit({ ...parts, queue }, apple), { code: 'unavailable' })
 })
 
 test('a job is accepted when only its status cannot be written', async (t) => {
   const parts = embedded(t)
   const status = { ...parts.status, create: async () => storageIsAway() }
-  const { id } = await submitJob({ ...parts, status }, apple)
+  const { id } = await submit({ ...parts, status }, apple)
   const view = await viewJob(parts, id)
   assert.deepEqual([view.status, view.position, view.request], ['queued', undefined, undefined])
 })
 
 test('a key gives the same job to the same request, before and after it is made', async (t) => {
   const parts = embedded(t)
-  const first = await submitJob(parts, apple, { idempotencyKey: 'order-1' })
-  const second = await submitJob(parts, apple, { idempotencyKey: 'order-1' })
+  const first = await submit(parts, apple, { idempotencyKey: 'order-1' })
+  const second = await submit(parts, apple, { idempotencyKey: 'order-1' })
   assert.equal(second.id, first.id)
   assert.deepEqual(second.request, first.request)
   assert.equal(await parts.queue.depth(), 1)
   await workUntil(parts, runDeps(parts), async () => (await parts.queue.depth()) === 0)
-  const third = await submitJob(parts, apple, { idempotencyKey: 'order-1' })
+  const third = await submit(parts, apple, { idempotencyKey: 'order-1' })
   assert.deepEqual([third.id, third.status], [first.id, 'succeeded'])
-  const other = await submitJob(parts, apple, { idempotencyKey: 'order-2' })
+  const other = await submit(parts, apple, { idempotencyKey: 'order-2' })
   assert.notEqual(other.id, first.id)
 })
 
@@ -68,24 +68,24 @@ test('a key lives over the end of its hour', async (t) => {
   const parts = embedded(t)
   const hour = 3_600_000
   parts.clock.ahead = hour - (Date.now() % hour) - 1
-  const first = await submitJob(parts, apple, { idempotencyKey: 'order-1' })
+  const first = await submit(parts, apple, { idempotencyKey: 'order-1' })
   parts.clock.ahead += 60_000
-  assert.equal((await submitJob(parts, apple, { idempotencyKey: 'order-1' })).id, first.id)
+  assert.equal((await submit(parts, apple, { idempotencyKey: 'order-1' })).id, first.id)
 })
 
 test('a key of another request, and a key of odd characters, are refused', async (t) => {
   const parts = embedded(t)
-  await submitJob(parts, apple, { idempotencyKey: 'order-1' })
+  await submit(parts, apple, { idempotencyKey: 'order-1' })
   const refused = { code: 'invalid_request', param: 'Idempotency-Key' }
-  await assert.rejects(submitJob(parts, { prompt: 'a pear' }, { idempotencyKey: 'order-1' }), refused)
+  await assert.rejects(submit(parts, { prompt: 'a pear' }, { idempotencyKey: 'order-1' }), refused)
   for (const key of ['', 'with space', 'é', 'x'.repeat(256)]) {
-    await assert.rejects(submitJob(parts, apple, { idempotencyKey: key }), refused)
+    await assert.rejects(submit(parts, apple, { idempotencyKey: key }), refused)
   }
 })
 
 test('an id is unknown, waiting, or expired, whatever the stores know', async (t) => {
   const parts = embedded(t)
-  const { id } = await submitJob(parts, apple)
+  const { id } = await submit(parts, apple)
   for (const other of [
     '',
     'x',
@@ -104,16 +104,16 @@ test('an id is unknown, waiting, or expired, whatever the stores know', async (t
 
 test('a finished job is expired when its time is over, swept or not', async (t) => {
   const parts = embedded(t)
-  const { id } = await submitJob(parts, apple)
+  const { id } = await submit(parts, apple)
   await workUntil(parts, runDeps(parts), async () => (await parts.queue.depth()) === 0)
   assert.equal(String((await getPicture(parts, id, 0)).bytes).startsWith('picture of seed'), true)
   parts.clock.ahead = 3_600_001
   await assert.rejects(viewJob(parts, id), { code: 'expired' })
   await assert.rejects(getPicture(parts, id, 0), { code: 'expired' })
   assert.equal(await parts.images.sweep(parts.now()), 1)
-  await parts.status.sweep?.(parts.now())
+  await parts.status.sweep(parts.now())
   await assert.rejects(viewJob(parts, id), { code: 'expired' })
-  await assert.rejects(submitJob({ ...parts }, { prompt: 5 }), { code: 'invalid_request' })
+  await assert.rejects(submit({ ...parts }, { prompt: 5 }), { code: 'invalid_request' })
 })
 
 test('waiting asks the image store nothing, however often a client asks', async (t) => {
@@ -127,7 +127,7 @@ test('waiting asks the image store nothing, however often a client asks', async 
     }
   const images = { ...parts.images, getManifest: spy('manifest', parts.images.getManifest) }
   const deps = { ...parts, images }
-  const { id } = await submitJob(deps, { prompt: 'an apple' })
+  const { id } = await submit(deps, { prompt: 'an apple' })
   for (let poll = 0; poll < 5; poll += 1) await viewJob(deps, id)
   await parts.status.advance(id, { status: 'running', progress: { step: 1, steps: 4 } })
   for (let poll = 0; poll < 5; poll += 1) await viewJob(deps, id)
@@ -141,13 +141,13 @@ test('a job that was published is accepted, whatever else is away', async (t) =>
   const parts = embedded(t)
   const status = { ...parts.status, create: async () => storageIsAway(), get: async () => storageIsAway() }
   const images = { ...parts.images, getManifest: async () => storageIsAway() }
-  const view = await submitJob({ ...parts, status, images }, { prompt: 'an apple' })
+  const view = await submit({ ...parts, status, images }, { prompt: 'an apple' })
   assert.deepEqual([view.status, await parts.queue.depth()], ['queued', 1])
 })
 
 test('a status store in doubt is no proof that a job is unfinished', async (t) => {
   const parts = embedded(t)
-  const { id } = await submitJob(parts, { prompt: 'an apple' })
+  const { id } = await submit(parts, { prompt: 'an apple' })
   const deps = { ...parts, status: { ...parts.status, doubtful: () => true } }
   assert.equal((await viewJob(deps, id)).status, 'queued')
   const status: typeof parts.status = { ...parts.status, advance: async () => storageIsAway() }
@@ -160,32 +160,60 @@ test('with the status store away, answers come from the manifest and the id', as
   const parts = embedded(t)
   const away = async () => storageIsAway()
   const deps = { ...parts, status: { ...parts.status, get: away, ahead: away, load: away, create: away } }
-  const view = await submitJob(deps, { prompt: 'an apple' }, { idempotencyKey: 'one' })
+  const view = await submit(deps, { prompt: 'an apple' }, { idempotencyKey: 'one' })
   assert.equal(view.status, 'queued')
   assert.ok((view.poll_after_ms ?? 0) > 0)
-  assert.equal((await submitJob(deps, { prompt: 'an apple' }, { idempotencyKey: 'one' })).id, view.id)
+  assert.equal((await submit(deps, { prompt: 'an apple' }, { idempotencyKey: 'one' })).id, view.id)
   await workUntil(parts, runDeps(parts), async () => (await parts.queue.depth()) === 0)
   assert.equal((await viewJob(deps, view.id)).status, 'succeeded')
-  assert.equal((await submitJob(deps, { prompt: 'an apple' }, { idempotencyKey: 'one' })).status, 'succeeded')
+  assert.equal((await submit(deps, { prompt: 'an apple' }, { idempotencyKey: 'one' })).status, 'succeeded')
 })
 
 test('a client that sends too much is told when to come back, others are not', async (t) => {
   const parts = embedded(t)
-  const deps = { ...parts, limiter: { take: async (client: string) => (client === 'eager' ? 2.4 : 0) } }
-  await assert.rejects(submitJob(deps, { prompt: 'an apple' }, { client: 'eager' }), {
+  const deps = { ...parts, limiter: { take: async ({ account }: Caller) => (account === 'eager' ? 2.4 : 0) } }
+  await assert.rejects(submit(deps, { prompt: 'an apple' }, { caller: anonymousCaller('eager') }), {
     code: 'rate_limited',
     retryAfterSeconds: 3,
     message: /Try again in 3 seconds/,
   })
   assert.equal(await parts.queue.depth(), 0)
-  await submitJob(deps, { prompt: 'an apple' }, { client: 'other' })
-  await submitJob(deps, { prompt: 'an apple' })
+  await submit(deps, { prompt: 'an apple' }, { caller: anonymousCaller('other') })
+  await submit(deps, { prompt: 'an apple' })
+})
+
+test('a caller without the scope is refused before anything is counted or accepted', async (t) => {
+  const parts = embedded(t)
+  const limiter = { take: () => assert.fail('nothing is counted') }
+  const caller = { ...anonymousCaller('::1'), name: 'a shop', scopes: new Set(['uploads'] as const) }
+  await assert.rejects(submit({ ...parts, limiter }, { prompt: 'an apple' }, { caller }), {
+    code: 'forbidden',
+    message: 'a shop may not use jobs.',
+  })
+  assert.equal(await parts.queue.depth(), 0)
+})
+
+test('the trace of a request goes with its task to its event', async (t) => {
+  const parts = embedded(t)
+  const trace = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+  const { id } = await submit(parts, { prompt: 'an apple' }, { trace })
+  await submit(parts, { prompt: 'a pear' })
+  const traces: unknown[] = []
+  const consumer = await parts.events.consume(async (event) => {
+    traces.push([event.id === id, event.trace])
+  })
+  await workUntil(parts, runDeps(parts), async () => traces.length === 2)
+  await consumer.stop()
+  assert.deepEqual(traces, [
+    [true, trace],
+    [false, undefined],
+  ])
 })
 
 test('batch jobs wait behind interactive ones', async (t) => {
   const parts = embedded(t)
-  const batch = await submitJob(parts, { prompt: 'an apple', priority: 'batch' })
-  const interactive = await submitJob(parts, { prompt: 'an apple' })
+  const batch = await submit(parts, { prompt: 'an apple', priority: 'batch' })
+  const interactive = await submit(parts, { prompt: 'an apple' })
   assert.deepEqual([interactive.position, (await viewJob(parts, batch.id)).position], [0, 1])
   const made: string[] = []
   const status: typeof parts.status = {
@@ -197,7 +225,7 @@ test('batch jobs wait behind interactive ones', async (t) => {
   }
   await workUntil(parts, runDeps(parts, { status }), async () => (await parts.queue.depth()) === 0)
   assert.deepEqual(made, [interactive.id, batch.id])
-  await assert.rejects(submitJob(parts, { prompt: 'an apple', priority: 'urgent' }), {
+  await assert.rejects(submit(parts, { prompt: 'an apple', priority: 'urgent' }), {
     param: 'priority',
     message: /priority must be one of interactive, batch, but was "urgent"/,
   })
@@ -205,8 +233,8 @@ test('batch jobs wait behind interactive ones', async (t) => {
 
 test('a picture is there when its job succeeded, and not before', async (t) => {
   const parts = embedded(t)
-  const { id } = await submitJob(parts, apple)
-  await parts.images.putImage(id, 0, Buffer.from('of an attempt that did not commit'))
+  const { id } = await submit(parts, apple)
+  await parts.images.putImage(id, 0, 'png', Buffer.from('of an attempt that did not commit'))
   await assert.rejects(getPicture(parts, id, 0), { code: 'not_ready' })
   await workUntil(parts, runDeps(parts), async () => (await parts.queue.depth()) === 0)
   await assert.rejects(getPicture(parts, id, 1), { code: 'not_found', param: 'index' })

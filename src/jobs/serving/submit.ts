@@ -1,13 +1,14 @@
 import { createHash } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
+import { type Caller, requireScope } from '../caller.ts'
 import { AppError, toAppError } from '../errors.ts'
-import { type Priority, type ResolvedRequest, type Task, taskVersion } from '../job.ts'
+import type { RequestLimits } from '../fields.ts'
+import { type ResolvedRequest, type Task, versionOf } from '../job.ts'
 import { expiryOf } from '../job-id.ts'
 import { bestEffort } from '../log.ts'
 import type { Offer } from '../offer.ts'
 import { type RateLimiter, type TaskQueue, workUnits } from '../ports.ts'
-import { invalidRequest, priorityOf, resolveRequest } from '../request/resolve.ts'
-import type { RequestLimits } from '../request/schema.ts'
+import { invalidRequest, type Resolved, resolveRequest } from '../request/resolve.ts'
 import { type AnswerDeps, type JobView, viewJob, waitingView } from './job-view.ts'
 import { checkRate } from './rate.ts'
 import { uploadFaults } from './upload.ts'
@@ -19,14 +20,14 @@ export interface SubmitDeps extends AnswerDeps {
   /** What there is now: files come and go while a server runs. */
   readonly offer: () => Offer
   readonly limits: RequestLimits
-  /** Absent: a client may send as much as the queue takes. */
-  readonly limiter?: RateLimiter
+  readonly limiter: RateLimiter
 }
 
 export interface SubmitOptions {
+  readonly caller: Caller
   readonly idempotencyKey?: string
-  /** Who asks, for the rate limit: requests without a client are not limited. */
-  readonly client?: string
+  /** The trace that the request belongs to: a W3C `traceparent`. */
+  readonly trace?: string
 }
 
 /**
@@ -34,51 +35,50 @@ export interface SubmitOptions {
  * crash; when it rejects, nothing was accepted. The status is written after it, and may be missing.
  *
  * With an idempotency key, id and seed come from the key, so a request that is sent again because its answer was
- * lost meets the same job. Rejects `invalid_request` when the key was used for another request.
+ * lost meets the same job. Rejects `invalid_request` when the key was used for another request, `forbidden`,
+ * `rate_limited`.
  */
-export async function submitJob(
-  deps: SubmitDeps,
-  body: unknown,
-  options: SubmitOptions = {},
-): Promise<JobView> {
-  await checkRate(deps.limiter, options.client)
+export async function submitJob(deps: SubmitDeps, body: unknown, options: SubmitOptions): Promise<JobView> {
+  const { caller, trace } = options
+  requireScope(caller, 'jobs')
+  await checkRate(deps.limiter, caller)
   const key = options.idempotencyKey
   if (key !== undefined) checkKey(key)
   const seed = key === undefined ? undefined : seedOf(key)
-  const request = resolveRequest(body, deps.offer(), deps.limits, seed)
+  const resolved = resolveRequest(body, deps.offer(), deps.limits, seed)
   const now = deps.now()
-  const wanted = { request, priority: priorityOf(body), now }
+  const wanted = { ...resolved, now, ...(trace === undefined ? {} : { trace }) }
   if (key === undefined) return accept(deps, deps.ids.issue(now), wanted)
 
   const ids = deps.ids.fromKey(key, now)
   for (const id of ids) {
     const earlier = await findRequest(deps, id)
     if (earlier === undefined) continue
-    if (!isDeepStrictEqual(earlier, request)) throw keyReused(key)
+    if (!isDeepStrictEqual(earlier, resolved.request)) throw keyReused(key)
     return viewJob(deps, id)
   }
   return accept(deps, ids[0], wanted)
 }
 
-interface Wanted {
-  readonly request: ResolvedRequest
-  readonly priority: Priority
+interface Wanted extends Resolved {
   readonly now: Date
+  readonly trace?: string
 }
 
-async function accept(deps: SubmitDeps, id: string, { request, priority, now }: Wanted): Promise<JobView> {
+async function accept(deps: SubmitDeps, id: string, { now, ...wanted }: Wanted): Promise<JobView> {
+  const { request, trace } = wanted
   const faults = await uploadFaults(deps, request)
   if (faults.length > 0) throw invalidRequest(faults)
   const created_at = now.toISOString()
   const expires_at = expiryOf(created_at, deps.ttlSeconds)
-  const task: Task = { v: taskVersion, id, request, priority, created_at, expires_at }
+  const task: Task = { v: versionOf(request), id, ...wanted, created_at, expires_at }
   try {
     await deps.queue.publish(task)
   } catch (thrown) {
     throw await withRetryAfter(deps, toAppError(thrown), request)
   }
   await bestEffort(deps.log, 'writing the status of a new job', deps.status.create(task))
-  deps.log.info({ job: id, units: workUnits(request) }, 'job accepted')
+  deps.log.info({ job: id, trace, units: workUnits(request) }, 'job accepted')
   // from here on nothing may refuse it: a client that hears 503 believes that nothing was accepted
   return waitingView(deps, { id, status: 'queued', request, created_at, expires_at })
 }

@@ -1,3 +1,4 @@
+import { type Caller, requireScope } from '../caller.ts'
 import { AppError, type Fault } from '../errors.ts'
 import type { ResolvedRequest } from '../job.ts'
 import { expiryOf, hasExpired, type JobIds } from '../job-id.ts'
@@ -20,7 +21,7 @@ export interface UploadDeps {
   readonly uploadLimits: UploadLimits
   readonly ttlSeconds: number
   readonly now: () => Date
-  readonly limiter?: RateLimiter
+  readonly limiter: RateLimiter
 }
 
 /** What is known of an upload. Sizes in pixels, as it is kept; `bytes` is that of the PNG that is kept. */
@@ -46,18 +47,19 @@ const pngSignature = Buffer.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a)
 const typeNames = Object.keys(uploadTypes).join(', ')
 
 /**
- * Keeps a picture. Rejects `unsupported_media_type`, `body_too_large`, `invalid_upload`, `rate_limited`,
+ * Keeps a picture. Rejects `unsupported_media_type`, `body_too_large`, `invalid_upload`, `forbidden`, `rate_limited`,
  * `unavailable`, `storage_full`.
  */
 export async function acceptUpload(
   deps: UploadDeps,
   body: Uint8Array,
-  { type, client }: { readonly type: string; readonly client?: string },
+  { type, caller }: { readonly type: string; readonly caller: Caller },
 ): Promise<Upload> {
   const { ids, images, pictures, uploadLimits, ttlSeconds } = deps
+  requireScope(caller, 'uploads')
   checkType(body, type)
   if (body.byteLength > uploadLimits.bytes) throw uploadTooLarge(uploadLimits, body.byteLength)
-  await checkRate(deps.limiter, client)
+  await checkRate(deps.limiter, caller)
   const { png, width, height } = await pictures.normalise(body, uploadLimits)
   const now = deps.now()
   const id = ids.uploads.issue(now)

@@ -60,7 +60,9 @@ export async function makePictures(
     for await (const picture of deps.generator.generate(task.request, options)) {
       const { bytes, width, height, seed } = picture
       const index = made.length
-      await withStorageRetry(deps.storageRetry, signal, () => deps.images.putImage(task.id, index, bytes))
+      await withStorageRetry(deps.storageRetry, signal, () =>
+        deps.images.putImage(task.id, index, task.request.format, bytes),
+      )
       const sha256 = createHash('sha256').update(bytes).digest('hex')
       made.push({ index, width, height, seed, bytes: bytes.byteLength, sha256 })
       watch.alive()

@@ -10,16 +10,16 @@ import {
   quickGenerator,
   runDeps,
   storageIsAway,
+  submit,
   workUntil,
 } from '../../../test/jobs/embedded.ts'
 import { waitFor } from '../../../test/kit/waiting.ts'
-import { AppError } from '../errors.ts'
-import type { JobEvent } from '../job.ts'
+import { AppError, type ErrorCode, errorTable } from '../errors.ts'
+import { type JobEvent, taskVersion } from '../job.ts'
 import type { Delivery } from '../ports.ts'
 import { buryTask } from '../serving/bury.ts'
 import { cancelJob } from '../serving/cancel.ts'
 import { viewJob } from '../serving/job-view.ts'
-import { submitJob } from '../serving/submit.ts'
 import { type RunDeps, runTask } from './run.ts'
 
 /**
@@ -58,7 +58,7 @@ const never = new AbortController().signal
 
 test('a job runs from request to pictures', async (t) => {
   const parts = embedded(t)
-  const { id } = await submitJob(parts, { prompt: 'a red apple', seed: 2 ** 32 - 1, count: 2 })
+  const { id } = await submit(parts, { prompt: 'a red apple', seed: 2 ** 32 - 1, count: 2 })
   await workUntil(parts, runDeps(parts), isDone(parts))
   const view = await viewJob(parts, id)
   assert.equal(view.status, 'succeeded')
@@ -66,7 +66,7 @@ test('a job runs from request to pictures', async (t) => {
     view.images.map((image) => image.seed),
     [2 ** 32 - 1, 0],
   )
-  assert.equal(String(await parts.images.getImage(id, 1)), 'picture of seed 0')
+  assert.equal(String(await parts.images.getImage(id, 1, 'png')), 'picture of seed 0')
   assert.deepEqual(
     (await eventsOf(parts)).map((event) => [event.id, event.status]),
     [[id, 'succeeded']],
@@ -75,7 +75,7 @@ test('a job runs from request to pictures', async (t) => {
 
 test('progress is seen while a job runs, and the speed is known after it', async (t) => {
   const parts = embedded(t)
-  const { id } = await submitJob(parts, { prompt: 'an apple', steps: 2 })
+  const { id } = await submit(parts, { prompt: 'an apple', steps: 2 })
   const reached = Promise.withResolvers<void>()
   const goOn = Promise.withResolvers<void>()
   const generator = quickGenerator(async (step) => {
@@ -96,7 +96,7 @@ test('progress is seen while a job runs, and the speed is known after it', async
 
 test('an attempt that fails is repeated, and the job succeeds', async (t) => {
   const parts = embedded(t)
-  const { id } = await submitJob(parts, { prompt: 'an apple' })
+  const { id } = await submit(parts, { prompt: 'an apple' })
   let tries = 0
   const generator = quickGenerator((step) => {
     if (step === 2 && ++tries < 3) throw new Error('a passing fault')
@@ -108,7 +108,7 @@ test('an attempt that fails is repeated, and the job succeeds', async (t) => {
 
 test('after the last attempt the job is failed, with a reason and no inner detail', async (t) => {
   const parts = embedded(t)
-  const { id } = await submitJob(parts, { prompt: 'an apple' })
+  const { id } = await submit(parts, { prompt: 'an apple' })
   const generator = quickGenerator(() => {
     throw new AppError('generation_failed', 'The engine failed on this request.', { cause: 'secret' })
   })
@@ -124,7 +124,7 @@ test('after the last attempt the job is failed, with a reason and no inner detai
 
 test('an error that another attempt cannot mend fails the job at once', async (t) => {
   const parts = embedded(t)
-  const { id } = await submitJob(parts, { prompt: 'an apple' })
+  const { id } = await submit(parts, { prompt: 'an apple' })
   let tries = 0
   const generator = quickGenerator(() => {
     tries += 1
@@ -141,7 +141,7 @@ test('running out of memory is tried once more, then it is the job', async (t) =
     tries += 1
     throw new AppError('out_of_memory', 'The picture needs more memory than the worker has.')
   })
-  const { id } = await submitJob(parts, { prompt: 'an apple' })
+  const { id } = await submit(parts, { prompt: 'an apple' })
   await workUntil(parts, runDeps(parts, { generator }), isDone(parts))
   assert.deepEqual([tries, (await viewJob(parts, id)).error?.code], [2, 'out_of_memory'])
 })
@@ -204,7 +204,7 @@ test('a job that is final already is only announced again', async (t) => {
 
 test('a job past its time is not made', async (t) => {
   const parts = embedded(t)
-  const { id } = await submitJob(parts, { prompt: 'an apple' })
+  const { id } = await submit(parts, { prompt: 'an apple' })
   parts.clock.ahead = 3_600_001
   const generator = quickGenerator(() => assert.fail('it was made'))
   await workUntil(parts, runDeps(parts, { generator }), isDone(parts))
@@ -222,7 +222,7 @@ test('what is no task is parked; a newer version waits for a newer worker', asyn
     [null, 'dead'],
     [{}, 'dead'],
     [{ ...someTask(), id: 5 }, 'dead'],
-    [{ ...someTask(), v: 3 }, 'giveBack'],
+    [{ ...someTask(), v: taskVersion + 1 }, 'giveBack'],
     [someTask({ request: someRequest({ init_image: '../../etc' }) }), 'dead'],
   ]
   for (const [message, ending] of messages) {
@@ -234,11 +234,11 @@ test('what is no task is parked; a newer version waits for a newer worker', asyn
 
 test('a queued job is canceled at once, a running one at its next step', async (t) => {
   const parts = embedded(t)
-  const queued = await submitJob(parts, { prompt: 'an apple' })
+  const queued = await submit(parts, { prompt: 'an apple' })
   assert.equal((await cancelJob(parts, queued.id)).status, 'canceled')
   assert.equal(await parts.queue.depth(), 0)
 
-  const { id } = await submitJob(parts, { prompt: 'an apple', steps: 100 })
+  const { id } = await submit(parts, { prompt: 'an apple', steps: 100 })
   const started = Promise.withResolvers<void>()
   let last = 0
   const generator = quickGenerator(async (step) => {
@@ -258,14 +258,14 @@ test('a queued job is canceled at once, a running one at its next step', async (
 
 test('a job that is finished stays finished when it is canceled', async (t) => {
   const parts = embedded(t)
-  const { id } = await submitJob(parts, { prompt: 'an apple' })
+  const { id } = await submit(parts, { prompt: 'an apple' })
   await workUntil(parts, runDeps(parts), isDone(parts))
   assert.equal((await cancelJob(parts, id)).status, 'succeeded')
 })
 
 test('a job whose status is forgotten can be canceled, and is answered right', async (t) => {
   const parts = embedded(t)
-  const { id } = await submitJob(parts, { prompt: 'an apple' })
+  const { id } = await submit(parts, { prompt: 'an apple' })
   parts.database.durable.exec('DELETE FROM states')
   assert.equal(await statusOf(parts, id), 'queued')
   assert.equal((await cancelJob(parts, id)).status, 'queued')
@@ -277,7 +277,7 @@ test('a job whose status is forgotten can be canceled, and is answered right', a
 
 test('a worker that stops gives its job back without an attempt counted', async (t) => {
   const parts = embedded(t)
-  const { id } = await submitJob(parts, { prompt: 'an apple' })
+  const { id } = await submit(parts, { prompt: 'an apple' })
   const stopping = new AbortController()
   const generator = quickGenerator(() => stopping.abort())
   const consumer = await parts.queue.consume((delivery) =>
@@ -294,7 +294,7 @@ test('a worker that stops gives its job back without an attempt counted', async 
 
 test('a picture is kept while storage is away for a moment', async (t) => {
   const parts = embedded(t)
-  const { id } = await submitJob(parts, { prompt: 'an apple' })
+  const { id } = await submit(parts, { prompt: 'an apple' })
   let [faults, made] = [0, 0]
   const images: typeof parts.images = {
     ...parts.images,
@@ -306,7 +306,7 @@ test('a picture is kept while storage is away for a moment', async (t) => {
   const deps = runDeps(parts, {
     images,
     generator,
-    storageRetry: { budgetMs: 30_000, firstPauseMs: 1, longestPauseMs: 2 },
+    storageRetry: { budgetMs: 30_000, firstMs: 1, longestMs: 2 },
   })
   await workUntil(parts, deps, isDone(parts))
   assert.deepEqual([made, await statusOf(parts, id)], [1, 'succeeded'])
@@ -340,7 +340,7 @@ test('statuses that cannot be written do not stop a job, and its event mends the
     get: async () => storageIsAway(),
     advance: async () => storageIsAway(),
   }
-  const { id } = await submitJob(parts, { prompt: 'an apple' })
+  const { id } = await submit(parts, { prompt: 'an apple' })
   await workUntil(parts, runDeps(parts, { status }), isDone(parts))
   assert.equal((await parts.images.getManifest(id))?.status, 'succeeded')
   const consumer = await parts.events.consume(({ id: job, status: final }) =>
@@ -362,21 +362,41 @@ test('a lost task is left to the worker that has it now', async (t) => {
 test('an attempt without progress, and one that takes too long, end as `timeout`', async (t) => {
   for (const limit of [{ stallMs: 30 }, { attemptMs: 60 }]) {
     const parts = embedded(t)
-    const { id } = await submitJob(parts, { prompt: 'an apple', steps: 100 })
+    const { id } = await submit(parts, { prompt: 'an apple', steps: 100 })
     const pause = 'stallMs' in limit ? 200 : 10
     const generator = quickGenerator(() => new Promise((resolve) => setTimeout(resolve, pause)))
     const deps = runDeps(parts, { generator })
-    await workUntil(parts, { ...deps, limits: { ...deps.limits, ...limit }, maxAttempts: 1 }, isDone(parts))
+    await workUntil(parts, { ...deps, limits: { ...deps.limits, ...limit } }, isDone(parts))
     assert.equal((await viewJob(parts, id)).error?.code, 'timeout')
   }
 })
 
 test('an engine that makes too few pictures is at fault', async (t) => {
   const parts = embedded(t)
-  const { id } = await submitJob(parts, { prompt: 'an apple', count: 2 })
+  const { id } = await submit(parts, { prompt: 'an apple', count: 2 })
   const generator = { ...quickGenerator(), async *generate() {} }
-  await workUntil(parts, runDeps(parts, { generator, maxAttempts: 1 }), isDone(parts))
+  await workUntil(parts, runDeps(parts, { generator }), isDone(parts))
   assert.equal((await viewJob(parts, id)).error?.code, 'generation_failed')
+})
+
+test('a job gets as many attempts as the table gives the error, and one that will pass costs none', async (t) => {
+  const parts = embedded(t)
+  for (const [code, { attempts }] of Object.entries(errorTable)) {
+    const generator = quickGenerator(() => {
+      throw new AppError(code as ErrorCode, 'It failed.')
+    })
+    const endings: string[] = []
+    for (const attempt of [1, 2, 3]) {
+      const recorded = recordedDelivery(someTask(), { attempt })
+      await runTask(runDeps(parts, { generator }), recorded.delivery, never)
+      endings.push(...recorded.endings)
+    }
+    const expected = [1, 2, 3].map((attempt) => {
+      if (attempts === 'until it works') return 'giveBack'
+      return attempt < attempts ? 'retry' : 'ack'
+    })
+    assert.deepEqual(endings, expected, code)
+  }
 })
 
 test('a task published twice and worked on twice has one result', async (t) => {
@@ -422,8 +442,8 @@ const deaths: [string, (parts: Embedded, die: () => Promise<never>) => Partial<R
     ({ images }, die) => ({
       images: {
         ...images,
-        async putImage(id, index, bytes) {
-          await images.putImage(id, index, bytes)
+        async putImage(...picture) {
+          await images.putImage(...picture)
           return die()
         },
       },
@@ -478,7 +498,7 @@ for (const [when, deadly] of deaths) {
     assert.deepEqual(second.endings, ['ack'])
     const view = await viewJob(parts, task.id)
     assert.deepEqual([view.status, view.images.length], ['succeeded', 1])
-    const bytes = await parts.images.getImage(task.id, 0)
+    const bytes = await parts.images.getImage(task.id, 0, 'png')
     assert.equal(
       createHash('sha256')
         .update(bytes ?? '')

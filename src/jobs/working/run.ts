@@ -1,9 +1,9 @@
 import { announce } from '../announce.ts'
 import { AppError, toAppError } from '../errors.ts'
-import { jitter } from '../jitter.ts'
 import { type JobState, type Manifest, type ManifestImage, type Task, taskVersion } from '../job.ts'
 import { bestEffort } from '../log.ts'
 import type { Delivery, EventQueue } from '../ports.ts'
+import { doubled, jitter } from '../retry.ts'
 import { isTask, taskFault } from '../task-check.ts'
 import { type AttemptDeps, makePictures, Stopped } from './attempt.ts'
 import { learnSpeed, type Speed } from './speed.ts'
@@ -23,16 +23,14 @@ export interface RunDeps extends AttemptDeps {
   readonly events: EventQueue
   readonly speed: Speed
   readonly now: () => Date
-  /** Errors end a job after this many attempts. */
-  readonly maxAttempts: number
-  /** A job whose deliveries were lost this often without an answer is taken for what kills the workers. */
+  /** A job whose deliveries were lost this often in a row is treated as one that kills its workers. */
   readonly maxLosses: number
-  /** The pause before the second attempt, doubled for each further one. */
+  /** The pause before the second attempt in milliseconds, doubled for each further one. */
   readonly retryPauseMs: number
 }
 
-/** Running out of memory once may be bad luck with what else ran; twice is the job. */
-const maxAttemptsOutOfMemory = 2
+export const defaultRunLimits = { maxLosses: 5, retryPauseMs: 1000 }
+
 const unknownVersionPauseMs = 30_000
 const storageAwayPauseMs = 30_000
 const endingPauseMs = 10_000
@@ -61,9 +59,9 @@ async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal):
   const atStorage = <T>(action: () => Promise<T>) => withStorageRetry(deps.storageRetry, patience, action)
   const { log, status } = deps
   let state = await bestEffort(log, 'looking for a cancellation', status.get(task.id))
-  if (!isNew(delivery, state) || status.doubtful?.() === true) {
+  if (!isNew(delivery, state) || status.doubtful()) {
     const existing = await atStorage(() => deps.images.getManifest(task.id))
-    if (existing !== undefined) return conclude(deps, delivery, existing)
+    if (existing !== undefined) return conclude(deps, delivery, task, existing)
   }
   if (state === undefined) {
     // a store that was wiped may have a mark for a job that it learns of again
@@ -72,7 +70,7 @@ async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal):
   }
   const commit = async (outcome: Outcome) => {
     const manifest = manifestOf(deps, delivery, task, outcome)
-    await conclude(deps, delivery, await atStorage(() => deps.images.commit(manifest)))
+    await conclude(deps, delivery, task, await atStorage(() => deps.images.commit(manifest)))
   }
   if (state?.cancel_requested === true) return commit({ status: 'canceled' })
   if (delivery.losses >= deps.maxLosses) return commit(tooOften(delivery.losses))
@@ -114,7 +112,13 @@ async function refuse(deps: RunDeps, delivery: Delivery): Promise<void> {
 
 async function expire(deps: RunDeps, delivery: Delivery, task: Task): Promise<void> {
   await bestEffort(deps.log, 'writing an expiry', deps.status.advance(task.id, { status: 'expired' }))
-  await deps.events.publish({ v: 1, id: task.id, status: 'expired', at: deps.now().toISOString() })
+  await deps.events.publish({
+    v: 1,
+    id: task.id,
+    status: 'expired',
+    at: deps.now().toISOString(),
+    ...(task.trace === undefined ? {} : { trace: task.trace }),
+  })
   await delivery.ack()
   deps.log.warn({ job: task.id }, 'job expired before a worker had it')
 }
@@ -141,10 +145,14 @@ async function endAttempt(
     return delivery.giveBack(jitter(storageAwayPauseMs))
   }
   const error = toAppError(thrown)
-  const most = error.code === 'out_of_memory' ? maxAttemptsOutOfMemory : deps.maxAttempts
-  if (error.retryable && delivery.attempt < most) {
+  if (error.attempts === Number.POSITIVE_INFINITY) {
+    deps.log.error(fields, 'attempt failed for a reason that will pass; the job is delivered again')
+    return delivery.giveBack(jitter(storageAwayPauseMs))
+  }
+  if (delivery.attempt < error.attempts) {
     deps.log.warn(fields, 'attempt failed; the job is tried again')
-    return delivery.retry(jitter(deps.retryPauseMs * 2 ** (delivery.attempt - 1)))
+    const backoff = { firstMs: deps.retryPauseMs, longestMs: Number.POSITIVE_INFINITY }
+    return delivery.retry(jitter(doubled(backoff, delivery.attempt)))
   }
   deps.log.error(fields, 'attempt failed for the last time')
   return commit({ status: 'failed', error })
@@ -181,8 +189,13 @@ function manifestOf(deps: RunDeps, delivery: Delivery, task: Task, outcome: Outc
 }
 
 /** Steps 7 and 8; also for a delivery of a job that was final already. */
-async function conclude(deps: RunDeps, delivery: Delivery, manifest: Manifest): Promise<void> {
-  await announce(deps, manifest)
+async function conclude(
+  deps: RunDeps,
+  delivery: Delivery,
+  { trace }: Task,
+  manifest: Manifest,
+): Promise<void> {
+  await announce(deps, manifest, trace)
   await delivery.ack()
   const { id, status } = manifest
   deps.log.info({ job: id, status, attempt: delivery.attempt }, 'job is final')

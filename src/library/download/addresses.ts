@@ -1,18 +1,18 @@
-/** Which addresses a download may use, and what the files behind them are called. */
+/** Which URLs a download may use, and the names of the files behind them. */
 
-/** A download that cannot be made, or was not what it said; the message is for the person who asked for it. */
+/** A download that failed, or was not the expected file; the message is for the user. */
 export class DownloadError extends Error {
   override readonly name = 'DownloadError'
 }
 
 /**
- * Plain HTTP can be changed on its way, so it is for this machine, or with a hash that is known from elsewhere.
- * @throws DownloadError naming the address and the reason
+ * Plain HTTP can be tampered with, so it is allowed from this machine, or with a hash that is known from elsewhere.
+ * @throws DownloadError naming the URL and the reason
  */
 export function checkAddress(url: URL, start: URL, hasHash: boolean): void {
   const via = url.href === start.href ? '' : ` (reached from ${shown(start)})`
   if (url.protocol !== 'https:' && url.protocol !== 'http:') {
-    throw new DownloadError(`${shown(url)}${via}: only https and http addresses can be downloaded`)
+    throw new DownloadError(`${shown(url)}${via}: only https and http URLs can be downloaded`)
   }
   if (url.protocol === 'https:') return
   if (start.protocol === 'https:') {
@@ -20,7 +20,7 @@ export function checkAddress(url: URL, start: URL, hasHash: boolean): void {
   }
   if (isLoopback(url) || hasHash) return
   throw new DownloadError(
-    `${shown(url)}${via}: over http the file can be changed on its way; use https, or name its hash with --sha256`,
+    `${shown(url)}${via}: a file sent over http can be tampered with; use https, or give its hash with --sha256`,
   )
 }
 
@@ -28,12 +28,12 @@ function isLoopback({ hostname }: URL): boolean {
   return hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d{1,3}){3}$/.test(hostname)
 }
 
-/** An address as it may be printed and kept: keys in its query or its user part are left out. */
+/** A URL without its query and its user part, which may contain keys: safe to print and to store. */
 export function shown(url: URL): string {
   return `${url.protocol}//${url.host}${url.pathname}`
 }
 
-/** The file name of a Content-Disposition header, https://www.rfc-editor.org/rfc/rfc6266. Not safe as it is. */
+/** The file name of a Content-Disposition header, https://www.rfc-editor.org/rfc/rfc6266. Not a safe path. */
 export function dispositionName(header: string | null): string | undefined {
   if (header === null) return undefined
   const extended = /filename\*\s*=\s*utf-8'[^']*'([^;\s]+)/i.exec(header)?.[1]
@@ -42,7 +42,7 @@ export function dispositionName(header: string | null): string | undefined {
   return plain?.[1]?.replaceAll(/\\(.)/g, '$1') ?? plain?.[2]
 }
 
-/** The last part of an address that is not empty. */
+/** The last part of a URL that is not empty. */
 export function addressName(url: URL): string {
   return decoded(url.pathname.split('/').findLast((part) => part !== '') ?? url.hostname)
 }
@@ -51,7 +51,7 @@ function decoded(text: string): string {
   try {
     return decodeURIComponent(text)
   } catch {
-    // a percent sign that begins no code is a part of the name
+    // a percent sign that starts no escape is part of the name
     return text
   }
 }

@@ -2,7 +2,7 @@ import { statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { DownloadError } from './addresses.ts'
 
-/** Left free on the disk for everything else. */
+/** Kept free on the disk for everything else. */
 const spareBytes = 64 * 2 ** 20
 
 interface SpaceOptions {
@@ -10,13 +10,13 @@ interface SpaceOptions {
   readonly freeBytes?: (folder: string) => Promise<number>
 }
 
-/** @throws DownloadError when the disk of `path` has no room for that many bytes more */
+/** @throws DownloadError when the disk of `path` has no room for that many more bytes */
 export async function checkSpace({ path, freeBytes = freeOn }: SpaceOptions, needed: number): Promise<void> {
   const folder = dirname(path)
   const free = await freeBytes(folder)
   if (needed + spareBytes <= free) return
   throw new DownloadError(
-    `${folder}: the rest of the file has ${megabytes(needed)}, the disk has ${megabytes(free)} free; make room and add it again`,
+    `${folder}: the rest of the file needs ${megabytes(needed)}, but the disk has ${megabytes(free)} free; free some space and add it again`,
   )
 }
 

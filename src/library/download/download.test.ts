@@ -13,7 +13,7 @@ import { type DownloadOptions, download } from './download.ts'
 const bytes = Buffer.alloc(300_000, 'all that is in the file. ')
 const other = Buffer.alloc(300_000, 'quite another file. ')
 const hashOf = (data: Uint8Array) => createHash('sha256').update(data).digest('hex')
-const patience = { tries: 3, pauseMs: 1, longestPauseMs: 5, stallMs: 2000 }
+const patience = { tries: 3, firstMs: 1, longestMs: 5, stallMs: 2000 }
 
 async function attempt(
   t: TestContext,
@@ -62,7 +62,7 @@ test('a connection that breaks off is gone on with from where it broke', async (
     ],
   )
   assert.equal(notes.length, 2)
-  assert.match(notes[0] ?? '', /the connection broke off .*; again in 1 s, from byte 100000/)
+  assert.match(notes[0] ?? '', /the connection broke .*; retrying in 1 s from byte 100000/)
 })
 
 test('a download given up is gone on with by the next one', async (t) => {
@@ -71,7 +71,7 @@ test('a download given up is gone on with by the next one', async (t) => {
   )
   await assert.rejects(
     run(),
-    words(/x\.safetensors: the connection .*; 50000 bytes are kept, add it again to go on$/),
+    words(/x\.safetensors: the connection .*; 50000 bytes are kept, add it again to resume$/),
   )
   assert.equal(readFileSync(path).length, 50_000)
   assert.equal((await run()).sha256, hashOf(bytes))
@@ -137,7 +137,7 @@ test('a server that promises more than it sends is given up, in words', async (t
     response.write(bytes.subarray(begin))
     void breakOff(response, () => client.bytes === bytes.length)
   })
-  await assert.rejects(run(), words(/the connection broke off .*300000 bytes are kept/))
+  await assert.rejects(run(), words(/the connection broke .*300000 bytes are kept/))
 })
 
 test('a server that promises less than the file has is found out by the size or the hash', async (t) => {
@@ -146,19 +146,19 @@ test('a server that promises less than the file has is found out by the size or 
     served.response.end(bytes.subarray(0, 1000))
   }
   const sized = await attempt(t, short, { size: bytes.length })
-  await assert.rejects(sized.run(), words(/should have 300000 bytes, the server has one of 1000$/))
+  await assert.rejects(sized.run(), words(/should have 300000 bytes, but the server announces 1000$/))
   assert.ok(!existsSync(sized.path))
   const hashed = await attempt(t, short, { sha256: hashOf(bytes) })
   await assert.rejects(
     hashed.run(),
-    words(/has the SHA-256 [0-9a-f]{64}, it should have [0-9a-f]{64}; it was deleted$/),
+    words(/has the SHA-256 [0-9a-f]{64}, but [0-9a-f]{64} was expected; it was deleted$/),
   )
   assert.ok(!existsSync(hashed.path))
 })
 
 test('more than was spoken of is refused', async (t) => {
   const { run, path } = await attempt(t, ({ response }) => response.end(bytes), { size: 1000 })
-  await assert.rejects(run(), words(/(more came than the 1000 bytes|should have 1000 bytes)/))
+  await assert.rejects(run(), words(/(sent more than the announced 1000 bytes|should have 1000 bytes)/))
   assert.ok(!existsSync(path))
 })
 
@@ -167,7 +167,7 @@ test('a wrong hash names both and leaves nothing', async (t) => {
     sha256: hashOf(other).toUpperCase(),
   })
   const pattern = new RegExp(
-    `has the SHA-256 ${hashOf(bytes)}, it should have ${hashOf(other)}; it was deleted$`,
+    `has the SHA-256 ${hashOf(bytes)}, but ${hashOf(other)} was expected; it was deleted$`,
   )
   await assert.rejects(run(), words(pattern))
   assert.deepEqual(readdirSync(join(path, '..')), [])
@@ -176,13 +176,13 @@ test('a wrong hash names both and leaves nothing', async (t) => {
 const refusals: Record<string, [(served: Served) => void, RegExp]> = {
   '404': [
     ({ response }) => response.writeHead(404).end(),
-    /x\.safetensors: there is no such file on the server \(404\)/,
+    /x\.safetensors: the server has no such file \(404\)/,
   ],
-  '401': [({ response }) => response.writeHead(401).end(), /wants a login: give --token/],
+  '401': [({ response }) => response.writeHead(401).end(), /requires a login: give --token/],
   '403': [({ response }) => response.writeHead(403).end(), /terms must be accepted/],
   'a page': [
     ({ response }) => response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end('<p>'),
-    /the server sent a web page instead of a file; perhaps it wants a login/,
+    /the server sent a web page instead of a file; it may require a login/,
   ],
   'a page that says it is a file': [
     ({ response }) =>
@@ -191,26 +191,26 @@ const refusals: Record<string, [(served: Served) => void, RegExp]> = {
   ],
   'a packed file': [
     ({ response }) => response.writeHead(200, { 'content-encoding': 'gzip' }).end('x'),
-    /sends the file packed \(gzip\)/,
+    /sends the file compressed \(gzip\)/,
   ],
   'a length that is none': [
     ({ response }) => {
       response.socket?.end('HTTP/1.1 200 OK\r\ncontent-length: 99999999999999999999\r\n\r\n')
     },
-    /Content-Length is|connection broke off/,
+    /Content-Length is|connection broke/,
   ],
-  'busy for ever': [({ response }) => response.writeHead(503, { 'retry-after': '0' }).end(), /answers 503/],
+  'busy for ever': [({ response }) => response.writeHead(503, { 'retry-after': '0' }).end(), /answered 503/],
   'redirects in a circle': [
     ({ response }) => response.writeHead(302, { location: '/again' }).end(),
     /redirects more than 10 times/,
   ],
   'a redirect to another protocol': [
     ({ response }) => response.writeHead(302, { location: 'file:///etc/passwd' }).end(),
-    /only https and http addresses/,
+    /only https and http URLs/,
   ],
   'a redirect away over http': [
     ({ response }) => response.writeHead(302, { location: 'http://example.com/x' }).end(),
-    /example\.com\/x \(reached from .*over http the file can be changed/,
+    /example\.com\/x \(reached from .*a file sent over http can be tampered with/,
   ],
 }
 for (const [what, [answer, pattern]] of Object.entries(refusals)) {
@@ -236,7 +236,10 @@ test('a server that falls silent counts as broken', async (t) => {
 
 test('a disk without room is told before the bytes come', async (t) => {
   const { run } = await attempt(t, (served) => send(served, bytes), { freeBytes: async () => 1000 })
-  await assert.rejects(run(), words(/the rest of the file has 0\.3 MB, the disk has 0\.0 MB free; make room/))
+  await assert.rejects(
+    run(),
+    words(/the rest of the file needs 0\.3 MB, but the disk has 0\.0 MB free; free some space/),
+  )
 })
 
 test('a disk that fills up keeps what came, and the download goes on when there is room', async (t) => {
@@ -244,11 +247,11 @@ test('a disk that fills up keeps what came, and the download goes on when there 
   if (disk === undefined) return t.skip('mounting a small disk needs root')
   const path = join(disk, 'x.partial')
   const { run } = await attempt(t, (served) => send(served, bytes), { path })
-  await assert.rejects(run(), words(/the disk has 0\.3 MB free; make room and add it again/))
+  await assert.rejects(run(), words(/the disk has 0\.3 MB free; free some space and add it again/))
   const crowded = await attempt(t, (served) => send(served, bytes), { path, freeBytes: async () => 1e9 })
   await assert.rejects(
     crowded.run(),
-    words(/^the disk is full; \d+ bytes are kept, make room and add it again to go on$/),
+    words(/^the disk is full; \d+ bytes are kept, free some space and add it again to resume$/),
   )
   assert.ok(readFileSync(path).length > 0)
   execFileSync('mount', ['-o', 'remount,size=1m', disk])

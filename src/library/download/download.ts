@@ -1,51 +1,49 @@
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { type Backoff, pauseAfter } from '../../jobs/retry.ts'
 import { checkAddress, DownloadError, shown } from './addresses.ts'
 import { checkSpace } from './disk-space.ts'
 import { forgetOrigin, Partial } from './partial.ts'
 import { request } from './request.ts'
-import { readOffer, TryAgain, webPage } from './response.ts'
+import { readReply, TryAgain, webPage } from './response.ts'
 
 export interface DownloadOptions {
   readonly url: string
-  /** Where the bytes go. What stays there after a failure is only for going on. */
+  /** Where the bytes are written. What a failure leaves there can only be used to resume. */
   readonly path: string
-  /** Sent to the host of `url` alone, not to where it redirects. */
+  /** Sent only to the host of `url`, not to where it redirects. */
   readonly token?: string | undefined
-  /** In hexadecimal digits: a file with another one is deleted. */
+  /** In hexadecimal digits: a file with another hash is deleted. */
   readonly sha256?: string | undefined
-  /** Bytes, as known from elsewhere. */
+  /** In bytes, if known from elsewhere. */
   readonly size?: number | undefined
   readonly onProgress?: (done: number, total: number | undefined) => void
-  /** Told in words what went wrong and is tried again. */
+  /** Called with a sentence for each fault after which the download is retried. */
   readonly onNote?: (text: string) => void
   readonly patience?: Patience
   readonly freeBytes?: (folder: string) => Promise<number>
 }
 
-interface Patience {
-  /** Tries in a row without a byte before the download is given up. */
+interface Patience extends Backoff {
+  /** Attempts in a row without a new byte before the download fails. */
   readonly tries: number
-  /** Pause after the first; it doubles. */
-  readonly pauseMs: number
-  readonly longestPauseMs: number
-  /** Without a byte for this long, a connection counts as broken. */
+  /** A connection without a byte for this long counts as broken. */
   readonly stallMs: number
 }
 
-const defaultPatience: Patience = { tries: 6, pauseMs: 1000, longestPauseMs: 30_000, stallMs: 60_000 }
+const defaultPatience: Patience = { tries: 7, firstMs: 1000, longestMs: 30_000, stallMs: 60_000 }
 
 export interface Downloaded {
   readonly sha256: string
   readonly bytes: number
-  /** As the server calls it; not safe as it is. */
+  /** As the server names it; not a safe path. */
   readonly fileName: string
 }
 
 /**
- * Downloads one file, over as many connections as it takes. When it resolves, the whole file lies under `path`, durable,
- * and has the size and hash that were promised.
- * @throws DownloadError in words; a broken connection leaves the partial file, a wrong file is deleted
+ * Downloads one file, over as many connections as it takes. When it resolves, the complete file is stored durably at
+ * `path` and has the expected size and hash.
+ * @throws DownloadError; a broken connection leaves the partial file, a wrong file is deleted
  */
 export async function download(options: DownloadOptions): Promise<Downloaded> {
   const { path, onNote = () => {}, patience = defaultPatience } = options
@@ -64,12 +62,11 @@ export async function download(options: DownloadOptions): Promise<Downloaded> {
         const again = thrown instanceof TryAgain ? thrown : undefined
         failures = partial.bytes > most ? 1 : failures + 1
         most = Math.max(most, partial.bytes)
-        const reason = thrown instanceof TryAgain ? thrown.message : reasonOf(thrown)
+        const reason = thrown instanceof TryAgain ? thrown.message : connectionFault(thrown)
         if (failures >= patience.tries) throw givenUp(start, partial, reason, thrown)
         if (again?.startOver) await partial.startOver()
-        const doubled = patience.pauseMs * 2 ** (failures - 1)
-        const pause = Math.min(again?.afterMs ?? doubled, patience.longestPauseMs)
-        onNote(`${reason}; again in ${Math.ceil(pause / 1000)} s, from byte ${partial.bytes}`)
+        const pause = Math.min(again?.afterMs ?? pauseAfter(patience, failures), patience.longestMs)
+        onNote(`${reason}; retrying in ${Math.ceil(pause / 1000)} s from byte ${partial.bytes}`)
         await sleep(pause)
       }
     }
@@ -79,36 +76,37 @@ export async function download(options: DownloadOptions): Promise<Downloaded> {
 }
 
 function parseUrl(text: string): URL {
-  if (!URL.canParse(text)) throw new DownloadError(`${JSON.stringify(text)} is no address`)
+  if (!URL.canParse(text)) throw new DownloadError(`${JSON.stringify(text)} is not a valid URL`)
   return new URL(text)
 }
 
-/** One connection: from the bytes that are there to the end of the file. */
+/** One connection: from the bytes already stored to the end of the file. */
 async function transfer(options: DownloadOptions, start: URL, partial: Partial): Promise<void> {
   const { size, onProgress, patience = defaultPatience } = options
-  // without a mark of its version, what came may be a part of another file
+  // without an ETag or a date, the stored bytes may be part of another version of the file
   if (partial.origin?.etag === undefined && partial.origin?.lastModified === undefined)
     await partial.startOver()
   if (partial.bytes > 0 && partial.bytes === partial.origin?.total) return
   const controller = new AbortController()
-  const stalled = () => controller.abort(new TryAgain(`nothing came for ${patience.stallMs / 1000} s`))
+  const stalled = () =>
+    controller.abort(new TryAgain(`the server sent nothing for ${patience.stallMs / 1000} s`))
   const timer = setTimeout(stalled, patience.stallMs)
   try {
     const response = await request(options, start, partial, controller.signal)
     try {
-      const offer = readOffer(response, partial.bytes, markOf(start), partial.origin)
-      const { total } = offer.origin
+      const reply = readReply(response, partial.bytes, markOf(start), partial.origin)
+      const { total } = reply.origin
       if (size !== undefined && total !== undefined && total !== size) {
         await partial.discard()
         throw new DownloadError(
-          `${shown(start)}: the file should have ${size} bytes, the server has one of ${total}`,
+          `${shown(start)}: the file should have ${size} bytes, but the server announces ${total}`,
         )
       }
-      if (offer.begin === 0) await partial.startOver()
-      await partial.belongsTo(offer.origin)
+      if (reply.begin === 0) await partial.startOver()
+      await partial.belongsTo(reply.origin)
       await checkSpace(options, (total ?? size ?? 0) - partial.bytes)
       const most = total ?? size ?? Number.POSITIVE_INFINITY
-      if (response.body === null) throw new TryAgain('the answer is empty')
+      if (response.body === null) throw new TryAgain('the response is empty')
       for await (const chunk of response.body as ReadableStream<Uint8Array>) {
         timer.refresh()
         if (partial.bytes === 0 && looksLikePage(chunk)) {
@@ -117,9 +115,7 @@ async function transfer(options: DownloadOptions, start: URL, partial: Partial):
         }
         if (partial.bytes + chunk.length > most) {
           await partial.discard()
-          throw new DownloadError(
-            `${shown(start)}: more came than the ${most} bytes that the server spoke of`,
-          )
+          throw new DownloadError(`${shown(start)}: the server sent more than the announced ${most} bytes`)
         }
         await partial.append(chunk)
         onProgress?.(partial.bytes, total ?? size)
@@ -142,14 +138,14 @@ async function finished(options: DownloadOptions, start: URL, partial: Partial):
   if (size !== undefined && partial.bytes !== size) {
     await partial.discard()
     throw new DownloadError(
-      `${shown(start)}: ${partial.bytes} bytes came, the file should have ${size}; it was deleted`,
+      `${shown(start)}: the server sent ${partial.bytes} bytes, but the file should have ${size}; it was deleted`,
     )
   }
   const found = await partial.finish()
   if (sha256 !== undefined && found !== sha256.toLowerCase()) {
     await partial.discard()
     throw new DownloadError(
-      `${shown(start)}: the file has the SHA-256 ${found}, it should have ${sha256.toLowerCase()}; it was deleted`,
+      `${shown(start)}: the file has the SHA-256 ${found}, but ${sha256.toLowerCase()} was expected; it was deleted`,
     )
   }
   const fileName = partial.origin?.fileName ?? ''
@@ -162,7 +158,7 @@ function looksLikePage(chunk: Uint8Array): boolean {
   return /^\s*<(!doctype html|html)/i.test(Buffer.from(chunk.subarray(0, 200)).toString('latin1'))
 }
 
-/** Faults of the connection; those of the disk and of the file stay the same however often they are tried. */
+/** Faults of the connection; those of the disk and of the file would not go away by retrying. */
 function mayHelp(thrown: unknown): boolean {
   if (thrown instanceof TryAgain) return true
   // what fetch and its streams throw for a connection: "fetch failed" and "terminated", with a cause
@@ -175,24 +171,24 @@ function diskFault(thrown: unknown, { bytes }: Partial): unknown {
   ) {
     return thrown
   }
-  const message = `the disk is full; ${bytes} bytes are kept, make room and add it again to go on`
+  const message = `the disk is full; ${bytes} bytes are kept, free some space and add it again to resume`
   return new DownloadError(message, { cause: thrown })
 }
 
-/** Tells addresses apart without keeping the keys that may be in their queries. */
+/** Identifies a URL without storing the keys that its query may contain. */
 function markOf(url: URL): string {
   return createHash('sha256').update(url.href).digest('hex')
 }
 
-/** fetch says "fetch failed" or "terminated"; its causes say why. */
-function reasonOf(thrown: unknown): string {
+/** fetch says "fetch failed" or "terminated"; the innermost cause says why. */
+function connectionFault(thrown: unknown): string {
   let last = thrown
   while (last instanceof Error && last.cause instanceof Error) last = last.cause
   const detail = last instanceof Error ? last.message : String(last)
-  return `the connection broke off (${detail})`
+  return `the connection broke (${detail})`
 }
 
 function givenUp(start: URL, partial: Partial, reason: string, cause: unknown): DownloadError {
-  const kept = partial.bytes > 0 ? `; ${partial.bytes} bytes are kept, add it again to go on` : ''
+  const kept = partial.bytes > 0 ? `; ${partial.bytes} bytes are kept, add it again to resume` : ''
   return new DownloadError(`${shown(start)}: ${reason}${kept}`, { cause })
 }

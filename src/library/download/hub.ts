@@ -1,13 +1,14 @@
+import { foreignName } from '../../diffusion/safetensors/foreign-file.ts'
 import { checkAddress, DownloadError, shown } from './addresses.ts'
 
-/** Model repositories of Hugging Face and of servers that speak its API: https://huggingface.co/docs/hub/api */
+/** Model repositories of Hugging Face and of servers with the same API: https://huggingface.co/docs/hub/api */
 
 export interface HubFile {
   /** In the repository. */
   readonly path: string
   readonly url: string
   readonly size: number
-  /** Known for files in large file storage, which weights are. */
+  /** Known for files in large file storage, as weights are. */
   readonly sha256?: string
 }
 
@@ -32,7 +33,7 @@ export function parseHubId(text: string): HubId | undefined {
   const match = idPattern.exec(text)
   if (match === null || text.split(/[:/]/).some((each) => each === '..' || each === '.')) return undefined
   const [, owner, name, file] = match as unknown as [string, string, string, string | undefined]
-  // with two parts it is a file that is not there
+  // with two parts it is the path of a file that does not exist
   if (file === undefined && name.endsWith('.safetensors')) return undefined
   return { owner, name, ...(file !== undefined && { file }) }
 }
@@ -40,12 +41,12 @@ export function parseHubId(text: string): HubId | undefined {
 /** @throws DownloadError when the repository cannot be read */
 export async function listHub({ owner, name }: HubId, options: HubOptions): Promise<HubFile[]> {
   if (!URL.canParse(options.endpoint)) {
-    throw new DownloadError(`HF_ENDPOINT must be an address, but was ${JSON.stringify(options.endpoint)}`)
+    throw new DownloadError(`HF_ENDPOINT must be a URL, but was ${JSON.stringify(options.endpoint)}`)
   }
   const base = options.endpoint.replace(/\/+$/, '')
   let next: URL | undefined = new URL(`${base}/api/models/${owner}/${name}/tree/main?recursive=1`)
   const files: HubFile[] = []
-  // a page has a thousand entries: far more than a model has
+  // a page has a thousand entries, far more than a model
   for (let page = 0; next !== undefined && page < 20; page += 1) {
     const response = await ask(next, options)
     const entries = await readEntries(response, next)
@@ -62,7 +63,7 @@ export async function listHub({ owner, name }: HubId, options: HubOptions): Prom
   return files
 }
 
-/** The next page gets the token too, so it must be the same server's. */
+/** The next page gets the token too, so it must be on the same server. */
 function sameOrigin(url: URL, before: URL): URL | undefined {
   return url.origin === before.origin ? url : undefined
 }
@@ -79,8 +80,8 @@ async function ask(url: URL, { token }: HubOptions): Promise<Response> {
   if (response.ok) return response
   const hint =
     response.status === 401 || response.status === 403 || response.status === 404
-      ? 'there is no such model, or it wants a login: set HF_TOKEN, and accept its terms on the site'
-      : 'the server does not answer as it should'
+      ? 'there is no such model, or it requires a login: set HF_TOKEN, and accept its terms on the site'
+      : 'the server sent an unexpected status'
   throw new DownloadError(`${shown(url)}: ${hint} (${response.status})`)
 }
 
@@ -88,14 +89,14 @@ type Entry = Omit<HubFile, 'url'>
 
 async function readEntries(response: Response, url: URL): Promise<Entry[]> {
   const value: unknown = await response.json().catch((cause: unknown) => {
-    throw new DownloadError(`${shown(url)}: the answer is not JSON`, { cause })
+    throw new DownloadError(`${shown(url)}: the response is not JSON`, { cause })
   })
-  if (!Array.isArray(value)) throw new DownloadError(`${shown(url)}: the answer is no list of files`)
+  if (!Array.isArray(value)) throw new DownloadError(`${shown(url)}: the response is not a list of files`)
   return value.flatMap((entry: unknown) => {
     if (typeof entry !== 'object' || entry === null) return []
     const { type, path, size, lfs } = entry as Record<string, unknown>
     if (type !== 'file' || typeof path !== 'string' || typeof size !== 'number') return []
-    // a path that leaves the folder comes from no honest server
+    // no honest server sends a path that leaves the folder
     if (path.split('/').some((each) => each === '' || each.startsWith('.')) || path.includes('\\')) return []
     const oid = typeof lfs === 'object' && lfs !== null && 'oid' in lfs ? lfs.oid : undefined
     const known = typeof oid === 'string' && /^[0-9a-f]{64}$/.test(oid)
@@ -103,7 +104,7 @@ async function readEntries(response: Response, url: URL): Promise<Entry[]> {
   })
 }
 
-/** Which of two files of the same weights is wanted. */
+/** Which of two files of the same weights to fetch. */
 export type WeightsPrecision = 'fp16' | 'fp32'
 
 const weightStems = [
@@ -113,8 +114,8 @@ const weightStems = [
 ] as const
 
 /**
- * What the engine reads of a repository in diffusers layout: configs, tokenizer, and of each part the weights of the
- * wanted precision, or the other one where it is missing.
+ * The files that the engine reads of a repository in diffusers layout: configs, tokenizer, and for each part the weights
+ * in the wanted precision, or in the other one if that is missing.
  * @throws DownloadError naming the file that is missing
  */
 export function chooseFiles(files: readonly HubFile[], precision: WeightsPrecision, id: string): HubFile[] {
@@ -124,21 +125,31 @@ export function chooseFiles(files: readonly HubFile[], precision: WeightsPrecisi
     const single = files.map(({ path }) => path).filter((path) => path.endsWith('.safetensors'))
     const hint =
       single.length === 0
-        ? 'it has no .safetensors files either (other formats can run code and are not read)'
+        ? `it has no .safetensors files either${foreignHint(files)}`
         : `name one of its files, such as ${id}:${single[0]} (it has ${single.slice(0, 10).join(', ')})`
     throw new DownloadError(
-      `${id}: there is no model_index.json, so it is no model in diffusers layout; ${hint}`,
+      `${id}: there is no model_index.json, so it is not a model in diffusers layout; ${hint}`,
     )
   }
   const weights = weightStems.map((stem) => {
     const full = find(`${stem}.safetensors`)
     const half = find(`${stem}.fp16.safetensors`)
     const chosen = precision === 'fp16' ? (half ?? full) : (full ?? half)
-    if (chosen === undefined) throw new DownloadError(`${id}: ${stem}.safetensors is missing`)
+    if (chosen === undefined) {
+      const folder = stem.slice(0, stem.indexOf('/') + 1)
+      const others = files.filter(({ path }) => path.startsWith(folder))
+      throw new DownloadError(`${id}: ${stem}.safetensors is missing${foreignHint(others)}`)
+    }
     return chosen
   })
   const configs = files.filter(({ path }) => isConfig(path))
   return [index, ...configs, ...weights]
+}
+
+/** The first file of a format that is refused, and why. */
+function foreignHint(files: readonly HubFile[]): string {
+  const found = files.find(({ path }) => foreignName(path) !== undefined)
+  return found === undefined ? '' : `; ${found.path}: ${foreignName(found.path)}`
 }
 
 /** The small files that the engine reads, beside model_index.json and the weights. */

@@ -3,19 +3,19 @@ import { createReadStream } from 'node:fs'
 import { type FileHandle, open, readFile, rm, stat, writeFile } from 'node:fs/promises'
 
 /**
- * A file that is on its way: `PATH` with what came, and `PATH.json` with what it is a part of. It outlives the process,
- * so that a later download goes on where this one ended.
+ * An unfinished download: `PATH` with the bytes so far, and `PATH.json` with the file that they are part of. It outlives
+ * the process, so that a later download resumes where this one ended.
  */
 
-/** What the bytes that came are a part of: only a server that names the same may send the rest. */
+/** The file that the stored bytes are part of: the rest is accepted only if the server states the same. */
 export interface Origin {
-  /** Tells the address; not the address itself, as that may hold a key. */
+  /** Identifies the URL; not the URL itself, which may contain a key. */
   readonly mark: string
   readonly etag?: string
   readonly lastModified?: string
   /** Bytes of the whole file. */
   readonly total?: number
-  /** As the server calls the file. */
+  /** As the server names the file. */
   readonly fileName?: string
 }
 
@@ -34,7 +34,7 @@ export class Partial {
     this.#origin = origin
   }
 
-  /** Goes on with what is there if it came from `mark`; else begins anew. */
+  /** Resumes what is stored if it came from the URL of `mark`; otherwise starts over. */
   static async open(path: string, mark: string): Promise<Partial> {
     const origin = await readOrigin(path)
     const known = origin?.mark === mark && (await exists(path))
@@ -58,7 +58,7 @@ export class Partial {
     return this.#origin
   }
 
-  /** What is to come is the rest of this. */
+  /** Records the file that the next bytes are part of. */
   async belongsTo(origin: Origin): Promise<void> {
     await writeFile(describedAt(this.path), JSON.stringify(origin))
     this.#origin = origin
@@ -72,7 +72,7 @@ export class Partial {
   }
 
   async append(chunk: Uint8Array): Promise<void> {
-    // a full disk may take a part of a chunk: what it did not take is written, or refused, by the next call
+    // a full disk may write part of a chunk: the next call writes the rest, or fails
     let written = 0
     while (written < chunk.length) {
       const rest = chunk.subarray(written)
@@ -93,14 +93,14 @@ export class Partial {
     await this.#handle.close()
   }
 
-  /** Takes back what came: it is of no use for going on. */
+  /** Deletes the stored bytes: they cannot be used to resume. */
   async discard(): Promise<void> {
     await rm(this.path, { force: true })
     await rm(describedAt(this.path), { force: true })
   }
 }
 
-/** The description alone: the file is complete. */
+/** Deletes the description only: the file is complete. */
 export async function forgetOrigin(path: string): Promise<void> {
   await rm(describedAt(path), { force: true })
 }
@@ -116,7 +116,7 @@ async function exists(path: string): Promise<boolean> {
   )
 }
 
-/** Undefined when it is missing or damaged: the download then begins anew. */
+/** Undefined when it is missing or damaged: the download then starts over. */
 async function readOrigin(path: string): Promise<Origin | undefined> {
   try {
     const value: unknown = JSON.parse(await readFile(describedAt(path), 'utf8'))

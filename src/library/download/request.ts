@@ -1,14 +1,14 @@
 import { checkAddress, DownloadError, shown } from './addresses.ts'
 import type { Partial } from './partial.ts'
 
-const mostRedirects = 10
+const maxRedirects = 10
 
 interface RequestOptions {
   readonly token?: string | undefined
   readonly sha256?: string | undefined
 }
 
-/** Follows redirects itself, so that each address is judged and the token goes to one host only. */
+/** Follows redirects itself, so that each URL is checked and the token goes to one host only. */
 export async function request(
   { token, sha256 }: RequestOptions,
   start: URL,
@@ -16,14 +16,14 @@ export async function request(
   signal: AbortSignal,
 ): Promise<Response> {
   let url = start
-  for (let redirects = 0; redirects <= mostRedirects; redirects += 1) {
+  for (let redirects = 0; redirects <= maxRedirects; redirects += 1) {
     checkAddress(url, start, sha256 !== undefined)
     const headers = new Headers({ 'accept-encoding': 'identity', 'user-agent': 'packshot' })
     if (token !== undefined && url.origin === start.origin) headers.set('authorization', `Bearer ${token}`)
     const { bytes, origin } = partial
     if (bytes > 0 && origin !== undefined) {
       headers.set('range', `bytes=${bytes}-`)
-      // a weak tag does not promise the same bytes, and servers must not continue by it
+      // a weak ETag does not promise the same bytes, so servers must not resume by it
       const strong = origin.etag?.startsWith('W/') ? undefined : origin.etag
       const mark = strong ?? origin.lastModified
       if (mark !== undefined) headers.set('if-range', mark)
@@ -34,10 +34,10 @@ export async function request(
     await response.body?.cancel()
     if (!URL.canParse(location, url.href)) {
       throw new DownloadError(
-        `${shown(url)}: the server redirects to ${JSON.stringify(location)}, which is no address`,
+        `${shown(url)}: the server redirects to ${JSON.stringify(location)}, which is not a valid URL`,
       )
     }
     url = new URL(location, url)
   }
-  throw new DownloadError(`${shown(start)}: the server redirects more than ${mostRedirects} times`)
+  throw new DownloadError(`${shown(start)}: the server redirects more than ${maxRedirects} times`)
 }

@@ -1,14 +1,14 @@
 import { addressName, DownloadError, dispositionName, shown } from './addresses.ts'
 import type { Origin } from './partial.ts'
 
-/** What a server says of the bytes that it sends, checked. */
-export interface Offer {
+/** What a server says about the bytes that it sends, checked. */
+export interface Reply {
   readonly origin: Origin
   /** Where in the whole file the body begins. */
   readonly begin: number
 }
 
-/** A server that should be asked once more: it is busy, or what it sends does not continue what came. */
+/** The request is worth retrying: the server is busy, or what it sends does not continue the stored bytes. */
 export class TryAgain extends Error {
   readonly startOver: boolean
   readonly afterMs: number | undefined
@@ -23,16 +23,16 @@ export class TryAgain extends Error {
 }
 
 /**
- * @param asked the byte from which on the rest was asked for
- * @param mark of the address that the user gave, by which the partial file is recognised
- * @throws TryAgain, or DownloadError when asking again would not help
+ * @param asked the offset from which the rest was requested
+ * @param mark of the URL that the user gave, by which the partial file is recognised
+ * @throws TryAgain, or DownloadError when retrying would not help
  */
-export function readOffer(
+export function readReply(
   response: Response,
   asked: number,
   mark: string,
   before: Origin | undefined,
-): Offer {
+): Reply {
   const { status, headers } = response
   const from = new URL(response.url)
   checkStatus(response, from, asked)
@@ -41,7 +41,7 @@ export function readOffer(
   const encoding = headers.get('content-encoding')
   if (encoding !== null && encoding !== 'identity') {
     throw new DownloadError(
-      `${shown(from)}: the server sends the file packed (${encoding}), though asked not to`,
+      `${shown(from)}: the server sends the file compressed (${encoding}), although it was asked not to`,
     )
   }
   const range = status === 206 ? contentRange(headers, from) : undefined
@@ -59,33 +59,33 @@ export function readOffer(
   }
   if (begin === 0) return { origin, begin }
   if (begin !== asked || (before !== undefined && !continues(before, origin))) {
-    throw new TryAgain('the file on the server is another one by now', { startOver: true })
+    throw new TryAgain('the file changed on the server', { startOver: true })
   }
   return { origin, begin }
 }
 
 export function webPage(from: URL): DownloadError {
   return new DownloadError(
-    `${shown(from)}: the server sent a web page instead of a file; perhaps it wants a login (--token) or an agreement on its site`,
+    `${shown(from)}: the server sent a web page instead of a file; it may require a login (--token), or that you accept its terms on its site`,
   )
 }
 
 function checkStatus({ status, headers }: Response, from: URL, asked: number): void {
   if (status === 200 || (status === 206 && asked > 0)) return
-  if (status === 416) throw new TryAgain('the server has no such rest of the file', { startOver: true })
+  if (status === 416) throw new TryAgain('the server cannot resume from this offset', { startOver: true })
   if (status === 408 || status === 429 || status >= 500) {
     const seconds = Number(headers.get('retry-after') ?? Number.NaN)
     const pause = Number.isFinite(seconds) ? { afterMs: seconds * 1000 } : {}
-    throw new TryAgain(`the server answers ${status}`, pause)
+    throw new TryAgain(`the server answered ${status}`, pause)
   }
   const reasons: Record<number, string> = {
-    401: 'the server wants a login: give --token, or set HF_TOKEN for Hugging Face',
-    403: 'the server refuses it: the token may not read it, or its terms must be accepted on the site first',
-    404: 'there is no such file on the server',
+    401: 'the server requires a login: give --token, or set HF_TOKEN for Hugging Face',
+    403: 'the server denies access: the token may not read it, or its terms must be accepted on the site first',
+    404: 'the server has no such file',
     410: 'the file is no longer on the server',
   }
   throw new DownloadError(
-    `${shown(from)}: ${reasons[status] ?? 'the server does not give the file'} (${status})`,
+    `${shown(from)}: ${reasons[status] ?? 'the server does not send the file'} (${status})`,
   )
 }
 
@@ -93,7 +93,7 @@ function contentRange(headers: Headers, from: URL): { begin: number; total: numb
   const match = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15}|\*)$/.exec(headers.get('content-range') ?? '')
   if (match === null) {
     throw new DownloadError(
-      `${shown(from)}: the server sends a part of the file without saying which (Content-Range: ${headers.get('content-range')})`,
+      `${shown(from)}: the server sends a part of the file without a valid range (Content-Range: ${headers.get('content-range')})`,
     )
   }
   return { begin: Number(match[1]), total: match[3] === '*' ? undefined : Number(match[3]) }
@@ -102,10 +102,12 @@ function contentRange(headers: Headers, from: URL): { begin: number; total: numb
 function count(text: string | null, header: string, from: URL): number | undefined {
   if (text === null) return undefined
   if (/^\d{1,15}$/.test(text)) return Number(text)
-  throw new DownloadError(`${shown(from)}: ${header} is ${JSON.stringify(text)}, which is no number of bytes`)
+  throw new DownloadError(
+    `${shown(from)}: ${header} is ${JSON.stringify(text)}, which is not a number of bytes`,
+  )
 }
 
-/** Whether two answers speak of the same file; what only one of them says is no difference. */
+/** Whether two replies are about the same file; what only one of them states is no difference. */
 function continues(before: Origin, now: Origin): boolean {
   const same = (a: unknown, b: unknown) => a === undefined || b === undefined || a === b
   return (

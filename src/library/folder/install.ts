@@ -1,13 +1,20 @@
 import { constants } from 'node:fs'
 import { copyFile, mkdir, readdir, rename, rm, stat, unlink } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
+import { unlessMissing } from '../../adapters/disk/files.ts'
+import { readFacts } from '../../diffusion/checkpoint/facts.ts'
+import { type Kind, kinds, refusal } from '../../diffusion/checkpoint/kinds.ts'
+import { CheckpointError } from '../../diffusion/errors.ts'
+import { checkFinite } from '../../diffusion/safetensors/check-finite.ts'
+import { foreignName } from '../../diffusion/safetensors/foreign-file.ts'
 import { AppError } from '../../jobs/errors.ts'
-import type { Inspect } from './inspect.ts'
-import { type Entry, wrongPlace } from './list.ts'
-import { checkName, extension, folderOf, type Kind } from './names.ts'
-import { hashFile, type Sums, writeSums } from './sums.ts'
+import { sameName } from '../../jobs/offer.ts'
+import type { Entry } from './list.ts'
+import { checkName, extension, weightsName } from './names.ts'
+import { hashFile, type Sums, sumsBeside, writeSums } from './sums.ts'
+import { checkModel } from './verify.ts'
 
-/** What is on its way into the folder: a file, or a folder in diffusers layout, under a name that ends with `.partial`. */
+/** A file, or a folder in diffusers layout, that waits beside the models under a name that ends with `.partial`. */
 export interface Staged {
   readonly path: string
   readonly folder: boolean
@@ -26,65 +33,62 @@ export interface PlaceOptions {
   readonly name: string
   /** Absent: what the file is. */
   readonly kind?: Kind | undefined
-  readonly inspect: Inspect
 }
 
 /**
- * Inspects what was staged and gives it its name. Until then nothing of it is seen under that name, and afterwards it is
+ * Checks what was staged and gives it its name. Until then nothing is visible under that name, and afterwards it is
  * whole. What cannot be used is deleted; what only lacks a free name is kept.
- * @throws what `inspect` throws, or AppError `model_invalid` or `invalid_request`
+ * @throws CheckpointError, or AppError `model_invalid` or `invalid_request`
  */
-export async function place(
-  staged: Staged,
-  { dir, name, kind: wanted, inspect }: PlaceOptions,
-): Promise<Placed> {
+export async function place(staged: Staged, { dir, name, kind: wanted }: PlaceOptions): Promise<Placed> {
   checkName(name)
-  const kind = await examine(staged, wanted, inspect).catch(async (thrown: unknown) => {
+  const kind = await examine(staged, wanted).catch(async (thrown: unknown) => {
     await rm(staged.path, { recursive: true, force: true })
     throw thrown
   })
   await checkFree(dir, kind, name, staged.path)
-  const folder = resolve(dir, folderOf[kind])
+  const folder = resolve(dir, kinds[kind].folder)
   await mkdir(folder, { recursive: true })
   const fileName = staged.folder ? name : `${name}${extension}`
   const sums = [...staged.sums].map(
     ([file, hash]) => [file === '' ? fileName : `${fileName}/${file}`, hash] as const,
   )
-  // a crash after this leaves sums of nothing, which the next `add` overwrites
-  await writeSums(join(folder, `${name}.sha256`), new Map(sums))
   const path = join(folder, fileName)
+  // a crash after this leaves sums of nothing, which the next `add` overwrites
+  await writeSums(sumsBeside({ path, name }), new Map(sums))
   await rename(staged.path, path)
   return { kind, name, path }
 }
 
-async function examine(staged: Staged, wanted: Kind | undefined, inspect: Inspect): Promise<Kind> {
-  const identity = await inspect.identify(staged.path)
-  const found = identity.kind === 'checkpoint' ? 'model' : identity.kind
-  const kind = wanted ?? (found === 'other' ? 'model' : found)
-  const problem = wrongPlace(kind, identity)
-  if (problem !== undefined) throw new AppError('model_invalid', `${staged.path}: ${problem}.`)
-  if (kind === 'model') await inspect.checkModel(staged.path)
+async function examine(staged: Staged, wanted: Kind | undefined): Promise<Kind> {
+  const facts = await readFacts(staged.path)
+  const kind = wanted ?? (facts.kind === 'other' ? 'model' : facts.kind)
+  const fault = refusal(kind, facts)
+  if (fault !== undefined) throw new AppError('model_invalid', `${staged.path}: ${fault}.`)
+  if (kind === 'model') {
+    if (facts.model instanceof CheckpointError) throw facts.model
+    await checkModel(staged.path)
+  }
   for (const file of staged.sums.keys()) {
-    if (file === '' || file.endsWith(extension)) await inspect.checkFinite(join(staged.path, file))
+    if (file === '' || file.endsWith(extension)) await checkFinite(join(staged.path, file))
   }
   return kind
 }
 
-/** @throws AppError when something of this kind has the name, however it is spelled */
+/** @throws AppError `invalid_request` when something of this kind has the name, in upper or lower case */
 export async function checkFree(dir: string, kind: Kind, name: string, kept?: string): Promise<void> {
-  const folder = resolve(dir, folderOf[kind])
+  const folder = resolve(dir, kinds[kind].folder)
   const files = await readdir(folder).catch(() => [])
-  const taken = files.find((file) => {
-    const stem = file.replace(/\.(safetensors|ckpt|pt|pth|bin|gguf)$/i, '')
-    return stem.toLowerCase() === name.toLowerCase()
-  })
+  const taken = files.find(
+    (file) => foreignName(file) === undefined && sameName(weightsName(file) ?? file, name),
+  )
   if (taken === undefined) return
-  const rest = kept === undefined ? '' : ` What came is kept: add the file ${kept} with another name.`
-  const message = `There is a ${kind} ${taken} in ${folder} already: remove it, or choose another name with --name.${rest}`
+  const rest = kept === undefined ? '' : ` The downloaded file is kept: add ${kept} under another name.`
+  const message = `There is already ${kinds[kind].noun} ${taken} in ${folder}: remove it, or choose another name with --name.${rest}`
   throw new AppError('invalid_request', message, { param: 'name' })
 }
 
-/** Copies a file from elsewhere on this machine; where the file system can, the copy shares its blocks. */
+/** Copies a file; where the file system supports it, the copy shares its blocks. */
 export async function stageFile(source: string, partial: string): Promise<Staged> {
   await mkdir(dirname(partial), { recursive: true })
   try {
@@ -96,7 +100,7 @@ export async function stageFile(source: string, partial: string): Promise<Staged
   }
 }
 
-/** Copies those files of a model folder that `wanted` names. Symbolic links, as the hub's cache has, become files. */
+/** Copies the wanted files of a model folder. Symbolic links, as in the hub's cache, become files. */
 export async function stageFolder(
   source: string,
   partial: string,
@@ -113,7 +117,7 @@ export async function stageFolder(
       sums.set(path, await hashFile(join(partial, path)))
     }
     if (sums.size === 0)
-      throw new AppError('model_invalid', `${source} has no files of a model in diffusers layout.`)
+      throw new AppError('model_invalid', `${source} contains no model in diffusers layout.`)
     return { path: partial, folder: true, sums }
   } catch (thrown) {
     await rm(partial, { recursive: true, force: true })
@@ -121,12 +125,12 @@ export async function stageFolder(
   }
 }
 
-/** Deletes an entry with what was kept beside it. */
+/** Deletes an entry and the files beside it that belong to it. */
 export async function removeEntry({ path, name }: Pick<Entry, 'path' | 'name'>): Promise<void> {
   await rm(path, { recursive: true })
+  // what is beside a file of a refused format belongs to another one of its name
+  if (foreignName(path) !== undefined) return
   for (const beside of [`${name}.sha256`, `${name}.json`]) {
-    await unlink(join(dirname(path), beside)).catch((thrown: unknown) => {
-      if (!(thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT')) throw thrown
-    })
+    await unlessMissing(unlink(join(dirname(path), beside)))
   }
 }

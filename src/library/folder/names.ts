@@ -1,22 +1,24 @@
+import { extname } from 'node:path'
+import { kinds } from '../../diffusion/checkpoint/kinds.ts'
+import { foreignName } from '../../diffusion/safetensors/foreign-file.ts'
 import { AppError } from '../../jobs/errors.ts'
 
-/** What lies in the models folder: models in it, the rest in folders of its own. */
-export const kinds = ['model', 'vae', 'embedding', 'lora'] as const
-export type Kind = (typeof kinds)[number]
-
-export const folderOf: Readonly<Record<Kind, string>> = {
-  model: '',
-  vae: 'vae',
-  embedding: 'embeddings',
-  lora: 'loras',
-}
+/** Where each kind lies within the models folder; '' is the models folder itself. */
+export const kindFolders: readonly string[] = Object.values(kinds).map(({ folder }) => folder)
 
 export const extension = '.safetensors'
+
+/** The name of a file of weights, in a format that is read or refused; undefined for a file that is none of ours. */
+export function weightsName(fileName: string): string | undefined {
+  const ending = extname(fileName)
+  const ours = ending.toLowerCase() === extension || foreignName(fileName) !== undefined
+  return ours ? fileName.slice(0, -ending.length) : undefined
+}
 
 /** File systems allow 255 bytes; this leaves room for what is appended. */
 const longest = 100
 
-/** Why a text is no name; undefined for one that is. A name is a part of a path, so none may lead out of its folder. */
+/** Why a text is not a valid name; undefined if it is. A name is a part of a path, so none may lead out of its folder. */
 export function nameFault(name: string): string | undefined {
   const shown = JSON.stringify(name.length > 60 ? `${name.slice(0, 60)}...` : name)
   if (name === '') return 'a name must not be empty'
@@ -26,7 +28,7 @@ export function nameFault(name: string): string | undefined {
   if (name.startsWith('.')) return `the name ${shown} begins with a dot`
   // the rest is taken by prompts (<lora:name:0.8>), by shells, or by file systems of other systems
   if (!/^[\p{L}\p{M}\p{N} ._()+@&'!,=~#-]+$/u.test(name)) {
-    return `the name ${shown} has characters that names must not have, such as / \\ : < > * ? " |`
+    return `the name ${shown} has characters that are not allowed, such as / \\ : < > * ? " |`
   }
   if (name.trim() !== name) return `the name ${shown} begins or ends with a space`
   return undefined
@@ -34,17 +36,17 @@ export function nameFault(name: string): string | undefined {
 
 /** @throws AppError `invalid_request` naming the fault */
 export function checkName(name: string): void {
-  const fault = nameFault(name) ?? (isReserved(name) ? `the name ${name} is that of a folder` : undefined)
+  const fault = nameFault(name) ?? (isReserved(name) ? `the name ${name} is reserved` : undefined)
   if (fault !== undefined) throw new AppError('invalid_request', `${fault}.`, { param: 'name' })
 }
 
-/** What no model may be called, as a folder or an ending of the models folder is. */
+/** Names that a folder or a file ending of the models folder already has. */
 function isReserved(name: string): boolean {
   const lower = name.toLowerCase()
-  return Object.values(folderOf).includes(lower) || /\.(partial|sha256|json|safetensors)$/.test(lower)
+  return kindFolders.includes(lower) || /\.(partial|sha256|json|safetensors)$/.test(lower)
 }
 
-/** A name from a file name of the outside world: its last part, without ending and without what names must not have. */
+/** Makes a name from any file name: its last part, without its ending and without characters that are not allowed. */
 export function safeName(fileName: string): string {
   const last = fileName.split(/[/\\]/).at(-1) ?? ''
   const cleaned = last

@@ -1,7 +1,7 @@
 /**
- * What the form does beyond htmx: Enter sends it, texts are counted, links fill it in without a new page, schedules
- * follow the sampler, names are put into fields at a press, and a server that does not answer is named. Without this
- * file it is a plain form.
+ * What the form does beyond htmx: Enter sends it, characters are counted, links fill it in without a new page,
+ * schedules follow the sampler, a click inserts a name into its field, and a server that does not answer is reported.
+ * Without this file it is a plain form.
  *
  * For photo.js: the event `form:filled` says that a link filled the form in.
  */
@@ -17,17 +17,13 @@
     counter.textContent = `${field.value.length} / ${field.maxLength}`
   }
 
-  /** What a recipe does not name is as it was when the form was empty. */
-  const leftOut = [
-    'background',
-    'negative_prompt',
-    'loras',
-    'vae',
-    'clip_skip',
-    'schedule',
-    'init_image',
-    'mask',
-  ]
+  /** What a recipe does not name is as it was when the form was empty, but for what the page itself sets. */
+  function unnamed(settings) {
+    const names = [...form().elements].map((control) => control.name)
+    return new Set(
+      names.filter((name) => name && !['size', 'strength'].includes(name) && !settings.has(name)),
+    )
+  }
 
   function countAll() {
     for (const field of form()?.querySelectorAll('textarea') ?? []) count(field)
@@ -42,15 +38,13 @@
     }
   }
 
-  // A recipe (a link with a seed) sets every field that it can; an example sets the prompt alone. A size of the
-  // list is chosen there. False: the link must be followed, since its settings are not all in its address.
+  // A recipe (a link with a seed) sets every field that it can; an example sets only the prompt. A size in the list
+  // is selected there. False: the link must be followed, because its URL does not have all settings.
   function fillFrom(link) {
     const settings = new URL(link.href).searchParams
     if (!form() || settings.has('from')) return false
     clearErrors()
-    for (const name of settings.has('seed') ? leftOut : []) {
-      if (!settings.has(name)) settings.append(name, '')
-    }
+    for (const name of settings.has('seed') ? unnamed(settings) : []) settings.append(name, '')
     const size = `${settings.get('width')}x${settings.get('height')}`
     const sizes = [...form().elements.namedItem('size').options].map((option) => option.value)
     if (sizes.includes(size)) {
@@ -60,10 +54,13 @@
     }
     for (const [name, value] of settings) {
       const control = form().elements.namedItem(name)
-      // by its value Chrome finds no radio button whose value is empty
+      // Chrome finds no radio button with an empty value by its value
       if (control instanceof RadioNodeList) {
         for (const radio of control) radio.checked = radio.value === value
-      } else if (control) control.value = value
+      } else if (control) {
+        control.value = value
+        if (control.selectedIndex === -1) control.selectedIndex = 0
+      }
     }
     if (settings.has('seed')) form().querySelector('.more').open = true
     arrange()
@@ -74,7 +71,7 @@
     return true
   }
 
-  // --- The schedules of the sampler, the names that stand in a field, the number beside a slider.
+  // --- The schedules of the sampler, the names in a field, the number beside a slider.
 
   function followSampler() {
     const [sampler, schedule] = ['sampler', 'schedule'].map((name) => document.getElementById(name))

@@ -1,22 +1,22 @@
 /**
- * The photo that a picture starts from: it is sent to the server, whose id for it goes into the form; it is drawn, and
- * what is painted over it is sent as a mask when the form is. All drawing is on canvases: the page's policy allows no
- * address of a file of the visitor.
+ * The photo that a picture starts from: it is uploaded, and the upload's id goes into the form; it is drawn, and
+ * what is painted over it is uploaded as a mask when the form is sent. All drawing is on canvases: the page's policy
+ * does not allow URLs of the visitor's files.
  *
- * Longer than most files: sending, showing and painting share one state, so that an answer that comes late finds out
+ * Longer than most files: sending, showing and painting share one state, so that a late answer can detect
  * that its photo was replaced.
  */
 ;(() => {
   const accepted = ['image/png', 'image/jpeg', 'image/webp']
-  /** Of a canvas that is shown, and of a mask: more would only be slow to paint on. */
+  /** Of a visible canvas, and of a mask: more would only be slow to paint on. */
   const longestSide = 1024
-  /** A file above this is made smaller here before it is sent, if its picture is larger than the server keeps. */
+  /** A file above this is scaled down before it is sent, if its picture is larger than the server keeps. */
   const slowBytes = 2_000_000
 
   const part = (selector) => document.querySelector(`#photo ${selector}`)
   const field = (name) => document.getElementById(name)
 
-  /** What is going on with the photo of the form. `sending` is there while an upload is on its way. */
+  /** The state of the form's photo. `sending` is set while an upload is in flight. */
   let state = fresh()
 
   function fresh() {
@@ -46,10 +46,10 @@
     if (answer === undefined) throw new Error('The server does not answer. Please try again in a moment.')
     const body = await answer.json().catch(() => undefined)
     if (answer.ok && body) return body
-    throw new Error(body?.error?.message ?? 'The server did not take the picture.')
+    throw new Error(body?.error?.message ?? 'The server did not accept the picture.')
   }
 
-  /** The file itself if it can be sent, else the same picture smaller, or in a format that the server reads. */
+  /** The file itself if it can be sent, else the same picture scaled down, or in a format that the server reads. */
   async function sendable(file, bitmap) {
     const { bytes, pixels, side } = document.getElementById('photo').dataset
     const large = Math.min(bitmap.width, bitmap.height) > Number(side)
@@ -110,7 +110,7 @@
     }
   }
 
-  /** Of the sizes in the list, that of the photo's shape: less of it is cut off. */
+  /** The size in the list closest to the photo's shape: less of it is cropped. */
   function fitSize(width, height) {
     const size = field('size')
     const off = ({ value }) => {
@@ -157,7 +157,7 @@
     say('')
   }
 
-  /** A form that came with ids (a recipe, or one that was sent back) shows what they stand for. */
+  /** A form with ids (a recipe, or one that was refused) shows their uploads. */
   async function restore() {
     if (!document.getElementById('photo')) return
     const mine = fresh()
@@ -226,10 +226,10 @@
     field('mask').value = ''
     field('mask-file').value = ''
     part('[data-photo="clear"]').hidden = true
-    say('The paint is gone: the whole photo changes.')
+    say('The paint is cleared: the whole photo changes.')
   }
 
-  /** White, or else what is transparent, becomes paint: as the server reads a mask. */
+  /** White becomes paint, or else transparency: as the server reads a mask. */
   function paintMask(bitmap) {
     const canvas = part('.photo-mask')
     const context = canvas.getContext('2d', { willReadFrequently: true })
@@ -263,7 +263,7 @@
       }
       paintMask(bitmap)
       touched()
-      say('The mask is laid over the photo: what it covers changes.')
+      say('The mask is shown on the photo: what it covers changes.')
     } catch (error) {
       say(error.message, true)
     }
@@ -286,7 +286,7 @@
     return blobOf(canvas, 'image/png')
   }
 
-  // --- The form waits for what is still to be sent.
+  // --- The form waits for pending uploads.
 
   async function settle() {
     await state.sending?.catch(() => {})
@@ -311,7 +311,7 @@
     elt.classList.add('htmx-request')
     const hadPhoto = mine.sending !== undefined
     settle()
-      // a photo that was not taken is named; the form is not sent without it
+      // a photo that was not accepted is reported; the form is not sent without it
       .then(() => (hadPhoto && field('init_image').value === '' ? undefined : issueRequest(true)))
       .catch((error) => say(error.message, true))
       .finally(() => {
@@ -356,7 +356,7 @@
     document.addEventListener(name, (event) => {
       const photo = event.target.closest?.('#photo')
       document.getElementById('photo')?.classList.toggle('is-over', photo !== null && name === 'dragover')
-      // beside the field too: the browser would leave the page for the file
+      // outside the field too: the browser would leave the page to open the file
       if (![...(event.dataTransfer?.types ?? [])].includes('Files')) return
       event.preventDefault()
       const file = event.dataTransfer.files[0]
@@ -365,7 +365,7 @@
   }
 
   document.addEventListener('form:filled', () => void restore())
-  // the page itself, and a form that came back with faults
+  // the page itself, and a form that was refused
   document.addEventListener('htmx:load', ({ target }) => {
     if (target.id === 'request' || target.querySelector?.('#photo')) void restore()
   })

@@ -1,8 +1,8 @@
 /* global htmx */
 
 /**
- * What the job cards do beyond htmx: they outlive a reload and a server that is away, their bar moves between two
- * answers, and a screen reader is told when a job changes. Without this file a card still asks until it is final.
+ * What the job cards do beyond htmx: they survive a reload and an unavailable server, their bar moves between two
+ * answers, and a screen reader announces changes of a job. Without this file a card still polls until it is final.
  */
 ;(() => {
   const storageKey = 'packshot.jobs'
@@ -10,7 +10,7 @@
   const idShape = /^[\w.-]{8,100}$/
   const longestPauseMs = 30_000
 
-  /** What is known of each job shown: its status, its bar, how often it was asked for in vain. */
+  /** What is known about each visible job: its status, its bar, how many polls failed. */
   const known = new Map()
 
   const wall = () => document.getElementById('jobs')
@@ -24,7 +24,7 @@
     return known.get(id)
   }
 
-  // --- The list of this visitor's jobs. Where storage is forbidden a reload forgets them, and that is all.
+  // --- The list of this visitor's jobs. If storage is forbidden, only a reload forgets them.
 
   function remembered() {
     try {
@@ -48,7 +48,7 @@
     showClear()
   }
 
-  /** Hidden places in the order of the list; each is taken by its card, or goes if the job is gone. */
+  /** Hidden placeholders in list order; each is replaced by its card, or removed if the job is gone. */
   function restore() {
     for (const id of wall() ? remembered() : []) {
       const place = document.createElement('article')
@@ -77,7 +77,7 @@
     document.getElementById('prompt').focus()
   }
 
-  // --- A card came, for the first time or in the place of its former self.
+  // --- A card arrived, for the first time or as a replacement.
 
   function arrive(card) {
     const id = card.dataset.job
@@ -86,20 +86,20 @@
     if (wall() && !remembered().includes(id)) remember([id, ...remembered()])
     if (job.status !== status && !job.quiet) say(card.dataset.say)
     if (job.status === undefined && !job.quiet) bringIntoView(card)
-    // The button that had the focus is gone; htmx gives it back only to what has the same id.
+    // The button that had the focus is gone; htmx restores it only to an element with the same id.
     if (job.focused && document.activeElement === document.body) card.focus({ preventScroll: true })
     Object.assign(job, { status, failures: 0, quiet: false, focused: false })
     moveOn(card, job)
     showClear()
   }
 
-  /** On a phone the form fills the window, and the new card stands below it. */
+  /** On a phone the form fills the window, and the new card is below it. */
   function bringIntoView(card) {
     const calm = matchMedia('(prefers-reduced-motion: reduce)').matches
     card.scrollIntoView({ block: 'nearest', behavior: calm ? 'auto' : 'smooth' })
   }
 
-  // --- Between two answers the bar moves at the speed that the estimate has; it never moves back.
+  // --- Between two answers the bar moves at the estimated speed; it never moves back.
 
   let moving = false
 
@@ -120,7 +120,7 @@
       const bar = job.bar && document.querySelector(`#job-${CSS.escape(id)} progress[data-left]`)
       if (!bar) continue
       moving = true
-      // The last step is for the service to say.
+      // Only the service reports the last step.
       const most = Math.max(job.bar.step, bar.max - 1)
       job.bar.step = Math.min(most, job.bar.step + job.bar.perMs * Math.max(0, now - job.bar.at))
       job.bar.at = now
@@ -131,7 +131,7 @@
     if (moving) requestAnimationFrame(moveBars)
   }
 
-  // --- No answer: the card keeps what it shows, says so, and asks again ever more seldom.
+  // --- No answer: the card keeps what it shows, says so, and polls less and less often.
 
   function askAgain(card) {
     const job = about(card.dataset.job ?? card.dataset.restore)
@@ -155,8 +155,8 @@
     if (card && card !== elt) say('The server does not answer. Please try again.')
   }
 
-  // Our own fragments are shown whatever their status; the error page of a proxy never is. A job of the list that
-  // is gone leaves it without a word.
+  // Our own fragments are shown whatever their status; a proxy's error page never is. A job that is gone is removed
+  // from the list silently.
   document.addEventListener('htmx:beforeSwap', (event) => {
     const { xhr } = event.detail
     const ours = xhr.getResponseHeader('packshot-fragment') !== null
@@ -170,8 +170,8 @@
     if (job !== undefined) about(job).focused = event.target.contains(document.activeElement)
   })
 
-  // Before the browser draws, so that the bar is never seen to jump back. Of a card that was added to the list the
-  // event names the list.
+  // Before the browser paints, so that the bar never visibly jumps back. For a card added to the list the event's
+  // target is the list.
   document.addEventListener('htmx:afterSwap', ({ target }) => {
     const card = target === wall() ? target.firstElementChild : target
     if (card.matches?.('article[data-job]')) arrive(card)
@@ -185,7 +185,7 @@
     if (event.target.closest('#clear-list')) clearList()
   })
 
-  // htmx reads its settings on this event too, and before: it was asked first.
+  // htmx reads its settings on this event too, and earlier: its listener was registered first.
   document.addEventListener('DOMContentLoaded', () => {
     for (const card of document.querySelectorAll('article[data-job]')) arrive(card)
     restore()

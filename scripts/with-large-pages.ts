@@ -1,0 +1,17 @@
+import { spawnSync } from 'node:child_process'
+import { withLargePages } from '../src/main/large-pages.ts'
+
+/**
+ * Runs a program that computes, with large memory pages where the system has them: `src/main/large-pages.ts`. Becomes
+ * the program itself, under the same process id, so signals, streams and exit status are the program's own.
+ *
+ *   node scripts/with-large-pages.ts PROGRAM [ARGUMENT...]
+ */
+const { env, note } = withLargePages(process.env)
+if (note !== undefined) console.error(note)
+const args = [...process.execArgv, ...process.argv.slice(2)]
+if (process.platform === 'win32') {
+  process.exitCode = spawnSync(process.execPath, args, { env, stdio: 'inherit' }).status ?? 1
+} else {
+  process.execve?.(process.execPath, [process.argv0, ...args], env)
+}

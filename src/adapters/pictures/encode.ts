@@ -1,0 +1,30 @@
+import sharp from 'sharp'
+import { withExif } from './exif.ts'
+
+export interface Raster {
+  /** 3 bytes a pixel, row by row. */
+  readonly rgb: Uint8Array
+  readonly width: number
+  readonly height: number
+}
+
+export interface LossyFile {
+  readonly format: 'jpeg' | 'webp'
+  /** 1 to 100. */
+  readonly quality: number
+  /** How the picture was made: goes into EXIF UserComment, where AUTOMATIC1111's web UI writes and reads it. */
+  readonly parameters: string
+}
+
+/** A picture as a JPEG or WebP file, with colours at the full resolution where the format has that. */
+export async function encodeLossy(
+  { rgb, width, height }: Raster,
+  { format, quality, parameters }: LossyFile,
+): Promise<Uint8Array> {
+  const image = sharp(rgb, { raw: { width, height, channels: 3 } })
+  const file =
+    format === 'jpeg'
+      ? await image.jpeg({ quality, chromaSubsampling: '4:4:4' }).toBuffer()
+      : await image.webp({ quality, smartSubsample: true }).toBuffer()
+  return withExif(file, { format, width, height, comment: parameters })
+}

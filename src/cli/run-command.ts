@@ -1,0 +1,48 @@
+import { inspect } from 'node:util'
+import { ConfigError } from '../config.ts'
+import { CheckpointError, ProviderError } from '../diffusion/errors.ts'
+import { AppError } from '../jobs/errors.ts'
+import { DownloadError } from '../library/download/addresses.ts'
+
+/** The command was called wrongly. The usage is printed after the message, if there is one. */
+export class UsageError extends Error {}
+
+/**
+ * Runs a command. A fault that the user can fix is printed as a sentence; only an unexpected one shows its stack.
+ * @param action resolves with the exit status
+ * @returns the exit status; 1 for any fault
+ */
+export async function runCommand(
+  usage: string,
+  action: () => Promise<number>,
+  complain: (text: string) => void = (text) => console.error(text),
+): Promise<number> {
+  try {
+    return await action()
+  } catch (thrown) {
+    complain(isUsageFault(thrown) ? [thrown.message, usage].filter(Boolean).join('\n\n') : explain(thrown))
+    return 1
+  }
+}
+
+/** The sentence of a fault that the user can fix; of any other fault all that is known. */
+export function explain(thrown: unknown): string {
+  return isExpected(thrown) ? thrown.message : inspect(thrown)
+}
+
+function isUsageFault(thrown: unknown): thrown is Error {
+  if (thrown instanceof UsageError) return true
+  return thrown instanceof TypeError && 'code' in thrown && String(thrown.code).startsWith('ERR_PARSE_ARGS')
+}
+
+/** Errors whose messages are written for users; those of the system name the file or address. */
+function isExpected(thrown: unknown): thrown is Error {
+  if (thrown instanceof AppError) return thrown.code !== 'internal'
+  return (
+    thrown instanceof ConfigError ||
+    thrown instanceof CheckpointError ||
+    thrown instanceof ProviderError ||
+    thrown instanceof DownloadError ||
+    (thrown instanceof Error && 'syscall' in thrown)
+  )
+}

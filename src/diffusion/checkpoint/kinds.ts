@@ -1,0 +1,49 @@
+import { type Family, families } from './families.ts'
+
+/** What can lie in a models folder, the one table of it: a new kind is an entry here and a rule in `classify`. */
+export const kinds = {
+  model: { noun: 'a model', folder: '', families: ['sd1'], folders: true },
+  vae: { noun: 'a VAE', folder: 'vae', families: ['sd1'], folders: false },
+  embedding: { noun: 'an embedding', folder: 'embeddings', families: ['sd1'], folders: false },
+  lora: { noun: 'a LoRA', folder: 'loras', families: ['sd1'], folders: false },
+} as const satisfies Readonly<Record<string, KindEntry>>
+
+interface KindEntry {
+  /** With its article, for sentences. */
+  readonly noun: string
+  /** Within the models folder; empty for the folder itself. */
+  readonly folder: string
+  /** Those that the engine can use. */
+  readonly families: readonly Family[]
+  /** Whether it may be a folder in diffusers layout as well as a file. */
+  readonly folders: boolean
+}
+
+export type Kind = keyof typeof kinds
+
+/** In the order in which they are listed. */
+export const kindNames = Object.keys(kinds) as readonly Kind[]
+
+/** What a file is, told from its keys and shapes. */
+export interface Classified {
+  readonly kind: Kind | 'other'
+  readonly family: Family
+  /** For a sentence that begins with "this is". */
+  readonly description: string
+}
+
+/** Why a file cannot be used as the wanted kind, without the file's name; undefined when it can. */
+export function refusal(wanted: Kind, { kind, family, description }: Classified): string | undefined {
+  if (kind === 'other' || !isUsable(kind, family)) {
+    return `this is ${description}, which cannot be used; only ${families.sd1.name} is supported`
+  }
+  if (kind === wanted) return undefined
+  const { folder } = kinds[kind]
+  const place = folder === '' ? 'the models folder itself' : `${folder}/ of the models folder`
+  return `this is ${description}, not ${kinds[wanted].noun}; put it into ${place}`
+}
+
+function isUsable(kind: Kind, family: Family): boolean {
+  const usable: readonly Family[] = kinds[kind].families
+  return usable.includes(family)
+}

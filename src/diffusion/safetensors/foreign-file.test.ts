@@ -1,0 +1,25 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { foreignContent, foreignName } from './foreign-file.ts'
+
+test('each refused format has a sentence of its own, found by any spelling of its ending', () => {
+  const cases: Record<string, RegExp> = {
+    'models/x.ckpt': /^this is a pickle/,
+    'x.PT': /^this is a pickle/,
+    'x.pkl': /^this is a pickle/,
+    'x.gguf': /^this is a GGUF file/,
+    '/path/of/a/url/x.GGUF': /^this is a GGUF file/,
+    'x.onnx': /^this is an ONNX file/,
+    'x.msgpack': /^this is a Flax file/,
+    'x.tar.gz': /^this is an archive; unpack it/,
+  }
+  for (const [path, sentence] of Object.entries(cases)) assert.match(foreignName(path) ?? '', sentence, path)
+  for (const path of ['x.safetensors', 'x', 'x.json', 'notes.txt', 'ckpt', 'x.sha256'])
+    assert.equal(foreignName(path), undefined, path)
+})
+
+test('a format that is known by name and by content has one sentence', () => {
+  assert.equal(foreignContent(Buffer.from('GGUF\x03\x00\x00\x00')), foreignName('x.gguf'))
+  assert.equal(foreignContent(Buffer.from('PK\x03\x04\x00\x00\x08\x08')), foreignName('x.ckpt'))
+  assert.equal(foreignContent(Buffer.from('{"a": 1}')), undefined)
+})

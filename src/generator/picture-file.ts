@@ -1,0 +1,15 @@
+import { encodeLossy, type Raster } from '../adapters/pictures/encode.ts'
+import { encodePng } from '../diffusion/output/png.ts'
+import { defaultQuality } from '../jobs/fields.ts'
+import type { ResolvedRequest } from '../jobs/job.ts'
+
+/** A picture as the file that a request asks for. `parameters` says how it was made, as AUTOMATIC1111's web UI does. */
+export async function pictureFile(
+  picture: Raster,
+  { format, quality = defaultQuality }: Pick<ResolvedRequest, 'format' | 'quality'>,
+  parameters: string,
+): Promise<Uint8Array> {
+  return format === 'png'
+    ? encodePng(picture, { parameters })
+    : encodeLossy(picture, { format, quality, parameters })
+}

@@ -1,0 +1,38 @@
+import { AppError } from './errors.ts'
+
+/** Whoever asks for something: what it is called, what it may do, and how much of it. */
+
+/** `jobs`: submit, read and cancel jobs. `uploads`: send and read pictures to start from. */
+const scopes = ['jobs', 'uploads'] as const
+export type Scope = (typeof scopes)[number]
+
+/** A token bucket: `burst` at once, refilled at `perMinute`. */
+export interface RateLimit {
+  readonly perMinute: number
+  readonly burst: number
+}
+
+export interface CallerLimits {
+  /** Of jobs and uploads together. Absent: no limit. */
+  readonly rate?: RateLimit
+}
+
+export interface Caller {
+  /** `anonymous` for those without a name of their own. */
+  readonly name: string
+  /** What its use is counted under: its name or, for an anonymous caller, its address. */
+  readonly account: string
+  readonly limits: CallerLimits
+  readonly scopes: ReadonlySet<Scope>
+}
+
+/** Somebody of whom only the address is known. May do everything, within `limits`. */
+export function anonymousCaller(address: string, limits: CallerLimits = {}): Caller {
+  return { name: 'anonymous', account: address, limits, scopes: new Set(scopes) }
+}
+
+/** Throws `forbidden` for a caller that may not do this. */
+export function requireScope(caller: Caller, scope: Scope): void {
+  if (caller.scopes.has(scope)) return
+  throw new AppError('forbidden', `${caller.name} may not use ${scope}.`)
+}

@@ -1,0 +1,371 @@
+/**
+ * The fields of a request: what a body of POST /v1/jobs may say, what a task then has, and how people fill them in.
+ * Types, schemas, the API's description, the page's form and the command line are derived from this one table, so it
+ * is longer than most files. A field that needs no rule of its own is one entry here.
+ */
+import { type Static, type TSchema, Type } from 'typebox'
+
+/** The limits of a request, whatever the model. */
+export const defaultLimits = {
+  promptCharacters: 2000,
+  promptBytes: 8192,
+  minSize: 64,
+  maxSize: 1024,
+  maxSteps: 100,
+  maxGuidanceScale: 30,
+  maxSeed: 2 ** 32 - 1,
+  maxCount: 4,
+  maxClipSkip: 12,
+  maxLoras: 5,
+  /** Strengths go from minus this to this. */
+  maxLoraStrength: 2,
+}
+export type RequestLimits = Readonly<typeof defaultLimits>
+
+/** Somebody waits for an interactive job; batch jobs are made when no interactive one waits. */
+export const priorities = ['interactive', 'batch'] as const
+export type Priority = (typeof priorities)[number]
+
+/** Files that a picture can be delivered as. The first is the default. */
+export const imageFormats = ['png', 'jpeg', 'webp'] as const
+export type ImageFormat = (typeof imageFormats)[number]
+
+export const imageFiles = {
+  png: { type: 'image/png', extension: 'png' },
+  jpeg: { type: 'image/jpeg', extension: 'jpg' },
+  webp: { type: 'image/webp', extension: 'webp' },
+} as const satisfies Record<ImageFormat, { readonly type: string; readonly extension: string }>
+
+/** How much of `init_image` is repainted by default. */
+export const defaultStrength = 0.75
+
+/** Of JPEG and WebP. */
+export const defaultQuality = 90
+
+/** A LoRA and how strongly it is applied; 1 is what it was trained for, less than 0 is its opposite. */
+export const LoraUse = Type.Object(
+  { name: Type.String(), strength: Type.Number() },
+  { additionalProperties: false },
+)
+export type LoraUse = Static<typeof LoraUse>
+
+/** How the page has a field. */
+export interface FormField {
+  /** `photo`: beside the picture to start from; `more`: behind "More settings". */
+  readonly place: 'main' | 'photo' | 'more'
+  /** How what is typed becomes a value. */
+  readonly as: 'text' | 'number' | 'choice' | 'loras'
+  readonly label: string
+  /** How a sentence about it begins. */
+  readonly subject: string
+  readonly help?: string
+  readonly placeholder?: string
+}
+
+/** How `npm run generate` has it. */
+export interface Option {
+  readonly flag: string
+  /** What the usage shows as its value. */
+  readonly value: string
+  readonly help: string
+}
+
+export interface Field {
+  /** What a body may say. */
+  readonly asked: (limits: RequestLimits) => TSchema
+  /** What a task has; undefined for a field that is no part of the picture. Optional where it may say nothing. */
+  readonly decided: TSchema | undefined
+  readonly form?: FormField
+  readonly option?: Option
+}
+
+/** Checks an entry and keeps its own types. */
+function field<const Entry extends Field>(entry: Entry): Entry {
+  return entry
+}
+
+const size = (side: 'width' | 'height') =>
+  field({
+    asked: ({ minSize, maxSize }) =>
+      Type.Optional(
+        Type.Integer({
+          minimum: minSize,
+          maximum: maxSize,
+          description: "In pixels, a multiple of the model's `size_multiple`.",
+        }),
+      ),
+    decided: Type.Integer(),
+    form: {
+      place: 'more',
+      as: 'number',
+      label: `Custom ${side}`,
+      subject: `The ${side}`,
+      placeholder: 'as above',
+    },
+    option: { flag: side, value: 'N', help: 'in pixels' },
+  })
+
+export const requestFields = {
+  prompt: field({
+    asked: ({ promptCharacters }) =>
+      Type.String({ minLength: 1, maxLength: promptCharacters, description: 'What to show.' }),
+    decided: Type.String(),
+    form: {
+      place: 'main',
+      as: 'text',
+      label: 'What should be in the picture?',
+      subject: 'The description',
+      placeholder: 'a red apple on a white background',
+    },
+  }),
+  negative_prompt: field({
+    asked: ({ promptCharacters }) =>
+      Type.Optional(
+        Type.String({ maxLength: promptCharacters, description: 'What to keep out of the picture.' }),
+      ),
+    decided: Type.String(),
+    form: {
+      place: 'more',
+      as: 'text',
+      label: 'What to keep out of it',
+      subject: 'What to keep out',
+      help: 'For example: blurry, text, dark shadows.',
+    },
+    option: { flag: 'negative', value: 'TEXT', help: 'what to keep out of the picture' },
+  }),
+  width: size('width'),
+  height: size('height'),
+  steps: field({
+    asked: ({ maxSteps }) =>
+      Type.Optional(
+        Type.Integer({ minimum: 1, maximum: maxSteps, description: "Absent: the model's default." }),
+      ),
+    decided: Type.Integer(),
+    form: {
+      place: 'more',
+      as: 'number',
+      label: 'Steps',
+      subject: 'The number of steps',
+      help: 'More is finer and slower.',
+    },
+    option: { flag: 'steps', value: 'N', help: "default: the model's" },
+  }),
+  guidance_scale: field({
+    asked: ({ maxGuidanceScale }) =>
+      Type.Optional(
+        Type.Number({
+          minimum: 0,
+          maximum: maxGuidanceScale,
+          description: 'How closely to follow the prompt; 1 or less turns guidance off.',
+        }),
+      ),
+    decided: Type.Number(),
+    form: {
+      place: 'more',
+      as: 'number',
+      label: 'Guidance',
+      subject: 'Guidance',
+      help: 'How closely to follow the words.',
+    },
+    option: { flag: 'guidance', value: 'N', help: 'how closely to follow the prompt' },
+  }),
+  sampler: field({
+    asked: () =>
+      Type.Optional(
+        Type.String({
+          description:
+            'A name from GET /v1/samplers, or the name other programs use, such as "DPM++ 2M Karras".',
+        }),
+      ),
+    decided: Type.String(),
+    form: { place: 'more', as: 'text', label: 'Sampler', subject: 'The sampler' },
+    option: { flag: 'sampler', value: 'NAME', help: "default: the model's" },
+  }),
+  schedule: field({
+    asked: () => Type.Optional(Type.String({ description: 'One that the sampler supports.' })),
+    decided: Type.String(),
+    form: { place: 'more', as: 'text', label: 'Schedule', subject: 'The schedule' },
+    option: { flag: 'schedule', value: 'NAME', help: "default: the sampler's" },
+  }),
+  seed: field({
+    asked: ({ maxSeed }) =>
+      Type.Optional(
+        Type.Integer({ minimum: 0, maximum: maxSeed, description: 'Absent: a random seed is chosen.' }),
+      ),
+    decided: Type.Integer(),
+    form: {
+      place: 'more',
+      as: 'number',
+      label: 'Seed',
+      subject: 'The seed',
+      help: 'The same seed and settings give the same picture. Empty: a new one every time.',
+      placeholder: 'random',
+    },
+    option: { flag: 'seed', value: 'N', help: 'default: a random one, which is printed' },
+  }),
+  count: field({
+    asked: ({ maxCount }) =>
+      Type.Optional(
+        Type.Integer({
+          minimum: 1,
+          maximum: maxCount,
+          description: 'Pictures, with seeds n, n + 1 and so on.',
+        }),
+      ),
+    decided: Type.Integer(),
+    form: { place: 'main', as: 'number', label: 'Pictures', subject: 'The number of pictures' },
+    option: { flag: 'count', value: 'N', help: 'pictures, with seeds N, N+1 ...' },
+  }),
+  model: field({
+    asked: () => Type.Optional(Type.String({ description: 'A name from GET /v1/models.' })),
+    decided: Type.String(),
+    form: { place: 'more', as: 'text', label: 'Model', subject: 'The model' },
+  }),
+  format: field({
+    asked: () =>
+      Type.Optional(Type.Enum(imageFormats, { description: 'The file that is delivered. Absent: png.' })),
+    decided: Type.Enum(imageFormats),
+    form: { place: 'more', as: 'choice', label: 'File', subject: 'The file' },
+    option: {
+      flag: 'format',
+      value: 'NAME',
+      help: `${imageFormats.join(', ')}; default: by the name after --out`,
+    },
+  }),
+  quality: field({
+    asked: () =>
+      Type.Optional(
+        Type.Integer({
+          minimum: 1,
+          maximum: 100,
+          description: `Of JPEG and WebP: higher is better and larger. Absent: ${defaultQuality}.`,
+        }),
+      ),
+    decided: Type.Optional(Type.Integer()),
+    form: {
+      place: 'more',
+      as: 'number',
+      label: 'Quality',
+      subject: 'The quality',
+      help: 'Of JPEG and WebP, 1 to 100.',
+      placeholder: String(defaultQuality),
+    },
+    option: { flag: 'quality', value: 'N', help: `of JPEG and WebP, 1 to 100 (${defaultQuality})` },
+  }),
+  priority: field({
+    asked: () =>
+      Type.Optional(
+        Type.Enum(priorities, {
+          description: 'Batch jobs run when no interactive job waits. Absent: interactive.',
+        }),
+      ),
+    decided: undefined,
+  }),
+  vae: field({
+    asked: () => Type.Optional(Type.String({ description: "Absent: the model's own." })),
+    decided: Type.Optional(Type.String()),
+    form: { place: 'more', as: 'text', label: 'VAE', subject: 'The VAE' },
+    option: { flag: 'vae', value: 'NAME', help: 'in vae/ of the models folder' },
+  }),
+  loras: field({
+    asked: ({ maxLoras, maxLoraStrength }) =>
+      Type.Optional(
+        Type.Array(
+          Type.Object(
+            {
+              name: Type.String(),
+              strength: Type.Optional(Type.Number({ minimum: -maxLoraStrength, maximum: maxLoraStrength })),
+            },
+            { additionalProperties: false },
+          ),
+          {
+            maxItems: maxLoras,
+            description: 'Strength 1 if absent. <lora:name:0.8> in the prompt is equivalent.',
+          },
+        ),
+      ),
+    decided: Type.Optional(Type.Array(LoraUse)),
+    form: { place: 'more', as: 'loras', label: 'LoRAs', subject: 'LoRAs' },
+  }),
+  clip_skip: field({
+    asked: ({ maxClipSkip }) =>
+      Type.Optional(
+        Type.Integer({
+          minimum: 1,
+          maximum: maxClipSkip,
+          description: 'Which layer of the text encoder to use, counted from the end. Absent: 1, the last.',
+        }),
+      ),
+    decided: Type.Optional(Type.Integer()),
+    form: {
+      place: 'more',
+      as: 'number',
+      label: 'Clip skip',
+      subject: 'Clip skip',
+      help: '1 is the last layer.',
+      placeholder: '1',
+    },
+    option: {
+      flag: 'clip-skip',
+      value: 'N',
+      help: 'which layer of the text encoder to use, counted from the end (1)',
+    },
+  }),
+  init_image: field({
+    asked: () =>
+      Type.Optional(
+        Type.String({ description: 'The id of an upload (POST /v1/uploads): the picture to start from.' }),
+      ),
+    decided: Type.Optional(Type.String()),
+    form: { place: 'photo', as: 'text', label: 'Photo', subject: 'The photo' },
+  }),
+  strength: field({
+    asked: () =>
+      Type.Optional(
+        Type.Number({
+          exclusiveMinimum: 0,
+          maximum: 1,
+          description: `How much of init_image is repainted. Absent: ${defaultStrength}.`,
+        }),
+      ),
+    decided: Type.Optional(Type.Number()),
+    form: { place: 'photo', as: 'number', label: 'How much may change', subject: 'How much may change' },
+  }),
+  mask: field({
+    asked: () =>
+      Type.Optional(
+        Type.String({
+          description: 'The id of an upload: white is repainted, black stays as in init_image.',
+        }),
+      ),
+    decided: Type.Optional(Type.String()),
+    form: { place: 'photo', as: 'text', label: 'Mask', subject: 'The mask' },
+  }),
+}
+
+type Table = typeof requestFields
+export type RequestFieldName = keyof Table
+/** The fields that a form has. */
+export type FormFieldName = {
+  [Name in RequestFieldName]: Table[Name] extends { readonly form: FormField } ? Name : never
+}[RequestFieldName]
+type AskedSchemas = { [Name in RequestFieldName]: ReturnType<Table[Name]['asked']> }
+type DecidedName = {
+  [Name in RequestFieldName]: Table[Name]['decided'] extends TSchema ? Name : never
+}[RequestFieldName]
+type DecidedSchemas = { [Name in DecidedName]: Table[Name]['decided'] & TSchema }
+
+/** The table as a list, in its order. */
+export const fieldEntries = Object.entries(requestFields) as readonly (readonly [RequestFieldName, Field])[]
+
+/** The body of POST /v1/jobs: every field but the prompt has a default, most of them the model's. */
+export function jobRequestSchema(limits: RequestLimits) {
+  const schemas = fieldEntries.map(([name, { asked }]) => [name, asked(limits)])
+  return Type.Object(Object.fromEntries(schemas) as AskedSchemas, { additionalProperties: false })
+}
+export type JobRequest = Static<ReturnType<typeof jobRequestSchema>>
+
+/** The schemas of a request with every field decided: see `ResolvedRequest`. */
+export const decidedFields = Object.fromEntries(
+  fieldEntries.flatMap(([name, { decided }]) => (decided === undefined ? [] : [[name, decided]])),
+) as DecidedSchemas

@@ -1,0 +1,31 @@
+import { readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type CheckpointFacts, readFacts } from '../../diffusion/checkpoint/facts.ts'
+import { type FileStamp, fileStamp } from '../../diffusion/file-stamp.ts'
+
+/** What files and model folders are, read again only when they change. */
+export class FactsCache {
+  readonly #known = new Map<string, { stamp: FileStamp; facts: Promise<CheckpointFacts> }>()
+
+  /** @throws what `readFacts` throws */
+  async get(path: string): Promise<CheckpointFacts> {
+    const stamp = await entryStamp(path)
+    const known = this.#known.get(path)
+    if (known?.stamp === stamp) return known.facts
+    const facts = readFacts(path)
+    this.#known.set(path, { stamp, facts })
+    return facts
+  }
+}
+
+/** Changes when a file, or one in a model folder, or the defaults beside a file change. Empty for what is not there. */
+export async function entryStamp(path: string): Promise<FileStamp> {
+  const stats = await stat(path).catch(() => undefined)
+  if (stats === undefined) return ''
+  const files = stats.isDirectory()
+    ? (await readdir(path, { recursive: true })).sort().map((name) => join(path, name))
+    : [path, path.replace(/\.safetensors$/i, '.json')]
+  const stamps: string[] = []
+  for (const file of files) stamps.push(`${file} ${await fileStamp(file)}`)
+  return stamps.join('\n')
+}

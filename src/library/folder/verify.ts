@@ -1,0 +1,40 @@
+import { dirname, join } from 'node:path'
+import { openEngine } from '../../diffusion/engine.ts'
+import { checkFinite } from '../../diffusion/safetensors/check-finite.ts'
+import type { Entry } from './list.ts'
+import { extension } from './names.ts'
+import { compareSums, readSums, type Sums, sumsBeside } from './sums.ts'
+
+/**
+ * Opens a model as for making pictures and lays out every graph, which checks all of it but the numbers.
+ * @throws CheckpointError
+ */
+export async function checkModel(path: string): Promise<void> {
+  // sessions are made at the first picture: this reads headers only
+  const engine = await openEngine({ model: path, provider: 'cpu' })
+  await engine.close()
+}
+
+/** What is wrong with an entry now, and what could not be checked. */
+export async function verifyEntry(
+  entry: Entry,
+): Promise<{ readonly faults: readonly string[]; readonly note: string }> {
+  const faults: string[] = []
+  const found = (thrown: unknown) => {
+    faults.push(thrown instanceof Error ? thrown.message : String(thrown))
+  }
+  let sums: Sums | undefined
+  try {
+    sums = await readSums(sumsBeside(entry))
+    if (sums !== undefined) faults.push(...(await compareSums(dirname(entry.path), sums)))
+  } catch (thrown) {
+    found(thrown)
+  }
+  if (entry.problem !== undefined) faults.push(entry.problem)
+  else if (entry.kind === 'model') await checkModel(entry.path).catch(found)
+  const files = sums === undefined ? [] : [...sums.keys()].map((name) => join(dirname(entry.path), name))
+  const weights = files.length === 0 ? [entry.path] : files
+  for (const file of weights.filter((each) => each.endsWith(extension))) await checkFinite(file).catch(found)
+  const note = sums === undefined ? ' (no hash was recorded, so it may have changed)' : ''
+  return { faults, note }
+}
