@@ -1,33 +1,19 @@
 import type { FastifyInstance } from 'fastify'
 import { Type } from 'typebox'
 import { AppError } from '../../jobs/errors.ts'
-import { type AddOn, findNamed, type ModelInfo, type Offer } from '../../jobs/offer.ts'
+import { type AddOn, findNamed, ModelFacts, type ModelInfo, type Offer } from '../../jobs/offer.ts'
 import { describeValue, listed } from '../../jobs/wording.ts'
 import { ErrorBody } from '../faults.ts'
 import type { Services } from '../services.ts'
 
 const Model = Type.Object({
-  name: Type.String(),
-  family: Type.String({ description: 'VAEs, LoRAs and embeddings fit models of their own family.' }),
-  width: Type.Integer({ description: 'The size when none is asked for.' }),
-  height: Type.Integer(),
-  steps: Type.Integer(),
-  guidance_scale: Type.Number(),
-  size_multiple: Type.Integer({ description: 'Width and height must be multiples of this.' }),
-  clip_layers: Type.Integer({ description: 'The most that `clip_skip` can be.' }),
-  image_to_image: Type.Boolean({ description: 'It can start from a picture (`init_image`).' }),
+  ...ModelFacts.properties,
   images: Type.Boolean({ description: 'The former name of `image_to_image`.', deprecated: true }),
-  inpainting: Type.Boolean({ description: 'It only makes parts of a picture anew: `init_image` is needed.' }),
-  description: Type.Optional(Type.String({ description: 'What it was trained for and knows.' })),
-  examples: Type.Optional(Type.Array(Type.String(), { description: 'Prompts to begin with.' })),
-  subjects: Type.Optional(
-    Type.Array(Type.String(), { description: 'What it can draw. Absent: there is no list of it.' }),
-  ),
   samplers: Type.Array(Type.String(), { description: 'The first is the default.' }),
   schedules: Type.Array(Type.String(), {
-    description: 'Of all samplers together, the default first; GET /v1/samplers tells which has which.',
+    description: 'Of all samplers together, the default first; GET /v1/samplers lists them per sampler.',
   }),
-  vaes: Type.Array(Type.String(), { description: 'Those that fit, beside its own.' }),
+  vaes: Type.Array(Type.String(), { description: 'VAEs that fit, besides its own.' }),
 })
 
 const Extra = Type.Object({
