@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createJobIds } from '../../src/jobs/job-id.ts'
 import { type FailPoint, failPointVariable, serverPoints, workerPoints } from '../fault-kit/fail-points.ts'
-import { slowness, waitFor } from '../kit/waiting.ts'
+import { stretched, waitFor } from '../kit/waiting.ts'
 import { isAlive, type ServerProcess, submit, untilFinal, view } from '../service/server-process.ts'
 import { messagesOf } from '../services/broker-namespace.ts'
 import { services } from '../services/services.ts'
@@ -48,7 +48,7 @@ test('F1: a worker killed after each step of a job is replaced, and the job ends
 /** An idempotency key maps to a different id in the next hour: a test that uses one twice does so within one hour. */
 async function awayFromTheHour(): Promise<void> {
   const left = 3_600_000 - (Date.now() % 3_600_000)
-  if (left < 45_000 * slowness()) await sleep(left + 100)
+  if (left < stretched(60_000)) await sleep(left + 100)
 }
 
 test('F2: a server killed before or after its publish leaves one job to the client that sends its request again', async (t) => {

@@ -4,7 +4,7 @@ import { Value } from 'typebox/value'
 import { Task, taskVersion } from '../../src/jobs/job.ts'
 import { createJobIds, isJobIdShaped } from '../../src/jobs/job-id.ts'
 import { someTask } from '../contract/jobs.ts'
-import { slowness, waitFor } from '../kit/waiting.ts'
+import { stretched, waitFor } from '../kit/waiting.ts'
 import { submit, untilFinal, view } from '../service/server-process.ts'
 import { services } from '../services/services.ts'
 import { type Fleet, prepareFleet } from './fleet.ts'
@@ -143,7 +143,7 @@ test('F12: 200 tasks that were mutilated are each made or parked', async (t) => 
 })
 
 /** Enough for a job of 10 ms, however slow the machine is. */
-const attemptSeconds = () => String(Math.ceil(slowness()))
+const attemptSeconds = () => String(stretched(1))
 
 test('F13: an engine that hangs ends as timeout after its attempts, and later jobs are made', async (t) => {
   const patience = JSON.stringify({ threadTimes: { abortGraceMs: 300 } })

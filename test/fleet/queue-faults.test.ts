@@ -4,7 +4,7 @@ import { Connection } from 'rabbitmq-client'
 import type { Task } from '../../src/jobs/job.ts'
 import { createJobIds } from '../../src/jobs/job-id.ts'
 import { someRequest, someTask } from '../contract/jobs.ts'
-import { slowness, waitFor } from '../kit/waiting.ts'
+import { stretched, waitFor } from '../kit/waiting.ts'
 import { submit, untilFinal, view } from '../service/server-process.ts'
 import { messagesOf } from '../services/broker-namespace.ts'
 import { lastFirst } from '../services/daemon.ts'
@@ -178,7 +178,7 @@ test('F10: a worker slower than the consumer timeout loses its task and goes on;
   assert.equal((await untilFinal(address, once)).status, 'succeeded')
   assert.match(worker?.output() ?? '', /the task was lost to another worker/)
 
-  await set('consumer_timeout', Math.round(1000 * slowness()))
+  await set('consumer_timeout', stretched(1000))
   fleet.broker.cut()
   const always = await submitPatiently(address, { prompt: 'a slow apple 500ms', steps: 30 })
   const behind = await submitPatiently(address, { prompt: 'a red apple' })

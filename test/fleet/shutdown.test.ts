@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { slowness, waitFor } from '../kit/waiting.ts'
+import { stretched, waitFor } from '../kit/waiting.ts'
 import { isAlive, type ServerProcess, submit, untilFinal, view } from '../service/server-process.ts'
 import { freePort } from '../services/free-port.ts'
 import { services } from '../services/services.ts'
@@ -80,9 +80,9 @@ test('F22: a second signal ends a worker at once, and the other worker makes the
 
 test('F23: servers are replaced one after the other under load, and no request fails', async (t) => {
   const all = await services()
-  const slow = slowness()
   // the pool has to notice meanwhile
-  const fleet = await prepareFleet(t, all, { PACKSHOT_DRAIN_SECONDS: String(Math.ceil(2 * slow)) })
+  const drainSeconds = stretched(2)
+  const fleet = await prepareFleet(t, all, { PACKSHOT_DRAIN_SECONDS: String(drainSeconds) })
   const first = await startCrew(fleet, { servers: 2, workers: 1 })
   const pool = startPool(first.addresses)
   const [ids, faults, load] = [[] as string[], [] as string[], new AbortController()]
@@ -96,7 +96,7 @@ test('F23: servers are replaced one after the other under load, and no request f
       } catch (thrown) {
         faults.push(String(thrown))
       }
-      await sleep(20 * slow)
+      await sleep(10 * drainSeconds)
     }
   }
   const clients = [1, 2, 3, 4].map(client)

@@ -8,7 +8,7 @@ import { connect } from '../../src/adapters/s3/connection.ts'
 import { imageKey, manifestKey } from '../../src/adapters/s3/keys.ts'
 import { bucketObjects } from '../../src/adapters/s3/objects.ts'
 import type { FaultProxy } from '../fault-kit/proxy.ts'
-import { slowness, waitFor } from '../kit/waiting.ts'
+import { stretched, waitFor } from '../kit/waiting.ts'
 import { keepingLog } from '../quiet-log.ts'
 import { submit, untilFinal, view } from '../service/server-process.ts'
 import type { Services } from '../services/provide.ts'
@@ -134,7 +134,7 @@ test('F18: a picture of which only a part was sent is not there, and is sent aga
 })
 
 /** How long a result is kept that a test has to see while it is there. */
-const lifeSeconds = (idle: number) => String(Math.ceil(idle * slowness()))
+const lifeSeconds = (idle: number) => String(stretched(idle))
 
 /** A picture's status codes until it is gone for good; and that none but 200 and 410 (or the given one) is among them. */
 async function untilGone(address: string, url: string, before: number): Promise<void> {

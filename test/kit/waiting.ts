@@ -11,14 +11,24 @@ import { setTimeout as sleep } from 'node:timers/promises'
 const idleMs = 40
 const longestStretch = 30
 
+const longestSetting = 4
+
 /** How many times longer than on an idle machine things take here and now: 1 or more. Takes `idleMs` times the answer. */
-export function slowness(): number {
+function slowness(): number {
   const began = performance.now()
   fixedWork()
   const measured = (performance.now() - began) / idleMs
   // the measurement is of one moment; the load is that of the last minute
   const load = loadavg()[0] ?? 0
   return Math.min(longestStretch, Math.max(1, measured, load / availableParallelism()))
+}
+
+/**
+ * A time that a program under test is given, in any unit, rounded up: the life of a result, the length of an attempt. A
+ * test waits until it is over, so it is stretched with moderation.
+ */
+export function stretched(idle: number): number {
+  return Math.ceil(idle * Math.min(longestSetting, slowness()))
 }
 
 function fixedWork(): void {

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { Value } from 'typebox/value'
 import { openDatabase } from '../../src/adapters/sqlite/database.ts'
 import { Manifest } from '../../src/jobs/job.ts'
-import { slowness, waitFor } from '../kit/waiting.ts'
+import { stretched, waitFor } from '../kit/waiting.ts'
 import { tempFolder } from '../temp-folder.ts'
 import { isAlive, type ServerProcess, startServer, submit, untilFinal, view } from './server-process.ts'
 
@@ -120,7 +120,7 @@ test('results are gone when their time is over', async (t) => {
   const folder = tempFolder(t)
   const server = startServer(t, {
     PACKSHOT_DATA_DIR: folder,
-    PACKSHOT_RESULT_TTL_SECONDS: String(Math.ceil(10 * slowness())),
+    PACKSHOT_RESULT_TTL_SECONDS: String(stretched(10)),
   })
   const address = await server.address
   const { id } = await submit(address, { prompt: 'a red apple' })

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { slowness } from '../kit/waiting.ts'
+import { stretched } from '../kit/waiting.ts'
 import type { Cleanup } from '../temp-folder.ts'
 import { speaksAmqp } from './answers.ts'
 import {
@@ -33,7 +33,7 @@ export interface RabbitmqService extends ServiceControl {
  * counts. Longer where processes may stand still for as long.
  */
 export function shortHeartbeat(): string {
-  return `heartbeat = ${Math.ceil(2 * slowness())}`
+  return `heartbeat = ${stretched(2)}`
 }
 
 /**

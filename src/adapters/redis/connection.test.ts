@@ -4,7 +4,7 @@ import { type AddressInfo, createServer as createTcpServer } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as pause, setImmediate as turn } from 'node:timers/promises'
 import { startProxy } from '../../../test/fault-kit/proxy.ts'
-import { slowness, waitFor } from '../../../test/kit/waiting.ts'
+import { stretched, waitFor } from '../../../test/kit/waiting.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
 import { freePort } from '../../../test/services/free-port.ts'
 import { startRedis } from '../../../test/services/redis.ts'
@@ -13,7 +13,7 @@ import { openRedis, type Redis } from './connection.ts'
 import { defineScript } from './script.ts'
 
 /** Enough for an answer of Redis, however slow the machine is. */
-const timeoutMs = Math.round(150 * slowness())
+const timeoutMs = stretched(150)
 
 const one = defineScript('return 1')
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { someTask } from '../../../test/contract/jobs.ts'
-import { slowness, waitFor } from '../../../test/kit/waiting.ts'
+import { stretched, waitFor } from '../../../test/kit/waiting.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
 import { startRedis } from '../../../test/services/redis.ts'
 import { openRedis } from './connection.ts'
@@ -13,7 +13,7 @@ const ownDoubtIsOverMs = 5500
 
 test('an end that could not be written puts every server in doubt once Redis is back; else none is', async (t) => {
   const server = await startRedis(t)
-  const timeoutMs = Math.round(200 * slowness())
+  const timeoutMs = stretched(200)
   const open = async () => {
     const redis = await openRedis({ url: server.url, log: keepingLog(), timeoutMs })
     const store = redisStatusStore(redis, { namespace: 'test' })

@@ -3,7 +3,7 @@ import { suite, type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { someManifest, someTask } from '../../../test/contract/jobs.ts'
 import { startProxy } from '../../../test/fault-kit/proxy.ts'
-import { slowness, waitFor } from '../../../test/kit/waiting.ts'
+import { stretched, waitFor } from '../../../test/kit/waiting.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
 import { freshPlace, keysOf, opened } from '../../../test/services/fresh-place.ts'
 import { storage } from '../../../test/services/services.ts'
@@ -14,7 +14,7 @@ import { bucketObjects } from './objects.ts'
 
 const ttlSeconds = 3600
 /** Enough for a megabyte through a proxy, however slow the machine is. */
-const requestSeconds = Math.ceil(1.5 * slowness())
+const requestSeconds = stretched(1.5)
 const requestMs = 1000 * requestSeconds
 
 /** One bucket, reached straight and through a proxy that a test breaks. */

@@ -4,7 +4,7 @@ import { suite, type TestContext, test } from 'node:test'
 import { GetObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3'
 import { imageStoreContract } from '../../../test/contract/image-store.ts'
 import { someManifest, someTask } from '../../../test/contract/jobs.ts'
-import { slowness, waitFor } from '../../../test/kit/waiting.ts'
+import { stretched, waitFor } from '../../../test/kit/waiting.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
 import { freshPlace, opened } from '../../../test/services/fresh-place.ts'
 import { storage } from '../../../test/services/services.ts'
@@ -122,7 +122,7 @@ suite('s3 addresses for clients', () => {
     const store = s3ImageStore(bucket, { ttlSeconds })
     const { id } = someTask()
     await store.putImage(id, 0, 'png', Uint8Array.of(1, 2, 3))
-    const address = (await store.addressOf(id, 0, 'png', Math.ceil(3 * slowness()))) ?? ''
+    const address = (await store.addressOf(id, 0, 'png', stretched(3))) ?? ''
     const answer = await fetch(address)
     assert.equal(answer.status, 200)
     assert.equal(answer.headers.get('content-type'), 'image/png')

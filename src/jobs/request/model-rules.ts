@@ -63,7 +63,7 @@ export function givenImages(
     }
     return {}
   }
-  if (!model.images && vae === undefined) {
+  if (!model.image_to_image && vae === undefined) {
     blame(
       'init_image',
       `init_image must be absent: the VAE of the model ${model.name} cannot read pictures (it has no encoder).`,
