@@ -143,11 +143,12 @@ function threadTimes(): Map<string, number> | undefined {
   return new Map(times)
 }
 
-/** Those that were on a processor for a tenth of the time at least: not the helpers of Node. */
+/** Those that were on a processor for a quarter as long as the busiest, at least: not the helpers of Node. */
 function busyThreads(start: Mark, end: Mark): number | undefined {
   if (start.threads === undefined || end.threads === undefined) return undefined
-  const least = ((end.at - start.at) * 1e6) / 10
-  return [...end.threads].filter(([id, time]) => time - (start.threads?.get(id) ?? 0) >= least).length
+  const times = [...end.threads].map(([id, time]) => time - (start.threads?.get(id) ?? 0))
+  const most = Math.max(...times)
+  return times.filter((time) => time >= most / 4).length
 }
 
 function rounded(value: number, digits: number): number {
