@@ -26,6 +26,7 @@ test('an empty environment gives the defaults, and other programs` variables are
     providers: ['cpu'],
     profile: 'fast',
     threads: undefined,
+    largePages: 'on',
     resultTtlSeconds: 86_400,
     queueMax: 1000,
     attemptSeconds: 1800,

@@ -205,34 +205,28 @@ export const Environment = Type.Object({
 
 type ProviderName = 'cpu' | 'webgpu' | 'cuda'
 
-export interface Config {
-  readonly port: number
-  readonly host: string
-  readonly dataDir: string
-  readonly model: string
-  readonly modelsDir: string
-  readonly modelMemoryMb: number | undefined
+type Valid = Static<typeof Environment>
+
+/** `PACKSHOT_QUEUE_MAX` as `queueMax`. */
+type SettingName<Variable> = Variable extends `PACKSHOT_${infer Name}`
+  ? Camel<Lowercase<Name>>
+  : Lowercase<Variable & string>
+type Camel<Name extends string> = Name extends `${infer First}_${infer Rest}`
+  ? `${First}${Capitalize<Camel<Rest>>}`
+  : Name
+
+/** Each variable as a setting, undefined where it is not set. */
+type Settings = {
+  readonly [Variable in keyof Valid as SettingName<Variable>]-?: undefined extends Valid[Variable]
+    ? Valid[Variable] | undefined
+    : Valid[Variable]
+}
+
+export interface Config
+  extends Omit<Settings, 'provider' | 'storageUrl' | 's3Endpoint' | 's3PublicEndpoint'> {
   /** In order of preference, at least one. */
   readonly providers: readonly ProviderName[]
-  readonly profile: 'fast' | 'dense'
-  readonly threads: number | undefined
-  readonly resultTtlSeconds: number
-  readonly queueMax: number
-  readonly attemptSeconds: number
-  readonly shutdownSeconds: number
-  readonly queueUrl: string | undefined
-  readonly statusUrl: string | undefined
   readonly storage: StorageConfig | undefined
-  readonly namespace: string
-  readonly secret: string | undefined
-  readonly startSeconds: number
-  readonly drainSeconds: number
-  readonly workerPort: number | undefined
-  readonly jobsPerMinute: number | undefined
-  readonly uploadMb: number
-  readonly uploadMegapixels: number
-  readonly trustedProxies: string | undefined
-  readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent'
 }
 
 interface StorageConfig {
@@ -271,35 +265,24 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
   const twice = providersOf(env.PACKSHOT_PROVIDER ?? '').find((name, index, all) => all.indexOf(name) < index)
   if (twice !== undefined) faults.push(`PACKSHOT_PROVIDER names ${shorten(twice)} twice. Name each once.`)
   if (faults.length > 0) throw new ConfigError(faults)
-  const valid = values as Static<typeof Environment>
+  const settings = Object.fromEntries(
+    Object.keys(schemas).map((name) => [settingName(name), values[name]]),
+  ) as unknown as Settings
+  const { provider, storageUrl, s3Endpoint, s3PublicEndpoint, ...others } = settings
+  const region = env.AWS_REGION ?? env.AWS_DEFAULT_REGION ?? 'us-east-1'
   return {
-    port: valid.PORT,
-    host: valid.PACKSHOT_HOST,
-    dataDir: valid.PACKSHOT_DATA_DIR,
-    model: valid.PACKSHOT_MODEL,
-    modelsDir: valid.PACKSHOT_MODELS_DIR,
-    modelMemoryMb: valid.PACKSHOT_MODEL_MEMORY_MB,
-    providers: providersOf(valid.PACKSHOT_PROVIDER),
-    profile: valid.PACKSHOT_PROFILE,
-    threads: valid.PACKSHOT_THREADS,
-    resultTtlSeconds: valid.PACKSHOT_RESULT_TTL_SECONDS,
-    queueMax: valid.PACKSHOT_QUEUE_MAX,
-    attemptSeconds: valid.PACKSHOT_ATTEMPT_SECONDS,
-    shutdownSeconds: valid.PACKSHOT_SHUTDOWN_SECONDS,
-    queueUrl: valid.PACKSHOT_QUEUE_URL,
-    statusUrl: valid.PACKSHOT_STATUS_URL,
-    storage: storageOf(valid, env.AWS_REGION ?? env.AWS_DEFAULT_REGION),
-    namespace: valid.PACKSHOT_NAMESPACE,
-    secret: valid.PACKSHOT_SECRET,
-    startSeconds: valid.PACKSHOT_START_SECONDS,
-    drainSeconds: valid.PACKSHOT_DRAIN_SECONDS,
-    workerPort: valid.PACKSHOT_WORKER_PORT,
-    jobsPerMinute: valid.PACKSHOT_JOBS_PER_MINUTE,
-    uploadMb: valid.PACKSHOT_UPLOAD_MB,
-    uploadMegapixels: valid.PACKSHOT_UPLOAD_MEGAPIXELS,
-    trustedProxies: valid.PACKSHOT_TRUSTED_PROXIES,
-    logLevel: valid.PACKSHOT_LOG_LEVEL,
+    ...others,
+    providers: providersOf(provider),
+    storage:
+      storageUrl === undefined
+        ? undefined
+        : { url: storageUrl, endpoint: s3Endpoint, publicEndpoint: s3PublicEndpoint, region },
   }
+}
+
+function settingName(variable: string): string {
+  const name = variable.replace(/^PACKSHOT_/, '').toLowerCase()
+  return name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase())
 }
 
 /** Throws `ConfigError` unless queue, statuses and storage are services that several processes can share. */
@@ -319,16 +302,6 @@ export function requireServices(config: Config, role: 'server' | 'worker'): void
 
 function providersOf(list: string): ProviderName[] {
   return list.split(',').map((name) => name.trim() as ProviderName)
-}
-
-function storageOf(valid: Static<typeof Environment>, region: string | undefined): StorageConfig | undefined {
-  if (valid.PACKSHOT_STORAGE_URL === undefined) return undefined
-  return {
-    url: valid.PACKSHOT_STORAGE_URL,
-    endpoint: valid.PACKSHOT_S3_ENDPOINT,
-    publicEndpoint: valid.PACKSHOT_S3_PUBLIC_ENDPOINT,
-    region: region ?? 'us-east-1',
-  }
 }
 
 function unknownNames(env: Readonly<Record<string, string | undefined>>, known: readonly string[]): string[] {

@@ -3,6 +3,7 @@ import { globSync, readFileSync } from 'node:fs'
 import { builtinModules } from 'node:module'
 import { dirname, join, relative } from 'node:path'
 import { test } from 'node:test'
+import { requestFields } from '../src/jobs/fields.ts'
 
 /**
  * Enforces the import table of docs/architecture.md: what each folder of src may import. A folder may always import
@@ -147,3 +148,12 @@ function allowed(file: string, specifier: string, rule: Rule): boolean {
       : target === folder || target.startsWith(`${folder}/`),
   )
 }
+
+test('README.md names every field of a request', () => {
+  const readme = readFileSync(join(root, 'README.md'), 'utf8')
+  const [, listed = ''] = /^Request fields: ([\s\S]*?)\n\n/m.exec(readme) ?? []
+  assert.deepEqual(
+    Object.keys(requestFields).filter((name) => !listed.includes(`\`${name}\``)),
+    [],
+  )
+})

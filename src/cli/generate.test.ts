@@ -3,6 +3,8 @@ import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import sharp from 'sharp'
+import { commentIn } from '../../test/kit/exif.ts'
 import { tempFolder } from '../../test/temp-folder.ts'
 
 /** `npm run generate` as a process, with the tiny model. */
@@ -33,6 +35,32 @@ test('several pictures are numbered and have seeds in a row', (t) => {
   assert.match(stdout, /box-1\.png {2}seed 5,.*\nbox-2\.png {2}seed 6,/)
 })
 
+for (const [name, format] of [
+  ['apple.jpg', 'jpeg'],
+  ['apple.JPEG', 'jpeg'],
+  ['apple.webp', 'webp'],
+] as const) {
+  test(`${name} is a ${format} that says how it was made`, async (t) => {
+    const folder = tempFolder(t)
+    const { status, stderr } = generate(folder, 'un café', ...quick, '--seed', '7', '--out', name)
+    assert.equal(status, 0, stderr)
+    const found = await sharp(join(folder, name)).metadata()
+    assert.deepEqual([found.format, found.width, found.height], [format, 64, 64])
+    assert.match(commentIn(found.exif), /^un café\nSteps: 2, Sampler: DPM\+\+ 2M, .*Seed: 7, Size: 64x64/)
+  })
+}
+
+test('a picture of an asked format and quality is named after it', async (t) => {
+  const folder = tempFolder(t)
+  const sizes: number[] = []
+  for (const quality of ['20', '95']) {
+    const args = ['x', ...quick, '--seed', '7', '--format', 'webp', '--quality', quality]
+    assert.equal(generate(folder, ...args).status, 0)
+    sizes.push(readFileSync(join(folder, 'packshot-7.webp')).length)
+  }
+  assert.ok(Number(sizes[0]) < Number(sizes[1]), String(sizes))
+})
+
 const faults: Record<string, [string[], RegExp]> = {
   'no prompt': [[], /^Usage: npm run generate/],
   'an empty prompt': [[''], /prompt must be a text of 1 to 2000 characters, but was empty/],
@@ -40,6 +68,8 @@ const faults: Record<string, [string[], RegExp]> = {
   'too many steps': [['x', '--steps', '10000'], /steps must be a whole number from 1 to 100, but was 10000/],
   'an unknown option': [['x', '--colour', 'red'], /Unknown option '--colour'/],
   'an unknown sampler': [['x', '--sampler', 'best'], /sampler must be one of dpmpp_2m, .* but was "best"/],
+  'a quality of a PNG': [['x', '--quality', '90'], /quality requires format jpeg or webp/],
+  'an unknown format': [['x', '--format', 'bmp'], /format must be one of png, jpeg, webp, but was "bmp"/],
   'an unknown model': [
     ['x', '--model', '/nowhere/model'],
     /\/nowhere\/model: there is no such file or folder/,

@@ -1,13 +1,13 @@
 import { writeFile } from 'node:fs/promises'
-import { parse, resolve } from 'node:path'
+import { extname, parse, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { loadConfig } from '../config.ts'
 import { openEngine } from '../diffusion/engine.ts'
 import { infotext } from '../diffusion/output/infotext.ts'
-import { encodePng } from '../diffusion/output/png.ts'
 import { findDevice } from '../diffusion/runtime/provider.ts'
 import { engineFiles, engineRequest } from '../generator/engine-request.ts'
-import { defaultLimits } from '../jobs/fields.ts'
+import { pictureFile } from '../generator/picture-file.ts'
+import { defaultLimits, fieldEntries, type ImageFormat, imageFiles } from '../jobs/fields.ts'
 import { imageSeed } from '../jobs/job.ts'
 import { resolveRequest } from '../jobs/request/resolve.ts'
 import { Library } from '../library/library.ts'
@@ -18,66 +18,43 @@ import { runCommand, UsageError } from './run-command.ts'
 
 /** `npm run generate`: pictures from the command line, without a server or queue. */
 
+/** The options of the command that are fields of a request. */
+const fieldOptions = fieldEntries.flatMap(([name, { form, option }]) =>
+  option === undefined ? [] : [{ ...option, name, isNumber: form?.as === 'number' }],
+)
+
 const usage = `Usage: npm run generate -- "a red apple" [options]
 
-  --out FILE         output file (default: packshot-SEED.png); several pictures get -1, -2 ...
-  --negative TEXT    what the picture must not show
-  --width, --height  in pixels (default: the model's)
-  --steps N          number of steps (default: the model's)
-  --guidance N       how closely to follow the prompt (default: the model's)
-  --seed N           default: a random seed, which is printed
-  --count N          number of pictures, with seeds N, N+1 ... (default: 1)
-  --sampler, --schedule
-  --model NAME       a model of the models folder, or the path of a model folder or .safetensors file
-  --vae NAME         a VAE of vae/ in the models folder
-  --clip-skip N      which layer of the text encoder to use, counted from the last (default: 1)
+${usageLine('out', 'FILE', 'output file (default: packshot-SEED.png); several pictures get -1, -2 ...')}
+${usageLine('model', 'NAME', 'a model of the models folder, or the path of a model folder or .safetensors file')}
+${fieldOptions.map(({ flag, value, help }) => usageLine(flag, value, help)).join('\n')}
 
 LoRAs and embeddings are named in the prompt: <lora:name:0.8>
 `
 
+function usageLine(flag: string, value: string, help: string): string {
+  return `  ${`--${flag} ${value}`.padEnd(18)} ${help}`
+}
+
 const options = {
   out: { type: 'string' },
-  negative: { type: 'string' },
-  width: { type: 'string' },
-  height: { type: 'string' },
-  steps: { type: 'string' },
-  guidance: { type: 'string' },
-  seed: { type: 'string' },
-  count: { type: 'string' },
-  sampler: { type: 'string' },
-  schedule: { type: 'string' },
   model: { type: 'string' },
-  vae: { type: 'string' },
-  'clip-skip': { type: 'string' },
   help: { type: 'boolean' },
+  ...Object.fromEntries(fieldOptions.map(({ flag }) => [flag, { type: 'string' } as const])),
 } as const
-
-/** The request field of each option; error messages name the field. */
-const fields = {
-  negative: 'negative_prompt',
-  width: 'width',
-  height: 'height',
-  steps: 'steps',
-  guidance: 'guidance_scale',
-  seed: 'seed',
-  count: 'count',
-  sampler: 'sampler',
-  schedule: 'schedule',
-  vae: 'vae',
-  'clip-skip': 'clip_skip',
-} as const
-const numbers = new Set(['width', 'height', 'steps', 'guidance', 'seed', 'count', 'clip-skip'])
 
 async function generate(args: string[]): Promise<number> {
   const { values, positionals } = parseArgs({ args, options, allowPositionals: true })
   if (values.help || positionals.length !== 1) throw new UsageError()
   const config = loadConfig({ ...process.env, ...(values.model && { PACKSHOT_MODEL: values.model }) })
   const body: Record<string, unknown> = { prompt: positionals[0] }
-  for (const [option, field] of Object.entries(fields)) {
-    const value = values[option as keyof typeof fields]
+  const given: Readonly<Record<string, unknown>> = values
+  for (const { flag, name, isNumber } of fieldOptions) {
+    const value = given[flag]
     // a value that is not a number is kept as text, so that the message shows it as typed
-    if (value !== undefined) body[field] = numbers.has(option) && value !== '' ? number(value) : value
+    if (typeof value === 'string') body[name] = isNumber && value !== '' ? number(value) : value
   }
+  body.format ??= formatOfName(values.out)
   const contents = await new Library(config).read()
   const { request } = resolveRequest(body, offerOf(contents), defaultLimits)
 
@@ -97,12 +74,14 @@ async function generate(args: string[]): Promise<number> {
   const bar = progressBar()
   for (let index = 0; index < request.count; index++) {
     const wanted = engineRequest(request, imageSeed(request, index), contents)
-    const file = fileName(values.out ?? `packshot-${request.seed}.png`, index, request.count)
+    const { extension } = imageFiles[request.format]
+    const file = fileName(values.out ?? `packshot-${request.seed}.${extension}`, index, request.count)
     const began = performance.now()
     const picture = await engine.generate(wanted, {
       onStep: (step, steps) => bar.draw(step / steps, `step ${step} of ${steps}`),
     })
-    await writeFile(file, encodePng(picture, { parameters: infotext(wanted, { ...request, version }) }))
+    const parameters = infotext(wanted, { ...request, version })
+    await writeFile(file, await pictureFile(picture, request, parameters))
     const seconds = ((performance.now() - began) / 1000).toFixed(1)
     console.log(
       `${file}  seed ${wanted.seed}, ${wanted.width}x${wanted.height}, ${wanted.steps} steps, ${seconds} s`,
@@ -115,6 +94,13 @@ async function generate(args: string[]): Promise<number> {
 function number(text: string): number | string {
   const value = Number(text)
   return Number.isFinite(value) ? value : text
+}
+
+/** The format that a file is named after; PNG where the name says none. */
+function formatOfName(out = ''): ImageFormat {
+  const extension = extname(out).slice(1).toLowerCase()
+  if (extension === 'jpg' || extension === 'jpeg') return 'jpeg'
+  return extension === 'webp' ? 'webp' : 'png'
 }
 
 function fileName(out: string, index: number, count: number): string {

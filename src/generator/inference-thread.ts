@@ -5,7 +5,6 @@ import { pictureReader } from '../adapters/pictures/picture-reader.ts'
 import { type Engine, openEngine } from '../diffusion/engine.ts'
 import { CheckpointError, ProviderError } from '../diffusion/errors.ts'
 import { infotext } from '../diffusion/output/infotext.ts'
-import { encodePng } from '../diffusion/output/png.ts'
 import type { Picture } from '../diffusion/request.ts'
 import { findDevice } from '../diffusion/runtime/provider.ts'
 import type { ErrorCode } from '../jobs/errors.ts'
@@ -15,6 +14,7 @@ import { Library, type LibraryModel } from '../library/library.ts'
 import { packageVersion } from '../version.ts'
 import { type EngineChoice, EnginePool } from './engine-pool.ts'
 import { engineFiles, engineRequest, sourceImage } from './engine-request.ts'
+import { pictureFile } from './picture-file.ts'
 import type { InferenceSettings, ThreadNews } from './protocol.ts'
 import { type PictureMaker, serveInference } from './serve.ts'
 
@@ -71,7 +71,7 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
       } finally {
         await pool.trim()
       }
-      const bytes = encodePng(picture, { parameters: infotext(wanted, { ...request, version }) })
+      const bytes = await pictureFile(picture, request, infotext(wanted, { ...request, version }))
       return { bytes, width: picture.width, height: picture.height }
     },
   }

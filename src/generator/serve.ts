@@ -1,5 +1,5 @@
 import { parentPort } from 'node:worker_threads'
-import { AppError, type ErrorCode, toAppError } from '../jobs/errors.ts'
+import { AppError, type ErrorCode, messageOf, toAppError } from '../jobs/errors.ts'
 import { imageSeed, type ResolvedRequest, stepsOf } from '../jobs/job.ts'
 import type { GivenImages } from '../jobs/ports.ts'
 import type { GenerateMessage, ThreadFault, ThreadMessage, ThreadNews } from './protocol.ts'
@@ -70,8 +70,7 @@ async function runOne(
 function faultOf(thrown: unknown, errorCode: (thrown: unknown) => ErrorCode | undefined): ThreadFault {
   const detail = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)
   const code = errorCode(thrown)
-  if (code !== undefined)
-    return { code, message: thrown instanceof Error ? thrown.message : String(thrown), detail }
+  if (code !== undefined) return { code, message: messageOf(thrown), detail }
   const error = isOutOfMemory(thrown)
     ? new AppError('out_of_memory', 'The picture needs more memory than the worker has.')
     : toAppError(thrown)

@@ -136,6 +136,9 @@ export interface Fault {
   readonly message: string
 }
 
+/** Takes note of a fault: one field of a request, and the sentence about it. */
+export type Blame = (param: string, message: string) => void
+
 export interface ErrorDetails {
   /** The request field or environment variable at fault. */
   readonly param?: string
@@ -177,4 +180,9 @@ export function toAppError(thrown: unknown): AppError {
     return new AppError('storage_full', 'There is no space left on the disk.', { cause: thrown })
   }
   return new AppError('internal', 'An unexpected fault occurred.', { cause: thrown })
+}
+
+/** What is thrown need not be an Error. */
+export function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown)
 }

@@ -63,7 +63,7 @@ export interface FormField {
 }
 
 /** How `npm run generate` has it. */
-export interface Option {
+interface Option {
   readonly flag: string
   /** What the usage shows as its value. */
   readonly value: string
@@ -102,7 +102,7 @@ const size = (side: 'width' | 'height') =>
       subject: `The ${side}`,
       placeholder: 'as above',
     },
-    option: { flag: side, value: 'N', help: 'in pixels' },
+    option: { flag: side, value: 'N', help: "in pixels (default: the model's)" },
   })
 
 export const requestFields = {
@@ -131,7 +131,7 @@ export const requestFields = {
       subject: 'What to keep out',
       help: 'For example: blurry, text, dark shadows.',
     },
-    option: { flag: 'negative', value: 'TEXT', help: 'what to keep out of the picture' },
+    option: { flag: 'negative', value: 'TEXT', help: 'what the picture must not show' },
   }),
   width: size('width'),
   height: size('height'),
@@ -148,7 +148,7 @@ export const requestFields = {
       subject: 'The number of steps',
       help: 'More is finer and slower.',
     },
-    option: { flag: 'steps', value: 'N', help: "default: the model's" },
+    option: { flag: 'steps', value: 'N', help: "number of steps (default: the model's)" },
   }),
   guidance_scale: field({
     asked: ({ maxGuidanceScale }) =>
@@ -167,7 +167,7 @@ export const requestFields = {
       subject: 'Guidance',
       help: 'How closely to follow the words.',
     },
-    option: { flag: 'guidance', value: 'N', help: 'how closely to follow the prompt' },
+    option: { flag: 'guidance', value: 'N', help: "how closely to follow the prompt (default: the model's)" },
   }),
   sampler: field({
     asked: () =>
@@ -201,7 +201,7 @@ export const requestFields = {
       help: 'The same seed and settings give the same picture. Empty: a new one every time.',
       placeholder: 'random',
     },
-    option: { flag: 'seed', value: 'N', help: 'default: a random one, which is printed' },
+    option: { flag: 'seed', value: 'N', help: 'default: a random seed, which is printed' },
   }),
   count: field({
     asked: ({ maxCount }) =>
@@ -214,7 +214,7 @@ export const requestFields = {
       ),
     decided: Type.Integer(),
     form: { place: 'main', as: 'number', label: 'Pictures', subject: 'The number of pictures' },
-    option: { flag: 'count', value: 'N', help: 'pictures, with seeds N, N+1 ...' },
+    option: { flag: 'count', value: 'N', help: 'number of pictures, with seeds N, N+1 ... (default: 1)' },
   }),
   model: field({
     asked: () => Type.Optional(Type.String({ description: 'A name from GET /v1/models.' })),
@@ -229,7 +229,7 @@ export const requestFields = {
     option: {
       flag: 'format',
       value: 'NAME',
-      help: `${imageFormats.join(', ')}; default: by the name after --out`,
+      help: `${imageFormats.join(', ')} (default: by the name of --out)`,
     },
   }),
   quality: field({
@@ -250,7 +250,7 @@ export const requestFields = {
       help: 'Of JPEG and WebP, 1 to 100.',
       placeholder: String(defaultQuality),
     },
-    option: { flag: 'quality', value: 'N', help: `of JPEG and WebP, 1 to 100 (${defaultQuality})` },
+    option: { flag: 'quality', value: 'N', help: `of JPEG and WebP, 1 to 100 (default: ${defaultQuality})` },
   }),
   priority: field({
     asked: () =>
@@ -265,7 +265,7 @@ export const requestFields = {
     asked: () => Type.Optional(Type.String({ description: "Absent: the model's own." })),
     decided: Type.Optional(Type.String()),
     form: { place: 'more', as: 'text', label: 'VAE', subject: 'The VAE' },
-    option: { flag: 'vae', value: 'NAME', help: 'in vae/ of the models folder' },
+    option: { flag: 'vae', value: 'NAME', help: 'a VAE of vae/ in the models folder' },
   }),
   loras: field({
     asked: ({ maxLoras, maxLoraStrength }) =>
@@ -308,7 +308,7 @@ export const requestFields = {
     option: {
       flag: 'clip-skip',
       value: 'N',
-      help: 'which layer of the text encoder to use, counted from the end (1)',
+      help: 'which layer of the text encoder to use, counted from the last (default: 1)',
     },
   }),
   init_image: field({

@@ -1,3 +1,5 @@
+import { type Static, Type } from 'typebox'
+
 /** What an installation offers: a request is checked against it, and API and page show it. */
 
 export interface Offer {
@@ -10,31 +12,35 @@ export interface Offer {
   readonly samplers: SamplerNames
 }
 
-/** A model with its limits and defaults. */
-export interface ModelInfo {
-  readonly name: string
-  /** `sd1`: add-ons fit models of their own family alone. */
-  readonly family: string
-  readonly width: number
-  readonly height: number
-  readonly steps: number
-  readonly guidance_scale: number
-  /** Width and height are multiples of this. */
-  readonly size_multiple: number
-  /** Layers of the text encoder: the most that `clip_skip` can be. */
-  readonly clip_layers: number
-  /** It can start from a picture: its VAE has an encoder. */
-  readonly images: boolean
-  /** It was trained to fill in parts of a picture, and can do nothing without one. */
-  readonly inpainting: boolean
-  /** What it was trained for and knows, in a sentence or two. */
-  readonly description?: string
-  /** Prompts to begin with. */
-  readonly examples?: readonly string[]
-  /** What it can draw, as people call it. */
-  readonly subjects?: readonly string[]
-  /** The words that name what it draws, in lower case; absent: no list could hold them. */
+/** What anybody may know of a model: its limits and defaults, and what it says of itself. */
+export const ModelFacts = Type.Object({
+  name: Type.String(),
+  family: Type.String({ description: 'VAEs, LoRAs and embeddings fit models of their own family.' }),
+  width: Type.Integer({ description: 'The default size, in pixels.' }),
+  height: Type.Integer(),
+  steps: Type.Integer(),
+  guidance_scale: Type.Number(),
+  size_multiple: Type.Integer({ description: 'Width and height must be multiples of this.' }),
+  clip_layers: Type.Integer({ description: 'The maximum of `clip_skip`: layers of the text encoder.' }),
+  image_to_image: Type.Boolean({
+    description: 'It can start from a picture (`init_image`): its VAE has an encoder.',
+  }),
+  inpainting: Type.Boolean({ description: 'It only inpaints: `init_image` is required.' }),
+  description: Type.Optional(Type.String({ description: 'What it was trained for and knows.' })),
+  examples: Type.Optional(Type.Array(Type.String(), { description: 'Prompts to begin with.' })),
+  subjects: Type.Optional(
+    Type.Array(Type.String(), { description: 'What it can draw. Absent: there is no such list.' }),
+  ),
+})
+
+/** A model as requests are checked against it. */
+export type ModelInfo = Immutable<Static<typeof ModelFacts>> & {
+  /** The words that name what it draws, in lower case; absent for a model that knows more than a list could hold. */
   readonly words?: ReadonlySet<string>
+}
+
+type Immutable<Facts> = {
+  readonly [Name in keyof Facts]: Facts[Name] extends string[] | undefined ? readonly string[] : Facts[Name]
 }
 
 /** A file that changes what a model does. */

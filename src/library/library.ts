@@ -130,7 +130,7 @@ export class Library {
       guidance_scale: model.guidanceScale,
       size_multiple: model.sizeMultiple,
       clip_layers: model.clipLayers,
-      images: model.imageToImage,
+      image_to_image: model.imageToImage,
       ...about,
       ...(words === undefined ? {} : { words: new Set(words.map((word) => word.normalize('NFC'))) }),
     }

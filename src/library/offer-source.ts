@@ -1,6 +1,7 @@
 import type { Config } from '../config.ts'
 import type { Kind } from '../diffusion/checkpoint/kinds.ts'
 import { parseSamplerName, parseScheduleName, samplerCatalog } from '../diffusion/samplers/catalog.ts'
+import { messageOf } from '../jobs/errors.ts'
 import type { Log } from '../jobs/log.ts'
 import type { AddOn, Offer, SamplerNames } from '../jobs/offer.ts'
 import { type Contents, Library } from './library.ts'
@@ -33,7 +34,7 @@ export async function openOffer(config: Config, log: Log): Promise<OfferSource> 
       contents = now
       log.info({ models: offer.models.map(({ name }) => name) }, 'the models folder changed')
     } catch (err) {
-      const fault = err instanceof Error ? err.message : String(err)
+      const fault = messageOf(err)
       if (fault !== lastFault) log.error({ err }, 'the models cannot be read; the last offer stays in use')
       lastFault = fault
     } finally {

@@ -15,6 +15,7 @@ import { sqliteEventQueue } from '../adapters/sqlite/event-queue.ts'
 import { sqliteStatusStore } from '../adapters/sqlite/status-store.ts'
 import { sqliteTaskQueue } from '../adapters/sqlite/task-queue.ts'
 import { type Config, ConfigError } from '../config.ts'
+import { messageOf } from '../jobs/errors.ts'
 import type { Log } from '../jobs/log.ts'
 import type { EventQueue, ImageStore, RateLimiter, StatusStore, TaskQueue } from '../jobs/ports.ts'
 import { type DataFolder, openDataFolder } from './data-folder.ts'
@@ -58,7 +59,7 @@ export async function openBackends(
     const faults = [tasks, state, results].flatMap((each) =>
       each.status === 'rejected' ? [each.reason] : [],
     )
-    throw new ConfigError(faults.map((fault) => (fault instanceof Error ? fault.message : String(fault))))
+    throw new ConfigError(faults.map((fault) => messageOf(fault)))
   }
   const opened = opening.move()
   return {

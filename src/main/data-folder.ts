@@ -1,6 +1,6 @@
 import { access, constants, mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { AppError } from '../jobs/errors.ts'
+import { AppError, messageOf } from '../jobs/errors.ts'
 
 /** Where embedded mode keeps things. */
 export interface DataFolder {
@@ -19,7 +19,7 @@ export async function openDataFolder(dataDir: string): Promise<DataFolder> {
     await access(path, constants.R_OK | constants.W_OK | constants.X_OK)
     await access(results, constants.R_OK | constants.W_OK | constants.X_OK)
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause)
+    const reason = messageOf(cause)
     const message = `The data folder ${path} cannot be written (${reason}). Choose another with PACKSHOT_DATA_DIR.`
     throw new AppError('unavailable', message, { param: 'PACKSHOT_DATA_DIR', cause })
   }

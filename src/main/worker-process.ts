@@ -1,7 +1,7 @@
 import { type Config, loadConfig } from '../config.ts'
 import { inferenceSettings } from '../generator/protocol.ts'
 import { type ThreadGeneratorOptions, threadGenerator } from '../generator/thread-generator.ts'
-import { AppError } from '../jobs/errors.ts'
+import { AppError, messageOf } from '../jobs/errors.ts'
 import { bestEffort, type Log } from '../jobs/log.ts'
 import { defaultAttemptLimits } from '../jobs/working/attempt.ts'
 import { defaultRunLimits, runTask } from '../jobs/working/run.ts'
@@ -105,7 +105,7 @@ async function work(config: Config, log: Log, options: WorkerOptions): Promise<v
 /** What a start rejects with is written for people, even without a code from the table. */
 function asStartFault(thrown: unknown): AppError {
   if (thrown instanceof AppError) return thrown
-  return new AppError('unavailable', thrown instanceof Error ? thrown.message : String(thrown))
+  return new AppError('unavailable', messageOf(thrown))
 }
 
 function tell(message: FromWorker, then?: () => void): void {

@@ -27,7 +27,7 @@ const model: ModelInfo = {
   size_multiple: 16,
   family: 'sd1',
   clip_layers: 12,
-  images: true,
+  image_to_image: true,
   inpainting: false,
 }
 

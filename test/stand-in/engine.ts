@@ -11,7 +11,7 @@ export const standInModel: ModelInfo = {
   guidance_scale: 7,
   size_multiple: 16,
   clip_layers: 12,
-  images: true,
+  image_to_image: true,
   inpainting: false,
 }
 

@@ -1,11 +1,10 @@
 import { readdir, readFile, rm, rmdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Value } from 'typebox/value'
-import { AppError } from '../../jobs/errors.ts'
-import { type ImageFormat, imageFiles } from '../../jobs/fields.ts'
 import { Manifest } from '../../jobs/job.ts'
-import { hasExpired, isJobIdShaped, jobIdTime, uploadIsOver } from '../../jobs/job-id.ts'
+import { hasExpired, isJobIdShaped, uploadIsOver } from '../../jobs/job-id.ts'
 import type { ImageStore } from '../../jobs/ports.ts'
+import { DamagedManifest, dayOf, imageName, manifestName } from '../../jobs/stored-names.ts'
 import { isTemporary, storageError, unlessMissing, writeFirst, writeWhole } from './files.ts'
 
 export interface ImageStoreOptions {
@@ -15,8 +14,6 @@ export interface ImageStoreOptions {
   /** A temporary file older than this was left behind by a crash. */
   readonly temporaryMs?: number
 }
-
-const manifestName = 'manifest.json'
 
 /**
  * `<folder>/<yyyy-mm-dd>/<id>/0.png, 1.png (or .jpg, .webp), ... manifest.json`, the day being that of the id. A manifest is placed
@@ -108,28 +105,11 @@ export function diskImageStore(options: ImageStoreOptions): ImageStore {
   }
 }
 
-function dayOf(id: string): string {
-  if (!isJobIdShaped(id)) throw new AppError('not_found', 'This is not a valid id.', { param: 'id' })
-  return jobIdTime(id).toISOString().slice(0, 10)
-}
-
-function imageName(index: number, format: ImageFormat): string {
-  if (!Number.isSafeInteger(index) || index < 0)
-    throw new AppError('not_found', `There is no picture ${index}.`)
-  return `${index}.${imageFiles[format].extension}`
-}
-
 function parseManifest(text: string, path: string): Manifest {
   try {
     return Value.Parse(Manifest, JSON.parse(text))
   } catch (cause) {
     throw new DamagedManifest(path, cause)
-  }
-}
-
-class DamagedManifest extends AppError {
-  constructor(path: string, cause: unknown) {
-    super('unavailable', `The manifest ${path} is damaged.`, { cause })
   }
 }
 

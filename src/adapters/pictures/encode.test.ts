@@ -1,26 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import sharp from 'sharp'
+import { commentIn } from '../../../test/kit/exif.ts'
 import { encodeLossy } from './encode.ts'
 import { withExif } from './exif.ts'
 
 const [width, height] = [37, 21]
 const rgb = Uint8Array.from({ length: width * height * 3 }, (_, i) => (i * 7) % 256)
 const formats = ['jpeg', 'webp'] as const
-
-/** EXIF as libvips finds it in the file, read by the tags of the specification alone. */
-function commentIn(exif: Buffer | undefined): string {
-  assert.ok(exif)
-  const tiff = exif.subarray(exif.indexOf('MM\0*'))
-  const entry = (at: number, tag: number) => {
-    assert.deepEqual([tiff.readUInt16BE(at), tiff.readUInt16BE(at + 2)], [1, tag])
-    return { count: tiff.readUInt32BE(at + 6), value: tiff.readUInt32BE(at + 10) }
-  }
-  const { count, value } = entry(entry(tiff.readUInt32BE(4), 0x87_69).value, 0x92_86)
-  const comment = tiff.subarray(value, value + count)
-  assert.equal(comment.toString('latin1', 0, 8), 'UNICODE\0')
-  return Buffer.from(comment.subarray(8)).swap16().toString('utf16le')
-}
 
 for (const format of formats) {
   test(`a ${format} has the picture, and the settings in EXIF in any script`, async () => {

@@ -1,20 +1,16 @@
 import { Value } from 'typebox/value'
 import { JobError, type JobState, type JobStatus, ResolvedRequest, statusRank } from '../../jobs/job.ts'
 import { type StatusStore, workUnits } from '../../jobs/ports.ts'
+import { cancelKeptMs, keptAfterExpiryMs, workerSilenceMs } from '../../jobs/status-times.ts'
 import type { Redis } from './connection.ts'
 import type { Reply } from './dial.ts'
 import { advanceScript, aheadScript, createScript, heartbeatScript, loadScript } from './status-scripts.ts'
 
-/** A state outlives its results by this, so that an expired job is recognised as one. */
-const keptAfterExpiryMs = 2 * 3_600_000
-const cancelKeptMs = 24 * 3_600_000
 /** Longer than the longest pause before an event, and with it a final status, is written again. */
 const doubtMs = 90_000
 /** After our own connection failed: time for others to mark in Redis what they could not write. */
 const ownDoubtMs = 5000
 const tellDoubtMs = 500
-/** A worker without a heartbeat for this long does not count. */
-const workerSilenceMs = 20_000
 /** A running job without an update for this long is not counted as work; it may still finish. */
 const runSilenceMs = 15 * 60_000
 

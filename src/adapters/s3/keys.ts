@@ -1,6 +1,6 @@
-import { AppError } from '../../jobs/errors.ts'
 import { type ImageFormat, imageFiles } from '../../jobs/fields.ts'
-import { isJobIdShaped, jobIdTime } from '../../jobs/job-id.ts'
+import { isJobIdShaped } from '../../jobs/job-id.ts'
+import { dayOf, imageName, manifestName } from '../../jobs/stored-names.ts'
 
 /**
  * `results/<yyyy-mm-dd>/<id>/0.png, 1.png (or .jpg, .webp), ... manifest.json`, the day being that of the id. Ids sort by time, so a
@@ -11,8 +11,10 @@ import { isJobIdShaped, jobIdTime } from '../../jobs/job-id.ts'
 export const resultsFolder = 'results/'
 export const uploadsFolder = 'uploads/'
 const uploadKeyShape = /^uploads\/(\d{4}-\d\d-\d\d)\/([^/]+)\.png$/
-const manifestName = 'manifest.json'
-const jobKey = /^results\/(\d{4}-\d\d-\d\d)\/([^/]+)\/(manifest\.json|(?:0|[1-9]\d*)\.(?:png|jpg|webp))$/
+const extensions = Object.values(imageFiles).map(({ extension }) => extension)
+const jobKey = new RegExp(
+  `^results/(\\d{4}-\\d\\d-\\d\\d)/([^/]+)/(${manifestName.replace('.', '\\.')}|(?:0|[1-9]\\d*)\\.(?:${extensions.join('|')}))$`,
+)
 
 /** Throws `not_found` if it is not a job id. */
 export function manifestKey(id: string): string {
@@ -21,10 +23,7 @@ export function manifestKey(id: string): string {
 
 /** Throws `not_found` when it is no job id, or no index. */
 export function imageKey(id: string, index: number, format: ImageFormat): string {
-  if (!Number.isSafeInteger(index) || index < 0) {
-    throw new AppError('not_found', `There is no picture ${index}.`)
-  }
-  return `${folderOf(id)}${index}.${imageFiles[format].extension}`
+  return folderOf(id) + imageName(index, format)
 }
 
 /** The job that a key belongs to; undefined for a foreign key. */
@@ -54,9 +53,4 @@ export function startOfDayFolder(folder: string): Date | undefined {
 
 function folderOf(id: string): string {
   return `${resultsFolder}${dayOf(id)}/${id}/`
-}
-
-function dayOf(id: string): string {
-  if (!isJobIdShaped(id)) throw new AppError('not_found', 'This is not a valid id.', { param: 'id' })
-  return jobIdTime(id).toISOString().slice(0, 10)
 }

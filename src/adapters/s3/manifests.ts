@@ -2,16 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Value } from 'typebox/value'
 import { AppError } from '../../jobs/errors.ts'
 import { Manifest } from '../../jobs/job.ts'
+import { DamagedManifest } from '../../jobs/stored-names.ts'
 import type { Bucket } from './bucket.ts'
 import { manifestKey } from './keys.ts'
 import { DamagedObject } from './objects.ts'
-
-/** The object exists but is not a manifest. */
-export class DamagedManifest extends AppError {
-  constructor(key: string, cause: unknown) {
-    super('unavailable', `The manifest ${key} is damaged.`, { cause })
-  }
-}
 
 /** Undefined when there is none. Rejects `DamagedManifest`. */
 export async function readManifest(bucket: Bucket, id: string): Promise<Manifest | undefined> {

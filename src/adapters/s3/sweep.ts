@@ -1,8 +1,9 @@
 import { AppError } from '../../jobs/errors.ts'
 import { hasExpired, jobIdTime, uploadIsOver } from '../../jobs/job-id.ts'
+import { DamagedManifest } from '../../jobs/stored-names.ts'
 import type { Bucket } from './bucket.ts'
 import { jobOfKey, resultsFolder, startOfDayFolder, uploadOfKey, uploadsFolder } from './keys.ts'
-import { DamagedManifest, readManifest } from './manifests.ts'
+import { readManifest } from './manifests.ts'
 import { isProbe, probeFolder } from './probe.ts'
 
 /**

@@ -10,13 +10,8 @@ import {
   type Task,
 } from '../../jobs/job.ts'
 import { type StateUpdate, type StatusStore, workUnits } from '../../jobs/ports.ts'
+import { cancelKeptMs, keptAfterExpiryMs, workerSilenceMs } from '../../jobs/status-times.ts'
 import { type Database, guard } from './database.ts'
-
-/** A worker without a heartbeat for this long does not count. */
-const workerSilenceMs = 20_000
-/** A state outlives its results by this, so that an expired job is recognised as one. */
-const keptAfterExpiryMs = 2 * 3_600_000
-const cancelKeptMs = 24 * 3_600_000
 
 /** States are rows; that a rank only rises is a condition in the one statement that writes it. */
 export function sqliteStatusStore(database: Database): StatusStore {

@@ -133,6 +133,18 @@ suite('the API', () => {
     assertFault(await post(app, { prompt: 'a pear' }, key), 400, 'invalid_request', 'Idempotency-Key')
   })
 
+  test('delivers the file that was asked for, under a name that says so', async (t) => {
+    const running = await server(t)
+    const { app } = running
+    const { id } = (await post(app, { prompt: 'a red apple', seed: 7, format: 'jpeg', quality: 80 })).json()
+    await workAll(running)
+    const picture = await app.inject(`/v1/jobs/${id}/images/0?download=1`)
+    assert.equal(picture.headers['content-type'], 'image/jpeg')
+    assert.equal(picture.headers['content-disposition'], 'attachment; filename="a-red-apple-7.jpg"')
+    const { request } = (await app.inject(`/v1/jobs/${id}`)).json()
+    assert.deepEqual([request.format, request.quality], ['jpeg', 80])
+  })
+
   test('waits for the end of a job where the request prefers that, and says for how long', async (t) => {
     const running = await server(t)
     const { app, parts } = running

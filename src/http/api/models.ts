@@ -1,32 +1,19 @@
 import type { FastifyInstance } from 'fastify'
 import { Type } from 'typebox'
 import { AppError } from '../../jobs/errors.ts'
-import type { AddOn, ModelInfo, Offer } from '../../jobs/offer.ts'
+import { type AddOn, findNamed, ModelFacts, type ModelInfo, type Offer } from '../../jobs/offer.ts'
 import { describeValue, listed } from '../../jobs/wording.ts'
 import { ErrorBody } from '../faults.ts'
 import type { Services } from '../services.ts'
 
 const Model = Type.Object({
-  name: Type.String(),
-  family: Type.String({ description: 'VAEs, LoRAs and embeddings fit models of their own family.' }),
-  width: Type.Integer({ description: 'The size when none is asked for.' }),
-  height: Type.Integer(),
-  steps: Type.Integer(),
-  guidance_scale: Type.Number(),
-  size_multiple: Type.Integer({ description: 'Width and height must be multiples of this.' }),
-  clip_layers: Type.Integer({ description: 'The most that `clip_skip` can be.' }),
-  images: Type.Boolean({ description: 'It can start from a picture (`init_image`).' }),
-  inpainting: Type.Boolean({ description: 'It only makes parts of a picture anew: `init_image` is needed.' }),
-  description: Type.Optional(Type.String({ description: 'What it was trained for and knows.' })),
-  examples: Type.Optional(Type.Array(Type.String(), { description: 'Prompts to begin with.' })),
-  subjects: Type.Optional(
-    Type.Array(Type.String(), { description: 'What it can draw. Absent: there is no list of it.' }),
-  ),
+  ...ModelFacts.properties,
+  images: Type.Boolean({ description: 'The former name of `image_to_image`.', deprecated: true }),
   samplers: Type.Array(Type.String(), { description: 'The first is the default.' }),
   schedules: Type.Array(Type.String(), {
-    description: 'Of all samplers together, the default first; GET /v1/samplers tells which has which.',
+    description: 'Of all samplers together, the default first; GET /v1/samplers lists them per sampler.',
   }),
-  vaes: Type.Array(Type.String(), { description: 'Those that fit, beside its own.' }),
+  vaes: Type.Array(Type.String(), { description: 'VAEs that fit, besides its own.' }),
 })
 
 const Extra = Type.Object({
@@ -77,7 +64,7 @@ export function modelRoutes(app: FastifyInstance, services: Services): void {
     querystring: Type.Object({ model: Type.Optional(Type.String({ description: 'Absent: the default.' })) }),
     response: { 200: Type.Object({ samplers: Type.Array(Sampler) }), '4xx': ErrorBody },
   }
-  app.get<{ Querystring: { model?: string } }>('/v1/samplers', { schema: samplers }, async (request) => {
+  app.get<{ Querystring: { model?: unknown } }>('/v1/samplers', { schema: samplers }, async (request) => {
     const offer = services.offer()
     const model = findModel(offer, request.query.model)
     const found = offer.samplers.of(model)
@@ -91,8 +78,10 @@ export function modelRoutes(app: FastifyInstance, services: Services): void {
   })
 }
 
-function findModel({ models }: Offer, name: string | undefined): ModelInfo {
-  const model = name === undefined ? models[0] : models.find((each) => each.name === name)
+/** `name` is whatever the query has: a name that is given twice is a list. */
+function findModel({ models }: Offer, name: unknown): ModelInfo {
+  const named = typeof name === 'string' ? findNamed(models, name) : undefined
+  const model = name === undefined ? models[0] : named
   if (model !== undefined) return model
   const all = listed(models.map((each) => each.name))
   const message = `model must be one of ${all}, but was ${describeValue(name)}.`
@@ -104,6 +93,7 @@ function modelView({ words: _, examples, subjects, ...model }: ModelInfo, { samp
   const schedules = offered.flatMap((each) => [each.default_schedule, ...each.schedules])
   return {
     ...model,
+    images: model.image_to_image,
     ...(examples === undefined ? {} : { examples: [...examples] }),
     ...(subjects === undefined ? {} : { subjects: [...subjects] }),
     samplers: offered.map(({ name }) => name),

@@ -13,7 +13,7 @@ export function photo(fields: FieldContext, model: ModelInfo, limits: UploadLimi
   const ids = html`<input type="hidden" id="init_image" name="init_image" value="${values.init_image}"><input type="hidden" id="mask" name="mask" value="${values.mask}">`
   const errors = html`${errorOf(fields, 'init_image')}${errorOf(fields, 'mask')}`
   const wrong = fields.errors.init_image ?? fields.errors.mask
-  if (!model.images && values.init_image === '') return html`${ids}`
+  if (!model.image_to_image && values.init_image === '') return html`${ids}`
   return html`<fieldset class="photo${wrong !== undefined && ' is-wrong'}" id="photo" data-bytes="${limits.bytes}" data-pixels="${limits.pixels}" data-side="${limits.side}">
 <legend class="visually-hidden">A photo to start from</legend>
 ${ids}

@@ -12,7 +12,7 @@ const model = {
   size_multiple: 8,
   family: 'sd1',
   clip_layers: 12,
-  images: true,
+  image_to_image: true,
   inpainting: false,
 }
 

@@ -1,4 +1,4 @@
-import type { Fault } from '../errors.ts'
+import type { Blame, Fault } from '../errors.ts'
 import type { LoraUse, RequestLimits } from '../fields.ts'
 import { nearest } from '../nearest.ts'
 import { type AddOn, findNamed, type ModelInfo, sameName } from '../offer.ts'
@@ -16,8 +16,6 @@ interface Asked {
   readonly negative_prompt?: string
   readonly loras?: readonly { readonly name: string; readonly strength?: number }[]
 }
-
-type Blame = (param: string, message: string) => void
 
 /** `<lora:...>`; the older `lyco` says the same since A1111 1.5, a hypernetwork is another thing. */
 const tag = /<(lora|lyco|hypernet):([^<>]*)>/gi

@@ -1,11 +1,10 @@
+import type { Blame } from '../errors.ts'
 import { defaultStrength, type JobRequest, type RequestLimits } from '../fields.ts'
 import type { ResolvedRequest } from '../job.ts'
 import { findNamed, type ModelInfo, type Offer } from '../offer.ts'
 import { describeValue, listed } from '../wording.ts'
 
 /** What a request asks of its model: whether that can do it. Every fault is handed to `blame`. */
-
-type Blame = (param: string, message: string) => void
 
 /** Sizes and layers of the text encoder. */
 export function checkModel(request: JobRequest, model: ModelInfo, limits: RequestLimits, blame: Blame): void {
@@ -63,7 +62,7 @@ export function givenImages(
     }
     return {}
   }
-  if (!model.images && vae === undefined) {
+  if (!model.image_to_image && vae === undefined) {
     blame(
       'init_image',
       `init_image must be absent: the VAE of the model ${model.name} cannot read pictures (it has no encoder).`,

@@ -16,7 +16,7 @@ const model: ModelInfo = {
   size_multiple: 16,
   family: 'sd1',
   clip_layers: 4,
-  images: true,
+  image_to_image: true,
   inpainting: false,
 }
 
@@ -440,11 +440,11 @@ test('a model that fills in, and one that cannot read pictures, say so', () => {
     message: 'init_image is missing: the model mini only inpaints.',
   })
   assert.equal(of({ inpainting: true }, { init_image: 'a' }).mask, undefined)
-  assert.throws(() => of({ images: false }, { init_image: 'a' }), {
+  assert.throws(() => of({ image_to_image: false }, { init_image: 'a' }), {
     param: 'init_image',
     message: /no encoder/,
   })
-  assert.equal(of({ images: false }, { init_image: 'a', vae: 'sharp' }).vae, 'sharp')
+  assert.equal(of({ image_to_image: false }, { init_image: 'a', vae: 'sharp' }).vae, 'sharp')
 })
 
 test('long lists are cut', () => {

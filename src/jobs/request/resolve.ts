@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto'
 import { Value } from 'typebox/value'
-import { AppError, type Fault } from '../errors.ts'
+import { AppError, type Blame, type Fault } from '../errors.ts'
 import {
   defaultQuality,
   imageFormats,
@@ -103,7 +103,6 @@ function fileOf(
 }
 
 type Fields = Readonly<Record<string, unknown>>
-type Blame = (param: string, message: string) => void
 
 /** The fields with clean prompts, and what is wrong with those that cannot be cleaned: they stay as they came. */
 function withCleanTexts(body: object, limits: RequestLimits): { fields: Fields; faults: Fault[] } {

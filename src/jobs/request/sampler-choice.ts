@@ -1,3 +1,4 @@
+import type { Blame } from '../errors.ts'
 import type { ModelInfo, SamplerNames } from '../offer.ts'
 import { describeValue, listed } from '../wording.ts'
 
@@ -22,7 +23,7 @@ export function resolveSampler(
   asked: Asked,
   model: ModelInfo,
   names: SamplerNames,
-  blame: (param: string, message: string) => void,
+  blame: Blame,
 ): SamplerChoice {
   const offered = names.of(model)
   const [first] = offered

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { collect } from '../../../test/contract/task-queue.ts'
 import { embedded, runDeps, storageIsAway, submit, workUntil } from '../../../test/jobs/embedded.ts'
 import { anonymousCaller, type Caller } from '../caller.ts'
+import type { Task } from '../job.ts'
 import { viewJob } from './job-view.ts'
 import { getPicture } from './picture.ts'
 
@@ -191,6 +193,16 @@ test('a caller without the scope is refused before anything is counted or accept
     message: 'a shop may not use jobs.',
   })
   assert.equal(await parts.queue.depth(), 0)
+})
+
+test('a task has the lowest version that says what was asked for', async (t) => {
+  const parts = embedded(t)
+  for (const format of ['png', 'jpeg', 'webp']) await submit(parts, { prompt: 'x', format })
+  const tasks = await collect(parts.queue, 3, (delivery) => delivery.ack())
+  assert.deepEqual(
+    tasks.map(({ message }) => (message as Task).v),
+    [2, 3, 3],
+  )
 })
 
 test('the trace of a request goes with its task to its event', async (t) => {

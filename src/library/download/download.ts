@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { messageOf } from '../../jobs/errors.ts'
 import { type Backoff, pauseAfter } from '../../jobs/retry.ts'
 import { checkAddress, DownloadError, shown } from './addresses.ts'
 import { checkSpace } from './disk-space.ts'
@@ -184,7 +185,7 @@ function markOf(url: URL): string {
 function connectionFault(thrown: unknown): string {
   let last = thrown
   while (last instanceof Error && last.cause instanceof Error) last = last.cause
-  const detail = last instanceof Error ? last.message : String(last)
+  const detail = messageOf(last)
   return `the connection broke (${detail})`
 }
 

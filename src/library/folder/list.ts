@@ -5,6 +5,7 @@ import { unlessMissing } from '../../adapters/disk/files.ts'
 import { type CheckpointFacts, readFacts } from '../../diffusion/checkpoint/facts.ts'
 import { type Kind, kindNames, kinds, refusal } from '../../diffusion/checkpoint/kinds.ts'
 import { foreignName } from '../../diffusion/safetensors/foreign-file.ts'
+import { messageOf } from '../../jobs/errors.ts'
 import { sameName } from '../../jobs/offer.ts'
 import type { FactsCache } from './facts-cache.ts'
 import { kindFolders, nameFault, weightsName } from './names.ts'
@@ -88,7 +89,7 @@ async function describe(one: Found, all: readonly Found[], cache: FactsCache | u
     facts = await (cache?.get(path) ?? readFacts(path))
     problem ??= kindProblem(kind, facts)
   } catch (thrown) {
-    problem ??= thrown instanceof Error ? thrown.message : String(thrown)
+    problem ??= messageOf(thrown)
   }
   return { kind, name, path, bytes, facts, ...(problem !== undefined && { problem }) }
 }

@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { unlessMissing } from '../../adapters/disk/files.ts'
+import { messageOf } from '../../jobs/errors.ts'
 
 /**
  * SHA-256 sums as sha256sum writes and checks them: lines of a hash, two spaces, and a path that counts from the folder
@@ -49,7 +50,7 @@ export async function compareSums(folder: string, sums: Sums): Promise<string[]>
   for (const [name, wanted] of sums) {
     const path = join(folder, name)
     const found = await hashFile(path).catch((thrown: unknown) => {
-      faults.push(`${path}: ${thrown instanceof Error ? thrown.message : String(thrown)}`)
+      faults.push(`${path}: ${messageOf(thrown)}`)
       return undefined
     })
     if (found !== undefined && found !== wanted) {

@@ -1,6 +1,7 @@
 import { dirname, join } from 'node:path'
 import { openEngine } from '../../diffusion/engine.ts'
 import { checkFinite } from '../../diffusion/safetensors/check-finite.ts'
+import { messageOf } from '../../jobs/errors.ts'
 import type { Entry } from './list.ts'
 import { extension } from './names.ts'
 import { compareSums, readSums, type Sums, sumsBeside } from './sums.ts'
@@ -21,7 +22,7 @@ export async function verifyEntry(
 ): Promise<{ readonly faults: readonly string[]; readonly note: string }> {
   const faults: string[] = []
   const found = (thrown: unknown) => {
-    faults.push(thrown instanceof Error ? thrown.message : String(thrown))
+    faults.push(messageOf(thrown))
   }
   let sums: Sums | undefined
   try {

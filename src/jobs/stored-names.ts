@@ -1,0 +1,30 @@
+import { AppError } from './errors.ts'
+import { type ImageFormat, imageFiles } from './fields.ts'
+import { isJobIdShaped, jobIdTime } from './job-id.ts'
+
+/**
+ * Where results are stored, in a folder or a bucket: `<yyyy-mm-dd>/<id>/0.png (or .jpg, .webp), ... manifest.json`, the
+ * day being that of the id. Only a well-formed id becomes part of a name.
+ */
+
+export const manifestName = 'manifest.json'
+
+/** Throws `not_found` for what is no index. */
+export function imageName(index: number, format: ImageFormat): string {
+  if (!Number.isSafeInteger(index) || index < 0)
+    throw new AppError('not_found', `There is no picture ${index}.`)
+  return `${index}.${imageFiles[format].extension}`
+}
+
+/** The day of an id of a job or upload. Throws `not_found` for what is no id. */
+export function dayOf(id: string): string {
+  if (!isJobIdShaped(id)) throw new AppError('not_found', 'This is not a valid id.', { param: 'id' })
+  return jobIdTime(id).toISOString().slice(0, 10)
+}
+
+/** The manifest exists, but cannot be read as one. */
+export class DamagedManifest extends AppError {
+  constructor(place: string, cause: unknown) {
+    super('unavailable', `The manifest ${place} is damaged.`, { cause })
+  }
+}
