@@ -11,7 +11,8 @@ const redrawMs = 100
 
 /** A progress bar on one line of a terminal, which it overwrites; where the output is no terminal it draws nothing. */
 export function progressBar(stream: ProgressStream = process.stderr) {
-  let drawn = 0
+  // the clock begins with the process: the first draw may come before redrawMs
+  let drawn = Number.NEGATIVE_INFINITY
   const clear = () => {
     if (stream.isTTY) stream.write(firstOfLine)
   }

@@ -139,6 +139,16 @@ export function startLoad(addresses: readonly string[], prompt: string, pauseMs:
   }
 }
 
+/** A server that waits for Redis in vain takes a running job for one that is queued: it is asked again. */
+export async function untilRuns(address: string, id: string): Promise<void> {
+  let status: JobView['status'] | undefined
+  await waitFor(async () => {
+    status = (await view(address, id)).status
+    return status !== 'queued'
+  })
+  assert.equal(status, 'running')
+}
+
 export async function untilSays(program: ServerProcess, words: string, times = 1): Promise<void> {
   await waitFor(async () => program.output().split(words).length > times)
 }

@@ -148,6 +148,7 @@ test('F10: queues that are deleted under servers and workers are made again, and
   const [address] = crew.addresses
   const { id: before } = await submit(address, { prompt: 'a red apple' })
   await untilFinal(address, before)
+  await waitFor(async () => Object.keys(await messagesOf(all.queueUrl, fleet.namespace)).length === 0)
   const channel = await stranger(t, all)
   const names = ['tasks.interactive.v1', 'tasks.interactive.returned.v1', 'events.status.v1', 'tasks.dead.v1']
   for (const name of names) {
@@ -157,8 +158,8 @@ test('F10: queues that are deleted under servers and workers are made again, and
   const ids = [before]
   for (let seed = 0; seed < 8; seed += 1)
     ids.push(await submitPatiently(address, { prompt: 'a slow apple 50ms', seed }))
-  for (const { output } of crew.workers) assert.match(output(), /the consumer of tasks lost its channel/)
-  assert.match(crew.servers[0]?.output() ?? '', /the consumer of events lost its channel/)
+  for (const worker of crew.workers) await untilSays(worker, 'the task consumer lost its channel')
+  for (const server of crew.servers) await untilSays(server, 'the event consumer lost its channel')
   await endWell(fleet, all, crew, ids)
 })
 
@@ -173,10 +174,11 @@ test('F10: a worker slower than the consumer timeout loses its task and goes on;
   const crew = await startCrew(fleet, { servers: 1, workers: 1 })
   const [address] = crew.addresses
   const [worker] = crew.workers
+  assert.ok(worker)
   await usual()
   const { id: once } = await submit(address, { prompt: 'a slow apple 200ms', steps: 15 })
   assert.equal((await untilFinal(address, once)).status, 'succeeded')
-  assert.match(worker?.output() ?? '', /the task was lost to another worker/)
+  await untilSays(worker, 'the task was lost to another worker')
 
   await set('consumer_timeout', stretched(1000))
   fleet.broker.cut()
@@ -186,7 +188,7 @@ test('F10: a worker slower than the consumer timeout loses its task and goes on;
   assert.deepEqual([failed.status, failed.error?.code], ['failed', 'generation_failed'])
   assert.match(failed.error?.message ?? '', /5 times/)
   assert.equal((await untilFinal(address, behind)).status, 'succeeded')
-  assert.match(worker?.output() ?? '', /RabbitMQ closed a channel/)
+  await untilSays(worker, 'RabbitMQ closed a channel')
   await endWell(fleet, impatient, crew, [once, always, behind])
 })
 

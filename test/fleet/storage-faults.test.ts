@@ -14,7 +14,7 @@ import { submit, untilFinal, view } from '../service/server-process.ts'
 import type { Services } from '../services/provide.ts'
 import { services } from '../services/services.ts'
 import { tempFolder } from '../temp-folder.ts'
-import { endWell, startCrew, untilSays } from './crew.ts'
+import { endWell, startCrew, untilRuns, untilSays } from './crew.ts'
 import { type Fleet, prepareFleet } from './fleet.ts'
 import { rawBroker } from './raw-broker.ts'
 import { sha256Of } from './truth.ts'
@@ -64,7 +64,7 @@ for (const [name, fault] of away) {
     await untilSays(worker, 'engine made')
     // long enough for the picture to be offered several times
     await sleep(1500)
-    assert.equal((await view(address, ids[0] ?? '')).status, 'running')
+    await untilRuns(address, ids[0] ?? '')
     assert.equal(begun(), 1, 'it takes no other task meanwhile')
     const raw = rawBroker(t, fleet, all.queueUrl)
     assert.deepEqual(await raw.ready(), { 'tasks.interactive.v1': 2 })
@@ -109,7 +109,7 @@ test('F18: a picture of which only a part was sent is not there, and is sent aga
   await fleet.storage.refuse()
   assert.equal(await parts.images.getImage(one.id, 0, 'png'), undefined)
   assert.equal(await parts.images.getManifest(one.id), undefined)
-  assert.equal((await view(address, one.id)).status, 'running')
+  await untilRuns(address, one.id)
   await fleet.storage.pass()
   const whole = async (id: string) => {
     const { status, images } = await untilFinal(address, id)
