@@ -8,13 +8,13 @@ const begin = '<|startoftext|>'
 const end = '<|endoftext|>'
 
 export interface Tokens {
-  /** Always as many as the text encoder has positions: begin, text, end, padding. */
+  /** One per position of the text encoder: begin, text, end, padding. */
   readonly ids: readonly number[]
-  /** How many tokens of the text found no place. */
+  /** How many tokens of the text did not fit. */
   readonly dropped: number
 }
 
-/** CLIP's byte-pair tokens, as transformers' CLIPTokenizer makes them with `padding="max_length"`. */
+/** CLIP's byte-pair tokens, as from transformers' CLIPTokenizer with `padding="max_length"`. */
 export class ClipTokenizer {
   readonly #tokenizer: Tokenizer
   readonly begin: number
@@ -40,12 +40,12 @@ export class ClipTokenizer {
     return ClipTokenizer.#build(folder, pad, () => definition(folder))
   }
 
-  /** @param text a tokenizer.json @param source where it comes from, for messages */
+  /** @param text a tokenizer.json @param source its origin, for messages */
   static parse(text: string, source: string): Promise<ClipTokenizer> {
     return ClipTokenizer.#build(source, end, async () => JSON.parse(text))
   }
 
-  /** @param merges two symbols with a space between them, the first merge first */
+  /** @param merges pairs of symbols separated by a space, in merge order */
   static of(vocabulary: Readonly<Record<string, number>>, merges: readonly string[]): Promise<ClipTokenizer> {
     return ClipTokenizer.#build("CLIP's vocabulary", end, async () => clipDefinition(vocabulary, merges))
   }
@@ -63,7 +63,7 @@ export class ClipTokenizer {
     }
   }
 
-  /** The tokens of a text, as many as it has, without begin and end. */
+  /** All tokens of a text, without begin and end. */
   ids(text: string): readonly number[] {
     return this.#tokenizer.encode(text, { add_special_tokens: false }).ids
   }
