@@ -2,13 +2,13 @@ import { addNoisePreserving, type Prediction } from './noise-forms.ts'
 import type { Sampler } from './sampler.ts'
 
 /**
- * Pseudo linear multistep sampling, https://arxiv.org/abs/2202.09778 formulas 9, 12 and 13, as diffusers'
- * PNDMScheduler: with `skip_prk_steps` (what SD 1.x configs say, A1111's PLMS) the second step is taken twice, first
- * alone and then by the mean of two predictions, so there is one call more than steps; without, the first three
+ * Pseudo linear multistep sampling, https://arxiv.org/abs/2202.09778 formulas 9, 12 and 13, as in diffusers'
+ * PNDMScheduler: with `skip_prk_steps` (set in SD 1.x configs; A1111's PLMS) the second step is taken twice, first
+ * with one prediction and then with the mean of two, so there is one call more than steps; without it, the first three
  * steps take four calls each by the Runge-Kutta method.
  *
- * Image-to-image counts calls from where it begins and takes the second call for the repeated one, though it is
- * not when the beginning is skipped. diffusers does so, and its pictures come from it.
+ * Image-to-image counts calls from where it begins and treats the second call as the repeated one, although it is not
+ * when the beginning is skipped. diffusers does the same, and its pictures depend on it.
  */
 export interface PndmOptions {
   readonly prediction: Prediction
@@ -26,7 +26,7 @@ const rungeKuttaSteps = 3
 /** Weights of the four predictions of a Runge-Kutta step. */
 const rungeKuttaWeights = [1 / 6, 1 / 3, 1 / 3, 1 / 6]
 
-/** @param spaced one timestep a step, falling */
+/** @param spaced one timestep per step, falling */
 export function pndm(spaced: Float64Array, options: PndmOptions): Sampler {
   const { prediction: kind, alphas, steps, finalAlpha, begin } = options
   const stride = Math.floor(alphas.length / steps)
@@ -104,7 +104,7 @@ function multistep(history: readonly Float32Array[]): Float64Array {
   return out
 }
 
-/** Every step of the warm-up: its timestep, twice the middle, and the next step's. */
+/** For every step of the warm-up: its timestep, the middle twice, and the next step's timestep. */
 function rungeKuttaTimesteps(spaced: Float64Array, stride: number): Float64Array {
   const half = Math.floor(stride / 2)
   return Float64Array.from({ length: 4 * rungeKuttaSteps }, (_, call) => {
