@@ -48,7 +48,7 @@ function counting(shape: readonly number[]): Tensor {
 const underscored = (name: string) => name.replaceAll('.', '_')
 const inUnet = (key: string) => key.startsWith('unet.')
 
-/** peft.safetensors says `unet.LAYER.lora_A.weight` and `text_encoder.LAYER.lora_B.weight`. */
+/** peft.safetensors uses `unet.LAYER.lora_A.weight` and `text_encoder.LAYER.lora_B.weight`. */
 const dialects: Record<
   string,
   { only?: RegExp; name: (part: string, layer: string, matrix: 'down' | 'up') => string }

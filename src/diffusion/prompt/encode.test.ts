@@ -6,7 +6,7 @@ import type { PromptWindow } from './windows.ts'
 
 const width = 2
 
-/** Looks ids up as [id, id + 0.5], and hands the embeddings through. */
+/** Looks ids up as [id, id + 0.5], and returns the embeddings unchanged. */
 const encoder = {
   width,
   lookUp: async (ids: readonly number[]) => Float32Array.from(ids.flatMap((id) => [id, id + 0.5])),

@@ -15,7 +15,7 @@ import { unipc } from './unipc.ts'
 
 export interface SamplerRequest {
   readonly sampler: SamplerName
-  /** One that the sampler offers: catalog.ts. */
+  /** Must be one that the sampler offers, see catalog.ts. */
   readonly schedule: Schedule
   readonly steps: number
   readonly noise: NoiseConfig
