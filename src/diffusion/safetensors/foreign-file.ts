@@ -22,7 +22,7 @@ const byExtension: Readonly<Record<string, string>> = {
   '.pickle': pickle,
   '.gguf': gguf,
   '.ggml': `this is a GGML file (quantized weights); ${instead}`,
-  '.onnx': `this is an ONNX file (a graph exported for one fixed use); ${instead}`,
+  '.onnx': `this is an ONNX file (a graph exported for fixed uses); ${instead}`,
   '.engine': `this is a TensorRT engine (compiled for one GPU); ${instead}`,
   '.h5': `this is an HDF5 file (Keras weights); ${instead}`,
   '.keras': `this is a Keras file; ${instead}`,
