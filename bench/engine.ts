@@ -8,14 +8,14 @@ import { withoutWeights } from '../src/diffusion/graph/without-weights.ts'
 import { profiles, Session } from '../src/diffusion/runtime/session.ts'
 
 /**
- * What the engine costs on this machine, with a checkpoint of Stable Diffusion 1.5's full size (random weights,
- * written once, about 2 GB) or any other model: seconds to load, seconds a step, the threads and the processor time
- * that a step used, GFLOP/s, memory.
+ * The cost of the engine on this machine, with a checkpoint of Stable Diffusion 1.5's full size (random weights,
+ * written once, about 2 GB) or any other model: seconds to load, seconds per step, threads and processor time per
+ * step, GFLOP/s, memory.
  *
  *   npm run bench:engine -- [--model <folder or file>] [--size 512] [--steps 4] [--profile fast | dense] [--json]
  *
- * `--json` prints one line of JSON and nothing else. `--source <folder>` measures the engine of another checkout, to
- * compare two of them by the same program: see docs/performance.md.
+ * `--json` prints one line of JSON and nothing else. `--source <folder>` measures the engine of a different checkout,
+ * to compare two checkouts with the same program: see docs/performance.md.
  */
 
 /** One UNet call on a 64x64 latent, counted with torch's FlopCounterMode on the diffusers module. */
@@ -120,7 +120,7 @@ interface Mark {
   readonly at: number
   /** Of all threads, user and system, in microseconds. */
   readonly cpu: number
-  /** Nanoseconds on a processor, by thread; undefined where the system does not tell. */
+  /** Nanoseconds on a processor, by thread; undefined where the system does not report it. */
   readonly threads: ReadonlyMap<string, number> | undefined
 }
 
@@ -143,7 +143,7 @@ function threadTimes(): Map<string, number> | undefined {
   return new Map(times)
 }
 
-/** Those that were on a processor for a quarter as long as the busiest, at least: not the helpers of Node. */
+/** Threads that were on a processor for at least a quarter as long as the busiest, which excludes helper threads of Node. */
 function busyThreads(start: Mark, end: Mark): number | undefined {
   if (start.threads === undefined || end.threads === undefined) return undefined
   const times = [...end.threads].map(([id, time]) => time - (start.threads?.get(id) ?? 0))
@@ -160,7 +160,7 @@ async function matrixProductRate(): Promise<number> {
   const [rows, inner, columns] = [512, 1280, 10240]
   const g = new Graph('product', withoutWeights())
   const a = g.input('a', [rows, inner])
-  // a constant, as weights are: ONNX Runtime packs it once, at load
+  // a constant, like weights: ONNX Runtime packs it once, on loading
   g.output('c', g.op('MatMul', [a, g.filled(0.5, [inner, columns])], [rows, columns]))
   const session = await Session.create(g.serialize(), tmpdir(), { provider: 'cpu' })
   const feeds = { a: { data: new Float32Array(rows * inner).fill(0.5), dims: a.dims } }
@@ -175,8 +175,8 @@ async function matrixProductRate(): Promise<number> {
 }
 
 /**
- * In bytes. `own` is what this process alone takes; what is mapped from files is shared with others, and the system
- * takes it back when it needs it. Where the two cannot be told apart all counts as own.
+ * In bytes. `own` is memory of this process alone; memory mapped from files is shared with others, and the system
+ * reclaims it when needed. Where the two cannot be distinguished, all counts as own.
  */
 function memory(): { readonly own: number; readonly mapped: number } {
   const rollup = '/proc/self/smaps_rollup'

@@ -6,8 +6,8 @@ import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /**
- * How long somebody waits who starts Packshot for the first time: from `npm start` to the address, and on to the
- * first and the second picture, asked for as the API tells (`poll_after_ms`).
+ * How long a user waits on the first start of Packshot: from `npm start` to the address, and then to the first and the
+ * second picture, polled as the API advises (`poll_after_ms`).
  *
  *   node bench/first-picture.ts (part of `npm run bench`)
  */
@@ -23,7 +23,7 @@ const began = performance.now()
 const seconds = (since: number) => `${((performance.now() - since) / 1000).toFixed(2)} s`
 const npm = spawn('npm', ['start', '--silent'], {
   cwd: join(import.meta.dirname, '..'),
-  // a group of its own: npm does not pass signals on to what it started
+  // its own process group: npm does not pass signals on to its children
   detached: true,
   stdio: ['ignore', 'pipe', 'inherit'],
   env: { ...process.env, PORT: '0', PACKSHOT_DATA_DIR: folder, PACKSHOT_LOG_LEVEL: 'silent' },
@@ -50,7 +50,7 @@ async function printedAddress(): Promise<string> {
   throw new Error('npm start ended without printing an address')
 }
 
-/** Asks for a picture and waits for it; answers how many status requests that took. */
+/** Requests a picture and waits for it. @returns the number of status requests */
 async function picture(address: string): Promise<number> {
   const response = await fetch(new URL('/v1/jobs', address), {
     method: 'POST',

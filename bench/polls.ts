@@ -7,8 +7,8 @@ import { type Cleanup, tempFolder } from '../test/temp-folder.ts'
 import { whileServicesRun } from './services.ts'
 
 /**
- * What waiting costs: how many status requests a second one core of a server answers, with Redis and embedded, and
- * how many of them a job needs when its client asks as it is told, beside a client that asks every 3 seconds.
+ * The cost of waiting: how many status requests per second one core of a server answers, with Redis and embedded, and
+ * how many a job needs if its client polls as advised, compared with a client that polls every 3 seconds.
  *
  *   node bench/polls.ts      (npm run bench:polls)
  */
@@ -24,17 +24,17 @@ await whileServicesRun(async (t, services) => {
   const address = await server.address
   const waiting = await submit(address, { prompt: 'no worker yet' })
 
-  console.log('status requests of a waiting job   a second   of server CPU   a second and core')
+  console.log('status requests of a waiting job      per s   of server CPU      per CPU second')
   printRate('with Redis', await load(server, `${address}/v1/jobs/${waiting.id}`))
   await fleet.storage.refuse()
   printRate('with Redis, storage cut off', await load(server, `${address}/v1/jobs/${waiting.id}`))
   await fleet.storage.pass()
   await embeddedRate(t, quiet)
 
-  console.log('\nstatus requests per finished job, 300 ms a picture, two workers')
+  console.log('\nstatus requests per finished job, 300 ms per picture, two workers')
   const workers = [fleet.worker(), fleet.worker()]
   await Promise.all(workers.map((worker) => worker.address))
-  // what the estimate is made of has to be measured once
+  // the estimate needs one measurement
   await pollUntilFinal(address, (await submit(address, { prompt: '300ms', steps: 1 })).id)
   const clients: Promise<Wait>[] = []
   for (let n = 0; n < jobs; n += 1) {
@@ -43,7 +43,7 @@ await whileServicesRun(async (t, services) => {
     await sleep(60)
   }
   const waits = await Promise.all(clients)
-  console.log('wait            jobs   as told   every 3 s   told of the end after')
+  console.log('wait            jobs   advised   every 3 s      end reported after')
   for (const [from, to] of [
     [0, 3],
     [3, 10],
@@ -78,13 +78,13 @@ async function embeddedRate(t: Cleanup, env: Record<string, string>): Promise<vo
 
 interface Rate {
   readonly answers: number
-  /** Of them, those without a status. */
+  /** Answers without a status. */
   readonly refused: number
   readonly wallSeconds: number
   readonly cpuSeconds: number
 }
 
-/** Asks over kept connections as fast as answers come. */
+/** Sends requests over kept-alive connections as fast as answers arrive. */
 async function load(server: ServerProcess, url: string): Promise<Rate> {
   const agent = new Agent({ keepAlive: true, maxSockets: connections })
   const end = performance.now() + seconds * 1000
@@ -113,7 +113,7 @@ async function load(server: ServerProcess, url: string): Promise<Rate> {
   }
 }
 
-/** User and system time of a process, from the clock ticks (100 a second) that Linux counts. */
+/** User and system time of a process, from Linux's clock ticks (100 per second). */
 function cpuSeconds(pid: number | undefined): number {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
   return (Number(fields[11]) + Number(fields[12])) / 100
@@ -128,7 +128,7 @@ function printRate(what: string, { answers, refused, wallSeconds, cpuSeconds: cp
 
 interface Wait {
   readonly asked: number
-  /** Seconds from acceptance until the picture was there, and until the client knew. */
+  /** Seconds from acceptance until the picture was stored, and until the client received the final state. */
   readonly made: number
   readonly told: number
 }

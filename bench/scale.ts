@@ -6,12 +6,12 @@ import { type ServerProcess, submit, untilFinal, view } from '../test/service/se
 import { whileServicesRun } from './services.ts'
 
 /**
- * How throughput grows with workers: an engine that takes 200 ms a picture and no CPU, so that what is measured is
- * the way of a job through broker, storage and worker. Figures are ratios within this run: the rate with N workers
- * over N times the rate with one. Everything shares this machine; how busy it is stands beside each ratio, since
- * that bounds the ratio and no machine of a fleet would be.
+ * How throughput grows with workers: with an engine that takes 200 ms per picture and no CPU, so that it measures the
+ * path of a job through broker, storage and worker. Figures are ratios within this run: the rate with N workers over N
+ * times the rate with one. Everything shares this machine; its load is printed beside each ratio, because here it
+ * limits the ratio, which it would not in a real fleet.
  *
- *   node bench/scale.ts [WORKERS...]      (npm run bench:scale; 1 2 4 8 without numbers)
+ *   node bench/scale.ts [WORKERS...]      (npm run bench:scale; default 1 2 4 8)
  */
 const jobsPerWorker = 200
 const given = process.argv.slice(2).map(Number)
@@ -58,8 +58,8 @@ await whileServicesRun(async (t, services) => {
 })
 
 /**
- * Jobs a second while every worker had something to do: after the last ones there is nothing left to take. The first
- * half warms up the code of every worker, on the cores that the services need.
+ * Jobs per second while every worker was busy: the last ones leave nothing to take. The first half is left out: in it
+ * the workers' code warms up, on the cores that the services need.
  */
 function rateOf(finished: readonly number[], workers: number): number {
   const times = finished.toSorted((a, b) => a - b).slice(Math.floor(finished.length / 2), -workers)
@@ -67,14 +67,14 @@ function rateOf(finished: readonly number[], workers: number): number {
   return ((times.length - 1) / (last - first)) * 1000
 }
 
-/** Over all processors; what a hypervisor gives to others counts as neither. */
+/** Over all processors; time that a hypervisor gives to others counts as neither. */
 function processorTimes(): { idle: number; all: number } {
   const times = cpus().map(({ times }) => times)
   const idle = times.reduce((sum, each) => sum + each.idle, 0)
   return { idle, all: times.reduce((sum, { user, nice, sys, irq }) => sum + user + nice + sys + irq, idle) }
 }
 
-/** Jobs that began before one which was accepted earlier, by more than workers need for the first steps of a job. */
+/** Jobs that started before a job accepted earlier, by more than workers need for the first steps of a job. */
 function outOfOrder(jobs: readonly JobView[]): number {
   const started = jobs.map((job) => Date.parse(job.started_at ?? ''))
   const slackMs = 100

@@ -3,15 +3,15 @@ import { provideAll, type Services } from '../test/services/provide.ts'
 import type { Cleanup } from '../test/temp-folder.ts'
 
 /**
- * Storage stands on another machine in a real fleet. Here it shares two cores with what is measured, so it is told to
- * do no more than its work: one gateway may keep the bucket's record, and nobody reads its debug log.
+ * In a real fleet storage is on a separate machine. Here it shares two cores with what is measured, so it is configured
+ * to do no extra work: a single gateway may cache the bucket's record, and nobody reads its debug log.
  */
 const quietStorage = {
   lifecycleDaySeconds: 86_400,
   config: [
     'rgw cache enabled = true',
     '[global]',
-    // threads that hand each request on to each other
+    // threads that pass each request to each other
     'ms async op threads = 1',
     'osd op num shards = 1',
     'osd op num threads per shard = 1',
@@ -22,7 +22,7 @@ const quietStorage = {
   ],
 }
 
-/** Runs a benchmark over real services, started like those of the tests, and ends them after it. */
+/** Runs a benchmark with real services, started as in the tests, and stops them afterwards. */
 export async function whileServicesRun(
   action: (t: Cleanup, services: Services) => Promise<void>,
 ): Promise<void> {

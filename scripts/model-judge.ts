@@ -13,14 +13,12 @@ import { gridSteps, gridWeights, sheetPrompts, variedPrompt } from './judge/shee
 import { sheetOf } from './judge/sheets.ts'
 
 /**
- * What the built-in model is worth: has it draw what `training/judge/prompts.json` asks for, has the judge look at the
- * pictures, and writes the figures and three sheets into docs/packshot-mini.md. About
- * twenty minutes on two cores.
+ * The quality of the built-in model: draws the prompts of `training/judge/prompts.json`, has the judge classify the
+ * pictures, and writes the figures and three sheets into docs/packshot-mini.md. About twenty minutes on two cores.
  *
  *   npm run model:judge [-- --model <folder>] [--steps 10,20,30] [--count 1000] [--dry] [--sheets]
  *
- * `--dry` prints the report; with `--count` only the first so many prompts are asked; with `--sheets` the sheets are drawn
- * and nothing is judged.
+ * `--dry` prints the report; `--count` limits the number of prompts; `--sheets` draws the sheets without judging.
  */
 
 const { values } = parseArgs({

@@ -3,8 +3,8 @@ import { join, relative } from 'node:path'
 import type { ParityRow } from '../test/golden/parity-rows/row.ts'
 
 /**
- * Measures how far the engine is from diffusers and writes docs/parity.md. Every module in test/golden/parity-rows
- * that exports `rows` is asked for its rows. Exits with 1 if one is over its limit.
+ * Measures how far the engine is from diffusers and writes docs/parity.md. Collects the rows of every module in
+ * test/golden/parity-rows that exports `rows`. Exits with 1 if one is over its limit.
  *
  *   npm run parity
  */

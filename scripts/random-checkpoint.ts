@@ -11,9 +11,9 @@ import { TorchGenerator } from '../src/diffusion/random/torch-normal.ts'
 import type { StoredTensor } from '../src/diffusion/safetensors/safetensors.ts'
 
 /**
- * Writes a checkpoint of Stable Diffusion 1.5's full size in diffusers layout, with random weights in fp16: no
- * picture worth looking at, but the same keys, shapes, bytes and work as a real one. The VAE's encoder, which
- * no text needs, is left out.
+ * Writes a checkpoint of Stable Diffusion 1.5's full size in diffusers layout, with random weights in fp16: its
+ * pictures are worthless, but keys, shapes, bytes and work are those of a real one. The VAE's encoder is left out:
+ * text-to-image does not need it.
  *
  *   node scripts/random-checkpoint.ts <folder>
  */
@@ -62,7 +62,7 @@ const scheduler = {
   prediction_type: 'epsilon',
 }
 
-/** Stands where a file would and writes down what a graph asks for. */
+/** Takes the place of a file and records the weights that a graph requests. */
 class Recorder implements WeightSource {
   readonly fileName = 'recorded'
   readonly shapes = new Map<string, readonly number[]>()
@@ -106,7 +106,7 @@ export async function writeRandomCheckpoint(folder: string, tokenizer: string): 
   await writeWeights(join(folder, 'text_encoder/model.safetensors'), recorders.text_encoder.shapes)
   await writeWeights(join(folder, 'unet/diffusion_pytorch_model.safetensors'), recorders.unet.shapes)
   await writeWeights(join(folder, 'vae/diffusion_pytorch_model.safetensors'), recorders.vae.shapes)
-  // last: a folder without it is an unfinished one
+  // written last: a folder without it is unfinished
   await json('model_index.json', { _class_name: 'StableDiffusionPipeline' })
 }
 
@@ -140,10 +140,10 @@ async function writeWeights(file: string, shapes: ReadonlyMap<string, readonly n
   await once(out, 'finish')
 }
 
-/** The same million numbers over and over are random enough for timing. */
+/** The same million numbers, repeated, are random enough for timing. */
 const blockLength = 1 << 20
 
-/** Norms of weight one, biases zero, the rest by fan-in: activations stay of order one. */
+/** Norm weights are 1, biases 0, the rest scaled by fan-in: activations stay of order 1. */
 function scaleOf(key: string, shape: readonly number[]): number | 'ones' {
   if (key.endsWith('.bias')) return 0
   if (shape.length === 1) return 'ones'

@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util'
 import { startBrowser } from '../test/browser/chromium.ts'
 
 /**
- * The picture of the page for the README: asks a running Packshot for a few products and photographs the page.
+ * The screenshot for the README: requests a few products from a running Packshot and captures the page.
  *
  *   node scripts/screenshot.ts http://127.0.0.1:8080 docs/screenshot.jpg
  */

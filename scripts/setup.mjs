@@ -1,10 +1,10 @@
 /**
- * Installs what is missing, and nothing when nothing changed. Runs before `npm start` and `npm test` on whatever
- * Node the machine has (20 or later), hence plain JavaScript: everything after it runs on the Node 24 that is
- * pinned as a dependency, because npm puts node_modules/.bin first on the PATH.
+ * Installs missing packages; does nothing if nothing changed. Runs before `npm start` and `npm test` on the machine's
+ * own Node (20 or later), hence plain JavaScript: everything after it runs on the Node 24 that is pinned as a
+ * dependency, because npm puts node_modules/.bin first on the PATH.
  *
- * Nothing is fetched but registry packages: install scripts are blocked by npm unless package.json's
- * `allowScripts` names them, and only that of `node`, which unpacks another registry package, is named.
+ * Only registry packages are fetched: npm blocks install scripts unless package.json's `allowScripts` names them, and
+ * it names only that of `node`, which unpacks another registry package.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -33,19 +33,19 @@ function install() {
   const { status, error } = spawnSync(
     command,
     [...first, 'ci', '--no-audit', '--no-fund', '--loglevel=error', '--no-update-notifier'],
-    // ONNX Runtime's own script would fetch GPU libraries from elsewhere, on npm versions that run it unasked
+    // on npm versions that run it anyway, ONNX Runtime's script would fetch GPU libraries from elsewhere
     { cwd: root, stdio: 'inherit', env: { ...process.env, ONNXRUNTIME_NODE_INSTALL: 'skip' } },
   )
   if (error || status !== 0) {
     console.error(
       `Packshot: "npm ci" failed${error ? ` (${error.message})` : ''}. It needs the npm registry and about 700 MB ` +
-        'of disk; the lines above have the cause.',
+        'of disk; the cause is in the lines above.',
     )
     process.exit(1)
   }
 }
 
-/** `npm ci --ignore-scripts` leaves the pinned Node without its binary: everything would run on the old one. */
+/** `npm ci --ignore-scripts` leaves the pinned Node without its binary: everything would run on the machine's Node. */
 function checkNode() {
   let version = 'none'
   try {

@@ -2,8 +2,8 @@ import { spawnSync } from 'node:child_process'
 import { withLargePages } from '../src/main/large-pages.ts'
 
 /**
- * Runs a program that computes, with large memory pages where the system has them: `src/main/large-pages.ts`. Becomes
- * the program itself, under the same process id, so signals, streams and exit status are the program's own.
+ * Runs a compute-heavy program with large memory pages where the system has them: `src/main/large-pages.ts`. Replaces
+ * this process with the program, so signals, streams and exit status are the program's own.
  *
  *   node scripts/with-large-pages.ts PROGRAM [ARGUMENT...]
  */

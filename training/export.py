@@ -1,9 +1,9 @@
 """Checkpoints -> models/packshot-mini: the diffusers layout, all weights as fp16 .safetensors.
 
     python export.py --work WORK --out ../models/packshot-mini
-    python export.py --work WORK --out FOLDER                       while there is no UNet yet: the other parts alone
+    python export.py --work WORK --out FOLDER                       before there is a UNet: the other parts only
 
-Weights are rounded, which a picture does not show, so that a clone stays small: the repository keeps every version of
+Weights are rounded, which has no visible effect, so that a clone stays small: the repository keeps every version of
 them, compressed.
 """
 
@@ -42,17 +42,17 @@ def make_scheduler() -> DPMSolverMultistepScheduler:
 
 
 def rounded(weight: torch.Tensor) -> torch.Tensor:
-    """To MANTISSA bits behind the leading one: a relative error of up to 1/128."""
+    """Rounds to MANTISSA bits after the leading one: a relative error of up to 1/128."""
     fraction, exponent = torch.frexp(weight)
     return torch.ldexp((fraction * 2 ** (MANTISSA + 1)).round() / 2 ** (MANTISSA + 1), exponent)
 
 
 def stepped(weight: torch.Tensor, steps: int) -> torch.Tensor:
-    """To multiples of a power of two, for each output about 1/steps of its weights' deviation. Compressed, the UNet in 16 steps
-    is 8.0 MB (9.2 in 32, 14.3 as trained) and its held-out loss 0.0840 (0.0833, 0.0830); the autoencoder in 32 steps is
-    2.3 MB for 3.2 and loses 0.03 dB."""
+    """Rounds to multiples of a power of two, for each output about 1/steps of its weights' deviation. Compressed, the UNet
+    in 16 steps is 8.0 MB (9.2 in 32, 14.3 as trained) and its held-out loss 0.0840 (0.0833, 0.0830); the autoencoder in
+    32 steps is 2.3 MB instead of 3.2 and loses 0.03 dB."""
     rows = weight.flatten(1)
-    step = torch.exp2((rows.std(1, keepdim=True) / steps).clamp(min=2**-24).log2().round())  # fp16's least: an output may be all zero
+    step = torch.exp2((rows.std(1, keepdim=True) / steps).clamp(min=2**-24).log2().round())  # fp16's minimum: an output may be all zero
     return ((rows / step).round() * step).view_as(weight)
 
 
@@ -63,7 +63,7 @@ def load(module: torch.nn.Module, path: Path, key: str, coarser: Callable[[torch
 
 
 def about() -> dict:
-    """What packshot.json says of the model, to the service and to people."""
+    """The contents of packshot.json: facts about the model for the service and for people."""
     names = [kind.name for kind in KINDS.values()]
     pairs = [pair for kind in KINDS.values() for pair in ((kind.name, kind.plural), *kind.others)] + list(GENERAL.values())
     words = sorted({word for pair in pairs for name in pair for word in name.split()} - {"of", "to", "go", "piece", "paper"})
@@ -91,9 +91,9 @@ def export(work: Path, out: Path) -> None:
     for config in staging.rglob("*.json"):
         if "tokenizer" not in str(config.parent.name):
             facts = json.loads(config.read_text())
-            facts = {k: v for k, v in facts.items() if k not in ("_name_or_path", "lambda_min_clipped")}  # -Infinity is no JSON
+            facts = {k: v for k, v in facts.items() if k not in ("_name_or_path", "lambda_min_clipped")}  # -Infinity is not valid JSON
             if "dtype" in facts:
-                facts["dtype"] = "float32"  # what to compute in where nothing is asked for, as the other parts do
+                facts["dtype"] = "float32"  # the default dtype, as in the other parts
             config.write_text(json.dumps(facts, indent=2) + "\n")
     if "unet" in parts:
         (staging / "packshot.json").write_text(json.dumps(about()) + "\n")

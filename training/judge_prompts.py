@@ -1,9 +1,9 @@
-"""What the model is asked when it is judged: judge/prompts.json, prompts with what a right picture of each must show.
+"""The prompts that the model is judged on: judge/prompts.json, each with what a correct picture of it must show.
 
     python judge_prompts.py
 
-1000 prompts of combinations that training pictures have, 200 of kind x colour x background that they never have, and
-20 for diversity, each with what its renders have in common.
+1000 prompts of combinations found in training pictures, 200 of combinations of kind x colour x background never found
+there, and 20 for diversity, each with what its renders have in common.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ KNOWN, HELD, VARIED = (800_000_000, 1000), (810_000_000, 200), (820_000_000, 20)
 def question(seed: int, held: bool) -> dict:
     s = scene(seed, held=held)
     told = tell(s, seed, CHANCES)
-    must = {"kind": s.kind, "background": s.background}  # white where nothing is said
+    must = {"kind": s.kind, "background": s.background}  # white by default
     if "colour" in told.said or len(KINDS[s.kind].colours) == 1:
         must["colour"] = s.colour
     must |= {part: told.said[part] for part in ("light", "camera") if part in told.said}
-    must["count"] = s.count  # one, where no number is said
+    must["count"] = s.count  # one by default
     return {"prompt": told.text, "must": must}
 
 

@@ -1,7 +1,7 @@
 """The three networks: Stable Diffusion 1.x's own architecture with small numbers. Everything here ends up in config.json.
 
 Pictures [3, 256, 256] <-> latents [12, 16, 16]; texts are 77 tokens of width 192. The UNet has attention on the 8 x 8 level
-and below alone: at 16 x 16 it took two fifths of a training step and gave nothing that convolutions do not.
+and below only: at 16 x 16 it took two fifths of a training step and gained nothing over convolutions.
 """
 
 from __future__ import annotations

@@ -9,11 +9,11 @@ from precision import native_bfloat16
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose step is made orthogonal for each matrix (Jordan et al. 2024), at AdamW's size (Liu et al. 2025); a
-    convolution counts as a matrix [out, in x 3 x 3]. Norms, biases, embeddings and both ends of the network take AdamW.
+    """Momentum whose step is orthogonalized for each matrix (Jordan et al. 2024), at AdamW's scale (Liu et al. 2025); a
+    convolution counts as a matrix [out, in x 3 x 3]. Norms, biases, embeddings and both ends of the network use AdamW.
 
-    Processes that train together must hold the same gradients: each makes its part of the matrices orthogonal for all.
-    Everything is done to lists of tensors at once: on a GPU a step is hundreds of calls that way, not thousands."""
+    Processes that train together must hold the same gradients: each orthogonalizes its share of the matrices for all.
+    Operations are on lists of tensors: on a GPU a step is then hundreds of calls, not thousands."""
 
     def __init__(self, unet: torch.nn.Module, rate: float, momentum: float = 0.95, decay: float = 0.01) -> None:
         ends = ("conv_in", "conv_out", "time_embedding")
@@ -51,7 +51,7 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_addcdiv_(params, ms, sizes, -rate / (1 - 0.9**n))
 
     def changes(self, matrices: list[torch.Tensor]) -> list[torch.Tensor]:
-        """The orthogonal step of every matrix, flat; found once among all processes."""
+        """The orthogonal step of every matrix, flat; each is computed by one of the processes."""
         mine, of = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         grads, ms = [p.grad for p in matrices], self.kept(matrices, "m")
         torch._foreach_lerp_(ms, grads, 1 - self.momentum)
@@ -74,7 +74,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
-    """About U V' of each matrix's U S V' [n, rows, columns], by five Newton-Schulz rounds with Jordan's coefficients."""
+    """Approximates U V' of each matrix's U S V' [n, rows, columns] by five Newton-Schulz rounds with Jordan's coefficients."""
     x = matrices.bfloat16() if native_bfloat16(matrices.device.type) else matrices
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x

@@ -1,6 +1,6 @@
 """Rendered pictures -> WORK/pictures.bin (uint8 [n, 256, 256, 3]) and WORK/seeds.npy ([n], the scenes they show).
 
-    python pack.py --work WORK [--pictures WORK/pictures]     start it again when there are more; what is packed stays as it is
+    python pack.py --work WORK [--pictures WORK/pictures]     run it again when there are more; packed pictures stay unchanged
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from model import SIZE
 
 
 def packed(work: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures, not read into memory, and their seeds."""
+    """Pictures, memory-mapped, and their seeds."""
     seeds = np.load(work / "seeds.npy")
     return np.memmap(work / "pictures.bin", np.uint8, "r", shape=(len(seeds), SIZE, SIZE, 3)), seeds
 
 
 def saved(file: Path, values: np.ndarray) -> None:
-    """Written whole or not at all: a training may be reading it."""
+    """Written atomically: a training run may be reading it."""
     fresh = file.with_suffix(".new.npy")
     np.save(fresh, values)
     fresh.replace(file)

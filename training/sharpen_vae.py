@@ -1,11 +1,11 @@
-"""More training for the decoder alone: latents stay what they are, so the UNet need not learn anew.
+"""More training for the decoder only: latents stay unchanged, so the UNet need not be retrained.
 
     python sharpen_vae.py --work WORK --steps 4000       by steps (repeatable), resumable, writes WORK/vae_sharp.pt
     python sharpen_vae.py --work WORK --minutes 9        the same by the clock (a GPU: --device cuda --batch 64)
 
 Starts from WORK/vae_final.pt and the latents of WORK/latents.npy [n, 12, 16, 16]. A little
-noise on the latents teaches the decoder to forgive the UNet's: without it, small errors show as mottled paper.
-The loss is that of train_vae.py. When it is done it takes the place of vae_final.pt, which export.py reads.
+noise on the latents makes the decoder tolerate the UNet's errors: without it, small errors show as mottled paper.
+The loss is that of train_vae.py. The finished result replaces vae_final.pt, which export.py reads.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=9)
-    parser.add_argument("--whole", type=float, default=0.35, help="share at the end that sees whole pictures")
-    parser.add_argument("--batch", type=int, default=8, help="crops of a step; a quarter as many whole pictures")
+    parser.add_argument("--whole", type=float, default=0.35, help="share at the end that uses whole pictures")
+    parser.add_argument("--batch", type=int, default=8, help="crops per step; a quarter as many whole pictures")
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     vae = make_vae()

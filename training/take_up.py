@@ -1,10 +1,10 @@
-"""Trained parts -> WORK: the inverse of export.py, so that training goes on from what is there already.
+"""Trained parts -> WORK: the inverse of export.py, so that training continues from existing parts.
 
     python take_up.py --work WORK --parts ../models/packshot-mini --steps 5000
 
-Without a UNet in the folder it takes up the text encoder, the tokenizer and the autoencoder alone. The autoencoder and the
-words stay as they are; rendering, `pack.py` and `train_vae.py --encode` give the latents. A UNet begins with the weights
-that are there, fresh momentum, and the rate of a training that has made so many steps.
+Without a UNet in the folder it imports only the text encoder, the tokenizer and the autoencoder. The autoencoder and the
+vocabulary stay unchanged; rendering, `pack.py` and `train_vae.py --encode` produce the latents. A UNet starts with the
+existing weights, fresh momentum, and the rate of a training run after that many steps.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--parts", type=Path, required=True, help="a folder that export.py wrote")
-    parser.add_argument("--steps", type=int, default=0, help="that its UNet was trained for; docs/packshot-mini.md says it")
+    parser.add_argument("--steps", type=int, default=0, help="that its UNet was trained for; see docs/packshot-mini.md")
     args = parser.parse_args()
     take_up(args.work, args.parts, args.steps)
 

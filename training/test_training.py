@@ -1,4 +1,4 @@
-"""That a training which was stopped goes on as if it had not been; from training/:  python -m unittest test_training"""
+"""Tests that a stopped training run resumes as if it had not been; from training/:  python -m unittest test_training"""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Trainings(unittest.TestCase):
         return torch.load(self.work / name, weights_only=True)
 
     def pictures(self, work: Path, count: int) -> None:
-        """Latents and captions of so many scenes, as the steps before leave them."""
+        """Latents and captions of that many scenes, as the previous stages leave them."""
         noise = np.random.default_rng(0).normal(size=(count, LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE))
         np.save(work / "latents.npy", noise.astype(np.float16))
         np.save(work / "seeds.npy", np.arange(count))
@@ -60,7 +60,7 @@ class Trainings(unittest.TestCase):
                 self.assertTrue(torch.equal(value, stopped[part][name]), f"{part} {name}")
 
     def test_what_is_exported_can_be_trained_on(self) -> None:
-        """Parts alone, then with a UNet; what comes back is what was exported, rounded."""
+        """Without a UNet, then with one; the round trip returns what was exported, rounded."""
         work, out, again = self.work / "whole", self.work / "out", self.work / "again"
         shutil.copytree(self.work / "tokenizer", work / "tokenizer")
         made = {"text.pt": make_text_encoder(len(self.tokenizer)), "vae_final.pt": make_vae()}

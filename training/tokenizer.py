@@ -1,9 +1,9 @@
-"""The tokenizer: CLIP's byte-level BPE (lower case, `</w>` at a word's end), with merges learnt from our captions.
+"""The tokenizer: CLIP's byte-level BPE (lower case, `</w>` at a word's end), with merges learned from our captions.
 
     python tokenizer.py --out WORK        writes WORK/tokenizer, loadable by transformers' CLIPTokenizer
 
 Vocabulary, in CLIP's order: 256 bytes, 256 bytes that end a word, the merges' results, <|startoftext|>, <|endoftext|>.
-Words it has never seen fall to byte pieces, so every text has tokens.
+Unknown words are split into bytes, so every text has tokens.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Captions of the packed scenes -> WORK/tokens.npy, int16 [n, 32, 77]: 32 wordings of each scene, as token ids.
 
-    python tokens.py --work WORK        after pack.py; start it again when there are more pictures
+    python tokens.py --work WORK        after pack.py; run it again when there are more pictures
 
-One in ten says nothing, for classifier-free guidance (Ho and Salimans 2022), one in twenty has unknown words in between.
+One in ten is empty, for classifier-free guidance (Ho and Salimans 2022); one in twenty has unknown words in between.
 """
 
 from __future__ import annotations

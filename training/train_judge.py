@@ -1,13 +1,13 @@
-"""The judge: a small classifier that tells what a picture shows. It learns from renders alone, never from the model.
+"""The judge: a small classifier of what a picture shows. It learns only from renders, never from the model.
 
     python train_judge.py --work WORK --minutes 60                 resumable, writes WORK/judge.pt
     python train_judge.py --work WORK --minutes 2 --device cuda --batch 256
     python train_judge.py --work WORK --export                     measures it, writes judge/judge.onnx and judge.json
 
-It learns from the packed pictures and from WORK/held, renders of combinations that the model has not seen (it is the model
-that may not), and is measured on WORK/unseen and WORK/unseen-held; README.md has the commands. It sees [n, 3, 128, 128] in
-0..1 -> scores of kind, colour, background, count, light, camera. A fifth of what it learns from is grey, so that it knows
-kinds by their forms.
+It learns from the packed pictures and from WORK/held, renders of combinations that the model has not seen (only the model
+must not), and is measured on WORK/unseen and WORK/unseen-held; README.md has the commands. [n, 3, 128, 128] in 0..1 ->
+scores of kind, colour, background, count, light, camera. A fifth of its training pictures are grey, so that it recognizes
+kinds by their shapes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ WEIGHTS = {"kind": 1.0, "colour": 1.0, "background": 1.0}  # others: 0.2
 
 
 class Block(nn.Module):
-    """Two 3 x 3 convolutions beside a shortcut (He et al. 2016)."""
+    """Two 3 x 3 convolutions with a shortcut (He et al. 2016)."""
 
     def __init__(self, inside: int, outside: int, stride: int) -> None:
         super().__init__()
@@ -78,8 +78,8 @@ def labels_of(scenes: list[Scene]) -> torch.Tensor:
 
 
 def varied(x: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
-    """Moved, larger or smaller, mirrored, a little blurred and noisy, brighter or darker: what a drawn picture may be and
-    still be right."""
+    """Shifted, larger or smaller, mirrored, a little blurred and noisy, brighter or darker: all that a generated picture may
+    be and still be correct."""
     n = len(x)
     zoom, right, down, flip, soft, bright, noisy = torch.rand(7, n, 1, generator=chance, device=x.device)
     zoom, flip = 0.85 + 0.3 * zoom, torch.where(flip < 0.5, -1, 1)
@@ -87,7 +87,7 @@ def varied(x: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
     moves = torch.stack([torch.cat([zoom * flip, nothing, 0.3 * right - 0.15], 1), torch.cat([nothing, zoom, 0.3 * down - 0.15], 1)], 1)
     grid = F.affine_grid(moves, list(x.shape), align_corners=False)
     x = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
-    sigma = torch.where(soft < 0.5, 0.2 + 2.6 * soft, 0.1)  # half of them blurred, by up to one pixel and a half
+    sigma = torch.where(soft < 0.5, 0.2 + 2.6 * soft, 0.1)  # half of them blurred, by up to one and a half pixels
     line = torch.exp(-torch.arange(-3.0, 4, device=x.device) ** 2 / (2 * sigma**2))
     line = (line / line.sum(1, keepdim=True))[:, :, None, None, None]
     x = F.pad(x, (3, 3, 3, 3), mode="replicate")
@@ -103,7 +103,7 @@ def opened(file: Path) -> np.ndarray:
 
 
 def shrunk(pictures: np.ndarray, side: int, device: str = "cpu") -> torch.Tensor:
-    """uint8 [..., h, h, 3] -> [..., 3, side, side] in 0..255, each pixel the mean of those it stands for."""
+    """uint8 [..., h, h, 3] -> [..., 3, side, side] in 0..255, each pixel the mean of those it replaces."""
     planes = torch.from_numpy(pictures.copy()).to(device).movedim(-1, -3).float()
     return F.avg_pool2d(planes, planes.shape[-1] // side)
 
@@ -133,8 +133,8 @@ def shares_right(judge: InferenceSession, pictures: torch.Tensor, labels: torch.
 
 @torch.inference_mode()
 def diversity_of_renders(work: Path) -> float:
-    """How much renders of the same words differ: over pairs of 16 renders of each of the "varied" prompts, the mean of the
-    root mean square difference (0..255) at 64 x 64. scripts/judge/diversity.ts does the same for the model's."""
+    """How much renders of the same prompt differ: over pairs of 16 renders of each of the "varied" prompts, the mean of the
+    root mean square difference (0..255) at 64 x 64. scripts/judge/diversity.ts does the same for the model's pictures."""
     folder, found = work / "varied", []
     folder.mkdir(exist_ok=True)
     for i, question in enumerate(json.loads((JUDGE / "prompts.json").read_text())["varied"]):
@@ -149,7 +149,7 @@ def diversity_of_renders(work: Path) -> float:
 
 
 def measured(work: Path) -> dict:
-    """What the exported judge is worth on renders that it has not seen."""
+    """The accuracy of the exported judge on renders that it has not seen."""
     judge, found = InferenceSession(JUDGE / "judge.onnx"), {"diversity": diversity_of_renders(work)}
     for name, held in (("unseen", False), ("unseen-held", True)):
         pictures, labels = rendered(work / name, held)
@@ -169,8 +169,8 @@ class InOne(nn.Module):
 
 
 def in_bytes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Large weights stored as bytes with a scale for each output, and widened when the graph is loaded: a quarter of the
-    file. 63 steps to either side are enough, and compress better than 127. Inputs and sums stay float32."""
+    """Stores large weights as bytes with one scale per output, widened when the graph is loaded: a quarter of the file size.
+    63 steps to either side are enough, and compress better than 127. Inputs and sums stay float32."""
     for weight in list(model.graph.initializer):
         values = onnx.numpy_helper.to_array(weight)
         if values.dtype != np.float32 or values.size <= 1000:

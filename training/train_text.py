@@ -1,11 +1,11 @@
-"""The text encoder: learns what a caption says, then is frozen.
+"""The text encoder: learns the content of captions, then is frozen.
 
     python train_text.py --work WORK --steps 600       resumable, writes WORK/text.pt
 
-Task: from the hidden state at <|endoftext|> and at every padding place after it (the UNet attends to all 77), tell each
-part of the scene that the caption tells. "Nothing said" is a class of its own, for what a caption leaves out, the empty
-text and the words of negative prompts. "a blue mug on a red background" and its converse get different labels, so colour
-has to bind. A quarter of the captions have unknown words in between, which must change nothing.
+Task: from the hidden state at <|endoftext|> and at every padding position after it (the UNet attends to all 77), predict
+each part of the scene that the caption states. "Nothing said" is a separate class, for parts that a caption omits, the
+empty text and the words of negative prompts. "a blue mug on a red background" and its converse get different labels, so
+colours must bind to objects. A quarter of the captions have unknown words in between, which must change nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PARTS: dict[str, list] = {
     "kind": list(KINDS), "colour": list(COLOURS), "background": list(BACKGROUNDS), "count": [1, 2, 3], "material": list(MATERIAL_WORDS),
     "camera": list(CAMERAS), "light": list(LIGHTS), "size": list(SIZES), "arrangement": list(ARRANGEMENTS)}
 WEIGHTS = {"kind": 1.0, "colour": 1.0, "background": 1.0, "count": 0.7}  # others: 0.4
-HELD_OUT_SEED, FIRST_SEED = 900_000_000, 100_000_000  # scenes that no picture shows
+HELD_OUT_SEED, FIRST_SEED = 900_000_000, 100_000_000  # scenes that are in no picture
 UNKNOWN, EMPTY = 0.25, 0.08
 
 
@@ -74,7 +74,7 @@ class Reader(torch.nn.Module):
 
 
 def loss_and_accuracy(answers: list[torch.Tensor], labels: torch.Tensor, ids: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
-    """Cross entropy over end and padding places, and the share of right answers at the last place."""
+    """Cross entropy over end and padding positions, and the share of right answers at the last position."""
     after = (ids == ids[0, -1]).float()
     weight = after / after.sum(1, keepdim=True)
     loss, right = torch.zeros((), device=ids.device), {}

@@ -1,19 +1,19 @@
-"""The denoiser, on latents and captions prepared beforehand; the words are encoded on the way.
+"""The denoiser, trained on latents and captions prepared beforehand; captions are encoded during training.
 
     python train_unet.py --work WORK --steps 12000             resumable: writes WORK/unet.pt (weights, average, optimizer)
-    python train_unet.py --work WORK --minutes 40              goes on for so long
+    python train_unet.py --work WORK --minutes 40              continues for that long
     python train_unet.py --work WORK --minutes 7 --device cuda --batch 512 --cool 0.5
 
 More steps give better pictures, and any number may be added later: the rate falls with the square root of the steps
-made, and what is exported is an average of the weights over about the last tenth of the way (a power function's profile,
-Karras et al. 2024, equation 127), so that no schedule has an end to be planned for. `--cool 0.2` lets the rate fall to
-nothing over the last fifth of a run; the next run begins at the full rate again. Pictures that are packed, encoded and
-captioned meanwhile are taken in.
+made, and the export is an average of the weights over about the last tenth of the steps (a power function's profile,
+Karras et al. 2024, equation 127), so no schedule needs a planned end. `--cool 0.2` lets the rate fall to zero over the
+last fifth of a run; the next run begins at the full rate again. Pictures that are packed, encoded and captioned meanwhile
+are added.
 
 Velocity prediction (Salimans and Ho 2022) on Stable Diffusion's noise schedule. A step's noise is drawn by its logarithm
-(as in Karras et al. 2022, table 1): of the schedule's own thousand steps a third are so noisy that latents of 16 x 16
-show nothing, since noise averages out over fewer places than in Stable Diffusion's 64 x 64. The optimizer is Muon: it
-reached a held-out loss of 0.466 after 8000 samples where AdamW had 0.521 (each at its rate here, batches of 32).
+(as in Karras et al. 2022, table 1): a third of the schedule's own thousand steps are so noisy that latents of 16 x 16
+show nothing, since noise averages out over fewer positions than in Stable Diffusion's 64 x 64. The optimizer is Muon: it
+reached a held-out loss of 0.466 after 8000 samples, AdamW 0.521 (each at its rate here, batches of 32).
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from precision import attention, layout, mixed
 from tokens import WORDINGS
 
 NOISE_MEAN, NOISE_SPREAD = -0.1, 1.25  # of the noise level's logarithm
-WARM_UP, FLAT = 200, 3000  # steps: until the rate is full, until it falls
+WARM_UP, FLAT = 200, 3000  # in steps: until the rate is full, until it falls
 PROFILE = 6.94             # the average's width is a tenth of the steps made
-HELD_OUT, BATCH = 64, 48   # pictures that are not trained on; samples a step
-FRESH = 500                # steps until it looks for more pictures
+HELD_OUT, BATCH = 64, 48   # pictures that are not trained on; samples per step
+FRESH = 500                # steps between checks for more pictures
 
 
 def noise_levels() -> torch.Tensor:
@@ -82,7 +82,7 @@ class Examples:
         self.encoder.eval().requires_grad_(False).to(device)
 
     def read(self) -> None:
-        """Takes in what there is by now; a picture that is encoded but has no captions yet is left for the next time."""
+        """Adds the pictures that are ready; one that is encoded but has no captions yet is left for the next time."""
         latents, tokens = (np.load(self.work / name, mmap_mode="r") for name in ("latents.npy", "tokens.npy"))
         n = min(len(latents), len(tokens))
         if n > len(self.latents):
@@ -108,11 +108,11 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=0, help="in all")
     parser.add_argument("--minutes", type=float, default=0, help="from now")
-    parser.add_argument("--cool", type=float, default=0, help="share of this run over which the rate falls to nothing")
+    parser.add_argument("--cool", type=float, default=0, help="share of this run over which the rate falls to zero")
     parser.add_argument("--batch", type=int, default=BATCH)
     parser.add_argument("--rate", type=float, default=2.4e-3)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--processes", type=int, default=2, help="on the CPU: single-threaded processes that share each batch")
+    parser.add_argument("--processes", type=int, default=2, help="on the CPU: single-threaded processes that split each batch")
     parser.add_argument("--name", default="unet.pt")
     args = parser.parse_args()
     if bool(args.steps) == bool(args.minutes):
@@ -153,11 +153,11 @@ def train(rank: int, args: argparse.Namespace, processes: int) -> None:
         path.with_suffix(".new").rename(path)
 
     def held_out_loss() -> float:
-        with torch.no_grad():  # with the CPU's noise, so that the figure is the same thing on every device
+        with torch.no_grad():  # with the CPU's noise, so that the figure is comparable across devices
             return denoising.loss(average, *examples.held_out(), torch.Generator().manual_seed(0)).item()
 
     def part() -> float:
-        """How much of this run is done with this step."""
+        """The share of this run that is done with this step."""
         return (step + 1 - begun) / (args.steps - begun) if args.steps else (time.time() - start) / (60 * args.minutes)
 
     saved, said, done = time.time(), time.time(), torch.tensor(float(0 < args.steps <= step))

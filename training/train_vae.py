@@ -1,15 +1,15 @@
 """The autoencoder: pictures [3, 256, 256] <-> latents [12, 16, 16].
 
     python train_vae.py --work WORK --steps 2350           trains, resumable, writes WORK/vae.pt
-    python train_vae.py --work WORK --minutes 15           the same by the clock (a busy machine: fewer steps, no repeat)
+    python train_vae.py --work WORK --minutes 15           the same by the clock (busy machine: fewer steps, not reproducible)
     python train_vae.py --work WORK --minutes 2 --device cuda --batch 64 --start ../models/packshot-mini/vae
     python train_vae.py --work WORK --encode               writes WORK/vae_final.pt once, and latents.npy of all pictures
     python train_vae.py --work WORK --look FILE            originals over reconstructions
 
-The loss is Charbonnier's (a smooth L1) on the pixels, in opponent colours so that hue weighs as much as light, and L1 on
-the differences of neighbouring pixels at three scales, which is what keeps edges crisp; a very small KL term keeps the
-latents in bounds (as in Rombach et al. 2022). Training uses crops of 128, because a step costs a quarter of a whole
-picture's, and then whole pictures. It starts as a thumbnail codec, or with `--start FOLDER` as an earlier autoencoder.
+The loss is Charbonnier's (a smooth L1) on the pixels, in opponent colours so that hue weighs as much as lightness, and L1
+on the differences of neighbouring pixels at three scales, which keeps edges crisp; a very small KL term keeps the latents
+bounded (as in Rombach et al. 2022). Training uses crops of 128, at a quarter of the cost per step, and then whole
+pictures. It starts from a thumbnail codec, or with `--start FOLDER` from an earlier autoencoder.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def batch_of(pictures: np.ndarray, index: np.ndarray, crop: int, rng: np.random.
     """Random crops, flipped half the time, as [n, 3, crop, crop] in -1..1."""
     out = []
     for i in index:
-        # towards the middle, where the product is
+        # biased towards the middle, where the product is
         y, x = (int(np.clip(rng.normal((SIZE - crop) / 2, 34), 0, SIZE - crop)) // 16 * 16 for _ in range(2))
         picture = pictures[i, y:y + crop, x:x + crop]
         out.append(picture[:, ::-1] if rng.random() < 0.5 else picture)
@@ -74,8 +74,8 @@ def reconstruct(vae: AutoencoderKL, pictures: torch.Tensor, noise: bool) -> tupl
 
 def train(args: argparse.Namespace) -> None:
     if (args.work / "vae_final.pt").exists():
-        raise SystemExit(f"{args.work}/vae_final.pt is there: latents.npy and the UNet hang on it. For another autoencoder, train in "
-                         "another folder, and another UNet after it")
+        raise SystemExit(f"{args.work}/vae_final.pt exists: latents.npy and the UNet depend on it. For a different autoencoder, train in "
+                         "a different folder, followed by a new UNet")
     torch.manual_seed(0)
     vae = make_vae()
     start_as_thumbnail(vae)
@@ -134,9 +134,9 @@ def trained(work: Path, name: str, device: str) -> AutoencoderKL:
 
 
 def deviations(vae: AutoencoderKL, pictures: torch.Tensor) -> torch.Tensor:
-    """What deviation each channel of normalised latents is to have: 1 for the channel that most of the picture hangs on,
-    less for the others, LEAST at least. At any noise level the picture's large things then stand out before its details,
-    and the UNet's loss counts them higher; between equal deviations and the pixels' own shares this is the geometric mean."""
+    """The target deviation of each channel of normalised latents: 1 for the channel that most of the picture depends on,
+    less for the others, but at least LEAST. At any noise level the picture's large structures then emerge before its details,
+    and the UNet's loss weighs them more; this is the geometric mean of equal deviations and the pixels' own shares."""
     latents = vae.encode(pictures).latent_dist.mean
 
     def error(z: torch.Tensor) -> torch.Tensor:
@@ -152,8 +152,8 @@ def deviations(vae: AutoencoderKL, pictures: torch.Tensor) -> torch.Tensor:
 
 @torch.inference_mode()
 def encode(work: Path, device: str) -> None:
-    """Posterior means of all pictures, fp16 [n, 12, 16, 16], of mean 0 and `deviations` per channel. The first time this
-    folds that scaling into the autoencoder and writes WORK/vae_final.pt; from then on latents only join the others."""
+    """Posterior means of all pictures, fp16 [n, 12, 16, 16], of mean 0 and `deviations` per channel. The first call
+    folds that scaling into the autoencoder and writes WORK/vae_final.pt; later calls only append latents."""
     pictures, _ = packed(work)
     some = 4 if device == "cpu" else 64
 
@@ -172,7 +172,7 @@ def encode(work: Path, device: str) -> None:
         normalise_latents(vae, mean, std)
         wanted = deviations(vae, as_input(pictures[:HELD_OUT], device))
         normalise_latents(vae, torch.zeros_like(mean), 1 / wanted)
-        print(f"mean per channel {mean.tolist()}, deviation {std.tolist()}, made {wanted.tolist()}")
+        print(f"mean per channel {mean.tolist()}, deviation {std.tolist()}, scaled to {wanted.tolist()}")
         torch.save({"model": vae.state_dict()}, work / "vae_final.pt")
     file = work / "latents.npy"
     known = np.load(file) if file.exists() else np.empty((0, *vae_shape), np.float16)
@@ -199,7 +199,7 @@ if __name__ == "__main__":
     parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--whole", type=float, default=0.2, help="share of the training on whole pictures")
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--start", type=Path, help="a folder with an AutoencoderKL of these widths to begin with")
+    parser.add_argument("--start", type=Path, help="a folder with an AutoencoderKL of these widths to start from")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--encode", action="store_true")
     parser.add_argument("--look", type=Path)

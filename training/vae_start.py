@@ -1,10 +1,11 @@
-"""Where the autoencoder's training starts: as a thumbnail codec.
+"""The start of the autoencoder's training: a thumbnail codec.
 
-From random weights a GroupNorm network needs long to learn what a flat colour is, since every norm takes the level away.
+From random weights a GroupNorm network takes long to learn flat colours, since every norm removes the level.
 So eight channels of the trunk are set up to carry red, green, blue, their negatives and two constants through all
-levels (average going down, smoothing going up), residual branches start near zero, and the norms' scale stays nearly
-constant because of the constants. As silu(x) - silu(-x) = x, the untrained network already gives the 16 x 16 thumbnail,
-enlarged; training adds the detail. It also moves nothing else: it is the same architecture with other first numbers.
+levels (averaging on the way down, smoothing on the way up), residual branches start near zero, and the norms' scale stays
+nearly constant because of the constants. As silu(x) - silu(-x) = x, the untrained network already outputs the 16 x 16
+thumbnail, enlarged; training adds the detail. Nothing else changes: the architecture is the same, only the initial weights
+differ.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def start_as_thumbnail(vae: AutoencoderKL) -> None:
     extract(vae.decoder.conv_out, 1.0)
     z = vae.config.latent_channels
     vae.encoder.conv_out.weight[z:] = 0
-    vae.encoder.conv_out.bias[z:] = -6  # log variance: next to no noise
+    vae.encoder.conv_out.bias[z:] = -6  # log variance: almost no noise
     vae.quant_conv.weight.copy_(torch.eye(2 * z)[..., None, None])
     vae.post_quant_conv.weight.copy_(torch.eye(z)[..., None, None])
     vae.quant_conv.bias.zero_()
@@ -87,8 +88,8 @@ def normalise_latents(vae: AutoencoderKL, mean: torch.Tensor, std: torch.Tensor)
 
 @torch.no_grad()
 def start_as_earlier(vae: AutoencoderKL, earlier: AutoencoderKL) -> None:
-    """Takes over an earlier autoencoder of the same widths with as many latent channels or fewer. New channels begin with
-    a deviation of about one: where it was that of the posterior's noise, training never found a use for them."""
+    """Loads an earlier autoencoder of the same widths with the same number of latent channels or fewer. New channels begin with
+    a deviation of about one: with only that of the posterior's noise, training never made use of them."""
     z, old = vae.config.latent_channels, earlier.config.latent_channels
     both = [*range(old), *range(z, z + old)]  # means, then log variances
     places = {"encoder.conv_out": (both, None), "quant_conv": (both, both), "post_quant_conv": (range(old), range(old)),

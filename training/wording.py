@@ -1,6 +1,6 @@
-"""What people write beside what a caption says: words that the model does not know, in any script.
+"""Words that people add to a prompt and the model does not know, in any script.
 
-The text encoder is trained to read past them, so that "a vegan gluten-free croissant à la carte" is a croissant.
+The text encoder is trained to ignore them, so that "a vegan gluten-free croissant à la carte" is a croissant.
 """
 
 from __future__ import annotations

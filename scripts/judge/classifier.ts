@@ -4,12 +4,12 @@ import type { Picture } from '../../src/diffusion/request.ts'
 import { Session } from '../../src/diffusion/runtime/session.ts'
 import { judgeFolder, type Part } from './questions.ts'
 
-/** `training/judge/judge.json`: what the scores mean, and what the judge is worth, measured on renders it had not seen. */
+/** `training/judge/judge.json`: the meaning of the scores, and the judge's accuracy on renders it had not seen. */
 interface JudgeFacts {
   readonly side: number
   readonly parts: Readonly<Record<Part, readonly (string | number)[]>>
   readonly measured: {
-    /** Root mean square difference of two renders of the same words, 0..255, at 64x64. */
+    /** Root mean square difference of two renders of the same prompt, 0..255, at 64x64. */
     readonly diversity: number
     readonly unseen: JudgeAccuracy
     readonly 'unseen-held': JudgeAccuracy
@@ -18,7 +18,7 @@ interface JudgeFacts {
 
 export type JudgeAccuracy = Readonly<Record<Part | 'pictures', number>>
 
-/** The small network that says what a picture shows. It was trained on renders alone. */
+/** The small network that classifies what a picture shows. It was trained on renders only. */
 export class Classifier {
   readonly facts: JudgeFacts
   readonly #session: Session
@@ -34,7 +34,7 @@ export class Classifier {
     return new Classifier(facts, await Session.create(graph, fileURLToPath(judgeFolder), { provider: 'cpu' }))
   }
 
-  /** The likeliest value of every part. */
+  /** The most likely value of every part. */
   async look(picture: Picture): Promise<Record<Part, string | number>> {
     const { side, parts } = this.facts
     const scores = await this.#session.run({
@@ -56,14 +56,14 @@ export class Classifier {
 }
 
 /**
- * The picture made smaller, each pixel the mean of those it stands for.
+ * The picture scaled down, each pixel the mean of those it replaces.
  * @returns [3, side, side] in 0..1
- * @throws RangeError where the picture is not square or its side no multiple of `side`
+ * @throws RangeError if the picture is not square or its side is not a multiple of `side`
  */
 export function planes({ rgb, width, height }: Picture, side: number): Float32Array {
   const block = width / side
   if (width !== height || !Number.isInteger(block))
-    throw new RangeError(`a picture of ${width}x${height} cannot be made ${side}x${side}`)
+    throw new RangeError(`a picture of ${width}x${height} cannot be scaled to ${side}x${side}`)
   const out = new Float32Array(3 * side * side)
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {

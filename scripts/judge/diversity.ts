@@ -2,8 +2,8 @@ import type { Picture } from '../../src/diffusion/request.ts'
 import { planes } from './classifier.ts'
 
 /**
- * How much pictures of the same words differ: the root mean square difference of two of them, 0..255, at 64x64, on
- * average over all pairs. `training/train_judge.py` has measured the renders in the same way.
+ * How much pictures of the same prompt differ: the root mean square difference of two, 0..255, at 64x64, averaged over
+ * all pairs. `training/train_judge.py` measures the renders in the same way.
  */
 export function diversityOf(pictures: readonly Picture[]): number {
   const small = pictures.map((picture) => planes(picture, 64))

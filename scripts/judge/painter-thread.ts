@@ -2,7 +2,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { openEngine } from '../../src/diffusion/engine.ts'
 import type { PictureRequest } from '../../src/diffusion/request.ts'
 
-/** A thread that makes one picture after the other, with one core. */
+/** A thread that makes one picture after another, on one core. */
 const engine = await openEngine({ model: workerData, provider: 'cpu', threads: 1 })
 parentPort?.on('message', async (request: PictureRequest) => {
   const { rgb, width, height } = await engine.generate(request)

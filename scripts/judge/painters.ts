@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import type { Picture, PictureRequest } from '../../src/diffusion/request.ts'
 
-/** As many engines as there are cores: for many small pictures faster than one engine with all cores. */
+/** One engine per core: for many small pictures this is faster than one engine with all cores. */
 export class Painters {
   readonly #idle: Worker[]
   readonly #waiting: ((painter: Worker) => void)[] = []
@@ -16,7 +16,7 @@ export class Painters {
     )
   }
 
-  /** Rejects with what the engine rejects with. */
+  /** Rejects as the engine does. */
   async paint(request: PictureRequest): Promise<Picture> {
     const painter = this.#idle.pop() ?? (await new Promise<Worker>((resolve) => this.#waiting.push(resolve)))
     painter.postMessage(request)

@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises'
 
-/** What a picture can be judged for; `training/train_judge.py` has the values of each. */
+/** The aspects of a picture that are judged; `training/train_judge.py` has the values of each. */
 export type Part = 'kind' | 'colour' | 'background' | 'count' | 'light' | 'camera'
 
-/** A prompt, and what a right picture of it must show. */
+/** A prompt, and what a correct picture of it must show. */
 export interface Question {
   readonly prompt: string
   readonly must: Readonly<Partial<Record<Part, string | number>>>
@@ -12,7 +12,7 @@ export interface Question {
 /** `training/judge/prompts.json`, which `training/judge_prompts.py` writes. */
 export interface Questions {
   readonly known: readonly Question[]
-  /** Of combinations of kind, colour and background that no training picture shows. */
+  /** Combinations of kind, colour and background that are in no training picture. */
   readonly held_out: readonly Question[]
   readonly varied: readonly Question[]
 }

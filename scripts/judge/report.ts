@@ -20,11 +20,12 @@ export interface Sheet {
 const begin = '<!-- written by npm run model:judge, from here -->'
 const end = '<!-- to here -->'
 
-/** Puts a report between the two marks of a Markdown file; what stands around it is written by hand. */
+/** Puts a report between the two markers of a Markdown file; the text around it is written by hand. */
 export async function rewriteReport(file: URL, report: string): Promise<void> {
   const text = await readFile(file, 'utf8')
   const [from, to] = [text.indexOf(begin), text.indexOf(end)]
-  if (from === -1 || to < from) throw new Error(`${file.pathname} lacks the lines "${begin}" and "${end}"`)
+  if (from === -1 || to < from)
+    throw new Error(`${file.pathname} does not contain the lines "${begin}" and "${end}"`)
   await writeFile(file, `${text.slice(0, from)}${begin}\n\n${report}\n${text.slice(to)}`)
 }
 
@@ -67,7 +68,7 @@ two renders of the same prompt by ${diversity.renders.toFixed(1)}: ${Math.round(
 ${sheetsAsMarkdown(sheets)}`
 }
 
-/** A heading, the picture and its words for each sheet. */
+/** A heading, the picture and its text for each sheet. */
 export function sheetsAsMarkdown(sheets: readonly Sheet[]): string {
   return sheets.map(({ title, file, text }) => `### ${title}\n\n![${title}](${file})\n\n${text}\n`).join('\n')
 }

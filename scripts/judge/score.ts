@@ -5,7 +5,7 @@ export interface Answer {
   readonly seen: Readonly<Record<Part, string | number>>
 }
 
-/** Of one part: in how many pictures it was asked for, and in how many of those it was seen. */
+/** For one part: in how many pictures it was requested, and in how many of those it was detected. */
 export interface Share {
   readonly asked: number
   readonly right: number
@@ -32,7 +32,7 @@ export function percent({ asked, right }: Share): string {
   return asked === 0 ? '' : `${((100 * right) / asked).toFixed(1)} %`
 }
 
-/** What is most often taken for something else: "lime for lemon (7 of 19)", the worst first. */
+/** The most frequent mistakes: "lime as lemon (7 of 19)", the worst first. */
 export function confusions(answers: readonly Answer[], part: Part, most: number): string[] {
   const byAsked = Map.groupBy(
     answers.filter(({ question }) => question.must[part] !== undefined),

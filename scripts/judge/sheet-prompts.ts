@@ -1,4 +1,4 @@
-/** What the sheets of docs/packshot-mini.md show: eight rows of eight, as people write. */
+/** The prompts of the sheet in docs/packshot-mini.md: eight rows of eight, worded as people write. */
 export const sheetPrompts: readonly string[] = [
   'a red apple',
   'a bunch of purple grapes',

@@ -4,8 +4,8 @@ import type { Picture } from '../../src/diffusion/request.ts'
 const gap = 4
 
 /**
- * Pictures of one size side by side, in reading order. Words are not drawn: there may be no font; they stand beside the
- * sheet.
+ * A sheet of pictures of one size, in reading order. Captions are not drawn, because there may be no font; they are
+ * printed below the sheet.
  * @param side of a picture on the sheet, in pixels
  */
 export async function sheetOf(pictures: readonly Picture[], columns: number, side: number): Promise<Buffer> {

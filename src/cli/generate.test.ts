@@ -70,10 +70,7 @@ const faults: Record<string, [string[], RegExp]> = {
   'an unknown sampler': [['x', '--sampler', 'best'], /sampler must be one of dpmpp_2m, .* but was "best"/],
   'a quality of a PNG': [['x', '--quality', '90'], /quality requires format jpeg or webp/],
   'an unknown format': [['x', '--format', 'bmp'], /format must be one of png, jpeg, webp, but was "bmp"/],
-  'an unknown model': [
-    ['x', '--model', '/nowhere/model'],
-    /\/nowhere\/model: there is no such file or folder/,
-  ],
+  'an unknown model': [['x', '--model', '/nowhere/model'], /\/nowhere\/model: no such file or folder/],
   'a folder that is not there': [['x', ...quick, '--out', '/nowhere/x.png'], /ENOENT.*\/nowhere\/x\.png/],
 }
 

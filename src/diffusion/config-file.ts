@@ -5,17 +5,17 @@ import { CheckpointError } from './errors.ts'
 /** Python writes infinite numbers into JSON files (`lambda_min_clipped: -Infinity`), which JSON does not have. */
 const pythonNumbers = /(?<=[:,[]\s*)(-?Infinity|NaN)(?=\s*[,}\]])/g
 
-/** What a text written for people may be. */
+/** What a text for people must be like. */
 interface TextRule {
   /** In characters. */
   readonly longest: number
-  /** Each is one word in lower case. */
+  /** Whether each must be one lowercase word. */
   readonly words?: boolean
 }
 
 /**
- * A JSON file of a diffusers folder, read field by field: a value of the wrong type or outside of what the
- * engine can do is an error that names file and field, never a guess.
+ * A JSON file of a diffusers folder, read field by field: a value of the wrong type, or one that the engine does not
+ * support, is an error that names file and field, never a guess.
  */
 export class ConfigFile {
   readonly path: string
@@ -34,7 +34,7 @@ export class ConfigFile {
     return ConfigFile.parse(path, text)
   }
 
-  /** @param path where the text comes from, for messages @throws CheckpointError if it is not a JSON object */
+  /** @param path source of the text, for messages @throws CheckpointError if it is not a JSON object */
   static parse(path: string, text: string): ConfigFile {
     let value: unknown
     try {
@@ -48,12 +48,12 @@ export class ConfigFile {
     return new ConfigFile(path, value as Record<string, unknown>)
   }
 
-  /** Like `read`, but a file that is not there has no fields. */
+  /** Like `read`, but a missing file has no fields. */
   static async readIfPresent(path: string): Promise<ConfigFile> {
     return existsSync(path) ? ConfigFile.read(path) : new ConfigFile(path, {})
   }
 
-  /** Whether a field that may hold a list holds one value, or nothing. */
+  /** Whether a field that may be a list is a single value or absent. */
   single(field: string): boolean {
     return !Array.isArray(this.#fields[field])
   }
@@ -96,21 +96,21 @@ export class ConfigFile {
     return this.#checked(field, undefined, `a list of ${choices.join(', ')}`, check)
   }
 
-  /** A text for people on one line; undefined if there is none. */
+  /** One line of text for people; undefined if the field is absent. */
   text(field: string, rule: TextRule): string | undefined {
     const value = this.#fields[field]
     if (value === undefined || value === null) return undefined
     return this.#line(`"${field}"`, value, rule)
   }
 
-  /** A list of such texts, which is not empty; undefined if there is none. */
+  /** A non-empty list of such texts; undefined if the field is absent. */
   texts(field: string, rule: TextRule & { readonly most: number }): readonly string[] | undefined {
     const value: unknown = this.#fields[field]
     if (value === undefined || value === null) return undefined
     if (!Array.isArray(value) || value.length === 0 || value.length > rule.most) {
       const given = Array.isArray(value) ? `has ${value.length} entries` : `is ${brief(value)}`
       throw new CheckpointError(
-        `${this.path}: "${field}" ${given}; it must be a list of 1 to ${rule.most} texts`,
+        `${this.path}: "${field}" ${given}; it must be a list of 1 to ${rule.most} strings`,
       )
     }
     return value.map((item: unknown, index) => this.#line(`"${field}"[${index}]`, item, rule))
@@ -118,14 +118,14 @@ export class ConfigFile {
 
   #line(place: string, value: unknown, { longest, words = false }: TextRule): string {
     if (isLine(value, longest) && (!words || isWord(value))) return value
-    const kind = words ? 'one word in lower case' : 'a text on one line'
+    const kind = words ? 'one lowercase word' : 'one line of text'
     const size = typeof value === 'string' ? ` (${[...value].length} characters)` : ''
     throw new CheckpointError(
-      `${this.path}: ${place} is ${brief(value)}${size}; it must be ${kind} of 1 to ${longest} characters`,
+      `${this.path}: ${place} is ${brief(value)}${size}; it must be ${kind}, 1 to ${longest} characters long`,
     )
   }
 
-  /** Refuses a setting that changes the architecture in a way the engine does not have. */
+  /** Refuses a setting that changes the architecture in a way that the engine does not support. */
   refuse(field: string, ...harmless: unknown[]): void {
     const value = this.#fields[field]
     if (value === undefined || value === null || harmless.includes(value)) return
@@ -158,7 +158,7 @@ function isPositiveInteger(value: unknown): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value > 0
 }
 
-/** Not blank, without control characters and halves of characters. */
+/** Not blank, without control characters and lone surrogates. */
 function isLine(value: unknown, longest: number): value is string {
   if (typeof value !== 'string' || !value.isWellFormed() || value.trim() === '') return false
   return !/\p{Cc}/u.test(value) && [...value].length <= longest
@@ -168,7 +168,7 @@ function isWord(text: string): boolean {
   return text === text.toLowerCase() && !/\s/u.test(text)
 }
 
-/** A value of whatever size as the part of a message. */
+/** A value of any size, shortened for a message. */
 function brief(value: unknown): string {
   const [text, most] = [JSON.stringify(value) ?? 'nothing', 80]
   return text.length <= most ? text : `${text.slice(0, most)}...`

@@ -1,7 +1,7 @@
 import { CheckpointError } from './errors.ts'
 import { type FileStamp, fileStamp } from './file-stamp.ts'
 
-/** What was read from small files, until a file changes; the least recently used is forgotten first. */
+/** Caches what was read from small files until a file changes; evicts the least recently used first. */
 export class FileCache<T> {
   readonly #open: (path: string) => Promise<T>
   readonly #most: number
@@ -12,7 +12,7 @@ export class FileCache<T> {
     this.#most = most
   }
 
-  /** The same object as before while the file is as it was. @throws what `open` throws, CheckpointError if it is gone */
+  /** The same object while the file is unchanged. @throws what `open` throws; CheckpointError if the file is gone */
   async get(path: string): Promise<T> {
     const stamp = await fileStamp(path)
     if (stamp === undefined) throw new CheckpointError(`${path}: the file is missing or not readable`)

@@ -37,7 +37,7 @@ function findChromium(): string | undefined {
   return [process.env.CHROMIUM_PATH, ...candidates].find((path) => path !== undefined && existsSync(path))
 }
 
-/** On Debian and its children as root the package is installed; elsewhere the test fails and says what to do. */
+/** On Debian and its children as root the package is installed; elsewhere the test fails with instructions. */
 function installChromium(): string {
   const missing = 'The browser tests need Chromium or Chrome'
   if (process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get')) {

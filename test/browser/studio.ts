@@ -48,7 +48,7 @@ export class Studio implements Services {
   readonly #jobs = new Map<string, JobView>()
   #nextSeed = 7
 
-  /** What the model says of itself, and the words that it knows. */
+  /** The model's own description, and the words that it knows. */
   about: Partial<ModelInfo> = {}
 
   offer(): Offer {

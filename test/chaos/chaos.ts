@@ -173,7 +173,7 @@ async function unleash(plan: Plan, stage: Stage, fault: (text: string) => void, 
   await Promise.all([...stage.servers, ...stage.workers].map((member) => member.ready()))
 }
 
-/** Gives up without a word: the checker says what is left where. */
+/** Returns silently at the deadline: the checker reports what is left where. */
 async function untilEmpty(fleet: Fleet, services: Services): Promise<void> {
   const isOver = deadline(settleLimitMs)
   for (let empty = 0; empty < 3 && !isOver(); ) {

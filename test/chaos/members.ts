@@ -7,7 +7,7 @@ import type { Cleanup } from '../temp-folder.ts'
 /** A place in the fleet: a process that is started again whenever it ends, as an orchestrator would do it. */
 export interface Member {
   readonly name: string
-  /** Its address; undefined while it starts, and once it has been told to stop. */
+  /** Its address; undefined during startup, and once it has been asked to stop. */
   address(): string | undefined
   /** SIGKILL. */
   kill(): void

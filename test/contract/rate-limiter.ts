@@ -10,7 +10,7 @@ export interface RateLimiterKit {
   pass(ms: number): Promise<void>
 }
 
-/** The limiter as callers of one limit meet it, told apart by their account. */
+/** The limiter as seen by callers under one limit, distinguished by their account. */
 export function limited(limiter: RateLimiter, rate: RateLimit) {
   return { take: (account: string) => limiter.take(anonymousCaller(account, { rate })) }
 }

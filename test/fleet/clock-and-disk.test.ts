@@ -62,7 +62,7 @@ test('F19: processes whose clock is 20 minutes ahead work with a storage that re
   await endWell(fleet, all, { ...crew, addresses: [right, wrong] }, ids)
 })
 
-/** A file that says by how much a clock is off, for processes that run. */
+/** A file with the clock offset of running processes. */
 function clockFile(t: Cleanup) {
   const file = join(tempFolder(t), 'offset')
   const set = (offset: string) => {

@@ -57,7 +57,7 @@ export async function post(
   }
 }
 
-/** An acceptable refusal: it says why and when to retry. */
+/** An acceptable refusal: it states why and when to retry. */
 export function assertRefused(answer: Answer, code: 'unavailable' | 'queue_full' = 'unavailable'): void {
   assert.deepEqual([answer.status, answer.body.error?.code], [503, code])
   assert.ok(answer.retryAfter >= 1 && answer.retryAfter <= 120, `Retry-After: ${answer.retryAfter}`)
@@ -67,8 +67,8 @@ export function assertRefused(answer: Answer, code: 'unavailable' | 'queue_full'
 const quickMs = 3000
 
 /**
- * Refused without waiting for the broker, as what is known to be away is. Of several tries one is quick, on a slow
- * machine too; one that waits never is.
+ * Refused without waiting for the broker, because it is known to be unavailable. Of several tries one is quick, even on
+ * a slow machine; a try that waits for the broker never is.
  */
 export async function untilRefusedAtOnce(address: string): Promise<void> {
   await waitFor(async () => {
@@ -90,7 +90,7 @@ export async function submitPatiently(address: string, body: object): Promise<st
   return id ?? ''
 }
 
-/** Cancels a job; answers what it is then. A server that waits for Redis in vain refuses, and is asked again. */
+/** Cancels a job and returns its state. A server that cannot reach Redis in time refuses, and is asked again. */
 export async function cancelPatiently(address: string, id: string): Promise<JobView> {
   let view: JobView | undefined
   await waitFor(async () => {

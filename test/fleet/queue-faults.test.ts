@@ -59,7 +59,7 @@ test('F3: tasks that are published and delivered twice have one result each', as
   const { queue } = await fleet.open()
   const tasks = Array.from({ length: 12 }, (_, seed) => taskFor(fleet, 'a slow apple 20ms', seed))
   for (const task of tasks) for (const _ of [1, 2]) await queue.publish(task)
-  // the two copies of a task lie side by side: two workers have them in the same moment
+  // the two copies of a task are adjacent in the queue: two workers get them at the same moment
   const workers = [fleet.worker(), fleet.worker()]
   const ids = tasks.map(({ id }) => id)
   await endWell(fleet, all, { ...crew, workers }, ids)
@@ -121,7 +121,7 @@ test('F9: of a flood only as much is accepted as the queue holds; the rest is to
   await Promise.all(Array.from({ length: atOnce }, (_, n) => client(n)))
   const ids = answers.filter(({ status }) => status === 202).map(({ body }) => body.id)
   for (const answer of answers) if (answer.status !== 202) assertRefused(answer, 'queue_full')
-  // a quorum queue looks at its bound before it counts what is on its way
+  // a quorum queue checks its limit before it counts messages in flight
   t.diagnostic(`${ids.length} of ${answers.length} accepted with a bound of ${max}, ${atOnce} clients`)
   assert.ok(ids.length >= max && ids.length <= max + atOnce, `${ids.length} were accepted`)
 
@@ -193,7 +193,7 @@ test('F10: a worker slower than the consumer timeout loses its task and goes on;
 })
 
 test('F33: with the exchange of dead letters gone they stay in their queue, and come when it is there again', async (t) => {
-  // the broker tries a letter that found no way again after three minutes
+  // the broker retries an undeliverable dead letter after three minutes
   await rabbit.ctl('eval', 'application:set_env(rabbit, dead_letter_worker_publisher_confirm_timeout, 1000).')
   const fleet = await prepareFleet(t, impatient)
   const crew = await startCrew(fleet, { servers: 1, workers: 0 })
@@ -202,7 +202,7 @@ test('F33: with the exchange of dead letters gone they stay in their queue, and 
   await channel.exchangeDelete({ exchange: `${fleet.namespace}.dlx` })
   const { id } = await submit(address, { prompt: 'a red apple' })
   const queue = `${fleet.namespace}.tasks.interactive.v1`
-  // given back until the broker itself gives up: its limit is 10
+  // returned to the queue until the broker itself gives up: its limit is 10
   for (let deliveries = 1; deliveries <= 11; deliveries += 1) {
     await waitFor(async () => {
       const message = await channel.basicGet({ queue })
@@ -211,7 +211,7 @@ test('F33: with the exchange of dead letters gone they stay in their queue, and 
     })
   }
   const lettersOf = async () => {
-    // the sum counts letters; ready is what consumers could have
+    // the sum includes dead letters; ready counts only what consumers could get
     const lines = (await rabbit.ctl('list_queues', 'name', 'messages', 'messages_ready')).split('\n')
     const [, sum, ready] = lines.find((line) => line.startsWith(queue))?.split('\t') ?? []
     return Number(sum) - Number(ready)
@@ -221,7 +221,7 @@ test('F33: with the exchange of dead letters gone they stay in their queue, and 
   assert.equal((await view(address, id)).status, 'queued')
   assert.equal((await readStorage(fleet, impatient)).manifests.size, 0)
 
-  // any process that starts, or comes back to the broker, makes again what is missing
+  // any process that starts or reconnects to the broker redeclares what is missing
   const workers = [fleet.worker()]
   const failed = await untilFinal(address, id)
   assert.deepEqual([failed.status, failed.error?.code], ['failed', 'generation_failed'])

@@ -11,7 +11,7 @@ import { type Cleanup, tempFolder } from '../temp-folder.ts'
 import { cancelPatiently, endInPeace, endWell, startCrew, untilSays } from './crew.ts'
 import { prepareFleet } from './fleet.ts'
 
-/** F22, F23, F25 and F26: processes that are told to stop, that crash, or whose engine blocks. */
+/** F22, F23, F25 and F26: processes that are asked to stop, that crash, or whose engine blocks. */
 
 for (const [grace, seconds] of [
   ['enough time', '60'],

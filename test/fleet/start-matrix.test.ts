@@ -38,7 +38,7 @@ interface Case {
 
 /**
  * Checks each case with each of its roles: reads the settings and opens the backends in this process, or starts the
- * whole program, three at a time. A fault that stays is told before `seconds` are over.
+ * whole program, three at a time. A lasting fault is reported within `seconds`.
  */
 async function checkAll(t: TestContext, fleet: Fleet, cases: readonly Case[], seconds = '30'): Promise<void> {
   const { AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION } = fleet.env
@@ -87,7 +87,7 @@ async function faultsOf(env: Record<string, string>, role: Role) {
   }
 }
 
-/** Each is told, and `seen`, which is all that a person could see, has no password. */
+/** Each is reported, and `seen`, everything that a person could see, contains no password. */
 function assertFaults(faults: readonly string[], says: readonly RegExp[], seen: string, name: string): void {
   const where = `${name}\n${seen}`
   assert.equal(faults.length, says.length, where)

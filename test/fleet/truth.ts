@@ -58,7 +58,7 @@ export async function checkTruth(
 
 /**
  * Asserts that nothing is wrong. A client may be told of the end of a job before the last messages about it are
- * handled: what is wrong has some time to come right.
+ * handled: a discrepancy has some time to resolve.
  */
 export async function assertTruth(
   fleet: Fleet,

@@ -22,14 +22,14 @@ export interface PictureRequest {
   readonly prediction_type: string | null
 }
 
-/** What golden.json says of golden.safetensors. */
+/** golden.json: the description of golden.safetensors. */
 export interface TinyMeta {
   readonly prompts: readonly { name: string; prompt: string }[]
   readonly text_embeddings_rows: readonly string[]
   readonly pictures: Readonly<Record<string, { readonly request: PictureRequest }>>
 }
 
-/** What `make_golden.py picture` says of its picture. */
+/** What `make_golden.py picture` writes about its picture. */
 export interface PictureMeta {
   readonly weights_sha256: Readonly<Record<string, string>>
   readonly picture: { readonly request: PictureRequest }

@@ -14,7 +14,7 @@ import type { SamplerName, Schedule } from '../../src/diffusion/samplers/catalog
 import { beginIndex, createSampler } from '../../src/diffusion/samplers/create-sampler.ts'
 import { type Golden, loadGolden } from './golden.ts'
 
-/** What image-golden.json says of a run; make_image_golden.py tells what the tensors are. */
+/** A run in image-golden.json; make_image_golden.py describes the tensors. */
 interface ImageRun {
   readonly kind: 'img2img' | 'inpaint' | 'inpaint9'
   readonly strength: number
@@ -172,7 +172,7 @@ export class ImageRuns {
   }
 }
 
-/** A UNet file whose first convolution is another one, [16, 9, 3, 3] in float32. */
+/** A UNet file with a different first convolution, [16, 9, 3, 3] in float32. */
 function withConvIn(file: Buffer, weight: Float32Array): Buffer {
   const length = Number(file.readBigUInt64LE(0))
   const old: Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }> = JSON.parse(

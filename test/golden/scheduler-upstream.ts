@@ -106,7 +106,7 @@ const rows: Readonly<Record<string, readonly Row[]>> = {
   ],
 }
 
-/** Every full loop of diffusers' tests for the schedulers that there is a sampler for, 10 steps if it says nothing. */
+/** Every full loop of diffusers' tests for the schedulers that have a sampler here; 10 steps by default. */
 export const upstreamCases: readonly UpstreamCase[] = Object.entries(rows).flatMap(([scheduler, tests]) =>
   tests.map(([test, config, expected]) => ({
     name: `${scheduler} ${test}`,

@@ -38,7 +38,7 @@ const { rows }: { rows: readonly Row[] } = JSON.parse(
   gunzipSync(readFileSync(join(import.meta.dirname, 'single-file-keys.json.gz'))).toString(),
 )
 
-/** What real files hold besides their weights. */
+/** What real files contain besides their weights. */
 const besides: readonly (readonly [string, readonly number[]])[] = [
   ['cond_stage_model.transformer.text_model.embeddings.position_ids', [1, 77]],
   ...[
@@ -175,7 +175,7 @@ for (const variant of ['fp16', 'ema-only'] as const) {
   })
 }
 
-/** What makes the variants' VAE another one than the checkpoint's. */
+/** Makes the variants' VAE different from the checkpoint's. */
 const halved = ['encoder.conv_in.weight', 'decoder.conv_out.weight']
 
 test('a VAE of its own, in the original layout and in diffusers', async (t) => {

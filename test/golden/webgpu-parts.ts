@@ -3,7 +3,7 @@ import { findDevice } from '../../src/diffusion/runtime/provider.ts'
 import { loadGolden, relativeError, type TinyMeta } from './golden.ts'
 
 /**
- * One call of UNet and decoder through WebGPU, beside what diffusers makes of them. A program of its own, because the
+ * One call of UNet and decoder through WebGPU, compared with diffusers. A separate program, because the
  * Vulkan driver is chosen by the environment that a process starts with.
  */
 const device = await findDevice(['webgpu'])

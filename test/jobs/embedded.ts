@@ -61,7 +61,7 @@ export function embedded(t: Cleanup, options: { queueMax?: number; ttlSeconds?: 
 }
 export type Embedded = ReturnType<typeof embedded>
 
-/** Submits a request of somebody without limits. */
+/** Submits a request of a client without limits. */
 export function submit(
   deps: SubmitDeps,
   body: unknown,
@@ -122,7 +122,7 @@ export function runDeps(parts: Embedded, changes: Partial<RunDeps> = {}): RunDep
   }
 }
 
-/** Works on tasks until `done` says so; fails when that takes absurdly long. */
+/** Works on tasks until `done` returns true; fails if that takes absurdly long. */
 export async function workUntil(
   parts: Embedded,
   deps: RunDeps,

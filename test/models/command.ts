@@ -34,7 +34,7 @@ export async function models(
   return { status, stdout: out.join(''), stderr: err.join('') }
 }
 
-/** What is in a folder, sorted, without hidden files. */
+/** The contents of a folder, sorted, without hidden files. */
 export function visible(dir: string, { recursive = false } = {}): string[] {
   const names = readdirSync(dir, { recursive, encoding: 'utf8' })
   return names.filter((name) => !name.startsWith('.')).sort()

@@ -40,7 +40,7 @@ test('a picture is shrunk by means, plane by plane', () => {
     [...small].map((value) => Number(value.toFixed(4))),
     [0.75, 1, 1, 1, 0, 0, 0, 0, 0.2, 0.2, 0.2, 0.2],
   )
-  assert.throws(() => planes(plain(5, 0, 0, 0), 2), /5x5 cannot be made 2x2/)
+  assert.throws(() => planes(plain(5, 0, 0, 0), 2), /5x5 cannot be scaled to 2x2/)
 })
 
 test('diversity is the mean difference of all pairs', () => {
@@ -98,7 +98,7 @@ test('the report stands between its marks, and nowhere else', async (t) => {
     sheets: [{ title: 'All', file: 'all.jpg', text: 'Everything.' }],
   }
   writeFileSync(file, 'no marks')
-  await assert.rejects(rewriteReport(url, reportOf(findings)), /model\.md lacks the lines/)
+  await assert.rejects(rewriteReport(url, reportOf(findings)), /model\.md does not contain the lines/)
   const [begin, end] = ['<!-- written by npm run model:judge, from here -->', '<!-- to here -->']
   writeFileSync(file, `before\n${begin}\nold\n${end}\nafter\n`)
   await rewriteReport(url, reportOf(findings))

@@ -6,7 +6,7 @@ import { deadline, inTime } from '../kit/waiting.ts'
 import { type Cleanup, tempFolder } from '../temp-folder.ts'
 import { keepFolder, keepProcess } from './keeper.ts'
 
-/** A program that runs until it is told to end. */
+/** A program that runs until it is stopped. */
 export interface Command {
   /** Names its log file and the process in error messages. */
   readonly name: string
@@ -36,7 +36,7 @@ export interface ServiceControl {
   kill(): Promise<void>
   /** SIGTERM; resolves once the process is gone, rejects if that takes absurdly long. */
   stop(): Promise<void>
-  /** Again, on the same port and with what is on its disk; resolves once it answers. */
+  /** Starts again, on the same port and with its disk's contents; resolves once it answers. */
   start(): Promise<void>
   /** `stop` and `start`. */
   restart(): Promise<void>

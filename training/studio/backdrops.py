@@ -1,7 +1,7 @@
-"""What stands behind and below the product: paper on a curve, gradient, wood, marble, dark.
+"""Backgrounds behind and below the product: paper on a curve, gradient, wood, marble, dark.
 
-`Backdrop.look` gives the radiance a ray sees when it meets no product: floor with its shadow, or the wall. The floor's
-light is computed once per scene on a grid (FloorLight), so that reflected and refracted rays see the same shadows.
+`Backdrop.look` gives the radiance along a ray that hits no product: floor with its shadow, or wall. The floor's light
+is computed once per scene on a grid (FloorLight), so that reflected and refracted rays see the same shadows.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class FloorLight:
         key = rig.lamps[0]
         free = field.shadow(p, key.towards, key.wide, 18, field.high[1].item() * 2.2, glass=False)
         glassy = any(part.skin.glass for _, part in field.parts)
-        if glassy:  # glass lets most of the light through, and gathers it in the middle of its shadow
+        if glassy:  # glass transmits most of the light, and focuses it in the middle of its shadow
             free = 0.45 * free + 0.55 * field.shadow(p, key.towards, key.wide, 18, field.high[1].item() * 2.2)
         dark = torch.zeros_like(x)
         for h, w in ((0.03, 0.22), (0.09, 0.26), (0.22, 0.27), (0.5, 0.25)):
@@ -54,7 +54,7 @@ class FloorLight:
             dark += w * (1 - d / h).clamp(0, 1) ** 1.3
         open_ = (1 - dark).clamp(0.03, 1)
         rim = torch.minimum(torch.minimum(x - x.min(), x.max() - x), torch.minimum(z - z.min(), z.max() - z)) / (0.2 * self.reach)
-        fade = rim.clamp(0, 1)  # no seam where the map ends
+        fade = rim.clamp(0, 1)  # no seam at the edge of the map
         self.map = torch.stack([1 - (1 - free) * fade, 1 - (1 - open_) * fade]).reshape(1, 2, GRID, GRID)
 
     def __call__(self, x: torch.Tensor, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -79,7 +79,7 @@ def wood(x: torch.Tensor, z: torch.Tensor, base: torch.Tensor, shift: float) -> 
 
 
 def marble(x: torch.Tensor, z: torch.Tensor, base: torch.Tensor, shift: float) -> torch.Tensor:
-    """White stone: veins where bent noise crosses zero, and clouds."""
+    """White stone: veins where warped noise crosses zero, and clouds."""
     zero = torch.zeros_like(x)
     bend = layered(x, zero + shift, z, 0.7, shift, 3)
     a = noise(x * 0.6 + 0.35 * bend, zero, z * 0.9 - 0.3 * bend, 0.75, shift + 2.0)[:, 0]
@@ -89,8 +89,8 @@ def marble(x: torch.Tensor, z: torch.Tensor, base: torch.Tensor, shift: float) -
 
 
 class Backdrop:
-    """kind: one of BACKGROUNDS. forward: where the camera looks; gradients are centred on it. The seed varies the paper's
-    tint, and the wood's and stone's texture."""
+    """kind: one of BACKGROUNDS. forward: the camera's direction; gradients are centred on it. The seed varies the paper's
+    tint and the texture of wood and stone."""
 
     def __init__(self, kind: str, seed: int, light: FloorLight, rig: Rig, forward: torch.Tensor, device: str):
         self.kind, self.light, self.rig, self.device = kind, light, rig, device
@@ -112,7 +112,7 @@ class Backdrop:
 
     @property
     def mirrors(self) -> float:
-        """Reflection of the floor looking straight down (dielectric 0.04); 0 for paper."""
+        """Reflectance of the floor seen from straight above (dielectric 0.04); 0 for paper."""
         return {"dark": 0.05, "marble": 0.04, "wood": 0.015}.get(self.kind, 0.0)
 
     def average(self) -> torch.Tensor:
@@ -124,7 +124,7 @@ class Backdrop:
             c, s = math.cos(self.turn), math.sin(self.turn)
             u, v = c * x - s * z, s * x + c * z
             sharp = (wood if self.kind == "wood" else marble)(u, v, self.paper.expand(n, 3), self.shift)
-            blur = step(0.8, 3.0, -z)[:, None]  # out of the lens's focus
+            blur = step(0.8, 3.0, -z)[:, None]  # out of focus
             return sharp + (self.paper * 0.95 - sharp) * blur
         return (self.base if self.kind in GRADIENTS else self.paper).expand(n,
             3) * (1.2 if self.kind == "white" else 1)  # a seamless is lit to be white
@@ -144,7 +144,7 @@ class Backdrop:
         pool = torch.exp(-(x**2 + (z + 0.2) ** 2) / 2.6) * 1.3 + 0.55 if self.kind == "dark" else 1.0  # a spot on the black paper
         spread = pool / (1 + 0.05 * ((x - 1.2 * key.towards[0]) ** 2 + (z - 0.8 * key.towards[2]) ** 2))
         direct = key.strength * key.towards[1] * free * spread
-        # Light bounced between product and floor takes the floor's colour on: small shadows are never grey on pink paper.
+        # Light that bounces between product and floor takes on the floor's colour: small shadows on pink paper are never grey.
         ambient = (self.rig.ambient + 0.25 * self.rig.lamps[1].strength) * open_[:, None] ** (1.15 - 0.35 * colour)
         seen = colour * (direct[:, None] + ambient)
         wall = self.wall(q, x)
@@ -156,7 +156,7 @@ class Backdrop:
         return picture
 
     def wall(self, q: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        """The curve's upright part meets the floor's light where it starts, then brightens or falls off with height."""
+        """The upright part of the curve starts at the floor's brightness, then brightens or falls off with height."""
         key, high = self.rig.lamps[0], q[:, 1].clamp(0, 6)
         level = key.strength * key.towards[1] / (1 + 0.05 * ((q[:,
             0] - 1.2 * key.towards[0]) ** 2 + (self.wall_at - 0.8 * key.towards[2]) ** 2))

@@ -29,7 +29,7 @@ def crust(k, cuts=None, top: float = .5):
 
 
 def bread(k) -> list[Part]:
-    """A tin loaf; half of them with two slices cut and leaning at its end."""
+    """A tin loaf; half of them with two cut slices leaning against the end."""
     shift, sliced = k.rng.uniform(0, 7), k.rng.random() < .5
 
     def slab(x, y, z, half):

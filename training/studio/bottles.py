@@ -16,7 +16,7 @@ CLEAR = Skin((.97, .985, .975), 1.0, .05, glass=True)
 
 
 def shrunk(body: Profile, wall: float, top: float) -> Profile:
-    """The profile of what fills a vessel up to the height `top`: the wall's thickness inside it, flat on top."""
+    """The profile of a vessel's contents up to the height `top`: inset by the wall's thickness, flat on top."""
     inner = [(max(r - wall, 0), max(y, 1.6 * wall)) for r, y in body if y < top]
     after = next(((r, y) for r, y in body if y >= top), body[-1])
     last = [p for p in body if p[1] < top][-1]
@@ -54,7 +54,7 @@ def label(k, body_r: float, low: float, high: float, around: float = 9.0, rgb: C
 
 def cap(r: float, low: float, high: float, rgb: Colour, **skin) -> Part:
     body = [(0, low), (r, low), (r, low), (r, high - .01), (r, high - .01), (r - .012, high), (r - .012, high), (0, high)]
-    ridged = r < .2 and skin.get("metal", 0) == 0 and high - low < .2  # a lid that is screwed by hand
+    ridged = r < .2 and skin.get("metal", 0) == 0 and high - low < .2  # a screw lid
     return Part(revolve(body, ribs(40, .013) if ridged else None), Skin(rgb, **{**dict(gloss=.6, rough=.3), **skin}))
 
 
@@ -142,7 +142,7 @@ def honey_jar(k) -> list[Part]:
 
 
 def spot_label(k) -> Part:
-    """A round paper stuck on the belly's front."""
+    """A round paper label on the front of the belly."""
     disc = lambda x, y, z, fine: torch.maximum(torch.sqrt(x * x + (y - .28) ** 2 + 1e-9) - .145,
         ((torch.sqrt(x * x + z * z + 1e-9) - .374 + .9 * (y - .28) ** 2).abs() - .006)) * .7
     form = lambda x, y, z, fine: torch.where(z > 0, disc(x, y, z, fine), disc(x, y, z.abs(), fine) + .3)

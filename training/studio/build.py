@@ -1,4 +1,4 @@
-"""Scene -> things: each product built with its own small changes of form and colour, and put down in its arrangement."""
+"""Scene -> things: each product built with its own small variations of form and colour, and placed in the arrangement."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from .scenes import Scene
 
 @dataclass
 class Look:
-    """What a builder is told: the colour's name, the surface's sRGB with its small deviation, material, and dice."""
+    """Input of a builder: the colour's name, the surface's sRGB with a small deviation, material, and random generators."""
 
     colour: str
     rgb: Colour
     material: str
     rng: random.Random     # what differs between the products of one picture
     design: random.Random  # what they share: print, style, contents
-    many: bool             # whether it has company
+    many: bool             # whether there are other products
     camera: str
 
     def vary(self, around: float = 1.0, by: float = 0.05) -> float:
         return around * (1 + self.rng.uniform(-by, by))
 
     def stands(self, chance: float) -> bool:
-        """Whether a flat thing stands up: from above it lies, or nothing of it would be seen."""
+        """Whether a flat thing stands up: seen from above it must lie, or it would be invisible."""
         return self.camera != "above" and self.rng.random() < chance
 
     def side(self) -> int:
@@ -74,7 +74,7 @@ def things_of(scene: Scene) -> list[Thing]:
 
 
 def place(things: list[Thing], scene: Scene, rng: random.Random) -> None:
-    """Puts the things side by side, in a cluster, or one before the others, so that their boxes keep apart."""
+    """Places the things side by side, in a cluster, or one in front of the others, without overlapping boxes."""
     if len(things) == 1:
         return
     wide = max(t.high[0] - t.low[0] for t in things)
@@ -83,7 +83,7 @@ def place(things: list[Thing], scene: Scene, rng: random.Random) -> None:
     w, d = wide + gap, deep + gap
     if scene.arrangement == "row":
         spots = [((i - (len(things) - 1) / 2) * w, rng.uniform(-0.04, 0.04)) for i in range(len(things))]
-        if wide > 1.6 * deep and scene.camera != "front":  # long things lie one behind the other: side by side is too thin a strip
+        if wide > 1.6 * deep and scene.camera != "front":  # long things lie one behind another: side by side they would make too thin a strip
             aside = 0.0 if scene.camera == "above" else 0.3 * wide * rng.choice((-1, 1))  # or the first would hide the next
             spots = [((i - (len(things) - 1) / 2) * aside, (i - (len(things) - 1) / 2) * d) for i in range(len(things))]
     elif scene.arrangement == "cluster":

@@ -12,7 +12,7 @@ FIELD_OF_VIEW = math.radians(22)
 
 
 class Camera:
-    """pitch: downward angle. fill: share of the frame's side that the things take up. shift: of the picture's middle."""
+    """pitch: downward angle. fill: share of the frame's side that the things take up. shift: of the picture's centre."""
 
     def __init__(self, field: Field, pitch: float, fill: float, shift: tuple[float, float]):
         device = field.device
@@ -25,7 +25,7 @@ class Camera:
         middle = (boxes.min(0).values + boxes.max(0).values) / 2
         half = math.tan(FIELD_OF_VIEW / 2)
         distance, size = 5.0, 1.0
-        for _ in range(4):  # perspective makes near corners larger: stand so that the projected boxes fill the frame as asked
+        for _ in range(4):  # perspective enlarges near corners: find the distance at which the projected boxes fill it as requested
             self.eye = middle - distance * self.forward
             q = boxes - self.eye
             depth = q @ self.forward

@@ -1,7 +1,7 @@
 """Captions for scenes: many wordings of the same picture, all lower case.
 
-The kind is always said; colour, material, count, background, light and camera with the chances in `Chances`. White is
-the background when none is said: other backgrounds are always said. The same scene and seed give the same caption.
+The kind is always stated; colour, material, count, background, light and camera with the chances in `Chances`. A caption
+without a background means white: all others are stated. The same scene and seed give the same caption.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from .scenes import Scene
 
 @dataclass(frozen=True)
 class Chances:
-    """How often a caption says each part, 0..1."""
+    """How often a caption states each part, 0..1."""
 
     colour: float = 0.88
     only_colour: float = 0.35   # where a kind has one colour
     material: float = 0.5
-    count_one: float = 0.12     # "one"; two and three are always said
+    count_one: float = 0.12     # "one"; two and three are always stated
     arrangement: float = 0.55
     white: float = 0.45         # a white background
     light: float = 0.3
@@ -37,7 +37,7 @@ class Chances:
 @dataclass
 class Caption:
     text: str
-    said: dict[str, str | int] = field(default_factory=dict)  # the scene's parts that the text tells
+    said: dict[str, str | int] = field(default_factory=dict)  # the scene's parts that the text states
 
 
 def article(words: str) -> str:
@@ -59,7 +59,7 @@ def noun(scene: Scene, rng: random.Random, c: Chances) -> str:
 
 
 def adjectives(scene: Scene, rng: random.Random, c: Chances, said: dict) -> tuple[list[str], list[str]]:
-    """(size and praise, colour and material), each in the order to be said."""
+    """(size and praise, colour and material), each in order of use."""
     kind, first, second = KINDS[scene.kind], [], []
     if v.SIZE_WORDS[scene.size] and rng.random() < c.size:
         first.append(pick(v.SIZE_WORDS[scene.size], rng, c.synonym))
@@ -132,7 +132,7 @@ def keywords(scene: Scene, rng: random.Random, c: Chances, said: dict) -> list[s
 
 
 def tell(scene: Scene, seed: int, chances: Chances = Chances()) -> Caption:
-    """A caption together with what it says."""
+    """A caption together with the parts that it states."""
     rng, c = random.Random(f"caption-{scene.seed}-{seed}"), chances
     said: dict[str, str | int] = {"kind": scene.kind}
     listed = rng.random() < 0.12
@@ -184,6 +184,6 @@ def caption(scene: Scene, seed: int, chances: Chances = Chances()) -> str:
 
 
 def empty_caption(seed: int) -> str:
-    """What stands for "nothing said": mostly the empty text, else quality words as found in a negative prompt."""
+    """A caption for "nothing said": mostly the empty text, else quality words as found in negative prompts."""
     rng = random.Random(f"empty-{seed}")
     return "" if rng.random() < 0.75 else ", ".join(rng.sample(v.NEGATIVE, rng.randint(1, 5)))

@@ -60,7 +60,7 @@ def lowered(paint, by: float):
 
 
 def cereal_box(k) -> list[Part]:
-    """Tall, thin, with a bowl-like round picture on the front and a name's bar without letters."""
+    """Tall, thin, with a bowl-like round picture on the front and a bar without letters in place of a name."""
     turn = rotate("y", .38 * k.side())
     tall, wide = k.vary(.50, .03), k.vary(.35, .04)
     ink, second = contrast(k.rgb), k.design.choice(((.95, .75, .20), (.80, .50, .20), (.93, .92, .88), (.35, .62, .30)))

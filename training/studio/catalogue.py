@@ -1,7 +1,7 @@
 """The products: their names, colours and materials.
 
 The first colour is the usual one. Natural kinds have their own colours; wares have any of FREE. A material list of one
-empty word means that the kind has no material worth saying.
+empty word means that the kind has no material worth mentioning.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def lime(k) -> list[Part]:
 
 
 def kiwi(k) -> list[Part]:
-    """A whole fruit with a cut half leaning before it; in company, one or the other."""
+    """A whole fruit with a cut half leaning in front of it; beside other products, one or the other."""
     shift = k.rng.uniform(0, 7)
     fur = Skin(k.rgb, .12, .9, bump=.55, bump_scale=40, paint=lambda x, y, z, base: base * (1 + .16 * layered(x, y * .3, z, 6,
         shift, 3))[:, None])
@@ -81,7 +81,7 @@ def kiwi(k) -> list[Part]:
 
 
 def watermelon(k) -> list[Part]:
-    """Two times in five, and in company, whole; otherwise a wedge before it shows the flesh."""
+    """Two times in five, and beside other products, whole; otherwise a wedge in front of it shows the flesh."""
     shift = k.rng.uniform(0, 7)
 
     def rind(x, y, z, base):
@@ -112,7 +112,7 @@ def watermelon(k) -> list[Part]:
 
 
 def avocado(k) -> list[Part]:
-    """A half with its stone, and a whole one behind; in company, one or the other."""
+    """A half with its stone, and a whole one behind; beside other products, one or the other."""
     body = [(0, -.46), (.14, -.45), (.29, -.34), (.335, -.14), (.30, .06), (.215, .27), (.15, .42), (.075, .50), (0, .52)]
     form, shift = revolve(body), k.rng.uniform(0, 7)
     skin = Skin(k.rgb, .55, .35, bump=.3, bump_scale=17, paint=lambda x, y, z, base: mix(base, (.34, .42, .14),

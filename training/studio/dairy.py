@@ -13,7 +13,7 @@ from .turned import revolve
 
 
 def cheese(k) -> list[Part]:
-    """A wedge cut from a wheel: point towards the camera's left, rind at its back, holes in its faces."""
+    """A wedge cut from a wheel: point towards the camera's left, rind at the back, holes in the faces."""
     half, r, high = .42, 1.0, .40
     holes, radii = [], []
     while len(holes) < 13:

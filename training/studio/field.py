@@ -12,7 +12,7 @@ import torch
 
 from .product import Part, Thing
 
-NEAR = 0.3  # within this of its bounding box a thing's true distance is computed; beyond, the box's stands for it
+NEAR = 0.3  # within this of its bounding box a thing's true distance is computed; farther away, the box's is used
 
 
 def unit(v: torch.Tensor) -> torch.Tensor:
@@ -39,7 +39,7 @@ class Field:
         return d
 
     def nearest(self, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor, glass: bool = True) -> torch.Tensor:
-        """Index into `parts` of the part each point lies on."""
+        """Index into `parts` of the part that each point is on."""
         best, which = torch.full_like(x, 9.0), torch.zeros(len(x), dtype=torch.long, device=x.device)
         i = 0
         for thing in self.things:
@@ -53,7 +53,7 @@ class Field:
         return which
 
     def normal(self, p: torch.Tensor, glass: bool = True, eps: float = 0.011) -> torch.Tensor:
-        """Gradient by the tetrahedron's four points. [n, 3] -> [n, 3]"""
+        """Gradient from the four points of a tetrahedron. [n, 3] -> [n, 3]"""
         n = torch.zeros_like(p)
         for k in ((1, -1, -1), (-1, -1, 1), (-1, 1, -1), (1, 1, 1)):
             k = torch.tensor(k, dtype=torch.float32, device=p.device)
@@ -83,7 +83,7 @@ class Field:
     def trace(self, origin: torch.Tensor, rays: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Indices of rays that hit [m] and how far [m]; rays are a square grid whose side is a multiple of 8.
 
-        Only rays through the bounding box are followed, and each block of 8 x 8 rays first goes together, as one cone,
+        Only rays through the bounding box are traced; each block of 8 x 8 rays is first traced together, as one cone,
         as far as it is free."""
         block = 8
         low, high = self.low - 0.04, self.high + 0.04
@@ -117,7 +117,7 @@ class Field:
 
     def march(self, origin: torch.Tensor, rays: torch.Tensor, index: torch.Tensor, t: torch.Tensor, far: torch.Tensor,
               steps: int = 64, glass: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
-        """Follows rays[index] from t on. origin is [1, 3] or [m, 3] as rays. Returns the indices that hit, and how far."""
+        """Traces rays[index] from t on. origin is [1, 3], or [m, 3] like rays. Returns the indices that hit, and how far."""
         hit_i, hit_t = [], []
         for i in range(steps):
             o = origin if len(origin) == 1 else origin[index]
@@ -131,5 +131,5 @@ class Field:
                 index, t, far = index[on], t[on], far[on]
                 if len(index) == 0:
                     break
-        grazing = torch.nonzero(t < far)[:, 0]  # still creeping along an edge: it is the surface as far as a pixel can tell
+        grazing = torch.nonzero(t < far)[:, 0]  # still creeping along an edge: within a pixel, this is the surface
         return torch.cat(hit_i + [index[grazing]]), torch.cat(hit_t + [t[grazing]])

@@ -1,4 +1,4 @@
-"""Signed distance functions that products are put together from, and ways to combine them.
+"""Signed distance functions that products are built from, and ways to combine them.
 
 Torus, capsule, rounded box and smooth minimum follow Inigo Quilez, "Distance functions"
 (https://iquilezles.org/articles/distfunctions/). A form is called with x, y, z of shape [n] and `fine`: smoother table
@@ -17,7 +17,7 @@ Point = tuple[float, float, float]
 
 
 def kept(tensor: torch.Tensor) -> Callable[[torch.device], torch.Tensor]:
-    """The tensor on the device asked for, copied there once."""
+    """The tensor on the requested device, copied there once."""
     copies: dict[torch.device, torch.Tensor] = {}
     return lambda device: copies[device] if device in copies else copies.setdefault(device, tensor.to(device))
 
@@ -40,7 +40,7 @@ def gable(hx: float, hz: float, rise: float) -> Form:
 
 
 def torus(big: float, small: float, stretch: float = 0.0) -> Form:
-    """A ring in the xy plane, pulled apart along y by `stretch`."""
+    """A ring in the xy plane, stretched along y by `stretch`."""
     def form(x, y, z, fine):
         ring = torch.sqrt(x * x + (y.abs() - stretch).clamp(min=0) ** 2 + 1e-9) - big
         return torch.sqrt(ring * ring + z * z + 1e-9) - small
@@ -60,7 +60,7 @@ def rod(a: Point, b: Point, ra: float, rb: float) -> Form:
 
 
 def rods(segments: list[tuple[Point, Point, float, float]]) -> Form:
-    """Many rods at once; cheaper than as many parts. Distances [n, k] are held in memory."""
+    """Many rods at once, cheaper than separate parts. Distances [n, k] are held in memory."""
     a = torch.tensor([s[0] for s in segments])
     e = torch.tensor([s[1] for s in segments]) - a
     ra, rb = torch.tensor([s[2] for s in segments]), torch.tensor([s[3] for s in segments])
@@ -144,7 +144,7 @@ def keep(form: Form, tool: Form) -> Form:
 
 
 def half_space(nx: float, ny: float, nz: float, at: float) -> Form:
-    """What lies on the side against (nx, ny, nz): a plane at distance `at` from the origin along that unit vector."""
+    """The half-space opposite to (nx, ny, nz): its plane is at distance `at` from the origin along that unit vector."""
     return lambda x, y, z, fine: nx * x + ny * y + nz * z - at
 
 

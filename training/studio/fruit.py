@@ -84,7 +84,7 @@ def cherry(k) -> list[Part]:
 
 
 def grapes(k) -> list[Part]:
-    """A bunch lying on its side: berries in shrinking rings about the stalk."""
+    """A bunch lying on its side: berries in shrinking rings around the stalk."""
     centres, radii = [], []
     for row, (x, count, ring) in enumerate(((-.46, 5, .17), (-.26, 7, .235), (-.05, 6, .22), (.14, 5, .17), (.32, 3, .10), (.49, 1, .0))):
         for i in range(count):
@@ -99,7 +99,7 @@ def grapes(k) -> list[Part]:
 
 
 def strawberry(k) -> list[Part]:
-    """It lies on its side, leaves to the left or right."""
+    """Lies on its side, leaves to the left or right."""
     body = [(0, 0), (.09, .02), (.21, .17), (.33, .42), (.395, .64), (.36, .80), (.22, .87), (.08, .855), (0, .84)]
     shift = k.rng.uniform(0, 7)
     rows = 11

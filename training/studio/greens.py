@@ -45,7 +45,7 @@ def mushroom(k) -> list[Part]:
         return mix(c, (.45, .30, .20), under * (.45 + .4 * gills))
 
     tilt = rotate("z", k.rng.uniform(-.12, .12)) @ rotate("x", k.rng.uniform(-.15, .1))
-    if k.camera == "above" or k.rng.random() < .25:  # lying, so that its stem is seen
+    if k.camera == "above" or k.rng.random() < .25:  # lying, so that its stem is visible
         tilt = rotate("y", k.rng.uniform(-.5, .5)) @ rotate("x", k.rng.uniform(-1.3, -1.0)) if k.camera == "above" else rotate("z",
             k.side() * k.rng.uniform(1.15, 1.3))
     return [Part(revolve(cap), Skin(k.rgb, .3, .55, soft=.45, bump=.06, bump_scale=12, paint=paint), tilt),

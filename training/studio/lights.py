@@ -1,4 +1,4 @@
-"""The lamps, and the room that glossy things mirror.
+"""The lamps, and the room that glossy things reflect.
 
 Three set-ups: a big soft box at the side, a small hard lamp low at the side, a big box overhead. A lamp lights matte
 surfaces from one direction; its angular radius gives the shadow's softness, its rectangle is what reflections show.
@@ -27,7 +27,7 @@ class Lamp:
 class Rig:
     lamps: list[Lamp]      # the first is the key light and casts the shadow
     ambient: float         # light from everywhere
-    bounce: float          # share of the floor's light that comes back up
+    bounce: float          # share of light that the floor reflects upwards
     walls: float           # radiance of the room in mirror images
 
 
@@ -57,7 +57,7 @@ def make_rig(light: str, azimuth: float, height: float, dark_room: bool, device:
 
 
 def rectangle(r: torch.Tensor, lamp: Lamp, rough: torch.Tensor) -> torch.Tensor:
-    """How much of the lamp's rectangle a mirror of roughness [n] shows along r [n, 3]; energy is kept as it blurs."""
+    """How much of the lamp's rectangle a mirror of roughness [n] shows along r [n, 3]; blurring preserves energy."""
     up = torch.tensor([0.0, 1.0, 0.0], device=r.device)
     if abs(lamp.towards[1].item()) > 0.95:
         up = torch.tensor([0.0, 0.0, 1.0], device=r.device)
@@ -72,7 +72,7 @@ def rectangle(r: torch.Tensor, lamp: Lamp, rough: torch.Tensor) -> torch.Tensor:
 
 
 def mirror(r: torch.Tensor, rough: torch.Tensor, rig: Rig, floor: torch.Tensor) -> torch.Tensor:
-    """Radiance [n, 3] of the studio along the mirrored directions r [n, 3]; `floor` [n, 3] is what lies below."""
+    """Radiance [n, 3] of the studio along the mirrored directions r [n, 3]; `floor` [n, 3] is the radiance from below."""
     y = r[:, 1]
     room = rig.walls * (0.55 + 0.55 * y.clamp(0, 1))
     # Two black flags beside the set and the dark camera between them: without them metal looks like grey plastic.

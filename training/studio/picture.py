@@ -1,4 +1,4 @@
-"""Scene -> picture. Surfaces are found and shaded at twice the size and averaged; light's share at one point a pixel.
+"""Scene -> picture. Surfaces are found and shaded at twice the size and averaged; the light's share at one point per pixel.
 
 The same seed gives the same picture, whatever else is rendered before it.
 """
@@ -30,7 +30,7 @@ def tone(x: torch.Tensor) -> torch.Tensor:
 
 
 def share(values: torch.Tensor, chosen: torch.Tensor, blocks: torch.Tensor, total: int) -> torch.Tensor:
-    """Values [m, k] of the chosen hits, handed to all hits [n] of the same pixel."""
+    """Spreads values [m, k] of the chosen hits to all hits [n] of the same pixel."""
     table = torch.zeros(total, values.shape[1], device=values.device)
     table[blocks[chosen]] = values
     return table[blocks]
@@ -48,7 +48,7 @@ def lights_share(field: Field, rig, p: torch.Tensor, n: torch.Tensor, view: torc
 
 
 def floor_mirror(field: Field, backdrop: Backdrop, rig, camera: Camera, picture: torch.Tensor, size: int) -> torch.Tensor:
-    """Adds the products' mirror image on a polished floor; half size, as the polish is not perfect."""
+    """Adds the products' reflection in a polished floor; at half size, as the polish is not perfect."""
     half = size // 2
     rays = camera.rays(half)
     r = rays * torch.tensor([1.0, -1.0, 1.0], device=rays.device)

@@ -1,4 +1,4 @@
-"""What a product is made of: parts (a form with a skin), and things (a product put down in the scene)."""
+"""The pieces of a product: parts (a form with a skin), and things (a product placed in the scene)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Paint = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch
 
 @dataclass
 class Skin:
-    """How a surface takes light.
+    """How a surface responds to light.
 
-    colour: sRGB. gloss: 0..1, how much of the clear reflecting coat there is. rough: 0..1, how blurred its mirror image.
-    metal: 0 or 1. soft: 0..1, light that goes through the flesh and softens the shadow's edge. bump: tilt of the normal by
-    noise of `bump_scale` features per unit. clear: 0..1, share of light that comes through from behind (liquids).
-    glass: a thin clear wall; what lies inside is seen through it. paint(x, y, z, base) -> linear colour [n, 3], in the
+    colour: sRGB. gloss: 0..1, strength of the clear reflecting coat. rough: 0..1, blur of its reflections.
+    metal: 0 or 1. soft: 0..1, light that passes through the flesh and softens the shadow's edge. bump: tilt of the normal
+    by noise of `bump_scale` features per unit. clear: 0..1, share of light transmitted from behind (liquids).
+    glass: a thin clear wall; its contents are visible through it. paint(x, y, z, base) -> linear colour [n, 3], in the
     part's own coordinates.
     """
 
@@ -62,7 +62,7 @@ def rotate(axis: str, angle: float) -> torch.Tensor:
 
 
 def laid(parts: list[Part], back: float) -> list[Part]:
-    """A tall thing lying on its back, top away from the camera; `back` moves it towards the camera again."""
+    """A tall thing lying on its back, top away from the camera; `back` moves it back towards the camera."""
     turn = rotate("x", -math.pi / 2)
     for part in parts:
         part.turn = turn @ part.turn
@@ -72,7 +72,7 @@ def laid(parts: list[Part], back: float) -> list[Part]:
 
 
 def linear(srgb: Colour, device: str | torch.device = "cpu") -> torch.Tensor:
-    """sRGB to linear light, by the plain power 2.2."""
+    """sRGB to linear light, as a plain power of 2.2."""
     return torch.tensor(srgb, device=device) ** 2.2
 
 
@@ -98,7 +98,7 @@ def shade_of(c: Colour, factor: float) -> Colour:
 
 
 class Thing:
-    """A product standing in the scene: turned by `yaw`, put at (x, z), scaled; stands on the floor by itself."""
+    """A product in the scene: turned by `yaw`, placed at (x, z), scaled; it is put on the floor automatically."""
 
     def __init__(self, parts: list[Part], yaw: float = 0.0, x: float = 0.0, z: float = 0.0, scale: float = 1.0):
         self.parts, self.scale, self.x, self.z, self.y = parts, scale, x, z, 0.0

@@ -1,9 +1,9 @@
-"""Renders scenes into a folder: one PNG a seed, and captions.jsonl with what each shows and how it may be said.
+"""Renders scenes into a folder: one PNG per seed, and captions.jsonl with the content and the captions of each.
 
     python -m studio.render --seed 0 --count 100 --out folder [--size 256] [--device cpu] [--part 0 --parts 2]
 
-Pictures that are there already are left alone: start it again and it goes on where it stopped. A picture depends on its
-seed alone, so that several processes (--part of --parts) may share the work in one folder; each writes its own lines.
+Existing pictures are skipped: run it again and it continues where it stopped. A picture depends only on its seed, so
+several processes (--part of --parts) can share the work in one folder; each writes its own lines.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def line(s: Scene, name: str) -> str:
 
 
 def told(path: Path) -> set[str]:
-    """File names that captions.jsonl already has; a line cut short by a stop does not count and is dropped."""
+    """File names that are already in captions.jsonl; a line cut short by a stop is dropped."""
     if not path.exists():
         return set()
     good, names = [], set()
@@ -69,13 +69,13 @@ def main() -> None:
             if not (args.out / name).exists():
                 half = args.out / f".{name}.{os.getpid()}"
                 Image.fromarray(render(s, args.size, args.device).numpy()).save(half, format="PNG")
-                half.replace(args.out / name)  # a picture is there whole or not at all
+                half.replace(args.out / name)  # pictures are written atomically
                 made += 1
             if name not in known:
                 lines.write(line(s, name) + "\n")
                 lines.flush()
             if made and made % 100 == 0:
-                print(f"{seed - args.seed + 1} of {args.count}, {(time.time() - start) / made:.2f} s a picture", flush=True)
+                print(f"{seed - args.seed + 1} of {args.count}, {(time.time() - start) / made:.2f} s per picture", flush=True)
     print(f"{made} pictures in {time.time() - start:.0f} s", flush=True)
 
 

@@ -1,7 +1,7 @@
-"""What is in a picture, drawn from a seed.
+"""The content of a picture, drawn from a seed.
 
-`scene(seed)` is everything the renderer and the captions need. Combinations of kind, colour and background whose hash
-says so (about one in twenty) are held out: `scene` leaves them out unless asked, so that what a model makes of them shows
+`scene(seed)` is everything the renderer and the captions need. Combinations of kind, colour and background selected by
+their hash (about one in twenty) are held out: `scene` leaves them out by default, so that a model's pictures of them show
 whether it can combine.
 """
 
@@ -66,7 +66,7 @@ def held_out_combinations() -> list[tuple[str, str, str]]:
 
 def scene(seed: int, held: bool | None = False, **fixed) -> Scene:
     """The scene of a seed. held: False leaves held-out combinations out, True draws only those, None draws any.
-    `fixed` sets fields (kind="apple"), whatever the dice say; combinations are then not asked about."""
+    `fixed` overrides fields (kind="apple"); `held` is then ignored."""
     for attempt in range(10_000):
         rng = random.Random(f"studio-{seed}-{attempt}")
         drawn = draw(seed, rng, fixed)

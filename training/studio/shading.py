@@ -52,16 +52,16 @@ def fresnel(cosine: torch.Tensor, straight: torch.Tensor | float) -> torch.Tenso
 def lit(s: Surface, p: torch.Tensor, n: torch.Tensor, view: torch.Tensor, free: torch.Tensor, open_: torch.Tensor,
         clean: torch.Tensor, rig: Rig, backdrop: Backdrop) -> torch.Tensor:
     """Linear light [n, 3] from points p against the view directions. free: of the key light; open_: to ambient light;
-    clean: share of the mirrored direction that no product is in the way of."""
+    clean: share of the mirrored direction that no product blocks."""
     light = torch.zeros_like(p)
     flesh = s.soft[:, None] * (0.25 + 0.75 * s.colour)
     for i, lamp in enumerate(rig.lamps):
-        wrap = (0.12 + 0.5 * lamp.wide) * 0.5 + 0.35 * flesh  # [n, 3]: red flesh lets red light round the corner
+        wrap = (0.12 + 0.5 * lamp.wide) * 0.5 + 0.35 * flesh  # [n, 3]: red flesh lets red light around the edge
         arriving = ((n @ lamp.towards)[:, None] + wrap).clamp(min=0) / (1 + wrap)
         through = (free[:, None] ** (1 - 0.6 * flesh)) if i == 0 else open_[:, None]
         light = light + lamp.strength * arriving * through
     up = n[:, 1:2] * 0.5 + 0.5
-    # Light that comes to a cranny by way of its own walls takes their colour on (Jimenez et al. 2016, in spirit).
+    # Light that reaches a crevice via its own walls takes on their colour (Jimenez et al. 2016, in spirit).
     cranny = open_[:, None] ** (1.1 - 0.5 * s.colour)
     near_floor = (1 - 0.5 * torch.exp(-p[:, 1:2] / 0.25))
     floor = backdrop.average() * rig.bounce * near_floor + 0.03
@@ -86,7 +86,7 @@ def bend(d: torch.Tensor, n: torch.Tensor, eta: float) -> torch.Tensor:
 
 def behind(field: Field, backdrop: Backdrop, rig: Rig, p: torch.Tensor, d: torch.Tensor, wall: torch.Tensor,
            reach: float) -> torch.Tensor:
-    """What is seen from glass points p along d: contents, or what stands behind; `wall` [n, 3] tints each pass."""
+    """Radiance seen from glass points p along d: the contents, or whatever is behind; `wall` [n, 3] tints each pass."""
     seen = backdrop.look(p, d) * wall
     everyone = torch.arange(len(p), device=p.device)
     i, t = field.march(p, d, everyone, torch.full((len(p),), 0.012, device=p.device), torch.full((len(p),), reach, device=p.device),
@@ -102,7 +102,7 @@ def behind(field: Field, backdrop: Backdrop, rig: Rig, p: torch.Tensor, d: torch
     open_ = field.occlusion(q, n)
     free = field.shadow(q + 0.02 * n, key.towards, key.wide + 0.1, 6, 0.7, glass=False)
     own = lit(s, q, n, dq, 0.3 + 0.7 * free, 0.25 + 0.75 * open_, open_, rig, backdrop)
-    # A vessel full of liquid is a lens: the ray bends going in and as much again going out.
+    # A vessel full of liquid is a lens: the ray bends on entering, and as much again on leaving.
     inside = bend(dq, n, 1 / 1.33)
     out = unit(inside + (inside - dq))
     deep = 0.35 + 0.9 * (-(n * dq).sum(-1)).clamp(0, 1)[:, None]
@@ -117,8 +117,8 @@ def glass(field: Field, backdrop: Backdrop, rig: Rig, s: Surface, p: torch.Tenso
     """Radiance [n, 3] from points on thin glass: Fresnel mirror over what comes through, darker towards the rim."""
     facing = -(n * view).sum(-1).clamp(-1, 0)
     cosine = facing.clamp(0.06, 1)
-    path = 0.55 + 0.45 / cosine.clamp(0.18)  # length of the way through the wall
-    rim = torch.exp(-0.11 * (1 / cosine - 1)).clamp(0.25, 1)[:, None]  # what the edge's lens takes from the set's dark sides
+    path = 0.55 + 0.45 / cosine.clamp(0.18)  # path length through the wall
+    rim = torch.exp(-0.11 * (1 / cosine - 1)).clamp(0.25, 1)[:, None]  # what the lens at the edge picks up from the set's dark sides
     wall = s.colour.clamp(0.004) ** (0.5 * path)[:, None] * rim
     d = unit(view + 0.10 * (1 - cosine)[:, None] * -n)
     through = behind(field, backdrop, rig, p, d, wall, 2.2)

@@ -1,6 +1,6 @@
 """A contact sheet of every kind, eight to a row.
 
-    python -m studio.sheet --out sheet.png            one picture a kind, its background, light and camera by chance
+    python -m studio.sheet --out sheet.png            one picture per kind, with random background, light and camera
     python -m studio.sheet --out sheet.png --plain    white, soft light, one product each
     python -m studio.sheet --out sheet.png --kinds apple,mug --each 8
 """

@@ -15,7 +15,7 @@ CHOCOLATE = {"brown": (.27, .13, .06), "white": (.93, .86, .70), "black": (.10, 
 
 
 def chocolate_bar(k) -> list[Part]:
-    """Four by six pieces; most are half in their wrapper and foil."""
+    """Four by six pieces; most bars are half in their wrapper and foil."""
     rgb, wrapped = CHOCOLATE[k.colour], k.rng.random() < .6
 
     def pieces(x, y, z, fine):

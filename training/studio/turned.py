@@ -45,7 +45,7 @@ def profile_distance(r: torch.Tensor, y: torch.Tensor, curve: torch.Tensor) -> t
 
 
 def refined(table: torch.Tensor) -> torch.Tensor:
-    """The table [1, 1, h, w] at half the spacing, by cubic interpolation: bilinear look-ups of it have no visible facets."""
+    """The table [1, 1, h, w] at half the spacing, by cubic interpolation: then bilinear look-ups show no visible facets."""
     for axis in (2, 3):
         t = table.movedim(axis, 3)
         edge = F.pad(t, (1, 1, 0, 0), mode="replicate")

@@ -77,7 +77,7 @@ def cucumber(k) -> list[Part]:
     turn = rotate("y", k.rng.uniform(-.4, .4))
     parts = [Part(displaced(form, warts, .8), Skin(k.rgb, .65, .28, bump=.12, bump_scale=12, paint=paint), turn, (0, .155, 0)),
              Part(rod((-.74, .055, 0), (-.80, .07, 0), .035, .03), stalk_skin, turn, (0, .155, 0))]
-    if not k.many and k.rng.random() < .5:  # a few slices cut off, lying before it
+    if not k.many and k.rng.random() < .5:  # a few cut slices, lying in front of it
         def cut_face(x, y, z, base):
             r, a = torch.sqrt(x * x + z * z) / .155, torch.atan2(x, z)
             c = mix(base * 0 + torch.tensor([.66, .78, .42], device=x.device), (.84, .88, .62), step(.62, .45, r))
@@ -105,7 +105,7 @@ def pumpkin(k) -> list[Part]:
 
 
 def corn(k) -> list[Part]:
-    """A cob lying, husk folded back at its foot."""
+    """A cob lying down, husk folded back at its foot."""
     shift, rows = k.rng.uniform(0, 7), 15
 
     def cell(x, y, z):

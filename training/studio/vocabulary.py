@@ -1,4 +1,4 @@
-"""The words of captions: synonyms for everything a scene can say. The first of each list is the usual one."""
+"""The words of captions: synonyms for everything in a scene. The first of each list is the usual one."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ NEGATIVE = ["blurry", "low quality", "worst quality", "bad quality", "ugly", "de
             "person", "hands", "nsfw", "cartoon", "drawing", "painting", "grainy"]
 FRESH = {"fruit": ["fresh", "ripe", "juicy"], "vegetable": ["fresh", "organic", "raw"], "bakery": ["fresh", "tasty", "homemade"],
          "dairy": ["fresh"], "sweet": ["sweet", "tasty"]}
-# Words for a whole group of kinds; said rarely, so that a general word gives something of its sort.
+# Words for a whole group of kinds; used rarely, so that a general word gives something of its group.
 GENERAL: dict[str, tuple[str, str]] = {"fruit": ("fruit", "fruits"), "vegetable": ("vegetable", "vegetables"),
     "bottle": ("bottle", "bottles"),
                                        "jar": ("jar", "jars"), "can": ("can", "cans"), "carton": ("package", "packages"),
@@ -67,7 +67,7 @@ GLUE = "a an the on in of with and at from front wall that is are , it its which
 
 
 def words() -> list[str]:
-    """Every word a caption can contain, in order of the alphabet."""
+    """Every word that a caption can contain, in alphabetical order."""
     found = set(GLUE)
     tables = [COLOUR_WORDS, MATERIAL_WORDS, SIZE_WORDS, COUNT_WORDS, ARRANGEMENT_WORDS, LIGHT_WORDS, CAMERA_WORDS, PAPER_WORDS,
         SURFACE_WORDS, FRESH]

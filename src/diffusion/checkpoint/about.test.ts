@@ -47,48 +47,56 @@ test('the limits can be reached', () => {
 })
 
 const faults: [string, object, string][] = [
-  ['no text', { description: 5 }, '"description" is 5; it must be a text on one line of 1 to 500 characters'],
+  [
+    'no text',
+    { description: 5 },
+    '"description" is 5; it must be one line of text, 1 to 500 characters long',
+  ],
   [
     'a blank text',
     { description: ' ' },
-    '"description" is " " (1 characters); it must be a text on one line of 1 to 500 characters',
+    '"description" is " " (1 characters); it must be one line of text, 1 to 500 characters long',
   ],
   [
     'a long text',
     { description: 'x'.repeat(501) },
-    `"description" is "${'x'.repeat(79)}... (501 characters); it must be a text on one line of 1 to 500 characters`,
+    `"description" is "${'x'.repeat(79)}... (501 characters); it must be one line of text, 1 to 500 characters long`,
   ],
   [
     'a line break',
     { subjects: ['a', 'b\n'] },
-    '"subjects"[1] is "b\\n" (2 characters); it must be a text on one line of 1 to 100 characters',
+    '"subjects"[1] is "b\\n" (2 characters); it must be one line of text, 1 to 100 characters long',
   ],
-  ['no list', { examples: 'a red apple' }, '"examples" is "a red apple"; it must be a list of 1 to 12 texts'],
-  ['an empty list', { examples: [] }, '"examples" has 0 entries; it must be a list of 1 to 12 texts'],
+  [
+    'no list',
+    { examples: 'a red apple' },
+    '"examples" is "a red apple"; it must be a list of 1 to 12 strings',
+  ],
+  ['an empty list', { examples: [] }, '"examples" has 0 entries; it must be a list of 1 to 12 strings'],
   [
     'a long list',
     { examples: Array(13).fill('x') },
-    '"examples" has 13 entries; it must be a list of 1 to 12 texts',
+    '"examples" has 13 entries; it must be a list of 1 to 12 strings',
   ],
   [
     'a long list of words',
     { words: Array(2001).fill('x') },
-    '"words" has 2001 entries; it must be a list of 1 to 2000 texts',
+    '"words" has 2001 entries; it must be a list of 1 to 2000 strings',
   ],
   [
     'an upper-case word',
     { words: ['apple', 'Pear'] },
-    '"words"[1] is "Pear" (4 characters); it must be one word in lower case of 1 to 50 characters',
+    '"words"[1] is "Pear" (4 characters); it must be one lowercase word, 1 to 50 characters long',
   ],
   [
     'two words',
     { words: ['wine bottle'] },
-    '"words"[0] is "wine bottle" (11 characters); it must be one word in lower case of 1 to 50 characters',
+    '"words"[0] is "wine bottle" (11 characters); it must be one lowercase word, 1 to 50 characters long',
   ],
   [
     'half a character',
     { examples: ['\ud800'] },
-    '"examples"[0] is "\\ud800" (1 characters); it must be a text on one line of 1 to 200 characters',
+    '"examples"[0] is "\\ud800" (1 characters); it must be one line of text, 1 to 200 characters long',
   ],
 ]
 for (const [name, fields, message] of faults) {

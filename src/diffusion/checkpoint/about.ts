@@ -1,14 +1,14 @@
 import type { ConfigFile } from '../config-file.ts'
 
-/** What a model's own file says of it to people. A field that is absent says nothing. */
+/** What a model's own file tells people about it. All fields are optional. */
 export interface About {
-  /** What the model was trained for and knows, in a sentence or two. */
+  /** What the model was trained on and can draw, in a sentence or two. */
   readonly description?: string
-  /** Prompts to begin with. */
+  /** Prompts to start with. */
   readonly examples?: readonly string[]
-  /** The words that name what it draws, in lower case; absent: no list could hold them. */
+  /** The words that name what it draws, in lower case; absent if no list could hold them all. */
   readonly words?: readonly string[]
-  /** What it can draw, as people call it. */
+  /** What it can draw, in everyday words. */
   readonly subjects?: readonly string[]
 }
 

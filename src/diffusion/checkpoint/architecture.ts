@@ -4,7 +4,7 @@ import type { UnetConfig } from '../models/unet.ts'
 import type { VaeConfig } from '../models/vae.ts'
 import type { NoiseConfig } from '../samplers/noise-levels.ts'
 
-/** The architecture numbers of a model, as its folder states them or as its single file's shapes imply them. */
+/** The architecture of a model in numbers, as its folder states them or as the shapes of its single file imply them. */
 export interface Architecture {
   readonly text: ClipTextConfig
   readonly unet: UnetConfig
@@ -20,14 +20,14 @@ export function isInpainting({ unet, vae }: Pick<Architecture, 'unet' | 'vae'>):
 }
 
 /**
- * Whether the parts fit each other and can be computed at all.
- * @throws CheckpointError naming the file and the two numbers that do not fit
+ * Checks that the parts match each other and can be computed.
+ * @throws CheckpointError naming the file and the two numbers that do not match
  */
 export function checkArchitecture({ text, unet, vae }: Architecture, path: string): void {
   const fault = (what: string) => new CheckpointError(`${path}: ${what}`)
   if (unet.out_channels !== vae.latent_channels) {
     throw fault(
-      `the UNet gives ${unet.out_channels} channels, the VAE takes ${vae.latent_channels}: they belong to different models`,
+      `the UNet outputs ${unet.out_channels} channels, but the VAE takes ${vae.latent_channels}: they belong to different models`,
     )
   }
   const pix2pix = unet.in_channels === 2 * vae.latent_channels
@@ -43,7 +43,7 @@ export function checkArchitecture({ text, unet, vae }: Architecture, path: strin
   }
   if (unet.cross_attention_dim !== text.hidden_size) {
     throw fault(
-      `the UNet takes text states of width ${unet.cross_attention_dim}, the text encoder gives ` +
+      `the UNet takes text states of width ${unet.cross_attention_dim}, but the text encoder outputs ` +
         `${text.hidden_size}: they belong to different models`,
     )
   }

@@ -51,7 +51,7 @@ test('a truncated weights file', (t) =>
   refused(t, (folder) => truncate(join(folder, unetWeights), 5000), /the file has 5000/))
 
 test('a missing folder', (t) =>
-  refused(t, (folder) => rm(folder, { recursive: true }), /there is no such file or folder/))
+  refused(t, (folder) => rm(folder, { recursive: true }), /no such file or folder/))
 
 test('a config that is not JSON', (t) =>
   refused(
@@ -87,7 +87,7 @@ test('parts of different models', (t) =>
     t,
     (folder) =>
       edit(join(folder, 'unet/config.json'), /"cross_attention_dim": 32/, '"cross_attention_dim": 24'),
-    /text states of width 24, the text encoder gives 32/,
+    /text states of width 24, but the text encoder outputs 32/,
   ))
 
 test('a pipeline class for pictures or masks is the same model', async (t) => {

@@ -12,7 +12,7 @@ import { type Architecture, checkArchitecture } from './architecture.ts'
 import { families, familyOfWidth } from './families.ts'
 import { refusal } from './kinds.ts'
 
-/** A model in diffusers layout: one folder per part, each with its config and its weights. */
+/** A model in diffusers layout: one folder per part, with its config and its weights. */
 export interface DiffusersFolder {
   readonly path: string
   readonly architecture: Architecture
@@ -32,7 +32,7 @@ export async function openDiffusersFolder(path: string): Promise<DiffusersFolder
   return { path, architecture, text, unet, vae }
 }
 
-/** Full precision before half, if a folder has both. */
+/** Prefers full precision to half if a folder has both. */
 async function openWeights(folder: string, stem: string): Promise<SafetensorsFile> {
   for (const name of [`${stem}.safetensors`, `${stem}.fp16.safetensors`]) {
     if (await exists(join(folder, name))) return openSafetensors(join(folder, name))
@@ -51,7 +51,7 @@ async function exists(path: string): Promise<boolean> {
   )
 }
 
-/** Reads and checks the configs; needs no weights. */
+/** Reads and checks the configs only, not the weights. */
 export async function readArchitecture(path: string): Promise<Architecture> {
   const index = await ConfigFile.read(join(path, 'model_index.json'))
   index.oneOf('_class_name', [
@@ -146,7 +146,7 @@ function unetConfig(file: ConfigFile): UnetConfig {
   }
 }
 
-/** One number for all levels (SD 1.x), or a list with one a level (SD 2.x). */
+/** One number for all levels (SD 1.x), or a list with one number per level (SD 2.x). */
 function attentionHeads(file: ConfigFile, levels: number): readonly number[] {
   const single = file.single('attention_head_dim')
   const heads = single
@@ -154,7 +154,7 @@ function attentionHeads(file: ConfigFile, levels: number): readonly number[] {
     : file.integers('attention_head_dim')
   if (heads.length !== levels) {
     throw new CheckpointError(
-      `${file.path}: "attention_head_dim" needs ${levels} numbers, it has ${heads.length}`,
+      `${file.path}: "attention_head_dim" needs ${levels} numbers, but has ${heads.length}`,
     )
   }
   return heads

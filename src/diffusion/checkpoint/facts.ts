@@ -8,21 +8,21 @@ import type { Classified } from './kinds.ts'
 import { type Checkpoint, modelOf, readCheckpoint } from './model.ts'
 import { Weights } from './weights.ts'
 
-/** Everything that headers and configs tell about a file or model folder. Holds no tensors, so it is cheap to keep. */
+/** Everything known about a file or model folder from headers and configs. Holds no tensors, so it is cheap to keep. */
 export interface CheckpointFacts extends Classified {
-  /** Of most of the numbers. */
+  /** The dtype of most parameters. */
   readonly dtype: Dtype
   readonly tensors: number
-  /** How many numbers there are. */
+  /** Number of parameters. */
   readonly parameters: number
-  /** What it offers as a model, or why it cannot be used as one. */
+  /** Its description as a model, or why it cannot be used as one. */
   readonly model: ModelDescription | CheckpointError
 }
 
-/** What a caller may ask of a model, and the defaults. Sizes in pixels. */
+/** What a caller may request from a model, and the defaults. Sizes in pixels. */
 export interface ModelDescription {
   readonly family: 'sd1'
-  /** It takes a mask and repaints what the mask covers. */
+  /** It takes a mask and repaints the area that the mask covers. */
   readonly inpainting: boolean
   /** It can start from a picture: its VAE has an encoder. */
   readonly imageToImage: boolean
@@ -40,7 +40,7 @@ export interface ModelDescription {
 /**
  * Reads each header and config once, and the model's own file: `packshot.json` in its folder, or `NAME.json` beside
  * `NAME.safetensors`.
- * @throws CheckpointError if it is damaged, or of a format that is not read
+ * @throws CheckpointError if it is damaged or of an unsupported format
  */
 export async function readFacts(path: string): Promise<CheckpointFacts> {
   const checkpoint = await readCheckpoint(path)
@@ -51,7 +51,7 @@ export async function readFacts(path: string): Promise<CheckpointFacts> {
   return { ...checkpoint.classified, ...count(tensorsOf(checkpoint)), model }
 }
 
-/** Describes a model alone. @throws CheckpointError naming the file, and why it cannot be used as a model */
+/** The description as a model only. @throws CheckpointError naming the file, and why it cannot be used as a model */
 export async function describeModel(path: string): Promise<ModelDescription> {
   return describe(await readCheckpoint(path))
 }

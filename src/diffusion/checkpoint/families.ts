@@ -1,4 +1,4 @@
-/** The one table of model families. Only Stable Diffusion 1.x can be used; the others are refused by name. */
+/** The one table of model families. Only Stable Diffusion 1.x is supported; the others are refused by name. */
 export const families = {
   sd1: { name: 'Stable Diffusion 1.x', textWidth: 768 },
   sd2: { name: 'Stable Diffusion 2.x', textWidth: 1024 },
@@ -21,7 +21,7 @@ export const families = {
 interface FamilyEntry {
   /** For people. */
   readonly name: string
-  /** Of the text states that the UNet takes, and so of an embedding's vectors: the families known by it. */
+  /** Of the text states that the UNet takes, and so of an embedding's vectors; absent if it identifies no family. */
   readonly textWidth?: number
 }
 
@@ -33,12 +33,12 @@ const byWidth = new Map<number | undefined, Family>(
   ),
 )
 
-/** The family whose text states have exactly this width; undefined for the width of no known family. */
+/** The family whose text states have exactly this width; undefined if no known family has it. */
 export function familyAt(textWidth: number | undefined): Family | undefined {
   return textWidth === undefined ? undefined : byWidth.get(textWidth)
 }
 
-/** The same for a part of a model; small models of SD 1.x's architecture have widths of their own. */
+/** The family of a part of a model. Any other width counts as SD 1.x, since small models of its architecture differ. */
 export function familyOfWidth(textWidth: number | undefined): Family {
   if (textWidth === undefined || textWidth > families.sdxl.textWidth) return 'unknown'
   return familyAt(textWidth) ?? 'sd1'

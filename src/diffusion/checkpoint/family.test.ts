@@ -219,6 +219,6 @@ for (const [name, kind, family, shapes] of files) {
 
 test('what is not known is described by its first keys', () => {
   const { description } = of({ 'a.weight': [2, 2], 'b.weight': [3], 'c.bias': [1], 'd.bias': [1] })
-  assert.equal(description, 'of no kind that is known (its first keys: a.weight, b.weight, c.bias)')
+  assert.equal(description, 'of an unknown kind (first keys: a.weight, b.weight, c.bias)')
   assert.equal(of({}).description, 'a file without tensors')
 })

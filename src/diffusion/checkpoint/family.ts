@@ -3,13 +3,13 @@ import { type Family, families, familyOfWidth } from './families.ts'
 import type { Classified } from './kinds.ts'
 
 /**
- * What a file of tensors is, told from its keys and shapes alone: the key names are those of the projects that
- * write them (diffusers' single_file_utils.py lists many).
+ * Classifies a file of tensors by its keys and shapes alone: the key names are those of the projects that write them
+ * (diffusers' single_file_utils.py lists many).
  */
 
 type Tensors = ReadonlyMap<string, StoredTensor>
 
-/** Architectures that share no key with Stable Diffusion 1.x; the first that matches counts. */
+/** Keys of architectures that share none with Stable Diffusion 1.x; the first match counts. */
 const foreignKeys: readonly (readonly [Family, RegExp])[] = [
   ['svd', /\.time_stack\./],
   ['sdxl', /^conditioner\.embedders\.1\./],
@@ -30,7 +30,7 @@ const foreignKeys: readonly (readonly [Family, RegExp])[] = [
 const loraKeys =
   /[._](lora_(up|down|mid|A|B|linear_layer)\b|hada_w1_[ab]$|lokr_w[12]|oft_blocks$|dora_scale$|lora\.(up|down)\.)/
 
-/** LDM's LitEma drops the dots of the names that it averages. @param name as after `model.diffusion_model.` */
+/** LDM's LitEma drops the dots from the names of averaged weights. @param name without `model.diffusion_model.` */
 export function averagedKey(name: string): string {
   return `model_ema.diffusion_model${name.replaceAll('.', '')}`
 }
@@ -62,7 +62,7 @@ function other(description: string, family: Family = 'unknown'): Classified {
   return { kind: 'other', family, description }
 }
 
-/** A UNet as LDM has it, `model.diffusion_model.input_blocks`, with what else belongs to the model. */
+/** A UNet in LDM's layout, `model.diffusion_model.input_blocks`, with the other parts of the model. */
 function originalLayout(tensors: Tensors, some: (pattern: RegExp) => boolean): Classified | undefined {
   if (!some(/^model(\.diffusion_model\.|_ema\.diffusion_model)(input|output)_blocks/)) return undefined
   const label = some(/^model\.diffusion_model\.label_emb\./)
@@ -76,26 +76,26 @@ function originalLayout(tensors: Tensors, some: (pattern: RegExp) => boolean): C
   return { kind: 'model', family, description }
 }
 
-/** Also of Stable Diffusion 3. */
+/** Stable Diffusion 3 has as many. */
 const latentChannelsOfFlux = 16
 
-/** A file that holds one part of a model. */
+/** A file with a single part of a model. */
 function partAlone(tensors: Tensors, some: (pattern: RegExp) => boolean): Classified | undefined {
   const latent = ['', 'first_stage_model.', 'vae.']
     .map((prefix) => tensors.get(`${prefix}decoder.conv_in.weight`))
     .find((tensor) => tensor !== undefined)
   if (latent && !some(/^(cond_stage_model|model)\./)) {
-    // SDXL's VAE has the keys and shapes of SD 1.x's: only its scale differs, which no weight tells
+    // SDXL's VAE has the keys and shapes of SD 1.x's; only its scaling factor differs, which is not in the weights
     const channels = latent.shape[1] ?? 0
     if (channels < latentChannelsOfFlux) return { kind: 'vae', family: 'sd1', description: 'a VAE' }
     return { kind: 'vae', family: 'unknown', description: `a VAE with ${channels} latent channels` }
   }
   if (some(/^(down_blocks|input_blocks|unet)\./)) {
     const family = familyOfContext(tensors)
-    return other(`a UNet of ${families[family].name} alone, without text encoder and VAE`, family)
+    return other(`a UNet of ${families[family].name} without text encoder and VAE`, family)
   }
   if (some(/^(text_model\.|encoder\.(block|layers)\.|transformer\.resblocks\.|shared\.weight$)/)) {
-    return other('a text encoder alone')
+    return other('only a text encoder')
   }
   return undefined
 }
@@ -103,13 +103,11 @@ function partAlone(tensors: Tensors, some: (pattern: RegExp) => boolean): Classi
 function unknown(keys: readonly string[]): Classified {
   const first = keys.slice(0, 3).map((key) => key.slice(0, 100))
   return other(
-    keys.length === 0
-      ? 'a file without tensors'
-      : `of no kind that is known (its first keys: ${first.join(', ')})`,
+    keys.length === 0 ? 'a file without tensors' : `of an unknown kind (first keys: ${first.join(', ')})`,
   )
 }
 
-/** The width of the text states that a UNet takes tells the family. */
+/** The width of the text states that a UNet takes identifies the family. */
 function familyOfContext(tensors: Tensors): Family {
   for (const [key, { shape }] of tensors) {
     if (/attn2\.?to_k\.?weight$/.test(key)) return familyOfWidth(shape[1])
@@ -139,13 +137,13 @@ const loraForeignKeys: readonly (readonly [Family, RegExp])[] = [
   ['wan', /^(diffusion_model\.|lora_unet_)blocks[._]\d+[._](cross|self)_attn/],
 ]
 
-/** The width of the vectors [n, width] in A1111's form, or in that of SDXL, which has two widths. */
+/** The width of the vectors [n, width] in A1111's format, or in SDXL's, which has two widths. */
 function embeddingWidth(tensors: Tensors): number | undefined {
   if (tensors.has('clip_g')) return families.sdxl.textWidth
   return (tensors.get('emb_params') ?? tensors.get('string_to_param.*'))?.shape.at(-1)
 }
 
-/** diffusers' form of an embedding: one tensor [width] or [n, width], named as the concept. */
+/** diffusers' format of an embedding: one tensor [width] or [n, width], named after the concept. */
 function namedByConcept(tensors: Tensors): Classified | undefined {
   const [only] = tensors.values()
   if (tensors.size !== 1 || !only || /\.(weight|bias)$/.test(only.key)) return undefined

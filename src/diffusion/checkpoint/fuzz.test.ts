@@ -8,7 +8,7 @@ import { CheckpointError } from '../errors.ts'
 import { readFacts } from './facts.ts'
 import { openModel } from './model.ts'
 
-/** The same numbers every time: mulberry32, a generator of 32 bits. */
+/** Reproducible numbers: mulberry32, a 32-bit generator. */
 function generator(seed: number): (below: number) => number {
   let state = seed
   return (below) => {
@@ -19,7 +19,7 @@ function generator(seed: number): (below: number) => number {
   }
 }
 
-/** Small, but on the way of every detection: a UNet of one level, a LoRA, an embedding, a VAE, a Flux block. */
+/** Small, but reaches every detection: a UNet of one level, a LoRA, an embedding, a VAE, a Flux block. */
 const shapes: readonly Readonly<Record<string, readonly number[]>>[] = [
   {
     'model.diffusion_model.input_blocks.0.0.weight': [4, 4, 1, 1],
@@ -99,7 +99,7 @@ const fragments = [
 ]
 const dtypes = ['F64', 'BF16', 'I64', 'BOOL', 'F8_E4M3', 'f32', '__proto__', '']
 
-/** One to three changes of a kind that happens or that an attacker would try. */
+/** One to three changes, such as damage causes or an attacker would try. */
 function mutated(file: Buffer, random: (below: number) => number): Buffer {
   let bytes: Buffer = Buffer.from(file)
   for (let change = random(3); change >= 0; change--) {
@@ -148,7 +148,7 @@ function mutated(file: Buffer, random: (below: number) => number): Buffer {
   return bytes
 }
 
-/** A fifth of what `npm run chaos` asks for; each run has its own seed, and TEST_FUZZ_SEED repeats it. */
+/** A fifth of the rounds of `npm run chaos`; each run has its own seed, and TEST_FUZZ_SEED repeats it. */
 const rounds = Number(process.env.TEST_FUZZ_ROUNDS ?? 2000)
 const seed = Number(process.env.TEST_FUZZ_SEED ?? randomInt(1e9))
 

@@ -14,7 +14,7 @@ test('a file of a family that can be used is refused only where it does not belo
     assert.equal(refusal(kind, found), undefined)
     for (const wanted of kindNames.filter((each) => each !== kind)) {
       const place = kinds[kind].folder || 'the models folder itself'
-      const sentence = `this is x, not ${kinds[wanted].noun}; put it into ${place}`
+      const sentence = `this is x, not ${kinds[wanted].noun}; put it in ${place}`
       assert.ok(refusal(wanted, found)?.startsWith(sentence), sentence)
     }
   }

@@ -1,6 +1,6 @@
 import { type Family, families } from './families.ts'
 
-/** What can lie in a models folder, the one table of it: a new kind is an entry here and a rule in `classify`. */
+/** The one table of what a models folder can contain: a new kind is an entry here and a rule in `classify`. */
 export const kinds = {
   model: { noun: 'a model', folder: '', families: ['sd1'], folders: true },
   vae: { noun: 'a VAE', folder: 'vae', families: ['sd1'], folders: false },
@@ -11,9 +11,9 @@ export const kinds = {
 interface KindEntry {
   /** With its article, for sentences. */
   readonly noun: string
-  /** Within the models folder; empty for the folder itself. */
+  /** Its folder within the models folder; empty for the models folder itself. */
   readonly folder: string
-  /** Those that the engine can use. */
+  /** The families that the engine can use. */
   readonly families: readonly Family[]
   /** Whether it may be a folder in diffusers layout as well as a file. */
   readonly folders: boolean
@@ -24,7 +24,7 @@ export type Kind = keyof typeof kinds
 /** In the order in which they are listed. */
 export const kindNames = Object.keys(kinds) as readonly Kind[]
 
-/** What a file is, told from its keys and shapes. */
+/** What a file is, by its keys and shapes. */
 export interface Classified {
   readonly kind: Kind | 'other'
   readonly family: Family
@@ -32,15 +32,15 @@ export interface Classified {
   readonly description: string
 }
 
-/** Why a file cannot be used as the wanted kind, without the file's name; undefined when it can. */
+/** Why a file cannot be used as the wanted kind, without the file's name; undefined if it can. */
 export function refusal(wanted: Kind, { kind, family, description }: Classified): string | undefined {
   if (kind === 'other' || !isUsable(kind, family)) {
     return `this is ${description}, which cannot be used; only ${families.sd1.name} is supported`
   }
   if (kind === wanted) return undefined
   const { folder } = kinds[kind]
-  const place = folder === '' ? 'the models folder itself' : `${folder}/ of the models folder`
-  return `this is ${description}, not ${kinds[wanted].noun}; put it into ${place}`
+  const place = folder === '' ? 'the models folder itself' : `${folder}/ in the models folder`
+  return `this is ${description}, not ${kinds[wanted].noun}; put it in ${place}`
 }
 
 function isUsable(kind: Kind, family: Family): boolean {

@@ -3,10 +3,10 @@ import type { UnetConfig } from '../models/unet.ts'
 import type { VaeConfig } from '../models/vae.ts'
 
 /**
- * The keys of a model's parts: diffusers' name of each weight, and the name that the same weight has in a single
- * file of the original layout (CompVis' latent-diffusion: openaimodel.py, modules/diffusionmodules/model.py; the
- * correspondence is that of diffusers' convert_ldm_unet_checkpoint and convert_ldm_vae_checkpoint). Written out
- * from the architecture, so that every key of a file is accounted for, with none to guess.
+ * The keys of a model's parts: diffusers' name of each weight, and the name of the same weight in a single file in
+ * the original layout (CompVis' latent-diffusion: openaimodel.py, modules/diffusionmodules/model.py; the
+ * correspondence is that of diffusers' convert_ldm_unet_checkpoint and convert_ldm_vae_checkpoint). They are derived
+ * from the architecture, so that every key of a file is accounted for without guessing.
  */
 export type KeyPair = readonly [diffusers: string, ldm: string]
 
@@ -26,7 +26,7 @@ export function* unetKeys(config: UnetConfig): Generator<KeyPair> {
   yield* both('time_embedding.linear_2', 'time_embed.2')
   yield* both('conv_in', 'input_blocks.0.0')
 
-  // input blocks are counted through all levels, a downsampler counts as one
+  // input blocks are numbered across all levels; a downsampler counts as one
   let number = 1
   let width = channels[0] as number
   const skips = [width]
@@ -157,7 +157,7 @@ function* vaeResnet(diffusers: string, ldm: string, shortcut: boolean): Generato
   if (shortcut) yield* both(`${diffusers}.conv_shortcut`, `${ldm}.nin_shortcut`)
 }
 
-/** transformers' names both; in a single file they are without `text_model.` when an old trainer wrote it. */
+/** Both names are transformers'; a single file written by an old trainer omits `text_model.`. */
 export function* textKeys(config: ClipTextConfig, ldmRoot: string): Generator<KeyPair> {
   const same = function* (name: string, kind: typeof both = both): Generator<KeyPair> {
     yield* kind(`text_model.${name}`, `${ldmRoot}${name}`)

@@ -92,7 +92,7 @@ const damages: Readonly<Record<string, [(tensors: Tensors) => void, RegExp]>> = 
     (tensors) => {
       for (const key of [...tensors.keys()]) if (key.startsWith('first_stage_model')) tensors.delete(key)
     },
-    /the file has no VAE .* name a VAE file beside it/,
+    /the file has no VAE .* specify a VAE file/,
   ],
   'no text encoder': [
     (tensors) => {
@@ -105,7 +105,7 @@ const damages: Readonly<Record<string, [(tensors: Tensors) => void, RegExp]>> = 
       const key = 'model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight'
       tensors.set(key, tensorOf(new Float32Array(16 * 24), [16, 24], 'F16'))
     },
-    /the UNet takes text states of width 24, the text encoder gives 32: they belong to different models/,
+    /the UNet takes text states of width 24, but the text encoder outputs 32: they belong to different models/,
   ],
   'a shape with too few axes': [
     (tensors) => tensors.set(conv, tensorOf(new Float32Array(24), [24], 'F16')),
@@ -163,7 +163,7 @@ test("without a vocabulary of its own a file has CLIP's, and as many tokens", as
   const path = join(tempFolder(t), 'model.safetensors')
   writeSafetensors(path, { tensors: content.tensors, metadata })
   const model = await openModel(path)
-  await refused(model.tokenizer(), /has 800 tokens, CLIP's vocabulary has 49408/, path)
+  await refused(model.tokenizer(), /has 800 tokens, but CLIP's vocabulary has 49408/, path)
 })
 
 test('without an encoder a model still opens; a VAE file without one does not replace it', async (t) => {
@@ -184,7 +184,7 @@ test('without an encoder a model still opens; a VAE file without one does not re
   const vae = await readContent(await writeVariant(tempFolder(t), 'vae'))
   const path = join(tempFolder(t), 'decoder.safetensors')
   writeSafetensors(path, { ...vae, tensors: drop(vae.tensors) })
-  await refused(openModel(tinyCheckpoint, { vae: path }), /a decoder only/, path)
+  await refused(openModel(tinyCheckpoint, { vae: path }), /has no encoder/, path)
 })
 
 test('a file without a VAE takes one from beside', async (t) => {
@@ -203,13 +203,16 @@ test('what is no model is named, and where it belongs', async (t) => {
   const parity = join(tinyFolder, '../parity')
   await refused(
     openModel(join(parity, 'loras/picture-a.safetensors')),
-    /this is a LoRA .*, not a model; put it into loras\//,
+    /this is a LoRA .*, not a model; put it in loras\//,
   )
   await refused(openModel(join(parity, 'embeddings/tinyneg.safetensors')), /an embedding .* embeddings\//)
   await refused(openModel(await writeVariant(tempFolder(t), 'vae')), /this is a VAE.* vae\//)
   await refused(openModel(tinyCheckpoint, { vae: tinyCheckpoint }), /Stable Diffusion 1\.x, not a VAE/)
-  await refused(openModel(join(tinyFolder, 'unet/diffusion_pytorch_model.safetensors')), /a UNet .* alone/)
-  await refused(openModel(join(tinyFolder, 'text_encoder/model.safetensors')), /a text encoder alone/)
+  await refused(
+    openModel(join(tinyFolder, 'unet/diffusion_pytorch_model.safetensors')),
+    /a UNet .* without text encoder and VAE/,
+  )
+  await refused(openModel(join(tinyFolder, 'text_encoder/model.safetensors')), /only a text encoder/)
 })
 
 test('pickles and other formats are refused by name and by content', async (t) => {

@@ -14,7 +14,7 @@ import { type Classified, refusal } from './kinds.ts'
 import { openSingleFile } from './single-file.ts'
 import { openVaeFile, type Vae } from './vae-file.ts'
 
-/** A model on disk, whichever layout it has. Its parts are known by diffusers' names. */
+/** A model on disk, in either layout. Its parts have diffusers' names. */
 export interface Model {
   /** As it was given. */
   readonly path: string
@@ -35,7 +35,7 @@ export interface ModelOptions {
   readonly vae?: string
 }
 
-/** What is at a path, its headers and configs read once. `modelOf` decides whether it can be used as a model. */
+/** The file or folder at a path, its headers and configs read once. `modelOf` decides whether it is a usable model. */
 export type Checkpoint = {
   /** As it was given. */
   readonly path: string
@@ -44,7 +44,7 @@ export type Checkpoint = {
 
 /**
  * Reads the headers and configs of a `.safetensors` file or of a folder in diffusers layout.
- * @throws CheckpointError if it is damaged, or of a format that is not read
+ * @throws CheckpointError if it is damaged or of an unsupported format
  */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
   const foreign = foreignName(path)
@@ -91,10 +91,10 @@ export function modelOf(checkpoint: Checkpoint, vae?: Vae): Model {
   }
 }
 
-/** @throws CheckpointError if there is nothing */
+/** @throws CheckpointError if the path does not exist */
 async function isFolder(path: string): Promise<boolean> {
   const stats = await stat(path).catch((cause: unknown) => {
-    throw new CheckpointError(`${path}: there is no such file or folder`, { cause })
+    throw new CheckpointError(`${path}: no such file or folder`, { cause })
   })
   return stats.isDirectory()
 }
@@ -106,12 +106,12 @@ function withVae(path: string, folder: DiffusersFolder, vae: Vae | undefined): D
   return { ...folder, architecture, vae: vae.file }
 }
 
-/** A symbolic link's own name counts: download caches name the files behind it by their hashes. */
+/** The name of a symbolic link, not of its target: download caches name files by their hashes. */
 function modelName(path: string): string {
   return basename(resolve(path)).replace(/\.safetensors$/i, '')
 }
 
-/** The file's own vocabulary if it carries one, else CLIP's, which all of Stable Diffusion 1.x have. */
+/** The file's own vocabulary if it has one, else CLIP's, which all Stable Diffusion 1.x models use. */
 async function singleFileTokenizer(file: SafetensorsFile, text: SafetensorsFile): Promise<ClipTokenizer> {
   const own = file.metadata.get('packshot.tokenizer')
   if (own !== undefined) return ClipTokenizer.parse(own, `${file.path} (packshot.tokenizer)`)
@@ -120,17 +120,17 @@ async function singleFileTokenizer(file: SafetensorsFile, text: SafetensorsFile)
   const [rows, known] = [table?.shape[0] ?? 0, Object.keys(vocabulary.ids).length]
   if (rows < known) {
     throw new CheckpointError(
-      `${file.path}: "${table?.key}" has ${rows} tokens, CLIP's vocabulary has ${known}; a file with another ` +
-        'vocabulary must carry it as "packshot.tokenizer" in its metadata',
+      `${file.path}: "${table?.key}" has ${rows} tokens, but CLIP's vocabulary has ${known}; a file with a ` +
+        'different vocabulary must include it as "packshot.tokenizer" in its metadata',
     )
   }
   return ClipTokenizer.of(vocabulary.ids, vocabulary.merges)
 }
 
 /**
- * To be asked before the file is read again after it was opened, as before a session is made: offsets of
- * another file would give a picture of noise.
- * @throws CheckpointError if the file was replaced, written to or removed since
+ * Call this before reading an opened file again, for instance before creating a session: the offsets of a different
+ * file would give a picture of noise.
+ * @throws CheckpointError if the file has since been replaced, written to or removed
  */
 export async function assertUnchanged({ path, stamp }: SafetensorsFile): Promise<void> {
   const now = await fileStamp(path)

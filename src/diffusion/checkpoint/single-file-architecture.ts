@@ -8,17 +8,17 @@ import type { NoiseConfig } from '../samplers/noise-levels.ts'
 import { hasLayer, type Source } from './part-view.ts'
 
 /**
- * The architecture of a single file, from the shapes of its weights. What shapes cannot tell (heads, groups) is
- * Stable Diffusion 1.5's, unless the file's own metadata says otherwise under `packshot.architecture`.
+ * The architecture of a single file, from the shapes of its weights. What shapes do not show (heads, groups) is taken
+ * from Stable Diffusion 1.5, unless the file's metadata specifies it under `packshot.architecture`.
  */
 
-/** What the file itself says beyond its shapes: an object of numbers, see `unetConfig` and the others below. */
+/** What the file's metadata adds to its shapes: an object of numbers, see `unetConfig` and the others below. */
 export function statedArchitecture({ path, metadata }: SafetensorsFile): ConfigFile {
   const text = metadata.get('packshot.architecture')
   return ConfigFile.parse(`${path} (packshot.architecture)`, text ?? '{}')
 }
 
-/** @throws CheckpointError if the name is missing or has another number of axes */
+/** @throws CheckpointError if the weight is missing or has a different number of axes */
 function shapeOf({ path, keyOf, find }: Source, name: string, axes: number): readonly number[] {
   const tensor = find(name)
   if (!tensor) throw new CheckpointError(`${path}: weight "${keyOf(name)}" is missing`)
@@ -37,7 +37,7 @@ export function unetConfig(source: Source, stated: ConfigFile): UnetConfig {
   const layers = levels[0]?.layers as number
   const attended = levels.findIndex((level) => level.attended)
   if (levels.some((level) => level.layers !== layers) || attended === -1) {
-    throw new CheckpointError(`${source.path}: the UNet is built otherwise than Stable Diffusion 1.x's`)
+    throw new CheckpointError(`${source.path}: the UNet's structure differs from Stable Diffusion 1.x's`)
   }
   const first = 1 + attended * (layers + 1)
   const key = `input_blocks.${first}.1.transformer_blocks.0.attn2.to_k.weight`
@@ -66,7 +66,7 @@ interface Level {
   readonly attended: boolean
 }
 
-/** input_blocks.0 is the first convolution; after it residual blocks, and a downsampler (`op`) ends a level. */
+/** input_blocks.0 is the first convolution; residual blocks follow, and a downsampler (`op`) ends each level. */
 function downLevels(source: Source): Level[] {
   const levels: Level[] = []
   let number = 1
@@ -82,7 +82,7 @@ function downLevels(source: Source): Level[] {
   return levels
 }
 
-/** @param source names in the original layout, `decoder.up.0.block.0.conv1.weight` */
+/** @param source names in the original layout, such as `decoder.up.0.block.0.conv1.weight` */
 export function vaeConfig(source: Source, stated: ConfigFile): VaeConfig {
   const [, latentChannels] = shapeOf(source, 'decoder.conv_in.weight', 4) as [number, number]
   const [outChannels] = shapeOf(source, 'decoder.conv_out.weight', 4) as [number]
@@ -101,14 +101,14 @@ export function vaeConfig(source: Source, stated: ConfigFile): VaeConfig {
     latent_channels: latentChannels,
     out_channels: outChannels,
     block_out_channels: channels,
-    // the decoder has one more than the encoder
+    // the decoder has one more block per level than the encoder
     layers_per_block: blocks - 1,
     norm_num_groups: stated.integer('vae_groups', stated.integer('groups', 32)),
     scaling_factor: stated.number('scaling_factor', 0.18215),
   }
 }
 
-/** CLIP's attention heads are 64 wide in all of its sizes. */
+/** CLIP's attention heads are 64 wide in all its sizes. */
 const clipHeadWidth = 64
 
 /** @param source names as in `embeddings.token_embedding.weight` */
@@ -130,8 +130,8 @@ export function textConfig(source: Source, stated: ConfigFile): ClipTextConfig {
 }
 
 /**
- * Stable Diffusion 1.x's noise. What the model predicts is read from the metadata (Stability's ModelSpec 1.0.1,
- * `modelspec.prediction_type`: "epsilon" or "v") or from a key `v_pred`, by which community files say it.
+ * Stable Diffusion 1.x's noise schedule. The prediction type comes from the metadata (Stability's ModelSpec 1.0.1,
+ * `modelspec.prediction_type`: "epsilon" or "v") or from the key `v_pred` that community files use.
  */
 export function noiseConfig({ path, metadata, tensors }: SafetensorsFile, stated: ConfigFile): NoiseConfig {
   if (tensors.has('ztsnr')) {

@@ -22,9 +22,9 @@ export interface SingleFile {
 }
 
 /**
- * Keys that belong to no part and change no picture: the noise schedule's buffers (computed here from betas), what
- * training left behind (the moving average, losses, counters), the half of CLIP that sees, and marks that are read
- * elsewhere or, like position ids, are 0 to 76 in every file.
+ * Keys that belong to no part and do not affect the picture: the noise schedule's buffers (computed here from betas),
+ * leftovers of training (the moving average, losses, counters), CLIP's vision half, markers that are read elsewhere,
+ * and position ids, which are 0 to 76 in every file.
  */
 const harmless = [
   /^(betas|alphas_cumprod(_prev)?|(sqrt|log)_(one_minus_)?alphas_cumprod|sqrt_recipm?1?_alphas_cumprod)$/,
@@ -37,7 +37,7 @@ const harmless = [
   /^embedding_manager\./,
 ]
 
-/** Not harmless where the UNet itself is missing, and its average is taken. */
+/** Not harmless if the UNet itself is missing: then its average is used. */
 const average = /^model_ema\.diffusion_model/
 
 const unetPrefix = 'model.diffusion_model.'
@@ -47,13 +47,13 @@ const textPrefix = 'cond_stage_model.transformer.'
 /**
  * @param file in the original layout, of the SD 1.x family (see `classify`)
  * @param vae used in place of the file's own
- * @throws CheckpointError naming the file and the key that is missing, left over or of a wrong dtype or shape
+ * @throws CheckpointError naming the file and the key that is missing, unused or of a wrong dtype or shape
  */
 export function openSingleFile(file: SafetensorsFile, vae?: Vae): SingleFile {
   const stated = statedArchitecture(file)
   const used = new Set<string>()
 
-  // the weights themselves before their moving average, as diffusers takes them
+  // the weights themselves are preferred to their moving average, as in diffusers
   const current = partOf(file, (name) => unetPrefix + name)
   const averaged = partOf(file, averagedKey)
   const onlyAveraged = !hasLayer(current, 'input_blocks.0.0') && hasLayer(averaged, 'input_blocks.0.0')
@@ -65,12 +65,12 @@ export function openSingleFile(file: SafetensorsFile, vae?: Vae): SingleFile {
   const textNumbers = textConfig(text, stated)
   const textView = view(file, text, textKeys(textNumbers, ''), used)
 
-  // its keys are accounted for even if another VAE is used
+  // its keys are accounted for even if a different VAE is used
   const own = ownVae(file, used)
   const chosen = vae ?? own
   if (!chosen) {
     throw new CheckpointError(
-      `${file.path}: the file has no VAE (no key "first_stage_model.decoder.conv_in.weight"); name a VAE file beside it`,
+      `${file.path}: the file has no VAE (no key "first_stage_model.decoder.conv_in.weight"); specify a VAE file`,
     )
   }
   const architecture = {
@@ -91,12 +91,12 @@ function ownVae(file: SafetensorsFile, used: Set<string>): Vae | undefined {
   if (!source) return undefined
   const config = vaeConfig(source, statedArchitecture(file))
   const keys = [...vaeDecoderKeys(config)]
-  // without an encoder a model still makes pictures from text
+  // text-to-image works without an encoder
   if (hasLayer(source, 'encoder.conv_in')) keys.push(...vaeEncoderKeys(config))
   return { config, file: view(file, source, keys, used) }
 }
 
-/** Trainers with an old version of transformers wrote no `text_model.`. */
+/** Trainers that used an old version of transformers omitted `text_model.`. */
 function textSource(file: SafetensorsFile): Source {
   const current = partOf(file, (name) => `${textPrefix}text_model.${name}`)
   const old = partOf(file, (name) => textPrefix + name)

@@ -8,19 +8,19 @@ import { type KeyPair, vaeDecoderKeys, vaeEncoderKeys } from './ldm-keys.ts'
 import { checkLeftOver, type Find, hasLayer, partOf, view } from './part-view.ts'
 import { statedArchitecture, vaeConfig } from './single-file-architecture.ts'
 
-/** A VAE, be it a file of its own or the part of a checkpoint. */
+/** A VAE, either a separate file or part of a checkpoint. */
 export interface Vae {
   readonly config: VaeConfig
-  /** Under diffusers' names. */
+  /** Its tensors have diffusers' names. */
   readonly file: SafetensorsFile
 }
 
-/** Left behind by training: LDM's discriminator and moving average. */
+/** Leftovers of training: LDM's discriminator and moving average. */
 const harmless = [/^(first_stage_model\.|vae\.)?(loss|model_ema)\./]
 
 /**
- * Opens a file that holds a VAE alone, with encoder and decoder, in the original layout or in diffusers', its keys
- * with or without `first_stage_model.` or `vae.` before them.
+ * Opens a file that contains only a VAE, with encoder and decoder, in the original layout or in diffusers', its keys
+ * with or without the prefix `first_stage_model.` or `vae.`.
  * @throws CheckpointError naming the file and what is wrong with it
  */
 export async function openVaeFile(path: string): Promise<Vae> {
@@ -33,9 +33,7 @@ export async function openVaeFile(path: string): Promise<Vae> {
   const prefix = prefixes.find((begin) => file.tensors.has(`${begin}decoder.conv_in.weight`)) ?? ''
   const source = partOf(file, (name) => prefix + name)
   if (!hasLayer(source, 'encoder.conv_in')) {
-    throw new CheckpointError(
-      `${path}: the VAE has a decoder only; a file that has its encoder too is needed`,
-    )
+    throw new CheckpointError(`${path}: the VAE has no encoder; a VAE file must contain encoder and decoder`)
   }
   const diffusers = hasLayer(source, 'decoder.mid_block.resnets.0.conv1')
   const find = diffusers ? byOriginalName(source.find) : source.find
@@ -47,7 +45,7 @@ export async function openVaeFile(path: string): Promise<Vae> {
   return { config, file: part }
 }
 
-/** Lets the architecture be read off a file in diffusers' layout, which counts the decoder's levels backwards. */
+/** Makes the architecture readable from a file in diffusers' layout, which numbers the decoder's levels in reverse. */
 function byOriginalName(find: Find): Find {
   let levels = 0
   while (hasLayer({ find }, `decoder.up_blocks.${levels}.resnets.0.conv1`)) levels += 1
@@ -59,7 +57,7 @@ function byOriginalName(find: Find): Find {
 
 const namesBefore018 = { to_q: 'query', to_k: 'key', to_v: 'value', 'to_out.0': 'proj_attn' }
 
-/** Checkpoints before diffusers 0.18 name the attention's projections otherwise. */
+/** Checkpoints from before diffusers 0.18 name the attention projections differently. */
 function diffusersKeys(keys: readonly KeyPair[], find: Find): KeyPair[] {
   const old = hasLayer({ find }, 'decoder.mid_block.attentions.0.query')
   return keys.map(([name]) => {

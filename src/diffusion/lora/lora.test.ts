@@ -48,7 +48,7 @@ function counting(shape: readonly number[]): Tensor {
 const underscored = (name: string) => name.replaceAll('.', '_')
 const inUnet = (key: string) => key.startsWith('unet.')
 
-/** peft.safetensors says `unet.LAYER.lora_A.weight` and `text_encoder.LAYER.lora_B.weight`. */
+/** peft.safetensors uses `unet.LAYER.lora_A.weight` and `text_encoder.LAYER.lora_B.weight`. */
 const dialects: Record<
   string,
   { only?: RegExp; name: (part: string, layer: string, matrix: 'down' | 'up') => string }
@@ -143,7 +143,7 @@ test('alpha: its own tensor, the metadata of diffusers, else the rank', async (t
   )
   assert.equal(await scale({ 'unet.lora_alpha': 8, 'unet.use_rslora': true }), 4)
   assert.equal(await scale({ 'text_encoder.lora_alpha': 8 }), 1)
-  await assert.rejects(scale({ 'unet.use_dora': true }), /this is a DoRA/)
+  await assert.rejects(scale({ 'unet.use_dora': true }), /declares a DoRA/)
   await assert.rejects(scale({ 'unet.lora_alpha': 'much' }), /alpha "much"/)
 })
 
@@ -162,8 +162,8 @@ const faults: Record<string, [[string, Tensor][], RegExp]> = {
   LoKr: [[[`${query}.lokr_w1`, one]], /is a LoKr/],
   DoRA: [[...good, [`${query}.dora_scale`, one]], /is a DoRA/],
   IA3: [[[`${query}.on_input`, one]], /is an IA3/],
-  'a bias': [[...good, [`unet.${attention}.to_q.lora_B.bias`, one]], /with weights or biases beside/],
-  'a full difference': [[[`${kohya('unet', 'conv_in')}.diff`, one]], /with weights or biases beside/],
+  'a bias': [[...good, [`unet.${attention}.to_q.lora_B.bias`, one]], /changes weights or biases directly/],
+  'a full difference': [[[`${kohya('unet', 'conv_in')}.diff`, one]], /changes weights or biases directly/],
   'SDXL by its second text encoder': [
     pair('lora_te2_text_model_x', [4, 4], [4, 4]),
     /made for Stable Diffusion XL/,
@@ -176,8 +176,8 @@ const faults: Record<string, [[string, Tensor][], RegExp]> = {
   'SD 1.x for this small model': [pair(key, [4, 768], [320, 4]), /made for Stable Diffusion 1\.x/],
   Flux: [pair('lora_unet_double_blocks_0_img_attn_proj', [4, 4], [4, 4]), /made for Flux/],
   'SD 3': [pair('lora_unet_joint_blocks_0_x', [4, 4], [4, 4]), /made for Stable Diffusion 3/],
-  'no LoRA': [[['emb_params', one]], /"emb_params" is no tensor of a LoRA/],
-  nothing: [[], /without tensors/],
+  'no LoRA': [[['emb_params', one]], /"emb_params" is not a LoRA tensor/],
+  nothing: [[], /no tensors/],
   'a layer that the model does not have': [
     pair(kohya('unet', `${attention}.to_w`), [4, 16], [16, 4]),
     /the model has no layer for "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_w"/,
@@ -229,7 +229,7 @@ const faults: Record<string, [[string, Tensor][], RegExp]> = {
       good[0] as [string, Tensor],
       [`${query}.lora_up.weight`, tensorOf(new Float32Array(64).fill(Number.NaN), [16, 4], 'F16')],
     ],
-    /lora_up.weight" holds values that are not finite/,
+    /lora_up.weight" contains infinite or NaN values/,
   ],
 }
 

@@ -24,9 +24,9 @@ export interface LoraLayer {
   /** The layer's key in the model, without `.weight`. */
   readonly key: string
   readonly rank: number
-  /** alpha / rank; 1 if the file says no alpha. */
+  /** alpha / rank; 1 if the file has no alpha. */
   readonly scale: number
-  /** [in], or [in, kernel, kernel] for a convolution of more than one pixel. */
+  /** [in], or [in, kernel, kernel] for a convolution larger than 1x1. */
   readonly inner: readonly number[]
   readonly out: number
   /** [rank, ...inner] */
@@ -35,9 +35,9 @@ export interface LoraLayer {
   readonly up: Float32Array
 }
 
-/** A LoRA read for one model, in memory: as many bytes as the file has, twice that if it is in half precision. */
+/** A LoRA in memory, read for one model: the size of its file, or twice that if the file is in half precision. */
 export interface Lora {
-  /** The file's name without its extension: what a prompt says. */
+  /** The file's name without its extension, as prompts refer to it. */
   readonly name: string
   readonly path: string
   readonly layers: Readonly<Record<LoraPart, readonly LoraLayer[]>>
@@ -60,7 +60,9 @@ export async function openLora(path: string, model: LoraTarget): Promise<Lora> {
   for (const [name, tensors] of groups) {
     const target = names.find(name)
     if (!target)
-      throw new CheckpointError(`${path}: the model has no layer for "${name}"; is it of another family?`)
+      throw new CheckpointError(
+        `${path}: the model has no layer for "${name}"; is the LoRA for a different family?`,
+      )
     const place = `${target.part} ${target.key}`
     const other = seen.get(place)
     if (other !== undefined) throw new CheckpointError(`${path}: "${other}" and "${name}" are the same layer`)
@@ -81,7 +83,7 @@ function groupByLayer(path: string, file: SafetensorsFile): Map<string, Tensors>
       throw new CheckpointError(`${path}: "${group[role].key}" and "${key}" are the same tensor`)
     groups.set(layer, { ...group, [role]: tensor })
   }
-  if (groups.size === 0) throw new CheckpointError(`${path}: a file without tensors is no LoRA`)
+  if (groups.size === 0) throw new CheckpointError(`${path}: the file has no tensors, so it is not a LoRA`)
   return groups
 }
 
@@ -93,7 +95,7 @@ function checkFamily(path: string, groups: ReadonlyMap<string, Tensors>, { unet 
     if (family !== undefined && given !== width) {
       const own = familyAt(width)
       throw new CheckpointError(
-        `${path}: a LoRA made for ${families[family].name} (text states ${given} wide); this model's are ` +
+        `${path}: the LoRA is made for ${families[family].name} (text states ${given} wide); this model's are ` +
           `${width} wide${own === undefined ? '' : ` (${families[own].name})`}; use one made for this model`,
       )
     }
@@ -123,7 +125,7 @@ async function readLayer(
     const count = tensor.shape.reduce((product, dim) => product * dim, 1)
     const values = await readRows(file, { ...tensor, shape: [1, count] }, [0])
     if (values.every(Number.isFinite)) return values
-    throw new CheckpointError(`${file.path}: "${tensor.key}" holds values that are not finite numbers`)
+    throw new CheckpointError(`${file.path}: "${tensor.key}" contains infinite or NaN values`)
   }
   const matrix = await read(down)
   return {
@@ -137,7 +139,7 @@ async function readLayer(
   }
 }
 
-/** A kernel of one pixel is a matrix. */
+/** A 1x1 kernel is a matrix. */
 function withoutOnes(shape: readonly number[]): readonly number[] {
   return shape.length === 4 && shape[2] === 1 && shape[3] === 1 ? shape.slice(0, 2) : shape
 }
@@ -175,7 +177,7 @@ function checkShapes(
 }
 
 /**
- * LyCORIS puts a small convolution between two matrices (its "Tucker" form): one convolution does both.
+ * Merges the small convolution that LyCORIS puts between the two matrices (its "Tucker" form) with `down`.
  * @param mid [rank, rank, ...kernel] @param down [rank, in] @returns [rank, in, ...kernel]
  */
 function through(

@@ -4,9 +4,9 @@ import { CheckpointError } from '../errors.ts'
 import type { SafetensorsFile } from '../safetensors/safetensors.ts'
 
 /**
- * The names of a LoRA's tensors. Trainers flatten a module's path in different ways, and a name with underscores
- * alone cannot be taken apart again ("to_out_0": two names or three?), so the modules of the model at hand are
- * flattened in the same way and the name is looked up among them.
+ * The names of a LoRA's tensors. Trainers flatten a module's path in different ways, and a name whose only separators
+ * are underscores cannot be split again ("to_out_0": two names or three?), so the modules of the model are flattened
+ * in the same way and the name is looked up among them.
  */
 
 export type LoraPart = 'text' | 'unet'
@@ -20,14 +20,14 @@ export interface LoraTarget {
 
 export type LoraRole = 'down' | 'up' | 'mid' | 'alpha'
 
-/** A layer of the model; `key` is its key without `.weight`, `shape` that of its weight. */
+/** A layer of the model; `key` is its key without `.weight`, `shape` its weight's shape. */
 export interface TargetLayer {
   readonly part: LoraPart
   readonly key: string
   readonly shape: readonly number[]
 }
 
-/** kohya's and LyCORIS', PEFT's, and the two that diffusers had before it. */
+/** The conventions of kohya and LyCORIS, of PEFT, and the two that diffusers used before PEFT. */
 const roles: readonly [RegExp, Readonly<Record<string, LoraRole>>][] = [
   [/^(.+)\.lora_(down|up|mid)\.weight$/, { down: 'down', up: 'up', mid: 'mid' }],
   [/^(.+)\.(alpha)$/, { alpha: 'alpha' }],
@@ -36,7 +36,7 @@ const roles: readonly [RegExp, Readonly<Record<string, LoraRole>>][] = [
   [/^(.+)_lora\.(down|up)\.weight$/, { down: 'down', up: 'up' }],
 ]
 
-/** What looks like a LoRA and is something else. */
+/** Formats that look like a LoRA but are something else. */
 const foreign: readonly [RegExp, string][] = [
   [/^lora_te2_|^text_encoder_2\./, 'made for Stable Diffusion XL'],
   [/(double|single)_(transformer_)?blocks_?/, 'made for Flux'],
@@ -48,19 +48,22 @@ const foreign: readonly [RegExp, string][] = [
   [/\.on_input$/, 'an IA3'],
   [/\.(oft_|boft_)/, 'an OFT (rotations of weights)'],
   [/\.[ab][12]\.weight$/, 'a GLoRA'],
-  [/\.diff(_b)?$|\.[wb]_norm$|\.lora_(up|down|[AB])\.bias$/, 'with weights or biases beside its matrices'],
-  [/^bundle_emb\./, 'packed together with embeddings; take them apart'],
+  [
+    /\.diff(_b)?$|\.[wb]_norm$|\.lora_(up|down|[AB])\.bias$/,
+    'a LoRA that also changes weights or biases directly',
+  ],
+  [/^bundle_emb\./, 'bundled with embeddings; split the bundle'],
 ]
 
 /**
- * @returns the name of the layer as the file has it, and which of its tensors this is
- * @throws CheckpointError naming the kind that the file is, or the key
+ * @returns the layer's name in the file, and which of its tensors this is
+ * @throws CheckpointError naming the kind of the file, or the key
  */
 export function parseLoraKey(path: string, key: string): { readonly layer: string; readonly role: LoraRole } {
   for (const [pattern, kind] of foreign) {
     if (pattern.test(key)) {
       throw new CheckpointError(
-        `${path}: "${key}": this file is ${kind}; only LoRAs of Stable Diffusion 1.x with lora_down and lora_up work`,
+        `${path}: "${key}": this file is ${kind}; only LoRAs of Stable Diffusion 1.x with lora_down and lora_up are supported`,
       )
     }
   }
@@ -69,7 +72,7 @@ export function parseLoraKey(path: string, key: string): { readonly layer: strin
     const role = name === undefined ? undefined : names[name]
     if (layer !== undefined && role !== undefined) return { layer, role }
   }
-  throw new CheckpointError(`${path}: "${key}" is no tensor of a LoRA; is this file one?`)
+  throw new CheckpointError(`${path}: "${key}" is not a LoRA tensor; is this a LoRA file?`)
 }
 
 const prefixes: readonly [RegExp, LoraPart][] = [
@@ -79,16 +82,16 @@ const prefixes: readonly [RegExp, LoraPart][] = [
   [/^text_encoder\.(text_model\.)?/, 'text'],
 ]
 
-/** Finds the layers of a model by the names that trainers give them. */
+/** Finds the layers of a model by trainers' names for them. */
 export class LayerNames {
   readonly #layers = { text: new Map<string, TargetLayer>(), unet: new Map<string, TargetLayer>() }
 
-  /** @throws CheckpointError if two layers of the model would have one name */
+  /** @throws CheckpointError if two layers of the model would have the same name */
   constructor({ architecture, text, unet }: LoraTarget) {
     for (const layer of layersOf(text, 'text')) {
       const name = flat(layer.key.replace(/^text_model\./, ''))
       this.#add(name, layer)
-      // diffusers' first trainer named all attention layers as the UNet's are
+      // diffusers' first trainer used the UNet's names for all attention layers
       this.#add(name.replace(/self_attn_(\w+)_proj$/, 'self_attn_to_$1'), layer)
     }
     const originalNames = new Map(unetKeys(architecture.unet))
@@ -101,7 +104,7 @@ export class LayerNames {
     }
   }
 
-  /** @param name as `parseLoraKey` gives it */
+  /** @param name as returned by `parseLoraKey` */
   find(name: string): TargetLayer | undefined {
     const [prefix, part] = prefixes.find(([pattern]) => pattern.test(name)) ?? [/^/, 'unet' as const]
     return this.#layers[part].get(flat(name.replace(prefix, '').replace('.processor.', '.')))
@@ -122,7 +125,7 @@ function flat(name: string): string {
   return name.replaceAll('.', '_')
 }
 
-/** Linear layers and convolutions; an embedding table is a matrix too, but no layer. */
+/** Linear layers and convolutions. An embedding table is a matrix too, but not a layer. */
 function layersOf(file: SafetensorsFile, part: LoraPart): TargetLayer[] {
   return [...file.tensors]
     .filter(

@@ -2,17 +2,17 @@ import { basename } from 'node:path'
 import type { LoraFile, PictureRequest } from '../request.ts'
 import { samplerEntry, scheduleLabels } from '../samplers/catalog.ts'
 
-/** By what a picture was made: names of model and VAE, version of the program. */
+/** What a picture was made with: names of model and VAE, version of the program. */
 interface MadeBy {
   readonly model: string
-  /** Absent: the model's own. */
+  /** Absent for the model's own. */
   readonly vae?: string | undefined
   readonly version: string
 }
 
 /**
- * How a picture was made, in the form that AUTOMATIC1111's web UI writes and reads (create_infotext in
- * modules/processing.py). Values that hold a comma, colon or line break are quoted as JSON.
+ * How a picture was made, in the format of AUTOMATIC1111's web UI (create_infotext in modules/processing.py). Values
+ * with a comma, colon or line break are quoted as JSON.
  */
 export function infotext(request: PictureRequest, { model, vae, version }: MadeBy): string {
   const { clipSkip = 1, loras = [], image } = request
@@ -37,7 +37,7 @@ export function infotext(request: PictureRequest, { model, vae, version }: MadeB
   return [prompt, ...negative, line].join('\n')
 }
 
-/** Where AUTOMATIC1111 looks for it. */
+/** AUTOMATIC1111 looks for LoRAs in the prompt. */
 function loraTag({ file, strength }: LoraFile): string {
   return `<lora:${basename(file, '.safetensors')}:${strength}>`
 }

@@ -7,13 +7,13 @@ const signature = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a)
 const bytesPerPixel = 3
 const compressionLevel = 6
 
-/** @param text keyword to text, for instance `parameters`, which A1111 and its kin read */
+/** @param text by keyword, for instance `parameters`, which A1111 and its derivatives read */
 export function encodePng(picture: Picture, text: Readonly<Record<string, string>> = {}): Uint8Array {
   const { width, height } = picture
   const header = Buffer.alloc(13)
   header.writeUInt32BE(width, 0)
   header.writeUInt32BE(height, 4)
-  // 8 bits a sample, colour type 2 (RGB), and the only compression, filter and interlace methods
+  // 8 bits per sample, colour type 2 (RGB), compression and filter method 0 (the only ones), no interlacing
   header.set([8, 2, 0, 0, 0], 8)
   return Buffer.concat([
     signature,
@@ -33,7 +33,7 @@ function chunk(type: string, data: Uint8Array): Buffer {
   return out
 }
 
-/** tEXt holds Latin-1 only; anything else goes into iTXt as UTF-8, uncompressed, as Pillow does it. */
+/** tEXt is Latin-1 only; anything else goes into iTXt as UTF-8, uncompressed, as in Pillow. */
 function textChunk(keyword: string, text: string): Buffer {
   const latin1 = Buffer.from(text, 'latin1')
   if (latin1.toString('latin1') === text) {
@@ -46,8 +46,8 @@ function textChunk(keyword: string, text: string): Buffer {
 }
 
 /**
- * Each row in the filter whose bytes, read as signed, are smallest in sum: the heuristic that the
- * specification recommends (section 12.7).
+ * Filters each row so that the sum of absolute values of its bytes, taken as signed, is smallest: the heuristic that
+ * the specification recommends (section 12.7).
  */
 function filtered({ rgb, width, height }: Picture): Uint8Array {
   const stride = width * bytesPerPixel

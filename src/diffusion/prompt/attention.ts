@@ -1,4 +1,4 @@
-/** A stretch of a prompt and how strongly it counts. A BREAK is the text 'BREAK' with weight -1. */
+/** A stretch of a prompt and its weight. A BREAK is the text 'BREAK' with weight -1. */
 interface WeightedText {
   readonly text: string
   readonly weight: number
@@ -7,23 +7,23 @@ interface WeightedText {
 const roundFactor = 1.1
 const squareFactor = 1 / 1.1
 
-/** Escapes, brackets, `:1.3)` (spaces allowed) with its number as a group, plain text, and the colon that is left over. */
+/** Escapes, brackets, `:1.3)` (spaces allowed) with its number as a group, plain text, and any remaining colon. */
 const pieces = /\\[()[\]\\]?|\(|\[|:\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*\)|\)|\]|[^\\()[\]:]+|:/g
 
-/** The word alone, with the white space around it; a word's border is Unicode's, as Python has it. */
+/** BREAK as a whole word, with the white space around it; word boundaries are Unicode's, as in Python. */
 const breakWord = /\s*(?<![\p{L}\p{N}_])BREAK(?![\p{L}\p{N}_])\s*/u
 
-/** Whether a stretch asks for a new window. Inside of brackets its weight is no longer -1, and it is a word. */
+/** Whether a stretch starts a new window. Inside brackets BREAK's weight is no longer -1, and it is an ordinary word. */
 export function isBreak({ text, weight }: WeightedText): boolean {
   return text === 'BREAK' && weight === -1
 }
 
 /**
  * Splits a prompt into stretches of one weight, by the rules of AUTOMATIC1111's `parse_prompt_attention`:
- * `(a)` counts 1.1 times, `[a]` 1 / 1.1 times, `(a:1.3)` 1.3 times, nested brackets multiply, a bracket that is not
- * closed reaches to the end, one that was not opened is text, `\(` `\)` `\[` `\]` `\\` are the characters themselves
- * and any other backslash vanishes. What stands behind a colon and is no number, `(a:1.2.3)`, is text.
- * Neighbours of equal weight become one. There is always at least one stretch.
+ * `(a)` counts 1.1 times, `[a]` 1 / 1.1 times, `(a:1.3)` 1.3 times, nested brackets multiply, an unclosed bracket
+ * extends to the end, an unopened one is text, `\(` `\)` `\[` `\]` `\\` are the characters themselves and any other
+ * backslash is dropped. Anything but a number after a colon, as in `(a:1.2.3)`, is text.
+ * Neighbours of equal weight are merged. There is always at least one stretch.
  * Source: https://github.com/AUTOMATIC1111/stable-diffusion-webui/wiki/Features#attentionemphasis
  */
 export function parseAttention(prompt: string): WeightedText[] {

@@ -6,7 +6,7 @@ import type { PromptWindow } from './windows.ts'
 
 const width = 2
 
-/** Looks ids up as [id, id + 0.5], and hands the embeddings through. */
+/** Looks ids up as [id, id + 0.5], and returns the embeddings unchanged. */
 const encoder = {
   width,
   lookUp: async (ids: readonly number[]) => Float32Array.from(ids.flatMap((id) => [id, id + 0.5])),
@@ -44,7 +44,8 @@ test('vectors of another family are refused', async () => {
   const window = { ...windowOf([1, 0]), inversions: [{ offset: 1, inversion }] }
   await assert.rejects(encodePrompts([[window]], encoder), {
     name: 'CheckpointError',
-    message: /"sdxl-style" is 1280 wide \(Stable Diffusion XL Refiner\), the model's text encoder 2 wide/,
+    message:
+      /"sdxl-style" is 1280 wide \(Stable Diffusion XL Refiner\), but the model's text encoder is 2 wide/,
   })
 })
 

@@ -14,17 +14,17 @@ export interface WindowEncoder {
 
 /** What the UNet attends to. */
 export interface TextStates {
-  /** [prompts, tokens, width]; the states of shorter prompts are filled up with zeros. */
+  /** [prompts, tokens, width]; shorter prompts are padded with zeros. */
   readonly states: Float32Array
   readonly tokens: number
-  /** [prompts, tokens], 1 for a token and 0 for what fills up; absent when all prompts are equally long. */
+  /** [prompts, tokens], 1 for a token and 0 for padding; absent if all prompts have the same length. */
   readonly mask?: Int32Array
 }
 
 /**
  * Encodes prompts for one UNet call, one row each. Windows go through the text encoder one by one, so that one
- * session serves prompts of every length; their states follow one another.
- * @throws CheckpointError if an embedding is made for another family of models
+ * session serves prompts of any length; their states are concatenated.
+ * @throws CheckpointError if an embedding was made for a different model family
  */
 export async function encodePrompts(
   prompts: readonly PromptWindows[],

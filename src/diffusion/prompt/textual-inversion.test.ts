@@ -45,14 +45,14 @@ test('the form of diffusers: one vector under its token, in half precision', asy
 
 const ones = (count: number) => new Float32Array(count).fill(1)
 const refused: readonly [what: string, tensors: Tensors, message: RegExp][] = [
-  ['not a number', { emb_params: ['F32', [1, 2], new Float32Array([1, Number.NaN])] }, /not finite/],
-  ['infinite', { emb_params: ['F16', [2], new Float16Array([1, Infinity])] }, /not finite/],
+  ['not a number', { emb_params: ['F32', [1, 2], new Float32Array([1, Number.NaN])] }, /infinite or NaN/],
+  ['infinite', { emb_params: ['F16', [2], new Float16Array([1, Infinity])] }, /infinite or NaN/],
   ['integers', { emb_params: ['I64', [1, 2], new BigInt64Array(2)] }, /dtype I64; it must be F16/],
-  ['too many vectors', { emb_params: ['F32', [76, 2], ones(152)] }, /76 vectors; .* room for 75/],
+  ['too many vectors', { emb_params: ['F32', [76, 2], ones(152)] }, /76 vectors do not fit .* 75/],
   ['no vector', { emb_params: ['F32', [0, 768], ones(0)] }, /has shape \[0, 768\]/],
   ['three axes', { emb_params: ['F32', [1, 1, 2], ones(2)] }, /has shape \[1, 1, 2\]/],
   ['a number', { emb_params: ['F32', [], ones(1)] }, /has shape \[\]/],
-  ['nothing', {}, /one tensor, this file 0/],
+  ['nothing', {}, /one tensor, but this file has 0/],
   [
     'one of SDXL',
     { clip_l: ['F32', [1, 768], ones(768)], clip_g: ['F32', [1, 1280], ones(1280)] },
@@ -64,7 +64,7 @@ const refused: readonly [what: string, tensors: Tensors, message: RegExp][] = [
       'lora_te_text_model_encoder_layers_0_mlp_fc1.lora_down.weight': ['F32', [1, 768], ones(768)],
       'lora_te_text_model_encoder_layers_0_mlp_fc1.lora_up.weight': ['F32', [1, 1], ones(1)],
     },
-    /one tensor, this file 2; it is a LoRA/,
+    /one tensor, but this file has 2; it is a LoRA/,
   ],
 ]
 
@@ -93,7 +93,7 @@ test('refused: a width that the text encoder does not have, with both families',
   assert.throws(() => checkWidth(wide(1024), 768), {
     name: 'CheckpointError',
     message:
-      'embedding "style" is 1024 wide (Stable Diffusion 2.x), the model\'s text encoder 768 wide ' +
+      'embedding "style" is 1024 wide (Stable Diffusion 2.x), but the model\'s text encoder is 768 wide ' +
       '(Stable Diffusion 1.x); use one made for this model',
   })
   assert.throws(() => checkWidth(wide(768), 32), /768 wide \(Stable Diffusion 1\.x\), .* 32 wide; use/)

@@ -5,9 +5,9 @@ import { CheckpointError } from '../errors.ts'
 import { foreignName } from '../safetensors/foreign-file.ts'
 import { isFloat, openSafetensors, readRows, type StoredTensor } from '../safetensors/safetensors.ts'
 
-/** Learned vectors that stand in a prompt where their name is written (https://arxiv.org/abs/2208.01618). */
+/** Learned vectors that replace their name in a prompt (https://arxiv.org/abs/2208.01618). */
 export interface TextualInversion {
-  /** The file's name without its extension: what a prompt says. */
+  /** The file's name without its extension, as prompts refer to it. */
   readonly name: string
   /** [count, width] */
   readonly vectors: Float32Array
@@ -16,12 +16,12 @@ export interface TextualInversion {
   readonly width: number
 }
 
-/** A window of a prompt has no more places. */
+/** The size of a prompt window. */
 const maxVectors = 75
 
 /**
  * Reads a textual inversion: one tensor [count, width] or [width] under any key. AUTOMATIC1111 writes it as
- * `emb_params`, diffusers under the token that it was trained for.
+ * `emb_params`, diffusers under the token that was trained.
  * @throws CheckpointError naming the file and the fault
  */
 export async function openTextualInversion(path: string): Promise<TextualInversion> {
@@ -32,7 +32,7 @@ export async function openTextualInversion(path: string): Promise<TextualInversi
   const [count, width] = tensor.shape as [number, number]
   const vectors = await readRows(file, tensor, [...Array(count).keys()])
   if (!vectors.every(Number.isFinite)) {
-    throw new CheckpointError(`${path}: "${tensor.key}" holds values that are not finite numbers`)
+    throw new CheckpointError(`${path}: "${tensor.key}" contains infinite or NaN values`)
   }
   return { name: basename(path, extname(path)), vectors, count, width }
 }
@@ -48,7 +48,7 @@ function onlyTensor(path: string, tensors: ReadonlyMap<string, StoredTensor>): S
   if (!tensor || tensors.size > 1) {
     const { description } = classify(tensors)
     throw new CheckpointError(
-      `${path}: an embedding holds one tensor, this file ${tensors.size}; it is ${description}`,
+      `${path}: an embedding has one tensor, but this file has ${tensors.size}; it is ${description}`,
     )
   }
   const { key, dtype, shape } = tensor
@@ -62,12 +62,14 @@ function onlyTensor(path: string, tensors: ReadonlyMap<string, StoredTensor>): S
   }
   const [count, width] = shape.length === 1 ? [1, shape[0]!] : [shape[0]!, shape[1]!]
   if (count > maxVectors) {
-    throw new CheckpointError(`${path}: ${count} vectors; a prompt's window has room for ${maxVectors}`)
+    throw new CheckpointError(
+      `${path}: ${count} vectors do not fit into a prompt window of ${maxVectors} tokens`,
+    )
   }
   return { ...tensor, shape: [count, width] }
 }
 
-/** @throws CheckpointError naming both families if the embedding does not fit a text encoder of this width */
+/** @throws CheckpointError naming both families if the text encoder does not have the embedding's width */
 export function checkWidth({ name, width }: TextualInversion, expected: number): void {
   if (width === expected) return
   const named = (value: number) => {
@@ -75,6 +77,6 @@ export function checkWidth({ name, width }: TextualInversion, expected: number):
     return family === undefined ? `${value} wide` : `${value} wide (${families[family].name})`
   }
   throw new CheckpointError(
-    `embedding "${name}" is ${named(width)}, the model's text encoder ${named(expected)}; use one made for this model`,
+    `embedding "${name}" is ${named(width)}, but the model's text encoder is ${named(expected)}; use one made for this model`,
   )
 }

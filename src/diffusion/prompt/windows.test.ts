@@ -23,7 +23,7 @@ function named(...inversions: readonly TextualInversion[]): ReadonlyMap<string, 
   return new Map(inversions.map((inversion) => [inversion.name, inversion]))
 }
 
-/** The text of each window: how many ids stand before the end token. */
+/** The length of each window's text: the number of ids between begin and end. */
 function lengths(windows: PromptWindows): number[] {
   return windows.map(({ ids }) => ids.indexOf(tokenizer.end) - 1)
 }

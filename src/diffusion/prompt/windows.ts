@@ -1,7 +1,7 @@
 import { isBreak, parseAttention } from './attention.ts'
 import type { TextualInversion } from './textual-inversion.ts'
 
-/** What the layout needs of a tokenizer; ClipTokenizer has it. */
+/** The part of ClipTokenizer that the layout needs. */
 interface PromptTokenizer {
   readonly begin: number
   readonly end: number
@@ -10,11 +10,11 @@ interface PromptTokenizer {
   ids(text: string): readonly number[]
 }
 
-/** What one call of the text encoder sees: begin, up to 75 tokens, end, padding. */
+/** The input of one text encoder call: begin, up to 75 tokens, end, padding. */
 export interface PromptWindow {
-  /** As many as the text encoder has positions; 0 where a vector of a textual inversion stands. */
+  /** One per position of the text encoder; 0 where a vector of a textual inversion goes. */
   readonly ids: readonly number[]
-  /** One for each id; begin, end and padding have 1. */
+  /** One per id; 1 for begin, end and padding. */
   readonly multipliers: readonly number[]
   /** `offset` is the position of the first vector among `ids`. */
   readonly inversions: readonly PlacedInversion[]
@@ -25,7 +25,7 @@ interface PlacedInversion {
   readonly inversion: TextualInversion
 }
 
-/** A prompt ready for the text encoder; never without a window. */
+/** A prompt ready for the text encoder; at least one window. */
 export type PromptWindows = readonly PromptWindow[]
 
 /** AUTOMATIC1111's default for `comma_padding_backtrack`, in tokens. */
@@ -35,12 +35,12 @@ const clipPositions = 77
 
 /**
  * Lays a prompt out as AUTOMATIC1111 does (`tokenize_line` of sd_hijack_clip.py): stretches of one weight are
- * tokenized one by one and fill windows of 75 tokens. When a window is full and a comma stands among its last 20
- * tokens, what follows the comma moves to the next window. BREAK begins a new window. The name of a textual
- * inversion, found by its tokens (so upper and lower case are the same), longest name first, gives its place to the
- * vectors, which stay together: those that do not fit begin the next window.
- * One thing differs on purpose: vectors that follow such a comma move with their text, where AUTOMATIC1111 leaves
- * them behind in the window's padding.
+ * tokenized one by one and fill windows of 75 tokens. When a window is full and there is a comma among its last 20
+ * tokens, whatever follows the comma moves to the next window. BREAK begins a new window. The name of a textual
+ * inversion is found by its tokens (so case does not matter), longest name first, and replaced by its vectors, which
+ * stay together: if they do not fit, they begin the next window.
+ * One difference is deliberate: vectors that follow such a comma move with their text; AUTOMATIC1111 leaves them
+ * behind in the window's padding.
  *
  * @param inversions by name
  * @param positions of the text encoder, begin and end included
@@ -74,8 +74,8 @@ export function layOutPrompt(
 }
 
 /**
- * Which textual inversions a prompt asks for, so that only those need to be read from their files: the layout with
- * them alone is the layout with all of them.
+ * The textual inversions that a prompt names. Only those need to be read from their files: the layout is the same
+ * with them alone as with all.
  */
 export function namesIn(
   prompt: string,
@@ -100,7 +100,7 @@ interface TokenizedName {
   readonly ids: readonly number[]
 }
 
-/** Finds the name whose tokens stand at a position; the longest wins, then the first. */
+/** Finds the name whose tokens are at a position; the longest wins, then the first. */
 function byTokens(
   tokenizer: PromptTokenizer,
   names: Iterable<string>,
@@ -113,7 +113,7 @@ function byTokens(
     tokenized.find((name) => name.ids.every((id, index) => ids[position + index] === id))
 }
 
-/** Fills window after window; positions here count without the begin token. */
+/** Fills window after window; positions here do not count the begin token. */
 class Layout {
   readonly #tokenizer: PromptTokenizer
   readonly #size: number
@@ -128,7 +128,7 @@ class Layout {
     this.#size = size
   }
 
-  /** Called before each token: begins the next window when this one is full. A comma itself never moves text. */
+  /** Called before each token: begins the next window if this one is full. A comma itself never moves text. */
   makeRoom(isComma: boolean): void {
     const filled = this.#ids.length
     if (isComma) this.#lastComma = filled
@@ -172,7 +172,7 @@ class Layout {
     return this.#windows
   }
 
-  /** Moves what stands at `position` and after it to the next window. */
+  /** Moves everything from `position` on to the next window. */
   #breakAt(position: number): void {
     const ids = this.#ids.splice(position)
     const multipliers = this.#multipliers.splice(position)

@@ -1,6 +1,6 @@
 /**
  * torch's CPU generator: `torch.randn(count, generator=torch.Generator("cpu").manual_seed(seed))`, so that a
- * seed gives the picture that diffusers gives. Mersenne Twister 19937 (Matsumoto and Nishimura 1998) feeding
+ * seed gives the same picture as in diffusers. Mersenne Twister 19937 (Matsumoto and Nishimura 1998) feeding
  * Box-Muller in blocks of 16, as in ATen/native/cpu/DistributionTemplates.h (normal_fill).
  */
 const stateSize = 624
@@ -44,7 +44,7 @@ class MersenneTwister {
   }
 }
 
-/** Draws are one stream: what the second call gives depends on how much the first one took. */
+/** Draws are one stream: the result of a call depends on how many numbers the calls before it drew. */
 export class TorchGenerator {
   readonly #twister: MersenneTwister
 
@@ -55,15 +55,16 @@ export class TorchGenerator {
 
   /**
    * Standard normal float32 numbers.
-   * @param count at least 16: torch takes another path below, which no latent reaches
+   * @param count at least 16: below that torch uses a different algorithm, and no latent is that small
    */
   randn(count: number): Float32Array {
-    if (count < block) throw new RangeError(`randn makes at least ${block} numbers, ${count} were asked for`)
+    if (count < block)
+      throw new RangeError(`randn draws at least ${block} numbers, but ${count} were requested`)
     const uniform = () => this.#twister.uniform()
     const out = Float32Array.from({ length: count }, uniform)
     for (let begin = 0; begin + block <= count; begin += block) boxMuller(out, begin)
     if (count % block !== 0) {
-      // torch draws the last block anew, over numbers that are already done
+      // torch redraws the last 16 numbers, overwriting some that are already done
       const begin = count - block
       for (let i = begin; i < count; i++) out[i] = uniform()
       boxMuller(out, begin)

@@ -4,10 +4,10 @@ import { type Dtype, elementBytes } from './header.ts'
 import { isFloat, openSafetensors, type StoredTensor } from './safetensors.ts'
 
 /**
- * Reads every number of a file: one that is infinite or not a number turns every picture black. Reading a
- * checkpoint takes seconds, so this is for when it is added or verified, not for when it is opened.
- * @param onBytes called now and then with the tensors' bytes read so far, and all of them
- * @throws CheckpointError naming the tensor and the place
+ * Checks every number of a file: a single infinity or NaN turns every picture black. Reading a checkpoint takes
+ * seconds, so this is done when it is added or verified, not when it is opened.
+ * @param onBytes called repeatedly with the number of tensor bytes read so far, and their total
+ * @throws CheckpointError naming the tensor and the index
  */
 export async function checkFinite(
   path: string,
@@ -17,7 +17,7 @@ export async function checkFinite(
   const tensors = [...file.tensors.values()].filter(({ dtype }) => isFloat(dtype))
   const total = tensors.reduce((sum, { length }) => sum + length, 0)
   let done = 0
-  // a buffer of its own: the words of a pooled one may begin anywhere
+  // not a pooled buffer: its offset may not be aligned to 2 or 4 bytes
   const buffer = new Uint8Array(new ArrayBuffer(chunkBytes))
   const handle = await open(file.path, 'r')
   try {
@@ -26,7 +26,7 @@ export async function checkFinite(
         const wanted = Math.min(chunkBytes, tensor.length - at)
         const { bytesRead } = await handle.read(buffer, 0, wanted, tensor.offset + at)
         if (bytesRead !== wanted)
-          throw new CheckpointError(`${path}: the file became shorter while it was read`)
+          throw new CheckpointError(`${path}: the file became shorter while it was being read`)
         const bad = firstNotFinite(buffer.subarray(0, wanted), tensor.dtype)
         if (bad !== undefined) throw notFinite(path, tensor, at / elementBytes(tensor.dtype) + bad)
         done += wanted
@@ -38,17 +38,17 @@ export async function checkFinite(
   }
 }
 
-/** A multiple of every element's size. */
+/** A multiple of every element size. */
 const chunkBytes = 4 * 2 ** 20
 
 function notFinite(path: string, { key }: StoredTensor, index: number): CheckpointError {
   return new CheckpointError(
-    `${path}: weight "${key}" has an infinite number or none (NaN) at index ${index}; the file is damaged, ` +
-      'or was converted to half precision beyond its range',
+    `${path}: weight "${key}" has an infinite or NaN value at index ${index}; the file is damaged, ` +
+      'or its values overflowed when it was converted to half precision',
   )
 }
 
-/** A floating-point number whose exponent has all bits set is infinite or NaN. */
+/** A floating-point number whose exponent bits are all set is infinite or NaN. */
 function firstNotFinite(bytes: Uint8Array, dtype: Dtype): number | undefined {
   const { buffer, byteOffset, length } = bytes
   if (dtype === 'F16' || dtype === 'BF16') {
@@ -57,7 +57,7 @@ function firstNotFinite(bytes: Uint8Array, dtype: Dtype): number | undefined {
   }
   const words = new Uint32Array(buffer, byteOffset, length / 4)
   if (dtype === 'F32') return indexOfAllSet(words, 0x7f800000)
-  // the upper half of a double, little end first
+  // the upper half of a double, little-endian
   return indexOfAllSet(
     words.filter((_, i) => i % 2 === 1),
     0x7ff00000,

@@ -1,15 +1,15 @@
 import { extname } from 'node:path'
 
 /**
- * The one list of formats that are refused: what people put in a checkpoint's place, told by name or by its first
- * bytes, and what to do about it.
+ * The one list of refused formats: files that people mistake for checkpoints, recognized by name or by their first
+ * bytes, and what to do about each.
  */
 
 const instead = 'download the .safetensors file of the same model'
 
 const pickle =
   'this is a pickle: it can run code when it is opened, so it is never opened; ' +
-  `${instead}, or convert it on a machine where that can do no harm`
+  `${instead}, or convert it on a machine where that is safe`
 const gguf = `this is a GGUF file (quantized weights); ${instead}`
 const archive = 'this is an archive; unpack it and use the .safetensors file in it'
 
@@ -22,7 +22,7 @@ const byExtension: Readonly<Record<string, string>> = {
   '.pickle': pickle,
   '.gguf': gguf,
   '.ggml': `this is a GGML file (quantized weights); ${instead}`,
-  '.onnx': `this is an ONNX file (a graph that was exported for fixed uses); ${instead}`,
+  '.onnx': `this is an ONNX file (a graph exported for fixed uses); ${instead}`,
   '.engine': `this is a TensorRT engine (compiled for one GPU); ${instead}`,
   '.h5': `this is an HDF5 file (Keras weights); ${instead}`,
   '.keras': `this is a Keras file; ${instead}`,
@@ -37,14 +37,14 @@ const byExtension: Readonly<Record<string, string>> = {
   '.gz': archive,
 }
 
-/** @param path a path, or the path of a URL @returns a sentence if files of this name are refused whatever is in them */
+/** @param path a path, or the path of a URL @returns a sentence if any file of this name is refused */
 export function foreignName(path: string): string | undefined {
   return byExtension[extname(path).toLowerCase()]
 }
 
 const pickleProtocol = 0x80
 
-/** @param first the first eight bytes of a file that is no safetensors file @returns a sentence if they are known */
+/** @param first the first eight bytes of a file that is not safetensors @returns a sentence if the format is known */
 export function foreignContent(first: Uint8Array): string | undefined {
   const text = String.fromCharCode(...first)
   // torch.save writes a zip archive with a pickle in it, older versions the pickle alone

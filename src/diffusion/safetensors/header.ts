@@ -1,8 +1,8 @@
 import { CheckpointError } from '../errors.ts'
 
 /**
- * The JSON header of a safetensors file (https://github.com/huggingface/safetensors#format), checked: everything
- * in it comes from a stranger. Nothing here reads a file.
+ * Parses and checks the JSON header of a safetensors file (https://github.com/huggingface/safetensors#format):
+ * nothing in it can be trusted. Nothing here reads a file.
  */
 
 const bytesPerElement = {
@@ -23,12 +23,12 @@ const bytesPerElement = {
   BOOL: 1,
 } as const
 
-/** All that the format knows. The engine computes with F32, F16, BF16 and F64 only. */
+/** All dtypes of the format. The engine computes with F32, F16, BF16 and F64 only. */
 export type Dtype = keyof typeof bytesPerElement
 
 /** A tensor in a file. `offset` counts from the beginning of the file, `length` is in bytes. */
 export interface StoredTensor {
-  /** The name that it has in its file, for messages. */
+  /** Its name in the file, for messages. */
   readonly key: string
   readonly dtype: Dtype
   readonly shape: readonly number[]
@@ -38,21 +38,21 @@ export interface StoredTensor {
 
 export interface Header {
   readonly tensors: Map<string, StoredTensor>
-  /** Texts that the file says about itself. */
+  /** The header's `__metadata__`. */
   readonly metadata: Map<string, string>
 }
 
-/** {key: {field: [numbers]}} is as deep as a header goes. */
+/** The deepest valid header is {key: {field: [numbers]}}. */
 const maxDepth = 3
 
-/** Ten times what the largest models have; a million would keep a process busy for many seconds. */
+/** Ten times as many as the largest models have; a million would keep a process busy for many seconds. */
 const maxTensors = 100_000
 
 /**
- * @param bytes the header alone @param dataBegin where the tensors' bytes begin in the file
- * @param fileBytes the size of the whole file @param file its name for messages
- * @throws CheckpointError naming the file and the fault: no JSON, a key twice, a dtype, shape or offset that is
- *   none, tensors that overlap, leave a gap, or end elsewhere than the file
+ * @param bytes the header only @param dataBegin where the tensors' bytes begin in the file
+ * @param fileBytes the size of the whole file @param file its name, for messages
+ * @throws CheckpointError naming the file and the fault: invalid JSON, a duplicate key, an invalid dtype, shape or
+ *   offset, tensors that overlap, leave a gap, or do not end where the file ends
  */
 export function parseHeader(bytes: Uint8Array, dataBegin: number, fileBytes: number, file: string): Header {
   const tensors = new Map<string, StoredTensor>()
@@ -99,8 +99,8 @@ const code = {
 }
 
 /**
- * Finds what JSON.parse is silent about: of two equal keys it keeps the last, and a header nested a million
- * times deep breaks whatever walks over it later. What is no JSON at all is left to JSON.parse.
+ * Finds what JSON.parse accepts silently: of two equal keys it keeps the last, and a header nested a million levels
+ * deep breaks any code that walks over it later. Invalid JSON is left to JSON.parse.
  */
 function checkKeys(text: string, file: string): void {
   const open: (Set<string> | undefined)[] = []
@@ -108,7 +108,7 @@ function checkKeys(text: string, file: string): void {
     const char = text.charCodeAt(at)
     if (char === code.openObject || char === code.openList) {
       open.push(char === code.openObject ? new Set() : undefined)
-      if (open.length > maxDepth) throw new CheckpointError(`${file}: the header is nested too deep`)
+      if (open.length > maxDepth) throw new CheckpointError(`${file}: the header is nested too deeply`)
     } else if (char === code.closeObject || char === code.closeList) {
       open.pop()
     } else if (char === code.quote) {
@@ -117,7 +117,7 @@ function checkKeys(text: string, file: string): void {
       if (keys && nextIs(text, end + 1, code.colon)) {
         const raw = text.slice(at, end + 1)
         const key: string = raw.includes('\\') ? JSON.parse(raw) : raw.slice(1, -1)
-        if (keys.has(key)) throw new CheckpointError(`${file}: the header has "${clipped(key)}" twice`)
+        if (keys.has(key)) throw new CheckpointError(`${file}: the header contains "${clipped(key)}" twice`)
         keys.add(key)
         if (keys.size > maxTensors) {
           throw new CheckpointError(`${file}: the header has more than ${maxTensors} keys`)
@@ -128,7 +128,7 @@ function checkKeys(text: string, file: string): void {
   }
 }
 
-/** @returns where the JSON text that begins at `begin` has its closing quote */
+/** @returns the index of the closing quote of the JSON string that begins at `begin` */
 function endOfText(text: string, begin: number): number {
   for (let end = text.indexOf('"', begin + 1); end !== -1; end = text.indexOf('"', end + 1)) {
     let first = end
@@ -152,7 +152,7 @@ function parseMetadata(value: unknown, file: string): [string, string][] {
   for (const [name, text] of entries) {
     if (typeof text !== 'string') {
       throw new CheckpointError(
-        `${file}: "__metadata__" must hold texts only, "${clipped(String(name))}" is ${shown(text)}`,
+        `${file}: "__metadata__" must contain strings only, but "${clipped(String(name))}" is ${shown(text)}`,
       )
     }
   }
@@ -168,18 +168,18 @@ function parseTensor(key: string, value: unknown, dataBegin: number, file: strin
   if (typeof value !== 'object' || value === null) throw fault('has no description')
   const { dtype, shape, data_offsets: offsets } = value as Record<string, unknown>
   if (typeof dtype !== 'string' || !Object.hasOwn(bytesPerElement, dtype)) {
-    throw fault(`has dtype ${shown(dtype)}; known are ${Object.keys(bytesPerElement).join(', ')}`)
+    throw fault(`has dtype ${shown(dtype)}; it must be one of ${Object.keys(bytesPerElement).join(', ')}`)
   }
   if (!Array.isArray(shape) || !shape.every(isCount)) throw fault(`has shape ${shown(shape)}`)
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount)) {
     throw fault(`has data_offsets ${shown(offsets)}`)
   }
   const [begin, end] = offsets as [number, number]
-  // a product beyond 2^53 is not exact, but then it equals no difference of two safe integers either
+  // a product beyond 2^53 is not exact, but then it cannot equal a difference of two safe integers
   const expected = shape.reduce((product, dim) => product * dim, bytesPerElement[dtype as Dtype])
   if (end - begin !== expected) {
     const described = `${dtype} [${clipped(shape.join(', '))}]`
-    throw fault(`of ${described} needs ${expected} bytes, its offsets give ${end - begin}`)
+    throw fault(`of ${described} needs ${expected} bytes, but its offsets give ${end - begin}`)
   }
   return { key, dtype: dtype as Dtype, shape, offset: dataBegin + begin, length: expected }
 }
@@ -190,10 +190,10 @@ function checkLayout(tensors: StoredTensor[], dataBegin: number, fileBytes: numb
   for (const tensor of tensors) {
     const fault = (what: string) => new CheckpointError(`${file}: ${what}`)
     const name = `tensor "${clipped(tensor.key)}"`
-    if (tensor.offset < end) throw fault(`${name} overlaps another one`)
+    if (tensor.offset < end) throw fault(`${name} overlaps another tensor`)
     if (tensor.offset > end) throw fault(`${tensor.offset - end} unused bytes before ${name}`)
     end = tensor.offset + tensor.length
-    if (end > fileBytes) throw fault(`${name} ends at byte ${end}, the file has ${fileBytes}`)
+    if (end > fileBytes) throw fault(`${name} ends at byte ${end}, but the file has ${fileBytes}`)
   }
   if (end !== fileBytes) throw new CheckpointError(`${file}: ${fileBytes - end} bytes belong to no tensor`)
 }
@@ -202,7 +202,7 @@ function shown(value: unknown): string {
   return clipped(JSON.stringify(value) ?? 'missing')
 }
 
-/** A stranger's text in a message: long enough to be found, short enough to be read. */
+/** Untrusted text in a message: long enough to search for, short enough to read. */
 function clipped(text: string): string {
   return text.length > 200 ? `${text.slice(0, 200)}...` : text
 }

@@ -7,25 +7,25 @@ import { type Dtype, elementBytes, type Header, parseHeader, type StoredTensor }
 
 /**
  * Reader of the safetensors format (https://github.com/huggingface/safetensors#format): eight bytes with the
- * length of the header, a JSON header, then the tensors' bytes. Nothing but the header is read here; tensors
- * are used where they lie.
+ * length of the header, a JSON header, then the tensors' bytes. Opening a file reads the header only; tensors
+ * are used in place.
  */
 
 export type { Dtype, StoredTensor } from './header.ts'
 
 /**
- * A file of tensors; or a view of one, in which a part of a model has its tensors under diffusers' names
- * (`StoredTensor.key` is then still the file's own name).
+ * A file of tensors, or a view of one: a part of a model, its tensors under diffusers' names (`StoredTensor.key` is
+ * still the name in the file).
  */
 export interface SafetensorsFile {
-  /** The real path: symbolic links are resolved, as ONNX Runtime refuses those that leave a folder. */
+  /** The real path: symbolic links are resolved, because ONNX Runtime refuses those that leave the folder. */
   readonly path: string
   readonly folder: string
   readonly name: string
   readonly tensors: ReadonlyMap<string, StoredTensor>
   /** The header's `__metadata__`. */
   readonly metadata: ReadonlyMap<string, string>
-  /** Which file it was when it was opened, see `assertUnchanged`. */
+  /** The state of the file when it was opened, see `assertUnchanged`. */
   readonly stamp: FileStamp
 }
 
@@ -33,16 +33,16 @@ export interface SafetensorsFile {
 const maxHeaderBytes = 100_000_000
 
 /**
- * Reads and checks the header: every tensor's bytes lie inside the file, do not overlap, leave no gap, and are
- * as many as dtype and shape say.
+ * Reads and checks the header: every tensor's bytes are inside the file, do not overlap, leave no gap, and match
+ * its dtype and shape in number.
  * @throws CheckpointError naming the file and the fault
  */
 export async function openSafetensors(file: string): Promise<SafetensorsFile> {
   const path = await realpath(file).catch((cause: unknown) => {
     throw new CheckpointError(`${file}: the file is missing or not readable`, { cause })
   })
-  // before it is opened: opening a named pipe waits for a writer
-  if (!(await stat(path)).isFile()) throw new CheckpointError(`${file}: this is no file`)
+  // before opening: opening a named pipe waits for a writer
+  if (!(await stat(path)).isFile()) throw new CheckpointError(`${file}: this is not a file`)
   const handle = await open(path, 'r').catch((cause: unknown) => {
     throw new CheckpointError(`${file}: the file cannot be opened`, { cause })
   })
@@ -62,8 +62,8 @@ async function readHeader(handle: FileHandle, size: number, file: string): Promi
   if (headerBytes > Math.min(maxHeaderBytes, size - 8)) {
     const foreign = foreignContent(prefix)
     if (foreign) throw new CheckpointError(`${file}: ${foreign}`)
-    const room = headerBytes > maxHeaderBytes ? `more than ${maxHeaderBytes}` : `the file has ${size}`
-    throw new CheckpointError(`${file}: the header claims ${headerBytes} bytes, ${room}`)
+    const room = headerBytes > maxHeaderBytes ? `the limit is ${maxHeaderBytes}` : `the file has ${size}`
+    throw new CheckpointError(`${file}: the header claims ${headerBytes} bytes, but ${room}`)
   }
   return parseHeader(await readFully(handle, headerBytes, 8, file), 8 + headerBytes, size, file)
 }
@@ -76,7 +76,8 @@ async function readFully(
 ): Promise<Buffer> {
   const buffer = Buffer.alloc(length)
   const { bytesRead } = await handle.read(buffer, 0, length, position)
-  if (bytesRead !== length) throw new CheckpointError(`${file}: the file became shorter while it was read`)
+  if (bytesRead !== length)
+    throw new CheckpointError(`${file}: the file became shorter while it was being read`)
   return buffer
 }
 
@@ -98,7 +99,7 @@ export async function readRows(
     for (const [position, index] of indices.entries()) {
       if (index < 0 || index >= rows) {
         throw new CheckpointError(
-          `${file.path}: "${tensor.key}" has ${rows} rows, row ${index} was asked for`,
+          `${file.path}: "${tensor.key}" has ${rows} rows, but row ${index} was requested`,
         )
       }
       const known = read.get(index)
@@ -117,7 +118,7 @@ export async function readRows(
   return out
 }
 
-/** Dtypes that the engine computes with. */
+/** Whether the engine can compute with this dtype. */
 export function isFloat(dtype: Dtype): boolean {
   return dtype === 'F32' || dtype === 'F16' || dtype === 'BF16' || dtype === 'F64'
 }

@@ -6,16 +6,16 @@ import { lastingStampOf } from '../file-stamp.ts'
 import { openSafetensors, type SafetensorsFile, type StoredTensor, toFloat32 } from './safetensors.ts'
 
 /**
- * Half-precision weights have no kernels on a CPU: each session would widen them into memory of its own. A part
- * written out once in float32 can be mapped instead, by every session of every process.
+ * There are no CPU kernels for half-precision weights: each session would widen them into its own memory. A part
+ * written out once in float32 can instead be mapped by every session of every process.
  */
 
 const chunkBytes = 8 * 2 ** 20
 
 /**
- * The same part with float32 weights: itself if it has them, else a file in `folder` (made if it is not there yet;
- * about twice the bytes of the half-precision one). Tensors of whole numbers are kept as they are.
- * @throws CheckpointError, and what the file system throws when it is full
+ * The same part with float32 weights: the part itself if it has them, else a file in `folder` (written if it does not
+ * exist; about twice the size of the half-precision one). Other dtypes are copied unchanged.
+ * @throws CheckpointError; file system errors, for instance a full disk
  */
 export async function widened(part: SafetensorsFile, folder: string): Promise<SafetensorsFile> {
   const tensors = [...part.tensors]
@@ -35,7 +35,7 @@ export async function widened(part: SafetensorsFile, folder: string): Promise<Sa
   const unfinished = `${target}.${process.pid}.partial`
   try {
     await write(part, tensors, unfinished)
-    // two processes that widen at once write the same bytes
+    // two processes that do this at the same time write the same bytes
     await rename(unfinished, target)
   } finally {
     await rm(unfinished, { force: true })

@@ -16,7 +16,7 @@ test('a sampler is known by its name, its label and its class in diffusers', () 
   for (const { name, label, diffusers, aliases } of samplerCatalog) {
     for (const text of [name, label, label.toUpperCase(), ...aliases])
       assert.deepEqual(parseSamplerName(text), { sampler: name }, text)
-    // two samplers are one class with another setting; its default is the plain one
+    // two samplers share a class with different settings; its default is the plain one
     const plain = name === 'dpmpp_2m_sde' ? 'dpmpp_2m' : name
     assert.deepEqual(parseSamplerName(diffusers), { sampler: plain }, diffusers)
   }

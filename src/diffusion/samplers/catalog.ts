@@ -1,6 +1,6 @@
-/** Names of samplers and schedules: ours, and those of other programs. Holds no numerics, so that a service can read it. */
+/** Names of samplers and schedules: ours and other programs'. No numerics, so that the service can import it. */
 
-/** Names as requests have them, the default first. */
+/** Names as in requests, the default first. */
 export const samplers = [
   'dpmpp_2m',
   'dpmpp_2m_sde',
@@ -19,9 +19,9 @@ export type SamplerName = (typeof samplers)[number]
 
 /**
  * How the noise levels of a run are spaced. `karras`: https://arxiv.org/abs/2206.00364 equation 5 with rho 7.
- * `exponential`: evenly in log sigma. `normal`: evenly spaced timesteps ("linspace"). `sgm_uniform`: evenly spaced
- * from the very end ("trailing"). `beta`: https://arxiv.org/abs/2407.12173 with 0.6 and 0.6. `leading`: the spacing
- * of SD 1.5's own config, with an offset of 1. `lu`: evenly in lambda, https://arxiv.org/abs/2206.00927.
+ * `exponential`: even in log sigma. `normal`: evenly spaced timesteps ("linspace"). `sgm_uniform`: evenly spaced from
+ * the very last timestep ("trailing"). `beta`: https://arxiv.org/abs/2407.12173 with 0.6 and 0.6. `leading`: the
+ * spacing of SD 1.5's own config, with an offset of 1. `lu`: even in lambda, https://arxiv.org/abs/2206.00927.
  */
 export const schedules = ['karras', 'exponential', 'normal', 'sgm_uniform', 'beta', 'leading', 'lu'] as const
 export type Schedule = (typeof schedules)[number]
@@ -30,16 +30,16 @@ export interface SamplerEntry {
   readonly name: SamplerName
   /** AUTOMATIC1111's label. */
   readonly label: string
-  /** The class in diffusers that it equals. */
+  /** The equivalent class in diffusers. */
   readonly diffusers: string
   /** Other names for it; case, spaces, `_` and `-` do not matter. */
   readonly aliases: readonly string[]
   readonly schedules: readonly Schedule[]
   /** One of `schedules`. */
   readonly defaultSchedule: Schedule
-  /** More steps than this cannot be asked of it. */
+  /** Absent if unlimited. */
   readonly maximumSteps?: number
-  /** Second-order samplers call the model twice a step, but once in the last. */
+  /** Second-order samplers call the model twice per step, but once in the last. */
   readonly callsPerStep?: 2
 }
 
@@ -148,7 +148,7 @@ export const samplerCatalog: readonly SamplerEntry[] = [
   },
 ]
 
-/** As AUTOMATIC1111 writes them. */
+/** AUTOMATIC1111's labels. */
 export const scheduleLabels: Readonly<Record<Schedule, string>> = {
   karras: 'Karras',
   exponential: 'Exponential',
@@ -175,11 +175,11 @@ const scheduleAliases: ReadonlyMap<string, Schedule | 'automatic'> = new Map([
 
 export interface ParsedSampler {
   readonly sampler: SamplerName
-  /** Where the name says it: `DPM++ 2M Karras`, `k_dpmpp_2m_ka`. It may be one that the sampler does not offer. */
+  /** Set if the name includes it: `DPM++ 2M Karras`, `k_dpmpp_2m_ka`. The sampler may not offer it. */
   readonly schedule?: Schedule
 }
 
-/** A sampler by our name, AUTOMATIC1111's or diffusers'. Undefined: nobody calls a sampler so. */
+/** A sampler by our name, AUTOMATIC1111's or diffusers'. Undefined if no sampler has that name. */
 export function parseSamplerName(text: string): ParsedSampler | undefined {
   const sampler = samplerCalled(text)
   if (sampler) return { sampler }
@@ -193,7 +193,7 @@ export function parseSamplerName(text: string): ParsedSampler | undefined {
   return undefined
 }
 
-/** `automatic` stands for the sampler's default. Undefined: nobody calls a schedule so. */
+/** `automatic` means the sampler's default. Undefined if no schedule has that name. */
 export function parseScheduleName(text: string): Schedule | 'automatic' | undefined {
   const wanted = plain(text)
   return schedules.find((schedule) => plain(schedule) === wanted) ?? scheduleAliases.get(wanted)

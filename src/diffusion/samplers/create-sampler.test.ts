@@ -20,7 +20,7 @@ function randn(count = 16): () => Float32Array {
 test('a schedule that the sampler lacks is refused with those that it has', () => {
   assert.throws(() => createSampler({ sampler: 'ddim', schedule: 'karras', steps: 20, noise }, randn()), {
     name: 'RangeError',
-    message: 'ddim has no schedule karras; it has normal, sgm_uniform, leading',
+    message: 'ddim does not offer the schedule karras; it offers normal, sgm_uniform, leading',
   })
 })
 

@@ -15,28 +15,30 @@ import { unipc } from './unipc.ts'
 
 export interface SamplerRequest {
   readonly sampler: SamplerName
-  /** One that the sampler offers: catalog.ts. */
+  /** Must be one that the sampler offers, see catalog.ts. */
   readonly schedule: Schedule
   readonly steps: number
   readonly noise: NoiseConfig
-  /** Index of the first call of the model: `beginIndex` for image-to-image. */
+  /** Index of the first model call: `beginIndex` for image-to-image. */
   readonly begin?: number
 }
 
 /**
- * A sampler as diffusers makes it from the config of SD 1.x, for one picture.
+ * A sampler for one picture, equal to the one that diffusers creates from the config of SD 1.x.
  * @param randn fresh unit noise of the sample's size. Called in the order in which diffusers' pipeline draws from its
- * generator, so one generator for the first noise and this gives its picture.
- * @throws RangeError for a schedule that the sampler lacks or too many steps
+ * generator, so using one generator for the initial noise and for this gives the same picture.
+ * @throws RangeError for a schedule that the sampler does not offer, or too many steps
  */
 export function createSampler(request: SamplerRequest, randn: () => Float32Array): Sampler {
   const { sampler, schedule, steps, noise, begin = 0 } = request
   const { schedules, maximumSteps = Number.POSITIVE_INFINITY } = samplerEntry(sampler)
   if (!schedules.includes(schedule)) {
-    throw new RangeError(`${sampler} has no schedule ${schedule}; it has ${schedules.join(', ')}`)
+    throw new RangeError(
+      `${sampler} does not offer the schedule ${schedule}; it offers ${schedules.join(', ')}`,
+    )
   }
   if (!(steps >= 1 && steps <= maximumSteps)) {
-    throw new RangeError(`${sampler} takes 1 to ${maximumSteps} steps, but ${steps} were asked for`)
+    throw new RangeError(`${sampler} takes 1 to ${maximumSteps} steps, but ${steps} were requested`)
   }
   const prediction = noise.prediction_type
   const alphas = trainingAlphas(noise)
@@ -76,14 +78,14 @@ export function createSampler(request: SamplerRequest, randn: () => Float32Array
 }
 
 /**
- * Where image-to-image begins, as diffusers' `get_timesteps`: `int(steps * strength)` steps are left.
+ * Where image-to-image begins, as in diffusers' `get_timesteps`: `int(steps * strength)` steps remain.
  * @param strength above 0; 1 begins at the start
  * @returns index of the first call
  * @throws RangeError if the strength is out of range, or leaves no step
  */
 export function beginIndex(sampler: SamplerName, steps: number, strength: number): number {
   if (!(strength > 0 && strength <= 1)) {
-    throw new RangeError(`strength must be above 0 and at most 1, it is ${strength}`)
+    throw new RangeError(`strength must be above 0 and at most 1, but is ${strength}`)
   }
   const left = Math.min(Math.trunc(steps * strength), steps)
   if (left < 1) {

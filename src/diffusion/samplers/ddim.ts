@@ -2,8 +2,8 @@ import { addNoisePreserving, denoisePreserving, type Prediction } from './noise-
 import type { Sampler } from './sampler.ts'
 
 /**
- * DDIM, https://arxiv.org/abs/2010.02502 formula 12 with eta 0, as diffusers' DDIMScheduler. A step goes down by
- * the number of training timesteps divided by that of the steps, whatever the next timestep is.
+ * DDIM, https://arxiv.org/abs/2010.02502 formula 12 with eta 0, as in diffusers' DDIMScheduler. A step goes down by
+ * the number of training timesteps divided by the number of steps, whatever the next timestep is.
  */
 export interface DdimOptions {
   readonly prediction: Prediction

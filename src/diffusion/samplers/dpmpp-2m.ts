@@ -3,16 +3,16 @@ import type { Sampler } from './sampler.ts'
 import type { Levels } from './schedules.ts'
 
 /**
- * DPM-Solver++(2M), https://arxiv.org/abs/2211.01095 algorithm 2, as diffusers' DPMSolverMultistepScheduler
- * with `solver_type="midpoint"` computes it: `algorithm_type="dpmsolver++"`, and with `noise` given
- * `"sde-dpmsolver++"`, which adds fresh noise in every step. Arithmetic in float64.
+ * DPM-Solver++(2M), https://arxiv.org/abs/2211.01095 algorithm 2, as in diffusers' DPMSolverMultistepScheduler
+ * with `solver_type="midpoint"`: `algorithm_type="dpmsolver++"`, or with `noise` given `"sde-dpmsolver++"`, which adds
+ * fresh noise in every step. Arithmetic in float64.
  *
  * In the variance-preserving form of a noise level sigma: alpha = 1 / sqrt(sigma^2 + 1), noise part
- * sigma * alpha, lambda = -ln sigma. Begun in the middle, its first step is first order like any first step.
+ * sigma * alpha, lambda = -ln sigma. A run that begins in the middle also takes its first step in first order.
  */
 export interface Dpmpp2mOptions {
   readonly prediction: Prediction
-  /** The level after the last step: none at all, or that of the first training timestep. */
+  /** The noise level after the last step: 0, or that of the first training timestep. */
   readonly finalSigma: number
   /** First order in the last step even if its level is not zero; diffusers does so below 15 steps. */
   readonly lowerOrderFinal: boolean
@@ -39,7 +39,7 @@ export function dpmpp2m(levels: Levels, options: Dpmpp2mOptions): Sampler {
       const denoised = denoisePreserving(options.prediction, prediction, sample, alpha, sigma * alpha)
       const h = Math.log(sigma) - Math.log(next)
       const noise = options.noise?.()
-      // a stochastic step goes down twice as far and comes back up by the noise it adds
+      // a stochastic step goes down twice as far and comes back up with the added noise
       const gone = -Math.expm1(noise ? -2 * h : -h)
       const shrink = alphaOf(next) * gone
       const keep = ((next * alphaOf(next)) / (sigma * alpha)) * (noise ? Math.exp(-h) : 1)

@@ -3,15 +3,15 @@ import type { Sampler } from './sampler.ts'
 import type { Levels } from './schedules.ts'
 
 /**
- * DPM-Solver++(2S), https://arxiv.org/abs/2211.01095 algorithm 1, as diffusers' DPMSolverSinglestepScheduler with
- * `solver_order=2` and `solver_type="midpoint"`: steps come in pairs, and the second of a pair goes the whole way again
- * from where the first began, with what both predicted. Arithmetic in float64.
+ * DPM-Solver++(2S), https://arxiv.org/abs/2211.01095 algorithm 1, as in diffusers' DPMSolverSinglestepScheduler with
+ * `solver_order=2` and `solver_type="midpoint"`: steps come in pairs, and the second of a pair repeats the whole way
+ * from the start of the first, using both predictions. Arithmetic in float64.
  */
 export interface Dpmpp2sOptions {
   readonly prediction: Prediction
-  /** The level after the last step: none at all, or that of the first training timestep. */
+  /** The noise level after the last step: 0, or that of the first training timestep. */
   readonly finalSigma: number
-  /** First order in the last step, or in the last two of an even number; a final level of zero needs it. */
+  /** First order in the last step, or in the last two of an even number of steps; required for a final level of 0. */
   readonly lowerOrderFinal: boolean
 }
 
@@ -21,7 +21,7 @@ export function dpmpp2s(levels: Levels, options: Dpmpp2sOptions): Sampler {
   // diffusers keeps the levels in float32
   const sigmas = Float64Array.from([...levels.sigmas, finalSigma], Math.fround)
   const isSecond = (index: number) => index % 2 === 1 && !(lowerOrderFinal && index === steps - 1)
-  /** Where the pair began, and what was predicted there. */
+  /** The sample at the start of the pair, and the denoised sample predicted there. */
   let first: { readonly sample: Float32Array; readonly denoised: Float64Array } | undefined
 
   return {
@@ -31,7 +31,7 @@ export function dpmpp2s(levels: Levels, options: Dpmpp2sOptions): Sampler {
     step(prediction, index, sample) {
       const sigma = sigmas[index] as number
       const denoised = denoisePreserving(kind, prediction, sample, alphaOf(sigma), sigma * alphaOf(sigma))
-      // a run that begins in the middle of a pair has no first half
+      // a run that begins in the middle of a pair skipped the first step of it
       const begun = isSecond(index) ? first : undefined
       first = { sample, denoised }
       if (begun === undefined) return move(sample, sigma, sigmas[index + 1] as number, denoised)
@@ -48,7 +48,7 @@ export function dpmpp2s(levels: Levels, options: Dpmpp2sOptions): Sampler {
   }
 }
 
-/** From one level to the next with a denoised sample that is taken for constant between them. */
+/** From one level to the next, treating the denoised sample as constant between them. */
 function move(sample: Float32Array, sigma: number, next: number, denoised: Float64Array): Float32Array {
   const keep = (next * alphaOf(next)) / (sigma * alphaOf(sigma))
   const gone = -alphaOf(next) * Math.expm1(Math.log(next) - Math.log(sigma))

@@ -3,20 +3,20 @@ import type { Sampler } from './sampler.ts'
 import { doubled, type ScaledLevels, sigmaToTimestep } from './schedules.ts'
 
 /**
- * DPM-Solver++ (stochastic, single step, second order; k-diffusion's sample_dpmpp_sde with r 1/2 and eta 1), as
+ * DPM-Solver++ (stochastic, single step, second order; k-diffusion's sample_dpmpp_sde with r 1/2 and eta 1), as in
  * diffusers' DPMSolverSDEScheduler. Calls with an even index go to the middle of the step in log sigma, those with
- * an odd one go from the start of the step to its end by what the model says in the middle; the last step is
- * Euler's. Image-to-image begins at an even index.
+ * an odd index go from the start of the step to its end with the prediction at the middle; the last step is an Euler
+ * step. Image-to-image begins at an even index.
  *
- * Equal to diffusers but for the noise: there it comes from torchsde's Brownian tree with a seed of its own, here
- * from `noise`. As there, both halves of a step see one Brownian path in sigma: the noise of the whole step is the
- * weighted sum of that of its parts.
+ * Equal to diffusers except for the noise: there it comes from torchsde's Brownian tree with its own seed, here from
+ * `noise`. In both, the two halves of a step share one Brownian path in sigma: the noise of the whole step is the
+ * weighted sum of its parts' noise.
  */
 export interface DpmppSdeOptions {
   readonly prediction: Prediction
   /** Sigmas of all training timesteps, rising. */
   readonly training: Float64Array
-  /** Fresh unit noise of the sample's size; two draws a step, none in the last. */
+  /** Fresh unit noise of the sample's size; two draws per step, none in the last. */
   readonly noise: () => Float32Array
 }
 
@@ -24,7 +24,7 @@ export function dpmppSde(
   levels: ScaledLevels,
   { prediction: kind, training, noise }: DpmppSdeOptions,
 ): Sampler {
-  // diffusers keeps the levels in float32, but finds the timesteps of the middles before it rounds them
+  // diffusers keeps the levels in float32, but computes the timesteps of the middles before rounding them
   const sigmas = Float64Array.from([...levels.sigmas, 0], Math.fround)
   const middles = (of: Float64Array) =>
     of.subarray(0, -1).map((sigma, i) => Math.sqrt(sigma * (of[i + 1] as number)))
@@ -57,13 +57,13 @@ export function dpmppSde(
       const whole = fresh.map((value, i) => a * first[i]! + b * value)
       return ancestralStep(start.sample, denoised, whole, sigma, next)
     },
-    // the second call of a step counts as the next level there
+    // in diffusers the second call of a step counts as the next level
     addNoise: (clean, noise, index) =>
       addNoiseExploding(clean, noise, sigmas[Math.ceil(index / 2)] as number),
   }
 }
 
-/** From `sigma` below `next` along the denoised sample, and back up to `next` by noise. */
+/** From `sigma` to below `next` along the denoised sample, and back up to `next` with noise. */
 function ancestralStep(
   sample: Float32Array,
   denoised: Float64Array,

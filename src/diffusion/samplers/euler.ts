@@ -3,10 +3,10 @@ import type { Sampler } from './sampler.ts'
 import type { ScaledLevels } from './schedules.ts'
 
 /**
- * Euler's method, https://arxiv.org/abs/2206.00364 algorithm 2 without churn, as diffusers' EulerDiscreteScheduler.
- * With `noise` given, ancestral sampling (k-diffusion's sample_euler_ancestral with eta 1), as diffusers'
- * EulerAncestralDiscreteScheduler: a step goes below the next level and comes back up by fresh noise, which is
- * drawn in the last step too, though none of it is added.
+ * Euler's method, https://arxiv.org/abs/2206.00364 algorithm 2 without churn, as in diffusers' EulerDiscreteScheduler.
+ * With `noise` given, ancestral sampling (k-diffusion's sample_euler_ancestral with eta 1), as in diffusers'
+ * EulerAncestralDiscreteScheduler: a step goes below the next level and comes back up with fresh noise, which is
+ * drawn in the last step too, although none of it is added.
  */
 export interface EulerOptions {
   readonly prediction: Prediction

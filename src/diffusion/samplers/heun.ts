@@ -3,10 +3,10 @@ import type { Sampler } from './sampler.ts'
 import { doubled, type ScaledLevels } from './schedules.ts'
 
 /**
- * Heun's method, https://arxiv.org/abs/2206.00364 algorithm 1, as diffusers' HeunDiscreteScheduler. Calls with an
- * even index go to the next level by Euler's method, those with an odd one look at the slope there and go once more
- * from the start of the step by the mean of both; the last step has the first half alone. Image-to-image begins at
- * an even index.
+ * Heun's method, https://arxiv.org/abs/2206.00364 algorithm 1, as in diffusers' HeunDiscreteScheduler. Calls with an
+ * even index go to the next level by Euler's method, those with an odd index evaluate the slope there and repeat the
+ * step from its start with the mean of both slopes; the last step has the first call only. Image-to-image begins at an
+ * even index.
  */
 export function heun(levels: ScaledLevels, kind: Prediction): Sampler {
   // diffusers keeps the levels in float32

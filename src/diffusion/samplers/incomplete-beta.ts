@@ -1,7 +1,7 @@
 /**
  * The quantile function of the beta distribution: the x for which the regularised incomplete beta function
- * I_x(a, b) is p. Halves the interval; I is summed as a continued fraction, https://dlmf.nist.gov/8.17.E22,
- * by Lentz's method. Relative error near 1e-14.
+ * I_x(a, b) is p, by bisection. I is evaluated as a continued fraction, https://dlmf.nist.gov/8.17.E22, by Lentz's
+ * method. Relative error near 1e-14.
  * @param p 0 to 1
  */
 export function betaQuantile(p: number, a: number, b: number): number {
@@ -18,7 +18,7 @@ export function betaQuantile(p: number, a: number, b: number): number {
 
 /** I_x(a, b) for 0 < x < 1. */
 function regularisedBeta(x: number, a: number, b: number): number {
-  // the fraction converges fast below the mean only
+  // the fraction converges fast only below the mean
   if (x > (a + 1) / (a + b + 2)) return 1 - regularisedBeta(1 - x, b, a)
   const front = Math.exp(a * Math.log(x) + b * Math.log1p(-x) + logGamma(a + b) - logGamma(a) - logGamma(b))
   return (front * betaFraction(x, a, b)) / a
@@ -50,7 +50,7 @@ function notZero(value: number): number {
   return Math.abs(value) < tiny ? tiny : value
 }
 
-/** Stirling's series after moving the argument above 10, https://dlmf.nist.gov/5.11.E1. */
+/** Stirling's series after shifting the argument above 10, https://dlmf.nist.gov/5.11.E1. */
 function logGamma(z: number): number {
   let [moved, product] = [z, 1]
   for (; moved < 10; moved++) product *= moved

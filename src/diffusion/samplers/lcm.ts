@@ -1,21 +1,21 @@
 import { addNoisePreserving, denoisePreserving, type Prediction } from './noise-forms.ts'
 import type { Sampler } from './sampler.ts'
 
-/** Steps of the schedule that Latent Consistency Models are distilled on. */
+/** Number of steps of the schedule that Latent Consistency Models are distilled on. */
 const distilledSteps = 50
 const timestepScaling = 10
 const sigmaData = 0.5
 
 /**
- * Multistep sampling of a Latent Consistency Model, https://arxiv.org/abs/2310.04378 algorithm 3, as diffusers'
- * LCMScheduler. Steps are evenly spaced places of the 50 that the model was distilled on, from the very end. Every
- * step but the last adds fresh noise.
+ * Multistep sampling of a Latent Consistency Model, https://arxiv.org/abs/2310.04378 algorithm 3, as in diffusers'
+ * LCMScheduler. Timesteps are evenly spaced among the 50 that the model was distilled on, starting at the highest.
+ * Every step but the last adds fresh noise.
  */
 export interface LcmOptions {
   readonly prediction: Prediction
   /** Share of the clean sample's variance at every training timestep, falling. */
   readonly alphas: Float64Array
-  /** 50 at most. */
+  /** At most 50. */
   readonly steps: number
   /** Fresh unit noise of the sample's size. */
   readonly noise: () => Float32Array
@@ -24,7 +24,7 @@ export interface LcmOptions {
 /** @throws RangeError for more than 50 steps */
 export function lcm({ prediction: kind, alphas, steps, noise }: LcmOptions): Sampler {
   if (steps > distilledSteps) {
-    throw new RangeError(`lcm has ${distilledSteps} steps at most, but ${steps} were asked for`)
+    throw new RangeError(`lcm takes at most ${distilledSteps} steps, but ${steps} were requested`)
   }
   const stride = Math.floor(alphas.length / distilledSteps)
   const timesteps = Float64Array.from(

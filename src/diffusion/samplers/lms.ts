@@ -7,9 +7,9 @@ const mostOrders = 4
 const gaussPoint = 1 / Math.sqrt(3)
 
 /**
- * The linear multistep method of fourth order in sigma (k-diffusion's sample_lms), as diffusers'
- * LMSDiscreteScheduler. Begun in the middle it takes coefficients of full order at once for the few slopes that it
- * has, as there.
+ * The linear multistep method of fourth order in sigma (k-diffusion's sample_lms), as in diffusers'
+ * LMSDiscreteScheduler. As there, a run that begins in the middle uses full-order coefficients at once, for the few
+ * slopes that it has.
  */
 export function lms(levels: ScaledLevels, kind: Prediction): Sampler {
   // diffusers keeps the levels in float32

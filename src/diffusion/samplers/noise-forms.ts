@@ -1,13 +1,13 @@
 import type { NoiseConfig } from './noise-levels.ts'
 
 /**
- * The two ways to write a noisy sample: "exploding" as clean + sigma noise (k-diffusion's samplers), and
- * "preserving" as alpha clean + spread noise with alpha^2 + spread^2 = 1 (all others, and what the model was
- * trained on). Samples are float32, results of `denoise` float64.
+ * The two ways to write a noisy sample: variance-"exploding" as clean + sigma noise (k-diffusion's samplers), and
+ * variance-"preserving" as alpha clean + spread noise with alpha^2 + spread^2 = 1 (all others, and the model's
+ * training). Samples are float32; the `denoise...` functions return float64.
  */
 export type Prediction = NoiseConfig['prediction_type']
 
-/** The share of the clean sample in the preserving form of a level; the noise has `sigma` times as much. */
+/** Coefficient of the clean sample in the preserving form of a level; that of the noise is `sigma` times as large. */
 export function alphaOf(sigma: number): number {
   return 1 / Math.sqrt(sigma * sigma + 1)
 }
@@ -36,12 +36,12 @@ export function denoisePreserving(
   return combine(sample, 1 / alpha, prediction, -spread / alpha)
 }
 
-/** Unit noise put onto a clean sample, exploding form. */
+/** Unit noise added to a clean sample, exploding form. */
 export function addNoiseExploding(clean: Float32Array, noise: Float32Array, sigma: number): Float32Array {
   return Float32Array.from(combine(clean, 1, noise, sigma))
 }
 
-/** Unit noise put onto a clean sample, preserving form. */
+/** Unit noise added to a clean sample, preserving form. */
 export function addNoisePreserving(
   clean: Float32Array,
   noise: Float32Array,

@@ -1,4 +1,4 @@
-/** How a model was noised in training: the part of `scheduler_config.json` that belongs to the weights. */
+/** The noise that a model was trained with: the part of `scheduler_config.json` that belongs to the weights. */
 export interface NoiseConfig {
   readonly num_train_timesteps: number
   readonly beta_start: number
@@ -8,8 +8,8 @@ export interface NoiseConfig {
 }
 
 /**
- * The share of the clean sample's variance that is left at every training timestep, falling ("alphas_cumprod").
- * Rounded to float32 where torch is.
+ * The remaining share of the clean sample's variance at every training timestep, falling ("alphas_cumprod").
+ * Rounded to float32 where torch rounds.
  * @returns [num_train_timesteps]
  */
 export function trainingAlphas(config: NoiseConfig): Float64Array {
@@ -28,7 +28,7 @@ export function trainingAlphas(config: NoiseConfig): Float64Array {
 
 /**
  * The noise level sigma of every training timestep, rising: sqrt((1 - abar) / abar). Rounded to float32 where
- * torch is, because Karras' formula starts from the first and the last of these numbers.
+ * torch rounds, because Karras' formula starts from the first and the last of these numbers.
  * @returns [num_train_timesteps]
  */
 export function trainingSigmas(config: NoiseConfig): Float64Array {

@@ -6,8 +6,8 @@ import type { Sampler } from './sampler.ts'
  * PNDMScheduler with `skip_prk_steps` (what SD 1.x configs say, A1111's PLMS): the second step is taken twice, first
  * alone and then by the mean of two predictions, so there is one call more than steps.
  *
- * Image-to-image counts calls from where it begins and takes the second call for the repeated one, though it is
- * not when the beginning is skipped. diffusers does so, and its pictures come from it.
+ * Image-to-image counts calls from where it begins and treats the second call as the repeated one, although it is not
+ * when the beginning is skipped. diffusers does the same, and its pictures depend on it.
  */
 export interface PndmOptions {
   readonly prediction: Prediction

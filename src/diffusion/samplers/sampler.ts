@@ -1,15 +1,15 @@
 /**
- * What the denoising loop needs of a sampler. Model and sampler do not know each other: the loop scales the sample,
- * asks the model, hands the prediction to `step` and gets the next sample. A sampler serves one picture and keeps
- * its history, so calls come in order and none twice.
+ * The interface between denoising loop and sampler. Model and sampler are independent: the loop scales the sample,
+ * runs the model, passes the prediction to `step` and gets the next sample. A sampler is for one picture and keeps its
+ * history, so `step` is called in order and once per index.
  */
 export interface Sampler {
   /**
-   * What the model is told, one a call of the model; those that image-to-image skips are there too. A second-order
-   * sampler calls the model about twice a step.
+   * The timestep of each model call, including those that image-to-image skips. A second-order sampler calls the model
+   * about twice per step.
    */
   readonly timesteps: Float64Array
-  /** Factor on unit noise that makes the first sample, when nothing is skipped. */
+  /** Unit noise times this is the first sample if nothing is skipped. */
   readonly initialScale: number
   /** Factor on the sample before the model sees it. */
   scaleInput(index: number): number
@@ -19,7 +19,7 @@ export interface Sampler {
    */
   step(prediction: Float32Array, index: number, sample: Float32Array): Float32Array
   /**
-   * A clean sample with as much noise as `timesteps[index]` expects.
+   * A clean sample with the noise level of `timesteps[index]`.
    * @param noise unit noise of the sample's size
    */
   addNoise(clean: Float32Array, noise: Float32Array, index: number): Float32Array

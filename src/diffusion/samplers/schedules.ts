@@ -3,7 +3,7 @@ import { betaQuantile } from './incomplete-beta.ts'
 import { fallingRange, linspace, roundHalfToEven } from './spacing.ts'
 
 export interface Levels {
-  /** What the model is told, one a step, falling. */
+  /** Timesteps for the model, one per step, falling. */
   readonly timesteps: Float64Array
   /** Noise level before each step, falling. */
   readonly sigmas: Float64Array
@@ -14,9 +14,9 @@ const betaShape = 0.6
 const leadingOffset = 1
 
 /**
- * The levels of the multistep solvers, as `set_timesteps` of scheduling_dpmsolver_multistep.py and
- * scheduling_unipc_multistep.py: evenly spaced timesteps stop one short of the clean end, and all are integers,
- * those of `exponential` and `beta` cut off and not rounded.
+ * The levels of the multistep solvers, as in `set_timesteps` of scheduling_dpmsolver_multistep.py and
+ * scheduling_unipc_multistep.py: evenly spaced timesteps stop one short of the clean end, and all are integers;
+ * those of `exponential` and `beta` are truncated, not rounded.
  * @param training sigmas of all training timesteps, rising
  */
 export function spaceLevels(schedule: Schedule, training: Float64Array, steps: number): Levels {
@@ -40,17 +40,17 @@ export function spaceLevels(schedule: Schedule, training: Float64Array, steps: n
   return { timesteps: exact.map(cut ? Math.trunc : roundHalfToEven), sigmas }
 }
 
-/** What k-diffusion's samplers begin with. */
+/** What k-diffusion's samplers start from. */
 export interface ScaledLevels extends Levels {
-  /** Factor on unit noise that makes the first sample. */
+  /** Unit noise times this is the first sample. */
   readonly initialScale: number
 }
 
 /**
- * The levels of k-diffusion's samplers, as `set_timesteps` of scheduling_euler_discrete.py and of those that copy
- * it: evenly spaced timesteps include both ends, fractional ones stay so. `karras`, `exponential` and `beta` go from
- * the highest to the lowest training level, which is `timestep_spacing="linspace"`. One step alone begins at the
- * lowest level, as there.
+ * The levels of k-diffusion's samplers, as in `set_timesteps` of scheduling_euler_discrete.py and its copies: evenly
+ * spaced timesteps include both ends and may be fractional. `karras`, `exponential` and `beta` go from the highest to
+ * the lowest training level, which is `timestep_spacing="linspace"`. A single step begins at the lowest level, as
+ * there.
  * @param training sigmas of all training timesteps, rising
  */
 export function spaceScaledLevels(
@@ -80,8 +80,8 @@ export function spaceScaledLevels(
 }
 
 /**
- * Timesteps of the samplers that know no others than those of the training, as `set_timesteps` of
- * scheduling_ddim.py and scheduling_pndm.py. @returns falling integers
+ * Timesteps of the samplers that use training timesteps only, as in `set_timesteps` of scheduling_ddim.py and
+ * scheduling_pndm.py. @returns falling integers
  */
 export function spaceTimesteps(
   schedule: 'normal' | 'leading' | 'sgm_uniform',
@@ -141,8 +141,8 @@ function interpolate(timestep: number, training: Float64Array): number {
 }
 
 /**
- * The fractional timesteps whose noise levels are given, by linear interpolation in log sigma. The logarithms of the
- * training levels are float32 in diffusers, which makes the highest level timestep 998.99998.
+ * The fractional timesteps of the given noise levels, by linear interpolation in log sigma. The logarithms of the
+ * training levels are float32 in diffusers, so the highest level has timestep 998.99998.
  */
 export function sigmaToTimestep(sigmas: Float64Array, training: Float64Array): Float64Array {
   const log = training.map((sigma) => Math.fround(Math.log(sigma)))

@@ -1,9 +1,9 @@
 /**
- * numpy's arithmetic, operation by operation: its rounding decides whether a timestep is 499 or 500, and that is
- * another picture.
+ * numpy's arithmetic, operation by operation: its rounding decides whether a timestep is 499 or 500, which gives a
+ * different picture.
  */
 
-/** numpy.linspace with both ends. One number alone is `from`. */
+/** numpy.linspace with both ends. A single number is `from`. */
 export function linspace(from: number, to: number, count: number): Float64Array {
   const step = (to - from) / (count - 1)
   const out = Float64Array.from({ length: count }, (_, i) => (i === 0 ? from : i * step + from))
@@ -13,7 +13,7 @@ export function linspace(from: number, to: number, count: number): Float64Array 
 
 /**
  * The first `count` numbers of numpy.arange(from, 0, -step). For 61 steps of 1000 and a few more, numpy returns
- * one number too many, whose timestep would be -1; it is not in the result.
+ * one number too many, whose timestep would be -1; it is left out.
  */
 export function fallingRange(from: number, step: number, count: number): Float64Array {
   const delta = from - step - from

@@ -3,13 +3,13 @@ import type { Sampler } from './sampler.ts'
 import type { Levels } from './schedules.ts'
 
 /**
- * UniPC of second order with B(h) = e^h - 1, https://arxiv.org/abs/2302.04867 algorithms 1 and 2, as diffusers'
+ * UniPC of second order with B(h) = e^h - 1, https://arxiv.org/abs/2302.04867 algorithms 1 and 2, as in diffusers'
  * UniPCMultistepScheduler with `solver_order=2`, `solver_type="bh2"` and `predict_x0=True`. Every prediction first
- * corrects the sample it was made for, then leads on; the last step is first order.
+ * corrects the sample it was made for, then predicts the next; the last step is first order.
  */
 export interface UnipcOptions {
   readonly prediction: Prediction
-  /** The level after the last step: none at all, or that of the first training timestep. */
+  /** The noise level after the last step: 0, or that of the first training timestep. */
   readonly finalSigma: number
 }
 
@@ -24,7 +24,7 @@ export function unipc(levels: Levels, { prediction: kind, finalSigma }: UnipcOpt
   let last: { readonly sample: Float64Array; readonly order: number } | undefined
 
   /**
-   * From a level to a later one.
+   * From one level to a later one.
    * @param weights of the differences to the denoised sample at `from`: of the one before it, and of `after`
    */
   function move(
@@ -68,13 +68,13 @@ export function unipc(levels: Levels, { prediction: kind, finalSigma }: UnipcOpt
   }
 }
 
-/** The step before `index` in lambda by the one after it; negative. */
+/** Minus the step in lambda before `index`, divided by the one after it. */
 function ratio(sigmas: Float64Array, index: number): number {
   const log = (at: number) => Math.log(sigmas[at] as number)
   return (log(index) - log(index - 1)) / (log(index) - log(index + 1))
 }
 
-/** What the corrector at `index` makes of the differences before and after its step. */
+/** The corrector's weights at `index` for the differences before and after its step. */
 function correctorWeights(sigmas: Float64Array, index: number, order: number): [number, number] {
   if (order === 1) return [0, 1 / 2]
   const h = Math.log(sigmas[index] as number) - Math.log(sigmas[index - 1] as number)

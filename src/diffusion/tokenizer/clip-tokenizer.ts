@@ -33,12 +33,12 @@ export class ClipTokenizer {
     return ClipTokenizer.#build(folder, pad, () => definition(folder))
   }
 
-  /** @param text a tokenizer.json @param source where it comes from, for messages */
+  /** @param text a tokenizer.json @param source its origin, for messages */
   static parse(text: string, source: string): Promise<ClipTokenizer> {
     return ClipTokenizer.#build(source, end, async () => JSON.parse(text))
   }
 
-  /** @param merges two symbols with a space between them, the first merge first */
+  /** @param merges pairs of symbols separated by a space, in merge order */
   static of(vocabulary: Readonly<Record<string, number>>, merges: readonly string[]): Promise<ClipTokenizer> {
     return ClipTokenizer.#build("CLIP's vocabulary", end, async () => clipDefinition(vocabulary, merges))
   }
@@ -56,7 +56,7 @@ export class ClipTokenizer {
     }
   }
 
-  /** The tokens of a text, as many as it has, without begin and end. */
+  /** All tokens of a text, without begin and end. */
   ids(text: string): readonly number[] {
     return this.#tokenizer.encode(text, { add_special_tokens: false }).ids
   }

