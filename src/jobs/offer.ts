@@ -5,7 +5,7 @@ export interface Offer {
   readonly models: readonly ModelInfo[]
   readonly vaes: readonly AddOn[]
   readonly loras: readonly AddOn[]
-  /** Textual inversions: their names work in prompts, no field asks for them. */
+  /** Textual inversions: their names work in prompts; there is no field for them. */
   readonly embeddings: readonly AddOn[]
   readonly samplers: SamplerNames
 }
@@ -13,7 +13,7 @@ export interface Offer {
 /** A model with its limits and defaults. */
 export interface ModelInfo {
   readonly name: string
-  /** `sd1`: add-ons fit models of their own family alone. */
+  /** `sd1`: add-ons fit only models of their own family. */
   readonly family: string
   readonly width: number
   readonly height: number
@@ -21,19 +21,19 @@ export interface ModelInfo {
   readonly guidance_scale: number
   /** Width and height are multiples of this. */
   readonly size_multiple: number
-  /** Layers of the text encoder: the most that `clip_skip` can be. */
+  /** Layers of the text encoder: the maximum of `clip_skip`. */
   readonly clip_layers: number
   /** It can start from a picture: its VAE has an encoder. */
   readonly image_to_image: boolean
-  /** It was trained to fill in parts of a picture, and can do nothing without one. */
+  /** It was trained for inpainting, and requires a picture. */
   readonly inpainting: boolean
-  /** What it was trained for and knows, in a sentence or two. */
+  /** What it was trained for and can draw, in a sentence or two. */
   readonly description?: string
   /** Prompts to begin with. */
   readonly examples?: readonly string[]
   /** What it can draw, as people call it. */
   readonly subjects?: readonly string[]
-  /** The words that name what it draws, in lower case; absent: no list could hold them. */
+  /** The words that name what it draws, in lower case; absent if no list could hold them. */
   readonly words?: ReadonlySet<string>
 }
 
@@ -54,21 +54,21 @@ export interface SamplerInfo {
   readonly schedules: readonly string[]
   /** One of `schedules`. */
   readonly default_schedule: string
-  /** It cannot take more steps. */
+  /** Maximum number of steps. */
   readonly max_steps?: number
 }
 
 /** The engine's lists of samplers, and the names that other programs have for them. */
 export interface SamplerNames {
-  /** A sampler by any of its names; "DPM++ 2M Karras" names a schedule too. Undefined: nobody calls a sampler so. */
+  /** A sampler by any of its names; "DPM++ 2M Karras" names a schedule too. Undefined if no sampler has that name. */
   parse(text: string): { readonly sampler: string; readonly schedule?: string } | undefined
-  /** `automatic` is the sampler's default. Undefined: nobody calls a schedule so. */
+  /** `automatic` is the sampler's default. Undefined if no schedule has that name. */
   parseSchedule(text: string): string | undefined
   /** The default first. Never empty. */
   of(model: ModelInfo): readonly SamplerInfo[]
 }
 
-/** Names that differ only in case are one name: some file systems, and prompts, cannot tell them apart. */
+/** Names that differ only in case are one name: some file systems, and prompts, cannot distinguish them. */
 export function sameName(a: string, b: string): boolean {
   return a.toLowerCase() === b.toLowerCase()
 }
