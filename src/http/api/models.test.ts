@@ -45,7 +45,11 @@ test('a client reads what a model was trained for; a model that says nothing has
   const [plain] = (await silent.app.inject('/v1/models')).json().models
   for (const name of Object.keys(about)) assert.ok(!(name in plain), name)
   const openapi = (await app.inject('/openapi.json')).body
-  for (const text of ['What it was trained for and knows', 'Prompts to begin with', 'Sentences for people'])
+  for (const text of [
+    'What it was trained for and can draw',
+    'Prompts to begin with',
+    'Sentences for people',
+  ])
     assert.ok(openapi.includes(text), text)
 })
 

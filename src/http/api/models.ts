@@ -8,26 +8,26 @@ import type { Services } from '../services.ts'
 
 const Model = Type.Object({
   name: Type.String(),
-  family: Type.String({ description: 'VAEs, LoRAs and embeddings fit models of their own family.' }),
-  width: Type.Integer({ description: 'The size when none is asked for.' }),
+  family: Type.String({ description: 'VAEs, LoRAs and embeddings fit only models of their own family.' }),
+  width: Type.Integer({ description: 'The default size.' }),
   height: Type.Integer(),
   steps: Type.Integer(),
   guidance_scale: Type.Number(),
   size_multiple: Type.Integer({ description: 'Width and height must be multiples of this.' }),
-  clip_layers: Type.Integer({ description: 'The most that `clip_skip` can be.' }),
+  clip_layers: Type.Integer({ description: 'Maximum of `clip_skip`.' }),
   image_to_image: Type.Boolean({ description: 'It can start from a picture (`init_image`).' }),
   images: Type.Boolean({ description: 'The former name of `image_to_image`.', deprecated: true }),
-  inpainting: Type.Boolean({ description: 'It only makes parts of a picture anew: `init_image` is needed.' }),
-  description: Type.Optional(Type.String({ description: 'What it was trained for and knows.' })),
+  inpainting: Type.Boolean({ description: 'It only inpaints: `init_image` is required.' }),
+  description: Type.Optional(Type.String({ description: 'What it was trained for and can draw.' })),
   examples: Type.Optional(Type.Array(Type.String(), { description: 'Prompts to begin with.' })),
   subjects: Type.Optional(
-    Type.Array(Type.String(), { description: 'What it can draw. Absent: there is no list of it.' }),
+    Type.Array(Type.String(), { description: 'What it can draw. Absent if there is no list.' }),
   ),
   samplers: Type.Array(Type.String(), { description: 'The first is the default.' }),
   schedules: Type.Array(Type.String(), {
-    description: 'Of all samplers together, the default first; GET /v1/samplers tells which has which.',
+    description: 'Those of all samplers, the default first; GET /v1/samplers lists them by sampler.',
   }),
-  vaes: Type.Array(Type.String(), { description: 'Those that fit, beside its own.' }),
+  vaes: Type.Array(Type.String(), { description: 'Those that fit it, besides its own.' }),
 })
 
 const Extra = Type.Object({
@@ -36,22 +36,22 @@ const Extra = Type.Object({
   description: Type.Optional(Type.String()),
 })
 
-/** The limits of requests and uploads, under the names that they have in JSON. */
+/** The limits of requests and uploads, under their names in JSON. */
 const Limits = Type.Record(Type.String(), Type.Number())
 
 const Sampler = Type.Object({
   name: Type.String(),
   label: Type.String(),
-  aliases: Type.Array(Type.String(), { description: 'Other names that `sampler` may have.' }),
+  aliases: Type.Array(Type.String(), { description: 'Other names that `sampler` accepts.' }),
   schedules: Type.Array(Type.String()),
   default_schedule: Type.String(),
   max_steps: Type.Optional(Type.Integer()),
 })
 
-/** GET /v1/models and GET /v1/samplers: what can be asked for. The first of each list is the default. */
+/** GET /v1/models and GET /v1/samplers: what can be requested. The first of each list is the default. */
 export function modelRoutes(app: FastifyInstance, services: Services): void {
   const models = {
-    summary: 'Models, their defaults and what goes with them, and the limits',
+    summary: 'Models with their defaults and add-ons, and the limits',
     response: {
       200: Type.Object({
         models: Type.Array(Model),
@@ -74,7 +74,7 @@ export function modelRoutes(app: FastifyInstance, services: Services): void {
   })
 
   const samplers = {
-    summary: 'The samplers of a model, with their schedules and their names elsewhere',
+    summary: 'The samplers of a model, with their schedules and their names in other programs',
     querystring: Type.Object({ model: Type.Optional(Type.String({ description: 'Absent: the default.' })) }),
     response: { 200: Type.Object({ samplers: Type.Array(Sampler) }), '4xx': ErrorBody },
   }
@@ -92,7 +92,7 @@ export function modelRoutes(app: FastifyInstance, services: Services): void {
   })
 }
 
-/** `name` is whatever the query has: a name that is given twice is a list. */
+/** `name` is unchecked: given twice in the query it is a list. */
 function findModel({ models }: Offer, name: unknown): ModelInfo {
   const named = typeof name === 'string' ? findNamed(models, name) : undefined
   const model = name === undefined ? models[0] : named
@@ -116,7 +116,7 @@ function modelView({ words: _, examples, subjects, ...model }: ModelInfo, { samp
   }
 }
 
-/** Where a file lies is nobody's business. */
+/** The path of the file is not public. */
 function extraView({ name, family, description }: AddOn) {
   return { name, family, ...(description === undefined ? {} : { description }) }
 }
