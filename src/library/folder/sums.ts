@@ -5,8 +5,8 @@ import { dirname, join } from 'node:path'
 import { unlessMissing } from '../../adapters/disk/files.ts'
 
 /**
- * SHA-256 sums as sha256sum writes and checks them: lines of a hash, two spaces, and a path that counts from the folder
- * in which the file of sums lies.
+ * SHA-256 sums as sha256sum writes and checks them: lines of a hash, two spaces, and a path relative to the folder
+ * of the file of sums.
  */
 export type Sums = ReadonlyMap<string, string>
 
