@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { httpStatus } from '../http/status.ts'
 import { AppError, type ErrorCode, errorTable, toAppError } from './errors.ts'
 
-/** What docs/errors.md says of a code, from the table that the program runs by. */
+/** The section of docs/errors.md for a code, derived from the table that the program uses. */
 function sectionOf(code: ErrorCode): string {
   const { meaning, remedy, attempts } = errorTable[code]
   const status = httpStatus(new AppError(code, ''))

@@ -68,7 +68,7 @@ describe('the environment of what computes', () => {
 })
 
 describe('a program that is run with large pages', { skip: process.platform === 'win32' }, () => {
-  /** The variable set by hand: what this system can do must not matter to these tests. */
+  /** The variable set by hand: these tests must not depend on what this system supports. */
   const env: NodeJS.ProcessEnv = {
     ...process.env,
     GLIBC_TUNABLES: 'glibc.malloc.hugetlb=1',

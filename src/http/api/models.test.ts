@@ -8,7 +8,7 @@ import type { ModelInfo } from '../../jobs/offer.ts'
 import { buildHttp } from '../app.ts'
 import { createServices } from '../services.ts'
 
-/** What the API says of a model that names its words, and of requests that have none of them. */
+/** What the API reports of a model that lists its words, and of requests that have none of them. */
 
 const about = {
   description: 'Trained on fruit.',

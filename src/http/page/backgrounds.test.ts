@@ -21,7 +21,7 @@ function post(fields: Record<string, string>, headers: Record<string, string> = 
   })
 }
 
-/** Where the links of a page lead. */
+/** The targets of a page's links. */
 function addresses(body: string): string[] {
   return [...body.matchAll(/<a [^>]*href="([^"]*)"/g)].map(([, address = '']) =>
     address.replace(/&#(\d+);/g, (_, code) => String.fromCodePoint(Number(code))),

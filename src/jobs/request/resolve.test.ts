@@ -5,7 +5,7 @@ import { defaultLimits } from '../fields.ts'
 import type { ModelInfo, Offer } from '../offer.ts'
 import { resolveRequest } from './resolve.ts'
 
-/** Longer than most files: one place shows every field at fault and its sentence. */
+/** Longer than most files: one place shows every invalid field and its sentence. */
 
 const model: ModelInfo = {
   name: 'mini',

@@ -65,7 +65,7 @@ async function findPicture(deps: AnswerDeps, id: string, index: number): Promise
   }
   const image = job.images[index]
   if (image === undefined) {
-    const message = `Job ${id} has ${job.images.length} picture(s), counted from 0; there is none with index ${index}.`
+    const message = `Job ${id} has ${job.images.length} picture(s), counted from 0; there is no picture ${index}.`
     throw new AppError('not_found', message, { param: 'index' })
   }
   return { job, image }

@@ -35,7 +35,7 @@ async function eventsOf(parts: Embedded): Promise<JobEvent[]> {
   return rows.map((row) => JSON.parse(String(row.message)) as JobEvent)
 }
 
-/** A delivery whose ending is written down. */
+/** A delivery that records its ending. */
 function recordedDelivery(message: unknown, counts: { attempt?: number; losses?: number } = {}) {
   const { attempt = 1, losses = 0 } = counts
   const endings: string[] = []

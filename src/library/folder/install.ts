@@ -31,7 +31,7 @@ export interface Placed {
 export interface PlaceOptions {
   readonly dir: string
   readonly name: string
-  /** Absent: what the file is. */
+  /** Absent: detected from the file. */
   readonly kind?: Kind | undefined
 }
 
