@@ -69,7 +69,7 @@ test('every fault is told at once, each with its limit and what was given', () =
     [
       'There is no variable PACKSHOT_QUEUE_MAXIMUM. Did you mean PACKSHOT_QUEUE_MAX?',
       'PORT must be a whole number from 0 to 65535, but was "80a".',
-      'PACKSHOT_DATA_DIR must be a non-empty text, but was "".',
+      'PACKSHOT_DATA_DIR must be non-empty text, but was "".',
       'PACKSHOT_QUEUE_MAX must be a whole number from 1 to 1000000, but was "0".',
       'PACKSHOT_LOG_LEVEL must be one of fatal, error, warn, info, debug, trace, silent, but was "loud".',
     ],
@@ -102,11 +102,11 @@ test('addresses of services are told by their form, and their passwords are not 
       PACKSHOT_NAMESPACE: 'Pack Shot',
     }),
     [
-      'PACKSHOT_QUEUE_URL must be something like amqp://user:password@host:5672, but was a text of 24 characters (not shown).',
-      'PACKSHOT_STATUS_URL must be something like redis://user:password@host:6379, but was a text of 9 characters (not shown).',
+      'PACKSHOT_QUEUE_URL must be something like amqp://user:password@host:5672, but was text of 24 characters (not shown).',
+      'PACKSHOT_STATUS_URL must be something like redis://user:password@host:6379, but was text of 9 characters (not shown).',
       'PACKSHOT_STORAGE_URL must be something like s3://bucket/prefix, but was "bucket".',
       'PACKSHOT_NAMESPACE must be something like packshot, but was "Pack Shot".',
-      'PACKSHOT_SECRET must be a text of at least 32 characters, but was a text of 7 characters (not shown).',
+      'PACKSHOT_SECRET must be text of at least 32 characters, but was text of 7 characters (not shown).',
     ],
   )
   assert.match(

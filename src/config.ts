@@ -67,7 +67,7 @@ export const Environment = Type.Object({
   PACKSHOT_LARGE_PAGES: Type.Enum(['on', 'off'], {
     default: 'on',
     description:
-      'Whether what computes asks for memory in large pages (on Linux with glibc, by `GLIBC_TUNABLES`; a value there wins).',
+      'Whether the engine requests memory in large pages (on Linux with glibc, through `GLIBC_TUNABLES`; a value set there takes precedence).',
   }),
   PACKSHOT_RESULT_TTL_SECONDS: Type.Integer({
     minimum: 1,
@@ -323,15 +323,13 @@ function expectation(schema: TSchema): string {
   const { minimum, maximum, minLength, enum: choices, examples } = schema as Partial<Record<string, unknown>>
   if (Array.isArray(choices)) return `one of ${choices.join(', ')}`
   if (Array.isArray(examples)) return `something like ${examples[0]}`
-  if (typeof minLength === 'number' && minLength > 1) return `a text of at least ${minLength} characters`
-  return minimum === undefined ? 'a non-empty text' : `a whole number from ${minimum} to ${maximum}`
+  if (typeof minLength === 'number' && minLength > 1) return `text of at least ${minLength} characters`
+  return minimum === undefined ? 'non-empty text' : `a whole number from ${minimum} to ${maximum}`
 }
 
 /** A secret is not repeated: what is printed at startup ends up in logs. */
 function shown(schema: TSchema, text: string): string {
-  return 'secret' in schema
-    ? `a text of ${text.length} characters (not shown)`
-    : JSON.stringify(shorten(text))
+  return 'secret' in schema ? `text of ${text.length} characters (not shown)` : JSON.stringify(shorten(text))
 }
 
 function shorten(text: string): string {

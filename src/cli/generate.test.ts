@@ -63,7 +63,7 @@ test('a picture of an asked format and quality is named after it', async (t) => 
 
 const faults: Record<string, [string[], RegExp]> = {
   'no prompt': [[], /^Usage: npm run generate/],
-  'an empty prompt': [[''], /prompt must be a text of 1 to 2000 characters, but was empty/],
+  'an empty prompt': [[''], /prompt must be text of 1 to 2000 characters, but was empty/],
   'a seed that is no number': [['x', '--seed', 'abc'], /seed must be a whole number .* but was "abc"/],
   'too many steps': [['x', '--steps', '10000'], /steps must be a whole number from 1 to 100, but was 10000/],
   'an unknown option': [['x', '--colour', 'red'], /Unknown option '--colour'/],

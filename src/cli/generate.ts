@@ -96,7 +96,7 @@ function number(text: string): number | string {
   return Number.isFinite(value) ? value : text
 }
 
-/** The format that a file is named after; PNG where the name says none. */
+/** The format given by a file's name; PNG if the name has none. */
 function formatOfName(out = ''): ImageFormat {
   const extension = extname(out).slice(1).toLowerCase()
   if (extension === 'jpg' || extension === 'jpeg') return 'jpeg'

@@ -9,7 +9,7 @@ import { send, serve } from '../../test/models/file-server.ts'
 import { pixels, startGenerator } from '../../test/models/generator.ts'
 import { tempFolder } from '../../test/temp-folder.ts'
 
-/** `npm run models -- add` from servers of this machine. */
+/** `npm run models -- add` from servers on this machine. */
 
 const checkpoint = readFileSync(tinyCheckpoint)
 const hash = createHash('sha256').update(checkpoint).digest('hex')

@@ -8,7 +8,7 @@ import { models, visible } from '../../test/models/command.ts'
 import { tempFolder } from '../../test/temp-folder.ts'
 import { Library } from '../library/library.ts'
 
-/** `npm run models` with files of this machine. */
+/** `npm run models` with files on this machine. */
 
 const golden = join(import.meta.dirname, '../../test/golden')
 const tinyFolder = join(golden, 'tiny-sd')

@@ -14,7 +14,7 @@ import { entryDetails, entryLine } from './models-show.ts'
 import { progressOnTerminal } from './progress.ts'
 import { runCommand, UsageError } from './run-command.ts'
 
-/** `npm run models -- ...`: lists, adds, verifies and removes what is in the models folder. */
+/** `npm run models -- ...`: lists, adds, verifies and removes models in the models folder. */
 
 const usage = `Usage: npm run models -- COMMAND
 

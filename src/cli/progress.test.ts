@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { progressBar, progressOnTerminal } from './progress.ts'
 
-/** A stream that keeps what is written. */
+/** A stream that records what is written. */
 function stream(isTTY: boolean) {
   const written: string[] = []
   return { isTTY, written, write: (text: string) => written.push(text) > 0 }

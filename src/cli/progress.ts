@@ -1,6 +1,6 @@
 import { type DownloadProgress, readableBytes } from '../library/progress.ts'
 
-/** What is used of a stream. */
+/** The part of a stream that is used. */
 interface ProgressStream {
   readonly isTTY?: boolean
   write(text: string): boolean
@@ -9,7 +9,7 @@ interface ProgressStream {
 const firstOfLine = '\r\x1b[K'
 const redrawMs = 100
 
-/** A progress bar on one line of a terminal, which it overwrites; where the output is no terminal it draws nothing. */
+/** A progress bar on one line of a terminal, which it overwrites; draws nothing if the output is not a terminal. */
 export function progressBar(stream: ProgressStream = process.stderr) {
   // the clock begins with the process: the first draw may come before redrawMs
   let drawn = Number.NEGATIVE_INFINITY

@@ -25,7 +25,7 @@ export async function runCommand(
   }
 }
 
-/** The sentence of a fault that the user can fix; of any other fault all that is known. */
+/** The sentence of a fault that the user can fix; for any other fault, all details. */
 export function explain(thrown: unknown): string {
   return isExpected(thrown) ? thrown.message : inspect(thrown)
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type EngineChoice, EnginePool } from './engine-pool.ts'
 
-/** Engines that only say what is done with them. */
+/** Engines that only record what is done with them. */
 function pool(budget: number) {
   const done: string[] = []
   const made = new EnginePool({

@@ -37,7 +37,7 @@ export class EnginePool<C extends EngineChoice, E extends PooledEngine> {
     this.#options = options
   }
 
-  /** Rejects with what `open` rejects with; engines that fit into the budget stay loaded. */
+  /** Rejects as `open` does; engines that fit into the budget stay loaded. */
   async get(choice: C): Promise<E> {
     const known = this.#loaded.get(choice.key)
     if (known?.choice.stamp === choice.stamp) {

@@ -35,7 +35,7 @@ export function engineRequest(request: ResolvedRequest, seed: number, contents: 
   }
 }
 
-/** The uploaded pictures of a request, as pixels in the size of the request. */
+/** The uploaded pictures of a request, as pixels at the size of the request. */
 export async function sourceImage(
   { width, height, strength = 1 }: ResolvedRequest,
   { init, mask }: GivenImages,

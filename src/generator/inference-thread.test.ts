@@ -7,7 +7,7 @@ import { pixels, startGenerator } from '../../test/models/generator.ts'
 import { tempFolder } from '../../test/temp-folder.ts'
 import { AppError } from '../jobs/errors.ts'
 
-/** The inference thread with the true engine and small models: what it loads, keeps, and finds. */
+/** The inference thread with the real engine and small models: what it loads, keeps, and finds. */
 
 const golden = join(import.meta.dirname, '../../test/golden')
 const tinyFolder = join(golden, 'tiny-sd')

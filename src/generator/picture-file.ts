@@ -3,7 +3,7 @@ import { encodePng } from '../diffusion/output/png.ts'
 import { defaultQuality } from '../jobs/fields.ts'
 import type { ResolvedRequest } from '../jobs/job.ts'
 
-/** A picture as the file that a request asks for. `parameters` says how it was made, as AUTOMATIC1111's web UI does. */
+/** A picture in the file format of its request. `parameters` says how it was made, in the form of AUTOMATIC1111's web UI. */
 export async function pictureFile(
   picture: Raster,
   { format, quality = defaultQuality }: Pick<ResolvedRequest, 'format' | 'quality'>,

@@ -13,7 +13,7 @@ export interface PictureMaker {
     hooks: {
       onStep: (step: number) => void
       signal: { readonly aborted: boolean }
-      /** There when the request has an `init_image`. */
+      /** Present when the request has an `init_image`. */
       images?: GivenImages
     },
   ): Promise<{ bytes: Uint8Array; width: number; height: number }>

@@ -53,7 +53,7 @@ export function threadGenerator(options: ThreadGeneratorOptions): ThreadGenerato
       const { signal } = options
       signal.throwIfAborted()
       const thread = await unlessAborted(loaded(), signal).catch(async (thrown) => {
-        // a model that does not load in time means that the thread hangs: the next run needs another one
+        // a model that does not load in time means that the thread hangs: the next run needs a new one
         if (thrown instanceof AppError && thrown.code === 'timeout' && current !== undefined)
           await replace(current)
         throw thrown

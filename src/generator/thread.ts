@@ -2,7 +2,7 @@ import { Worker } from 'node:worker_threads'
 import { AppError } from '../jobs/errors.ts'
 import type { GenerateMessage, ThreadFault, ThreadMessage, ThreadNews } from './protocol.ts'
 
-/** One thread with a loaded model. It makes one run after the other until it dies or is ended. */
+/** One thread with a loaded model. It does one run at a time until it dies or is ended. */
 export interface InferenceThread {
   /** Settles once: resolves when the model is loaded, or rejects with an `AppError`. */
   readonly ready: Promise<void>
@@ -13,7 +13,7 @@ export interface InferenceThread {
     listen: (message: ThreadMessage) => void,
     died: (error: AppError) => void,
   ): void
-  /** Resolves when the thread is gone; false when it would not go within `withinMs` (stuck in native code). */
+  /** Resolves when the thread is gone; false if it did not end within `withinMs` (stuck in native code). */
   end(withinMs: number): Promise<boolean>
 }
 
@@ -48,7 +48,7 @@ export function startThread(
     onDeath(error)
   })
   worker.on('exit', (code) => {
-    onDeath(new AppError('generation_failed', `The engine ended by itself (code ${code}).`))
+    onDeath(new AppError('generation_failed', `The engine exited unexpectedly (code ${code}).`))
   })
 
   return {

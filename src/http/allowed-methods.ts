@@ -3,7 +3,7 @@
  */
 export interface KnownRoutes {
   add(pattern: string, methods: string | readonly string[]): void
-  /** The methods of every route that matches the path; empty if there is none. */
+  /** The methods of every route that matches the path; empty if no route does. */
   methodsOf(path: string): readonly string[]
 }
 

@@ -58,8 +58,8 @@ export async function buildHttp({
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit,
     requestTimeout: 30_000,
-    // a request on a kept connection is still served, with `connection: close`: Fastify's own 503 says neither when to
-    // retry nor why
+    // a request on a kept connection is still served, with `connection: close`: Fastify's own 503
+    // has neither a reason nor Retry-After
     return503OnClosing: false,
     trustProxy: trustedProxies ?? false,
     routerOptions: { maxParamLength: 256 },

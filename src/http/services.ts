@@ -22,39 +22,39 @@ import type { JobWatch } from '../jobs/serving/wait.ts'
 export interface Services {
   /**
    * Checks and accepts a request (any value: it is validated here). When it resolves, the job is durable.
-   * A repeated `idempotencyKey` answers the job of the first call. Rejects `invalid_request`, `queue_full`,
+   * A repeated `idempotencyKey` returns the job of the first call. Rejects `invalid_request`, `queue_full`,
    * `unavailable`, `storage_full`, `forbidden`, `rate_limited`.
    */
   submit(body: unknown, options: SubmitOptions): Promise<JobView>
   /** Rejects `not_found` for an id never issued (of whatever shape), `expired` for one whose results are gone. */
   view(id: string): Promise<JobView>
   /**
-   * The job once it is final, or as it stands after `ms`, when `signal` aborts, or at once where too many wait. Rejects
+   * The job once it is final, or as it stands after `ms`, when `signal` aborts, or at once if too many wait. Rejects
    * like `view`.
    */
   untilFinal(id: string, options: { readonly ms: number; readonly signal: AbortSignal }): Promise<JobView>
   /** Picture `index` of a job; rejects like `view`, and `not_ready` until the job succeeded. */
   image(id: string, index: number): Promise<PictureFile>
-  /** The same, or an address from which the client fetches it where there is one. */
+  /** The same, or an address from which the client can fetch it, if there is one. */
   imageOrAddress(id: string, index: number): Promise<PictureFile | PictureAddress>
-  /** Stops a queued or running job; a job that is final stays as it is. Idempotent. Rejects like `view`. */
+  /** Stops a queued or running job; a final job stays unchanged. Idempotent. Rejects like `view`. */
   cancel(id: string): Promise<JobView>
   /**
-   * Keeps a picture that jobs may start from. Rejects `unsupported_media_type`, `body_too_large`, `invalid_upload`,
+   * Stores a picture that jobs may start from. Rejects `unsupported_media_type`, `body_too_large`, `invalid_upload`,
    * `forbidden`, `rate_limited`, `unavailable`, `storage_full`.
    */
   upload(body: Uint8Array, options: { readonly type: string; readonly caller: Caller }): Promise<Upload>
-  /** The PNG of an upload. Rejects `not_found` for an id never issued, `expired` for one whose time is over. */
+  /** The PNG of an upload. Rejects `not_found` for an id never issued, `expired` for one that has expired. */
   uploaded(id: string): Promise<{ png: Uint8Array; expires_at: string }>
-  /** Who asks, from the address of a request. */
+  /** The caller, from the address of a request. */
   caller(address: string): Caller
-  /** What can be asked for now. */
+  /** What can be requested now. */
   offer(): Offer
   readonly limits: RequestLimits
   readonly uploadLimits: UploadLimits
   /** What the worker beside this server has in memory. Optional: absent in a server without a worker. */
   holdings?(): Holdings | undefined
-  /** How much work there is, and who does it. Rejects `unavailable` when the queue does not answer. */
+  /** How much work there is, and the workers for it. Rejects `unavailable` when the queue does not answer. */
   load(): Promise<{ waiting: number; workers: number; secondsPerUnit: number | undefined }>
   /** False while the service starts or drains: no new traffic should come here. */
   ready(): boolean

@@ -9,8 +9,8 @@ export interface AnnounceDeps {
 }
 
 /**
- * Reports a final job: to the status store on a best-effort basis, to the servers' event queue for certain. `trace` is
- * that of its task, where that is known.
+ * Reports a final job: to the status store on a best-effort basis, to the servers' event queue reliably. `trace` is
+ * that of its task, if known.
  */
 export async function announce(
   { status, events, log }: AnnounceDeps,

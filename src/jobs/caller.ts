@@ -1,6 +1,6 @@
 import { AppError } from './errors.ts'
 
-/** Whoever asks for something: what it is called, what it may do, and how much of it. */
+/** The client behind a request: its name, what it may do, and how much of it. */
 
 /** `jobs`: submit, read and cancel jobs. `uploads`: send and read pictures to start from. */
 const scopes = ['jobs', 'uploads'] as const
@@ -13,20 +13,20 @@ export interface RateLimit {
 }
 
 export interface CallerLimits {
-  /** Of jobs and uploads together. Absent: no limit. */
+  /** For jobs and uploads together. Absent: no limit. */
   readonly rate?: RateLimit
 }
 
 export interface Caller {
-  /** `anonymous` for those without a name of their own. */
+  /** `anonymous` if it has no name of its own. */
   readonly name: string
-  /** What its use is counted under: its name or, for an anonymous caller, its address. */
+  /** The key under which its use is counted: its name or, for an anonymous caller, its address. */
   readonly account: string
   readonly limits: CallerLimits
   readonly scopes: ReadonlySet<Scope>
 }
 
-/** Somebody of whom only the address is known. May do everything, within `limits`. */
+/** A caller known by its address only. May do everything, within `limits`. */
 export function anonymousCaller(address: string, limits: CallerLimits = {}): Caller {
   return { name: 'anonymous', account: address, limits, scopes: new Set(scopes) }
 }

@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { httpStatus } from '../http/status.ts'
 import { AppError, type ErrorCode, errorTable, toAppError } from './errors.ts'
 
-/** What docs/errors.md says of a code, from the table that the program runs by. */
+/** The section of docs/errors.md for a code, derived from the table that the program uses. */
 function sectionOf(code: ErrorCode): string {
   const { meaning, remedy, attempts } = errorTable[code]
   const status = httpStatus(new AppError(code, ''))
@@ -14,7 +14,7 @@ function sectionOf(code: ErrorCode): string {
     1: ['A job fails with it at the first attempt.'],
     2: ['A job fails with it after two attempts.'],
     3: ['A job fails with it after three attempts.'],
-    'until it works': ['A job does not fail with it: it is tried again until it succeeds or expires.'],
+    'until it works': ['A job does not fail with it: it is retried until it succeeds or expires.'],
   }[attempts]
   return `\n\n${meaning} ${remedy}\n\n${[...requests, ...jobs].join(' ')}\n`
 }

@@ -10,8 +10,8 @@ interface ErrorKind {
   /** What the caller can do about it. */
   readonly remedy: string
   /**
-   * How many attempts a job gets before it fails with this code. 0: no job meets it, only requests.
-   * 'until it works': an attempt that meets it does not count.
+   * How many attempts a job gets before it fails with this code. 0: only requests fail with it, never jobs.
+   * 'until it works': an attempt that fails with it does not count.
    */
   readonly attempts: 0 | 1 | 2 | 3 | 'until it works'
 }
@@ -142,7 +142,7 @@ export type Blame = (param: string, message: string) => void
 export interface ErrorDetails {
   /** The request field or environment variable at fault. */
   readonly param?: string
-  /** For `queue_full` and `unavailable`: when it makes sense to ask again. */
+  /** For `queue_full` and `unavailable`: when it makes sense to retry. */
   readonly retryAfterSeconds?: number
   /** Every fault of a request, so that a form can show each beside its field. */
   readonly faults?: readonly Fault[]
@@ -165,7 +165,7 @@ export class AppError extends Error {
     this.faults = details.faults ?? []
   }
 
-  /** How many attempts a job gets that meets this error: see `ErrorKind.attempts`; Infinity where none counts. */
+  /** How many attempts a job gets that fails with this error, see `ErrorKind.attempts`; Infinity if none counts. */
   get attempts(): number {
     const { attempts } = errorTable[this.code]
     return attempts === 'until it works' ? Number.POSITIVE_INFINITY : attempts

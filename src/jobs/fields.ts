@@ -1,5 +1,5 @@
 /**
- * The fields of a request: what a body of POST /v1/jobs may say, what a task then has, and how people fill them in.
+ * The fields of a request: what a body of POST /v1/jobs may contain, what a task then has, and how people fill them in.
  * Types, schemas, the API's description, the page's form and the command line are derived from this one table, so it
  * is longer than most files. A field that needs no rule of its own is one entry here.
  */
@@ -22,7 +22,7 @@ export const defaultLimits = {
 }
 export type RequestLimits = Readonly<typeof defaultLimits>
 
-/** Somebody waits for an interactive job; batch jobs are made when no interactive one waits. */
+/** A person waits for an interactive job; batch jobs run when no interactive job waits. */
 export const priorities = ['interactive', 'batch'] as const
 export type Priority = (typeof priorities)[number]
 
@@ -39,7 +39,7 @@ export const imageFiles = {
 /** How much of `init_image` is repainted by default. */
 export const defaultStrength = 0.75
 
-/** Of JPEG and WebP. */
+/** For JPEG and WebP. */
 export const defaultQuality = 90
 
 /** A LoRA and how strongly it is applied; 1 is what it was trained for, less than 0 is its opposite. */
@@ -49,11 +49,11 @@ export const LoraUse = Type.Object(
 )
 export type LoraUse = Static<typeof LoraUse>
 
-/** How the page has a field. */
+/** How the page shows a field. */
 export interface FormField {
   /** `photo`: beside the picture to start from; `more`: behind "More settings". */
   readonly place: 'main' | 'photo' | 'more'
-  /** How what is typed becomes a value. */
+  /** How the typed text becomes a value. */
   readonly as: 'text' | 'number' | 'choice' | 'loras'
   readonly label: string
   /** How a sentence about it begins. */
@@ -62,18 +62,18 @@ export interface FormField {
   readonly placeholder?: string
 }
 
-/** How `npm run generate` has it. */
+/** Its option of `npm run generate`. */
 interface Option {
   readonly flag: string
-  /** What the usage shows as its value. */
+  /** Its value in the usage text. */
   readonly value: string
   readonly help: string
 }
 
 export interface Field {
-  /** What a body may say. */
+  /** Its schema in a body. */
   readonly asked: (limits: RequestLimits) => TSchema
-  /** What a task has; undefined for a field that is no part of the picture. Optional where it may say nothing. */
+  /** Its schema in a task; undefined for a field that is not part of the picture. Optional if it may be absent. */
   readonly decided: TSchema | undefined
   readonly form?: FormField
   readonly option?: Option
@@ -182,7 +182,7 @@ export const requestFields = {
     option: { flag: 'sampler', value: 'NAME', help: "default: the model's" },
   }),
   schedule: field({
-    asked: () => Type.Optional(Type.String({ description: 'One that the sampler supports.' })),
+    asked: () => Type.Optional(Type.String({ description: 'A schedule that the sampler supports.' })),
     decided: Type.String(),
     form: { place: 'more', as: 'text', label: 'Schedule', subject: 'The schedule' },
     option: { flag: 'schedule', value: 'NAME', help: "default: the sampler's" },
@@ -222,14 +222,13 @@ export const requestFields = {
     form: { place: 'more', as: 'text', label: 'Model', subject: 'The model' },
   }),
   format: field({
-    asked: () =>
-      Type.Optional(Type.Enum(imageFormats, { description: 'The file that is delivered. Absent: png.' })),
+    asked: () => Type.Optional(Type.Enum(imageFormats, { description: 'Format of the file. Absent: png.' })),
     decided: Type.Enum(imageFormats),
     form: { place: 'more', as: 'choice', label: 'File', subject: 'The file' },
     option: {
       flag: 'format',
       value: 'NAME',
-      help: `${imageFormats.join(', ')} (default: by the name of --out)`,
+      help: `${imageFormats.join(', ')} (default: from the name of --out)`,
     },
   }),
   quality: field({
@@ -238,7 +237,7 @@ export const requestFields = {
         Type.Integer({
           minimum: 1,
           maximum: 100,
-          description: `Of JPEG and WebP: higher is better and larger. Absent: ${defaultQuality}.`,
+          description: `For JPEG and WebP: higher is better and larger. Absent: ${defaultQuality}.`,
         }),
       ),
     decided: Type.Optional(Type.Integer()),
@@ -247,10 +246,10 @@ export const requestFields = {
       as: 'number',
       label: 'Quality',
       subject: 'The quality',
-      help: 'Of JPEG and WebP, 1 to 100.',
+      help: 'For JPEG and WebP, 1 to 100.',
       placeholder: String(defaultQuality),
     },
-    option: { flag: 'quality', value: 'N', help: `of JPEG and WebP, 1 to 100 (default: ${defaultQuality})` },
+    option: { flag: 'quality', value: 'N', help: `for JPEG and WebP, 1 to 100 (default: ${defaultQuality})` },
   }),
   priority: field({
     asked: () =>
@@ -265,7 +264,7 @@ export const requestFields = {
     asked: () => Type.Optional(Type.String({ description: "Absent: the model's own." })),
     decided: Type.Optional(Type.String()),
     form: { place: 'more', as: 'text', label: 'VAE', subject: 'The VAE' },
-    option: { flag: 'vae', value: 'NAME', help: 'a VAE of vae/ in the models folder' },
+    option: { flag: 'vae', value: 'NAME', help: 'a VAE from vae/ in the models folder' },
   }),
   loras: field({
     asked: ({ maxLoras, maxLoraStrength }) =>
@@ -358,7 +357,7 @@ type DecidedSchemas = { [Name in DecidedName]: Table[Name]['decided'] & TSchema 
 /** The table as a list, in its order. */
 export const fieldEntries = Object.entries(requestFields) as readonly (readonly [RequestFieldName, Field])[]
 
-/** The body of POST /v1/jobs: every field but the prompt has a default, most of them the model's. */
+/** The body of POST /v1/jobs: every field but the prompt has a default, usually the model's. */
 export function jobRequestSchema(limits: RequestLimits) {
   const schemas = fieldEntries.map(([name, { asked }]) => [name, asked(limits)])
   return Type.Object(Object.fromEntries(schemas) as AskedSchemas, { additionalProperties: false })

@@ -3,8 +3,8 @@ import { AppError } from './errors.ts'
 
 /**
  * A job id is a ULID (10 characters of time, 16 random) followed by 16 characters of its HMAC, all in lower-case
- * Crockford base32: 42 characters, safe in a path, sorted by time. Any server that has the secret tells an id
- * that was never issued from one without data yet and from one that is too old, without asking a store.
+ * Crockford base32: 42 characters, safe in a path, sorted by time. Any server that has the secret distinguishes an id
+ * that was never issued, one without data yet and one that is too old, without asking a store.
  */
 
 const alphabet = '0123456789abcdefghjkmnpqrstvwxyz'
@@ -13,20 +13,20 @@ const timeLength = 10
 const ulidLength = 26
 
 /**
- * An idempotency key gives the same id as long as its window lasts, and the id's time is the window's start.
+ * An idempotency key gives the same id throughout its window, and the id's time is the window's start.
  * So an id can seem older than its job by this much.
  */
 const keyWindowMs = 3_600_000
 
 export interface JobIds {
   issue(now: Date): string
-  /** Ids of the same form for uploads: the one is never taken for the other. */
+  /** Ids of the same form for uploads: neither is ever mistaken for the other. */
   readonly uploads: {
     issue(now: Date): string
     /** Throws `not_found` unless this id was issued for an upload with the same secret. */
     verify(id: string): void
   }
-  /** The ids that a key stands for now: that of this window, then that of the one before. */
+  /** The ids that a key has now: that of this window, then that of the previous one. */
   fromKey(key: string, now: Date): readonly [string, string]
   /** Throws `not_found` unless this id was issued with the same secret. Anything that passes is safe in a path. */
   verify(id: string): void
@@ -72,7 +72,7 @@ export function createJobIds(secret: Uint8Array): JobIds {
   }
 }
 
-/** Whether the string has the form of a job id. Says nothing about who issued it. */
+/** Whether the string has the form of a job id. Does not check who issued it. */
 export function isJobIdShaped(id: string): boolean {
   return shape.test(id)
 }
@@ -84,7 +84,7 @@ export function jobIdTime(id: string): Date {
   return new Date(time)
 }
 
-/** Whether a job of this id must be over its time, judged by the id alone. */
+/** Whether a job with this id must have expired, judged by the id alone. */
 export function hasExpired(id: string, ttlSeconds: number, now: Date): boolean {
   const issued = jobIdTime(id).getTime()
   const slack = issued % keyWindowMs === 0 ? keyWindowMs : 0
@@ -94,12 +94,12 @@ export function hasExpired(id: string, ttlSeconds: number, now: Date): boolean {
 /** Slack for uploads on servers whose clocks differ. */
 const clockSlackSeconds = 3600
 
-/** For how long an upload is kept at least. */
+/** Minimum time for which an upload is kept. */
 export function uploadKeptSeconds(ttlSeconds: number): number {
   return 2 * ttlSeconds + clockSlackSeconds
 }
 
-/** Whether no job can wait for the upload any more, judged by its id alone. */
+/** Whether no job can still need the upload, judged by its id alone. */
 export function uploadIsOver(id: string, ttlSeconds: number, now: Date): boolean {
   return hasExpired(id, uploadKeptSeconds(ttlSeconds), now)
 }

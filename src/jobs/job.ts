@@ -2,16 +2,16 @@ import { type Static, Type } from 'typebox'
 import { decidedFields, priorities } from './fields.ts'
 
 /**
- * The words of the service, and the state machine of a job.
+ * The terms of the service, and the state machine of a job.
  *
  * - request: what a user asks for. Resolved, every field has a value (`ResolvedRequest`), the seed included, so
  *   that every attempt at a job makes the same picture.
  * - job: a request that was accepted (answered 202). It has an id and ends in exactly one final state.
  * - task: the message that carries a job to a worker. attempt: one worker's try at it.
- * - event: the message that tells what became of a job.
+ * - event: the message that reports the outcome of a job.
  * - manifest: the object written last for a job. It is the commit: a job is final when its manifest exists, and
  *   the first manifest written wins.
- * - state: what the status store knows of a job. It is a cache: with it wiped, every answer is still right.
+ * - state: what the status store holds about a job. It is a cache: if it is wiped, every answer is still right.
  *
  *   queued ──> running ──> succeeded | failed | canceled        (manifest written: final)
  *      └───────────────────────────────┘        └──> expired    (results deleted after their time)
@@ -37,10 +37,10 @@ export const statusRank: Record<JobStatus, number> = {
 /**
  * A request with every field decided. Sizes in pixels; `seed` is that of the first picture, picture n has seed + n.
  *
- * The optional fields are left out where they would say nothing: no `vae` is the model's own, no `loras` is none, no
- * `clip_skip` is 1 (the last layer of the text encoder). So a request that was written before there were these
- * fields is equal to the same request now. `init_image` and `mask` are upload ids; with the first there is a
- * `strength`. The prompt has no `<lora:...>` any more.
+ * The optional fields are omitted at their defaults: no `vae` is the model's own, no `loras` is none, no
+ * `clip_skip` is 1 (the last layer of the text encoder). So a request that was written before these fields
+ * existed is equal to the same request now. `init_image` and `mask` are upload ids; with the first there is a
+ * `strength`. The prompt no longer has any `<lora:...>`.
  */
 export const ResolvedRequest = Type.Object(decidedFields, { additionalProperties: false })
 export type ResolvedRequest = Static<typeof ResolvedRequest>
@@ -51,27 +51,27 @@ export function imageSeed(request: ResolvedRequest, index: number): number {
 }
 
 /**
- * How many steps a picture takes. One that starts from a picture skips the first of them: of 20 steps at a strength
- * of 0.75 there are 15 (whole steps, as diffusers counts).
+ * How many steps a picture takes. A job that starts from a picture skips the first of them: of 20 steps at a strength
+ * of 0.75 it takes 15 (whole steps, as diffusers counts).
  */
 export function stepsOf({ steps, strength, init_image }: ResolvedRequest): number {
   return init_image === undefined || strength === undefined ? steps : Math.floor(steps * strength)
 }
 
-/** The newest version that this release knows. */
+/** The newest version that this release supports. */
 export const taskVersion = 3
 
-/** The lowest version that says what was asked for: workers of the release before make what they can. */
+/** The lowest version that can express the request, so that workers of the previous release take what they can. */
 export function versionOf({ format }: ResolvedRequest): 2 | typeof taskVersion {
   return format === 'png' ? 2 : taskVersion
 }
 
 /**
- * Times on the wire are ISO 8601 in UTC. `v` rises when an older worker would make another picture of a task than
- * was asked for; a field that it may ignore is added without. An absent priority is `interactive`.
+ * Times on the wire are ISO 8601 in UTC. `v` rises when an older worker would make a different picture than was
+ * requested; a field that it may ignore is added without a rise. An absent priority is `interactive`.
  */
 export const Task = Type.Object({
-  /** 1 knew no weights in prompts, one sampler, and none of the optional fields of a request; 2 no file but PNG. */
+  /** 1 had no weights in prompts, one sampler, and none of the optional fields of a request; 2 had PNG only. */
   v: Type.Union([Type.Literal(1), Type.Literal(2), Type.Literal(taskVersion)]),
   id: Type.String(),
   request: ResolvedRequest,
@@ -79,7 +79,7 @@ export const Task = Type.Object({
   /** The trace that the request belongs to: a W3C `traceparent`. */
   trace: Type.Optional(Type.String()),
   created_at: Type.String(),
-  /** When the job's results are deleted, and after which working on it makes no sense. */
+  /** When the job's results are deleted; working on it after that is pointless. */
   expires_at: Type.String(),
 })
 export type Task = Static<typeof Task>
@@ -98,7 +98,7 @@ export const ManifestImage = Type.Object({
 })
 export type ManifestImage = Static<typeof ManifestImage>
 
-/** `images` is empty unless the status is `succeeded`; `error` is there only if it is `failed`. */
+/** `images` is empty unless the status is `succeeded`; `error` is present only if it is `failed`. */
 export const Manifest = Type.Object({
   v: Type.Literal(1),
   id: Type.String(),
@@ -114,19 +114,22 @@ export const Manifest = Type.Object({
 })
 export type Manifest = Static<typeof Manifest>
 
-/** Tells the servers that a job became final, or expired before a worker had it. Repeated deliveries are normal; `id` and `status` identify it. */
+/**
+ * Reports to the servers that a job became final, or expired before a worker had it. Repeated deliveries are normal;
+ * `id` and `status` identify it.
+ */
 export const JobEvent = Type.Object({
   v: Type.Literal(1),
   id: Type.String(),
   status: Type.Enum([...finalStatuses, 'expired']),
   error: Type.Optional(JobError),
   at: Type.String(),
-  /** That of the task. */
+  /** The task's trace. */
   trace: Type.Optional(Type.String()),
 })
 export type JobEvent = Static<typeof JobEvent>
 
-/** The event of a final job. `trace` is that of its task, where that is known. */
+/** The event of a final job. `trace` is that of its task, if known. */
 export function eventOf(manifest: Manifest, trace?: string): JobEvent {
   const { id, status, error, finished_at } = manifest
   return {
@@ -139,7 +142,7 @@ export function eventOf(manifest: Manifest, trace?: string): JobEvent {
   }
 }
 
-/** Steps done and to do over all pictures of the job. */
+/** Completed and total steps over all pictures of the job. */
 export interface Progress {
   readonly step: number
   readonly steps: number

@@ -1,4 +1,4 @@
-/** Where the service writes what happened: structured fields first, then one sentence. pino meets it as it is. */
+/** The service's log: structured fields first, then one sentence. pino implements it unchanged. */
 export interface Log {
   debug(fields: object, message: string): void
   info(fields: object, message: string): void
@@ -7,8 +7,8 @@ export interface Log {
 }
 
 /**
- * For what is kept as a cache only: the fault is written down, and the work goes on without it. `debug` is for what
- * every poll asks: an adapter says once that its store is away, and a thousand polls need not repeat it.
+ * For data that is only a cache: the fault is logged, and the work continues without it. `debug` is for what
+ * every poll reads: an adapter logs once that its store is unavailable, and a thousand polls need not repeat it.
  */
 export async function bestEffort<T>(
   log: Log,
@@ -19,7 +19,7 @@ export async function bestEffort<T>(
   try {
     return await action
   } catch (err) {
-    log[level]({ err }, `${what} failed; going on without it`)
+    log[level]({ err }, `${what} failed; continuing without it`)
     return undefined
   }
 }

@@ -1,4 +1,4 @@
-/** The known name that a misspelt one was most likely meant to be; undefined when none is close. */
+/** The known name most likely meant by a misspelt one; undefined when none is close. */
 export function nearest(name: string, known: readonly string[]): string | undefined {
   const wanted = normal(name)
   const ranked = known
@@ -10,7 +10,7 @@ export function nearest(name: string, known: readonly string[]): string | undefi
     : undefined
 }
 
-/** Spelling habits (camelCase, dashes) are no difference. Names longer than any known one are cut. */
+/** Spelling habits (camelCase, dashes) make no difference. Names longer than any known one are cut. */
 function normal(name: string): string {
   return name.slice(0, 64).replace(/[-_]/g, '').toLowerCase()
 }

@@ -7,12 +7,12 @@ export interface Offer {
   readonly models: readonly ModelInfo[]
   readonly vaes: readonly AddOn[]
   readonly loras: readonly AddOn[]
-  /** Textual inversions: their names work in prompts, no field asks for them. */
+  /** Textual inversions: their names work in prompts; there is no field for them. */
   readonly embeddings: readonly AddOn[]
   readonly samplers: SamplerNames
 }
 
-/** What anybody may know of a model: its limits and defaults, and what it says of itself. */
+/** The public facts of a model: its limits and defaults, and its own description. */
 export const ModelFacts = Type.Object({
   name: Type.String(),
   family: Type.String({ description: 'VAEs, LoRAs and embeddings fit models of their own family.' }),
@@ -26,7 +26,7 @@ export const ModelFacts = Type.Object({
     description: 'It can start from a picture (`init_image`): its VAE has an encoder.',
   }),
   inpainting: Type.Boolean({ description: 'It only inpaints: `init_image` is required.' }),
-  description: Type.Optional(Type.String({ description: 'What it was trained for and knows.' })),
+  description: Type.Optional(Type.String({ description: 'What it was trained for and can draw.' })),
   examples: Type.Optional(Type.Array(Type.String(), { description: 'Prompts to begin with.' })),
   subjects: Type.Optional(
     Type.Array(Type.String(), { description: 'What it can draw. Absent: there is no such list.' }),
@@ -60,21 +60,21 @@ export interface SamplerInfo {
   readonly schedules: readonly string[]
   /** One of `schedules`. */
   readonly default_schedule: string
-  /** It cannot take more steps. */
+  /** Maximum number of steps. */
   readonly max_steps?: number
 }
 
 /** The engine's lists of samplers, and the names that other programs have for them. */
 export interface SamplerNames {
-  /** A sampler by any of its names; "DPM++ 2M Karras" names a schedule too. Undefined: nobody calls a sampler so. */
+  /** A sampler by any of its names; "DPM++ 2M Karras" names a schedule too. Undefined if no sampler has that name. */
   parse(text: string): { readonly sampler: string; readonly schedule?: string } | undefined
-  /** `automatic` is the sampler's default. Undefined: nobody calls a schedule so. */
+  /** `automatic` is the sampler's default. Undefined if no schedule has that name. */
   parseSchedule(text: string): string | undefined
   /** The default first. Never empty. */
   of(model: ModelInfo): readonly SamplerInfo[]
 }
 
-/** Names that differ only in case are one name: some file systems, and prompts, cannot tell them apart. */
+/** Names that differ only in case are one name: some file systems, and prompts, cannot distinguish them. */
 export function sameName(a: string, b: string): boolean {
   return a.toLowerCase() === b.toLowerCase()
 }

@@ -13,15 +13,15 @@ import {
 } from './job.ts'
 
 /**
- * What the service needs of the outside world. Each port has one contract suite in test/contract that every
+ * What the service needs from the outside world. Each port has one contract suite in test/contract that every
  * adapter passes, the embedded ones included.
  *
- * Every method rejects with an `AppError`: `unavailable` when the outside thing does not answer,
+ * Every method rejects with an `AppError`: `unavailable` when the external system does not answer,
  * `storage_full` when it has no room.
  */
 
 /**
- * One task in the hands of one worker. Exactly one of the four endings is called, once, unless it is lost: then they do
+ * One task held by one worker. Exactly one of the four endings is called, once, unless it is lost: then they do
  * nothing.
  */
 export interface Delivery {
@@ -29,17 +29,17 @@ export interface Delivery {
   readonly message: unknown
   /** 1 for the first try, raised by `retry`. */
   readonly attempt: number
-  /** How often this attempt was delivered before and not ended: its worker died, or lost its connection. */
+  /** How often this attempt was delivered before without being ended: its worker died, or lost its connection. */
   readonly losses: number
-  /** Aborted when the delivery is lost (lease expired, connection gone): what is made now must not be ended. */
+  /** Aborted when the delivery is lost (lease expired, connection gone): it must no longer be ended. */
   readonly lost: AbortSignal
   /** The task is done for good. */
   ack(): Promise<void>
   /** The attempt failed; deliver again after the delay, with `attempt` raised and `losses` at 0. */
   retry(delayMs: number): Promise<void>
-  /** The worker stops, or storage is away: deliver again (after the delay), with nothing counted. */
+  /** The worker stops, or storage is unavailable: deliver again (after the delay), with nothing counted. */
   giveBack(delayMs?: number): Promise<void>
-  /** The message can never be worked on: park it where a person can look at it. */
+  /** The message can never be processed: park it for a person to look at. */
   dead(reason: string): Promise<void>
 }
 
@@ -48,9 +48,9 @@ export interface Consumer {
   stop(): Promise<void>
 }
 
-/** A task that no worker gets any more, though none of them ended it. */
+/** A task that is no longer delivered to any worker, although none ended it. */
 export interface DeadTask {
-  /** The message as it came, which may be no task at all. */
+  /** The message as it came, which may not be a task. */
   readonly message: unknown
   readonly reason: string
 }
@@ -61,27 +61,26 @@ export interface DeadTask {
  */
 export interface TaskQueue {
   /**
-   * Resolves when the task is durable: it then survives any crash. Rejects `queue_full` when the bound is
-   * reached, of all tasks or of those of its priority (a few that are published at the same moment may still pass),
-   * `unavailable` when it is not known to be
-   * durable. A task published twice may be delivered twice.
+   * Resolves when the task is durable: it then survives any crash. Rejects `queue_full` when the limit is
+   * reached, for all tasks or for those of its priority (a few that are published at the same moment may still pass),
+   * `unavailable` when the task is not known to be durable. A task published twice may be delivered twice.
    */
   publish(task: Task): Promise<void>
   /**
    * Delivers one task at a time, and takes none while the handler works; a task whose worker dies is delivered
-   * again. A handler never rejects. Goes on by itself after the queue was away.
+   * again. A handler never rejects. Resumes automatically after an outage of the queue.
    */
   consume(handler: (delivery: Delivery) => Promise<void>): Promise<Consumer>
-  /** How many tasks wait; those in work may be counted or not. */
+  /** How many tasks wait; running ones may be included. */
   depth(): Promise<number>
   /**
-   * Hands over the tasks that the queue itself gave up, or that were called `dead`; afterwards each stays parked for
-   * a person to look at. A handler that rejects gets the task again later. A queue that never gives up delivers none.
+   * Hands over the tasks that the queue gave up on, or that were ended with `dead`; afterwards each stays parked for a
+   * person to look at. A handler that rejects gets the task again later. A queue that never gives up delivers none.
    */
   consumeDead(handler: (dead: DeadTask) => Promise<void>): Promise<Consumer>
   /**
-   * Takes back a task that no worker has, to save the work; one in a worker's hands stays. A queue that cannot take
-   * back leaves it: the worker that gets it finds that the job is final.
+   * Removes a task that no worker has, to save the work; a task that a worker holds stays. A queue that cannot remove
+   * it leaves it: the worker that gets it finds that the job is final.
    */
   withdraw(id: string): Promise<void>
   close(): Promise<void>
@@ -105,47 +104,47 @@ export interface StateUpdate {
 
 /** How busy the installation is. */
 export interface Load {
-  /** Workers heard of lately. */
+  /** Workers with a recent heartbeat. */
   readonly workers: number
-  /** Measured seconds for one step of one picture of one megapixel; undefined until one was measured. */
+  /** Measured seconds for one step of one picture of one megapixel; undefined before the first measurement. */
   readonly secondsPerUnit: number | undefined
 }
 
-/** Fast, forgetful knowledge of jobs. Nothing that must not be lost is kept here alone. */
+/** Fast, volatile state of jobs. Nothing that must not be lost is stored only here. */
 export interface StatusStore {
-  /** Remembers a new job as queued. An id that is known already stays as it is. */
+  /** Stores a new job as queued. A known id stays unchanged. */
   create(task: Task): Promise<void>
   get(id: string): Promise<JobState | undefined>
   /**
    * Asked after `get`: true while the store may have missed the end of a job, because it was unavailable. An
-   * unfinished state is then no proof that the job is unfinished. Always false for a store that cannot be unavailable.
+   * unfinished state may then be out of date. Always false for a store that cannot be unavailable.
    */
   doubtful(): boolean
   /** Moves a job forward in one atomic step; an update to a lower rank, or of an unknown id, changes nothing. */
   advance(id: string, update: StateUpdate): Promise<void>
-  /** Marks a job so that a worker stops it. Works before `create` too: the mark is kept for an hour at least. */
+  /** Marks a job so that a worker stops it. Works before `create` too: the mark is kept for at least an hour. */
   requestCancel(id: string): Promise<void>
   /**
-   * Queued and running jobs that are made before this one, and about how much work is left in them (see
-   * `workUnits`); undefined if it does not wait.
+   * Number of queued and running jobs ahead of this one, and about how much work is left in them (see
+   * `workUnits`); undefined if it is not waiting.
    */
   ahead(id: string): Promise<{ jobs: number; units: number } | undefined>
-  /** A worker says that it lives, and how fast it last was. */
+  /** A worker reports that it is alive, and its last speed. */
   heartbeat(worker: string, secondsPerUnit: number | undefined): Promise<void>
   load(): Promise<Load>
   /**
-   * True for one of the callers that ask for the same name within `forMs`: work that one server of many should do.
-   * A store of a single server may remember it in memory.
+   * True for only one of the calls with the same name within `forMs`: for work that one server of many should do.
+   * The store of a single server may keep this in memory.
    */
   turn(name: string, forMs: number): Promise<boolean>
-  /** Forgets what is long past its expiry; nothing to do in a store whose entries expire by themselves. */
+  /** Deletes entries long past their expiry; does nothing in a store whose entries expire on their own. */
   sweep(now: Date): Promise<void>
   close(): Promise<void>
 }
 
 /** Pictures, manifests and uploads, until they expire. */
 export interface ImageStore {
-  /** The whole picture or nothing; an attempt repeated overwrites it. */
+  /** The whole picture or nothing; a repeated attempt overwrites it. */
   putImage(id: string, index: number, format: ImageFormat, bytes: Uint8Array): Promise<void>
   /** Undefined when there is none. */
   getImage(id: string, index: number, format: ImageFormat): Promise<Uint8Array | undefined>
@@ -154,7 +153,7 @@ export interface ImageStore {
    * reach. Whether the picture exists is not checked.
    */
   addressOf(id: string, index: number, format: ImageFormat, seconds: number): Promise<string | undefined>
-  /** Writes the manifest unless there is one; answers the one that is now there. This is the commit of a job. */
+  /** Writes the manifest unless there is one; returns the stored manifest. This is the commit of a job. */
   commit(manifest: Manifest): Promise<Manifest>
   getManifest(id: string): Promise<Manifest | undefined>
   /** Keeps an uploaded picture under its upload id (see `serving/upload.ts`). The whole picture or nothing. */
@@ -162,8 +161,8 @@ export interface ImageStore {
   /** Undefined when there is none. */
   getUpload(id: string): Promise<Uint8Array | undefined>
   /**
-   * Deletes what expired before `now`, and leavings of broken writes; answers how many jobs it removed. Uploads are
-   * deleted when no job can wait for them any more (`uploadIsOver`). What cannot be deleted keeps nothing else from it.
+   * Deletes what expired before `now`, and remains of interrupted writes; returns how many jobs it removed. Uploads are
+   * deleted when no job can still need them (`uploadIsOver`). An entry that cannot be deleted does not stop the rest.
    */
   sweep(now: Date): Promise<number>
 }
@@ -171,7 +170,7 @@ export interface ImageStore {
 /** How many jobs and uploads each caller may submit: `caller.limits.rate`, counted by `caller.account`. */
 export interface RateLimiter {
   /**
-   * Counts one job of this caller and answers 0; or counts nothing and answers in how many whole seconds there is
+   * Counts one job of this caller and returns 0; or counts nothing and returns in how many whole seconds there is
    * room. Always 0 for a caller without such a limit.
    */
   take(caller: Caller): Promise<number>
@@ -191,21 +190,21 @@ export interface GivenImages {
   readonly mask?: Uint8Array
 }
 
-/** What an upload may be. */
+/** Limits of an upload. */
 export interface UploadLimits {
-  /** Of the file. */
+  /** Size of the file. */
   readonly bytes: number
-  /** Of the picture, width times height. */
+  /** Width times height of the picture. */
   readonly pixels: number
-  /** A picture is made smaller until its shorter side is no longer than this: no picture made here needs more. */
+  /** A picture is scaled down until its shorter side is at most this long: no picture made here needs more. */
   readonly side: number
 }
 
 /** Reads pictures that come from outside. Both methods reject `invalid_upload` with a sentence for the user. */
 export interface PictureReader {
   /**
-   * Reads a PNG, JPEG or WebP file of one picture, turns it as its camera says, drops whatever is not pixels, and
-   * answers it as a PNG of 8 bits a channel: RGB, or RGBA where something is transparent. The size is looked at
+   * Reads a PNG, JPEG or WebP file of one picture, rotates it as its metadata says, drops everything but pixels, and
+   * returns it as a PNG of 8 bits per channel: RGB, or RGBA if any part is transparent. The size is checked
    * before a pixel is decoded.
    */
   normalise(
@@ -213,9 +212,9 @@ export interface PictureReader {
     limits: UploadLimits,
   ): Promise<{ png: Uint8Array; width: number; height: number }>
   /**
-   * A stored picture in another size: scaled to cover it, and the rest cut off evenly. `picture` answers 3 bytes
-   * (RGB) a pixel, on white where it is transparent. `mask` answers one byte a pixel, 255 where it is to be repainted
-   * and 0 where it is kept: the transparent part is repainted, or of a mask without transparency the white part.
+   * A stored picture in a different size: scaled to cover it, and the excess cropped evenly. `picture` returns 3 bytes
+   * (RGB) per pixel, on white where it is transparent. `mask` returns one byte per pixel, 255 where it is to be
+   * repainted and 0 where it is kept: the transparent part is repainted or, without transparency, the white part.
    */
   fit(
     png: Uint8Array,
@@ -228,7 +227,7 @@ export interface PictureReader {
 export interface GenerateOptions {
   readonly signal: AbortSignal
   readonly onProgress: (progress: Progress) => void
-  /** There when the request has an `init_image`. */
+  /** Present when the request has an `init_image`. */
   readonly images?: GivenImages
 }
 
@@ -243,7 +242,7 @@ export interface ImageGenerator {
   close(): Promise<void>
 }
 
-/** Pictures x steps x megapixels: what the speed of a worker and the ETA of a job are measured in. */
+/** Pictures x steps x megapixels: the unit for the speed of a worker and the ETA of a job. */
 export function workUnits(request: ResolvedRequest): number {
   return (request.count * stepsOf(request) * request.width * request.height) / 1e6
 }

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Trying again: how long to pause, and the one loop that does it. */
+/** Retrying: how long to pause, and the one loop that does it. */
 
 /** Pauses in milliseconds: the first, doubled for each further failure, up to the longest. */
 export interface Backoff {
@@ -25,8 +25,8 @@ export function pauseAfter(backoff: Backoff, failures: number): number {
 
 export interface RetryOptions extends Backoff {
   /**
-   * Called after each failure, before the pause. What it throws ends the retrying: so the caller decides which faults
-   * last, and what a fault is turned into.
+   * Called after each failure, before the pause. If it throws, retrying ends: so the caller decides which faults
+   * are permanent, and what a fault becomes.
    */
   readonly onFailure: (
     thrown: unknown,

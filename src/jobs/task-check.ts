@@ -3,14 +3,14 @@ import { Task } from './job.ts'
 import { isJobIdShaped } from './job-id.ts'
 
 /**
- * Whether a message can be worked on at all: what does not pass would fail in every store, for ever. Messages may come
- * from anybody who reaches the queue.
+ * Whether a message can be processed at all: one that does not pass would fail in every store, forever. Messages may
+ * come from any client that reaches the queue.
  */
 export function isTask(message: unknown): message is Task {
   return Value.Check(Task, message) && faultOfValues(message) === undefined
 }
 
-/** Why a message is no task, for a person who looks at it. */
+/** Why a message is not a task, for a person who looks at it. */
 export function taskFault(message: unknown): string {
   if (Value.Check(Task, message)) return faultOfValues(message) ?? ''
   const fault = Value.Errors(Task, message)[0]

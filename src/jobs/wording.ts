@@ -1,10 +1,10 @@
 import type { TSchema } from 'typebox'
 
-/** How a fault of a request is put into words: what was expected, and what was given. */
+/** The wording of a fault in a request: what was expected, and what was given. */
 
 const longestQuote = 60
 
-/** A value as it is shown to the one who sent it: short, on one line, without control characters. */
+/** A value as shown to its sender: short, on one line, without control characters. */
 export function describeValue(value: unknown): string {
   if (value === undefined) return 'missing'
   if (value === null) return 'null'
@@ -21,7 +21,7 @@ function describeText(text: string): string {
   return characters.length <= longestQuote ? start : `${start}... (${characters.length} characters)`
 }
 
-/** What a schema asks for, as the end of the sentence "steps must be ...". Its limits are read from the schema. */
+/** What a schema requires, as the end of the sentence "steps must be ...". Its limits are read from the schema. */
 export function expectation(schema: TSchema): string {
   const {
     type,
@@ -39,8 +39,8 @@ export function expectation(schema: TSchema): string {
   if (exclusiveMinimum !== undefined) return `a number above ${exclusiveMinimum} and at most ${maximum}`
   if (maxItems !== undefined) return `a list of at most ${maxItems}`
   if (type === 'number') return `a number${range(minimum, maximum)}`
-  if (minLength !== undefined) return `a text of ${minLength} to ${maxLength} characters`
-  return maxLength === undefined ? 'a text' : `a text of at most ${maxLength} characters`
+  if (minLength !== undefined) return `text of ${minLength} to ${maxLength} characters`
+  return maxLength === undefined ? 'text' : `text of at most ${maxLength} characters`
 }
 
 const mostListed = 30
@@ -55,19 +55,18 @@ function range(minimum: unknown, maximum: unknown): string {
   return minimum === undefined ? '' : ` from ${minimum} to ${maximum}`
 }
 
-/** Whether a text is of spaces, control characters and marks without a shape (such as U+200B) alone. */
+/** Whether a text has only spaces, control characters and invisible marks (such as U+200B). */
 export function isBlank(text: string): boolean {
   return /^[\s\p{Z}\p{Cc}\p{Cf}]*$/u.test(text)
 }
 
 /**
- * A prompt in Unicode's composed form (NFC), trimmed, with line breaks and tabs as spaces; empty when nothing of it can
- * be seen. `fault` is the end of
- * the sentence "prompt ..." for a text with other control characters (they have no meaning to a model, and harm
- * logs and terminals) or with half a character (it has no UTF-8 form).
+ * A prompt in Unicode's composed form (NFC), trimmed, with line breaks and tabs as spaces; empty when nothing of it is
+ * visible. `fault` is the end of the sentence "prompt ..." for a text with other control characters (they have no
+ * meaning to a model, and harm logs and terminals) or with half a character (it has no UTF-8 form).
  */
 export function cleanText(value: string): { text?: string; fault?: string } {
-  if (!value.isWellFormed()) return { fault: 'must be valid Unicode, but has half of a surrogate pair.' }
+  if (!value.isWellFormed()) return { fault: 'must be valid Unicode, but contains half of a surrogate pair.' }
   const text = value
     .replace(/[\t\n\r\u2028\u2029]+/gu, ' ')
     .normalize('NFC')
@@ -76,5 +75,7 @@ export function cleanText(value: string): { text?: string; fault?: string } {
   if (control === null) return { text: isBlank(text) ? '' : text }
   const code = text.codePointAt(control.index) ?? 0
   const name = `U+${code.toString(16).toUpperCase().padStart(4, '0')}`
-  return { fault: `must not have control characters, but has ${name} at character ${control.index + 1}.` }
+  return {
+    fault: `must not contain control characters, but contains ${name} at character ${control.index + 1}.`,
+  }
 }

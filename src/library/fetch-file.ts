@@ -24,13 +24,13 @@ export interface AddOptions {
   readonly progress: DownloadProgress
 }
 
-/** `sha256` is that of a single file. */
+/** `sha256` is given for a single file. */
 export interface Added {
   readonly placed: Placed
   readonly sha256: string | undefined
 }
 
-/** @throws AppError `model_invalid` when files of this name are refused whatever is in them */
+/** @throws AppError `model_invalid` if files of this name are refused whatever their content */
 export function checkFormat(fileName: string): void {
   const foreign = foreignName(fileName)
   if (foreign !== undefined) throw new AppError('model_invalid', `${fileName}: ${foreign}`)

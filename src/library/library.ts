@@ -21,7 +21,7 @@ export interface LibraryModel extends ModelInfo {
   readonly parameters: number
 }
 
-/** What an installation has on disk, by name. */
+/** The models and add-ons that an installation has on disk, by name. */
 export interface Contents {
   /** The default first, if it can be used. */
   readonly models: readonly LibraryModel[]

@@ -49,10 +49,10 @@ describe('the environment of what computes', () => {
 
   test('stays as it is where the system cannot do it, with a sentence', () => {
     const cases: readonly [Partial<PageSystem>, RegExp][] = [
-      [{ platform: 'darwin' }, /^Computing gets no large memory pages: only Linux /],
+      [{ platform: 'darwin' }, /^Large memory pages are not used: only Linux /],
       [{ platform: 'win32' }, /only Linux /],
       [{ glibc: undefined }, /C library is not glibc/],
-      [{ glibc: '2.31' }, /glibc 2\.31 cannot .* from 2\.35 on/],
+      [{ glibc: '2.31' }, /glibc 2\.31 cannot .* 2\.35 and later/],
       [{ glibc: '1.99' }, /glibc 1\.99 cannot /],
       [{ transparentHugePages: 'always madvise [never]\n' }, /switched off \(.*transparent_hugepage/],
       [{ transparentHugePages: undefined }, /switched off/],
@@ -68,7 +68,7 @@ describe('the environment of what computes', () => {
 })
 
 describe('a program that is run with large pages', { skip: process.platform === 'win32' }, () => {
-  /** The variable set by hand: what this system can do must not matter to these tests. */
+  /** The variable set by hand: these tests must not depend on what this system supports. */
   const env: NodeJS.ProcessEnv = {
     ...process.env,
     GLIBC_TUNABLES: 'glibc.malloc.hugetlb=1',

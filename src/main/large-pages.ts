@@ -1,18 +1,18 @@
 import { readFileSync } from 'node:fs'
 
-/** What decides whether memory can come in large pages. */
+/** What decides whether large memory pages are available. */
 export interface PageSystem {
   readonly platform: NodeJS.Platform
   /** The version that this process runs on; undefined with another C library. */
   readonly glibc: string | undefined
-  /** The text of the kernel's switch, such as `always [madvise] never`; undefined where there is none. */
+  /** The text of the kernel's switch, such as `always [madvise] never`; undefined if there is none. */
   readonly transparentHugePages: string | undefined
 }
 
 export interface LargePages {
-  /** For the process that computes: it has to be there before the process starts. */
+  /** For the process that computes: it must be set before the process starts. */
   readonly env: NodeJS.ProcessEnv
-  /** Why its memory comes in small pages although nobody asked for that: a sentence, and no error. */
+  /** Why its memory comes in small pages although that was not requested: a sentence, not an error. */
   readonly note?: string
 }
 
@@ -21,12 +21,12 @@ const tunable = 'glibc.malloc.hugetlb'
 const firstGlibc = [2, 35] as const
 
 /**
- * The environment of a process that computes. Its tensors are so large and so often new that memory in pages of 4 KB
- * costs more time than the first step itself on some virtual machines (docs/performance.md). glibc asks the kernel for
+ * The environment of a process that computes. Its tensors are so large and so often reallocated that memory in pages of
+ * 4 KB costs more time than the first step itself on some virtual machines (docs/performance.md). glibc asks the kernel for
  * pages of 2 MB when this variable says so: https://sourceware.org/glibc/manual/2.41/html_node/Memory-Allocation-Tunables.html
  *
- * What stands in the variable is kept, and a value for the same tunable wins. `PACKSHOT_LARGE_PAGES=off` leaves all as
- * it is.
+ * The rest of the variable is kept, and an existing value for the same tunable takes precedence.
+ * `PACKSHOT_LARGE_PAGES=off` changes nothing.
  */
 export function withLargePages(env: NodeJS.ProcessEnv, system: PageSystem = thisSystem()): LargePages {
   if (env.PACKSHOT_LARGE_PAGES === 'off') return { env }
@@ -36,17 +36,17 @@ export function withLargePages(env: NodeJS.ProcessEnv, system: PageSystem = this
   // the kernel then gives large pages unasked, and glibc does not ask
   if (mode === 'always') return { env }
   const obstacle = obstacleOf(system, mode)
-  if (obstacle !== undefined) return { env, note: `Computing gets no large memory pages: ${obstacle}.` }
+  if (obstacle !== undefined) return { env, note: `Large memory pages are not used: ${obstacle}.` }
   return { env: { ...env, [variable]: `${before === '' ? '' : `${before}:`}${tunable}=1` } }
 }
 
 function obstacleOf({ platform, glibc }: PageSystem, mode: string | undefined): string | undefined {
-  if (platform !== 'linux') return 'only Linux lets a program ask for them'
-  if (glibc === undefined) return "this system's C library is not glibc, which can ask for them"
+  if (platform !== 'linux') return 'only Linux lets a program request them'
+  if (glibc === undefined) return "this system's C library is not glibc, which can request them"
   if (!isAtLeast(glibc, firstGlibc))
-    return `glibc ${glibc} cannot ask for them, from ${firstGlibc.join('.')} on it can`
+    return `glibc ${glibc} cannot request them; ${firstGlibc.join('.')} and later can`
   if (mode === 'madvise') return undefined
-  return `the kernel has them switched off (${thpSwitch} would have to say madvise)`
+  return `the kernel has them switched off (${thpSwitch} must be set to madvise)`
 }
 
 function isAtLeast(version: string, [major, minor]: readonly [number, number]): boolean {

@@ -15,7 +15,7 @@ export interface Running {
 
 /**
  * Starts the service and runs until SIGTERM or SIGINT. The first signal drains, a second one exits at once: running
- * jobs are then made again after the next start. A signal during startup exits at once too: nothing was accepted yet,
+ * jobs are then run again after the next start. A signal during startup exits at once too: nothing was accepted yet,
  * and the first process of a container would not even receive it without a handler. A failed start prints a message
  * and exits with status 1; an unhandled error logs a line and exits with status 1, because it leaves an unknown state.
  */
@@ -58,7 +58,7 @@ export async function runUntilSignal(start: () => Promise<Running>): Promise<voi
 function startFault(thrown: unknown): string {
   if (thrown instanceof ConfigError)
     return `Packshot cannot start:\n${thrown.faults.map((fault) => `  ${fault}`).join('\n')}`
-  // what a start turned into an error of its own is a sentence for users
+  // an error made during startup is a sentence for users
   const own = thrown instanceof Error && thrown.cause !== undefined
   return `Packshot cannot start: ${own ? thrown.message : explain(thrown)}`
 }

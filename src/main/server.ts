@@ -8,7 +8,7 @@ import { createLogger } from './logger.ts'
 import { type Running, runUntilSignal } from './run-until-signal.ts'
 
 export interface ServerOptions extends Pick<Engine, 'openOffer'> {
-  /** For tests: what stands between the server and its backends. */
+  /** For tests: wraps the server's backends. */
   readonly around?: (backends: Backends) => Backends
 }
 

@@ -17,7 +17,7 @@ const heartbeatMs = 2000
 export interface WorkerOptions {
   /** The file of the inference thread. */
   readonly inferenceEntry: URL
-  /** For tests: what stands between the worker and its backends. */
+  /** For tests: wraps the worker's backends. */
   readonly around?: (backends: Backends) => Backends
   /** For tests: other time limits for storage and for the inference thread. */
   readonly storageRetry?: StorageRetry
@@ -102,7 +102,7 @@ async function work(config: Config, log: Log, options: WorkerOptions): Promise<v
   process.on('SIGTERM', () => void stop(config.shutdownSeconds * 1000))
 }
 
-/** What a start rejects with is written for people, even without a code from the table. */
+/** Errors of startup are written for people, even without a code from the table. */
 function asStartFault(thrown: unknown): AppError {
   if (thrown instanceof AppError) return thrown
   return new AppError('unavailable', messageOf(thrown))

@@ -32,7 +32,7 @@ const stepGraceMs = 60_000
 
 /**
  * Keeps one worker process alive: one that dies is replaced, after a pause that doubles while workers die young.
- * The worker exits by itself when this process dies, because its IPC channel then closes.
+ * The worker exits on its own when this process dies, because its IPC channel then closes.
  */
 export function superviseWorker({ entry, env, log }: SupervisorOptions): WorkerSupervisor {
   const { promise: ready, resolve, reject } = Promise.withResolvers<void>()
@@ -64,7 +64,7 @@ export function superviseWorker({ entry, env, log }: SupervisorOptions): WorkerS
       if (stopping) return
       deaths = performance.now() - started > healthyMs ? 1 : deaths + 1
       const pause = doubled(backoff, deaths)
-      log.error({ code, signal, restartMs: pause }, 'the worker process ended; it is started again')
+      log.error({ code, signal, restartMs: pause }, 'the worker process exited; restarting it')
       timer = setTimeout(start, pause)
     })
   }

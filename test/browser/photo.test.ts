@@ -163,7 +163,7 @@ test('a photo whose time is over is said beside it', async () => {
   here.studio.uploads.clear()
   await page.fill('#prompt', 'a vase')
   await page.locator('.shutter').click()
-  await page.locator('#init_image-error').getByText('time is over').waitFor()
+  await page.locator('#init_image-error').getByText('has expired').waitFor()
   assert.equal(await page.inputValue('#prompt'), 'a vase')
 })
 

@@ -70,7 +70,7 @@ test('F11: a task that the broker gives up is failed by a server and parked', as
   const { error } = await view(address, id)
   assert.deepEqual(error, {
     code: 'generation_failed',
-    message: 'The workers failed on this job too often.',
+    message: 'Workers failed on this job too many times.',
   })
   await waitFor(async () => (await raw.ready())['parked.v1'] === 1)
   await assertTruth(fleet, all, [id], { parked: 1 })

@@ -50,7 +50,7 @@ test('F22: SIGTERM gives a long job back at once, and the other worker makes it,
   await waitFor(async () => (await view(address, id)).progress !== undefined)
   leaving.process.kill('SIGTERM')
   assert.equal(await leaving.ended, 0)
-  assert.match(leaving.output(), /the worker stops; the job is delivered again/)
+  assert.match(leaving.output(), /the worker is stopping; the job is redelivered/)
   assert.match((await view(address, id)).status, /queued|running/)
   const other = fleet.worker()
   assert.equal((await untilFinal(address, id)).status, 'succeeded')
@@ -166,7 +166,7 @@ test('F25: an unhandled rejection in a worker is logged and ends it, and another
   await waitFor(async () => (await view(address, id)).progress !== undefined)
   const pid = worker.workers()[0] ?? 0
   process.kill(pid, 'SIGUSR2')
-  await untilSays(worker, 'the worker process ended; it is started again')
+  await untilSays(worker, 'the worker process exited; restarting it')
   writeFileSync(gate, '')
   assert.match(logLine(worker, pid), /"level":60.*nobody expected this/)
   assert.equal((await untilFinal(address, id)).status, 'succeeded')

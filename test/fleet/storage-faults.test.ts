@@ -84,7 +84,7 @@ test('F17: storage away for longer than a worker is patient: the job goes back u
   await untilStep(id)
   await fleet.storage.refuse()
   openGate()
-  await untilSays(worker, 'storage is away; the job is delivered again')
+  await untilSays(worker, 'storage is unavailable; the job is redelivered')
   assert.match((await view(address, id)).status, /running|queued/)
   await fleet.storage.pass()
   const raw = rawBroker(t, fleet, all.queueUrl)

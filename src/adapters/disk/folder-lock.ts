@@ -6,7 +6,7 @@ export interface FolderLock {
 }
 
 /**
- * Locks a file for this process alone. The lock is the operating system's, taken through an open SQLite
+ * Locks a file for this process only. The lock is the operating system's, taken through an open SQLite
  * transaction, so it ends with the process however that ends; the remaining file has no meaning.
  * Throws `unavailable` when another process has it.
  */

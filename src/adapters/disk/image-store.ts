@@ -18,7 +18,7 @@ export interface ImageStoreOptions {
 /**
  * `<folder>/<yyyy-mm-dd>/<id>/0.png, 1.png (or .jpg, .webp), ... manifest.json`, the day being that of the id. A manifest is placed
  * by link(2), which fails when the name is taken: so the first one wins, also between processes. Only a well-formed
- * id ever becomes part of a path. Uploads lie in `<folder>/uploads/<yyyy-mm-dd>/<id>.png`.
+ * id ever becomes part of a path. Uploads are in `<folder>/uploads/<yyyy-mm-dd>/<id>.png`.
  */
 export function diskImageStore(options: ImageStoreOptions): ImageStore {
   const { folder, ttlSeconds, temporaryMs = 600_000 } = options
@@ -74,7 +74,7 @@ export function diskImageStore(options: ImageStoreOptions): ImageStore {
       guarded(() => writeWhole(join(folderOf(id), imageName(index, format)), bytes)),
     getImage: (id, index, format) =>
       guarded(() => unlessMissing(readFile(join(folderOf(id), imageName(index, format))))),
-    /** Clients do not reach a folder of the server. */
+    /** Clients cannot reach a folder of the server. */
     addressOf: async () => undefined,
     commit: (manifest) =>
       guarded(async () => {

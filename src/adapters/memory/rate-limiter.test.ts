@@ -4,7 +4,7 @@ import { limited, rateLimiterContract } from '../../../test/contract/rate-limite
 import type { RateLimiter } from '../../jobs/ports.ts'
 import { memoryRateLimiter } from './rate-limiter.ts'
 
-/** A clock that stands still unless it is told to go on. */
+/** A clock that only advances when a test advances it. */
 function stoppedClock() {
   let time = 1000
   return {
@@ -17,7 +17,7 @@ function stoppedClock() {
 
 rateLimiterContract('memory', async () => {
   const { now, pass } = stoppedClock()
-  // There is one server where this one counts.
+  // This limiter counts for one server only.
   let limiter: RateLimiter | undefined
   return {
     open: () => {

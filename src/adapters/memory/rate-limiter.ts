@@ -9,7 +9,7 @@ const mostCallers = 100_000
 
 /**
  * Counts in this process only. A bucket of `burst` jobs that fills with time is kept as one number: when it is full
- * again; full ones are forgotten, and with more than 100 000 callers the one least recently counted is too. Waiting
+ * again; full ones are forgotten, and beyond 100 000 callers the least recently counted one is too. Waiting
  * times are whole seconds.
  */
 export function memoryRateLimiter(options: MemoryRateLimiterOptions = {}): RateLimiter {
@@ -18,7 +18,7 @@ export function memoryRateLimiter(options: MemoryRateLimiterOptions = {}): RateL
   const fullAt = new Map<string, number>()
 
   function forget(time: number): void {
-    // Two for each that may be added: the map shrinks, and no call takes long.
+    // Two for each that may be added, so that the map shrinks and no call takes long.
     for (let count = 0; count < 2; count++) {
       const oldest = fullAt.entries().next().value
       if (oldest === undefined) return

@@ -2,7 +2,7 @@ import sharp from 'sharp'
 import { withExif } from './exif.ts'
 
 export interface Raster {
-  /** 3 bytes a pixel, row by row. */
+  /** 3 bytes per pixel, row by row. */
   readonly rgb: Uint8Array
   readonly width: number
   readonly height: number
@@ -12,11 +12,11 @@ export interface LossyFile {
   readonly format: 'jpeg' | 'webp'
   /** 1 to 100. */
   readonly quality: number
-  /** How the picture was made: goes into EXIF UserComment, where AUTOMATIC1111's web UI writes and reads it. */
+  /** How the picture was made: stored in EXIF UserComment, where AUTOMATIC1111's web UI writes and reads it. */
   readonly parameters: string
 }
 
-/** A picture as a JPEG or WebP file, with colours at the full resolution where the format has that. */
+/** A picture as a JPEG or WebP file, with colours at full resolution if the format supports it. */
 export async function encodeLossy(
   { rgb, width, height }: Raster,
   { format, quality, parameters }: LossyFile,

@@ -1,10 +1,10 @@
 /**
- * Writes EXIF UserComment. sharp cannot: libvips writes that field in ASCII only, and prompts are in any script.
+ * Writes EXIF UserComment. sharp cannot: libvips writes that field in ASCII only, and prompts may be in any script.
  */
 
 export interface Comment {
   readonly format: 'jpeg' | 'webp'
-  /** Of the picture, in pixels. */
+  /** Size of the picture, in pixels. */
   readonly width: number
   readonly height: number
   readonly comment: string
@@ -16,11 +16,11 @@ const typeLong = 4
 const typeUndefined = 7
 const ifdBytes = 2 + 12 + 4
 
-/** A segment of a JPEG has 16 bits for its length. */
+/** The length of a JPEG segment has 16 bits. */
 const longestSegment = 0xff_ff
 
 /**
- * A JPEG or WebP file of sharp, which has no EXIF yet, with the comment.
+ * Adds the comment to a JPEG or WebP file of sharp that has no EXIF yet.
  * @throws Error if the file is of another kind, or the comment longer than a JPEG can hold (about 32 000 characters)
  */
 export function withExif(file: Uint8Array, { format, width, height, comment }: Comment): Uint8Array {
@@ -78,7 +78,7 @@ function webpWith(file: Buffer, exif: Buffer, width: number, height: number): Bu
   if (file.toString('latin1', 0, 4) !== 'RIFF' || file.toString('latin1', 12, 15) !== 'VP8')
     throw new Error('not a WebP')
   if (file.toString('latin1', 12, 16) === 'VP8X')
-    throw new Error('the WebP is in the extended format already')
+    throw new Error('the WebP is already in the extended format')
   const extended = Buffer.alloc(10)
   extended[0] = 0x08
   extended.writeUIntLE(width - 1, 4, 3)
@@ -92,7 +92,7 @@ function webpWith(file: Buffer, exif: Buffer, width: number, height: number): Bu
   return chunk('RIFF', body)
 }
 
-/** Chunks have an even number of bytes; the length does not count the one that pads. */
+/** Chunks have an even number of bytes; the length does not include the padding byte. */
 function chunk(name: string, data: Buffer): Buffer {
   const head = Buffer.alloc(8)
   head.write(name, 'latin1')

@@ -7,7 +7,7 @@ import { pictureReader } from './picture-reader.ts'
 const limits = { bytes: 1e6, pixels: 1e6, side: 512 }
 const reader = pictureReader()
 
-/** Red left of the middle and blue right of it, lighter from the top down. */
+/** Red on the left half and blue on the right, lighter towards the bottom. */
 function twoSides(width: number, height: number) {
   const data = Buffer.alloc(width * height * 3)
   for (let i = 0; i < width * height; i += 1) {
@@ -44,7 +44,7 @@ test('it is turned as the camera says, and nothing but pixels stays', async () =
   assert.deepEqual([exif, icc, orientation, channels, depth], [undefined, undefined, undefined, 3, 'uchar'])
   assert.equal(Buffer.from(png).includes('a secret'), false)
   const { data } = await rawOf(png)
-  // turned by 90 degrees clockwise, the left (red) side is at the top
+  // rotated by 90 degrees clockwise, the left (red) side is at the top
   assert.ok((data[0] ?? 0) > 180 && (data[2] ?? 0) < 90, `${data.subarray(0, 3).join()}`)
 })
 

@@ -1,6 +1,6 @@
 import { AppError } from '../../jobs/errors.ts'
 
-/** Where the broker is, and who we are there. */
+/** Host and account of the broker. */
 export interface Address {
   readonly hostname: string
   readonly port: number

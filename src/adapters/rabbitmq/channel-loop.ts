@@ -7,7 +7,7 @@ import { closeChannel } from './connection.ts'
 import { isMissing } from './faults.ts'
 
 const backoff = { firstMs: 100, longestMs: 5000 }
-/** A channel that held for so long was a good one: the next fault is a new one. */
+/** A channel that lasted this long was sound: its next fault counts as the first. */
 const goodMs = 10_000
 
 /**

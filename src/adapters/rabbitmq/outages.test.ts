@@ -130,7 +130,7 @@ test('a broker that breaks', async (t) => {
       rabbit.resume()
     }
     await done.promise
-    // the one that was refused may have arrived after all: not known to be durable is not the same as lost
+    // the rejected task may have arrived after all: not known to be durable is not the same as lost
     await untilAccepted(queue, someTask())
     await until(async () => (await queue.depth()) === 0)
   })
@@ -194,7 +194,7 @@ function until(condition: () => Promise<boolean>): Promise<void> {
   return waitFor(() => condition().catch(() => false))
 }
 
-/** Of several tries one takes less than a wait for the broker would, on a slow machine too. */
+/** One of several tries takes less time than waiting for the broker would, even on a slow machine. */
 function untilQuick(action: () => Promise<void>): Promise<void> {
   return waitFor(async () => {
     const began = performance.now()

@@ -17,7 +17,7 @@ import { type BrokerOptions, openBroker } from './broker.ts'
 import { rabbitEventQueue } from './event-queue.ts'
 import { rabbitTaskQueue } from './task-queue.ts'
 
-/** A namespace of its own, gone after the test with all that was opened in it. */
+/** A namespace of its own, deleted after the test with everything opened in it. */
 async function emptyBroker(t: TestContext) {
   const url = await queueUrl()
   const namespace = `test-${randomBytes(6).toString('hex')}`
@@ -68,7 +68,7 @@ taskQueueContract('rabbitmq', async (t) => {
         Buffer.from(message),
       ),
     crash: async (queue) => proxies.get(queue)?.refuse(),
-    // a quorum queue refuses once it is past its length; more only if several are on their way at once
+    // a quorum queue refuses once it is past its length; more only if several are in flight at once
     overshoot: 1,
     handsOverDead: true,
     withdraws: false,

@@ -9,7 +9,7 @@ import { type Held, holdDelivery } from './delivery.ts'
 
 type Handler = (delivery: Delivery) => Promise<void>
 
-/** Maximum pause before a task that its handler neither ended nor lost is delivered again. */
+/** Maximum pause before a task that its handler neither ended nor lost is redelivered. */
 const leftPauseMs = 5000
 /** After this long without a task it checks again on a new channel. */
 const longestSleepMs = 60_000
@@ -99,7 +99,7 @@ async function sleepUntilWoken(broker: Broker, channel: Channel, stopping: Abort
   return arrived.toSorted((a, b) => sources.indexOf(a.source) - sources.indexOf(b.source))
 }
 
-/** Returns those that could not be given back. */
+/** Returns those that could not be returned to the queue. */
 async function giveBackAll(broker: Broker, held: readonly Held[]): Promise<Held[]> {
   const kept: Held[] = []
   for (const each of held) {

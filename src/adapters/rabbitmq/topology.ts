@@ -91,7 +91,7 @@ export function topology(ns: string, queueMax: number): Topology {
     'x-dead-letter-strategy': 'at-least-once',
     'x-overflow': 'reject-publish',
   })
-  // a backstop behind our own count: RabbitMQ 4 has one of 20 where none is given, 3.10 none
+  // a backstop behind our own count: RabbitMQ 4 defaults to 20, 3.10 to none
   const taskLimits = { 'x-delivery-limit': 10, ...lettersTo(exchanges.dlx, 'dead') }
   const serverLimits = { 'x-delivery-limit': 20, ...lettersTo('', parkedQueue) }
 

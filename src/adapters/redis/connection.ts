@@ -156,7 +156,7 @@ export async function openRedis(options: RedisOptions): Promise<Redis> {
   }
 }
 
-const timedOut = new Error('The time is over.')
+const timedOut = new Error('The time limit was exceeded.')
 
 /**
  * Rejects with `timedOut` after `ms`. If this process itself was busy for that long, the answer may have arrived

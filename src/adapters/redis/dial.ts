@@ -9,7 +9,7 @@ export type Reply = string | number | null | readonly Reply[]
 export interface Connection {
   /** Rejects when Redis replies with an error, and when the connection ends. It has no time limit. */
   send(args: readonly string[]): Promise<Reply>
-  /** Resolves with the reason when the connection is over. */
+  /** Resolves with the reason when the connection ends. */
   readonly ended: Promise<Error>
   /** Ends it now; commands in flight reject. */
   drop(reason: Error): void

@@ -18,7 +18,7 @@ async function connected(t: TestContext, url?: string) {
   return redis
 }
 
-/** Keys of the shared Redis that go after the test, each with a time to live. */
+/** Keys in the shared Redis, deleted after the test, each with a time to live. */
 async function someNamespace(t: TestContext) {
   const redis = await openRedis({ url: await statusUrl(), log: keepingLog(), timeoutMs: 2000 })
   const namespace = `test-${randomUUID()}`
@@ -32,7 +32,7 @@ async function someNamespace(t: TestContext) {
   return namespace
 }
 
-/** As if that much time had passed: a bucket is kept as the moment at which it is full again, and is gone then. */
+/** As if that much time had passed: a bucket is stored as the time at which it is full again, and expires then. */
 async function shiftBack(redis: Redis, namespace: string, ms: number): Promise<void> {
   for (const key of (await redis.command('KEYS', `${namespace}:*`)) as string[]) {
     const [full, left] = [await redis.command('GET', key), await redis.command('PTTL', key)].map(Number)
@@ -71,7 +71,7 @@ test('keeps a client as a hash, until its bucket is full again', async (t) => {
   assert.ok(left >= atMost - 10 && left <= 3000, `about three seconds, not ${left} ms`)
   assert.equal(await redis.command('SET', keys[0] as string, '9e15', 'PX', '60000'), 'OK')
   const seconds = await limiter.take(client)
-  assert.equal(seconds, 1, 'a clock that was set back blocks nobody for longer than the bucket takes')
+  assert.equal(seconds, 1, 'a clock that was set back blocks no caller for longer than the bucket takes')
 })
 
 test('each server limits for itself while Redis is away, and says so once', async (t) => {

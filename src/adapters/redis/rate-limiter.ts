@@ -7,7 +7,7 @@ import { defineScript } from './script.ts'
 
 export interface RedisRateLimiterOptions {
   readonly namespace: string
-  /** Decides while Redis is unavailable, with half of a caller's limit: each server counts for itself then. */
+  /** Decides while Redis is unavailable, with half of a caller's limit: each server then counts on its own. */
   readonly fallback: RateLimiter
   readonly log: Log
 }
@@ -31,7 +31,7 @@ return 0
 `)
 
 /**
- * Counts over all servers. Callers are kept as hashes only. Waiting times are whole seconds.
+ * Counts across all servers. Callers are stored as hashes only. Waiting times are whole seconds.
  */
 export function redisRateLimiter(redis: Redis, options: RedisRateLimiterOptions): RateLimiter {
   const { namespace, fallback, log } = options
@@ -44,11 +44,11 @@ export function redisRateLimiter(redis: Redis, options: RedisRateLimiterOptions)
       const hash = createHash('sha256').update(caller.account).digest('base64url').slice(0, 22)
       try {
         const waitMs = Number(await redis.script(takeScript, [`${namespace}:limit:${hash}`], args))
-        if (away) log.info({}, 'Redis is back: callers are limited over all servers again')
+        if (away) log.info({}, 'Redis is back: callers are limited across all servers again')
         away = false
         return Math.ceil(waitMs / 1000)
       } catch (err) {
-        if (!away) log.warn({ err }, 'Redis is unavailable: each server limits callers for itself')
+        if (!away) log.warn({ err }, 'Redis is unavailable: each server limits callers on its own')
         away = true
         return fallback.take({ ...caller, limits: { ...caller.limits, rate: halfOf(rate) } })
       }

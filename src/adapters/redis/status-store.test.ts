@@ -12,7 +12,7 @@ import { openRedis, type Redis } from './connection.ts'
 import { defineScript } from './script.ts'
 import { redisStatusStore } from './status-store.ts'
 
-/** Time to live in ms of every key whose name begins as ARGV[1] says; -1 is none. */
+/** Time to live in ms of every key whose name begins with ARGV[1]; -1 is none. */
 const lives = defineScript(`
 local found = {}
 for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
@@ -26,7 +26,7 @@ async function timesToLive(redis: Redis, namespace: string): Promise<Map<string,
   return new Map(reply.flatMap((each, i) => (i % 2 === 0 ? [[String(each), Number(reply[i + 1])]] : [])))
 }
 
-/** Everything of a test is gone after it; what is shared with others stays. */
+/** Deletes all keys of a test; the rest of the shared Redis stays. */
 async function removed(redis: Redis, namespace: string): Promise<void> {
   for (const key of (await timesToLive(redis, namespace)).keys()) await redis.command('DEL', key)
 }
@@ -67,7 +67,7 @@ statusStoreContract('redis', async (t) => (await started(t)).store, 'by itself')
 
 test('keeps a state as long as its results and two hours more, by the times of the task alone', async (t) => {
   const { redis, namespace, store, key } = await started(t)
-  // Made by a host whose clock is a year behind.
+  // Created by a host whose clock is a year behind.
   const task = someTask({ created_at: '2020-01-01T00:00:00.000Z', expires_at: '2020-01-01T01:00:00.000Z' })
   await store.create(task)
   await store.requestCancel(task.id)
@@ -225,14 +225,14 @@ test('jobs that are never heard of again stop to count', async (t) => {
   for (const task of [lost, silent, waiting]) await store.create(task)
   await store.advance(silent.id, { status: 'running' })
   assert.equal((await store.ahead(waiting.id))?.jobs, 2)
-  // What time would do: one is past its expiry, of the other nothing was heard for long.
+  // What time would do: one is past its expiry, the other has been silent for long.
   for (const { id } of [lost, silent]) await redis.command('ZADD', key('until'), 'XX', '1', id)
   await store.heartbeat('a worker', undefined)
   assert.deepEqual(await store.ahead(waiting.id), { jobs: 0, units: 0 })
   assert.equal((await store.get(lost.id))?.status, 'queued', 'the state is kept')
   await store.advance(silent.id, { status: 'running', progress: { step: 1, steps: 4 } })
   const ahead = await store.ahead(waiting.id)
-  assert.equal(ahead?.jobs, 1, 'it counts again when it is heard of')
+  assert.equal(ahead?.jobs, 1, 'it counts again after an update')
   assert.ok(Math.abs((ahead?.units ?? 0) - 0.75 * workUnits(silent.request)) < 1e-9)
 })
 

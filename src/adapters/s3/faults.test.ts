@@ -17,7 +17,7 @@ const ttlSeconds = 3600
 const requestSeconds = stretched(1.5)
 const requestMs = 1000 * requestSeconds
 
-/** One bucket, reached straight and through a proxy that a test breaks. */
+/** One bucket, reached directly and through a proxy that a test breaks. */
 async function behindProxy(t: TestContext) {
   const options = { ...freshPlace(t, await storage(), keepingLog()), requestMs }
   const { hostname, port } = new URL(options.endpoint ?? '')

@@ -25,7 +25,7 @@ imageStoreContract('s3', async (t) => {
   return () => s3ImageStore(bucket, { ttlSeconds })
 })
 
-// A store that ignores or refuses conditions, so far as a store can show it that honours them.
+// Simulates a store that ignores or refuses conditions on one that honours them.
 const unconditional = (bucket: Bucket, conditional: Conditional): Bucket => ({
   ...bucket,
   conditional,
@@ -147,7 +147,7 @@ suite('s3 addresses for clients', () => {
     assert.equal(address.origin, 'https://pictures.example')
     assert.equal(address.searchParams.get('X-Amz-Expires'), '604800')
     assert.match(address.pathname, new RegExp(`/results/.*/${id}/0.png$`))
-    // The same words said to another host are not what was signed.
+    // The host is part of the signature, so the same request to a different host is refused.
     const elsewhere = new URL(address.pathname + address.search, options.endpoint)
     assert.equal((await fetch(elsewhere)).status, 403)
   })

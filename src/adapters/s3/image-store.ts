@@ -8,7 +8,7 @@ import { sweepExpired } from './sweep.ts'
 /**
  * Pictures and manifests in a bucket. Every write is one PUT, which is whole or nothing; the sha-256 of the bytes
  * goes with each object and is compared when it is read. Every request ends within the bucket's `requestMs`.
- * `addressOf` answers where the bucket has a public endpoint.
+ * `addressOf` returns an address only if the bucket has a public endpoint.
  */
 export function s3ImageStore(bucket: Bucket, options: { readonly ttlSeconds: number }): ImageStore {
   const { addressOf } = bucket

@@ -81,7 +81,7 @@ export function bucketObjects(connection: Connection): Objects {
             longestMs: 5000,
             signal,
             onFailure(thrown, { failures }) {
-              // Another writer is at it in this moment: who is first is not decided yet.
+              // Another writer is writing at this moment: which of them is first is not decided yet.
               if (reasonOf(thrown) !== 'ConditionalRequestConflict' || failures === conflictTries)
                 throw thrown
             },

@@ -17,7 +17,7 @@ import { s3ImageStore } from './image-store.ts'
 
 const ttlSeconds = 3600
 
-/** A storage of these tests alone: they set rules, quotas and policies. */
+/** A storage for these tests only: they set rules, quotas and policies. */
 suite('a storage of its own', () => {
   let rgw: RgwService
   const ends: (() => void | Promise<void>)[] = []
@@ -129,7 +129,7 @@ suite('a storage of its own', () => {
     await store.commit(someManifest(task))
     await bucket.put('other', Uint8Array.of(1), 'image/png')
     await waitFor(async () => {
-      await rgw.radosgwAdmin('lc', 'process') // the gateway's own rounds may pass a bucket over while it is busy
+      await rgw.radosgwAdmin('lc', 'process') // the gateway's own rounds may skip a busy bucket
       return (await keysOf(bucket)).length <= 1
     }, 90_000)
     assert.deepEqual(await keysOf(bucket), ['other'])
@@ -150,7 +150,7 @@ suite('a storage of its own', () => {
       code: 'storage_full',
       message: 'The storage has no room left (PutObject: QuotaExceeded).',
     }
-    // The gateway takes notice of a new quota when it reads the bucket's entry again.
+    // The gateway notices a new quota when it rereads the bucket's entry.
     const put = () => store.putImage(someTask().id, 0, 'png', new Uint8Array(100_000))
     await waitFor(() =>
       put().then(

@@ -10,7 +10,7 @@ import { s3ImageStore } from './image-store.ts'
 
 const ttlSeconds = 3600
 
-/** A storage that keeps objects and checks no signature, with an answer of its own for what `special` is about. */
+/** A storage that keeps objects and checks no signatures; `special` may replace any answer. */
 async function simpleStorage(
   t: TestContext,
   special: (method: string, path: string, conditional: boolean) => readonly [number, string] | undefined,

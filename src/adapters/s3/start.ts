@@ -66,7 +66,7 @@ const otherRegion = [
   'IllegalLocationConstraintException',
 ]
 
-/** What to report about a fault that retrying does not fix; undefined for one that may pass. */
+/** What to report about a fault that retrying does not fix; undefined for a temporary one. */
 function lastingFault(thrown: unknown, place: Connection['place']): AppError | undefined {
   const { bucket, where } = place
   const say = (param: string, message: string) =>

@@ -17,7 +17,7 @@ async function open(t: TestContext) {
   return opened(t, freshPlace(t, await storage(), keepingLog()))
 }
 
-/** A job of that moment: one picture and, if it finished, a manifest that expires an hour later. */
+/** A job created at that time: one picture and, if it finished, a manifest that expires an hour later. */
 async function job(bucket: Bucket, at: Date, finished = true): Promise<string> {
   const created_at = at.toISOString()
   const expires_at = new Date(at.getTime() + ttlSeconds * 1000).toISOString()
@@ -145,7 +145,7 @@ test('a job that cannot be deleted does not keep the others, and is told', async
     code: 'unavailable',
     message: 'Deleting expired results failed 1 times; 2 jobs were deleted.',
   })
-  // The picture of a job whose manifest stands is still what users are shown.
+  // The picture of a job whose manifest remains is still shown to users.
   assert.deepEqual(await keysOf(bucket), [imageKey(stays, 0, 'png'), manifestKey(stays)])
 })
 

@@ -52,7 +52,7 @@ export async function sweepExpired(bucket: Bucket, ttlSeconds: number, now: Date
   return removed
 }
 
-/** The jobs that have expired by their id alone, oldest first. */
+/** The jobs that have expired according to their id alone, oldest first. */
 async function* oldJobs(bucket: Bucket, ttlSeconds: number, now: Date): AsyncGenerator<OldJob, void> {
   const isPast = (time: Date) => time.getTime() + ttlSeconds * 1000 <= now.getTime()
   for await (const { folders } of bucket.list(resultsFolder, { byFolder: true })) {

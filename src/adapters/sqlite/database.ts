@@ -40,7 +40,7 @@ const migrations = [
   CREATE TABLE cancels (id TEXT PRIMARY KEY, marked_at INTEGER NOT NULL) STRICT;
   CREATE TABLE workers (name TEXT PRIMARY KEY, seen_at INTEGER NOT NULL, seconds_per_unit REAL) STRICT;
   `,
-  // tasks.attempts counted every delivery; now it counts retries, and losses the deliveries that nobody ended
+  // tasks.attempts counted every delivery; now it counts retries, and losses counts the deliveries that were not ended
   `
   ALTER TABLE tasks ADD COLUMN losses INTEGER NOT NULL DEFAULT 0;
   ALTER TABLE tasks ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
@@ -98,7 +98,7 @@ function migrate(connection: DatabaseSync, path: string): void {
   }
 }
 
-/** The secret of this name, created at the first call and the same ever after. */
+/** The secret of this name, created at the first call and constant afterwards. */
 export function readSecret(database: Database, name: string): Uint8Array {
   return guard(() => {
     const insert = database.durable.prepare('INSERT OR IGNORE INTO secrets (name, value) VALUES (?, ?)')

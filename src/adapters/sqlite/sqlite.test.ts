@@ -32,7 +32,7 @@ function database(t: TestContext) {
 
 const usual = { max: 100, owner: 'worker-1', leaseMs: 30_000 }
 
-/** Queues on one new database; `crash` is what the system does to a dead process: its timers never run again. */
+/** Queues on one new database; `crash` simulates the death of the process: its timers never run again. */
 function taskQueueKit(t: TestContext): TaskQueueKit {
   const { open, keep } = database(t)
   const sql = 'INSERT INTO tasks (id, message, due_at) VALUES (?, ?, 0)'
@@ -97,7 +97,7 @@ test('a consumer that starts frees what an earlier one of its name left', async 
   assert.equal(again?.losses, 1)
 })
 
-/** Takes a task as a worker that was stopped by a signal then: its timers do not run. */
+/** Takes a task like a worker that a signal then stops: its timers do not run. */
 async function abandonWithoutRenewal(queue: TaskQueue): Promise<Delivery> {
   const original = globalThis.setInterval
   globalThis.setInterval = ((action: () => void) => {

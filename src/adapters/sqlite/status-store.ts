@@ -15,7 +15,7 @@ import { type Database, guard } from './database.ts'
 
 /** States are rows; that a rank only rises is a condition in the one statement that writes it. */
 export function sqliteStatusStore(database: Database): StatusStore {
-  /** One server has the folder of a database: its turns need no table. Until when, by name. */
+  /** Only one server uses a database folder, so turns need no table. When each ends, by name. */
   const turns = new Map<string, number>()
   const db = database.relaxed
   const insert =

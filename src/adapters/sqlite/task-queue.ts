@@ -84,7 +84,7 @@ export function sqliteTaskQueue(database: Database, options: TaskQueueOptions): 
     async depth() {
       return guard(() => count.get() as { n: number }).n
     },
-    /** Nothing is given up here: what nobody works on stays in the queue, and `dead` parks in a table. */
+    /** This queue never gives up: a task that no worker takes stays in it, and `dead` parks in a table. */
     async consumeDead() {
       return { stop: async () => {} }
     },
@@ -151,7 +151,7 @@ function dueAfter(delayMs: number): number {
   return Date.now() + Math.ceil(Math.min(delayMs, longestDelayMs))
 }
 
-/** A damaged message is passed on unchanged: the worker handles what is not a task. */
+/** A damaged message is passed on unchanged: the worker handles messages that are not tasks. */
 function parse(message: string): unknown {
   try {
     return JSON.parse(message)

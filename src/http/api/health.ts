@@ -4,9 +4,9 @@ import { ErrorBody } from '../faults.ts'
 import type { Services } from '../services.ts'
 
 /**
- * Live: the event loop answers. Ready: the server wants traffic (started, not draining), and what the worker beside it,
- * if there is one, holds in memory. Neither asks a queue or a store: a restart of one of those must not become a restart of every server.
- * Load is for whoever adds workers, and asks both.
+ * Live: the event loop answers. Ready: the server accepts traffic (started, not draining); the answer includes what the
+ * worker beside it, if there is one, holds in memory. Neither asks a queue or a store: a restart of one of those must
+ * not become a restart of every server. Load is for autoscaling, and asks both.
  */
 export function healthRoutes(app: FastifyInstance, services: Services): void {
   app.get('/healthz/live', { schema: { summary: 'The process answers' } }, async (_request, reply) => {
@@ -34,10 +34,10 @@ const load = {
   response: {
     200: Type.Object({
       waiting: Type.Integer({ description: 'Jobs in the queue; running ones may be included.' }),
-      workers: Type.Integer({ description: 'Workers heard of lately.' }),
+      workers: Type.Integer({ description: 'Workers with a recent heartbeat.' }),
       seconds_per_unit: Type.Optional(
         Type.Number({
-          description: 'Seconds for one step of one picture of one megapixel, as measured lately.',
+          description: 'Seconds for one step of one picture of one megapixel, measured recently.',
         }),
       ),
     }),

@@ -29,7 +29,7 @@ export function imageRoutes(app: FastifyInstance, services: Services): void {
     const download = request.query.download === '1'
     const picture = await services[download ? 'image' : 'imageOrAddress'](id, parseIndex(index))
     if ('url' in picture) {
-      // cached for less time than it works, so that a browser never follows one that is over
+      // cached for less time than it is valid, so that a browser never follows an expired address
       reply.header('cache-control', `private, max-age=${Math.floor(picture.seconds / 2)}`)
       return reply.redirect(picture.url, 307)
     }

@@ -9,7 +9,7 @@ import type { Services } from '../services.ts'
 type ById = { Params: { id: string } }
 const byId = Type.Object({ id: Type.String() })
 
-/** Proxies cut off what is silent for longer, most of them after 60 seconds. */
+/** Proxies close a connection that is silent for longer, most of them after 60 seconds. */
 const longestWaitSeconds = 50
 const preferHeader = {
   prefer: Type.Optional(
@@ -23,7 +23,7 @@ const preferHeader = {
 export function jobRoutes(app: FastifyInstance, services: Services): void {
   app.setValidatorCompiler(() => () => true)
 
-  /** The job after the wait that the request prefers; undefined without one. */
+  /** The job after the wait that the request prefers; undefined if it prefers none. */
   const waitedFor = async (request: FastifyRequest, reply: FastifyReply, id: string) => {
     const seconds = preferredWait(request)
     if (seconds === undefined) return undefined
@@ -34,7 +34,7 @@ export function jobRoutes(app: FastifyInstance, services: Services): void {
   }
 
   const submit = {
-    summary: 'Ask for pictures',
+    summary: 'Request pictures',
     headers: Type.Object({ 'idempotency-key': Type.Optional(Type.String()), ...preferHeader }),
     body: jobRequestSchema(services.limits),
     response: { 200: JobView, 202: JobView, '4xx': ErrorBody, '5xx': ErrorBody },
@@ -54,7 +54,7 @@ export function jobRoutes(app: FastifyInstance, services: Services): void {
   })
 
   const read = {
-    summary: 'What became of a job',
+    summary: 'The state of a job',
     params: byId,
     headers: Type.Object(preferHeader),
     response: { 200: JobView, '4xx': ErrorBody, '5xx': ErrorBody },
@@ -81,8 +81,8 @@ export function jobRoutes(app: FastifyInstance, services: Services): void {
 }
 
 /**
- * The seconds of `Prefer: wait=N` (RFC 7240), at most `longestWaitSeconds`; undefined where nothing of the kind was sent,
- * or what is no number, which the RFC has ignored.
+ * The seconds of `Prefer: wait=N` (RFC 7240), at most `longestWaitSeconds`; undefined if there is
+ * none, or its value is not a number: the RFC says to ignore that.
  */
 function preferredWait({ headers }: FastifyRequest): number | undefined {
   const [, seconds] =
@@ -91,8 +91,8 @@ function preferredWait({ headers }: FastifyRequest): number | undefined {
 }
 
 /**
- * The trace that a request belongs to, from its `traceparent` (W3C Trace Context, version 00). One that is malformed is
- * ignored, as the specification asks.
+ * The trace that a request belongs to, from its `traceparent` (W3C Trace Context, version 00). A malformed one is
+ * ignored, as the specification requires.
  */
 function traceOf({ headers }: FastifyRequest): { trace?: string } {
   const given = headers.traceparent
@@ -101,7 +101,7 @@ function traceOf({ headers }: FastifyRequest): { trace?: string } {
   return valid ? { trace: given } : {}
 }
 
-/** `Retry-After` has whole seconds only; `poll_after_ms` in the body is the finer number. */
+/** `Retry-After` has whole seconds only; `poll_after_ms` in the body is more precise. */
 function setWaitHeaders(reply: FastifyReply, view: JobView): void {
   reply.header('cache-control', 'no-cache')
   if (view.poll_after_ms !== undefined) reply.header('retry-after', Math.ceil(view.poll_after_ms / 1000))

@@ -8,7 +8,7 @@ import type { ModelInfo } from '../../jobs/offer.ts'
 import { buildHttp } from '../app.ts'
 import { createServices } from '../services.ts'
 
-/** What the API says of a model that names its words, and of requests that have none of them. */
+/** What the API reports of a model that lists its words, and of requests that have none of them. */
 
 const about = {
   description: 'Trained on fruit.',
@@ -45,7 +45,11 @@ test('a client reads what a model was trained for; a model that says nothing has
   const [plain] = (await silent.app.inject('/v1/models')).json().models
   for (const name of Object.keys(about)) assert.ok(!(name in plain), name)
   const openapi = (await app.inject('/openapi.json')).body
-  for (const text of ['What it was trained for and knows', 'Prompts to begin with', 'Sentences for people'])
+  for (const text of [
+    'What it was trained for and can draw',
+    'Prompts to begin with',
+    'Sentences for people',
+  ])
     assert.ok(openapi.includes(text), text)
 })
 
@@ -80,13 +84,13 @@ test('words of other languages and signs are accepted with the note, what nobody
   const known = await post(app, 'a red dinosaur')
   assert.deepEqual([known.statusCode, 'notes' in known.json()], [202, false])
   const refused: [string, RegExp][] = [
-    ['', /^prompt must be a text of 1 to 2000 characters, but was empty\.$/],
-    [' \n ', /^prompt must be a text of 1 to 2000 characters, but was empty\.$/],
-    ['\u200b\u2060\ufeff', /^prompt must be a text of 1 to 2000 characters, but was empty\.$/],
-    ['\u0007\u0008', /^prompt must not have control characters, but has U\+0007 at character 1\.$/],
+    ['', /^prompt must be text of 1 to 2000 characters, but was empty\.$/],
+    [' \n ', /^prompt must be text of 1 to 2000 characters, but was empty\.$/],
+    ['\u200b\u2060\ufeff', /^prompt must be text of 1 to 2000 characters, but was empty\.$/],
+    ['\u0007\u0008', /^prompt must not contain control characters, but contains U\+0007 at character 1\.$/],
     ['<lora:detail:1>', /^prompt must contain something besides its LoRAs\.$/],
     ['<lora:detail:1>\u200b', /^prompt must contain something besides its LoRAs\.$/],
-    ['🦕'.repeat(2001), /^prompt must be a text of 1 to 2000 characters, but was .*\(2001 characters\)\.$/],
+    ['🦕'.repeat(2001), /^prompt must be text of 1 to 2000 characters, but was .*\(2001 characters\)\.$/],
   ]
   for (const [prompt, message] of refused) {
     const { statusCode, body } = await post(app, prompt)

@@ -22,22 +22,22 @@ const Extra = Type.Object({
   description: Type.Optional(Type.String()),
 })
 
-/** The limits of requests and uploads, under the names that they have in JSON. */
+/** The limits of requests and uploads, under their names in JSON. */
 const Limits = Type.Record(Type.String(), Type.Number())
 
 const Sampler = Type.Object({
   name: Type.String(),
   label: Type.String(),
-  aliases: Type.Array(Type.String(), { description: 'Other names that `sampler` may have.' }),
+  aliases: Type.Array(Type.String(), { description: 'Other names that `sampler` accepts.' }),
   schedules: Type.Array(Type.String()),
   default_schedule: Type.String(),
   max_steps: Type.Optional(Type.Integer()),
 })
 
-/** GET /v1/models and GET /v1/samplers: what can be asked for. The first of each list is the default. */
+/** GET /v1/models and GET /v1/samplers: what can be requested. The first of each list is the default. */
 export function modelRoutes(app: FastifyInstance, services: Services): void {
   const models = {
-    summary: 'Models, their defaults and what goes with them, and the limits',
+    summary: 'Models with their defaults and add-ons, and the limits',
     response: {
       200: Type.Object({
         models: Type.Array(Model),
@@ -60,7 +60,7 @@ export function modelRoutes(app: FastifyInstance, services: Services): void {
   })
 
   const samplers = {
-    summary: 'The samplers of a model, with their schedules and their names elsewhere',
+    summary: 'The samplers of a model, with their schedules and their names in other programs',
     querystring: Type.Object({ model: Type.Optional(Type.String({ description: 'Absent: the default.' })) }),
     response: { 200: Type.Object({ samplers: Type.Array(Sampler) }), '4xx': ErrorBody },
   }
@@ -78,7 +78,7 @@ export function modelRoutes(app: FastifyInstance, services: Services): void {
   })
 }
 
-/** `name` is whatever the query has: a name that is given twice is a list. */
+/** `name` is unchecked: given twice in the query it is a list. */
 function findModel({ models }: Offer, name: unknown): ModelInfo {
   const named = typeof name === 'string' ? findNamed(models, name) : undefined
   const model = name === undefined ? models[0] : named
@@ -102,7 +102,7 @@ function modelView({ words: _, examples, subjects, ...model }: ModelInfo, { samp
   }
 }
 
-/** Where a file lies is nobody's business. */
+/** The path of the file is not public. */
 function extraView({ name, family, description }: AddOn) {
   return { name, family, ...(description === undefined ? {} : { description }) }
 }

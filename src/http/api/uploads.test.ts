@@ -85,8 +85,8 @@ test('what is not the picture that it says is refused, and nothing is kept', asy
     'invalid_upload',
     /must be image\/jpeg.*but is image\/png/,
   )
-  assertFault(await upload('hello'), 422, 'invalid_upload', /must be image\/png.*but is none/)
-  assertFault(await upload(Buffer.alloc(0)), 422, 'invalid_upload', /but is none/)
+  assertFault(await upload('hello'), 422, 'invalid_upload', /must be image\/png.*but is not/)
+  assertFault(await upload(Buffer.alloc(0)), 422, 'invalid_upload', /but is not/)
   assertFault(await upload(file.subarray(0, 60)), 422, 'invalid_upload', /cut short/)
   assertFault(
     await upload(Buffer.alloc(200_001)),
@@ -115,7 +115,7 @@ test('an upload is no job, a job no upload, and neither is anything else', async
     await ask({ init_image: id, mask: 'x' }),
     400,
     'invalid_request',
-    /mask must .* "x", that was never/,
+    /mask must .* "x", which was never/,
   )
 })
 
@@ -133,8 +133,8 @@ test('an upload outlives the jobs that name it, and can be named for as long as 
   parts.clock.ahead = 3_599_000
   const job = (await ask({ init_image: id })).json()
   parts.clock.ahead = 3_601_000
-  assertFault(await ask({ init_image: id }), 400, 'invalid_request', /time is over: upload the picture again/)
-  assertFault(await app.inject(`/v1/uploads/${id}`), 410, 'expired', /deleted/)
+  assertFault(await ask({ init_image: id }), 400, 'invalid_request', /has expired: upload the picture again/)
+  assertFault(await app.inject(`/v1/uploads/${id}`), 410, 'expired', /has expired/)
   parts.clock.ahead = 3_599_000 + 3_590_000
   await parts.images.sweep(parts.now())
   await workUntil(parts, runDeps(parts), async () => (await parts.queue.depth()) === 0)

@@ -21,7 +21,7 @@ function post(fields: Record<string, string>, headers: Record<string, string> = 
   })
 }
 
-/** Where the links of a page lead. */
+/** The targets of a page's links. */
 function addresses(body: string): string[] {
   return [...body.matchAll(/<a [^>]*href="([^"]*)"/g)].map(([, address = '']) =>
     address.replace(/&#(\d+);/g, (_, code) => String.fromCodePoint(Number(code))),
@@ -71,13 +71,13 @@ test('prompt and background together keep to the limit, and the error counts bot
   assert.equal(refused.statusCode, 422)
   assert.match(
     refused.body,
-    /id="prompt-error">The description with its background must be a text of 1 to 2000 characters, but was .*\(2001 characters\)/,
+    /id="prompt-error">The description with its background must be text of 1 to 2000 characters, but was .*\(2001 characters\)/,
   )
   assert.match(refused.body, /value="wood" checked>/)
   const alone = await post({ prompt: 'x'.repeat(2001) })
   assert.match(
     alone.body,
-    /id="prompt-error">The description must be a text of 1 to 2000 characters, but was .*\(2001/,
+    /id="prompt-error">The description must be text of 1 to 2000 characters, but was .*\(2001/,
   )
 })
 

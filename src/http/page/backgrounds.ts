@@ -3,7 +3,7 @@ import { saysNothing } from '../../jobs/request/loras.ts'
 import { describeValue, listed } from '../../jobs/wording.ts'
 
 /**
- * Backgrounds to choose from instead of describing one. They exist only on the page: the API has the prompt alone, so
+ * Backgrounds to choose from instead of describing one. They exist only on the page: the API has only the prompt, so
  * a job does not know that one was chosen, and its recipe has the whole prompt and no background.
  */
 export interface Background {

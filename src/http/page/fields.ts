@@ -2,21 +2,21 @@ import type { FieldName, FormValues } from './form-values.ts'
 import { type Html, html } from './html.ts'
 
 /**
- * The fields of the form. Each has a label, a help text and, if it is at fault, an error; the control names both
+ * The fields of the form. Each has a label, a help text and, if it is invalid, an error; the control names both
  * in `aria-describedby`, so that they are read out with it.
  */
 
 export interface FieldContext {
   readonly values: FormValues
   readonly errors: Readonly<Partial<Record<FieldName | 'form', string>>>
-  /** The field to go on with: the first at fault, or the prompt of a form that a link filled in. */
+  /** The field to focus: the first invalid one, or the prompt of a form that a link filled in. */
   readonly focus: FieldName | undefined
 }
 
 interface Option {
   readonly value: string
   readonly label: string
-  /** Of a sampler: what may be chosen beside it. */
+  /** For a sampler: the schedules that may be chosen with it. */
   readonly schedules?: readonly string[]
 }
 
@@ -74,7 +74,7 @@ export function errorOf(context: FieldContext, name: FieldName): Html | false {
   return error !== undefined && html`<p class="field-error" id="${name}-error">${error}</p>`
 }
 
-/** A number field shows nothing for what is no number; then a text field keeps what was typed. */
+/** A number field shows nothing for invalid text; a text field then keeps what was typed. */
 function numberType(context: FieldContext, field: Field): 'number' | 'text' {
   const value = context.values[field.name].trim()
   return value === '' || /^-?\d+(\.\d+)?$/.test(value) ? 'number' : 'text'

@@ -25,10 +25,10 @@ export const fieldNames = [
 ] as const
 export type FieldName = FormFieldName | 'background' | 'size'
 
-/** What stands in each field, as typed. An empty text means that nothing was said. */
+/** The content of each field, as typed. An empty text means not given. */
 export type FormValues = Readonly<Record<FieldName, string>>
 
-/** Reads a posted form or a query. Of a field that comes twice the first counts; foreign fields are left out. */
+/** Reads a posted form or a query. If a field comes twice the first counts; unknown fields are omitted. */
 export function readFields(input: unknown): FormValues {
   const given: Readonly<Record<string, unknown>> =
     typeof input === 'object' && input !== null ? { ...input } : {}
@@ -42,9 +42,8 @@ function firstText(value: unknown): string {
 }
 
 /**
- * The request that a form asks for, in the shape of the API. It is checked there and nowhere else: what is no
- * number is handed on as it was typed, so that the error can say so. Throws `invalid_request` for a background that
- * there is not.
+ * The request that a form asks for, in the shape of the API. It is checked only there: an invalid
+ * number is passed on as typed, so that the error can show it. Throws `invalid_request` for an unknown background.
  */
 export function requestBody(values: FormValues): Record<string, unknown> {
   const prompt = onBackground(values.prompt, values.background)
@@ -58,7 +57,7 @@ export function requestBody(values: FormValues): Record<string, unknown> {
   return body
 }
 
-/** What is typed as a value of a request; undefined where nothing is. */
+/** The typed text as a value of a request; undefined if the field is empty. */
 function valueFrom(as: FormField['as'], text: string): unknown {
   if (as === 'number') return text.trim() === '' ? undefined : numberOr(text.trim())
   if (as === 'loras') return text.trim() === '' ? undefined : lorasOf(text)
@@ -69,7 +68,7 @@ function numberOr(text: string): number | string {
   return /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text
 }
 
-/** `detail:0.8, soft light`; what is no strength is left in the name, for the service to say that there is none of it. */
+/** `detail:0.8, soft light`; an invalid strength stays in the name, which the service then reports as unknown. */
 function lorasOf(text: string): { name: string; strength?: number }[] {
   const entries = text.split(',').map((entry) => entry.trim())
   return entries
@@ -86,19 +85,19 @@ function textOf({ loras, ...settings }: Partial<ResolvedRequest>): Record<string
   return { ...Object.fromEntries(texts), ...(uses === undefined ? {} : { loras: uses.join(', ') }) }
 }
 
-/** Width and height, where they are filled in, count more than the size that was chosen from the list. */
+/** The size chosen from the list; width and height, if filled in, override it. */
 function sizeOf(size: string): Record<string, unknown> {
   if (size === '') return {}
   const [, width, height] = /^(\d{1,5})x(\d{1,5})$/.exec(size) ?? []
   return width === undefined ? { width: size } : { width: Number(width), height: Number(height) }
 }
 
-/** Longer addresses are cut or refused on their way; 16 KiB is all that Node reads of a request's head. */
+/** Longer addresses may be cut or refused on the way; Node accepts at most 16 KiB of request head. */
 const longestAddress = 6000
 
 /**
  * The address of the form filled in with the settings of a job: a recipe that can be kept after the job is gone.
- * A prompt that is too long for an address is left out, and the job named in its place.
+ * If the prompt is too long for an address, the address names the job instead.
  */
 export function againAddress(jobId: string, request: ResolvedRequest, seed: number, count: number): string {
   const { format, ...settings } = request

@@ -20,9 +20,9 @@ import { backgroundField } from './swatches.ts'
 
 export interface FormState {
   readonly values: FormValues
-  /** What is wrong, by field; `form` is for what no field is to blame for. */
+  /** Faults by field; `form` is for those that belong to no field. */
   readonly errors: Readonly<Partial<Record<FieldName | 'form', string>>>
-  /** Whether the form was filled in by a link; the prompt is then where one goes on. */
+  /** Whether the form was filled in by a link; the prompt then gets the focus. */
   readonly prefilled: boolean
 }
 
@@ -31,7 +31,7 @@ export interface PageOffer extends Offer {
   readonly uploadLimits: UploadLimits
 }
 
-/** The form that asks for pictures. It is a fragment of its own: with faults it comes back in its own place. */
+/** The request form. It is a fragment of its own: if it has faults, it is replaced in place. */
 export function requestForm(offer: PageOffer, state: FormState): Html {
   const { limits } = offer
   const model = chosenModel(offer, state.values)
@@ -102,7 +102,7 @@ interface NumberRange {
   readonly help: Html
 }
 
-/** What the table says of a field. */
+/** A field's entry in the table, for a control. */
 function textOf(name: FormFieldName) {
   const { label, help, placeholder }: FormField = requestFields[name].form
   return {
@@ -113,7 +113,7 @@ function textOf(name: FormFieldName) {
   }
 }
 
-/** The numbers that a field may have, from its schema. */
+/** The range of a number field, from its schema. */
 function rangeOf(name: FormFieldName, limits: RequestLimits): Omit<NumberRange, 'help'> {
   const { minimum, maximum, type } = schemaOf(name, limits)
   return { min: Number(minimum), max: Number(maximum), step: type === 'integer' ? 1 : 'any' }
@@ -140,7 +140,7 @@ const placed: readonly FormFieldName[] = [
   'model',
 ]
 
-/** All others, as the table has them. */
+/** All others, in the table's order. */
 function others(fields: FieldContext, limits: RequestLimits): Html {
   const controls = advancedFields
     .filter((name) => !placed.includes(name))
@@ -154,7 +154,7 @@ function others(fields: FieldContext, limits: RequestLimits): Html {
   return html`<div class="field-row">${controls}</div>`
 }
 
-/** A list of one is no choice. */
+/** A list of one is not a choice. */
 function modelChoice(fields: FieldContext, models: readonly ModelInfo[]): Html | false {
   const options = models.map(({ name, inpainting }) => ({
     value: name,
@@ -217,7 +217,7 @@ export function chosenModel({ models }: PageOffer, values: FormValues): ModelInf
   return model
 }
 
-/** The values shown: what was said, else the model's defaults. A size of the list is chosen there. */
+/** The values shown: those given, else the model's defaults. A size in the list is selected there. */
 function fieldContext(offer: PageOffer, state: FormState, model: ModelInfo): FieldContext {
   const { values, errors, prefilled } = state
   const custom = { width: Number(values.width), height: Number(values.height) }
@@ -238,7 +238,7 @@ function fieldContext(offer: PageOffer, state: FormState, model: ModelInfo): Fie
   return { values: shown, errors, focus }
 }
 
-/** Whether a field of "More settings" says something that must not stay hidden. */
+/** Whether a field of "More settings" has a value or an error that must not stay hidden. */
 function differs(
   state: FormState,
   fields: FieldContext,
@@ -255,7 +255,7 @@ function differs(
   return name !== 'model' && !(name === 'format' && value === imageFormats[0])
 }
 
-/** Whether a form asks for what it would get anyway: a recipe names the sampler and schedule that were the default. */
+/** Whether sampler and schedule are the defaults: a recipe names them even then. */
 function isDefault({ sampler, schedule }: FormValues, first: SamplerInfo | undefined): boolean {
   return (
     (sampler || first?.name) === first?.name &&

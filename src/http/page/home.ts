@@ -42,7 +42,7 @@ function stillLife(): Html {
 export function jobPage(card: Html, waiting: boolean): Html {
   return html`<div class="single">
 <h1>${waiting ? 'Your picture is on its way' : 'Your picture'}</h1>
-${waiting && html`<noscript><p>This page reloads by itself.</p></noscript>`}
+${waiting && html`<noscript><p>This page reloads automatically.</p></noscript>`}
 <h2 class="visually-hidden">Your request</h2>
 ${card}
 <p><a class="btn outlined" href="/">Take another picture</a></p>

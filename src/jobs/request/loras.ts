@@ -5,8 +5,8 @@ import { type AddOn, findNamed, type ModelInfo, sameName } from '../offer.ts'
 import { describeValue, isBlank, listed } from '../wording.ts'
 
 /**
- * The LoRAs of a request: those of its field, and those that its prompt names as A1111 has it, `<lora:name:0.8>`. The
- * latter are taken out of the prompt, as there.
+ * The LoRAs of a request: those of its field, and those that its prompt names in A1111's form, `<lora:name:0.8>`. The
+ * latter are removed from the prompt, as A1111 does.
  */
 
 type LoraLimits = Pick<RequestLimits, 'maxLoras' | 'maxLoraStrength'>
@@ -17,15 +17,15 @@ interface Asked {
   readonly loras?: readonly { readonly name: string; readonly strength?: number }[]
 }
 
-/** `<lora:...>`; the older `lyco` says the same since A1111 1.5, a hypernetwork is another thing. */
+/** `<lora:...>`; the older `lyco` means the same since A1111 1.5; a hypernetwork is something else. */
 const tag = /<(lora|lyco|hypernet):([^<>]*)>/gi
 
-/** Whether a prompt has nothing for a model to go by: no text, or none beside its LoRAs that anybody could see. */
+/** Whether a prompt has nothing for a model to work with: no visible text besides its LoRAs. */
 export function saysNothing(prompt: string): boolean {
   return isBlank(prompt.replace(tag, ''))
 }
 
-/** Every fault is handed to `blame`. */
+/** Every fault is passed to `blame`. */
 export function resolveLoras(
   asked: Asked,
   model: ModelInfo,
@@ -66,7 +66,7 @@ export function resolveLoras(
   return { prompt: written.prompt, loras }
 }
 
-/** The prompt without the LoRAs that it names, and these. */
+/** The prompt without the LoRAs that it names, and those LoRAs. */
 function lorasOfPrompt(text: string, limits: LoraLimits, blame: Blame): { prompt: string; loras: LoraUse[] } {
   const loras: LoraUse[] = []
   const prompt = text
@@ -118,14 +118,15 @@ function checkLora(
   }
   const fitting = offered.filter(({ family }) => family === model.family).map((each) => each.name)
   const close = nearest(name, fitting)
-  const list = fitting.length === 0 ? 'There is none here.' : `There are ${listed(fitting)}.`
+  const list =
+    fitting.length === 0 ? `There are none for the model ${model.name}.` : `Known LoRAs: ${listed(fitting)}.`
   blame(
     param,
     `There is no LoRA ${describeValue(name)}. ${close === undefined ? list : `Did you mean ${close}?`}`,
   )
 }
 
-/** What is wrong with the entries of the field `loras`; empty where the field as a whole is. */
+/** What is wrong with the entries of the field `loras`; empty if the field as a whole is invalid. */
 export function loraFieldFaults(value: unknown, limits: LoraLimits): Fault[] {
   if (!Array.isArray(value) || value.length > limits.maxLoras) return []
   return value.flatMap((entry: unknown, index) => {
@@ -141,7 +142,7 @@ function entryFault(entry: unknown, { maxLoraStrength: most }: LoraLimits): stri
   const { name, strength, ...rest }: Record<string, unknown> = { ...entry }
   const [foreign] = Object.keys(rest)
   if (foreign !== undefined) return ` must have only name and strength, but has ${describeValue(foreign)}.`
-  if (typeof name !== 'string') return `.name must be a text, but was ${describeValue(name)}.`
+  if (typeof name !== 'string') return `.name must be text, but was ${describeValue(name)}.`
   if (strength === undefined) return undefined
   const fits = typeof strength === 'number' && Math.abs(strength) <= most
   return fits

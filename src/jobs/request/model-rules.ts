@@ -4,7 +4,7 @@ import type { ResolvedRequest } from '../job.ts'
 import { findNamed, type ModelInfo, type Offer } from '../offer.ts'
 import { describeValue, listed } from '../wording.ts'
 
-/** What a request asks of its model: whether that can do it. Every fault is handed to `blame`. */
+/** Whether the model can do what a request asks for. Every fault is passed to `blame`. */
 
 /** Sizes and layers of the text encoder. */
 export function checkModel(request: JobRequest, model: ModelInfo, limits: RequestLimits, blame: Blame): void {
@@ -16,7 +16,7 @@ export function checkModel(request: JobRequest, model: ModelInfo, limits: Reques
       (size) => size >= limits.minSize && size <= limits.maxSize,
     )
     const rule = `a multiple of ${model.size_multiple} for the model ${model.name}`
-    blame(name, `${name} must be ${rule}, but was ${value}; close by: ${close.join(' and ')}.`)
+    blame(name, `${name} must be ${rule}, but was ${value}; nearest: ${close.join(' and ')}.`)
   }
   const { clip_skip } = request
   if (clip_skip !== undefined && clip_skip > model.clip_layers) {
@@ -25,7 +25,7 @@ export function checkModel(request: JobRequest, model: ModelInfo, limits: Reques
   }
 }
 
-/** The VAE that a request names, as the installation spells it. */
+/** The VAE that a request names, in the installation's spelling. */
 export function resolveVae(
   { vae }: JobRequest,
   { name, family }: ModelInfo,
@@ -41,13 +41,12 @@ export function resolveVae(
       'vae',
       `The VAE ${found.name} is of family ${found.family}, but the model ${name} is of family ${family}.`,
     )
-  else if (fitting.length === 0)
-    blame('vae', `vae must be absent: there is no VAE for the model ${name} but its own.`)
+  else if (fitting.length === 0) blame('vae', `vae must be absent: the model ${name} has no VAE but its own.`)
   else blame('vae', `vae must be one of ${listed(fitting)}, but was ${describeValue(vae)}.`)
   return {}
 }
 
-/** `init_image`, `strength` and `mask` as far as they are asked for. */
+/** `init_image`, `strength` and `mask`, if given. */
 export function givenImages(
   { init_image, strength, mask, vae }: JobRequest,
   model: ModelInfo,

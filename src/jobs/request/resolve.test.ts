@@ -5,7 +5,7 @@ import { defaultLimits } from '../fields.ts'
 import type { ModelInfo, Offer } from '../offer.ts'
 import { resolveRequest } from './resolve.ts'
 
-/** Longer than most files: one place shows every field at fault and its sentence. */
+/** Longer than most files: one place shows every invalid field and its sentence. */
 
 const model: ModelInfo = {
   name: 'mini',
@@ -130,38 +130,34 @@ test('prompts are composed, trimmed and put on one line', () => {
 })
 
 const single: [string, object, string][] = [
-  [
-    'no prompt',
-    { prompt: undefined },
-    'prompt: prompt is missing: it must be a text of 1 to 2000 characters.',
-  ],
-  ['empty', { prompt: '' }, 'prompt: prompt must be a text of 1 to 2000 characters, but was empty.'],
-  ['blank', { prompt: ' \n ' }, 'prompt: prompt must be a text of 1 to 2000 characters, but was empty.'],
-  ['null', { prompt: null }, 'prompt: prompt must be a text of 1 to 2000 characters, but was null.'],
-  ['number', { prompt: 5 }, 'prompt: prompt must be a text of 1 to 2000 characters, but was 5.'],
-  ['list', { prompt: ['x'] }, 'prompt: prompt must be a text of 1 to 2000 characters, but was a list of 1.'],
-  ['object', { prompt: {} }, 'prompt: prompt must be a text of 1 to 2000 characters, but was an object.'],
+  ['no prompt', { prompt: undefined }, 'prompt: prompt is missing: it must be text of 1 to 2000 characters.'],
+  ['empty', { prompt: '' }, 'prompt: prompt must be text of 1 to 2000 characters, but was empty.'],
+  ['blank', { prompt: ' \n ' }, 'prompt: prompt must be text of 1 to 2000 characters, but was empty.'],
+  ['null', { prompt: null }, 'prompt: prompt must be text of 1 to 2000 characters, but was null.'],
+  ['number', { prompt: 5 }, 'prompt: prompt must be text of 1 to 2000 characters, but was 5.'],
+  ['list', { prompt: ['x'] }, 'prompt: prompt must be text of 1 to 2000 characters, but was a list of 1.'],
+  ['object', { prompt: {} }, 'prompt: prompt must be text of 1 to 2000 characters, but was an object.'],
   [
     'NUL',
     { prompt: 'a\0b' },
-    'prompt: prompt must not have control characters, but has U+0000 at character 2.',
+    'prompt: prompt must not contain control characters, but contains U+0000 at character 2.',
   ],
   [
     'ESC',
     { negative_prompt: '\u001b[31m' },
-    'negative_prompt: negative_prompt must not have control characters, but has U+001B at character 1.',
+    'negative_prompt: negative_prompt must not contain control characters, but contains U+001B at character 1.',
   ],
   [
     'half a pair',
     { prompt: 'a\ud800' },
-    'prompt: prompt must be valid Unicode, but has half of a surrogate pair.',
+    'prompt: prompt must be valid Unicode, but contains half of a surrogate pair.',
   ],
   ['small', { width: 32 }, 'width: width must be a whole number from 64 to 1024, but was 32.'],
   ['large', { height: 2048 }, 'height: height must be a whole number from 64 to 1024, but was 2048.'],
   [
     'multiple',
     { width: 100 },
-    'width: width must be a multiple of 16 for the model mini, but was 100; close by: 96 and 112.',
+    'width: width must be a multiple of 16 for the model mini, but was 100; nearest: 96 and 112.',
   ],
   [
     'text for a number',
@@ -201,7 +197,7 @@ const single: [string, object, string][] = [
     'schedule: schedule must be one of karras, normal with the sampler dpmpp_2m, but was empty.',
   ],
   ['model', { model: '../../etc' }, 'model: model must be one of mini, but was "../../etc".'],
-  ['model type', { model: 7 }, 'model: model must be a text, but was 7.'],
+  ['model type', { model: 7 }, 'model: model must be text, but was 7.'],
   ['format', { format: 'tiff' }, 'format: format must be one of png, jpeg, webp, but was "tiff".'],
   ['quality of a PNG', { quality: 90 }, 'quality: quality requires format jpeg or webp; a PNG is lossless.'],
   [
@@ -240,7 +236,7 @@ const extras: [string, object, string][] = [
   [
     'schedule said twice and differently',
     { sampler: 'DPM++ 2M Karras', schedule: 'normal' },
-    'schedule: schedule must be absent or karras: sampler ("DPM++ 2M Karras") already says karras; it was "normal".',
+    'schedule: schedule must be absent or karras: sampler ("DPM++ 2M Karras") already specifies karras; it was "normal".',
   ],
   [
     'steps of a sampler',
@@ -275,7 +271,7 @@ const extras: [string, object, string][] = [
     { loras: [{ name: 'detail', weight: 1 }] },
     'loras: loras[0] must have only name and strength, but has "weight".',
   ],
-  ['LoRA name', { loras: [{ strength: 1 }] }, 'loras: loras[0].name must be a text, but was missing.'],
+  ['LoRA name', { loras: [{ strength: 1 }] }, 'loras: loras[0].name must be text, but was missing.'],
   [
     'LoRA strength',
     { loras: [{ name: 'detail' }, { name: 'soft light', strength: 2.5 }] },
@@ -289,7 +285,7 @@ const extras: [string, object, string][] = [
   [
     'unknown LoRA in the prompt',
     { prompt: 'an apple <lora:../../etc/passwd:1>' },
-    'prompt: There is no LoRA "../../etc/passwd". There are detail, soft light.',
+    'prompt: There is no LoRA "../../etc/passwd". Known LoRAs: detail, soft light.',
   ],
   [
     'LoRA of another family',
@@ -450,7 +446,7 @@ test('a model that fills in, and one that cannot read pictures, say so', () => {
 test('long lists are cut', () => {
   const loras = Array.from({ length: 100 }, (_, i) => ({ name: `style number ${i}`, family: 'sd1' }))
   assert.throws(() => resolveRequest({ prompt: 'x <lora:?>' }, { ...offer, loras }, defaultLimits, 1), {
-    message: /There are style number 0, .*, style number 29 and 70 more\.$/,
+    message: /Known LoRAs: style number 0, .*, style number 29 and 70 more\.$/,
   })
 })
 

@@ -19,14 +19,14 @@ import { resolveSampler } from './sampler-choice.ts'
 
 export interface Resolved {
   readonly request: ResolvedRequest
-  /** How urgent it is. No part of the picture, hence not of the request. */
+  /** How urgent it is. Not part of the picture, hence not of the request. */
   readonly priority: Priority
 }
 
 /**
  * Decides every field of a request. Throws `invalid_request` with one sentence for each fault.
  *
- * `seed` is what an absent seed becomes. `submitJob` checks whether the uploads exist.
+ * `seed` replaces an absent seed. `submitJob` checks whether the uploads exist.
  */
 export function resolveRequest(
   body: unknown,
@@ -54,7 +54,7 @@ export function resolveRequest(
     blame('model', notOffered('model', given.model, offer.models.map(nameOf)))
     throw invalidRequest(faults)
   }
-  // a field that is at fault already is as good as absent for the rest
+  // a field that is already at fault counts as absent for the rest
   const request = Object.fromEntries(
     Object.entries(given).filter(([name]) => !broken.has(name)),
   ) as JobRequest
@@ -92,7 +92,7 @@ export function resolveRequest(
   return { request: resolved, priority: request.priority ?? 'interactive' }
 }
 
-/** The file that a picture is delivered as. PNG has no quality. */
+/** The format of the delivered file. PNG has no quality. */
 function fileOf(
   { format = imageFormats[0], quality }: JobRequest,
   blame: Blame,
@@ -104,7 +104,7 @@ function fileOf(
 
 type Fields = Readonly<Record<string, unknown>>
 
-/** The fields with clean prompts, and what is wrong with those that cannot be cleaned: they stay as they came. */
+/** The fields with clean prompts, and the faults of those that cannot be cleaned: they stay unchanged. */
 function withCleanTexts(body: object, limits: RequestLimits): { fields: Fields; faults: Fault[] } {
   const fields: Record<string, unknown> = { ...body }
   const faults = ['prompt', 'negative_prompt'].flatMap((param) => {

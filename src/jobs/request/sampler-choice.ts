@@ -15,9 +15,9 @@ export interface SamplerChoice {
 }
 
 /**
- * The sampler, schedule and steps that a request asks for, by our names or other programs'. What is not said is the
- * default: the model's first sampler and steps, and the sampler's own schedule. A fault is handed to `blame`, and the
- * answer is a default then.
+ * The sampler, schedule and steps that a request asks for, by our names or other programs'. The defaults are
+ * the model's first sampler and steps, and the sampler's own schedule. A fault is passed to `blame`, and a default is
+ * returned.
  */
 export function resolveSampler(
   asked: Asked,
@@ -27,7 +27,7 @@ export function resolveSampler(
 ): SamplerChoice {
   const offered = names.of(model)
   const [first] = offered
-  if (first === undefined) throw new Error('a model without a sampler makes no pictures')
+  if (first === undefined) throw new Error('a model without a sampler cannot make pictures')
   const named = asked.sampler === undefined ? { sampler: first.name } : names.parse(asked.sampler)
   const sampler = offered.find((each) => each.name === named?.sampler)
   if (named === undefined || sampler === undefined) {
@@ -42,7 +42,7 @@ export function resolveSampler(
     blame('steps', `steps must be at most ${most} with the sampler ${sampler.name}, but was ${steps}.`)
   const result = { sampler: sampler.name, schedule: sampler.default_schedule, steps }
   if (named.schedule !== undefined && wanted !== undefined && wanted !== named.schedule) {
-    const said = `sampler (${describeValue(asked.sampler)}) already says ${named.schedule}`
+    const said = `sampler (${describeValue(asked.sampler)}) already specifies ${named.schedule}`
     blame(
       'schedule',
       `schedule must be absent or ${named.schedule}: ${said}; it was ${describeValue(asked.schedule)}.`,
@@ -63,7 +63,7 @@ export function resolveSampler(
   )
   return result
 
-  /** An unknown name stays as it is: it is in nobody's list. */
+  /** An unknown name stays as it is: it is in no sampler's list. */
   function scheduleOf(text: string): string | undefined {
     const schedule = names.parseSchedule(text) ?? text
     return schedule === 'automatic' ? undefined : schedule

@@ -9,13 +9,13 @@ export interface BuryDeps extends AnnounceDeps {
 }
 
 /**
- * Ends a job whose task the queue gave up: nobody works on it any more, and whoever waits for it has to be told.
- * What is no task at all is only written down. Rejects when the end could not be committed or announced.
+ * Ends a job whose task the queue gave up on: no worker will run it, and its client must learn that.
+ * A message that is not a task is only logged. Rejects when the end could not be committed or announced.
  */
 export async function buryTask(deps: BuryDeps, { message, reason }: DeadTask): Promise<void> {
   const task = message
   if (!isTask(task)) {
-    deps.log.error({ reason }, 'a message that is no task was parked')
+    deps.log.error({ reason }, 'a message that is not a task was parked')
     return
   }
   const { id, request, created_at, expires_at } = task
@@ -25,7 +25,7 @@ export async function buryTask(deps: BuryDeps, { message, reason }: DeadTask): P
     status: 'failed',
     request,
     images: [],
-    error: { code: 'generation_failed', message: 'The workers failed on this job too often.' },
+    error: { code: 'generation_failed', message: 'Workers failed on this job too many times.' },
     attempts: 0,
     created_at,
     finished_at: deps.now().toISOString(),
@@ -33,5 +33,5 @@ export async function buryTask(deps: BuryDeps, { message, reason }: DeadTask): P
   }
   const standing = await deps.images.commit(manifest)
   await announce(deps, standing, task.trace)
-  deps.log.error({ job: id, reason, status: standing.status }, 'the queue gave a job up; it was parked')
+  deps.log.error({ job: id, reason, status: standing.status }, 'the queue gave up on a job; it was parked')
 }

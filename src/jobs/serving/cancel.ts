@@ -14,8 +14,8 @@ export interface CancelDeps extends AnswerDeps {
  * finishes at the same moment is either finished or canceled, and stays so. The mark in the status store only
  * saves work: the worker that has the job stops at its next step.
  *
- * A job whose request is unknown here (status store wiped) gets the mark alone, and the worker commits.
- * A final job stays as it is. Rejects `not_found` and `expired` like `viewJob`.
+ * A job whose request is unknown here (status store wiped) gets only the mark, and the worker commits.
+ * A final job stays unchanged. Rejects `not_found` and `expired` like `viewJob`.
  */
 export async function cancelJob(deps: CancelDeps, id: string): Promise<JobView> {
   deps.ids.verify(id)

@@ -12,8 +12,8 @@ export interface HousekeepingDeps extends BuryDeps {
 const longestPauseMs = 600_000
 
 /**
- * What a server does beside answering: it deletes what expired (one server of many at a time), takes the workers'
- * events, which repair a status that the worker could not write, and ends the jobs that the queue gave up.
+ * A server's background work: it deletes what expired (one server of many at a time), handles the workers'
+ * events, which repair a status that the worker could not write, and ends the jobs that the queue gave up on.
  */
 export async function startHousekeeping(deps: HousekeepingDeps): Promise<{ stop(): Promise<void> }> {
   const { images, status, events, queue, ttlSeconds, watch, log } = deps
@@ -31,7 +31,7 @@ export async function startHousekeeping(deps: HousekeepingDeps): Promise<{ stop(
       try {
         await status.advance(id, { status: final, ...(error === undefined ? {} : { error }) })
       } finally {
-        // without the status store the manifest tells it
+        // without the status store, the manifest has it
         watch.changed(id)
       }
     }),

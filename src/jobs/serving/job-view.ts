@@ -7,13 +7,13 @@ import type { ImageStore, Load, StatusStore } from '../ports.ts'
 import { estimateSeconds, pollAfterMs, remainingUnits } from './waiting.ts'
 
 /**
- * What a client is told about a job.
+ * What a client sees of a job.
  *
- * An unfinished job is answered from the status store alone, so that waiting costs the image store nothing; but not
- * just after the store was away: whoever saw the end of a job meanwhile must not see it unfinished again. A job
- * that is final, or unknown to the status store, is what its manifest says (the truth); without one, an id that this
- * installation issued is `queued`. So with the status store wiped every answer is still right, only slower. A state
- * that missed its job's end is mended by the job's event, which is repeated until it is written.
+ * An unfinished job is answered from the status store alone, so that polling costs the image store nothing; but not
+ * just after an outage of the status store: a client that saw the end of a job must not see it unfinished again. For a
+ * job that is final, or unknown to the status store, the manifest decides; without one, an id that this installation
+ * issued is `queued`. So with the status store wiped every answer is still right, only slower. A state that missed its
+ * job's end is repaired by the job's event, which is repeated until it is written.
  */
 
 const shownStatuses = ['queued', 'running', ...finalStatuses] as const
@@ -35,23 +35,23 @@ export const JobView = Type.Object({
   notes: Type.Optional(
     Type.Array(Type.String(), {
       description:
-        'Sentences for people: what may not turn out as meant, such as words that the model does not know.',
+        'Sentences for people: what may not turn out as intended, such as words that the model does not know.',
     }),
   ),
   progress: Type.Optional(
     Type.Object(
       { step: Type.Integer(), steps: Type.Integer() },
-      { description: 'Steps done and to do over all pictures of the job; only while it runs.' },
+      { description: 'Completed and total steps over all pictures of the job; only while it runs.' },
     ),
   ),
   position: Type.Optional(
-    Type.Integer({ description: 'How many jobs are ahead of this one: 0 when it is next or being made.' }),
+    Type.Integer({ description: 'How many jobs are ahead of this one: 0 when it is next or running.' }),
   ),
   eta_seconds: Type.Optional(
-    Type.Number({ description: 'Seconds until the job is finished; absent until the speed was measured.' }),
+    Type.Number({ description: 'Seconds until the job is finished; absent until the speed is measured.' }),
   ),
   poll_after_ms: Type.Optional(
-    Type.Integer({ description: 'When to ask again; absent once the status is final.' }),
+    Type.Integer({ description: 'When to poll again; absent once the status is final.' }),
   ),
   images: Type.Array(ImageView),
   error: Type.Optional(JobError),
@@ -63,7 +63,7 @@ export const JobView = Type.Object({
 })
 export type JobView = Static<typeof JobView>
 
-/** Whether nothing about this job will change any more. */
+/** Whether this job can no longer change. */
 export function isFinal(view: JobView): boolean {
   return view.status !== 'queued' && view.status !== 'running'
 }
@@ -96,7 +96,7 @@ function isWaiting({ status, expires_at }: JobState, now: Date): boolean {
   return (status === 'queued' || status === 'running') && Date.parse(expires_at) > now.getTime()
 }
 
-/** The manifest of a job unless there is none yet; rejects `expired` when its time is over, swept or not. */
+/** The manifest of a job, undefined if there is none yet; rejects `expired` after its expiry, swept or not. */
 export async function findManifest(deps: AnswerDeps, id: string): Promise<Manifest | undefined> {
   const manifest = await deps.images.getManifest(id)
   if (manifest !== undefined && Date.parse(manifest.expires_at) <= deps.now().getTime()) throw expired(id)
@@ -126,7 +126,7 @@ const noLoad: Load = { workers: 0, secondsPerUnit: undefined }
 
 type Waiting = Pick<JobState, 'id' | 'status' | 'created_at' | 'expires_at'> & Partial<JobState>
 
-/** A job that is not final, as far as is known. Never rejects: what the status store does not tell is left out. */
+/** A job that is not known to be final. Never rejects: what the status store does not provide is omitted. */
 export async function waitingView(deps: AnswerDeps, state: Waiting): Promise<JobView> {
   const { id, request, created_at, started_at, progress } = state
   const running = state.status === 'running'
@@ -162,7 +162,7 @@ function addressOf(id: string): string {
 }
 
 function expired(id: string): AppError {
-  return new AppError('expired', `The results of job ${id} were deleted when their time was over.`, {
+  return new AppError('expired', `The results of job ${id} have expired.`, {
     param: 'id',
   })
 }

@@ -3,8 +3,8 @@ import type { ModelInfo, Offer } from '../offer.ts'
 import type { JobView } from './job-view.ts'
 
 /**
- * What a client should know of a request that was accepted all the same. Worked out from the request and what is
- * offered at this moment, and kept nowhere: a model that is gone says nothing any more.
+ * Remarks on a request that was accepted all the same. Derived from the request and the current offer, and not
+ * stored: a model that was removed no longer gives any.
  */
 export function withNotes(view: JobView, offer: Offer): JobView {
   const notes = view.request === undefined ? [] : notesOn(view.request, offer)
@@ -22,7 +22,7 @@ const weight = /:\s*[-+]?[.\d]+\s*\)/g
 const withoutEdges = /[\p{L}\p{N}](?:.*[\p{L}\p{M}\p{N}])?/u
 const between = /[^\p{L}\p{M}\p{N}]+/u
 
-/** A word counts as it stands (`close-up`), and by its parts (`apple/pear`). */
+/** A word counts as a whole (`close-up`), and by its parts (`apple/pear`). */
 function knowsAny(prompt: string, words: ReadonlySet<string>, names: Offer['embeddings']): boolean {
   const text = prompt.toLowerCase()
   if (names.some(({ name }) => text.includes(name.toLowerCase()))) return true

@@ -11,17 +11,17 @@ export interface PictureFile extends PictureOf {
   readonly bytes: Uint8Array
 }
 
-/** A picture that the client fetches itself, for so many seconds from now. */
+/** An address from which the client can fetch the picture for `seconds` from now. */
 export interface PictureAddress extends PictureOf {
   readonly url: string
   readonly seconds: number
 }
 
-/** The longest time that an address handed out works; never longer than the picture is kept. */
+/** Maximum lifetime of a returned address; never longer than the picture is kept. */
 const longestAddressSeconds = 3600
 
 /**
- * A picture of a finished job. Only what the manifest names is ever answered: files of an attempt that has not
+ * A picture of a finished job. Only files that the manifest names are served: those of an attempt that has not
  * committed do not exist for a client. Rejects like `viewJob`, `not_ready` until the job succeeded, `not_found` for
  * an index it does not have.
  */
@@ -30,8 +30,8 @@ export async function getPicture(deps: AnswerDeps, id: string, index: number): P
 }
 
 /**
- * The same where the client can be sent elsewhere: an address where the store has one that clients reach (the file
- * itself is not looked at then), else the file.
+ * The same for a client that can be redirected: an address if the store has one that clients can reach (the file
+ * itself is not read then), else the file.
  */
 export async function locatePicture(
   deps: AnswerDeps,
@@ -65,13 +65,13 @@ async function findPicture(deps: AnswerDeps, id: string, index: number): Promise
   }
   const image = job.images[index]
   if (image === undefined) {
-    const message = `Job ${id} has ${job.images.length} picture(s), counted from 0; there is none with index ${index}.`
+    const message = `Job ${id} has ${job.images.length} picture(s), counted from 0; there is no picture ${index}.`
     throw new AppError('not_found', message, { param: 'index' })
   }
   return { job, image }
 }
 
-/** What the job was asked to deliver. A job that has a picture has a request. */
+/** The format that the job delivers. A job that has a picture has a request. */
 export function formatOf({ job }: PictureOf): ImageFormat {
   return job.request?.format ?? 'png'
 }

@@ -17,7 +17,7 @@ const longestKey = 255
 
 export interface SubmitDeps extends AnswerDeps {
   readonly queue: TaskQueue
-  /** What there is now: files come and go while a server runs. */
+  /** The current offer: files come and go while a server runs. */
   readonly offer: () => Offer
   readonly limits: RequestLimits
   readonly limiter: RateLimiter
@@ -32,10 +32,10 @@ export interface SubmitOptions {
 
 /**
  * Accepts a request. The publish is the one durable write of acceptance: when this resolves, the job survives any
- * crash; when it rejects, nothing was accepted. The status is written after it, and may be missing.
+ * crash; `unavailable` leaves open whether it was accepted. The status is written after it, and may be missing.
  *
- * With an idempotency key, id and seed come from the key, so a request that is sent again because its answer was
- * lost meets the same job. Rejects `invalid_request` when the key was used for another request, `forbidden`,
+ * With an idempotency key, id and seed come from the key, so a request that is resent because its answer was
+ * lost finds the same job. Rejects `invalid_request` when the key was used for a different request, `forbidden`,
  * `rate_limited`.
  */
 export async function submitJob(deps: SubmitDeps, body: unknown, options: SubmitOptions): Promise<JobView> {
@@ -79,12 +79,12 @@ async function accept(deps: SubmitDeps, id: string, { now, ...wanted }: Wanted):
   }
   await bestEffort(deps.log, 'writing the status of a new job', deps.status.create(task))
   deps.log.info({ job: id, trace, units: workUnits(request) }, 'job accepted')
-  // from here on nothing may refuse it: a client that hears 503 believes that nothing was accepted
+  // from here on nothing may reject: the job is accepted, and a 503 would say that it may not be
   return waitingView(deps, { id, status: 'queued', request, created_at, expires_at })
 }
 
 /**
- * Where neither store can tell, the job is published again under its one id: at worst it is delivered twice, and
+ * If neither store has it, the job is published again under the same id: at worst it is delivered twice, and
  * the first manifest wins.
  */
 async function findRequest({ log, status, images }: SubmitDeps, id: string) {
@@ -94,7 +94,7 @@ async function findRequest({ log, status, images }: SubmitDeps, id: string) {
   return manifest?.request
 }
 
-/** A full queue has room again when one job is done; the jitter keeps refused clients from coming back at once. */
+/** A full queue has room again when one job is done; the jitter keeps refused clients from retrying in step. */
 async function withRetryAfter(
   deps: SubmitDeps,
   error: AppError,
@@ -121,9 +121,13 @@ function checkKey(key: string): void {
 
 function keyReused(key: string): AppError {
   const shown = key.length > 40 ? `${key.slice(0, 40)}...` : key
-  return new AppError('invalid_request', `Idempotency-Key ${shown} was already used for another request.`, {
-    param: 'Idempotency-Key',
-  })
+  return new AppError(
+    'invalid_request',
+    `Idempotency-Key ${shown} was already used for a different request.`,
+    {
+      param: 'Idempotency-Key',
+    },
+  )
 }
 
 function seedOf(key: string): number {

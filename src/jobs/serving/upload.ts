@@ -10,8 +10,8 @@ import { checkRate } from './rate.ts'
  * Pictures from outside that jobs start from.
  *
  * An upload can be named by new jobs for as long as a result is kept (`ttlSeconds`). It is kept for twice that time:
- * a job that named it at its last moment has ended, one way or the other, when it goes. So nothing is copied, and no
- * upload has to know of its jobs.
+ * a job that named it at the last moment has ended or expired when it is deleted. So nothing is copied, and no
+ * upload needs a list of its jobs.
  */
 
 export interface UploadDeps {
@@ -24,17 +24,17 @@ export interface UploadDeps {
   readonly limiter: RateLimiter
 }
 
-/** What is known of an upload. Sizes in pixels, as it is kept; `bytes` is that of the PNG that is kept. */
+/** An upload. Width and height of the stored picture in pixels; `bytes` is the size of the stored PNG. */
 export interface Upload {
   readonly id: string
   readonly width: number
   readonly height: number
   readonly bytes: number
-  /** Until when a new job may name it. */
+  /** The time until which a new job may name it. */
   readonly expires_at: string
 }
 
-/** The content types that can be uploaded, and how their files begin. */
+/** The content types that can be uploaded, and how to recognise their files. */
 const uploadTypes = {
   'image/png': (bytes: Buffer) => bytes.subarray(0, 8).equals(pngSignature),
   'image/jpeg': (bytes: Buffer) => bytes.subarray(0, 3).equals(Buffer.of(0xff, 0xd8, 0xff)),
@@ -47,7 +47,7 @@ const pngSignature = Buffer.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a)
 const typeNames = Object.keys(uploadTypes).join(', ')
 
 /**
- * Keeps a picture. Rejects `unsupported_media_type`, `body_too_large`, `invalid_upload`, `forbidden`, `rate_limited`,
+ * Stores a picture. Rejects `unsupported_media_type`, `body_too_large`, `invalid_upload`, `forbidden`, `rate_limited`,
  * `unavailable`, `storage_full`.
  */
 export async function acceptUpload(
@@ -86,7 +86,7 @@ function checkType(body: Uint8Array, type: string): void {
   const head = Buffer.from(body.buffer, body.byteOffset, Math.min(16, body.byteLength))
   if (uploadTypes[declared](head)) return
   const found = Object.entries(uploadTypes).find(([, begins]) => begins(head))?.[0]
-  const said = found === undefined ? 'is none' : `is ${found}`
+  const said = found === undefined ? 'is not' : `is ${found}`
   throw new AppError('invalid_upload', `The body must be ${declared}, as content-type says, but ${said}.`, {
     param: 'body',
   })
@@ -96,7 +96,7 @@ function isUploadType(text: string): text is UploadType {
   return Object.hasOwn(uploadTypes, text)
 }
 
-/** The PNG of an upload. Rejects `not_found` for an id that was never issued, `expired` for one that is over. */
+/** The PNG of an upload. Rejects `not_found` for an id that was never issued, `expired` for one that has expired. */
 export async function readUpload(
   { ids, images, ttlSeconds, now }: Pick<UploadDeps, 'ids' | 'images' | 'ttlSeconds' | 'now'>,
   id: string,
@@ -105,12 +105,12 @@ export async function readUpload(
   const over = hasExpired(id, ttlSeconds, now())
   const png = over ? undefined : await images.getUpload(id)
   if (png === undefined) {
-    throw new AppError('expired', 'The upload was deleted when its time was over.', { param: 'id' })
+    throw new AppError('expired', 'The upload has expired.', { param: 'id' })
   }
   return { png, expires_at: expiryOf(ids.issuedAt(id).toISOString(), ttlSeconds) }
 }
 
-/** What is wrong with the uploads that a request names; rejects `unavailable` when the store cannot tell. */
+/** What is wrong with the uploads that a request names; rejects `unavailable` when the store does not answer. */
 export async function uploadFaults(
   deps: Pick<UploadDeps, 'ids' | 'images' | 'ttlSeconds' | 'now'>,
   { init_image, mask }: ResolvedRequest,
@@ -123,7 +123,7 @@ export async function uploadFaults(
     } catch (thrown) {
       if (!(thrown instanceof AppError) || thrown.code === 'unavailable') throw thrown
       const why =
-        thrown.code === 'expired' ? 'whose time is over: upload the picture again' : 'that was never issued'
+        thrown.code === 'expired' ? 'which has expired: upload the picture again' : 'which was never issued'
       const message = `${param} must be the id of an upload (POST /v1/uploads), but was ${describeValue(id)}, ${why}.`
       faults.push({ param, message })
       return undefined
@@ -133,7 +133,7 @@ export async function uploadFaults(
   const painted = await find('mask', mask)
   if (picture === undefined || painted === undefined) return faults
   const [a, b] = [sizeOf(picture), sizeOf(painted)]
-  // one pixel is what rounding may make of two sizes of one picture
+  // rounding may shift two sizes of one picture by a pixel
   if (Math.abs(a.width * b.height - a.height * b.width) > Math.max(a.width, a.height, b.width, b.height)) {
     const message = `mask must have the shape of init_image, which is ${a.width}x${a.height}, but was ${b.width}x${b.height}.`
     faults.push({ param: 'mask', message })
@@ -141,7 +141,7 @@ export async function uploadFaults(
   return faults
 }
 
-/** Of a PNG that `normalise` made: its header is the first thing in it. */
+/** The size of a PNG made by `normalise`: its header comes first. */
 function sizeOf(png: Uint8Array): { width: number; height: number } {
   const header = new DataView(png.buffer, png.byteOffset, png.byteLength)
   return { width: header.getUint32(16), height: header.getUint32(20) }

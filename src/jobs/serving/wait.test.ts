@@ -4,7 +4,7 @@ import { embedded, runDeps, submit, workUntil } from '../../../test/jobs/embedde
 import { AppError } from '../errors.ts'
 import { watchJobs } from './wait.ts'
 
-/** Longer than any test: what ends such a wait is what the test is about. */
+/** Longer than any test: such a wait is ended by what the test is about. */
 const long = 600_000
 const apple = { prompt: 'an apple' }
 
@@ -30,7 +30,7 @@ test('many waits for a job end when it is final, on one look at the status store
   const { id } = await submit(parts, apple)
   const waits = Array.from({ length: 50 }, () => watch.untilFinal(id, { ms: long }))
   while (looks < 53) await new Promise((resolve) => setTimeout(resolve, 20))
-  assert.equal(manifests, 0, 'storage is not asked for a job that is known to wait')
+  assert.equal(manifests, 0, 'storage is not read for a job that is known to wait')
   assert.ok(looks < 100, `50 at the start, and then one a round: ${looks}`)
   await workUntil(parts, runDeps(parts), async () => (await parts.status.get(id))?.status === 'succeeded')
   const views = await Promise.all(waits)

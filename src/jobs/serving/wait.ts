@@ -3,27 +3,27 @@ import { bestEffort } from '../log.ts'
 import { type AnswerDeps, isFinal, type JobView, viewJob } from './job-view.ts'
 
 /**
- * Waiting for jobs on the server's side: one loop for all that wait in this process, however many wait for a job. It
- * asks the status store, and each job only as often as its wait is long; storage only for a job that the status store
- * calls final, does not know, or may have missed the end of. The server that takes a job's event need not even ask.
- * Nothing is kept beyond the waits themselves, so any server can wait for any job.
+ * Waiting for jobs on the server's side: one loop for all waits in this process, however many wait for a job. It
+ * polls the status store, less often the longer a job has been waited for, and reads storage only for a job
+ * that the status store calls final, does not know, or may have missed the end of. A server that handles a job's event
+ * does not wait for the poll. Nothing is kept beyond the waits themselves, so any server can wait for any job.
  */
 export interface JobWatch {
   /**
-   * The job as soon as it is final, or as it stands when `ms` are over, `signal` aborts, the watch is closed, or too many
-   * wait already. Rejects like `viewJob`.
+   * The job once it is final, or as it stands after `ms`, when `signal` aborts or the watch is closed, or at once if too
+   * many wait already. Rejects like `viewJob`.
    */
   untilFinal(id: string, options: { readonly ms: number; readonly signal?: AbortSignal }): Promise<JobView>
-  /** Says that there is news of a job: whoever waits for it learns of it at once. */
+  /** Call it when a job changed: its waits check it at once. */
   changed(id: string): void
-  /** Ends all waits, and every later one at once. */
+  /** Ends all waits; later ones end at once. */
   close(): void
 }
 
 export interface WatchOptions {
-  /** Waits at one time; 10 000 if absent. */
+  /** Maximum number of concurrent waits; 10 000 if absent. */
   readonly mostWaits?: number
-  /** Milliseconds between two looks at the jobs that are due; 100 if absent. */
+  /** Milliseconds between two checks of the jobs that are due; 100 if absent. */
   readonly tickMs?: number
 }
 
@@ -31,13 +31,13 @@ interface Watched {
   readonly since: number
   readonly wake: Set<() => void>
   nextAt: number
-  /** When storage may be asked again for a job whose status is not to be trusted. */
+  /** When storage may be read again for a job whose status cannot be trusted. */
   lookAt: number
 }
 
 const firstPauseMs = 200
 const longestPauseMs = 3000
-/** Storage is asked for a job of unknown state at most this often. */
+/** Minimum pause between two reads of storage for a job of unknown state. */
 const lookPauseMs = 5000
 
 export function watchJobs(
@@ -50,7 +50,7 @@ export function watchJobs(
   let timer: NodeJS.Timeout | undefined
   let looking = false
 
-  /** Wakes whoever waits for the job when it may be final: whether it is they find out from `viewJob`. */
+  /** Wakes the waits for the job when it may be final; they check with `viewJob` whether it is. */
   async function look(id: string, job: Watched): Promise<void> {
     const now = performance.now()
     job.nextAt = now + Math.min(longestPauseMs, Math.max(firstPauseMs, (now - job.since) / 10))

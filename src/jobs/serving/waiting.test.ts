@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { estimateSeconds, pollAfterMs, remainingUnits } from './waiting.ts'
 
-/** Asks as a client does that obeys, of a job that takes `actual` seconds and is thought to take `estimated`. */
+/** Polls of a client that follows the advice, for a job that takes `actual` seconds and is estimated at `estimated`. */
 function questions(actual: number, estimated: number | undefined): number {
   let [time, asked] = [0, 0]
   while (time < actual) {

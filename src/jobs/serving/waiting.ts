@@ -2,15 +2,15 @@ import type { Progress, ResolvedRequest } from '../job.ts'
 import { type Load, workUnits } from '../ports.ts'
 
 /**
- * How long a job still takes, and when its client should ask again.
+ * How long a job still takes, and when its client should poll again.
  *
  * Times are estimates for people: they are never used to decide anything about a job.
  */
 
 const shortestPollMs = 500
-/** Also the longest time for which somebody believes in a job that was finished early, or whose worker died. */
+/** Also the longest time before a client notices that a job finished early, or that its worker died. */
 const longestPollMs = 1_800_000
-/** Without an estimate nobody knows whether it is worth waiting for longer. */
+/** Without an estimate it is unknown whether a longer pause is worthwhile. */
 const longestBlindPollMs = 30_000
 
 /** Work that is left of a request, in units (see `workUnits`). */
@@ -19,15 +19,15 @@ export function remainingUnits(request: ResolvedRequest, progress: Progress | un
   return progress === undefined || progress.steps === 0 ? units : units * (1 - progress.step / progress.steps)
 }
 
-/** Undefined while no worker has told its speed. Rounded to a tenth of a second. */
+/** Undefined until a worker has reported its speed. Rounded to a tenth of a second. */
 export function estimateSeconds(units: number | undefined, load: Load): number | undefined {
   if (units === undefined || load.secondsPerUnit === undefined) return undefined
   return Math.round(units * load.secondsPerUnit * 10) / 10
 }
 
 /**
- * A client that obeys asks about three times a job however long it waits: once half-way, once when the job should be
- * finished, and seldom once more because the estimate was short. Without an estimate each pause is as long as the
+ * A client that follows this polls about three times per job however long it waits: once half-way, once when the job
+ * should be finished, and rarely once more because the estimate was short. Without an estimate each pause is as long as the
  * whole wait before it.
  */
 export function pollAfterMs(waitedSeconds: number, remainingSeconds: number | undefined): number {

@@ -7,7 +7,7 @@ import { type StorageRetry, withStorageRetry } from './storage-retry.ts'
 
 /** One try at a task: makes its pictures and stores each, while it watches for reasons to stop. */
 
-/** Why an attempt was stopped by somebody, rather than by a fault. */
+/** Why an attempt was stopped, other than by a fault. */
 export class Stopped extends Error {
   override readonly name = 'Stopped'
   readonly why: 'lost' | 'stopping' | 'canceled'
@@ -18,9 +18,9 @@ export class Stopped extends Error {
 }
 
 export interface AttemptLimits {
-  /** A whole attempt. */
+  /** Limit of a whole attempt. */
   readonly attemptMs: number
-  /** Without any progress: longer than the slowest step, and than loading the model. */
+  /** Limit without any progress: longer than the slowest step, and than loading the model. */
   readonly stallMs: number
   readonly progressEveryMs: number
   readonly cancelEveryMs: number
@@ -43,7 +43,7 @@ export interface AttemptDeps {
 }
 
 /**
- * Answers the pictures it stored. Rejects `Stopped` (lost, stopping, canceled), an `AppError` of the generator,
+ * Returns the pictures it stored. Rejects `Stopped` (lost, stopping, canceled), an `AppError` of the generator,
  * `upload_gone`, `timeout`, or `StorageAway`.
  */
 export async function makePictures(
@@ -75,7 +75,7 @@ export async function makePictures(
   }
 }
 
-/** The uploads that the task names; undefined when it starts from words alone. */
+/** The uploads that the task names; undefined when it starts from the prompt alone. */
 async function givenImages(
   deps: AttemptDeps,
   { request: { init_image, mask } }: Task,
@@ -84,7 +84,7 @@ async function givenImages(
   const fetch = async (field: string, id: string) => {
     const bytes = await withStorageRetry(deps.storageRetry, signal, () => deps.images.getUpload(id))
     if (bytes !== undefined) return bytes
-    throw new AppError('upload_gone', `The picture that ${field} names was deleted before the job was made.`)
+    throw new AppError('upload_gone', `The picture that ${field} names was deleted before the job ran.`)
   }
   if (init_image === undefined) return undefined
   const init = await fetch('init_image', init_image)
@@ -109,7 +109,7 @@ function startWatch(deps: AttemptDeps, task: Task, signals: { lost: AbortSignal;
   const stall = setTimeout(tooSlow('The engine made no progress for', limits.stallMs), limits.stallMs)
   const look = async () => {
     const state = await status.get(id)
-    // A store that was wiped learns of the job again; it may have a mark for it.
+    // A store that was wiped gets the job again; it may have a mark for it.
     if (state === undefined) await status.create(task)
     else if (state.cancel_requested === true || state.status === 'canceled') stop('canceled')
   }

@@ -35,7 +35,7 @@ async function eventsOf(parts: Embedded): Promise<JobEvent[]> {
   return rows.map((row) => JSON.parse(String(row.message)) as JobEvent)
 }
 
-/** A delivery whose ending is written down. */
+/** A delivery that records its ending. */
 function recordedDelivery(message: unknown, counts: { attempt?: number; losses?: number } = {}) {
   const { attempt = 1, losses = 0 } = counts
   const endings: string[] = []
@@ -172,13 +172,13 @@ test('what is no task is buried without a word to anybody', async (t) => {
     await buryTask(parts, { message, reason: 'foreign' })
   }
   assert.deepEqual(await eventsOf(parts), [])
-  assert.equal(parts.log.lines.filter((line) => /no task/.test(line.message)).length, 3)
+  assert.equal(parts.log.lines.filter((line) => /not a task/.test(line.message)).length, 3)
 })
 
 test('a job that killed its worker too often is failed without another try', async (t) => {
   const parts = embedded(t)
   const task = someTask()
-  const generator = quickGenerator(() => assert.fail('it was tried again'))
+  const generator = quickGenerator(() => assert.fail('it was retried'))
   const { delivery, endings } = recordedDelivery(task, { losses: 3 })
   await runTask(runDeps(parts, { generator }), delivery, never)
   const manifest = await parts.images.getManifest(task.id)

@@ -13,17 +13,17 @@ import { StorageAway, withStorageRetry } from './storage-retry.ts'
  * What a worker does with a delivery. In this order, so that a crash between any two steps repeats the job, never
  * loses it, and never shows two results:
  *
- *   1 parse   2 expired, or already final: say so again   3 canceled or lost too often   4 make   5 store pictures
+ *   1 parse   2 expired, or already final: report again   3 canceled, or lost too often   4 make   5 store pictures
  *   6 commit the manifest   7 publish the event   8 acknowledge
  *
- * While storage is away a worker stays with the task it has: it takes no other to find the same.
+ * While storage is unavailable a worker keeps its task: with any other it would find the same.
  */
 
 export interface RunDeps extends AttemptDeps {
   readonly events: EventQueue
   readonly speed: Speed
   readonly now: () => Date
-  /** A job whose deliveries were lost this often in a row is treated as one that kills its workers. */
+  /** A job whose deliveries were lost this often in a row is assumed to kill its workers. */
   readonly maxLosses: number
   /** The pause before the second attempt in milliseconds, doubled for each further one. */
   readonly retryPauseMs: number
@@ -35,17 +35,17 @@ const unknownVersionPauseMs = 30_000
 const storageAwayPauseMs = 30_000
 const endingPauseMs = 10_000
 
-/** Never rejects: when even the ending fails, the delivery is left to come again by itself. */
+/** Never rejects: when even the ending fails, the delivery is left to be redelivered. */
 export async function runTask(deps: RunDeps, delivery: Delivery, stopping: AbortSignal): Promise<void> {
   try {
     await workOn(deps, delivery, stopping)
   } catch (err) {
     if (delivery.lost.aborted) return
-    deps.log.error({ err, attempt: delivery.attempt }, 'a task could not be ended; it is delivered again')
+    deps.log.error({ err, attempt: delivery.attempt }, 'a task could not be completed; it is redelivered')
     const pause = stopping.aborted
       ? 0
       : jitter(err instanceof StorageAway ? storageAwayPauseMs : endingPauseMs)
-    await bestEffort(deps.log, 'giving a task back', delivery.giveBack(pause))
+    await bestEffort(deps.log, 'returning a task to the queue', delivery.giveBack(pause))
   }
 }
 
@@ -64,7 +64,7 @@ async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal):
     if (existing !== undefined) return conclude(deps, delivery, task, existing)
   }
   if (state === undefined) {
-    // a store that was wiped may have a mark for a job that it learns of again
+    // a store that was wiped may already have a mark for the job
     await bestEffort(log, 'writing the status of a task', status.create(task))
     state = await bestEffort(log, 'looking for a cancellation', status.get(task.id))
   }
@@ -84,20 +84,20 @@ async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal):
   } catch (thrown) {
     return endAttempt(deps, delivery, task, thrown, (outcome) => commit({ ...outcome, started_at }))
   }
-  // the pictures are made: a storage or broker that is away now is no fault of the attempt, and counts as none
+  // the pictures are made: an outage of storage or broker now is not a fault of the attempt, and does not count
   await commit({ status: 'succeeded', images, started_at })
   learnSpeed(deps.speed, task.request, (performance.now() - began) / 1000)
 }
 
 /**
- * Whether nobody has worked on the task, as far as its first delivery and the status store can tell. Storage need not
- * be asked then; were they wrong, the commit finds what stands, and only the work was in vain.
+ * Whether no worker has run the task, according to its delivery counts and the status store. Storage is not read
+ * then; if they are wrong, the commit finds the existing manifest, and only the work was wasted.
  */
 function isNew({ attempt, losses }: Delivery, state: JobState | undefined): boolean {
   return attempt === 1 && losses === 0 && state?.status === 'queued'
 }
 
-/** A newer server's task waits for a newer worker; what is no task at all is parked for a person. */
+/** A newer server's task waits for a newer worker; a message that is not a task is parked for a person. */
 async function refuse(deps: RunDeps, delivery: Delivery): Promise<void> {
   const message = delivery.message
   const version = typeof message === 'object' && message !== null && 'v' in message ? message.v : undefined
@@ -106,7 +106,7 @@ async function refuse(deps: RunDeps, delivery: Delivery): Promise<void> {
     return delivery.giveBack(unknownVersionPauseMs)
   }
   const reason = `not a task: ${taskFault(message)}`
-  deps.log.error({ reason }, 'a message that is no task was parked')
+  deps.log.error({ reason }, 'a message that is not a task was parked')
   return delivery.dead(reason)
 }
 
@@ -120,7 +120,7 @@ async function expire(deps: RunDeps, delivery: Delivery, task: Task): Promise<vo
     ...(task.trace === undefined ? {} : { trace: task.trace }),
   })
   await delivery.ack()
-  deps.log.warn({ job: task.id }, 'job expired before a worker had it')
+  deps.log.warn({ job: task.id }, 'job expired before a worker took it')
 }
 
 async function endAttempt(
@@ -137,20 +137,20 @@ async function endAttempt(
   const fields = { job: task.id, attempt: delivery.attempt, err: thrown }
   if (thrown instanceof Stopped) {
     if (thrown.why === 'canceled') return commit({ status: 'canceled' })
-    deps.log.info({ job: task.id }, 'the worker stops; the job is delivered again')
+    deps.log.info({ job: task.id }, 'the worker is stopping; the job is redelivered')
     return delivery.giveBack()
   }
   if (thrown instanceof StorageAway) {
-    deps.log.error(fields, 'storage is away; the job is delivered again')
+    deps.log.error(fields, 'storage is unavailable; the job is redelivered')
     return delivery.giveBack(jitter(storageAwayPauseMs))
   }
   const error = toAppError(thrown)
   if (error.attempts === Number.POSITIVE_INFINITY) {
-    deps.log.error(fields, 'attempt failed for a reason that will pass; the job is delivered again')
+    deps.log.error(fields, 'attempt failed for a temporary reason; the job is redelivered')
     return delivery.giveBack(jitter(storageAwayPauseMs))
   }
   if (delivery.attempt < error.attempts) {
-    deps.log.warn(fields, 'attempt failed; the job is tried again')
+    deps.log.warn(fields, 'attempt failed; the job is retried')
     const backoff = { firstMs: deps.retryPauseMs, longestMs: Number.POSITIVE_INFINITY }
     return delivery.retry(jitter(doubled(backoff, delivery.attempt)))
   }
@@ -166,7 +166,7 @@ interface Outcome {
 }
 
 function tooOften(losses: number): Outcome {
-  const message = `The worker ended without an answer ${losses} times while it worked on this job.`
+  const message = `Workers died or lost their connection ${losses} times while working on this job.`
   return { status: 'failed', error: new AppError('generation_failed', message) }
 }
 
@@ -188,7 +188,7 @@ function manifestOf(deps: RunDeps, delivery: Delivery, task: Task, outcome: Outc
   }
 }
 
-/** Steps 7 and 8; also for a delivery of a job that was final already. */
+/** Steps 7 and 8; also for a delivery of a job that was already final. */
 async function conclude(
   deps: RunDeps,
   delivery: Delivery,

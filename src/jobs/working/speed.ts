@@ -1,13 +1,13 @@
 import type { ResolvedRequest } from '../job.ts'
 import { workUnits } from '../ports.ts'
 
-/** How fast a worker lately was, from the receipt of a task to its acknowledgement. */
+/** Recent speed of a worker, from the receipt of a task to its acknowledgement. */
 export interface Speed {
-  /** Seconds for one unit of work (see `workUnits`); undefined until a job was done. */
+  /** Seconds per unit of work (see `workUnits`); undefined before the first job. */
   secondsPerUnit: number | undefined
 }
 
-/** Old and new count alike: one odd job (a cold start) is soon forgotten. */
+/** Old and new have equal weight: the effect of one odd job (a cold start) soon fades. */
 export function learnSpeed(speed: Speed, request: ResolvedRequest, seconds: number): void {
   const measured = seconds / workUnits(request)
   speed.secondsPerUnit = speed.secondsPerUnit === undefined ? measured : (speed.secondsPerUnit + measured) / 2

@@ -2,8 +2,8 @@ import { type AppError, toAppError } from '../errors.ts'
 import { type Backoff, retry } from '../retry.ts'
 
 /**
- * Patience with storage. A picture took minutes to make: it is kept and offered again while storage is away,
- * within a budget, before the task is given back.
+ * Retries for storage. A picture took minutes to make: while storage is unavailable it is kept and the write retried,
+ * within a budget, before the task is returned to the queue.
  */
 
 export interface StorageRetry extends Backoff {
@@ -16,7 +16,7 @@ export const defaultStorageRetry: StorageRetry = {
   longestMs: 10_000,
 }
 
-/** Storage stayed away for the whole budget. The task is no worse for it: the attempt does not count. */
+/** Storage stayed unavailable for the whole budget. The attempt does not count. */
 export class StorageAway extends Error {
   override readonly name = 'StorageAway'
   constructor(cause: AppError) {

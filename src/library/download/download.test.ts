@@ -256,10 +256,10 @@ test('a disk that fills up keeps what came, and the download goes on when there 
   assert.ok(readFileSync(path).length > 0)
   execFileSync('mount', ['-o', 'remount,size=1m', disk])
   assert.equal((await crowded.run()).sha256, hashOf(bytes))
-  assert.ok(crowded.requests[1]?.headers.range, 'it went on')
+  assert.ok(crowded.requests[1]?.headers.range, 'it resumed')
 })
 
-/** A disk of a quarter of a megabyte; undefined where this user may not mount one. */
+/** A disk of a quarter of a megabyte; undefined if this user may not mount one. */
 function smallDisk(t: TestContext): string | undefined {
   const folder = mkdtempSync(join(tmpdir(), 'packshot-disk-'))
   try {

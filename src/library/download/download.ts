@@ -10,7 +10,7 @@ import { readReply, TryAgain, webPage } from './response.ts'
 
 export interface DownloadOptions {
   readonly url: string
-  /** Where the bytes are written. What a failure leaves there can only be used to resume. */
+  /** Where the bytes are written. After a failure its content can only be used to resume. */
   readonly path: string
   /** Sent only to the host of `url`, not to where it redirects. */
   readonly token?: string | undefined
@@ -159,7 +159,7 @@ function looksLikePage(chunk: Uint8Array): boolean {
   return /^\s*<(!doctype html|html)/i.test(Buffer.from(chunk.subarray(0, 200)).toString('latin1'))
 }
 
-/** Faults of the connection; those of the disk and of the file would not go away by retrying. */
+/** Faults of the connection; retrying would not help against those of the disk and of the file. */
 function mayHelp(thrown: unknown): boolean {
   if (thrown instanceof TryAgain) return true
   // what fetch and its streams throw for a connection: "fetch failed" and "terminated", with a cause

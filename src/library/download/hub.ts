@@ -4,7 +4,7 @@ import { checkAddress, DownloadError, shown } from './addresses.ts'
 /** Model repositories of Hugging Face and of servers with the same API: https://huggingface.co/docs/hub/api */
 
 export interface HubFile {
-  /** In the repository. */
+  /** Within the repository. */
   readonly path: string
   readonly url: string
   readonly size: number

@@ -107,7 +107,7 @@ function count(text: string | null, header: string, from: URL): number | undefin
   )
 }
 
-/** Whether two replies are about the same file; what only one of them states is no difference. */
+/** Whether two replies are about the same file; a fact that only one of them states does not count as a difference. */
 function continues(before: Origin, now: Origin): boolean {
   const same = (a: unknown, b: unknown) => a === undefined || b === undefined || a === b
   return (

@@ -8,7 +8,7 @@ import { Library } from '../library.ts'
 
 const padding = 16_000_000
 
-/** A model whose header ends with so many blanks that reading it shows in what the process read. */
+/** A model whose header ends with so many spaces that reading it shows in the process's byte count. */
 function paddedModel(): Buffer {
   const bytes = readFileSync(tinyCheckpoint)
   const length = Number(bytes.readBigUInt64LE(0))
@@ -22,7 +22,7 @@ function paddedModel(): Buffer {
   ])
 }
 
-/** How often such a header was read meanwhile, by the system's count of the bytes that this process read. */
+/** How often such a header was read during the action, by the system's count of bytes read by this process. */
 async function headerReads(action: () => Promise<unknown>): Promise<number> {
   const bytesRead = () => Number(/^rchar: (\d+)$/m.exec(readFileSync('/proc/self/io', 'utf8'))?.[1])
   const before = bytesRead()
@@ -52,7 +52,7 @@ test('a header is read once for each change of a file', {
   assert.equal((await library.read()).models[0]?.steps, 9)
   rmSync(join(dir, 'two.safetensors'))
   writeFileSync(path, paddedModel())
-  assert.equal(await headerReads(() => library.read()), 1, 'it was written anew')
+  assert.equal(await headerReads(() => library.read()), 1, 'it was rewritten')
 })
 
 test('a model elsewhere, named by its path, is read once as well', {

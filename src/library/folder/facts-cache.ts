@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { type CheckpointFacts, readFacts } from '../../diffusion/checkpoint/facts.ts'
 import { type FileStamp, fileStamp } from '../../diffusion/file-stamp.ts'
 
-/** What files and model folders are, read again only when they change. */
+/** Facts about files and model folders, read again only when they change. */
 export class FactsCache {
   readonly #known = new Map<string, { stamp: FileStamp; facts: Promise<CheckpointFacts> }>()
 
@@ -18,7 +18,7 @@ export class FactsCache {
   }
 }
 
-/** Changes when a file, or one in a model folder, or the defaults beside a file change. Empty for what is not there. */
+/** Changes when the file, a file in the model folder, or the defaults beside the file change. Empty if it does not exist. */
 export async function entryStamp(path: string): Promise<FileStamp> {
   const stats = await stat(path).catch(() => undefined)
   if (stats === undefined) return ''

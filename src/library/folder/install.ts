@@ -31,13 +31,13 @@ export interface Placed {
 export interface PlaceOptions {
   readonly dir: string
   readonly name: string
-  /** Absent: what the file is. */
+  /** Absent: detected from the file. */
   readonly kind?: Kind | undefined
 }
 
 /**
- * Checks what was staged and gives it its name. Until then nothing is visible under that name, and afterwards it is
- * whole. What cannot be used is deleted; what only lacks a free name is kept.
+ * Checks a staged entry and gives it its name. Until then nothing is visible under that name, and afterwards it is
+ * complete. An unusable entry is deleted; one whose name is taken is kept.
  * @throws CheckpointError, or AppError `model_invalid` or `invalid_request`
  */
 export async function place(staged: Staged, { dir, name, kind: wanted }: PlaceOptions): Promise<Placed> {
@@ -54,7 +54,7 @@ export async function place(staged: Staged, { dir, name, kind: wanted }: PlaceOp
     ([file, hash]) => [file === '' ? fileName : `${fileName}/${file}`, hash] as const,
   )
   const path = join(folder, fileName)
-  // a crash after this leaves sums of nothing, which the next `add` overwrites
+  // a crash after this leaves sums without a file, which the next `add` overwrites
   await writeSums(sumsBeside({ path, name }), new Map(sums))
   await rename(staged.path, path)
   return { kind, name, path }
@@ -128,7 +128,7 @@ export async function stageFolder(
 /** Deletes an entry and the files beside it that belong to it. */
 export async function removeEntry({ path, name }: Pick<Entry, 'path' | 'name'>): Promise<void> {
   await rm(path, { recursive: true })
-  // what is beside a file of a refused format belongs to another one of its name
+  // files beside a file of a refused format belong to a different file of the same name
   if (foreignName(path) !== undefined) return
   for (const beside of [`${name}.sha256`, `${name}.json`]) {
     await unlessMissing(unlink(join(dirname(path), beside)))

@@ -16,7 +16,7 @@ export interface Entry {
   readonly name: string
   readonly path: string
   readonly bytes: number
-  /** Undefined for a file that is damaged or of a format that is not read. */
+  /** Undefined for a file that is damaged or of an unsupported format. */
   readonly facts: CheckpointFacts | undefined
   /** Why it cannot be used, in words. */
   readonly problem?: string
@@ -36,9 +36,9 @@ interface Found {
 }
 
 /**
- * Lists a models folder: NAME/ and NAME.safetensors are models, files in vae/, embeddings/ and loras/ are of the kind
- * that their folder has. What is damaged, of another family, or in the wrong place is listed with its problem and does
- * not affect the rest. A missing folder counts as empty.
+ * Lists a models folder: NAME/ and NAME.safetensors are models, files in vae/, embeddings/ and loras/ are of their
+ * folder's kind. A file that is damaged, of a different family, or in the wrong place is listed with its problem and
+ * does not affect the rest. A missing folder counts as empty.
  */
 export async function listModels(dir: string, cache?: FactsCache): Promise<Listing> {
   const root = resolve(dir)
@@ -94,7 +94,7 @@ async function describe(one: Found, all: readonly Found[], cache: FactsCache | u
   return { kind, name, path, bytes, facts, ...(problem !== undefined && { problem }) }
 }
 
-/** Why a file cannot be what its folder says; undefined when it can. */
+/** Why a file cannot be of its folder's kind; undefined if it can. */
 function kindProblem(kind: Kind, facts: CheckpointFacts): string | undefined {
   const misplaced = refusal(kind, facts)
   if (misplaced !== undefined) return misplaced
@@ -108,7 +108,7 @@ function nameProblem(name: string): string | undefined {
 
 /** Two names that differ only in case are the same on other file systems, and in prompts. */
 function clash(one: Found, all: readonly Found[]): string | undefined {
-  // a file of a refused format takes no name: it may lie beside the file that replaces it
+  // a file of a refused format takes no name: it may be beside the file that replaces it
   const others = all.filter(
     (each) =>
       each !== one &&

@@ -3,19 +3,19 @@ import { kinds } from '../../diffusion/checkpoint/kinds.ts'
 import { foreignName } from '../../diffusion/safetensors/foreign-file.ts'
 import { AppError } from '../../jobs/errors.ts'
 
-/** Where each kind lies within the models folder; '' is the models folder itself. */
+/** The folder of each kind within the models folder; '' is the models folder itself. */
 export const kindFolders: readonly string[] = Object.values(kinds).map(({ folder }) => folder)
 
 export const extension = '.safetensors'
 
-/** The name of a file of weights, in a format that is read or refused; undefined for a file that is none of ours. */
+/** The name of a file of weights, in a format that is read or refused; undefined for any other file. */
 export function weightsName(fileName: string): string | undefined {
   const ending = extname(fileName)
   const ours = ending.toLowerCase() === extension || foreignName(fileName) !== undefined
   return ours ? fileName.slice(0, -ending.length) : undefined
 }
 
-/** File systems allow 255 bytes; this leaves room for what is appended. */
+/** File systems allow 255 bytes; this leaves room for suffixes. */
 const longest = 100
 
 /** Why a text is not a valid name; undefined if it is. A name is a part of a path, so none may lead out of its folder. */

@@ -6,8 +6,8 @@ import { unlessMissing } from '../../adapters/disk/files.ts'
 import { messageOf } from '../../jobs/errors.ts'
 
 /**
- * SHA-256 sums as sha256sum writes and checks them: lines of a hash, two spaces, and a path that counts from the folder
- * in which the file of sums lies.
+ * SHA-256 sums as sha256sum writes and checks them: lines of a hash, two spaces, and a path relative to the folder
+ * of the file of sums.
  */
 export type Sums = ReadonlyMap<string, string>
 

@@ -7,7 +7,7 @@ import { extension } from './names.ts'
 import { compareSums, readSums, type Sums, sumsBeside } from './sums.ts'
 
 /**
- * Opens a model as for making pictures and lays out every graph, which checks all of it but the numbers.
+ * Opens a model as for making pictures and builds every graph, which checks everything but the numbers.
  * @throws CheckpointError
  */
 export async function checkModel(path: string): Promise<void> {
