@@ -23,7 +23,7 @@ export const groups: readonly Group[] = [
   { name: 'chaos', share: 0.4, files: ['test/chaos/**'] },
   {
     name: 'fleet',
-    share: 0.25,
+    share: 0.28,
     services: true,
     files: [
       'test/fleet/kill-points.test.ts',
@@ -34,7 +34,7 @@ export const groups: readonly Group[] = [
   },
   {
     name: 'program',
-    share: 0.25,
+    share: 0.33,
     files: [
       'test/service/**',
       'src/library/library.test.ts',
@@ -43,7 +43,7 @@ export const groups: readonly Group[] = [
   },
   {
     name: 'adapters',
-    share: 0.25,
+    share: 0.33,
     services: true,
     files: [
       'src/adapters/rabbitmq/outages.test.ts',

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type JobView, viewOfManifest } from '../../src/jobs/serving/job-view.ts'
 import { waitFor } from '../kit/waiting.ts'
-import { type ServerProcess, untilFinal, view } from '../service/server-process.ts'
+import { type ServerProcess, untilFinal, untilView, view } from '../service/server-process.ts'
 import { messagesOf } from '../services/broker-namespace.ts'
 import type { Services } from '../services/provide.ts'
 import type { Fleet } from './fleet.ts'
@@ -141,11 +141,7 @@ export function startLoad(addresses: readonly string[], prompt: string, pauseMs:
 
 /** A server that waits for Redis in vain takes a running job for one that is queued: it is asked again. */
 export async function untilRuns(address: string, id: string): Promise<void> {
-  let status: JobView['status'] | undefined
-  await waitFor(async () => {
-    status = (await view(address, id)).status
-    return status !== 'queued'
-  })
+  const { status } = await untilView(address, id, (view) => view.status !== 'queued')
   assert.equal(status, 'running')
 }
 

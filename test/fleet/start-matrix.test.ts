@@ -6,7 +6,7 @@ import { inspect } from 'node:util'
 import { ConfigError, loadConfig, requireServices } from '../../src/config.ts'
 import { AppError } from '../../src/jobs/errors.ts'
 import { openBackends } from '../../src/main/backends.ts'
-import { waitFor } from '../kit/waiting.ts'
+import { stretched, waitFor } from '../kit/waiting.ts'
 import { keepingLog } from '../quiet-log.ts'
 import { isAlive, type ServerProcess, startServer } from '../service/server-process.ts'
 import { freePort } from '../services/free-port.ts'
@@ -203,7 +203,7 @@ test('F34: a service that is not there is refused by the name of its variable', 
         says: [/PACKSHOT_QUEUE_URL/, /PACKSHOT_STATUS_URL/, /PACKSHOT_S3_ENDPOINT/],
       },
     ],
-    '3',
+    String(stretched(3)),
   )
 })
 

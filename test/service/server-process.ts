@@ -74,13 +74,26 @@ export async function view(address: string, id: string): Promise<JobView> {
   return (await response.json()) as JobView
 }
 
-export async function untilFinal(address: string, id: string): Promise<JobView> {
-  let last = await view(address, id)
+/** As a client asks: 503, which a slow Redis may cost, is asked again. Resolves once `done` accepts the answer. */
+export async function untilView(
+  address: string,
+  id: string,
+  done: (view: JobView) => boolean,
+): Promise<JobView> {
+  let last: JobView | undefined
   await waitFor(async () => {
-    last = await view(address, id)
-    return last.status !== 'queued' && last.status !== 'running'
+    const response = await fetch(`${address}/v1/jobs/${id}`)
+    const text = await response.text()
+    if (response.status === 503) return false
+    if (response.status !== 200) throw new Error(`no status: ${text}`)
+    last = JSON.parse(text) as JobView
+    return done(last)
   })
-  return last
+  return last as JobView
+}
+
+export async function untilFinal(address: string, id: string): Promise<JobView> {
+  return untilView(address, id, ({ status }) => status !== 'queued' && status !== 'running')
 }
 
 export function isAlive(pid: number): boolean {

@@ -16,6 +16,7 @@ export interface Connection {
 }
 
 const dialMs = 2000
+const noAnswer = 'No answer within'
 
 /**
  * Connects and verifies that Redis runs scripts and accepts writes; rejects otherwise.
@@ -49,13 +50,15 @@ export async function dial(address: Address): Promise<Connection> {
   client.on('error', (error: Error) => drop(error))
   client.on('end', () => ended.resolve(new Error('The connection was closed.')))
 
+  let dropped: Error | undefined
   function drop(reason: Error): void {
+    dropped ??= reason
     ended.resolve(reason)
     client.destroy()
   }
   const send = (args: readonly string[]) => client.sendCommand<Reply>([...args])
 
-  const late = new Error(`No answer within ${dialMs} ms.`)
+  const late = new Error(`${noAnswer} ${dialMs} ms.`)
   const timer = setTimeout(() => drop(late), dialMs)
   const greeted = client.connect().then(() => greet(send))
   try {
@@ -67,7 +70,8 @@ export async function dial(address: Address): Promise<Connection> {
       () => client.destroy(),
       () => client.destroy(),
     )
-    throw error
+    // what the client says of its own end may come first, and is not the cause
+    throw dropped ?? error
   } finally {
     clearTimeout(timer)
   }
@@ -99,6 +103,7 @@ export function dialFault(address: Address, error: unknown): { message: string; 
     return { message: `${at} is a read-only replica; the primary is needed.`, final: false }
   }
   if (/\bLOADING\b/.test(text)) return { message: `${at} is still loading its data.`, final: false }
+  if (text.startsWith(noAnswer)) return { message: `${at} does not answer: ${text}`, final: false }
   const waits = /\b(MASTERDOWN|CLUSTERDOWN|MISCONF|BUSY|TRYAGAIN|UNKILLABLE|max number of clients)\b/
   const final = error instanceof ErrorReply && !waits.test(text)
   return { message: `${at} gives unexpected answers: ${text}`, final }
