@@ -5,6 +5,7 @@ import { AppError } from './errors.ts'
 /** `jobs`: submit, read and cancel jobs. `uploads`: send and read pictures to start from. */
 const scopes = ['jobs', 'uploads'] as const
 export type Scope = (typeof scopes)[number]
+const allScopes: ReadonlySet<Scope> = new Set(scopes)
 
 /** A token bucket: `burst` at once, refilled at `perMinute`. */
 export interface RateLimit {
@@ -28,7 +29,7 @@ export interface Caller {
 
 /** A caller known by its address only. May do everything, within `limits`. */
 export function anonymousCaller(address: string, limits: CallerLimits = {}): Caller {
-  return { name: 'anonymous', account: address, limits, scopes: new Set(scopes) }
+  return { name: 'anonymous', account: address, limits, scopes: allScopes }
 }
 
 /** Throws `forbidden` for a caller that may not do this. */

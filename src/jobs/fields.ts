@@ -3,7 +3,7 @@
  * Types, schemas, the API's description, the page's form and the command line are derived from this one table, so it
  * is longer than most files. A field that needs no rule of its own is one entry here.
  */
-import { type Static, type TSchema, Type } from 'typebox'
+import { type Static, type TObject, type TSchema, Type } from 'typebox'
 
 /** The limits of a request, whatever the model. */
 export const defaultLimits = {
@@ -357,10 +357,16 @@ type DecidedSchemas = { [Name in DecidedName]: Table[Name]['decided'] & TSchema 
 /** The table as a list, in its order. */
 export const fieldEntries = Object.entries(requestFields) as readonly (readonly [RequestFieldName, Field])[]
 
-/** The body of POST /v1/jobs: every field but the prompt has a default, usually the model's. */
-export function jobRequestSchema(limits: RequestLimits) {
+const requestSchemas = new WeakMap<RequestLimits, TObject<AskedSchemas>>()
+
+/** The body of POST /v1/jobs: every field but the prompt has a default, usually the model's. Built once per limits. */
+export function jobRequestSchema(limits: RequestLimits): TObject<AskedSchemas> {
+  const built = requestSchemas.get(limits)
+  if (built !== undefined) return built
   const schemas = fieldEntries.map(([name, { asked }]) => [name, asked(limits)])
-  return Type.Object(Object.fromEntries(schemas) as AskedSchemas, { additionalProperties: false })
+  const schema = Type.Object(Object.fromEntries(schemas) as AskedSchemas, { additionalProperties: false })
+  requestSchemas.set(limits, schema)
+  return schema
 }
 export type JobRequest = Static<ReturnType<typeof jobRequestSchema>>
 

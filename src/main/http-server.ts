@@ -35,10 +35,11 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const { config, backends, offer, log, ready } = options
   const ttlSeconds = config.resultTtlSeconds
   const ids = createJobIds(backends.secret)
+  const limits = anonymousLimits(config)
   const core = {
     ...backends,
     ids,
-    caller: (address: string) => anonymousCaller(address, anonymousLimits(config)),
+    caller: (address: string) => anonymousCaller(address, limits),
     offer: () => offer.current(),
     pictures: pictureReader(),
     ...(options.holdings !== undefined && { holdings: options.holdings }),

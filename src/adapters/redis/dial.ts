@@ -1,5 +1,5 @@
 import { createClient, ErrorReply } from '@redis/client'
-import type { AppError } from '../../jobs/errors.ts'
+import { type AppError, messageOf } from '../../jobs/errors.ts'
 import { type Address, startFault } from './address.ts'
 
 /** The reply to a command or script (RESP 2). */
@@ -85,13 +85,13 @@ async function greet(send: Connection['send']): Promise<void> {
     await send(['DEL', 'packshot:greeting'])
   } catch (error) {
     // The account may be limited to the keys of the namespace.
-    if (!/NOPERM/.test(messageOf(error))) throw error
+    if (!/NOPERM/.test(messagesOf(error))) throw error
   }
 }
 
 /** Why a connection could not be made, as the sentence for startup; `final` if retrying cannot help. */
 export function dialFault(address: Address, error: unknown): { message: string; final: boolean } {
-  const text = scrubbed(address, messageOf(error))
+  const text = scrubbed(address, messagesOf(error))
   const at = `Redis at ${address.name} (PACKSHOT_STATUS_URL)`
   if (/Unknown RESP type/.test(text)) {
     return { message: `The server at ${address.name} (PACKSHOT_STATUS_URL) is not Redis.`, final: true }
@@ -111,7 +111,7 @@ export function dialFault(address: Address, error: unknown): { message: string; 
 
 /** The error that ends startup. */
 export function faultOf(address: Address, error: unknown): AppError {
-  const clean = messageOf(error) === scrubbed(address, messageOf(error))
+  const clean = messagesOf(error) === scrubbed(address, messagesOf(error))
   return startFault(dialFault(address, error).message, clean ? error : undefined)
 }
 
@@ -120,7 +120,7 @@ function scrubbed({ password }: Address, text: string): string {
 }
 
 /** An error of several addresses of one host has no message of its own. */
-function messageOf(error: unknown): string {
-  if (error instanceof AggregateError) return error.errors.map(messageOf).join('; ')
-  return error instanceof Error ? error.message : String(error)
+function messagesOf(error: unknown): string {
+  if (error instanceof AggregateError) return error.errors.map(messagesOf).join('; ')
+  return messageOf(error)
 }

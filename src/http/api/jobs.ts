@@ -85,8 +85,8 @@ export function jobRoutes(app: FastifyInstance, services: Services): void {
  * none, or its value is not a number: the RFC says to ignore that.
  */
 function preferredWait({ headers }: FastifyRequest): number | undefined {
-  const [, seconds] =
-    /(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?\s*(?:$|[,;])/i.exec(String(headers.prefer ?? '')) ?? []
+  if (headers.prefer === undefined) return undefined
+  const [, seconds] = /(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?\s*(?:$|[,;])/i.exec(String(headers.prefer)) ?? []
   return seconds === undefined ? undefined : Math.min(longestWaitSeconds, Number(seconds))
 }
 
