@@ -32,6 +32,8 @@ export interface EngineOptions extends SessionOptions {
   readonly attention?: Attention
   /** Where its sessions are held, to share a memory budget with other engines; by default one of 6 GiB. */
   readonly sessions?: SessionCache<Session>
+  /** Receives what an operator should know of, in a sentence. */
+  readonly onWarning?: (message: string) => void
   /** Where the `dense` profile keeps float32 copies of half-precision weights; without it, it makes none. */
   readonly cacheFolder?: string | undefined
 }
@@ -184,7 +186,7 @@ export class Engine {
 
   #notFinite(call: number): CheckpointError {
     return new CheckpointError(
-      `${this.model.path}: the model gave no finite numbers at call ${call + 1}: its weights, or those of a LoRA, ` +
+      `the model gave no finite numbers at call ${call + 1}: its weights, or those of a LoRA, ` +
         'are damaged or too large for what it computes in',
     )
   }

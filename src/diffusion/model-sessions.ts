@@ -14,6 +14,8 @@ export interface ModelSessionsOptions extends SessionOptions {
   readonly attention: Attention
   /** Holds the sessions; models that share one share its budget. */
   readonly sessions: SessionCache<Session>
+  /** Receives what an operator should know of, in a sentence. */
+  readonly onWarning?: ((message: string) => void) | undefined
 }
 
 /**
@@ -35,10 +37,12 @@ export interface LatentSize {
 export class ModelSessions {
   readonly model: Model
   readonly #options: ModelSessionsOptions
+  #vaePrecision: Precision
 
   constructor(model: Model, options: ModelSessionsOptions) {
     this.model = model
     this.#options = options
+    this.#vaePrecision = options.precision
   }
 
   /** What they hold, in bytes: weights and activations. */
@@ -57,21 +61,28 @@ export class ModelSessions {
   /** @param skip see `clipTextGraph` */
   text(skip: number, { signature, ranks }: LoraPlan): Promise<Session> {
     const { text, architecture } = this.model
-    return this.#session(text, `text skip ${skip} ${signature}`, (weights, options) =>
-      clipTextGraph(architecture.text, weights, 1, { ...options, skip, loraRanks: ranks }),
+    return this.#session(
+      text,
+      `text skip ${skip} ${signature}`,
+      this.#options.precision,
+      (weights, options) =>
+        clipTextGraph(architecture.text, weights, 1, { ...options, skip, loraRanks: ranks }),
     )
   }
 
   unet(shape: UnetShape, { signature, ranks }: LoraPlan): Promise<Session> {
     const { unet, architecture } = this.model
-    return this.#session(unet, `unet ${JSON.stringify(shape)} ${signature}`, (weights, options) =>
-      unetGraph(architecture.unet, weights, shape, { ...options, loraRanks: ranks }),
+    return this.#session(
+      unet,
+      `unet ${JSON.stringify(shape)} ${signature}`,
+      this.#options.precision,
+      (weights, options) => unetGraph(architecture.unet, weights, shape, { ...options, loraRanks: ranks }),
     )
   }
 
   decoder({ height, width }: LatentSize): Promise<Session> {
     const { vae, architecture } = this.model
-    return this.#session(vae, `decoder ${height}x${width}`, (weights, options) =>
+    return this.#session(vae, `decoder ${height}x${width}`, this.#vaePrecision, (weights, options) =>
       vaeDecoderGraph(architecture.vae, weights, height, width, options),
     )
   }
@@ -79,9 +90,20 @@ export class ModelSessions {
   /** For a picture of a size in pixels. @throws CheckpointError if the VAE has no encoder */
   encoder(height: number, width: number): Promise<Session> {
     const { vae, architecture } = this.model
-    return this.#session(vae, `encoder ${height}x${width}`, (weights, options) =>
+    return this.#session(vae, `encoder ${height}x${width}`, this.#vaePrecision, (weights, options) =>
       vaeEncoderGraph(architecture.vae, weights, height, width, options),
     )
+  }
+
+  /**
+   * From now on the VAE computes in float32: some overflow in half precision. AUTOMATIC1111 does the same
+   * (`auto_vae_precision`). @returns false if it did so already
+   */
+  widenVae(): boolean {
+    if (this.#vaePrecision === 'float32') return false
+    this.#vaePrecision = 'float32'
+    this.#options.onWarning?.('The VAE overflows in half precision; it computes in float32 from now on.')
+    return true
   }
 
   async close(): Promise<void> {
@@ -91,10 +113,11 @@ export class ModelSessions {
   #session(
     file: SafetensorsFile,
     key: string,
+    precision: Precision,
     write: (weights: Weights, options: GraphOptions) => Uint8Array,
   ): Promise<Session> {
-    const { precision, attention, sessions } = this.#options
-    return sessions.get(this, key, () => {
+    const { attention, sessions } = this.#options
+    return sessions.get(this, `${key} ${precision}`, () => {
       let activations = 0
       let constants = 0
       const onMemory: GraphOptions['onMemory'] = (memory) => ({ activations, constants } = memory)

@@ -31,12 +31,13 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
   const { threads, profile } = settings
   const device = await findDevice(settings.providers)
   const { provider } = device
-  for (const message of device.passedOver) tell({ type: 'warning', message })
+  const onWarning = (message: string) => tell({ type: 'warning', message })
+  device.passedOver.forEach(onWarning)
   const sessions = new SessionCache<Session>(modelMemory(settings))
   const cacheFolder = resolve(settings.dataDir, 'weights')
   const pool: EnginePool<Choice, Engine> = new EnginePool({
     open: ({ model, vae }: Choice) =>
-      openEngine({ ...device, model, vae, profile, threads, sessions, cacheFolder }),
+      openEngine({ ...device, model, vae, profile, threads, sessions, cacheFolder, onWarning }),
     onChange: () => tell({ type: 'holdings', holdings: { models: pool.held(), provider, profile } }),
   })
   const choose = async (model: LibraryModel, vae: string | undefined): Promise<Choice> => ({
