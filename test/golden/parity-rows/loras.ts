@@ -44,7 +44,8 @@ export async function* rows(): AsyncIterable<ParityRow> {
   for (const [name, strengths] of Object.entries(expected.meta.cases)) {
     const uses = []
     for (const [file, strength] of Object.entries(strengths)) {
-      uses.push({ lora: await openLora(join(golden, `parity/loras/${file}.safetensors`), model), strength })
+      const lora = await openLora(join(golden, `parity/loras/${file}.safetensors`), model)
+      uses.push({ lora, strengths: { text: strength, unet: strength } })
     }
     const said = Object.values(strengths).join(', ')
     const row = (part: string, difference: number): ParityRow => {
@@ -56,14 +57,20 @@ export async function* rows(): AsyncIterable<ParityRow> {
         limit,
       }
     }
-    const forText = planLoras(uses, 'text')
-    const textGraph = clipTextGraph(text, new Weights(model.text), 1, { loraRanks: forText.ranks })
+    const forText = await planLoras(uses, 'text', model.text)
+    const textGraph = clipTextGraph(text, new Weights(model.text), 1, {
+      loraRanks: forText.ranks,
+      replaced: forText.replaced,
+    })
     const states = await runOnce(textGraph, model.text.folder, { embeddings, ...forText.feeds })
     yield row('text encoder', relativeError(states, expected.floats(`${name}.text`)))
 
-    const forUnet = planLoras(uses, 'unet')
+    const forUnet = await planLoras(uses, 'unet', model.unet)
     const shape = { batch: 2, height: 16, width: 16, tokens }
-    const graph = unetGraph(unet, new Weights(model.unet), shape, { loraRanks: forUnet.ranks })
+    const graph = unetGraph(unet, new Weights(model.unet), shape, {
+      loraRanks: forUnet.ranks,
+      replaced: forUnet.replaced,
+    })
     const prediction = await runOnce(graph, model.unet.folder, { ...call, ...forUnet.feeds })
     yield row('UNet', relativeError(prediction, expected.floats(`${name}.unet`)))
   }
