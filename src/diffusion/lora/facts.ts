@@ -40,7 +40,10 @@ const foreignFamilies: readonly (readonly [Family, RegExp])[] = [
 /** Files that look like a LoRA, and what they are. */
 const foreignKinds: readonly (readonly [RegExp, string])[] = [
   [/(^|[._])motion_modules[._]/, 'a motion LoRA of AnimateDiff, which changes videos only'],
-  [/^bundle_emb\./, 'a LoRA with embeddings in it; save the embeddings as files of their own'],
+  [
+    /^(bundle_emb\.|string_to_param\.|emb_params$|clip_[lg]$)/,
+    'a LoRA with embeddings in it; save the embeddings as files of their own',
+  ],
   [/\.(oft_|boft_)|^(oft|boft)_/, 'an OFT (rotations of weights), which is not supported'],
   [/\.[ab][12](\.default)?\.weight$/, 'a GLoRA, which is not supported'],
   [/\.on_input$|[._]ia3_/, 'an IA3 (scales of activations), which is not supported'],

@@ -90,6 +90,10 @@ export function layersOfFile(tensors: ReadonlyMap<string, StoredTensor>): LoraLa
     if (known) twice.push([known.key, key])
     else layers.set(found.layer, Object.assign(group, { [found.role]: tensor }))
   }
+  // pruned files may keep the alpha of a layer whose matrices are gone
+  for (const [layer, { alpha, scalar, ...changes }] of layers) {
+    if (Object.keys(changes).length === 0) layers.delete(layer)
+  }
   return { layers, unknown, twice }
 }
 
