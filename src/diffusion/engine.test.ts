@@ -51,6 +51,13 @@ test('another strength of a LoRA is another picture, and loads nothing anew', as
   assert.deepEqual((await engine.generate(request)).rgb, plain.rgb, 'nothing of it is left behind')
 })
 
+test('weights that a LoRA replaces are counted once, with the session that they are fed to', async (t) => {
+  const [plain, replaced] = [await open(t), await open(t)]
+  await plain.generate(request)
+  await replaced.generate({ ...request, loras: [{ file: lora('loha'), strength: 1 }] })
+  assert.equal(replaced.bytes, plain.bytes)
+})
+
 test('networks with other LoRAs do not disturb each other', async (t) => {
   const engine = await open(t)
   const kohya = { lora: await openLora(lora('kohya'), engine.model), strengths: { text: 1, unet: 1 } }
