@@ -51,9 +51,16 @@ test('another strength of a LoRA is another picture, and loads nothing anew', as
   assert.deepEqual((await engine.generate(request)).rgb, plain.rgb, 'nothing of it is left behind')
 })
 
+test('weights that a LoRA replaces are counted once, with the session that they are fed to', async (t) => {
+  const [plain, replaced] = [await open(t), await open(t)]
+  await plain.generate(request)
+  await replaced.generate({ ...request, loras: [{ file: lora('loha'), strength: 1 }] })
+  assert.equal(replaced.bytes, plain.bytes)
+})
+
 test('networks with other LoRAs do not disturb each other', async (t) => {
   const engine = await open(t)
-  const kohya = { lora: await openLora(lora('kohya'), engine.model), strength: 1 }
+  const kohya = { lora: await openLora(lora('kohya'), engine.model), strengths: { text: 1, unet: 1 } }
   const embeddings = Float32Array.from({ length: 77 * 32 }, (_, i) => Math.sin(i))
   const [plain, strong] = [engine.networks(), engine.networks([kohya])]
   const alone = await strong.encodeText(embeddings, 1)
@@ -61,7 +68,10 @@ test('networks with other LoRAs do not disturb each other', async (t) => {
   assert.notDeepEqual(alone, without)
   assert.deepEqual(await strong.encodeText(embeddings, 1), alone)
   assert.deepEqual(await plain.encodeText(embeddings, 1), without)
-  assert.deepEqual(await engine.networks([{ ...kohya, strength: 0 }]).encodeText(embeddings, 1), without)
+  assert.deepEqual(
+    await engine.networks([{ ...kohya, strengths: { text: 0, unet: 1 } }]).encodeText(embeddings, 1),
+    without,
+  )
 })
 
 /** A copy of the model in which one value of a file is not a number. */

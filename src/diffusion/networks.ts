@@ -1,6 +1,7 @@
 import { Weights } from './checkpoint/weights.ts'
 import { CheckpointError } from './errors.ts'
-import { type AppliedLora, planLoras } from './lora/plan.ts'
+import type { LoraPart } from './lora/names.ts'
+import { type AppliedLora, planBytes, planLoras } from './lora/plan.ts'
 import type { LatentSize, ModelSessions } from './model-sessions.ts'
 import { tokenEmbeddingKey } from './models/clip-text.ts'
 import { timestepEmbedding } from './models/unet.ts'
@@ -41,17 +42,23 @@ export function networksFor(sessions: ModelSessions, loras: readonly AppliedLora
     if (sessions.widenVae()) return finite(run)
     throw new CheckpointError('the VAE gave no finite numbers: its weights are damaged')
   }
-  const plans = { text: planLoras(loras, 'text'), unet: planLoras(loras, 'unet') }
+  const plan = (part: LoraPart) =>
+    once(async () => {
+      await sessions.makeRoom(planBytes(loras, part))
+      return planLoras(loras, part, sessions.model[part])
+    })
+  const plans = { text: plan('text'), unet: plan('unet') }
   return {
     lookUp: (ids) =>
       readRows(text, text.tensors.get(tokenEmbeddingKey(new Weights(text))) as StoredTensor, ids),
 
     async encodeText(embeddings, clipSkip) {
       const { hidden_size: width, max_position_embeddings: tokens } = architecture.text
-      const session = await sessions.text(clipSkip, plans.text)
+      const plan = await plans.text()
+      const session = await sessions.text(clipSkip, plan)
       return session.run({
         embeddings: { data: embeddings, dims: [1, tokens, width] },
-        ...plans.text.feeds,
+        ...plan.feeds,
       })
     },
 
@@ -59,14 +66,15 @@ export function networksFor(sessions: ModelSessions, loras: readonly AppliedLora
       const { unet } = architecture
       const batch = states.length / (tokens * unet.cross_attention_dim)
       const shape = { batch, height, width, tokens, masked: mask !== undefined }
-      const session = await sessions.unet(shape, plans.unet)
+      const plan = await plans.unet()
+      const session = await sessions.unet(shape, plan)
       const first = unet.block_out_channels[0] as number
       return session.run({
         sample: { data: repeat(sample, batch), dims: [batch, unet.in_channels, height, width] },
         time: { data: repeat(timestepEmbedding(timestep, first, unet), batch), dims: [batch, first] },
         text: { data: states, dims: [batch, tokens, unet.cross_attention_dim] },
         ...(mask && { mask: { data: mask, dims: [batch, tokens] } }),
-        ...plans.unet.feeds,
+        ...plan.feeds,
       })
     },
 
@@ -83,6 +91,18 @@ export function networksFor(sessions: ModelSessions, loras: readonly AppliedLora
         (await sessions.encoder(height, width)).run({ picture: { data: picture, dims } }),
       )
     },
+  }
+}
+
+/** Makes it at the first call, and again if that failed. */
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined
+  return () => {
+    made ??= make().catch((thrown: unknown) => {
+      made = undefined
+      throw thrown
+    })
+    return made
   }
 }
 
