@@ -41,7 +41,8 @@ test('a worker process gets large memory pages where the system has them, unless
 
 test('a worker that cannot be started is tried again until it can, and is not up meanwhile', async (t) => {
   const entry = join(tempFolder(t), 'worker.mjs')
-  writeFileSync(entry, `process.on('disconnect', () => process.exit()); process.send({ type: 'ready' })`)
+  const ends = `for (const event of ['disconnect', 'message']) process.on(event, () => process.exit())`
+  writeFileSync(entry, `${ends}; process.send({ type: 'ready' })`)
   const log = keepingLog()
   const worker = superviseWorker({ entry: pathToFileURL(entry), env: process.env, log })
   const { execPath } = process
