@@ -170,7 +170,7 @@ const faults: Record<string, [[string, Tensor][], RegExp]> = {
   ],
   'SDXL by the width of its text': [
     pair(key, [4, 2048], [320, 4]),
-    /made for Stable Diffusion XL \(text states 2048 wide\); this model's are 32 wide/,
+    /made for Stable Diffusion XL, whose text states are 2048 wide; this model's text states are 32 wide/,
   ],
   'SD 2 by the width of its text': [pair(key, [4, 1024], [320, 4]), /made for Stable Diffusion 2\.x/],
   'SD 1.x for this small model': [pair(key, [4, 768], [320, 4]), /made for Stable Diffusion 1\.x/],

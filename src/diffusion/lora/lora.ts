@@ -1,5 +1,4 @@
 import { basename, extname } from 'node:path'
-import { families, familyAt } from '../checkpoint/families.ts'
 import { CheckpointError } from '../errors.ts'
 import { foreignName } from '../safetensors/foreign-file.ts'
 import {
@@ -10,6 +9,7 @@ import {
   type StoredTensor,
 } from '../safetensors/safetensors.ts'
 import { AdapterConfig } from './adapter-config.ts'
+import { loraFacts, misfit, widthsOf } from './facts.ts'
 import {
   LayerNames,
   type LoraPart,
@@ -52,7 +52,9 @@ export async function openLora(path: string, model: LoraTarget): Promise<Lora> {
   if (foreign) throw new CheckpointError(`${path}: ${foreign}`)
   const file = await openSafetensors(path)
   const groups = groupByLayer(path, file)
-  checkFamily(path, groups, model)
+  const facts = loraFacts(file.tensors)
+  const unfit = facts?.problem ?? (facts && misfit(facts, widthsOf(model.architecture)))
+  if (unfit !== undefined) throw new CheckpointError(`${path}: the LoRA ${unfit}`)
   const names = new LayerNames(model)
   const config = new AdapterConfig(file)
   const layers = { text: [] as LoraLayer[], unet: [] as LoraLayer[] }
@@ -85,21 +87,6 @@ function groupByLayer(path: string, file: SafetensorsFile): Map<string, Tensors>
   }
   if (groups.size === 0) throw new CheckpointError(`${path}: the file has no tensors, so it is not a LoRA`)
   return groups
-}
-
-function checkFamily(path: string, groups: ReadonlyMap<string, Tensors>, { unet }: LoraTarget): void {
-  const width = [...unet.tensors].find(([key]) => key.endsWith('.attn2.to_k.weight'))?.[1].shape[1]
-  for (const [name, { down }] of groups) {
-    const given = /attn2[._](processor\.)?to_[kv]$/.test(name) ? down?.shape[1] : undefined
-    const family = familyAt(given)
-    if (family !== undefined && given !== width) {
-      const own = familyAt(width)
-      throw new CheckpointError(
-        `${path}: the LoRA is made for ${families[family].name} (text states ${given} wide); this model's are ` +
-          `${width} wide${own === undefined ? '' : ` (${families[own].name})`}; use one made for this model`,
-      )
-    }
-  }
 }
 
 async function readLayer(

@@ -13,7 +13,7 @@ export type LoraPart = 'text' | 'unet'
 
 /** The parts of a model that a LoRA is made for. */
 export interface LoraTarget {
-  readonly architecture: Pick<Architecture, 'unet'>
+  readonly architecture: Pick<Architecture, 'text' | 'unet'>
   readonly text: SafetensorsFile
   readonly unet: SafetensorsFile
 }
