@@ -22,6 +22,16 @@ export class CheckpointError extends Error {
   }
 }
 
+/** A file refused for a reason that everybody may read. @param reason a clause without paths and keys */
+export function refused(path: string, reason: string, cause?: unknown): CheckpointError {
+  return new CheckpointError(`${path}: ${reason}`, { reason, cause })
+}
+
+/** What is thrown need not be an Error. */
+export function messageOfThrown(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown)
+}
+
 /** Opens a file: an error about it says what the file is called. @param subject such as "The LoRA glossy" */
 export async function opening<T>(subject: string, open: () => Promise<T>): Promise<T> {
   try {

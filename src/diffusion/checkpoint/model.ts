@@ -1,12 +1,13 @@
 import { stat } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
-import { CheckpointError } from '../errors.ts'
+import { CheckpointError, opening, refused } from '../errors.ts'
 import { fileStamp } from '../file-stamp.ts'
 import { foreignName } from '../safetensors/foreign-file.ts'
 import { openSafetensors, type SafetensorsFile } from '../safetensors/safetensors.ts'
 import { ClipTokenizer } from '../tokenizer/clip-tokenizer.ts'
 import { clipVocabulary } from '../tokenizer/clip-vocabulary.ts'
 import { type Architecture, checkArchitecture, isInpainting } from './architecture.ts'
+import { type Beside, besideFile } from './beside.ts'
 import { type DiffusersFolder, openDiffusersFolder } from './diffusers-folder.ts'
 import { families } from './families.ts'
 import { classify } from './family.ts'
@@ -40,6 +41,7 @@ export type Checkpoint = {
   /** As it was given. */
   readonly path: string
   readonly classified: Classified
+  readonly beside: Beside
 } & ({ readonly file: SafetensorsFile } | { readonly folder: DiffusersFolder })
 
 /**
@@ -48,13 +50,18 @@ export type Checkpoint = {
  */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
   const foreign = foreignName(path)
-  if (foreign) throw new CheckpointError(`${path}: ${foreign}`)
+  if (foreign) throw refused(path, foreign)
   if (!(await isFolder(path))) {
     const file = await openSafetensors(path)
-    return { path, file, classified: classify(file.tensors) }
+    return { path, file, beside: await besideFile(path, modelName(path)), classified: classify(file.tensors) }
   }
   const folder = await openDiffusersFolder(path)
-  return { path, folder, classified: { kind: 'model', family: 'sd1', description: families.sd1.name } }
+  return {
+    path,
+    folder,
+    beside: folder.beside,
+    classified: { kind: 'model', family: 'sd1', description: families.sd1.name },
+  }
 }
 
 /**
@@ -64,7 +71,9 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
  */
 export async function openModel(path: string, options: ModelOptions = {}): Promise<Model> {
   const checkpoint = await readCheckpoint(path)
-  return modelOf(checkpoint, options.vae === undefined ? undefined : await openVaeFile(options.vae))
+  const { vae } = options
+  if (vae === undefined) return modelOf(checkpoint)
+  return modelOf(checkpoint, await opening(`The VAE ${modelName(vae)}`, () => openVaeFile(vae)))
 }
 
 /**
@@ -74,9 +83,11 @@ export async function openModel(path: string, options: ModelOptions = {}): Promi
 export function modelOf(checkpoint: Checkpoint, vae?: Vae): Model {
   const { path, classified } = checkpoint
   const fault = refusal('model', classified)
-  if (fault !== undefined) throw new CheckpointError(`${path}: ${fault}`)
+  if (fault !== undefined) throw refused(path, fault)
   const parts =
-    'file' in checkpoint ? openSingleFile(checkpoint.file, vae) : withVae(path, checkpoint.folder, vae)
+    'file' in checkpoint
+      ? openSingleFile(checkpoint.file, checkpoint.beside, vae)
+      : withVae(path, checkpoint.folder, vae)
   const tokenizer = () =>
     'file' in checkpoint
       ? singleFileTokenizer(checkpoint.file, parts.text)
@@ -94,7 +105,7 @@ export function modelOf(checkpoint: Checkpoint, vae?: Vae): Model {
 /** @throws CheckpointError if the path does not exist */
 async function isFolder(path: string): Promise<boolean> {
   const stats = await stat(path).catch((cause: unknown) => {
-    throw new CheckpointError(`${path}: no such file or folder`, { cause })
+    throw refused(path, 'no such file or folder', cause)
   })
   return stats.isDirectory()
 }
@@ -134,8 +145,8 @@ async function singleFileTokenizer(file: SafetensorsFile, text: SafetensorsFile)
  */
 export async function assertUnchanged({ path, stamp }: SafetensorsFile): Promise<void> {
   const now = await fileStamp(path)
-  if (now === undefined) throw new CheckpointError(`${path}: the file was removed while it was in use`)
+  if (now === undefined) throw refused(path, 'the file was removed while it was in use')
   if (now !== stamp) {
-    throw new CheckpointError(`${path}: the file changed while it was in use; it must be opened again`)
+    throw refused(path, 'the file changed while it was in use; it must be opened again')
   }
 }

@@ -1,6 +1,6 @@
 import { type FileHandle, open, realpath, stat } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
-import { CheckpointError } from '../errors.ts'
+import { CheckpointError, refused } from '../errors.ts'
 import { type FileStamp, stampOf } from '../file-stamp.ts'
 import { foreignContent } from './foreign-file.ts'
 import { type Dtype, elementBytes, type Header, parseHeader, type StoredTensor } from './header.ts'
@@ -64,13 +64,13 @@ export async function openSafetensors(file: string): Promise<SafetensorsFile> {
 async function readHeader(handle: FileHandle, size: number, file: string): Promise<Header> {
   if (size === 0) {
     const reason = 'the file is empty; the download or copy may not have finished'
-    throw new CheckpointError(`${file}: ${reason}`, { reason })
+    throw refused(file, reason)
   }
   const start = await readFully(handle, Math.min(size, foreignBytes), 0, file)
   const headerBytes = size < 8 ? Number.POSITIVE_INFINITY : Number(start.readBigUInt64LE(0))
   if (headerBytes > Math.min(maxHeaderBytes, size - 8)) {
     const reason = foreignContent(start)
-    if (reason) throw new CheckpointError(`${file}: ${reason}`, { reason })
+    if (reason) throw refused(file, reason)
     if (size < 8) throw new CheckpointError(`${file}: ${size} bytes are too few for a safetensors file`)
     const room = headerBytes > maxHeaderBytes ? `the limit is ${maxHeaderBytes}` : `the file has ${size}`
     throw new CheckpointError(`${file}: the header claims ${headerBytes} bytes, but ${room}`, {
