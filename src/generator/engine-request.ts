@@ -1,3 +1,4 @@
+import { misfit } from '../diffusion/checkpoint/usable.ts'
 import type { PictureRequest } from '../diffusion/request.ts'
 import { samplers, schedules } from '../diffusion/samplers/catalog.ts'
 import { AppError } from '../jobs/errors.ts'
@@ -18,7 +19,11 @@ export function engineRequest(request: ResolvedRequest, seed: number, contents: 
   if (sampler === undefined || schedule === undefined) {
     throw new Error(`The engine has no sampler ${request.sampler} with schedule ${request.schedule}.`)
   }
-  const embeddings = contents.addOns.filter(({ kind }) => kind === 'embedding')
+  const model = findNamed(contents.models, request.model)
+  // a name of one that does not fit is a word like any other
+  const embeddings = contents.addOns.filter(
+    ({ kind, facts }) => kind === 'embedding' && !(facts && model && misfit(facts, model.described)),
+  )
   return {
     prompt,
     negativePrompt: negative_prompt,
@@ -48,12 +53,13 @@ export async function sourceImage(
 
 /** The files of a request's model and VAE. @throws AppError `unavailable` */
 export function engineFiles(
-  { model: name, vae }: ResolvedRequest,
+  { model: name, vae }: Pick<ResolvedRequest, 'model' | 'vae'>,
   contents: Contents,
 ): { readonly model: LibraryModel; readonly vae: string | undefined } {
   const model = findNamed(contents.models, name)
   if (model === undefined) throw missing('model', name)
-  return { model, vae: vae === undefined ? undefined : found(contents, 'vae', vae) }
+  const chosen = vae ?? model.default_vae
+  return { model, vae: chosen === undefined ? undefined : found(contents, 'vae', chosen) }
 }
 
 function found(contents: Contents, kind: 'vae' | 'lora', name: string): string {

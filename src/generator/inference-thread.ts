@@ -49,10 +49,14 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
   })
 
   const library = new Library(settings)
-  const [first] = (await library.read()).models
+  const installed = await library.read()
+  const [first] = installed.models
   if (first === undefined) throw new Error('a library has a default model')
+  const { vae } = engineFiles({ model: first.name }, installed)
   // sessions for the default size, so that the first picture does not wait for the weights
-  await (await pool.get(await choose(first, undefined))).prepare(first)
+  if (vae !== undefined || first.needs_vae !== true) {
+    await (await pool.get(await choose(first, vae))).prepare(first)
+  }
   const version = await packageVersion()
   const reader = pictureReader()
   return {

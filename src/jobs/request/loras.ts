@@ -1,7 +1,7 @@
 import type { Blame, Fault } from '../errors.ts'
 import type { LoraUse, RequestLimits } from '../fields.ts'
 import { nearest } from '../nearest.ts'
-import { type AddOn, findNamed, type ModelInfo, sameName } from '../offer.ts'
+import { type AddOn, findNamed, type ModelInfo, namesFor, sameName, whyNot } from '../offer.ts'
 import { describeValue, isBlank, listed } from '../wording.ts'
 
 /**
@@ -108,15 +108,11 @@ function checkLora(
 ): void {
   const found = findNamed(offered, name)
   if (found !== undefined) {
-    if (found.family !== model.family) {
-      blame(
-        param,
-        `The LoRA ${found.name} is of family ${found.family}, but the model ${model.name} is of family ${model.family}.`,
-      )
-    }
+    const reason = whyNot(found, model)
+    if (reason !== undefined) blame(param, `The LoRA ${found.name} ${reason}.`)
     return
   }
-  const fitting = offered.filter(({ family }) => family === model.family).map((each) => each.name)
+  const fitting = namesFor(model, offered)
   const close = nearest(name, fitting)
   const list =
     fitting.length === 0 ? `There are none for the model ${model.name}.` : `Known LoRAs: ${listed(fitting)}.`

@@ -1,5 +1,5 @@
 import type { ResolvedRequest } from '../job.ts'
-import type { ModelInfo, Offer } from '../offer.ts'
+import { type ModelInfo, type Offer, whyNot } from '../offer.ts'
 import type { JobView } from './job-view.ts'
 
 /**
@@ -14,7 +14,7 @@ export function withNotes(view: JobView, offer: Offer): JobView {
 export function notesOn({ prompt, model: name }: ResolvedRequest, { models, embeddings }: Offer): string[] {
   const model = models.find((each) => each.name === name)
   if (model?.words === undefined) return []
-  const names = embeddings.filter(({ family }) => family === model.family)
+  const names = embeddings.filter((each) => whyNot(each, model) === undefined)
   return knowsAny(prompt, model.words, names) ? [] : [knowsNone(model)]
 }
 

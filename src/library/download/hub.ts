@@ -158,7 +158,7 @@ export function isConfig(path: string): boolean {
     path === 'packshot.json' ||
     path === 'scheduler/scheduler_config.json' ||
     /^(text_encoder|unet|vae)\/config\.json$/.test(path) ||
-    /^tokenizer\/(vocab\.json|merges\.txt|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json)$/.test(
+    /^tokenizer\/(vocab\.json|merges\.txt|tokenizer\.json|tokenizer_config\.json|added_tokens\.json|special_tokens_map\.json)$/.test(
       path,
     )
   )
