@@ -5,6 +5,7 @@ import { AppError } from '../jobs/errors.ts'
 import type { ResolvedRequest } from '../jobs/job.ts'
 import { findNamed } from '../jobs/offer.ts'
 import type { GivenImages, PictureReader } from '../jobs/ports.ts'
+import { withoutTags } from '../jobs/prompt-tags.ts'
 import { addOnFile, type Contents, type LibraryModel } from '../library/library.ts'
 
 /**
@@ -25,8 +26,8 @@ export function engineRequest(request: ResolvedRequest, seed: number, contents: 
     ({ kind, facts }) => kind === 'embedding' && !(facts && model && misfit(facts, model.described)),
   )
   return {
-    prompt,
-    negativePrompt: negative_prompt,
+    prompt: withoutTags(prompt),
+    negativePrompt: withoutTags(negative_prompt),
     width,
     height,
     steps,

@@ -88,10 +88,15 @@ export function modelOf(checkpoint: Checkpoint, vae?: Vae): Model {
     'file' in checkpoint
       ? openSingleFile(checkpoint.file, checkpoint.beside, vae)
       : withVae(path, checkpoint.folder, vae)
-  const tokenizer = () =>
-    'file' in checkpoint
-      ? singleFileTokenizer(checkpoint.file, parts.text)
-      : ClipTokenizer.load(join(path, 'tokenizer'))
+  const tokenizer = async () => {
+    const found =
+      'file' in checkpoint
+        ? await singleFileTokenizer(checkpoint.file, parts.text)
+        : await ClipTokenizer.load(join(path, 'tokenizer'))
+    const rows = tokenRows(parts.text)
+    if (found.size <= rows) return found
+    throw refused(path, `its tokenizer has ${found.size} tokens, but its text encoder has ${rows}`)
+  }
   return {
     ...parts,
     path,
@@ -115,6 +120,10 @@ function withVae(path: string, folder: DiffusersFolder, vae: Vae | undefined): D
   const architecture = { ...folder.architecture, vae: vae.config }
   checkArchitecture(architecture, path)
   return { ...folder, architecture, vae: vae.file }
+}
+
+function tokenRows(text: SafetensorsFile): number {
+  return text.tensors.get('text_model.embeddings.token_embedding.weight')?.shape[0] ?? 0
 }
 
 /** The name of a symbolic link, not of its target: download caches name files by their hashes. */

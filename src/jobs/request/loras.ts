@@ -2,6 +2,7 @@ import type { Blame, Fault } from '../errors.ts'
 import type { LoraUse, RequestLimits } from '../fields.ts'
 import { nearest } from '../nearest.ts'
 import { type AddOn, findNamed, type ModelInfo, namesFor, sameName, whyNot } from '../offer.ts'
+import { withoutComments, withoutTags } from '../prompt-tags.ts'
 import { describeValue, isBlank, listed } from '../wording.ts'
 
 /**
@@ -20,9 +21,9 @@ interface Asked {
 /** `<lora:...>`; the older `lyco` means the same since A1111 1.5; a hypernetwork is something else. */
 const tag = /<(lora|lyco|hypernet):([^<>]*)>/gi
 
-/** Whether a prompt has nothing for a model to work with: no visible text besides its LoRAs. */
+/** Whether a prompt has nothing for a model to work with: no visible text besides its tags and comments. */
 export function saysNothing(prompt: string): boolean {
-  return isBlank(prompt.replace(tag, ''))
+  return isBlank(withoutTags(withoutComments(prompt.replace(tag, ''))))
 }
 
 /** Every fault is passed to `blame`. */
@@ -95,7 +96,8 @@ function lorasOfPrompt(text: string, limits: LoraLimits, blame: Blame): { prompt
       return ''
     })
     .trim()
-  if (isBlank(prompt) && text !== '') blame('prompt', 'prompt must contain something besides its LoRAs.')
+  if (isBlank(withoutTags(prompt)) && text !== '')
+    blame('prompt', 'prompt must contain something besides its LoRAs.')
   return { prompt, loras }
 }
 
