@@ -53,7 +53,7 @@ test('another strength of a LoRA is another picture, and loads nothing anew', as
 
 test('networks with other LoRAs do not disturb each other', async (t) => {
   const engine = await open(t)
-  const kohya = { lora: await openLora(lora('kohya'), engine.model), strength: 1 }
+  const kohya = { lora: await openLora(lora('kohya'), engine.model), strengths: { text: 1, unet: 1 } }
   const embeddings = Float32Array.from({ length: 77 * 32 }, (_, i) => Math.sin(i))
   const [plain, strong] = [engine.networks(), engine.networks([kohya])]
   const alone = await strong.encodeText(embeddings, 1)
@@ -61,7 +61,10 @@ test('networks with other LoRAs do not disturb each other', async (t) => {
   assert.notDeepEqual(alone, without)
   assert.deepEqual(await strong.encodeText(embeddings, 1), alone)
   assert.deepEqual(await plain.encodeText(embeddings, 1), without)
-  assert.deepEqual(await engine.networks([{ ...kohya, strength: 0 }]).encodeText(embeddings, 1), without)
+  assert.deepEqual(
+    await engine.networks([{ ...kohya, strengths: { text: 0, unet: 1 } }]).encodeText(embeddings, 1),
+    without,
+  )
 })
 
 test('weights that are not finite are told, not painted', async (t) => {

@@ -150,7 +150,9 @@ export class Engine {
 
   async #openLoras({ loras = [] }: PictureRequest) {
     return Promise.all(
-      loras.map(async ({ file, strength }) => ({ lora: await this.#loras.get(file), strength })),
+      loras.map(async ({ file, strength, textStrength = strength }) => {
+        return { lora: await this.#loras.get(file), strengths: { text: textStrength, unet: strength } }
+      }),
     )
   }
 

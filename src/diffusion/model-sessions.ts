@@ -1,7 +1,7 @@
 import { assertUnchanged, type Model } from './checkpoint/model.ts'
 import { Weights } from './checkpoint/weights.ts'
 import type { Attention, GraphOptions, Precision } from './graph/graph.ts'
-import { type LoraPlan, planLoras } from './lora/plan.ts'
+import { type LoraPlan, noLoras } from './lora/plan.ts'
 import { clipTextGraph } from './models/clip-text.ts'
 import { type UnetShape, unetGraph } from './models/unet.ts'
 import { hasEncoder, vaeDecoderGraph, vaeEncoderGraph, vaeScale } from './models/vae.ts'
@@ -45,23 +45,31 @@ export class ModelSessions {
   /** Makes those for guided pictures of a size, so that the first one does not wait for them. */
   async prepare(size: LatentSize): Promise<void> {
     const tokens = this.model.architecture.text.max_position_embeddings
-    await this.text(1, planLoras([], 'text'))
-    await this.unet({ ...size, batch: 2, tokens, masked: false }, planLoras([], 'unet'))
+    await this.text(1, noLoras)
+    await this.unet({ ...size, batch: 2, tokens, masked: false }, noLoras)
     await this.decoder(size)
   }
 
   /** @param skip see `clipTextGraph` */
-  text(skip: number, { signature, ranks }: LoraPlan): Promise<Session> {
+  text(skip: number, plan: LoraPlan): Promise<Session> {
     const { text, architecture } = this.model
-    return this.#session(text, `text skip ${skip} ${signature}`, (weights, options) =>
-      clipTextGraph(architecture.text, weights, 1, { ...options, skip, loraRanks: ranks }),
+    const lora = { loraRanks: plan.ranks, replaced: plan.replaced }
+    return this.#session(
+      text,
+      `text skip ${skip} ${plan.signature}`,
+      (weights, options) => clipTextGraph(architecture.text, weights, 1, { ...options, ...lora, skip }),
+      plan,
     )
   }
 
-  unet(shape: UnetShape, { signature, ranks }: LoraPlan): Promise<Session> {
+  unet(shape: UnetShape, plan: LoraPlan): Promise<Session> {
     const { unet, architecture } = this.model
-    return this.#session(unet, `unet ${JSON.stringify(shape)} ${signature}`, (weights, options) =>
-      unetGraph(architecture.unet, weights, shape, { ...options, loraRanks: ranks }),
+    const lora = { loraRanks: plan.ranks, replaced: plan.replaced }
+    return this.#session(
+      unet,
+      `unet ${JSON.stringify(shape)} ${plan.signature}`,
+      (weights, options) => unetGraph(architecture.unet, weights, shape, { ...options, ...lora }),
+      plan,
     )
   }
 
@@ -88,11 +96,12 @@ export class ModelSessions {
     file: SafetensorsFile,
     key: string,
     graph: (weights: Weights, options: GraphOptions) => Uint8Array,
+    plan: LoraPlan = noLoras,
   ): Promise<Session> {
     const { precision, attention } = this.#options
     return this.#sessions.get(
       key,
-      () => heldBytes(file, precision),
+      () => heldBytes(file, precision, plan.replaced) + plan.bytes,
       async () => {
         await assertUnchanged(file)
         return Session.create(graph(new Weights(file), { precision, attention }), file.folder, this.#options)
@@ -114,10 +123,16 @@ export function checkWeights({ architecture, text, unet, vae }: Model): void {
   }
 }
 
-/** What the weights of a part take in memory in the precision that they are computed in. */
-function heldBytes({ tensors }: SafetensorsFile, precision: Precision): number {
+/** What the weights of a part take in memory in the precision that they are computed in, without those that are fed. */
+function heldBytes(
+  { tensors }: SafetensorsFile,
+  precision: Precision,
+  replaced: ReadonlySet<string>,
+): number {
   const perNumber = precision === 'float16' ? 2 : 4
   let bytes = 0
-  for (const { shape } of tensors.values()) bytes += shape.reduce((product, dim) => product * dim, perNumber)
+  for (const [key, { shape }] of tensors) {
+    if (!replaced.has(key)) bytes += shape.reduce((product, dim) => product * dim, perNumber)
+  }
   return bytes
 }

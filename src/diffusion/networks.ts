@@ -30,17 +30,21 @@ export interface Networks {
 /** @throws CheckpointError, at the first call, if one of the LoRAs does not fit the model */
 export function networksFor(sessions: ModelSessions, loras: readonly AppliedLora[]): Networks {
   const { text, architecture } = sessions.model
-  const plans = { text: planLoras(loras, 'text'), unet: planLoras(loras, 'unet') }
+  const plans = {
+    text: once(() => planLoras(loras, 'text', text)),
+    unet: once(() => planLoras(loras, 'unet', sessions.model.unet)),
+  }
   return {
     lookUp: (ids) =>
       readRows(text, text.tensors.get(tokenEmbeddingKey(new Weights(text))) as StoredTensor, ids),
 
     async encodeText(embeddings, clipSkip) {
       const { hidden_size: width, max_position_embeddings: tokens } = architecture.text
-      const session = await sessions.text(clipSkip, plans.text)
+      const plan = await plans.text()
+      const session = await sessions.text(clipSkip, plan)
       return session.run({
         embeddings: { data: embeddings, dims: [1, tokens, width] },
-        ...plans.text.feeds,
+        ...plan.feeds,
       })
     },
 
@@ -48,14 +52,15 @@ export function networksFor(sessions: ModelSessions, loras: readonly AppliedLora
       const { unet } = architecture
       const batch = states.length / (tokens * unet.cross_attention_dim)
       const shape = { batch, height, width, tokens, masked: mask !== undefined }
-      const session = await sessions.unet(shape, plans.unet)
+      const plan = await plans.unet()
+      const session = await sessions.unet(shape, plan)
       const first = unet.block_out_channels[0] as number
       return session.run({
         sample: { data: repeat(sample, batch), dims: [batch, unet.in_channels, height, width] },
         time: { data: repeat(timestepEmbedding(timestep, first, unet), batch), dims: [batch, first] },
         text: { data: states, dims: [batch, tokens, unet.cross_attention_dim] },
         ...(mask && { mask: { data: mask, dims: [batch, tokens] } }),
-        ...plans.unet.feeds,
+        ...plan.feeds,
       })
     },
 
@@ -71,6 +76,18 @@ export function networksFor(sessions: ModelSessions, loras: readonly AppliedLora
       const dims = [1, architecture.vae.out_channels, height, width]
       return session.run({ picture: { data: picture, dims } })
     },
+  }
+}
+
+/** Makes it at the first call, and again if that failed. */
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined
+  return () => {
+    made ??= make().catch((thrown: unknown) => {
+      made = undefined
+      throw thrown
+    })
+    return made
   }
 }
 

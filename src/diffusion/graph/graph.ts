@@ -54,6 +54,13 @@ export interface GraphOptions {
   readonly attention?: Attention
   /** Layers (keys without `.weight`) that get a low-rank branch, and its rank: see `planLoras`. */
   readonly loraRanks?: ReadonlyMap<string, number>
+  /** Keys of weights that are fed rather than stored, as `replacementInput`. */
+  readonly replaced?: ReadonlySet<string>
+}
+
+/** The input that takes a weight's place; float32, of the stored shape. */
+export function replacementInput(key: string): string {
+  return `weight:${key}`
 }
 
 export class Graph {
@@ -127,6 +134,12 @@ export class Graph {
     const known = this.#known.get(key)
     if (known) return known
     const tensor = this.#weights.take(key, shape)
+    if (this.#options.replaced?.has(key)) {
+      const fed = this.input(replacementInput(key), shape)
+      const value = shape === dims ? fed : this.reshape(fed, dims)
+      this.#known.set(key, value)
+      return value
+    }
     if (!isFloat(tensor.dtype)) {
       throw new CheckpointError(`${this.#weights.fileName}: weight "${key}" has dtype ${tensor.dtype}`)
     }

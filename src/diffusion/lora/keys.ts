@@ -44,11 +44,11 @@ export type LoraTensors = Partial<Record<LoraRole, StoredTensor>>
 
 /** Matrices of kohya and LyCORIS, of PEFT (which may put an adapter's name last), and the two forms before PEFT. */
 const endings: readonly (readonly [RegExp, Readonly<Record<string, LoraRole>>])[] = [
+  [/^(.+)\.lora_(B|up)(?:\.[^.]+)??\.bias$/, { B: 'up_bias', up: 'up_bias' }],
   [/^(.+)\.lora_(down|up|mid)(?:\.weight)?$/, { down: 'down', up: 'up', mid: 'mid' }],
   [/^(.+)\.lora_(A|B)(?:\.[^.]+)??(?:\.weight)?$/, { A: 'down', B: 'up' }],
   [/^(.+)\.lora(?:_linear_layer)?\.(down|up)\.weight$/, { down: 'down', up: 'up' }],
   [/^(.+)_lora\.(down|up)\.weight$/, { down: 'down', up: 'up' }],
-  [/^(.+)\.lora_(B|up)(?:\.[^.]+)??\.bias$/, { B: 'up_bias', up: 'up_bias' }],
   [
     /^(.+)\.(lora_magnitude_vector|magnitude)(?:\.[^.]+)??(?:\.weight)?$/,
     { lora_magnitude_vector: 'magnitude', magnitude: 'magnitude' },

@@ -122,9 +122,10 @@ test('half precision: text encoder, VAE and LoRAs', async (t) => {
   const loras = await Promise.all(
     ['kohya', 'ldm'].map((name) => openLora(join(folder, `parity/loras/${name}.safetensors`), model)),
   )
-  const { ranks: loraRanks, feeds } = planLoras(
-    loras.map((lora) => ({ lora, strength: 1 })),
+  const { ranks: loraRanks, feeds } = await planLoras(
+    loras.map((lora) => ({ lora, strengths: { text: 1, unet: 1 } })),
     'unet',
+    unet,
   )
   await compare('LoRAs', (options) => predict(t, unet, { ...options, loraRanks }, feeds))
 })

@@ -58,7 +58,8 @@ function samplerFields({ sampler, schedule }: PictureRequest): Record<string, st
   }
 }
 
-/** AUTOMATIC1111 looks for LoRAs in the prompt, by the names of their files. */
-function loraTag({ file, strength }: LoraFile): string {
-  return `<lora:${parse(file).name}:${strength}>`
+/** AUTOMATIC1111 looks for LoRAs in the prompt, by the names of their files; of two strengths the first is for the text encoder. */
+function loraTag({ file, strength, textStrength = strength }: LoraFile): string {
+  const strengths = textStrength === strength ? [strength] : [textStrength, strength]
+  return `<lora:${[parse(file).name, ...strengths].join(':')}>`
 }
