@@ -3,12 +3,13 @@ import { resolve } from 'node:path'
 import { workerData } from 'node:worker_threads'
 import { pictureReader } from '../adapters/pictures/picture-reader.ts'
 import { type Engine, openEngine } from '../diffusion/engine.ts'
-import { CheckpointError, ProviderError } from '../diffusion/errors.ts'
+import { CheckpointError, opening, ProviderError } from '../diffusion/errors.ts'
 import { infotext } from '../diffusion/output/infotext.ts'
 import type { Picture } from '../diffusion/request.ts'
 import { findDevice } from '../diffusion/runtime/provider.ts'
-import type { ErrorCode } from '../jobs/errors.ts'
+import { AppError } from '../jobs/errors.ts'
 import { stepsOf } from '../jobs/job.ts'
+import { fileFault } from '../library/file-fault.ts'
 import { entryStamp } from '../library/folder/facts-cache.ts'
 import { Library, type LibraryModel } from '../library/library.ts'
 import { packageVersion } from '../version.ts'
@@ -34,8 +35,10 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
   const cacheFolder = resolve(settings.dataDir, 'weights')
   const perNumber = precision === 'float16' ? 2 : 4
   const pool: EnginePool<Choice, Engine> = new EnginePool({
-    open: ({ model, vae }: Choice) =>
-      openEngine({ ...device, model, vae, profile, threads, memoryBudget: budget, cacheFolder }),
+    open: ({ name, model, vae }: Choice) =>
+      opening(`The model ${name}`, () =>
+        openEngine({ ...device, model, vae, profile, threads, memoryBudget: budget, cacheFolder }),
+      ),
     budget,
     onChange: () => tell({ type: 'holdings', holdings: { models: pool.held(), provider, profile } }),
   })
@@ -88,10 +91,11 @@ function modelMemory({ modelMemoryMb }: InferenceSettings): number {
   return Math.min(totalmem(), limit > 0 ? limit : Number.POSITIVE_INFINITY) / 2
 }
 
-function errorCode(thrown: unknown): ErrorCode | undefined {
-  if (thrown instanceof CheckpointError) return 'model_invalid'
-  if (thrown instanceof ProviderError) return 'unavailable'
-  return undefined
+function expected(thrown: unknown): AppError | undefined {
+  if (thrown instanceof CheckpointError) return fileFault(thrown)
+  return thrown instanceof ProviderError
+    ? new AppError('unavailable', thrown.message, { cause: thrown })
+    : undefined
 }
 
-await serveInference((tell) => load(workerData as InferenceSettings, tell), errorCode)
+await serveInference((tell) => load(workerData as InferenceSettings, tell), expected)

@@ -7,6 +7,7 @@ import { unusable } from '../diffusion/checkpoint/usable.ts'
 import { CheckpointError, refused } from '../diffusion/errors.ts'
 import { AppError } from '../jobs/errors.ts'
 import { findNamed, type ModelInfo, sameName } from '../jobs/offer.ts'
+import { fileFault } from './file-fault.ts'
 import { entryStamp, FactsCache } from './folder/facts-cache.ts'
 import { type Entry, listModels, vaesFor } from './folder/list.ts'
 import { walk } from './folder/walk.ts'
@@ -100,8 +101,8 @@ export class Library {
     } catch (thrown) {
       if (thrown instanceof AppError) return { fault: thrown }
       if (!(thrown instanceof CheckpointError)) throw thrown
-      const message = `The model ${wanted} cannot be used: ${thrown.message}`
-      return { fault: new AppError('model_invalid', message, { param: 'PACKSHOT_MODEL', cause: thrown }) }
+      const { name } = this.#find(wanted, entries)
+      return { fault: fileFault(thrown, `The model ${name}`) }
     }
   }
 
@@ -116,8 +117,8 @@ export class Library {
     if (entry !== undefined) return { name: entry.name, path: entry.path }
     if (sameName(wanted, builtInName)) return { name: builtInName, path: builtIn }
     const known = [...models.map(({ name }) => name), builtInName].join(', ')
-    const message = `There is no model ${wanted} in ${resolve(this.#settings.modelsDir)}; known models are ${known}. Set PACKSHOT_MODEL to one of them, or to a path.`
-    throw new AppError('model_invalid', message, { param: 'PACKSHOT_MODEL' })
+    const detail = `There is no model ${wanted} in ${resolve(this.#settings.modelsDir)}; known models are ${known}. Set PACKSHOT_MODEL to one of them, or to a path.`
+    throw new AppError('model_invalid', `There is no model ${wanted}.`, { param: 'PACKSHOT_MODEL', detail })
   }
 
   /** @throws CheckpointError naming the file, and why it cannot be used as a model */

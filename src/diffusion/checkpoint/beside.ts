@@ -24,7 +24,7 @@ type Prediction = NoiseConfig['prediction_type']
 /** Who says what a model predicts. */
 export interface Statement {
   /** For people, without the path: `"v_pred" in the file`. */
-  readonly source: string
+  readonly who: string
   readonly prediction: Prediction
 }
 
@@ -81,7 +81,7 @@ async function fromYaml(folder: string, name: string): Promise<Statement | undef
       `its ${name}.yaml says parameterization "${value.slice(0, 40)}", which is not supported`,
     )
   }
-  return { source: `parameterization in ${name}.yaml`, prediction }
+  return { who: `parameterization in ${name}.yaml`, prediction }
 }
 
 /** By the names that LDM, diffusers and ModelSpec use; undefined for another. */
@@ -111,7 +111,7 @@ export function decidePrediction(
   if (other === undefined) return first.prediction
   throw refused(
     path,
-    `${first.source} says that it predicts ${first.prediction}, but ${other.source} says ${other.prediction}; ` +
+    `${first.who} says that it predicts ${first.prediction}, but ${other.who} says ${other.prediction}; ` +
       `decide it with "prediction_type" in ${own.path.split(/[/\\]/).at(-1)}`,
   )
 }

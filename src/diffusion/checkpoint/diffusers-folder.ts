@@ -254,7 +254,7 @@ function noiseConfig(file: ConfigFile, path: string, beside: Beside): NoiseConfi
     beta_schedule: file.oneOf('beta_schedule', ['linear', 'scaled_linear'], 'scaled_linear'),
     prediction_type: decidePrediction(path, beside, [
       {
-        source: 'its scheduler',
+        who: 'its scheduler',
         prediction: file.oneOf('prediction_type', ['epsilon', 'v_prediction'], 'epsilon'),
       },
     ]),

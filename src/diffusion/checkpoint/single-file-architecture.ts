@@ -153,11 +153,11 @@ export function noiseConfig(
       ? [
           specified(path, metadata.get('modelspec.prediction_type')),
           tensors.has('v_pred')
-            ? ({ source: '"v_pred" in the file', prediction: 'v_prediction' } as const)
+            ? ({ who: '"v_pred" in the file', prediction: 'v_prediction' } as const)
             : undefined,
           beside.prediction,
         ]
-      : [{ source: 'the file', prediction: own }]
+      : [{ who: 'the file', prediction: own }]
   return {
     num_train_timesteps: 1000,
     beta_start: 0.00085,
@@ -170,6 +170,6 @@ export function noiseConfig(
 function specified(path: string, value: string | undefined): Statement | undefined {
   if (value === undefined || value.trim() === '') return undefined
   const prediction = predictionCalled(value)
-  if (prediction !== undefined) return { source: '"modelspec.prediction_type" in the file', prediction }
+  if (prediction !== undefined) return { who: '"modelspec.prediction_type" in the file', prediction }
   throw refused(path, `the file says that it predicts "${value.slice(0, 40)}", which is not supported`)
 }
