@@ -1,4 +1,5 @@
 import { rm } from 'node:fs/promises'
+import { setGlobalProxyFromEnv } from 'node:http'
 import { basename } from 'node:path'
 import { parseArgs } from 'node:util'
 import { loadConfig } from '../config.ts'
@@ -30,7 +31,7 @@ const usage = `Usage: npm run models -- COMMAND
   verify [NAME]   checks that files are as they were added, and that all weights are finite numbers
   remove NAME     deletes an entry or an unfinished download (--kind, if several have the name)
 
-The folder is PACKSHOT_MODELS_DIR (./models).
+The folder is PACKSHOT_MODELS_DIR (./models). Downloads use the proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY name.
 `
 
 const options = {
@@ -190,10 +191,17 @@ function checkedHash(text: string | undefined): string | undefined {
 }
 
 if (import.meta.main) {
+  const complain = (line: string) => console.error(line)
+  try {
+    // HTTPS_PROXY, HTTP_PROXY and NO_PROXY, as other programs read them
+    setGlobalProxyFromEnv()
+  } catch {
+    complain('HTTPS_PROXY and HTTP_PROXY must be URLs such as http://proxy:3128; one of them is not used.')
+  }
   process.exitCode = await runModels(process.argv.slice(2), {
     env: process.env,
     print: (line) => console.log(line),
-    complain: (line) => console.error(line),
+    complain,
     progress: progressOnTerminal(),
   })
 }
