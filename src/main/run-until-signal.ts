@@ -27,6 +27,8 @@ const sameSignalMs = 1000
  * with status 1, because it leaves an unknown state.
  */
 export async function runUntilSignal(start: () => Promise<Running>): Promise<void> {
+  // files of jobs are for this user only, whoever creates them: SQLite, too
+  process.umask(0o077)
   const out = openLogOutput(1)
   const npm = startedByNpm()
   let running: Running | undefined
