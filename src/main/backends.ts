@@ -53,7 +53,7 @@ export async function openBackends(
   const [tasks, state, results] = await Promise.allSettled([
     openQueues(config, embedded, role, log, opening),
     openStatus(config, embedded, log, opening),
-    openImages(config, embedded, log, opening),
+    openImages(config, embedded, role, log, opening),
   ])
   if (tasks.status === 'rejected' || state.status === 'rejected' || results.status === 'rejected') {
     const faults = [tasks, state, results].flatMap((each) =>
@@ -144,6 +144,7 @@ async function openStatus(
 async function openImages(
   config: Config,
   embedded: Embedded | undefined,
+  role: 'server' | 'worker',
   log: Log,
   opening: AsyncDisposableStack,
 ): Promise<ImageStore> {
@@ -151,7 +152,10 @@ async function openImages(
   if (config.storage === undefined) {
     return diskImageStore({ folder: expectEmbedded(embedded).folder.results, ttlSeconds })
   }
-  const bucket = await openBucket(bucketOptions(config, config.storage, log))
+  // only servers give out addresses, and only where they are must the public endpoint answer
+  const { publicEndpoint, ...inside } = config.storage
+  const place = { ...inside, publicEndpoint: role === 'server' ? publicEndpoint : undefined }
+  const bucket = await openBucket(bucketOptions(config, place, log))
   opening.adopt(bucket, (open) => open.close())
   return s3ImageStore(bucket, { ttlSeconds })
 }
