@@ -153,7 +153,7 @@ test('a fault stands beside its field, has the focus, and goes with the next try
   visitor.assertQuiet()
 })
 
-test('a full queue is said above the form', async () => {
+test('a full queue is said beside the button', async () => {
   here.studio.refusal = new AppError('queue_full', 'The queue is full.', { retryAfterSeconds: 5 })
   await using visitor = await here.visit()
   const { page } = visitor

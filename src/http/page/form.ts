@@ -38,7 +38,6 @@ export function requestForm(offer: PageOffer, state: FormState): Html {
   const fields = fieldContext(offer, state, model)
   return html`<form id="request" class="card request" method="post" action="/jobs" novalidate aria-labelledby="request-title" hx-post="/jobs" hx-target="#jobs" hx-swap="afterbegin" hx-sync="this:drop">
 <h2 id="request-title" class="visually-hidden">What to show</h2>
-${formError(state.errors.form)}
 ${textField(fields, {
   ...textOf('prompt'),
   help: html`<span class="keys-help">Enter sends, Shift + Enter starts a new line.</span>`,
@@ -54,7 +53,7 @@ ${choice(fields, { name: 'size', label: 'Size', options: sizeOptions(offer, mode
 ${choice(fields, { ...textOf('count'), options: countOptions(limits) })}
 </div>
 ${moreSettings(offer, fields, state, model)}
-<div class="shutter-bar"><button class="btn filled shutter" type="submit">${cameraIcon()}<span class="shutter-idle">Take the picture</span><span class="shutter-busy">Sending…</span></button></div>
+<div class="shutter-bar">${formError(state.errors.form)}<button class="btn filled shutter" type="submit">${cameraIcon()}<span class="shutter-idle">Take the picture</span><span class="shutter-busy">Sending…</span></button></div>
 </form>`
 }
 

@@ -124,13 +124,14 @@
   function sayFailed(status) {
     form().querySelector('.form-error')?.remove()
     const note = document.createElement('p')
-    note.className = 'form-error'
+    note.className = 'form-error is-away'
     note.setAttribute('role', 'alert')
     note.textContent =
       status === 413
         ? 'That was too much text. Nothing was sent.'
         : 'The server does not answer, and nothing was sent. Please try again in a moment.'
-    form().prepend(note)
+    // beside the button that was pressed: it stays in the window however far the form is scrolled
+    form().querySelector('.shutter-bar').prepend(note)
   }
 
   document.addEventListener('keydown', (event) => {
@@ -163,6 +164,13 @@
   })
 
   document.addEventListener('htmx:load', arrange)
+
+  // An answer of any kind means that the server is back. A fault of a field without focus would be out of sight.
+  document.addEventListener('htmx:afterOnLoad', () => form()?.querySelector('.form-error.is-away')?.remove())
+  document.addEventListener('htmx:load', ({ target }) => {
+    if (target.id !== 'request' || target.contains(document.activeElement)) return
+    target.querySelector('.field-error')?.scrollIntoView({ block: 'nearest' })
+  })
 
   for (const name of ['htmx:sendError', 'htmx:responseError', 'htmx:timeout']) {
     document.addEventListener(name, (event) => {
