@@ -127,7 +127,7 @@ test('a card says what the model does not know, until nothing can come of it', a
   const note = 'packshot-mini finds nothing to draw in these words. It draws: apple, pear.'
   const card = await post({ prompt: 'a dinosaur' }, { 'hx-request': 'true' })
   assert.ok(card.body.includes(`<p>${note}</p>`))
-  assert.match(card.body, /data-say="In line, 2 jobs ahead: a dinosaur\. packshot-mini finds nothing/)
+  assert.match(card.body, /data-say="Waiting: 2 jobs before yours: a dinosaur\. packshot-mini finds nothing/)
   studio.finish()
   assert.ok((await app.inject(`/jobs/${studio.newest.id}`)).body.includes(`<p>${note}</p>`))
   studio.move({ status: 'canceled' })

@@ -107,6 +107,11 @@ function pageOfJob(view: JobView, options: CardOptions): Page {
   return {
     title: waiting ? 'Packshot: on its way' : 'Packshot: your picture',
     body: jobPage(jobCard(view, options), waiting),
-    refreshSeconds: waiting ? Math.max(1, Math.ceil((view.poll_after_ms ?? 2000) / 1000)) : undefined,
+    refreshSeconds: waiting ? reloadSeconds(view) : undefined,
   }
+}
+
+/** A reload costs a whole page, so less often than a card is asked for; but somebody waits. */
+function reloadSeconds({ poll_after_ms = 2000 }: JobView): number {
+  return Math.min(10, Math.max(1, Math.ceil(poll_after_ms / 1000)))
 }

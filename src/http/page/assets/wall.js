@@ -9,6 +9,7 @@
   const mostRemembered = 24
   const idShape = /^[\w.-]{8,100}$/
   const longestPauseMs = 30_000
+  const mostFailures = 25
 
   /** What is known about each visible job: its status, its bar, how many polls failed. */
   const known = new Map()
@@ -83,6 +84,7 @@
     const id = card.dataset.job
     const job = about(id)
     const { status } = card.dataset
+    const before = job.status
     if (wall() && !remembered().includes(id)) remember([id, ...remembered()])
     if (job.status !== status && !job.quiet) say(card.dataset.say)
     if (job.status === undefined && !job.quiet) bringIntoView(card)
@@ -91,6 +93,10 @@
     Object.assign(job, { status, failures: 0, quiet: false, focused: false })
     moveOn(card, job)
     showClear()
+    if (document.hidden && status === 'succeeded' && before !== undefined && before !== status)
+      unseen = card.querySelector('.job-title').textContent
+    if (card.querySelector('[data-eta]')) ticking ??= setInterval(tick, 1000)
+    showTitle()
   }
 
   /** On a phone the form fills the window, and the new card is below it. */
@@ -125,11 +131,85 @@
       job.bar.step = Math.min(most, job.bar.step + job.bar.perMs * Math.max(0, now - job.bar.at))
       job.bar.at = now
       bar.value = job.bar.step
-      const words = bar.closest('article').querySelector('[data-step]')
-      if (words) words.textContent = String(Math.floor(job.bar.step))
+      countSteps(bar)
     }
     if (moving) requestAnimationFrame(moveBars)
   }
+
+  /** Steps and pictures as people count them: see `stepOf` in card.ts. */
+  function countSteps(bar) {
+    const [card, count] = [bar.closest('article'), Number(bar.dataset.count)]
+    const each = bar.max / count
+    const picture = Math.min(count, Math.floor(bar.value / each) + 1)
+    const words = { '[data-step]': Math.floor(bar.value - (picture - 1) * each), '[data-picture]': picture }
+    for (const [place, number] of Object.entries(words)) {
+      const element = card.querySelector(place)
+      if (element) element.textContent = String(number)
+    }
+  }
+
+  // --- The seconds left are counted down, and the title says what a tab behind others would hide.
+
+  const ownTitle = document.title
+  let ticking
+
+  function tick() {
+    const etas = document.querySelectorAll('[data-eta]')
+    for (const eta of etas) {
+      eta.dataset.eta = Math.max(0, eta.dataset.eta - 1)
+      eta.textContent = leftInWords(Number(eta.dataset.eta))
+    }
+    showTitle()
+    if (etas.length > 0) return
+    clearInterval(ticking)
+    ticking = undefined
+  }
+
+  function leftInWords(seconds) {
+    if (seconds < 1) return 'a moment left'
+    if (seconds < 90) return `${Math.round(seconds)} s left`
+    return seconds < 5400 ? `${Math.round(seconds / 60)} min left` : `${Math.round(seconds / 3600)} h left`
+  }
+
+  /** What finished while nobody looked; said in the title until somebody does. */
+  let unseen
+
+  function showTitle() {
+    if (!document.hidden) unseen = undefined
+    const card =
+      document.querySelector('.is-running[data-job]') ?? document.querySelector('.is-queued[data-job]')
+    const state = card?.querySelector('.job-state')
+    const words = state && [...state.children].map((part) => part.textContent).join(' · ')
+    const title = words ?? (unseen && `✓ ${unseen}`)
+    document.title = title ? `${title} – Packshot` : ownTitle
+  }
+
+  // --- Nobody looks: a hidden page asks seldom, and at once when it is shown again.
+
+  const hiddenPauseMs = 30_000
+
+  document.addEventListener('htmx:beforeRequest', (event) => {
+    const card = event.detail.elt
+    if (!document.hidden || !card.matches?.('article[data-job]')) return
+    const job = about(card.dataset.job)
+    if (performance.now() - (job.askedAt ?? Number.NEGATIVE_INFINITY) >= hiddenPauseMs) {
+      job.askedAt = performance.now()
+      return
+    }
+    event.preventDefault()
+    setTimeout(() => card.isConnected && document.hidden && htmx.trigger(card, 'retry'), hiddenPauseMs)
+  })
+
+  function askNow() {
+    for (const card of document.querySelectorAll('article[hx-get]')) htmx.trigger(card, 'retry')
+  }
+
+  document.addEventListener('visibilitychange', () => {
+    if (document.hidden) return
+    askNow()
+    showTitle()
+  })
+  addEventListener('online', askNow)
 
   // --- No answer: the card keeps what it shows, says so, and polls less and less often.
 
@@ -137,6 +217,7 @@
     const job = about(card.dataset.job ?? card.dataset.restore)
     job.failures += 1
     if (job.failures === 2) noteOffline(card)
+    if (job.failures > mostFailures) return giveUp(card)
     const pause = Math.min(longestPauseMs, 500 * 2 ** job.failures) * (0.75 + Math.random() / 2)
     setTimeout(() => card.isConnected && htmx.trigger(card, 'retry'), pause)
   }
@@ -147,6 +228,23 @@
     note.textContent = 'The server does not answer. Trying again…'
     card.querySelector('.job-body')?.append(note)
     if (!card.hidden) say(note.textContent)
+  }
+
+  /** Nothing is asked for forever: after about ten minutes only when somebody wants it. */
+  function giveUp(card) {
+    const note = card.querySelector('.job-offline')
+    if (!note) return
+    note.textContent = 'The server does not answer. What was accepted goes on. '
+    const button = document.createElement('button')
+    button.type = 'button'
+    button.className = 'btn text'
+    button.textContent = 'Ask again'
+    button.addEventListener('click', () => {
+      about(card.dataset.job).failures = 0
+      note.remove()
+      htmx.trigger(card, 'retry')
+    })
+    note.append(button)
   }
 
   function requestFailed({ detail: { elt } }) {
@@ -187,7 +285,11 @@
 
   // htmx reads its settings on this event too, and earlier: its listener was registered first.
   document.addEventListener('DOMContentLoaded', () => {
-    for (const card of document.querySelectorAll('article[data-job]')) arrive(card)
+    for (const card of document.querySelectorAll('article[data-job]')) {
+      // the card of a page of its own is in sight
+      about(card.dataset.job).quiet = true
+      arrive(card)
+    }
     restore()
   })
 })()
