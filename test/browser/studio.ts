@@ -51,8 +51,11 @@ export class Studio implements Services {
   /** The model's own description, and the words that it knows. */
   about: Partial<ModelInfo> = {}
 
+  /** Models beside the default. */
+  otherModels: ModelInfo[] = []
+
   offer(): Offer {
-    return { ...standInOffer, models: [{ ...model, ...this.about }] }
+    return { ...standInOffer, models: [{ ...model, ...this.about }, ...this.otherModels] }
   }
 
   /** Uploads are kept as in the real one, and in memory. */

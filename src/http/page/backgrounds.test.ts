@@ -117,7 +117,10 @@ test('what a model says of itself is on the page: its examples and its descripti
   assert.match(body, /<a class="example" [^>]*>a &#60;ripe&#62; pear &#38; more<\/a>/)
   assert.ok(addresses(body).includes('/?prompt=a+%3Cripe%3E+pear+%26+more'))
   assert.doesNotMatch(body, /pink doughnut/)
-  assert.match(body, /<p class="wall-about"><b>packshot-mini<\/b> Trained on &#60;fruit&#62;\.<\/p>/)
+  assert.match(
+    body,
+    /<p class="wall-about" id="wall-about"><b>packshot-mini<\/b> Trained on &#60;fruit&#62;\.<\/p>/,
+  )
   const chosen = await app.inject('/?model=packshot-mini')
   assert.ok(addresses(chosen.body).includes('/?prompt=a+%3Cripe%3E+pear+%26+more&model=packshot-mini'))
 })

@@ -14,16 +14,20 @@ function namesIn(place: FormField['place']): FormFieldName[] {
 /** The fields behind "More settings". */
 export const advancedFields = namesIn('more')
 
-/** The fields of the form by their names, which are those of the API; `size` and `background` are the page's own. */
+/**
+ * The fields of the form by their names, which are those of the API; `size`, `background` and `shown_model` (whose
+ * defaults the form shows) are the page's own.
+ */
 export const fieldNames = [
   'prompt',
   'background',
+  'shown_model',
   ...namesIn('photo'),
   'size',
   ...namesIn('main').filter((name) => name !== 'prompt'),
   ...advancedFields,
 ] as const
-export type FieldName = FormFieldName | 'background' | 'size'
+export type FieldName = FormFieldName | 'background' | 'size' | 'shown_model'
 
 /** The content of each field, as typed. An empty text means not given. */
 export type FormValues = Readonly<Record<FieldName, string>>

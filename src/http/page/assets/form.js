@@ -165,6 +165,15 @@
 
   document.addEventListener('htmx:load', arrange)
 
+  // A form renewed for another model keeps its settings open.
+  document.addEventListener('htmx:beforeSwap', ({ target, detail }) => {
+    if (target.id !== 'request' || !target.querySelector('.more').open) return
+    detail.serverResponse = detail.serverResponse.replace(
+      '<details class="more">',
+      '<details class="more" open>',
+    )
+  })
+
   // An answer of any kind means that the server is back. A fault of a field without focus would be out of sight.
   document.addEventListener('htmx:afterOnLoad', () => form()?.querySelector('.form-error.is-away')?.remove())
   document.addEventListener('htmx:load', ({ target }) => {
@@ -174,7 +183,7 @@
 
   for (const name of ['htmx:sendError', 'htmx:responseError', 'htmx:timeout']) {
     document.addEventListener(name, (event) => {
-      if (event.detail.elt === form()) sayFailed(event.detail.xhr.status)
+      if (event.detail.elt === form() || event.detail.elt.id === 'model') sayFailed(event.detail.xhr.status)
     })
   }
 })()
