@@ -61,7 +61,7 @@ test('the picture can be downloaded, and its settings used again in place', asyn
   assert.equal(file.suggestedFilename(), 'a-green-bottle-7.png')
 
   await page.fill('#prompt', 'something else')
-  await page.getByRole('link', { name: 'Again with these settings' }).click()
+  await page.getByRole('link', { name: 'Copy settings' }).click()
   assert.equal(await page.inputValue('#prompt'), 'a green bottle')
   assert.equal(await page.inputValue('#seed'), '7')
   assert.equal(await page.inputValue('#size'), '192x256')

@@ -72,7 +72,7 @@ test('a recipe brings its photo and paint back, and sends no mask anew', async (
   await page.getByRole('button', { name: 'Remove the photo' }).click()
   assert.equal(await page.inputValue('#init_image'), '')
   assert.equal(await page.locator('#photo-file').evaluate((input) => input.matches(':focus')), true)
-  await page.getByRole('link', { name: 'Again with these settings' }).click()
+  await page.getByRole('link', { name: 'Copy settings' }).click()
   await page.getByRole('button', { name: 'Clear the paint' }).waitFor()
   await page.keyboard.press('Enter')
   await page.locator('article.is-queued').waitFor()
@@ -190,7 +190,7 @@ test('schedules follow the sampler, and names are put into fields at a press', a
     ['ddim', 'leading', [{ name: 'detail', strength: 0.5 }], 'EasyNegative', 'sharp-vae', 2],
   )
   here.studio.finish()
-  await page.getByRole('link', { name: 'Again with these settings' }).click()
+  await page.getByRole('link', { name: 'Copy settings' }).click()
   assert.equal(await page.inputValue('#loras'), 'detail:0.5')
   visitor.assertQuiet()
 })

@@ -118,7 +118,7 @@ export class Studio implements Services {
         poll_after_ms: this.pollAfterMs,
         images: [],
         created_at: '2026-01-01T00:00:00.000Z',
-        expires_at: '2026-01-02T00:00:00.000Z',
+        expires_at: '2099-01-02T00:00:00.000Z',
         links: { self: `/v1/jobs/${id}` },
       },
       this.offer(),

@@ -72,7 +72,7 @@ test('someone types "a red apple" and sees a picture', async () => {
   assert.match(file.toString('latin1'), /parameters\0a red apple/)
 
   const seed = await card.locator('dt:text-is("Seed") + dd').textContent()
-  await card.getByRole('link', { name: 'Again with these settings' }).click()
+  await card.getByRole('link', { name: 'Copy settings' }).click()
   assert.equal(await page.inputValue('#seed'), seed)
   await page.keyboard.press('Enter')
   await page.locator('article.is-succeeded').nth(1).waitFor(patience)

@@ -48,18 +48,18 @@ test('every background is a labelled radio button, and the first is chosen', asy
   assert.doesNotMatch(chosen.body, /value="" checked>/)
 })
 
-test('the job has the whole prompt, and its recipe adds no background to it', async () => {
+test('the job has the whole prompt, and its recipe chooses the background again', async () => {
   assert.equal((await post({ prompt: 'a red apple', background: 'wood' })).statusCode, 303)
   assert.equal(studio.newest.request?.prompt, 'a red apple, on a wooden table')
   studio.finish()
   const { body } = await app.inject(`/jobs/${studio.newest.id}`)
   const recipe = addresses(body).find((address) => address.startsWith('/?prompt=')) ?? ''
   const settings = new URL(recipe, 'http://studio.test').searchParams
-  assert.equal(settings.get('prompt'), 'a red apple, on a wooden table')
-  assert.equal(settings.get('background'), null)
+  assert.equal(settings.get('prompt'), 'a red apple')
+  assert.equal(settings.get('background'), 'wood')
   const form = await app.inject(recipe)
-  assert.match(form.body, />\na red apple, on a wooden table<\/textarea>/)
-  assert.match(form.body, /value="" checked>/)
+  assert.match(form.body, />\na red apple<\/textarea>/)
+  assert.match(form.body, /value="wood" checked>/)
 })
 
 test('prompt and background together keep to the limit, and the error counts both', async () => {

@@ -1,8 +1,10 @@
 import { isFinal, type JobView } from '../../jobs/serving/job-view.ts'
+import { failureSentence, forOperator, mendingButton } from './failure.ts'
 import { againAddress } from './form-values.ts'
 import { type Html, html } from './html.ts'
-import { againIcon, downloadIcon, noteIcon, stopIcon, warningIcon } from './icons.ts'
+import { againIcon, cameraIcon, downloadIcon, noteIcon, stopIcon, warningIcon } from './icons.ts'
 import { pictures } from './pictures.ts'
+import { resend } from './resend.ts'
 import type { Size } from './sizes.ts'
 import { announcement, duration, headline, secondsTaken } from './words.ts'
 
@@ -30,6 +32,7 @@ ${pictures(view, options.usual)}
 ${state(view, options)}
 ${notes(view)}
 ${actions(view, options)}
+${expiry(view)}
 </div>
 </article>`
 }
@@ -72,7 +75,7 @@ ${progressBar(view)}`
     case 'succeeded':
       return facts(view)
     case 'failed':
-      return html`<p class="job-state job-error">${warningIcon()}<span>${headline(view)}. ${view.error?.message}</span></p>`
+      return html`<p class="job-state job-error">${warningIcon()}<span>${failureSentence(view)}</span></p>${forOperator(view)}`
     case 'canceled':
       return html`<p class="job-state">${headline(view)}. No picture was taken.</p>`
   }
@@ -132,8 +135,24 @@ function actions(view: JobView, { stopping }: CardOptions): Html {
     html`<a class="btn tonal" href="${image.url}?download=1" download>${downloadIcon()}<span>Download</span></a>`
   const again =
     request !== undefined &&
-    html`<a class="btn outlined" href="${againAddress(view.id, request, request.seed, request.count)}" data-fill>${againIcon()}<span>Again with these settings</span></a>`
-  return html`<div class="job-actions">${download}${again}</div>`
+    html`<a class="btn outlined" href="${againAddress(view.id, request, request.seed, request.count)}" data-fill>${againIcon()}<span>Copy settings</span></a>`
+  const send =
+    view.status === 'failed' ? mendingButton(view) : view.status === 'succeeded' && moreLikeThis(view)
+  return html`<div class="job-actions">${download}${send}${again}</div>`
+}
+
+/** Without the seed, so that another picture comes of the same words. */
+function moreLikeThis({ request }: JobView): Html | false {
+  if (request === undefined) return false
+  const { seed: _seed, ...settings } = request
+  return resend(settings, 'More like this', cameraIcon())
+}
+
+/** When the pictures are deleted; wall.js keeps it true, and keeps a line of the card afterwards. */
+function expiry({ status, expires_at }: JobView): Html | false {
+  if (status !== 'succeeded') return false
+  const seconds = (Date.parse(expires_at) - Date.now()) / 1000
+  return html`<p class="job-expiry" data-expires="${expires_at}">${seconds > 0 ? `Goes in ${duration(seconds)}` : 'Goes now'}</p>`
 }
 
 /**

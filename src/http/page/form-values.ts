@@ -1,6 +1,6 @@
 import { type FormField, type FormFieldName, fieldEntries } from '../../jobs/fields.ts'
 import type { ResolvedRequest } from '../../jobs/job.ts'
-import { onBackground } from './backgrounds.ts'
+import { onBackground, withoutBackground } from './backgrounds.ts'
 
 /** The fields of the table that the form has, in its order. */
 const formFields = fieldEntries.flatMap(([name, { form }]) =>
@@ -83,7 +83,8 @@ function lorasOf(text: string): { name: string; strength?: number }[] {
     })
 }
 
-function textOf({ loras, ...settings }: Partial<ResolvedRequest>): Record<string, string> {
+/** Settings as the fields of the form have them. */
+export function settingsText({ loras, ...settings }: Partial<ResolvedRequest>): Record<string, string> {
   const texts = Object.entries(settings).map(([name, value]) => [name, String(value)])
   const uses = loras?.map(({ name, strength }) => (strength === 1 ? name : `${name}:${strength}`))
   return { ...Object.fromEntries(texts), ...(uses === undefined ? {} : { loras: uses.join(', ') }) }
@@ -107,7 +108,7 @@ export function againAddress(jobId: string, request: ResolvedRequest, seed: numb
   const { format, ...settings } = request
   const query = new URLSearchParams()
   for (const [name, value] of Object.entries(
-    textOf({ ...settings, ...(format === 'png' ? {} : { format }), seed, count }),
+    inForm({ ...settings, ...(format === 'png' ? {} : { format }), seed, count }),
   )) {
     if (value !== '') query.set(name, value)
   }
@@ -118,5 +119,11 @@ export function againAddress(jobId: string, request: ResolvedRequest, seed: numb
 
 /** The fields filled in with the settings of a job. */
 export function valuesOfRequest(request: ResolvedRequest): FormValues {
-  return readFields(textOf(request))
+  return readFields(inForm(request))
+}
+
+/** A background in the words of the prompt is chosen in the form, as it was when the request was sent. */
+function inForm(settings: Partial<ResolvedRequest>): Record<string, string> {
+  const { prompt = '', ...others } = settingsText(settings)
+  return { ...withoutBackground(prompt), ...others }
 }

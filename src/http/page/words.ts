@@ -1,4 +1,5 @@
 import type { JobView } from '../../jobs/serving/job-view.ts'
+import { failureSentence } from './failure.ts'
 
 /** A duration as people say it; wall.js counts down in the same words. */
 export function duration(seconds: number): string {
@@ -39,7 +40,7 @@ export function announcement(view: JobView): string {
     case 'succeeded':
       return `Done: ${subject}`
     case 'failed':
-      return `Failed: ${subject}. ${view.error?.message ?? ''}`
+      return `Failed: ${subject}. ${failureSentence(view)}`
     case 'canceled':
       return `Canceled: ${subject}`
   }

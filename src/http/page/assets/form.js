@@ -45,6 +45,8 @@
     if (!form() || settings.has('from')) return false
     clearErrors()
     for (const name of settings.has('seed') ? unnamed(settings) : []) settings.append(name, '')
+    if (named.test(settings.get('prompt') ?? '') && !settings.has('background'))
+      settings.set('background', '')
     const size = `${settings.get('width')}x${settings.get('height')}`
     const sizes = [...form().elements.namedItem('size').options].map((option) => option.value)
     if (sizes.includes(size)) {
@@ -113,7 +115,22 @@
     if (output) output.textContent = `${Math.round(slider.value * 100)} %`
   }
 
+  // --- A background that the words name too: both are sent, and the words usually win.
+
+  const named =
+    /,?\s*\b(?:on|against|before|in front of|with)\s+(?:an?|the)\s[^,.]*\b(?:background|backdrop|table)\b/i
+
+  function showConflict() {
+    const note = form()?.querySelector('.background-note')
+    const words = named.exec(document.getElementById('prompt')?.value ?? '')?.[0]
+    if (!note) return
+    note.hidden = words === undefined || form().elements.namedItem('background').value === ''
+    if (!note.hidden)
+      note.firstElementChild.textContent = `Your words also say “${words.replace(/^,?\s*/, '')}”.`
+  }
+
   function arrange() {
+    showConflict()
     countAll()
     followSampler()
     showChips()
@@ -145,6 +162,7 @@
     if (event.target.tagName === 'TEXTAREA') count(event.target)
     if (event.target.id === 'strength') showPercent(event.target)
     if (event.target.form === form()) showChips()
+    if (event.target.form === form()) showConflict()
   })
 
   document.addEventListener('change', (event) => {
@@ -152,6 +170,12 @@
   })
 
   document.addEventListener('click', (event) => {
+    if (event.target.closest('.background-note button')) {
+      const prompt = document.getElementById('prompt')
+      prompt.value = prompt.value.replace(named, '')
+      prompt.focus()
+      arrange()
+    }
     const chip = event.target.closest('[data-chip]')
     if (chip) pressChip(chip)
     const link = event.target.closest('a[data-fill]')

@@ -6,7 +6,9 @@
  */
 ;(() => {
   const storageKey = 'packshot.jobs'
-  const mostRemembered = 24
+  const recipesKey = 'packshot.recipes'
+  const mostRemembered = 200
+  const atOnce = 24
   const idShape = /^[\w.-]{8,100}$/
   const longestPauseMs = 30_000
   const mostFailures = 25
@@ -50,8 +52,10 @@
   }
 
   /** Hidden placeholders in list order; each is replaced by its card, or removed if the job is gone. */
-  function restore() {
-    for (const id of wall() ? remembered() : []) {
+  function restore(from = 0) {
+    const ids = wall() ? remembered() : []
+    offerOlder(ids.length > from + atOnce ? from + atOnce : undefined)
+    for (const id of ids.slice(from, from + atOnce)) {
       const place = document.createElement('article')
       place.dataset.restore = id
       place.hidden = true
@@ -64,19 +68,112 @@
     showClear()
   }
 
-  function showClear() {
-    const button = document.getElementById('clear-list')
-    if (button) button.hidden = !wall().querySelector('article[data-job]')
+  /** A long list is shown in parts: each card is a request. */
+  function offerOlder(from) {
+    document.getElementById('older')?.remove()
+    if (from === undefined) return
+    const button = document.createElement('button')
+    button.id = 'older'
+    button.type = 'button'
+    button.className = 'btn text'
+    button.textContent = 'Show older pictures'
+    button.addEventListener('click', () => restore(from))
+    wall().after(button)
   }
 
-  function clearList() {
-    remember([])
-    known.clear()
-    wall().replaceChildren()
-    showClear()
-    say('The list is empty.')
-    document.getElementById('prompt').focus()
+  function showClear() {
+    const button = document.getElementById('clear-list')
+    if (!button) return
+    const some = wall().querySelector('article:not([hidden])') !== null
+    if (some) cleared = undefined
+    button.hidden = !some && !cleared
+    button.textContent = cleared ? 'Bring the list back' : 'Clear the list'
   }
+
+  /** Cleared, until the next job: pressed by mistake, the same button brings it back. */
+  let cleared
+
+  function clearList() {
+    if (cleared) {
+      const { ids, cards } = cleared
+      cleared = undefined
+      remember(ids)
+      wall().append(...cards)
+      offerOlder(ids.length > cards.length ? cards.length : undefined)
+      askNow()
+      showClear()
+      return say('The list is back.')
+    }
+    cleared = { ids: remembered(), cards: [...wall().children] }
+    remember([])
+    wall().replaceChildren()
+    offerOlder(undefined)
+    showClear()
+    say('The list is empty. The same button brings it back.')
+  }
+
+  // --- When pictures are deleted, a line of their card stays, with the settings to make them again.
+
+  function recipes() {
+    try {
+      return JSON.parse(localStorage.getItem(recipesKey) ?? '{}') ?? {}
+    } catch {
+      return {}
+    }
+  }
+
+  /** Recipes of listed jobs only, so that a cleared list leaves none behind. */
+  function keepRecipe(card, id) {
+    const link = card.querySelector('.job-actions [data-fill]')
+    const title = card.querySelector('.job-title')?.textContent
+    if (!wall() || !link || !title) return
+    const ids = new Set(remembered())
+    const kept = Object.entries(recipes()).filter(([other]) => ids.has(other))
+    const recipe = { title, address: link.getAttribute('href') }
+    try {
+      localStorage.setItem(recipesKey, JSON.stringify({ ...Object.fromEntries(kept), [id]: recipe }))
+    } catch {}
+  }
+
+  function showGone(card, id) {
+    const { title, address } = recipes()[id] ?? {}
+    if (!title || !address?.startsWith('/?')) return forget(card, id)
+    const line = document.createElement('article')
+    line.className = 'card job is-gone'
+    line.innerHTML =
+      '<div class="job-body"><h3 class="job-title" dir="auto"></h3><p class="job-state">The pictures were deleted.</p><div class="job-actions"><a class="btn outlined" data-fill>Make it again</a><button class="btn text" type="button">Remove</button></div></div>'
+    line.querySelector('h3').textContent = title
+    line.querySelector('a').setAttribute('href', address)
+    line.querySelector('button').addEventListener('click', () => forget(line, id))
+    card.replaceWith(line)
+    known.delete(id)
+    showClear()
+  }
+
+  function showExpiry() {
+    for (const note of wall()?.querySelectorAll('[data-expires]') ?? []) {
+      const seconds = (Date.parse(note.dataset.expires) - Date.now()) / 1000
+      const card = note.closest('article')
+      if (seconds <= 0) showGone(card, card.dataset.job)
+      else note.textContent = `Goes in ${leftInWords(seconds).replace(' left', '')}`
+    }
+  }
+
+  // --- A card's button that sends its request again puts the new card into the list.
+
+  document.addEventListener('submit', (event) => {
+    const sent = event.target.closest('form[data-send]')
+    if (!sent || !wall()) return
+    event.preventDefault()
+    const button = sent.querySelector('button')
+    button.disabled = true
+    htmx
+      .ajax('POST', '/jobs', { source: sent, target: '#jobs', swap: 'afterbegin' })
+      .catch(() => {})
+      .finally(() => {
+        button.disabled = false
+      })
+  })
 
   // --- A card arrived, for the first time or as a replacement.
 
@@ -85,7 +182,10 @@
     const job = about(id)
     const { status } = card.dataset
     const before = job.status
-    if (wall() && !remembered().includes(id)) remember([id, ...remembered()])
+    if (wall() && !remembered().includes(id)) {
+      if (remembered().length >= mostRemembered) say(`The list has the newest ${mostRemembered} jobs.`)
+      remember([id, ...remembered()])
+    }
     if (job.status !== status && !job.quiet) say(card.dataset.say)
     if (job.status === undefined && !job.quiet) bringIntoView(card)
     // The button that had the focus is gone; htmx restores it only to an element with the same id.
@@ -93,6 +193,7 @@
     Object.assign(job, { status, failures: 0, quiet: false, focused: false })
     moveOn(card, job)
     showClear()
+    keepRecipe(card, id)
     if (document.hidden && status === 'succeeded' && before !== undefined && before !== status)
       unseen = card.querySelector('.job-title').textContent
     if (card.querySelector('[data-eta]')) ticking ??= setInterval(tick, 1000)
@@ -222,10 +323,11 @@
     setTimeout(() => card.isConnected && htmx.trigger(card, 'retry'), pause)
   }
 
-  function noteOffline(card) {
+  function noteOffline(card, words = 'The server does not answer. Trying again…') {
+    card.querySelector('.job-offline')?.remove()
     const note = document.createElement('p')
     note.className = 'job-offline'
-    note.textContent = 'The server does not answer. Trying again…'
+    note.textContent = words
     card.querySelector('.job-body')?.append(note)
     if (!card.hidden) say(note.textContent)
   }
@@ -251,6 +353,8 @@
     const card = elt.closest?.('article[hx-get]')
     if (card) askAgain(card)
     if (card && card !== elt) say('The server does not answer. Please try again.')
+    const sent = elt.closest?.('form[data-send]')
+    if (sent) noteOffline(sent.closest('article'), 'The server does not answer, and nothing was sent.')
   }
 
   // Our own fragments are shown whatever their status; a proxy's error page never is. A job that is gone is removed
@@ -262,6 +366,10 @@
     const gone = id !== undefined && (xhr.status === 404 || xhr.status === 410)
     event.detail.shouldSwap = ours && !gone
     event.detail.isError = !ours
+    if (xhr.status === 410 && ours && wall() && (id ?? event.target.dataset?.job)) {
+      event.detail.shouldSwap = false
+      return showGone(event.target, id ?? event.target.dataset.job)
+    }
     if (gone && ours) forget(event.target, id)
     else if (id !== undefined) about(id).quiet = true
     const { job } = event.target.dataset
@@ -291,5 +399,6 @@
       arrive(card)
     }
     restore()
+    setInterval(showExpiry, 30_000)
   })
 })()
