@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
-import { CheckpointError, opening, refused } from '../errors.ts'
+import { opening, refused } from '../errors.ts'
 import { fileStamp } from '../file-stamp.ts'
 import { tokenEmbeddingKey } from '../models/clip-text.ts'
 import { foreignName } from '../safetensors/foreign-file.ts'
