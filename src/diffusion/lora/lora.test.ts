@@ -306,7 +306,16 @@ const faults: Record<string, [[string, Tensor][], RegExp, RegExp?]> = {
     /32 x 32 x 3 x 3: 32 x 32/,
   ],
   'an alpha of two numbers': [[...good, [`${query}.alpha`, counting([2])]], sizes, /alpha is not one number/],
-  'a magnitude of another size': [[...good, [`${query}.dora_scale`, counting([1, 5])]], sizes, /magnitude/],
+  'sizes of DoRA for another layer': [
+    [...good, [`${query}.dora_scale`, counting([1, 5])]],
+    sizes,
+    /the sizes of DoRA do not fit/,
+  ],
+  'sizes of DoRA that are neither of outputs nor a row of inputs': [
+    [...pair(key, [4, 32], [16, 4]), [`${key}.dora_scale`, counting([32])]],
+    sizes,
+    /the sizes of DoRA do not fit/,
+  ],
   'a bias of another size': [
     [
       ...pair(kohya('unet', convolution), [4, 32, 3, 3], [32, 4]),

@@ -125,12 +125,19 @@ function checkedLayer(
     const place = model[part].tensors.get(`${key}.bias`)
     if (bias && (elements(bias) !== rows || !place)) throw misshapen('the bias does not fit')
   }
-  const magnitudes = dora_scale ?? magnitude
-  if (magnitudes && (!size || ![rows, ...(dora_scale ? [channels] : [])].includes(elements(magnitudes))))
-    throw misshapen('magnitudes')
+  for (const sizes of [dora_scale, magnitude]) {
+    if (sizes && (!size || !sizesFit(sizes, rows, channels ?? 1)))
+      throw misshapen('the sizes of DoRA do not fit')
+  }
   if (!size && !diff_b) throw misshapen('nothing is changed')
   const rank = size?.rank
   return { key, shape, tensors, rank, scale: rank === undefined ? 1 : scaleOf(rank) }
+}
+
+/** One for each output in any shape; or one for each input, as a row. */
+function sizesFit(sizes: StoredTensor, rows: number, channels: number): boolean {
+  const row = sizes.shape.length > 1 && sizes.shape[0] === 1
+  return row && sizes.key.endsWith('dora_scale') ? elements(sizes) === channels : elements(sizes) === rows
 }
 
 function elements({ shape }: StoredTensor): number {
