@@ -42,7 +42,7 @@ export const Environment = Type.Object({
       minimum: 1,
       maximum: 16_777_216,
       description:
-        'Memory for all loaded models of a worker, in MiB: the least recently used are evicted first, one always stays. When not set, half of the memory of the machine or container.',
+        'Memory for the networks of a worker, in MiB, weights and activations: the least recently used are evicted first, and a picture that needs more than all of it fails with `too_large`. When not set, two thirds of the memory of the machine or container.',
     }),
   ),
   PACKSHOT_PROVIDER: Type.String({

@@ -33,6 +33,6 @@ test('a worker process gets large memory pages where the system has them, unless
   }
   assert.equal(await tunables({}), withLargePages({}).env.GLIBC_TUNABLES ?? 'none')
   assert.equal(await tunables({ PACKSHOT_LARGE_PAGES: 'off' }), 'none')
-  const own = 'glibc.malloc.arena_max=3:glibc.malloc.hugetlb=0'
+  const own = 'glibc.malloc.mmap_threshold=65536:glibc.malloc.hugetlb=0'
   assert.equal(await tunables({ GLIBC_TUNABLES: own }), own)
 })

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { assertUnchanged } from '../checkpoint/model.ts'
-import { replacementInput } from '../graph/graph.ts'
+import { type LoraOptions, replacementInput } from '../graph/graph.ts'
 import type { Feed } from '../runtime/session.ts'
 import { NumberReader } from '../safetensors/numbers.ts'
 import type { SafetensorsFile, StoredTensor } from '../safetensors/safetensors.ts'
@@ -10,17 +10,15 @@ import { addChange, type Change, scaleOf } from './merge.ts'
 import type { LoraPart } from './names.ts'
 
 /** Some LoRAs at some strengths, as one part of the model takes them. */
-export interface LoraPlan {
-  /** By layer: the rank of its branch in the graph, see `GraphOptions.loraRanks`. */
+export interface LoraPlan extends LoraOptions {
+  /** By layer: the rank of its branch in the graph, see `LoraOptions`. */
   readonly ranks: ReadonlyMap<string, number>
-  /** Keys of weights and biases that are fed in place of the file's, see `GraphOptions.replaced`. */
+  /** Keys of weights and biases that are fed in place of the file's, see `LoraOptions`. */
   readonly replaced: ReadonlySet<string>
   /** Equal for plans that the same session can run, '' for none: belongs into the session's key. */
   readonly signature: string
   /** Inputs of each run. */
   readonly feeds: Readonly<Record<string, Feed>>
-  /** Of the feeds, in memory. */
-  readonly bytes: number
 }
 
 /** An opened LoRA; a request names its file: `LoraFile`. */
@@ -30,7 +28,7 @@ export interface AppliedLora {
   readonly strengths: Readonly<Record<LoraPart, number>>
 }
 
-export const noLoras: LoraPlan = { ranks: new Map(), replaced: new Set(), signature: '', feeds: {}, bytes: 0 }
+export const noLoras: LoraPlan = { ranks: new Map(), replaced: new Set(), signature: '', feeds: {} }
 
 /**
  * Reads the numbers of LoRAs and lays them out for a part of a model. Where all that change a layer are pairs of
@@ -44,65 +42,97 @@ export async function planLoras(
   part: LoraPart,
   base: SafetensorsFile,
 ): Promise<LoraPlan> {
-  const used = uses.filter(({ lora, strengths }) => strengths[part] !== 0 && lora.layers[part].length > 0)
-  if (used.length === 0) return noLoras
-  for (const { file } of [...used.map(({ lora }) => lora), { file: base }]) await assertUnchanged(file)
-  return withReaders(
-    used.map(({ lora }) => lora.file),
-    async (readers) => {
-      const byLayer = new Map<string, Change[]>()
-      for (const [index, { lora, strengths }] of used.entries()) {
-        const reader = readers[index] as NumberReader
-        for (const layer of lora.layers[part]) {
-          const together = byLayer.get(layer.key) ?? []
-          together.push({ layer, strength: strengths[part], reader })
-          byLayer.set(layer.key, together)
-        }
-      }
-      const ranks = new Map<string, number>()
-      const feeds: Record<string, Feed> = {}
-      await NumberReader.with(base, async (weights) => {
-        const original = (key: string) => weights.read(base.tensors.get(key) as StoredTensor)
-        for (const key of [...byLayer.keys()].sort()) {
-          const changes = byLayer.get(key) as Change[]
-          if (changes.every(({ layer }) => isPair(layer))) ranks.set(key, await addBranch(changes, feeds))
-          await addChange(changes, ranks.has(key), original, feeds)
-        }
+  const layers = byLayer(uses, part)
+  if (layers.size === 0) return noLoras
+  const files = [...new Set(uses.map(({ lora }) => lora.file))]
+  for (const file of [...files, base]) await assertUnchanged(file)
+  const ranks = new Map<string, number>()
+  const feeds: Record<string, Feed> = {}
+  await withReaders([base, ...files], async (readers) => {
+    const weights = readers.get(base) as NumberReader
+    const original = (key: string) => weights.read(base.tensors.get(key) as StoredTensor)
+    for (const [key, together] of layers) {
+      const changes = together.map(({ layer, strength, lora }) => {
+        return { layer, strength, reader: readers.get(lora.file) as NumberReader }
       })
-      const prefix = replacementInput('')
-      const replaced = Object.keys(feeds).flatMap((name) =>
-        name.startsWith(prefix) ? name.slice(prefix.length) : [],
-      )
-      const bytes = Object.values(feeds).reduce((sum, { data }) => sum + data.byteLength, 0)
-      return { ranks, replaced: new Set(replaced), feeds, bytes, signature: signatureOf(ranks, replaced) }
-    },
+      if (together.every(isPair)) ranks.set(key, await addBranch(changes, feeds))
+      await addChange(changes, ranks.has(key), original, feeds)
+    }
+  })
+  const prefix = replacementInput('')
+  const replaced = Object.keys(feeds).flatMap((name) =>
+    name.startsWith(prefix) ? name.slice(prefix.length) : [],
   )
+  return { ranks, replaced: new Set(replaced), feeds, signature: signatureOf(ranks, replaced) }
 }
 
-async function withReaders<T>(
+/** What the plan will take in memory, and what it takes to lay out the largest weight. Reads no file. */
+export function loraBytes(uses: readonly AppliedLora[], part: LoraPart): number {
+  let numbers = 0
+  let largest = 0
+  for (const together of byLayer(uses, part).values()) {
+    const { shape } = together[0]!.layer
+    const [out, ...inner] = shape as [number, ...number[]]
+    const columns = inner.reduce((product, dim) => product * dim, 1)
+    if (together.every(isPair)) numbers += rankOf(together) * (out + columns)
+    else {
+      numbers += out * columns
+      largest = Math.max(largest, out * columns)
+    }
+    numbers += out
+  }
+  return 4 * (numbers + 3 * largest)
+}
+
+interface Use {
+  readonly lora: Lora
+  readonly layer: LoraLayer
+  readonly strength: number
+}
+
+/** What is done to each layer, by its key. */
+function byLayer(uses: readonly AppliedLora[], part: LoraPart): Map<string, Use[]> {
+  const layers = new Map<string, Use[]>()
+  for (const { lora, strengths } of uses) {
+    const strength = strengths[part]
+    for (const layer of strength === 0 ? [] : lora.layers[part]) {
+      const together = layers.get(layer.key) ?? []
+      together.push({ lora, layer, strength })
+      layers.set(layer.key, together)
+    }
+  }
+  return new Map([...layers].sort(([a], [b]) => (a < b ? -1 : 1)))
+}
+
+async function withReaders(
   files: readonly SafetensorsFile[],
-  use: (readers: readonly NumberReader[]) => Promise<T>,
-  opened: readonly NumberReader[] = [],
-): Promise<T> {
+  use: (readers: ReadonlyMap<SafetensorsFile, NumberReader>) => Promise<void>,
+  opened: ReadonlyMap<SafetensorsFile, NumberReader> = new Map(),
+): Promise<void> {
   const [next, ...rest] = files
   if (next === undefined) return use(opened)
-  return NumberReader.with(next, (reader) => withReaders(rest, use, [...opened, reader]))
+  return NumberReader.with(next, (reader) => withReaders(rest, use, new Map([...opened, [next, reader]])))
 }
 
-function isPair({ tensors, shape }: LoraLayer): boolean {
+function isPair({ layer: { tensors, shape } }: Pick<Use, 'layer'>): boolean {
   return shape.length >= 2 && tensors.down !== undefined && !tensors.dora_scale && !tensors.magnitude
 }
 
+/** The sum of all, rounded up to a power of two, so that plans differ in few ways and sessions are used again. */
+function rankOf(together: readonly Pick<Use, 'layer'>[]): number {
+  const total = together.reduce((sum, { layer }) => sum + (layer.rank as number), 0)
+  return Math.max(4, 2 ** Math.ceil(Math.log2(total)))
+}
+
 /**
- * Lays pairs side by side: their ranks add up, rounded to a power of two of 4 at least (by zeros), so that plans differ
- * in few ways and sessions are used again. Strength and alpha go into `up`.
+ * Lays pairs side by side, with zeros up to their common rank. Strength and alpha go into `up`.
  * @returns the rank
  */
 async function addBranch(changes: readonly Change[], feeds: Record<string, Feed>): Promise<number> {
   const { key, shape } = changes[0]!.layer
   const [out, channels, ...kernel] = shape as [number, number, ...number[]]
   const pixels = kernel.reduce((product, dim) => product * dim, 1)
-  const rank = paddedRank(changes.reduce((sum, { layer }) => sum + (layer.rank as number), 0))
+  const rank = rankOf(changes)
   const columns = channels * pixels
   const down = new Float32Array(rank * columns)
   const up = new Float32Array(out * rank)
@@ -140,10 +170,6 @@ export function sameLoras(a: readonly AppliedLora[], b: readonly AppliedLora[]):
       return lora === other.lora && text === other.strengths.text && unet === other.strengths.unet
     })
   )
-}
-
-function paddedRank(total: number): number {
-  return Math.max(4, 2 ** Math.ceil(Math.log2(total)))
 }
 
 function signatureOf(ranks: ReadonlyMap<string, number>, replaced: readonly string[]): string {

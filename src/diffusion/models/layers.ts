@@ -36,7 +36,10 @@ function gemm(g: Graph, x: Value, weight: Value, addend: Value | undefined): Val
 function loraInputs(g: Graph, key: string, inner: readonly number[], out: number) {
   const rank = g.loraRank(key)
   if (rank === 0) return undefined
-  return { down: g.input(`lora:${key}:down`, [rank, ...inner]), up: g.input(`lora:${key}:up`, [out, rank]) }
+  return {
+    down: g.heldInput(`lora:${key}:down`, [rank, ...inner]),
+    up: g.heldInput(`lora:${key}:up`, [out, rank]),
+  }
 }
 
 /** y + up(down(x)) for rows, if the layer has a LoRA. */
@@ -136,7 +139,10 @@ export function attention(g: Graph, q: Value, k: Value, v: Value, shape: Attenti
   const inputs = [query, key, value]
   // inputs without a name are left out: the bias of the projections, and a mask
   if (bias) inputs.push({ name: '', dims: [] }, { name: '', dims: [] }, bias)
-  const result = g.op('MultiHeadAttention', inputs, query.dims, { num_heads: shape.heads }, 'com.microsoft')
+  // without a bias ONNX Runtime's CPU kernel computes block by block; with one it holds all scores
+  const scores = bias ? shape.batch * shape.heads * (query.dims[1] as number) * (key.dims[1] as number) : 0
+  const attributes = { num_heads: shape.heads }
+  const result = g.op('MultiHeadAttention', inputs, query.dims, attributes, 'com.microsoft', scores)
   return g.reshape(result, q.dims)
 }
 

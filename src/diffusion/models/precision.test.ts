@@ -124,14 +124,10 @@ test('half precision: text encoder, VAE and LoRAs', async (t) => {
       openLora(join(folder, `parity/loras/${name}.safetensors`), model),
     ),
   )
-  const {
-    ranks: loraRanks,
-    replaced,
-    feeds,
-  } = await planLoras(
+  const lora = await planLoras(
     loras.map((lora) => ({ lora, strengths: { text: 1, unet: 1 } })),
     'unet',
     unet,
   )
-  await compare('LoRAs', (options) => predict(t, unet, { ...options, loraRanks, replaced }, feeds))
+  await compare('LoRAs', (options) => predict(t, unet, { ...options, lora }, lora.feeds))
 })
