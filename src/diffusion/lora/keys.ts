@@ -45,6 +45,7 @@ export type LoraTensors = Partial<Record<LoraRole, StoredTensor>>
 /** Matrices of kohya and LyCORIS, of PEFT (which may put an adapter's name last), and the two forms before PEFT. */
 const endings: readonly (readonly [RegExp, Readonly<Record<string, LoraRole>>])[] = [
   [/^(.+)\.lora_(B|up)(?:\.[^.]+)??\.bias$/, { B: 'up_bias', up: 'up_bias' }],
+  [/^(.+?)(?:_lora|\.lora(?:_linear_layer)?)\.(alpha)$/, { alpha: 'alpha' }],
   [/^(.+)\.lora_(down|up|mid)(?:\.weight)?$/, { down: 'down', up: 'up', mid: 'mid' }],
   [/^(.+)\.lora_(A|B)(?:\.[^.]+)??(?:\.weight)?$/, { A: 'down', B: 'up' }],
   [/^(.+)\.lora(?:_linear_layer)?\.(down|up)\.weight$/, { down: 'down', up: 'up' }],
@@ -95,12 +96,6 @@ export function layersOfFile(tensors: ReadonlyMap<string, StoredTensor>): LoraLa
     const known = group[found.role]
     if (known) twice.push([known.key, key])
     else layers.set(found.layer, Object.assign(group, { [found.role]: tensor }))
-  }
-  // pruned files may keep the alpha of a layer whose matrices are gone
-  for (const [layer, { alpha, scalar, ...changes }] of layers) {
-    if (Object.keys(changes).length > 0) continue
-    layers.delete(layer)
-    passedOver += 1
   }
   return { layers, unknown, twice, passedOver }
 }

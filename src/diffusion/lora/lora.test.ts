@@ -346,6 +346,20 @@ test('refused when it is applied: numbers that are not finite, or none at all', 
   await assert.rejects(feedsOf(broken), /some\.safetensors: the file has numbers that cannot be used/)
 })
 
+test('what belongs to a layer may be under another of its names', async (t) => {
+  const own = (alpha: string, sizes: string): [string, Tensor][] => [
+    ...good,
+    [alpha, tensorOf(Float32Array.of(2), [], 'F32')],
+    [sizes, counting([16])],
+  ]
+  const together = await opened(t, own(`${query}.alpha`, `${query}.lora_magnitude_vector`))
+  const dotted = query.replace(/_to_q$/, '.to_q')
+  for (const alpha of [`${dotted}_lora.alpha`, `unet.${attention}.to_q.lora.alpha`, `${dotted}.alpha`]) {
+    const apart = await opened(t, own(alpha, `${dotted}.lora_magnitude_vector`))
+    assert.deepEqual(await feedsOf(apart), await feedsOf(together), alpha)
+  }
+})
+
 test('an alpha that a pruned file kept, and counters of training, are passed over', async (t) => {
   const more: [string, Tensor][] = [
     [`${key}.alpha`, counting([])],
