@@ -63,7 +63,7 @@ const endings: readonly (readonly [RegExp, Readonly<Record<string, LoraRole>>])[
 
 /** Keys that no picture depends on: counters, training's own settings, and CLIP's projection, which SD 1.x leaves out. */
 const harmless =
-  /(^|\.)(global_step|epoch|num_updates|position_ids)$|^(lora_te1?_|text_encoder\.|text_encoders\.clip_l\.transformer\.)text_projection\b/
+  /(^|\.)(global_step|epoch|num_updates|position_ids)$|^(lora_te1?_|te1?\.|text_encoder\.|text_encoders\.(clip_l\.)?|clip_l\.)(transformer\.)?(text_projection|logit_scale)\b/
 
 /** A file's tensors by layer; `unknown` are the keys that are none of a LoRA's. */
 export interface LoraLayers {

@@ -108,6 +108,12 @@ const dialects: Record<
         ? `diffusion_model.${original(layer)}.lora_${matrix}.weight`
         : `text_encoders.clip_l.transformer.${layer}.lora_${matrix}.weight`,
   },
+  "ComfyUI's, without the text encoder's name": {
+    name: (part, layer, matrix) =>
+      part === 'unet'
+        ? `diffusion_model.${original(layer)}.lora_${matrix}.weight`
+        : `text_encoders.${layer}.lora_${matrix}.weight`,
+  },
   "PEFT's, of a part alone": {
     only: inUnetOnly,
     name: (_, layer, matrix) => `base_model.model.${layer}.lora_${letter(matrix)}.weight`,
