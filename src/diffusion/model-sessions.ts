@@ -50,11 +50,6 @@ export class ModelSessions {
     return this.#options.sessions.bytes(this)
   }
 
-  /** Makes room for what is fed to the sessions, and counts it with them. @throws MemoryError if there is none */
-  hold(bytes: number): Promise<void> {
-    return this.#options.sessions.hold(this, bytes)
-  }
-
   /** Makes those for guided pictures of a size, so that the first one does not wait for them. */
   async prepare(size: LatentSize): Promise<void> {
     const tokens = this.model.architecture.text.max_position_embeddings
@@ -66,22 +61,24 @@ export class ModelSessions {
   /** @param skip see `clipTextGraph` */
   text(skip: number, plan: LoraPlan): Promise<Session> {
     const { text, architecture } = this.model
+    const lora = { loraRanks: plan.ranks, replaced: plan.replaced }
     return this.#session(
       text,
       `text skip ${skip} ${plan.signature}`,
       this.#options.precision,
-      (weights, options) => clipTextGraph(architecture.text, weights, 1, { ...options, skip, lora: plan }),
+      (weights, options) => clipTextGraph(architecture.text, weights, 1, { ...options, ...lora, skip }),
       plan,
     )
   }
 
   unet(shape: UnetShape, plan: LoraPlan): Promise<Session> {
     const { unet, architecture } = this.model
+    const lora = { loraRanks: plan.ranks, replaced: plan.replaced }
     return this.#session(
       unet,
       `unet ${JSON.stringify(shape)} ${plan.signature}`,
       this.#options.precision,
-      (weights, options) => unetGraph(architecture.unet, weights, shape, { ...options, lora: plan }),
+      (weights, options) => unetGraph(architecture.unet, weights, shape, { ...options, ...lora }),
       plan,
     )
   }
@@ -112,6 +109,11 @@ export class ModelSessions {
     return true
   }
 
+  /** For numbers that are held beside the sessions. @throws MemoryError if the whole budget is too small */
+  makeRoom(bytes: number): Promise<void> {
+    return this.#options.sessions.makeRoom(bytes)
+  }
+
   async close(): Promise<void> {
     await this.#options.sessions.release(this)
   }
@@ -121,7 +123,7 @@ export class ModelSessions {
     key: string,
     precision: Precision,
     write: (weights: Weights, options: GraphOptions) => Uint8Array,
-    { replaced }: LoraPlan = noLoras,
+    plan: LoraPlan = noLoras,
   ): Promise<Session> {
     const { attention, sessions } = this.#options
     return sessions.get(this, `${key} ${precision}`, () => {
@@ -129,8 +131,9 @@ export class ModelSessions {
       let constants = 0
       const onMemory: GraphOptions['onMemory'] = (memory) => ({ activations, constants } = memory)
       const graph = write(new Weights(file), { precision, attention, onMemory })
+      const weights = heldBytes(file, precision, plan.replaced) + plan.bytes
       return {
-        bytes: heldBytes(file, precision, replaced) + constants + Math.ceil(arenaFactor * activations),
+        bytes: weights + constants + Math.ceil(arenaFactor * activations),
         create: async () => {
           await assertUnchanged(file)
           return Session.create(graph, file.folder, this.#options)

@@ -1,7 +1,7 @@
 import { Weights } from './checkpoint/weights.ts'
 import { CheckpointError } from './errors.ts'
 import type { LoraPart } from './lora/names.ts'
-import { type AppliedLora, loraBytes, planLoras } from './lora/plan.ts'
+import { type AppliedLora, planBytes, planLoras } from './lora/plan.ts'
 import type { LatentSize, ModelSessions } from './model-sessions.ts'
 import { tokenEmbeddingKey } from './models/clip-text.ts'
 import { timestepEmbedding } from './models/unet.ts'
@@ -42,13 +42,12 @@ export function networksFor(sessions: ModelSessions, loras: readonly AppliedLora
     if (sessions.widenVae()) return finite(run)
     throw new CheckpointError('the VAE gave no finite numbers: its weights are damaged')
   }
-  const held = once(() => sessions.hold(loraBytes(loras, 'text') + loraBytes(loras, 'unet')))
-  const planned = (part: LoraPart) =>
+  const plan = (part: LoraPart) =>
     once(async () => {
-      await held()
+      await sessions.makeRoom(planBytes(loras, part))
       return planLoras(loras, part, sessions.model[part])
     })
-  const plans = { text: planned('text'), unet: planned('unet') }
+  const plans = { text: plan('text'), unet: plan('unet') }
   return {
     lookUp: (ids) =>
       readRows(text, text.tensors.get(tokenEmbeddingKey(new Weights(text))) as StoredTensor, ids),

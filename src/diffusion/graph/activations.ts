@@ -23,14 +23,9 @@ export class Activations {
     this.#bytesPerNumber = bytesPerNumber
   }
 
-  /** A tensor that is fed. */
-  input(value: Value): void {
-    this.#made([value], 0)
-  }
-
-  /** A tensor that is fed at every run, and whose memory is counted by whoever holds it. */
-  heldInput({ name }: Value): void {
-    this.#computed.set(name, { bytes: 0, lastUse: this.#steps.length })
+  /** A tensor that is fed: its memory is that of whoever feeds it. */
+  input({ name }: Value): void {
+    this.#computed.set(name, { bytes: 0, lastUse: 0 })
   }
 
   /**

@@ -55,16 +55,10 @@ export interface GraphOptions {
   readonly attention?: Attention
   /** Called when the graph is complete. */
   readonly onMemory?: (memory: GraphMemory) => void
-  /** What LoRAs change. */
-  readonly lora?: LoraOptions
-}
-
-/** See `planLoras`. */
-export interface LoraOptions {
-  /** Layers (keys without `.weight`) that get a low-rank branch, and its rank. */
-  readonly ranks: ReadonlyMap<string, number>
+  /** Layers (keys without `.weight`) that get a low-rank branch, and its rank: see `planLoras`. */
+  readonly loraRanks?: ReadonlyMap<string, number>
   /** Keys of weights that are fed rather than stored, as `replacementInput`. */
-  readonly replaced: ReadonlySet<string>
+  readonly replaced?: ReadonlySet<string>
 }
 
 /** The input that takes a weight's place; float32, of the stored shape. */
@@ -114,20 +108,13 @@ export class Graph {
   /** The rank of the LoRA branch beside a layer (its key without `.weight`), 0 for none. */
   loraRank(layer: string): number {
     this.#branched.add(layer)
-    return this.#options.lora?.ranks.get(layer) ?? 0
+    return this.#options.loraRanks?.get(layer) ?? 0
   }
 
   /** A float32 tensor that is fed. */
   input(name: string, dims: readonly number[]): Value {
     this.#inputs.push(valueInfo(name, dims, 'F32'))
     this.#activations.input({ name, dims })
-    return this.#converted({ name, dims }, 'F32')
-  }
-
-  /** The same, but its memory is counted by whoever holds it from run to run. */
-  heldInput(name: string, dims: readonly number[]): Value {
-    this.#inputs.push(valueInfo(name, dims, 'F32'))
-    this.#activations.heldInput({ name, dims })
     return this.#converted({ name, dims }, 'F32')
   }
 
@@ -155,8 +142,8 @@ export class Graph {
     const known = this.#known.get(key)
     if (known) return known
     const tensor = this.#weights.take(key, shape)
-    if (this.#options.lora?.replaced.has(key)) {
-      const fed = this.heldInput(replacementInput(key), shape)
+    if (this.#options.replaced?.has(key)) {
+      const fed = this.input(replacementInput(key), shape)
       const value = shape === dims ? fed : this.reshape(fed, dims)
       this.#known.set(key, value)
       return value
@@ -264,7 +251,7 @@ export class Graph {
 
   /** The serialized ModelProto. @throws CheckpointError naming a LoRA's layer that the graph does not have */
   serialize(): Uint8Array {
-    for (const layer of this.#options.lora?.ranks.keys() ?? []) {
+    for (const layer of this.#options.loraRanks?.keys() ?? []) {
       if (!this.#branched.has(layer)) {
         throw new CheckpointError(`${this.#weights.fileName}: the model has no layer "${layer}" for a LoRA`)
       }

@@ -15,7 +15,7 @@ import { clipTextGraph } from '../models/clip-text.ts'
 import { Session } from '../runtime/session.ts'
 import { NumberReader } from '../safetensors/numbers.ts'
 import { type Lora, openLora } from './lora.ts'
-import { loraBytes, noLoras, planLoras } from './plan.ts'
+import { noLoras, planBytes, planLoras } from './plan.ts'
 
 const golden = join(import.meta.dirname, '../../../test/golden')
 const layer = 'down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q'
@@ -56,7 +56,7 @@ test('LoRAs stand side by side, rounded up to a power of two', async (t) => {
     { lora: await loraOf(t, 3, 1), strengths: both(2) },
     { lora: await loraOf(t, 2, 10, { alpha: 1 }), strengths: both(-1) },
   ]
-  const { ranks, feeds, replaced } = await planLoras(uses, 'unet', model.unet)
+  const { ranks, feeds, replaced, bytes } = await planLoras(uses, 'unet', model.unet)
   assert.deepEqual([...ranks], [[layer, 8]])
   assert.deepEqual(feeds[`lora:${layer}:down`]?.dims, [8, 16])
   const column = (name: string, from: number, step: number) =>
@@ -65,7 +65,8 @@ test('LoRAs stand side by side, rounded up to a power of two', async (t) => {
   assert.deepEqual(feeds[`lora:${layer}:up`]?.dims, [16, 8])
   assert.deepEqual(column(`lora:${layer}:up`, 0, 1), [2, 2, 2, -5, -5, 0, 0, 0])
   assert.equal(replaced.size, 0)
-  assert.equal(loraBytes(uses, 'unet'), 4 * (2 * 16 * 8 + 16))
+  assert.equal(bytes, 2 * 16 * 8 * 4)
+  assert.equal(planBytes(uses, 'unet'), bytes + 4 * 16, 'known before anything is read')
   assert.deepEqual(await planLoras(uses, 'text', model.text), noLoras)
 })
 
@@ -90,10 +91,11 @@ test('where one of several LoRAs is no pair, all of them go into a new weight, e
     { lora: await openLora(path, model), strengths: both(0.5) },
     { lora: await loraOf(t, 2, 2, { alpha: 1 }), strengths: both(-1) },
   ]
-  const { ranks, feeds, replaced } = await planLoras(uses, 'unet', model.unet)
+  const { ranks, feeds, replaced, bytes } = await planLoras(uses, 'unet', model.unet)
   assert.equal(ranks.size, 0)
   assert.deepEqual([...replaced], [`${layer}.weight`])
-  assert.ok(loraBytes(uses, 'unet') >= 4 * 256)
+  assert.equal(bytes, 256 * 4)
+  assert.ok(planBytes(uses, 'unet') >= bytes)
   const { tensors } = model.unet
   const stored = await NumberReader.with(model.unet, (reader) => reader.read(tensors.get(`${layer}.weight`)!))
   const fed = feeds[`weight:${layer}.weight`]!
@@ -155,8 +157,8 @@ test('layers that clip skip leaves out do not disturb', async (t) => {
     'the last layer only',
   )
   const run = async (skip: number, with_: typeof feeds) => {
-    const lora = { ranks: with_ === feeds ? ranks : new Map(), replaced: new Set<string>() }
-    const graph = clipTextGraph(model.architecture.text, new Weights(model.text), 1, { skip, lora })
+    const loraRanks = with_ === feeds ? ranks : new Map()
+    const graph = clipTextGraph(model.architecture.text, new Weights(model.text), 1, { skip, loraRanks })
     const session = await Session.create(graph, model.text.folder, { provider: 'cpu' })
     t.after(() => session.release())
     const data = Float32Array.from({ length: 77 * 32 }, (_, i) => Math.sin(i))
@@ -167,9 +169,9 @@ test('layers that clip skip leaves out do not disturb', async (t) => {
 })
 
 test('a rank that no layer takes is an error', () => {
-  const lora = { ranks: new Map([['no.such.layer', 4]]), replaced: new Set<string>() }
+  const loraRanks = new Map([['no.such.layer', 4]])
   assert.throws(
-    () => clipTextGraph(model.architecture.text, new Weights(model.text), 1, { lora }),
+    () => clipTextGraph(model.architecture.text, new Weights(model.text), 1, { loraRanks }),
     /no layer "no\.such\.layer" for a LoRA/,
   )
 })

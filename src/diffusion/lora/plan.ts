@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { assertUnchanged } from '../checkpoint/model.ts'
-import { type LoraOptions, replacementInput } from '../graph/graph.ts'
+import { replacementInput } from '../graph/graph.ts'
 import type { Feed } from '../runtime/session.ts'
 import { NumberReader } from '../safetensors/numbers.ts'
 import type { SafetensorsFile, StoredTensor } from '../safetensors/safetensors.ts'
@@ -10,15 +10,17 @@ import { addChange, type Change, scaleOf } from './merge.ts'
 import type { LoraPart } from './names.ts'
 
 /** Some LoRAs at some strengths, as one part of the model takes them. */
-export interface LoraPlan extends LoraOptions {
-  /** By layer: the rank of its branch in the graph, see `LoraOptions`. */
+export interface LoraPlan {
+  /** By layer: the rank of its branch in the graph, see `GraphOptions.loraRanks`. */
   readonly ranks: ReadonlyMap<string, number>
-  /** Keys of weights and biases that are fed in place of the file's, see `LoraOptions`. */
+  /** Keys of weights and biases that are fed in place of the file's, see `GraphOptions.replaced`. */
   readonly replaced: ReadonlySet<string>
   /** Equal for plans that the same session can run, '' for none: belongs into the session's key. */
   readonly signature: string
   /** Inputs of each run. */
   readonly feeds: Readonly<Record<string, Feed>>
+  /** Of the feeds, in memory. */
+  readonly bytes: number
 }
 
 /** An opened LoRA; a request names its file: `LoraFile`. */
@@ -28,7 +30,7 @@ export interface AppliedLora {
   readonly strengths: Readonly<Record<LoraPart, number>>
 }
 
-export const noLoras: LoraPlan = { ranks: new Map(), replaced: new Set(), signature: '', feeds: {} }
+export const noLoras: LoraPlan = { ranks: new Map(), replaced: new Set(), signature: '', feeds: {}, bytes: 0 }
 
 /**
  * Reads the numbers of LoRAs and lays them out for a part of a model. Where all that change a layer are pairs of
@@ -63,11 +65,12 @@ export async function planLoras(
   const replaced = Object.keys(feeds).flatMap((name) =>
     name.startsWith(prefix) ? name.slice(prefix.length) : [],
   )
-  return { ranks, replaced: new Set(replaced), feeds, signature: signatureOf(ranks, replaced) }
+  const bytes = Object.values(feeds).reduce((sum, { data }) => sum + data.byteLength, 0)
+  return { ranks, replaced: new Set(replaced), feeds, bytes, signature: signatureOf(ranks, replaced) }
 }
 
 /** What the plan will take in memory, and what it takes to lay out the largest weight. Reads no file. */
-export function loraBytes(uses: readonly AppliedLora[], part: LoraPart): number {
+export function planBytes(uses: readonly AppliedLora[], part: LoraPart): number {
   let numbers = 0
   let largest = 0
   for (const together of byLayer(uses, part).values()) {

@@ -36,10 +36,7 @@ function gemm(g: Graph, x: Value, weight: Value, addend: Value | undefined): Val
 function loraInputs(g: Graph, key: string, inner: readonly number[], out: number) {
   const rank = g.loraRank(key)
   if (rank === 0) return undefined
-  return {
-    down: g.heldInput(`lora:${key}:down`, [rank, ...inner]),
-    up: g.heldInput(`lora:${key}:up`, [out, rank]),
-  }
+  return { down: g.input(`lora:${key}:down`, [rank, ...inner]), up: g.input(`lora:${key}:up`, [out, rank]) }
 }
 
 /** y + up(down(x)) for rows, if the layer has a LoRA. */

@@ -124,10 +124,14 @@ test('half precision: text encoder, VAE and LoRAs', async (t) => {
       openLora(join(folder, `parity/loras/${name}.safetensors`), model),
     ),
   )
-  const lora = await planLoras(
+  const {
+    ranks: loraRanks,
+    replaced,
+    feeds,
+  } = await planLoras(
     loras.map((lora) => ({ lora, strengths: { text: 1, unet: 1 } })),
     'unet',
     unet,
   )
-  await compare('LoRAs', (options) => predict(t, unet, { ...options, lora }, lora.feeds))
+  await compare('LoRAs', (options) => predict(t, unet, { ...options, loraRanks, replaced }, feeds))
 })

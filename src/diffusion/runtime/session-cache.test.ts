@@ -44,15 +44,15 @@ test('a session that exceeds the whole budget is refused before it is created', 
   assert.equal(sessions.bytes(), 0)
 })
 
-test('what an owner holds besides sessions counts, and is gone with it', async () => {
+test('room can be made for what is no session, and an owner takes its sessions with it', async () => {
   const { sessions, get, done, one, two } = cache(30)
   await get(one, 'unet')
   await get(two, 'unet')
-  await sessions.hold(one, 15)
+  await sessions.makeRoom(15)
   assert.deepEqual(done.slice(2), ['release one unet'])
-  assert.equal(sessions.bytes(), 25)
-  await assert.rejects(get(two, 'text', 20), MemoryError)
+  await assert.rejects(sessions.makeRoom(31), MemoryError)
+  await get(one, 'text')
+  await get(two, 'text')
   await sessions.release(one)
-  await get(two, 'text', 20)
-  assert.equal(sessions.bytes(two), 20)
+  assert.deepEqual([sessions.bytes(one), sessions.bytes(two)], [0, 10])
 })

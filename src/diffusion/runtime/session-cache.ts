@@ -20,8 +20,6 @@ export class SessionCache<S extends Releasable> {
   readonly #budgetBytes: number
   /** By owner and key, the least recently used first: a Map keeps insertion order. */
   readonly #entries = new Map<string, { owner: object; session: S; bytes: number }>()
-  /** What owners hold besides sessions. */
-  readonly #besides = new Map<object, number>()
   readonly #ids = new Map<object, number>()
   #owners = 0
 
@@ -32,8 +30,9 @@ export class SessionCache<S extends Releasable> {
   /** Held for one owner, or for all. */
   bytes(owner?: object): number {
     let held = 0
-    for (const entry of this.#entries.values()) if (isOf(entry.owner, owner)) held += entry.bytes
-    for (const [each, bytes] of this.#besides) if (isOf(each, owner)) held += bytes
+    for (const entry of this.#entries.values()) {
+      if (owner === undefined || entry.owner === owner) held += entry.bytes
+    }
     return held
   }
 
@@ -50,32 +49,24 @@ export class SessionCache<S extends Releasable> {
       return known.session
     }
     const { bytes, create } = plan()
-    await this.#makeRoom(bytes)
+    await this.makeRoom(bytes)
     const session = await create()
     this.#entries.set(id, { owner, session, bytes })
     return session
   }
 
-  /** From now on the owner holds so many bytes besides its sessions, for which room is made. @throws MemoryError */
-  async hold(owner: object, bytes: number): Promise<void> {
-    this.#besides.delete(owner)
-    await this.#makeRoom(bytes)
-    if (bytes > 0) this.#besides.set(owner, bytes)
+  /** Releases sessions until so many bytes are free. @throws MemoryError if the budget is too small even then */
+  async makeRoom(bytes: number): Promise<void> {
+    for (const id of this.#entries.keys()) {
+      if (this.bytes() + bytes <= this.#budgetBytes) return
+      await this.#release(id)
+    }
+    if (bytes > this.#budgetBytes) throw new MemoryError(bytes, this.#budgetBytes)
   }
 
   async release(owner: object): Promise<void> {
-    this.#besides.delete(owner)
     this.#ids.delete(owner)
     for (const [id, entry] of this.#entries) if (entry.owner === owner) await this.#release(id)
-  }
-
-  async #makeRoom(wanted: number): Promise<void> {
-    for (const id of this.#entries.keys()) {
-      if (this.bytes() + wanted <= this.#budgetBytes) return
-      await this.#release(id)
-    }
-    const held = this.bytes() + wanted
-    if (held > this.#budgetBytes) throw new MemoryError(held, this.#budgetBytes)
   }
 
   async #release(id: string): Promise<void> {
@@ -91,8 +82,4 @@ export class SessionCache<S extends Releasable> {
     this.#ids.set(owner, this.#owners)
     return this.#owners
   }
-}
-
-function isOf(each: object, owner: object | undefined): boolean {
-  return owner === undefined || each === owner
 }

@@ -167,9 +167,9 @@ async function encoded(
   const table = part.tensors.get(tokenEmbeddingKey(new Weights(part))) as StoredTensor
   const ids = [...inputs.integers('tokens').subarray(0, tokens)]
   const embeddings = { data: await readRows(part, table, ids), dims: [1, tokens, config.hidden_size] }
-  const lora = await planLoras(uses, 'text', part)
-  const graph = clipTextGraph(config, new Weights(part), 1, { lora })
-  return runOnce(graph, part.folder, { embeddings, ...lora.feeds })
+  const { ranks: loraRanks, replaced, feeds } = await planLoras(uses, 'text', part)
+  const graph = clipTextGraph(config, new Weights(part), 1, { loraRanks, replaced })
+  return runOnce(graph, part.folder, { embeddings, ...feeds })
 }
 
 async function predicted(
@@ -185,9 +185,9 @@ async function predicted(
     text: { data: inputs.floats('unet.text'), dims: [2, tokens, config.cross_attention_dim] },
   }
   const shape = { batch: 2, height: 16, width: 16, tokens }
-  const lora = await planLoras(uses, 'unet', part)
-  const graph = unetGraph(config, new Weights(part), shape, { lora })
-  return runOnce(graph, part.folder, { ...call, ...lora.feeds })
+  const { ranks: loraRanks, replaced, feeds } = await planLoras(uses, 'unet', part)
+  const graph = unetGraph(config, new Weights(part), shape, { loraRanks, replaced })
+  return runOnce(graph, part.folder, { ...call, ...feeds })
 }
 
 async function runOnce(graph: Uint8Array, folder: string, feeds: Readonly<Record<string, Feed>>) {
