@@ -84,13 +84,21 @@ test('show says what a model says of itself, or what is wrong with that', async 
   writeFileSync(join(dir, 'mine.json'), JSON.stringify({ description: 'Trained on fruit.', subjects }))
   const { stdout } = await models(dir, ['show', 'mine'])
   assert.match(stdout, /\n {2}about +Trained on fruit\.\n {2}draws +thing 0, .*, thing 29 and 2 more\n/)
-  writeFileSync(join(dir, 'mine.json'), '{"description": ""}')
+  writeFileSync(
+    join(dir, 'mine.json'),
+    '{"description": "", "notes": "of another program", "subjects": "apple"}',
+  )
+  const foreign = await models(dir, ['list'])
+  assert.match(foreign.stdout, /note: .*mine\.json: "notes" are not Packshot's, and are passed over\n/)
+  assert.match(foreign.stdout, /note: .*mine\.json: "subjects" is "apple"; .*; it is passed over\n/)
+  assert.doesNotMatch(foreign.stdout, /CANNOT/)
+  writeFileSync(join(dir, 'mine.json'), '{"prediction_type": "v"}')
   const faulty = await models(dir, ['show', 'mine'])
   assert.equal(faulty.status, 0)
-  assert.match(faulty.stdout, /problem +.*mine\.json: "description" is ""/)
+  assert.match(faulty.stdout, /problem +.*mine\.json: "prediction_type" is "v"/)
   const verified = await models(dir, ['verify', 'mine'])
   assert.equal(verified.status, 1)
-  assert.match(verified.stdout, /mine\.json: "description" is ""/)
+  assert.match(verified.stdout, /mine\.json: "prediction_type" is "v"/)
 })
 
 test('verify finds a changed file, a damaged one, and one that is not there any more', async (t) => {

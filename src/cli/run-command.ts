@@ -25,9 +25,14 @@ export async function runCommand(
   }
 }
 
+/** For the operator: with paths. */
+export function operatorMessage(error: Error): string {
+  return (error instanceof AppError ? error.detail : undefined) ?? error.message
+}
+
 /** The sentence of a fault that the user can fix; for any other fault, all details. */
 export function explain(thrown: unknown): string {
-  return isExpected(thrown) ? thrown.message : inspect(thrown)
+  return isExpected(thrown) ? operatorMessage(thrown) : inspect(thrown)
 }
 
 function isUsageFault(thrown: unknown): thrown is Error {

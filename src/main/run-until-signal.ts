@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import { explain } from '../cli/run-command.ts'
+import { explain, operatorMessage } from '../cli/run-command.ts'
 import { ConfigError } from '../config.ts'
 import { openLogOutput } from './log-output.ts'
 
@@ -91,5 +91,5 @@ function startFault(thrown: unknown): string {
     return `Packshot cannot start:\n${thrown.faults.map((fault) => `  ${fault}`).join('\n')}`
   // an error made during startup is a sentence for users
   const own = thrown instanceof Error && thrown.cause !== undefined
-  return `Packshot cannot start: ${own ? thrown.message : explain(thrown)}`
+  return `Packshot cannot start: ${own ? operatorMessage(thrown) : explain(thrown)}`
 }

@@ -45,8 +45,8 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     await work(config, log, options)
   } catch (thrown) {
     log.error({ err: thrown }, 'the worker cannot start')
-    const { code, message } = asStartFault(thrown)
-    tell({ type: 'unusable', code, message }, () => process.exit(1))
+    const { code, message, detail } = asStartFault(thrown)
+    tell({ type: 'unusable', code, message: detail ?? message }, () => process.exit(1))
   }
 }
 

@@ -48,7 +48,11 @@ test('a manifest that was damaged from outside is a fault, not a finished job', 
   const task = someTask()
   await store.commit(someManifest(task))
   truncateSync(join(jobFolder(root, task), 'manifest.json'), 20)
-  await assert.rejects(store.getManifest(task.id), { code: 'unavailable', message: /manifest .* is damaged/ })
+  await assert.rejects(store.getManifest(task.id), {
+    code: 'unavailable',
+    message: 'The stored result of this job is damaged.',
+    detail: /manifest .* is damaged/,
+  })
 })
 
 test('a damaged manifest does not keep the sweep from the other jobs', async (t) => {
@@ -77,14 +81,15 @@ test('empty folders of past days are removed', async (t) => {
   assert.deepEqual(readdirSync(root), [])
 })
 
-test('a folder that cannot be written is named', async (t) => {
+test('a folder that cannot be written is named to the operator, not to clients', async (t) => {
   const root = join(tempFolder(t), 'file')
   writeFileSync(root, '')
   const store = diskImageStore({ folder: root, ttlSeconds: 3600 })
   const task = someTask()
   await assert.rejects(store.putImage(task.id, 0, 'png', Uint8Array.of(1)), {
     code: 'unavailable',
-    message: new RegExp(root),
+    message: 'The storage cannot be used: ENOTDIR.',
+    detail: new RegExp(root),
   })
 })
 

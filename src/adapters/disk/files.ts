@@ -94,7 +94,10 @@ export function storageError(thrown: unknown, path: string): AppError {
   const known = toAppError(thrown)
   if (known.code !== 'internal') return known
   const reason = codeOf(thrown) ?? String(thrown)
-  return new AppError('unavailable', `The folder ${path} cannot be used: ${reason}.`, { cause: thrown })
+  return new AppError('unavailable', `The storage cannot be used: ${reason}.`, {
+    detail: `The folder ${path} cannot be used: ${reason}.`,
+    cause: thrown,
+  })
 }
 
 function codeOf(thrown: unknown): string | undefined {

@@ -1,6 +1,6 @@
 import { basename, extname } from 'node:path'
 import { families } from '../checkpoint/families.ts'
-import { CheckpointError } from '../errors.ts'
+import { type CheckpointError, refused } from '../errors.ts'
 import { foreignName } from '../safetensors/foreign-file.ts'
 import { openSafetensors, type SafetensorsFile, type StoredTensor } from '../safetensors/safetensors.ts'
 import { AdapterConfig } from './adapter-config.ts'
@@ -38,17 +38,16 @@ export interface Lora {
  */
 export async function openLora(path: string, model: LoraTarget): Promise<Lora> {
   const foreign = foreignName(path)
-  if (foreign) throw new CheckpointError(`${path}: ${foreign}`)
+  if (foreign) throw refused(path, foreign)
   const file = await openSafetensors(path)
   const facts = loraFacts(file.tensors)
-  if (facts === undefined) throw new CheckpointError(`${path}: this is not a LoRA`)
+  if (facts === undefined) throw refused(path, 'this is not a LoRA')
   const { layers: named, unknown, twice } = layersOfFile(file.tensors)
   if (facts.problem !== undefined)
     throw fault(path, `this is ${facts.problem}`, unknown.slice(0, 3).join(', '))
   const unfit = misfit(facts, widthsOf(model.architecture))
-  if (unfit !== undefined) throw new CheckpointError(`${path}: the LoRA ${unfit}`)
-  if (facts.family !== 'sd1')
-    throw new CheckpointError(`${path}: the LoRA is made for ${families[facts.family].name}`)
+  if (unfit !== undefined) throw refused(path, `the LoRA ${unfit}`)
+  if (facts.family !== 'sd1') throw refused(path, `the LoRA is made for ${families[facts.family].name}`)
   const [double] = twice
   if (double) throw fault(path, ambiguous, `"${double[0]}" and "${double[1]}" are the same tensor`)
   const config = await AdapterConfig.of(path, file)
@@ -64,7 +63,7 @@ export async function openLora(path: string, model: LoraTarget): Promise<Lora> {
 const ambiguous = 'the file has several LoRAs in it; use one that has a single LoRA'
 
 function fault(path: string, what: string, detail: string): CheckpointError {
-  return new CheckpointError(`${path}: ${what}`, { cause: new Error(detail) })
+  return refused(path, what, new Error(detail))
 }
 
 /** A layer of the model and the tensors that change it; `name` is its name in the file. */
@@ -93,9 +92,7 @@ function findLayers(path: string, named: ReadonlyMap<string, LoraTensors>, model
   const changing = [...found.values()].filter(({ tensors: { alpha, scalar, ...changes } }) => {
     return Object.keys(changes).length > 0
   })
-  if (changing.length === 0) {
-    throw new CheckpointError(`${path}: the LoRA changes nothing that pictures depend on`)
-  }
+  if (changing.length === 0) throw refused(path, 'the LoRA changes nothing that pictures depend on')
   return changing
 }
 

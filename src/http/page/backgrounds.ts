@@ -1,4 +1,5 @@
 import { AppError } from '../../jobs/errors.ts'
+import { withoutComments } from '../../jobs/prompt-tags.ts'
 import { saysNothing } from '../../jobs/request/loras.ts'
 import { describeValue, listed } from '../../jobs/wording.ts'
 
@@ -29,7 +30,7 @@ export const backgrounds: readonly Background[] = [
 export function onBackground(prompt: string, value: string): string {
   const words = find(value)?.words
   if (words === undefined || saysNothing(prompt)) return prompt
-  const text = prompt.trimEnd()
+  const text = withoutComments(prompt).trimEnd()
   return `${text}${text.endsWith(',') ? '' : ','} ${words}`
 }
 

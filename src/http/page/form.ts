@@ -7,7 +7,7 @@ import {
   type RequestLimits,
   requestFields,
 } from '../../jobs/fields.ts'
-import type { ModelInfo, Offer, SamplerInfo } from '../../jobs/offer.ts'
+import { type ModelInfo, namesFor, type Offer, type SamplerInfo } from '../../jobs/offer.ts'
 import type { UploadLimits } from '../../jobs/ports.ts'
 import { examples } from './examples.ts'
 import { choice, type FieldContext, lineField, numberField, textField } from './fields.ts'
@@ -86,7 +86,7 @@ ${number('height', { ...size, help: html`In pixels, multiples of ${model.size_mu
 </div>
 ${samplers(fields, offer.samplers.of(model))}
 <div class="field-row">
-${vaes(fields, namesFor(model, offer.vaes))}
+${vaes(fields, model, namesFor(model, offer.vaes))}
 ${number('clip_skip', { max: Math.min(limits.maxClipSkip, model.clip_layers) })}
 </div>
 ${others(fields, limits)}
@@ -173,8 +173,9 @@ function samplers(fields: FieldContext, offered: readonly SamplerInfo[]): Html |
   return (sampler || schedule) && html`<div class="field-row">${sampler}${schedule}</div>`
 }
 
-function vaes(fields: FieldContext, names: readonly string[]): Html | false {
-  const options = [{ value: '', label: 'its own' }, ...names.map((value) => ({ value, label: value }))]
+function vaes(fields: FieldContext, model: ModelInfo, names: readonly string[]): Html | false {
+  const own = model.needs_vae === true ? [] : [{ value: '', label: 'its own' }]
+  const options = [...own, ...names.map((value) => ({ value, label: value }))]
   return names.length > 0 && choice(fields, { ...textOf('vae'), options })
 }
 
@@ -197,10 +198,6 @@ function chips(label: string, field: FieldName, names: readonly string[]): Html 
   return (
     names.length > 0 && html`<div class="picks js-only" role="group" aria-label="${label}">${buttons}</div>`
   )
-}
-
-function namesFor({ family }: ModelInfo, addOns: Offer['loras']): readonly string[] {
-  return addOns.filter((each) => each.family === family).map(({ name }) => name)
 }
 
 function formError(message: string | undefined): Html | false {
@@ -231,6 +228,7 @@ function fieldContext(offer: PageOffer, state: FormState, model: ModelInfo): Fie
     steps: values.steps || String(model.steps),
     guidance_scale: values.guidance_scale || String(model.guidance_scale),
     strength: values.strength || String(defaultStrength),
+    vae: values.vae || (model.default_vae ?? ''),
     sampler: values.sampler || (offer.samplers.of(model)[0]?.name ?? ''),
     format: values.format || imageFormats[0],
   }

@@ -1,5 +1,5 @@
 import { announce } from '../announce.ts'
-import { AppError, toAppError } from '../errors.ts'
+import { AppError, clientMessage, toAppError } from '../errors.ts'
 import { type JobState, type Manifest, type ManifestImage, type Task, taskVersion } from '../job.ts'
 import { bestEffort } from '../log.ts'
 import type { Delivery, EventQueue } from '../ports.ts'
@@ -179,7 +179,7 @@ function manifestOf(deps: RunDeps, delivery: Delivery, task: Task, outcome: Outc
     status,
     request,
     images: images ?? [],
-    ...(error === undefined ? {} : { error: { code: error.code, message: error.message } }),
+    ...(error === undefined ? {} : { error: { code: error.code, message: clientMessage(error) } }),
     attempts: delivery.attempt,
     created_at,
     ...(started_at === undefined ? {} : { started_at }),
