@@ -43,6 +43,7 @@ test('an empty environment gives the defaults, and other programs` variables are
     uploadMb: 10,
     uploadMegapixels: 24,
     trustedProxies: undefined,
+    allowedHosts: undefined,
     logLevel: 'info',
   })
 })

@@ -194,7 +194,15 @@ export const Environment = Type.Object({
       pattern: '^[0-9a-fA-F.:/, ]+$',
       examples: ['10.0.0.0/8, 127.0.0.1'],
       description:
-        'Addresses of the proxies in front, whose `X-Forwarded-For` is trusted; when not set, none is trusted.',
+        'Addresses of the proxies in front, whose `X-Forwarded-` headers (`For`, `Host`, `Proto`, `Prefix`) are trusted; when not set, none is trusted.',
+    }),
+  ),
+  PACKSHOT_ALLOWED_HOSTS: Type.Optional(
+    Type.String({
+      pattern: '^[A-Za-z0-9*._:\\[\\], -]+$',
+      examples: ['studio.example.com, *.lan'],
+      description:
+        'Names under which browsers and programs reach the server, beside `localhost` and addresses; requests for others are refused. When not set, also the names that trusted proxies pass on.',
     }),
   ),
   PACKSHOT_LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {

@@ -13,10 +13,16 @@ import { imageRoutes } from './api/images.ts'
 import { jobRoutes } from './api/jobs.ts'
 import { modelRoutes } from './api/models.ts'
 import { uploadRoutes } from './api/uploads.ts'
-import { answerClientError } from './client-error.ts'
+import { readJsonBodies } from './bodies.ts'
+import { answerClientError, answerOddRequests } from './client-error.ts'
 import { bodyLimit, httpFault, sendFault } from './faults.ts'
+import { firstLook } from './first-look.ts'
+import { hostNames } from './hosts.ts'
 import { errorPages, wantsPage } from './page/answers.ts'
 import { pageRoutes } from './page/routes.ts'
+import { permissionsPolicy } from './page/security.ts'
+import { trustedPeers } from './peer.ts'
+import { refusals } from './refusals.ts'
 import type { Services } from './services.ts'
 
 export interface HttpDeps {
@@ -24,8 +30,10 @@ export interface HttpDeps {
   readonly log: FastifyBaseLogger
   /** Another origin that browsers may be redirected to for pictures. */
   readonly imageOrigin?: string
-  /** Addresses (comma-separated, with masks) whose X-Forwarded-For identifies the client. */
+  /** Addresses (comma-separated, with masks) whose X-Forwarded headers are believed. */
   readonly trustedProxies?: string
+  /** Names (comma-separated) that this server answers to, beside `localhost` and addresses. */
+  readonly allowedHosts?: string
 }
 
 /** Sends an error in the client's format: a page to a browser, JSON to everything else. */
@@ -38,6 +46,7 @@ const securityHeaders = {
   'referrer-policy': 'no-referrer',
   'cross-origin-opener-policy': 'same-origin',
   'cross-origin-resource-policy': 'same-origin',
+  'permissions-policy': permissionsPolicy,
 }
 
 /**
@@ -49,8 +58,11 @@ export async function buildHttp({
   log,
   imageOrigin,
   trustedProxies,
+  allowedHosts,
 }: HttpDeps): Promise<FastifyInstance> {
   const sendPage = await errorPages()
+  const trusts = trustedPeers(trustedProxies)
+  const hosts = { allowed: hostNames(allowedHosts), trusts }
   const answer: Answer = (error, request, reply) =>
     wantsPage(request) ? sendPage(error, reply) : sendFault(reply, error)
   const app = Fastify({
@@ -58,10 +70,12 @@ export async function buildHttp({
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit,
     requestTimeout: 30_000,
+    // a missing Host header is answered like other faults
+    http: { requireHostHeader: false },
     // a request on a kept connection is still served, with `connection: close`: Fastify's own 503
     // has neither a reason nor Retry-After
     return503OnClosing: false,
-    trustProxy: trustedProxies ?? false,
+    trustProxy: trustedProxies === undefined ? false : (address: string) => trusts(address),
     routerOptions: { maxParamLength: 256 },
     clientErrorHandler: answerClientError,
     frameworkErrors: (_error, request, reply) => {
@@ -70,6 +84,19 @@ export async function buildHttp({
   })
   // fastify parses text/plain by default: a JSON body sent as text would then be a request that any site can send.
   app.removeContentTypeParser('text/plain')
+  readJsonBodies(app)
+  // all headers are seen, and too many are refused
+  app.server.maxHeadersCount = 0
+  answerOddRequests(app.server)
+  const refused = refusals(log)
+  app.addHook('onRequest', async (request) => {
+    try {
+      firstLook(request, hosts)
+    } catch (thrown) {
+      refused(request, thrown)
+      throw thrown
+    }
+  })
   const routes = knownRoutes()
   app.addHook('onRoute', ({ url, method }) => routes.add(url, method))
   app.addHook('onSend', async (_request, reply) => {
@@ -98,7 +125,7 @@ export async function buildHttp({
     page.addHook('onRoute', (route) => {
       route.schema = { ...route.schema, hide: true }
     })
-    await page.register(pageRoutes, { services, imageOrigin })
+    await page.register(pageRoutes, { services, imageOrigin, hosts, refused })
   })
   return app
 }
