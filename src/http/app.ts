@@ -1,3 +1,4 @@
+import { Socket } from 'node:net'
 import fastifySwagger from '@fastify/swagger'
 import Fastify, {
   type FastifyBaseLogger,
@@ -15,6 +16,7 @@ import { modelRoutes } from './api/models.ts'
 import { uploadRoutes } from './api/uploads.ts'
 import { readJsonBodies } from './bodies.ts'
 import { answerClientError, answerOddRequests } from './client-error.ts'
+import { type ConnectionLimits, limitConnections } from './connections.ts'
 import { bodyLimit, httpFault, sendFault } from './faults.ts'
 import { firstLook } from './first-look.ts'
 import { hostNames } from './hosts.ts'
@@ -24,6 +26,7 @@ import { permissionsPolicy } from './page/security.ts'
 import { trustedPeers } from './peer.ts'
 import { refusals } from './refusals.ts'
 import type { Services } from './services.ts'
+import { defaultTrafficLimits, type TrafficLimits, watchTraffic } from './traffic.ts'
 
 export interface HttpDeps {
   readonly services: Services
@@ -34,6 +37,9 @@ export interface HttpDeps {
   readonly trustedProxies?: string
   /** Names (comma-separated) that this server answers to, beside `localhost` and addresses. */
   readonly allowedHosts?: string
+  readonly traffic?: TrafficLimits
+  /** Absent: no limit. */
+  readonly connections?: ConnectionLimits
 }
 
 /** Sends an error in the client's format: a page to a browser, JSON to everything else. */
@@ -59,6 +65,8 @@ export async function buildHttp({
   imageOrigin,
   trustedProxies,
   allowedHosts,
+  traffic: trafficLimits = defaultTrafficLimits,
+  connections,
 }: HttpDeps): Promise<FastifyInstance> {
   const sendPage = await errorPages()
   const trusts = trustedPeers(trustedProxies)
@@ -69,9 +77,16 @@ export async function buildHttp({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit,
-    requestTimeout: 30_000,
-    // a missing Host header is answered like other faults
-    http: { requireHostHeader: false },
+    // a time limit for the whole request would not grow with its body: see traffic.ts
+    requestTimeout: 0,
+    // longer than the longest wait for a job: what moves is watched more closely
+    connectionTimeout: Math.max(60_000, 2 * trafficLimits.idleMs),
+    http: {
+      headersTimeout: trafficLimits.idleMs,
+      connectionsCheckingInterval: Math.max(100, trafficLimits.idleMs / 10),
+      // a missing Host header is answered like other faults
+      requireHostHeader: false,
+    },
     // a request on a kept connection is still served, with `connection: close`: Fastify's own 503
     // has neither a reason nor Retry-After
     return503OnClosing: false,
@@ -88,21 +103,33 @@ export async function buildHttp({
   // all headers are seen, and too many are refused
   app.server.maxHeadersCount = 0
   answerOddRequests(app.server)
+  if (connections !== undefined) limitConnections(app.server, connections, trusts)
+  const traffic = watchTraffic(app.server, trafficLimits)
+  app.addHook('preParsing', async (request, _reply, body) => {
+    return isConnected(request) && hasBody(request) ? traffic.meter(request.raw) : body
+  })
   const refused = refusals(log)
-  app.addHook('onRequest', async (request) => {
+  app.addHook('onRequest', async (request, reply) => {
     try {
       firstLook(request, hosts)
     } catch (thrown) {
       refused(request, thrown)
       throw thrown
     }
+    // before its body is read
+    return request.is404 ? answerNothing(answer, routes, request, reply) : undefined
   })
   const routes = knownRoutes()
   app.addHook('onRoute', ({ url, method }) => routes.add(url, method))
-  app.addHook('onSend', async (_request, reply) => {
+  app.addHook('onSend', async (request, reply) => {
     setMissingHeaders(reply)
     // A draining server sends its clients to another one: a kept connection would stay until the end.
     if (!services.ready()) reply.header('connection', 'close')
+    if (!isConnected(request)) return
+    traffic.watchAnswer(request.raw, reply.raw)
+    if (request.raw.complete || !hasBody(request) || reply.statusCode === 408) return
+    if (reply.getHeader('connection') === 'close') reply.removeHeader('connection')
+    traffic.discardRest(request.raw, reply.raw)
   })
   app.setErrorHandler((thrown, request, reply) => answerFault(answer, thrown, request, reply))
   app.setNotFoundHandler((request, reply) => answerNothing(answer, routes, request, reply))
@@ -128,6 +155,15 @@ export async function buildHttp({
     await page.register(pageRoutes, { services, imageOrigin, hosts, refused })
   })
   return app
+}
+
+/** Not when a test injects a request: then nothing moves. */
+function isConnected({ raw }: FastifyRequest): boolean {
+  return raw.socket instanceof Socket
+}
+
+function hasBody({ headers }: FastifyRequest): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }
 
 function setMissingHeaders(reply: FastifyReply): void {

@@ -28,7 +28,7 @@ function maskBits(mask: string): number {
  * The one form of an address that proxies write in many ways: without port, brackets and zone, and an IPv4 address as
  * such. Undefined for text that is not an address.
  */
-export function canonicalAddress(text: string): string | undefined {
+function canonicalAddress(text: string): string | undefined {
   const [, bracketed] = /^\[([^\]]*)\](?::\d*)?$/.exec(text) ?? []
   const [, v4] = /^(\d+(?:\.\d+){3}):\d*$/.exec(text) ?? []
   const address = (bracketed ?? v4 ?? text).replace(/%.*$/, '')

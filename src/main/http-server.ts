@@ -60,6 +60,12 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     log,
     ...(imageOrigin === undefined ? {} : { imageOrigin: new URL(imageOrigin).origin }),
     ...(config.trustedProxies === undefined ? {} : { trustedProxies: config.trustedProxies }),
+    traffic: {
+      idleMs: config.idleSeconds * 1000,
+      bytesPerSecond: config.minKibPerSecond * 1024,
+      bufferBytes: Math.max(config.bufferMb, 2 * config.uploadMb) * 2 ** 20,
+    },
+    connections: { all: config.connections, perAddress: config.clientConnections },
     ...(config.allowedHosts === undefined ? {} : { allowedHosts: config.allowedHosts }),
   })
   await using starting = new AsyncDisposableStack()

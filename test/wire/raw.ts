@@ -41,6 +41,7 @@ export async function exchange(port: number, text: string | Buffer): Promise<Raw
 export async function answerOf(socket: Socket): Promise<RawAnswer> {
   const chunks: Buffer[] = []
   socket.on('data', (chunk) => chunks.push(chunk))
+  socket.resume()
   await new Promise<void>((resolve) => {
     socket.on('error', () => resolve())
     socket.on('close', () => resolve())

@@ -1,6 +1,6 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
-import { uploadTooLarge, wrongUploadType } from '../../jobs/serving/upload.ts'
+import { requireUploadType, uploadTooLarge, wrongUploadType } from '../../jobs/serving/upload.ts'
 import { isUnchanged } from '../etag.ts'
 import { ErrorBody, httpFault, sendFault } from '../faults.ts'
 import type { Services } from '../services.ts'
@@ -44,7 +44,12 @@ export function uploadRoutes(app: FastifyInstance, services: Services): void {
     consumes: ['image/png', 'image/jpeg', 'image/webp'],
     response: { 201: UploadView, '4xx': ErrorBody, '5xx': ErrorBody },
   }
-  app.post('/v1/uploads', { schema: submit, bodyLimit: uploadLimits.bytes }, async (request, reply) => {
+  // before a byte of the body is read
+  const onRequest = async ({ headers }: FastifyRequest) => {
+    requireUploadType(headers['content-type'] ?? '')
+  }
+  const options = { schema: submit, bodyLimit: uploadLimits.bytes, onRequest }
+  app.post('/v1/uploads', options, async (request, reply) => {
     const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
     const options = { type: request.headers['content-type'] ?? '', caller: services.caller(request.ip) }
     const upload = await services.upload(body, options)

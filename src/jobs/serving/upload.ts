@@ -80,9 +80,15 @@ export function wrongUploadType(type: string): AppError {
   return new AppError('unsupported_media_type', message, { param: 'content-type' })
 }
 
-function checkType(body: Uint8Array, type: string): void {
+/** The content type without its parameters. Throws `unsupported_media_type` for one that cannot be uploaded. */
+export function requireUploadType(type: string): UploadType {
   const declared = type.split(';', 1)[0]?.trim().toLowerCase() ?? ''
   if (!isUploadType(declared)) throw wrongUploadType(declared)
+  return declared
+}
+
+function checkType(body: Uint8Array, type: string): void {
+  const declared = requireUploadType(type)
   const head = Buffer.from(body.buffer, body.byteOffset, Math.min(16, body.byteLength))
   if (uploadTypes[declared](head)) return
   const found = Object.entries(uploadTypes).find(([, begins]) => begins(head))?.[0]
