@@ -16,7 +16,7 @@ import { modelRoutes } from './api/models.ts'
 import { uploadRoutes } from './api/uploads.ts'
 import { readJsonBodies } from './bodies.ts'
 import { answerClientError, answerOddRequests } from './client-error.ts'
-import { type ConnectionLimits, limitConnections } from './connections.ts'
+import { type ConnectionLimits, limitConnections, limitRequestsInARow } from './connections.ts'
 import { bodyLimit, httpFault, sendFault } from './faults.ts'
 import { firstLook } from './first-look.ts'
 import { hostNames } from './hosts.ts'
@@ -108,10 +108,12 @@ export async function buildHttp({
   app.addHook('preParsing', async (request, _reply, body) => {
     return isConnected(request) && hasBody(request) ? traffic.meter(request.raw) : body
   })
+  const inARow = limitRequestsInARow()
   const refused = refusals(log)
   app.addHook('onRequest', async (request, reply) => {
     try {
       firstLook(request, hosts)
+      if (isConnected(request)) inARow(request.raw.socket, reply.raw)
     } catch (thrown) {
       refused(request, thrown)
       throw thrown

@@ -1,5 +1,6 @@
-import type { Server } from 'node:http'
+import type { Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import { AppError } from '../jobs/errors.ts'
 import { answerRaw } from './client-error.ts'
 import type { Trusts } from './peer.ts'
 
@@ -33,4 +34,23 @@ export function limitConnections(server: Server, limits: ConnectionLimits, trust
     const reason = all > limits.all ? 'The server has' : 'Your address has'
     answerRaw(socket, '503 Service Unavailable', 'unavailable', `${reason} too many open connections.`)
   })
+}
+
+/** Browsers send one request after the other on a connection; a few more may be sent ahead. */
+const mostInARow = 16
+
+/**
+ * Counts the requests of a connection that are not answered yet: Node begins all that one packet brings. Throws
+ * `rate_limited` for one too many.
+ */
+export function limitRequestsInARow(): (socket: Socket, answer: ServerResponse) => void {
+  const waiting = new WeakMap<Socket, number>()
+  return (socket, answer) => {
+    const count = (waiting.get(socket) ?? 0) + 1
+    waiting.set(socket, count)
+    answer.once('close', () => waiting.set(socket, (waiting.get(socket) ?? 1) - 1))
+    if (count <= mostInARow) return
+    const message = `At most ${mostInARow} requests may be sent ahead on one connection.`
+    throw new AppError('rate_limited', message, { retryAfterSeconds: 1 })
+  }
 }

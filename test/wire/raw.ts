@@ -1,3 +1,4 @@
+import type { Server } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { pino } from 'pino'
 import { buildHttp, type HttpDeps } from '../../src/http/app.ts'
@@ -10,6 +11,7 @@ export interface Listening {
   readonly port: number
   readonly url: string
   readonly studio: Studio
+  readonly server: Server
 }
 
 export async function listening(t: Cleanup, options: Partial<HttpDeps> = {}): Promise<Listening> {
@@ -21,7 +23,7 @@ export async function listening(t: Cleanup, options: Partial<HttpDeps> = {}): Pr
     app.server.closeAllConnections()
     return app.close()
   })
-  return { port: Number(new URL(url).port), url, studio }
+  return { port: Number(new URL(url).port), url, studio, server: app.server }
 }
 
 export interface RawAnswer {

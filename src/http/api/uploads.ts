@@ -3,6 +3,7 @@ import { Type } from 'typebox'
 import { requireUploadType, uploadTooLarge, wrongUploadType } from '../../jobs/serving/upload.ts'
 import { isUnchanged } from '../etag.ts'
 import { ErrorBody, httpFault, sendFault } from '../faults.ts'
+import { sendFile } from '../send-file.ts'
 import type { Services } from '../services.ts'
 
 const UploadView = Type.Object({
@@ -66,11 +67,11 @@ export function uploadRoutes(app: FastifyInstance, services: Services): void {
   }
   app.get<{ Params: { id: string } }>('/v1/uploads/:id', { schema: read }, async (request, reply) => {
     const { id } = request.params
-    const { png, expires_at } = await services.uploaded(id)
+    const { open, expires_at } = await services.uploaded(id)
     const seconds = Math.max(0, Math.floor((Date.parse(expires_at) - Date.now()) / 1000))
     const tag = `"${id}"`
     reply.headers({ etag: tag, 'cache-control': `private, max-age=${seconds}, immutable` })
     if (isUnchanged(request, tag)) return reply.code(304).send()
-    return reply.type('image/png').send(Buffer.from(png.buffer, png.byteOffset, png.byteLength))
+    return sendFile(request, reply.type('image/png'), open)
   })
 }
