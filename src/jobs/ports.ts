@@ -207,11 +207,13 @@ export interface UploadLimits {
   readonly bytes: number
   /** Width times height of the picture. */
   readonly pixels: number
-  /** A picture is scaled down until its shorter side is at most this long: no picture made here needs more. */
+  /** Width and height; the longer side may also have at most eight times the shorter one. */
+  readonly longest: number
+  /** A picture is scaled down until its shorter side is at most this long: no picture made here needs more. Its longer side is kept at most twice as long. */
   readonly side: number
 }
 
-/** Reads pictures that come from outside. Both methods reject `invalid_upload` with a sentence for the user. */
+/** Reads pictures that come from outside. Both methods reject `invalid_upload` with a sentence for the user, and `unavailable` when too many wait. */
 export interface PictureReader {
   /**
    * Reads a PNG, JPEG or WebP file of one picture, rotates it as its metadata says, drops everything but pixels, and

@@ -46,6 +46,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     uploadLimits: {
       bytes: config.uploadMb * 2 ** 20,
       pixels: config.uploadMegapixels * 1e6,
+      longest: config.uploadSide,
       side: defaultLimits.maxSize,
     },
     ttlSeconds,
