@@ -4,13 +4,13 @@ import type { RequestLimits } from '../jobs/fields.ts'
 import type { Holdings } from '../jobs/holdings.ts'
 import { bestEffort } from '../jobs/log.ts'
 import type { Offer } from '../jobs/offer.ts'
-import type { UploadLimits } from '../jobs/ports.ts'
+import type { StoredFile, UploadLimits } from '../jobs/ports.ts'
 import { type CancelDeps, cancelJob } from '../jobs/serving/cancel.ts'
 import { type JobView, viewJob } from '../jobs/serving/job-view.ts'
 import { withNotes } from '../jobs/serving/notes.ts'
 import { getPicture, locatePicture, type PictureAddress, type PictureFile } from '../jobs/serving/picture.ts'
 import { type SubmitDeps, type SubmitOptions, submitJob } from '../jobs/serving/submit.ts'
-import { acceptUpload, readUpload, type Upload, type UploadDeps } from '../jobs/serving/upload.ts'
+import { acceptUpload, findUpload, type Upload, type UploadDeps } from '../jobs/serving/upload.ts'
 import type { JobWatch } from '../jobs/serving/wait.ts'
 
 /**
@@ -45,7 +45,7 @@ export interface Services {
    */
   upload(body: Uint8Array, options: { readonly type: string; readonly caller: Caller }): Promise<Upload>
   /** The PNG of an upload. Rejects `not_found` for an id never issued, `expired` for one that has expired. */
-  uploaded(id: string): Promise<{ png: Uint8Array; expires_at: string }>
+  uploaded(id: string): Promise<{ open(): Promise<StoredFile>; expires_at: string }>
   /** The caller, from the address of a request. */
   caller(address: string): Caller
   /** What can be requested now. */
@@ -85,7 +85,7 @@ export function createServices(
     imageOrAddress: (id, index) => asAppError(locatePicture(deps, id, index)),
     cancel: (id) => asAppError(noted(cancelJob(deps, id))),
     upload: (body, options) => asAppError(acceptUpload(deps, body, options)),
-    uploaded: (id) => asAppError(readUpload(deps, id)),
+    uploaded: (id) => asAppError(Promise.try(findUpload, deps, id)),
     load: () => asAppError(loadOf(deps)),
     caller: (address) => deps.caller(address),
     offer: () => deps.offer(),

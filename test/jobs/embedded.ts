@@ -50,7 +50,7 @@ export function embedded(t: Cleanup, options: { queueMax?: number; ttlSeconds?: 
     caller: (address: string) => anonymousCaller(address),
     offer: () => standInOffer,
     pictures: pictureReader(),
-    uploadLimits: { bytes: 200_000, pixels: 1e6, side: 512 },
+    uploadLimits: { bytes: 200_000, pixels: 1e6, longest: 3000, side: 512 },
     limits: defaultLimits,
     ttlSeconds,
     now: () => new Date(Date.now() + clock.ahead),

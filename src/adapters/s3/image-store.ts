@@ -1,5 +1,5 @@
 import { imageFiles } from '../../jobs/fields.ts'
-import type { ImageStore } from '../../jobs/ports.ts'
+import type { ImageStore, StoredFile } from '../../jobs/ports.ts'
 import type { Bucket } from './bucket.ts'
 import { imageKey, uploadKey } from './keys.ts'
 import { commitManifest, readManifest } from './manifests.ts'
@@ -16,12 +16,19 @@ export function s3ImageStore(bucket: Bucket, options: { readonly ttlSeconds: num
     putImage: async (id, index, format, bytes) =>
       bucket.put(imageKey(id, index, format), bytes, imageFiles[format].type),
     getImage: async (id, index, format) => bucket.get(imageKey(id, index, format)),
+    openImage: async (id, index, format) => whole(await bucket.get(imageKey(id, index, format))),
     addressOf: async (id, index, format, seconds) =>
       addressOf?.(imageKey(id, index, format), imageFiles[format].type, seconds),
     commit: (manifest) => commitManifest(bucket, manifest),
     getManifest: (id) => readManifest(bucket, id),
     putUpload: async (id, bytes) => bucket.put(uploadKey(id), bytes, 'image/png'),
     getUpload: async (id) => bucket.get(uploadKey(id)),
+    openUpload: async (id) => whole(await bucket.get(uploadKey(id))),
     sweep: (now) => sweepExpired(bucket, options.ttlSeconds, now),
   }
+}
+
+/** Read to its end, for its hash, and so that a client that reads slowly keeps no connection to the storage. */
+function whole(bytes: Uint8Array | undefined): StoredFile | undefined {
+  return bytes === undefined ? undefined : { bytes: bytes.byteLength, body: bytes }
 }

@@ -76,7 +76,7 @@ suite('the API', () => {
     assert.equal(picture.body, 'picture of seed 7')
     assert.equal(picture.headers['content-type'], 'image/png')
     assert.equal(picture.headers.etag, `"${images[0].sha256}"`)
-    assert.match(String(picture.headers['cache-control']), /^public, max-age=3\d{3}, immutable$/)
+    assert.match(String(picture.headers['cache-control']), /^private, max-age=3\d{3}, immutable$/)
     assert.equal(picture.headers['content-disposition'], 'inline; filename="a-red-apple-7.png"')
   })
 

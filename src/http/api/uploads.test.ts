@@ -178,6 +178,7 @@ test('a storage that is away is no fault of the picture', async (t) => {
     ...parts.images,
     putUpload: async () => storageIsAway(),
     getUpload: async () => storageIsAway(),
+    openUpload: async () => storageIsAway(),
   }
   const away = await studio(t, { images })
   assertFault(await away.upload(await png()), 503, 'unavailable', /away/)

@@ -2,7 +2,7 @@ import { type Caller, requireScope } from '../caller.ts'
 import { AppError, type Fault } from '../errors.ts'
 import type { ResolvedRequest } from '../job.ts'
 import { expiryOf, hasExpired, type JobIds } from '../job-id.ts'
-import type { ImageStore, PictureReader, RateLimiter, UploadLimits } from '../ports.ts'
+import type { ImageStore, PictureReader, RateLimiter, StoredFile, UploadLimits } from '../ports.ts'
 import { describeValue } from '../wording.ts'
 import { checkRate } from './rate.ts'
 
@@ -80,9 +80,15 @@ export function wrongUploadType(type: string): AppError {
   return new AppError('unsupported_media_type', message, { param: 'content-type' })
 }
 
-function checkType(body: Uint8Array, type: string): void {
+/** The content type without its parameters. Throws `unsupported_media_type` for one that cannot be uploaded. */
+export function requireUploadType(type: string): UploadType {
   const declared = type.split(';', 1)[0]?.trim().toLowerCase() ?? ''
   if (!isUploadType(declared)) throw wrongUploadType(declared)
+  return declared
+}
+
+function checkType(body: Uint8Array, type: string): void {
+  const declared = requireUploadType(type)
   const head = Buffer.from(body.buffer, body.byteOffset, Math.min(16, body.byteLength))
   if (uploadTypes[declared](head)) return
   const found = Object.entries(uploadTypes).find(([, begins]) => begins(head))?.[0]
@@ -97,7 +103,7 @@ function isUploadType(text: string): text is UploadType {
 }
 
 /** The PNG of an upload. Rejects `not_found` for an id that was never issued, `expired` for one that has expired. */
-export async function readUpload(
+async function readUpload(
   { ids, images, ttlSeconds, now }: Pick<UploadDeps, 'ids' | 'images' | 'ttlSeconds' | 'now'>,
   id: string,
 ): Promise<{ png: Uint8Array; expires_at: string }> {
@@ -108,6 +114,22 @@ export async function readUpload(
     throw new AppError('expired', 'The upload has expired.', { param: 'id' })
   }
   return { png, expires_at: expiryOf(ids.issuedAt(id).toISOString(), ttlSeconds) }
+}
+
+/** The same for an answer to a client: the file is opened when it is needed, and rejects then if it is missing. */
+export function findUpload(
+  { ids, images, ttlSeconds, now }: Pick<UploadDeps, 'ids' | 'images' | 'ttlSeconds' | 'now'>,
+  id: string,
+): { open(): Promise<StoredFile>; expires_at: string } {
+  ids.uploads.verify(id)
+  const expired = () => new AppError('expired', 'The upload has expired.', { param: 'id' })
+  if (hasExpired(id, ttlSeconds, now())) throw expired()
+  const open = async () => {
+    const file = await images.openUpload(id)
+    if (file === undefined) throw expired()
+    return file
+  }
+  return { open, expires_at: expiryOf(ids.issuedAt(id).toISOString(), ttlSeconds) }
 }
 
 /** What is wrong with the uploads that a request names; rejects `unavailable` when the store does not answer. */
