@@ -230,7 +230,11 @@ def mend(text_encoder: torch.nn.Module, tensors: dict[str, Tensor], model: Path)
         assert plain is None or torch.equal(value, plain.float()), name
 
 
-CASES = {"loha": 0.8, "lokr": 0.7, "full": -0.6, "dora": 0.7, "peft-dora": 0.6, "peft-bias": 0.9}
+# the first that matches a module's whole name, or its end after a dot, counts
+PATTERNS = {"r": 2, "lora_alpha": 8, "alpha_pattern": {r".*attn2\.to_k": 1, "^down_blocks.*conv1": 3, "to_q": 2, r"attn1\.to_q": 16},
+            "rank_pattern": {}, "target_modules": ["to_q", "to_out.0", "to_k", "conv1"]}
+
+CASES = {"loha": 0.8, "lokr": 0.7, "full": -0.6, "dora": 0.7, "peft-dora": 0.6, "peft-bias": 0.9, "peft-patterns": 0.7}
 
 
 @torch.no_grad()
@@ -255,6 +259,14 @@ def main() -> None:
             pipeline.unet.double().load_state_dict({key: new[key] for key in pipeline.unet.state_dict()})
             pipeline.text_encoder.double().load_state_dict(
                 {keys[key.removeprefix("text_model.")]: value for key, value in new.items() if key.startswith("text_model.")}, strict=False)
+        elif case == "peft-patterns":
+            tensors = {key: value.half() for key, value in peft(weights, 26, magnitudes=True).items() if key.startswith("unet.") and "magnitude" not in key}
+            metadata = {f"unet.{name}": value for name, value in PATTERNS.items()}
+            save_file(tensors, LORAS / f"{case}.safetensors", {"format": "pt", "lora_adapter_metadata": json.dumps(metadata)})
+            pipeline.load_lora_weights(str(LORAS), weight_name=f"{case}.safetensors", adapter_name="it")
+            pipeline.set_adapters("it", strength)
+            pipeline.unet.double()
+            pipeline.text_encoder.double()
         else:
             tensors = peft(weights, 25, magnitudes=case == "peft-dora")
             save_file(tensors, LORAS / f"{case}.safetensors", {"format": "pt"})

@@ -246,7 +246,6 @@ function vaeConfig(file: ConfigFile): VaeConfig {
 
 function noiseConfig(file: ConfigFile, path: string, beside: Beside): NoiseConfig {
   file.refuse('trained_betas')
-  file.refuse('rescale_betas_zero_snr', false, null)
   return {
     num_train_timesteps: file.integer('num_train_timesteps', 1000),
     beta_start: file.number('beta_start', 0.00085),
@@ -258,5 +257,11 @@ function noiseConfig(file: ConfigFile, path: string, beside: Beside): NoiseConfi
         prediction: file.oneOf('prediction_type', ['epsilon', 'v_prediction'], 'epsilon'),
       },
     ]),
+    rescale_betas_zero_snr: flag(file, 'rescale_betas_zero_snr'),
   }
+}
+
+/** Python's None is false. */
+function flag(file: ConfigFile, field: string): boolean {
+  return !file.isNull(field) && file.boolean(field, false)
 }

@@ -135,18 +135,13 @@ export function textConfig(source: Source, stated: ConfigFile): ClipTextConfig {
 /**
  * Stable Diffusion 1.x's noise schedule. What the model predicts is stated in the file's metadata
  * (`packshot.architecture`, or Stability's ModelSpec 1.0.1: `modelspec.prediction_type`), by the key `v_pred` that
- * community files use, or beside the file.
+ * community files use, or beside the file. Their key `ztsnr` says that it was trained with zero terminal SNR.
  */
 export function noiseConfig(
   { path, metadata, tensors }: SafetensorsFile,
   stated: ConfigFile,
   beside: Beside,
 ): NoiseConfig {
-  if (tensors.has('ztsnr')) {
-    throw new CheckpointError(
-      `${path}: the model was trained with zero terminal signal-to-noise ratio ("ztsnr"), which is not supported`,
-    )
-  }
   const own = stated.oneOf('prediction_type', ['epsilon', 'v_prediction', 'absent'], 'absent')
   const statements =
     own === 'absent'
@@ -164,6 +159,7 @@ export function noiseConfig(
     beta_end: 0.012,
     beta_schedule: 'scaled_linear',
     prediction_type: decidePrediction(path, beside, statements),
+    rescale_betas_zero_snr: tensors.has('ztsnr'),
   }
 }
 

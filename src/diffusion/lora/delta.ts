@@ -25,7 +25,8 @@ export async function weightDelta(tensors: LoraTensors, reader: NumberReader): P
   if (hadamard) {
     const one = await factors(read, tensors.hada_w1_a, tensors.hada_w1_b, tensors.hada_t1)
     const other = await factors(read, tensors.hada_w2_a, tensors.hada_w2_b, tensors.hada_t2)
-    return { ...one, data: one.data.map((value, i) => value * other.data[i]!) }
+    for (let i = 0; i < one.data.length; i++) one.data[i]! *= other.data[i]!
+    return one
   }
   if (lokr_w1 ?? lokr_w1_a) {
     const outer = lokr_w1 ? await read(lokr_w1) : await factors(read, lokr_w1_a, tensors.lokr_w1_b, undefined)
@@ -62,13 +63,19 @@ async function factors(
 }
 
 function product(a: Matrix, b: Matrix): Matrix {
-  const [rows, columns] = [a.rows, b.columns]
+  const [rows, columns, inner] = [a.rows, b.columns, b.rows]
   const data = new Float32Array(rows * columns)
   for (let i = 0; i < rows; i++) {
-    for (let p = 0; p < b.rows; p++) {
-      const factor = a.data[i * a.columns + p]!
-      const [from, to] = [p * columns, i * columns]
-      for (let j = 0; j < columns; j++) data[to + j]! += factor * b.data[from + j]!
+    const out = data.subarray(i * columns, (i + 1) * columns)
+    // four rows of b at once: a sum is loaded and stored a quarter as often
+    for (let p = 0; p < inner; p += 4) {
+      const factor = (q: number) => (q < inner ? a.data[i * inner + q]! : 0)
+      const row = (q: number) => b.data.subarray(Math.min(q, inner - 1) * columns)
+      const [f0, f1, f2, f3] = [factor(p), factor(p + 1), factor(p + 2), factor(p + 3)]
+      const [b0, b1, b2, b3] = [row(p), row(p + 1), row(p + 2), row(p + 3)]
+      for (let j = 0; j < columns; j++) {
+        out[j]! += f0 * b0[j]! + f1 * b1[j]! + f2 * b2[j]! + f3 * b3[j]!
+      }
     }
   }
   return { rows, columns, data }

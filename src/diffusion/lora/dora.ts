@@ -37,22 +37,21 @@ export function resized(
   const [rows, channels] = shape as [number, number]
   const pixels = stored.length / (rows * channels)
   const squares = new Float64Array(sizes.length)
-  const eachBlock = (use: (index: number, begin: number, end: number) => void) => {
-    for (let row = 0; row < rows; row++) {
-      for (let channel = 0; channel < channels; channel++) {
-        const begin = (row * channels + channel) * pixels
-        use(byOutput ? row : channel, begin, begin + pixels)
+  for (let row = 0, i = 0; row < rows; row++) {
+    for (let channel = 0; channel < channels; channel++) {
+      const index = byOutput ? row : channel
+      for (let k = 0; k < pixels; k++, i++) squares[index]! += (stored[i]! + difference[i]!) ** 2
+    }
+  }
+  const factors = sizes.map((size, index) => size / (Math.sqrt(squares[index]!) + epsilon))
+  const out = new Float32Array(stored.length)
+  for (let row = 0, i = 0; row < rows; row++) {
+    for (let channel = 0; channel < channels; channel++) {
+      const factor = factors[byOutput ? row : channel]!
+      for (let k = 0; k < pixels; k++, i++) {
+        out[i] = strength * (factor * (stored[i]! + difference[i]!) - stored[i]!)
       }
     }
   }
-  eachBlock((index, begin, end) => {
-    for (let i = begin; i < end; i++) squares[index]! += (stored[i]! + difference[i]!) ** 2
-  })
-  const out = new Float32Array(stored.length)
-  eachBlock((index, begin, end) => {
-    const factor = sizes[index]! / (Math.sqrt(squares[index]!) + epsilon)
-    for (let i = begin; i < end; i++)
-      out[i] = strength * (factor * (stored[i]! + difference[i]!) - stored[i]!)
-  })
   return out
 }

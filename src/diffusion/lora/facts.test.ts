@@ -39,6 +39,7 @@ for (const [what, [noun, shapes]] of Object.entries(kinds)) {
       contextWidth: 768,
       textWidth: undefined,
       problem: undefined,
+      passedOver: 0,
     })
   })
 }
@@ -70,6 +71,7 @@ test('counters, and the projection that Stable Diffusion 1.x leaves out, are pas
   })
   assert.equal(known?.problem, undefined)
   assert.equal(known?.textWidth, 768)
+  assert.equal(known?.passedOver, 2)
 })
 
 test('a LoRA fits a model by the width of its cross-attention or of its text encoder', () => {

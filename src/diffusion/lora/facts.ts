@@ -14,6 +14,8 @@ export interface LoraFacts {
   readonly textWidth: number | undefined
   /** Why no model can use it, to follow "this is "; undefined if models that fit can. */
   readonly problem: string | undefined
+  /** How many of its tensors are ignored, since no picture depends on them. */
+  readonly passedOver: number
 }
 
 /** The widths of a model that a LoRA is compared with. */
@@ -40,7 +42,10 @@ const foreignFamilies: readonly (readonly [Family, RegExp])[] = [
 /** Files that look like a LoRA, and what they are. */
 const foreignKinds: readonly (readonly [RegExp, string])[] = [
   [/(^|[._])motion_modules[._]/, 'a motion LoRA of AnimateDiff, which changes videos only'],
-  [/^bundle_emb\./, 'a LoRA with embeddings in it; save the embeddings as files of their own'],
+  [
+    /^(bundle_emb\.|string_to_param\.|emb_params$|clip_[lg]$)/,
+    'a LoRA with embeddings in it; save the embeddings as files of their own',
+  ],
   [/\.(oft_|boft_)|^(oft|boft)_/, 'an OFT (rotations of weights), which is not supported'],
   [/\.[ab][12](\.default)?\.weight$/, 'a GLoRA, which is not supported'],
   [/\.on_input$|[._]ia3_/, 'an IA3 (scales of activations), which is not supported'],
@@ -55,14 +60,15 @@ const foreignKinds: readonly (readonly [RegExp, string])[] = [
   [/^(lora_vae_|vae\.|first_stage_model\.)/, 'a LoRA that also changes the VAE, which is not supported'],
 ]
 
-const pair = /[._](lora_(up|down|mid|A|B|linear_layer)\b|hada_w[12]|lokr_w[12]|lora\.(up|down)\.)/
+const pair =
+  /[._](lora_(up|down|mid|A|B|linear_layer)\b|hada_w[12]|lokr_w[12]|lora\.(up|down)\.|(diff|diff_b|[wb]_norm)$)/
 const own = /^(lora_(unet|te\d?)_|lycoris_|(oft|boft)_(unet|te)_|base_model\.model\.)/
 
 /** Undefined if the file is not a LoRA or one of its relatives. */
 export function loraFacts(tensors: ReadonlyMap<string, StoredTensor>): LoraFacts | undefined {
   const keys = [...tensors.keys()]
   if (!keys.some((key) => pair.test(key) || own.test(key))) return undefined
-  const { layers, unknown } = layersOfFile(tensors)
+  const { layers, unknown, passedOver } = layersOfFile(tensors)
   const foreign = foreignFamilies.find(([, pattern]) => keys.some((key) => pattern.test(key)))
   const kind = foreignKinds.find(([pattern]) => keys.some((key) => pattern.test(key)))
   const contextWidth = widthOf(layers, /attn2[._](processor[._])?to_[kv]$/)
@@ -74,6 +80,7 @@ export function loraFacts(tensors: ReadonlyMap<string, StoredTensor>): LoraFacts
     family: foreign?.[0] ?? (width === undefined ? 'sd1' : familyOfWidth(width)),
     contextWidth,
     textWidth,
+    passedOver,
     problem:
       kind?.[1] ?? (unknown.length === 0 ? undefined : `${noun} with parts of a kind that is not known`),
   }

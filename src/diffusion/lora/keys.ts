@@ -69,6 +69,8 @@ export interface LoraLayers {
   /** By the layer's name in the file. */
   readonly layers: ReadonlyMap<string, LoraTensors>
   readonly unknown: readonly string[]
+  /** How many tensors were left out because no picture depends on them. */
+  readonly passedOver: number
   /** Two keys for one tensor of a layer. */
   readonly twice: readonly (readonly [string, string])[]
 }
@@ -77,9 +79,13 @@ export interface LoraLayers {
 export function layersOfFile(tensors: ReadonlyMap<string, StoredTensor>): LoraLayers {
   const layers = new Map<string, LoraTensors>()
   const unknown: string[] = []
+  let passedOver = 0
   const twice: [string, string][] = []
   for (const [key, tensor] of tensors) {
-    if (harmless.test(key)) continue
+    if (harmless.test(key)) {
+      passedOver += 1
+      continue
+    }
     const found = roleOf(key)
     if (found === undefined) {
       unknown.push(key)
@@ -90,7 +96,13 @@ export function layersOfFile(tensors: ReadonlyMap<string, StoredTensor>): LoraLa
     if (known) twice.push([known.key, key])
     else layers.set(found.layer, Object.assign(group, { [found.role]: tensor }))
   }
-  return { layers, unknown, twice }
+  // pruned files may keep the alpha of a layer whose matrices are gone
+  for (const [layer, { alpha, scalar, ...changes }] of layers) {
+    if (Object.keys(changes).length > 0) continue
+    layers.delete(layer)
+    passedOver += 1
+  }
+  return { layers, unknown, twice, passedOver }
 }
 
 function roleOf(key: string): { readonly layer: string; readonly role: LoraRole } | undefined {

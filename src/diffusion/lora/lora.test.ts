@@ -295,7 +295,7 @@ const faults: Record<string, [[string, Tensor][], RegExp, RegExp?]> = {
     /several LoRAs/,
   ],
   'half a pair': [good.slice(0, 1), sizes, /do not fit each other/],
-  'alpha alone': [[[`${query}.alpha`, one]], sizes, /nothing is changed/],
+  'alpha alone': [[[`${query}.alpha`, one]], /changes nothing that pictures depend on/],
   'another width': [pair(query, [4, 24], [16, 4]), sizes, /16 x 24.*lora_down.weight" \[4, 24\]/],
   'another height': [pair(query, [4, 16], [24, 4]), sizes, /24 x 16.*lora_up.weight" \[24, 4\]/],
   'two ranks': [pair(query, [4, 16], [16, 8]), sizes, /do not fit each other.*\[16, 8\]/],
@@ -335,6 +335,15 @@ test('refused when it is applied: numbers that are not finite, or none at all', 
   const [down] = good as [[string, Tensor]]
   const broken = await opened(t, [down, [`${query}.lora_up.weight`, nan]])
   await assert.rejects(feedsOf(broken), /some\.safetensors: the file has numbers that cannot be used/)
+})
+
+test('an alpha that a pruned file kept, and counters of training, are passed over', async (t) => {
+  const more: [string, Tensor][] = [
+    [`${key}.alpha`, counting([])],
+    ['lora_te_text_projection.alpha', counting([])],
+    ['global_step', counting([])],
+  ]
+  assert.deepEqual(await feedsOf(await opened(t, [...good, ...more])), await feedsOf(await opened(t, good)))
 })
 
 test('matrices of 8 bits and of 64, zeros, and a text encoder alone are taken as they are', async (t) => {

@@ -111,6 +111,10 @@ function checkedLayer(
   // an inpainting model takes more channels in its first layer than the model that the LoRA was trained on
   const fewer = key === 'conv_in' && part === 'unet' ? model.architecture.unet.out_channels : channels
   const columns = [channels, fewer].map((count) => (count ?? 1) * pixels)
+  const forInpainting = key === 'conv_in' && (2 * (channels as number) + 1) * pixels
+  if (size && size.columns === forInpainting && channels === fewer) {
+    throw fault(path, 'the LoRA is made for inpainting models', `layer "${name}"`)
+  }
   if (size && (size.rows !== rows || !columns.includes(size.columns)))
     throw misshapen(`${size.rows} x ${size.columns}`)
   for (const one of [alpha, scalar])

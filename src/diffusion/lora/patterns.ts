@@ -1,7 +1,7 @@
 import { runInNewContext } from 'node:vm'
 
 /** A pattern comes from a file: one that backtracks without end is stopped. */
-const limitMs = 2000
+const limitMs = 1000
 
 const matching = `
   const expressions = patterns.map((pattern) => new RegExp('^(?:.*\\\\.)?(?:' + pattern.replaceAll('(?P<', '(?<') + ')$'))

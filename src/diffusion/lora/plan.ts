@@ -79,6 +79,18 @@ export async function planLoras(
   )
 }
 
+/** The bytes of the plan's feeds, before anything is read: at most. */
+export function planBytes(uses: readonly AppliedLora[], part: LoraPart): number {
+  const layers = uses.flatMap(({ lora, strengths }) => (strengths[part] === 0 ? [] : lora.layers[part]))
+  const numbers = layers.map((layer) => {
+    const { shape, rank } = layer
+    const all = shape.reduce((product, dim) => product * dim, 1)
+    const out = shape[0] ?? 1
+    return isPair(layer) ? paddedRank(rank ?? out) * (out + all / out) : all
+  })
+  return 4 * numbers.reduce((sum, each) => sum + each, 0)
+}
+
 async function withReaders<T>(
   files: readonly SafetensorsFile[],
   use: (readers: readonly NumberReader[]) => Promise<T>,

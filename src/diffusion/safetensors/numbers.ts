@@ -35,8 +35,9 @@ export class NumberReader {
     }
     const numbers = toNumbers(bytes, tensor.dtype)
     if (numbers === undefined) throw this.#fault(`"${tensor.key}" has dtype ${tensor.dtype}`)
-    for (const value of numbers)
-      if (!Number.isFinite(value)) throw this.#fault(`"${tensor.key}" contains infinite or NaN values`)
+    for (let i = 0; i < numbers.length; i++) {
+      if (!Number.isFinite(numbers[i])) throw this.#fault(`"${tensor.key}" contains infinite or NaN values`)
+    }
     return numbers
   }
 
@@ -59,9 +60,9 @@ function toNumbers(bytes: Uint8Array<ArrayBuffer>, dtype: Dtype): Float32Array |
     case 'BF16':
       return toFloat32(bytes, dtype)
     case 'F8_E4M3':
-      return Float32Array.from(bytes, (bits) => eightBits(bits, 3, 7))
+      return eightBits(bytes, 3, 7)
     case 'F8_E5M2':
-      return Float32Array.from(bytes, (bits) => eightBits(bits, 2, 15))
+      return eightBits(bytes, 2, 15)
     case 'I64':
       return Float32Array.from(new BigInt64Array(buffer), Number)
     case 'U64':
@@ -85,13 +86,18 @@ function toNumbers(bytes: Uint8Array<ArrayBuffer>, dtype: Dtype): Float32Array |
 }
 
 /** https://arxiv.org/abs/2209.05433: E5M2 has infinities as IEEE 754 has, E4M3 has one NaN of each sign and none. */
-function eightBits(bits: number, mantissaBits: number, bias: number): number {
-  const sign = bits & 0x80 ? -1 : 1
-  const exponent = (bits & 0x7f) >> mantissaBits
-  const mantissa = bits & ((1 << mantissaBits) - 1)
-  if (mantissaBits === 3 && (bits & 0x7f) === 0x7f) return Number.NaN
-  if (mantissaBits === 2 && exponent === 31)
-    return mantissa === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN
-  const fraction = mantissa / (1 << mantissaBits)
-  return sign * (exponent === 0 ? fraction * 2 ** (1 - bias) : (1 + fraction) * 2 ** (exponent - bias))
+function eightBits(bytes: Uint8Array, mantissaBits: 2 | 3, bias: number): Float32Array {
+  const table = Float32Array.from({ length: 256 }, (_, bits) => {
+    const sign = bits & 0x80 ? -1 : 1
+    const exponent = (bits & 0x7f) >> mantissaBits
+    const mantissa = bits & ((1 << mantissaBits) - 1)
+    if (mantissaBits === 3 ? (bits & 0x7f) === 0x7f : exponent === 31) {
+      return mantissa === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN
+    }
+    const fraction = mantissa / (1 << mantissaBits)
+    return sign * (exponent === 0 ? fraction * 2 ** (1 - bias) : (1 + fraction) * 2 ** (exponent - bias))
+  })
+  const numbers = new Float32Array(bytes.length)
+  for (let i = 0; i < bytes.length; i++) numbers[i] = table[bytes[i]!]!
+  return numbers
 }

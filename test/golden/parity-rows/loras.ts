@@ -1,3 +1,5 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
   type DiffusersFolder,
@@ -9,8 +11,9 @@ import { type AppliedLora, planLoras } from '../../../src/diffusion/lora/plan.ts
 import { clipTextGraph, tokenEmbeddingKey } from '../../../src/diffusion/models/clip-text.ts'
 import { timestepEmbedding, unetGraph } from '../../../src/diffusion/models/unet.ts'
 import { type Feed, Session } from '../../../src/diffusion/runtime/session.ts'
-import { readRows, type StoredTensor } from '../../../src/diffusion/safetensors/safetensors.ts'
+import { readRows, type StoredTensor, toFloat32 } from '../../../src/diffusion/safetensors/safetensors.ts'
 import { type Golden, loadGolden, relativeError } from '../golden.ts'
+import { type Content, readContent, type Tensor, writeSafetensors } from '../parity/variants.ts'
 import type { ParityRow } from './row.ts'
 
 const golden = join(import.meta.dirname, '..')
@@ -33,6 +36,58 @@ const named: Readonly<Record<string, string>> = {
   dora: 'DoRA of LyCORIS, by inputs and by outputs, of LoHa too',
   'peft-dora': 'DoRA of PEFT',
   'peft-bias': 'biases of PEFT',
+  'peft-patterns': 'alpha_pattern of PEFT, with regular expressions',
+}
+
+/** The same LoRAs as other programs write them: what is expected is the same. */
+const dialects: readonly {
+  readonly from: string
+  readonly row: string
+  readonly change: (content: Content) => Content
+}[] = [
+  {
+    from: 'kohya',
+    row: "alphas in 64-bit integers, as diffusers' convert_state_dict_to_kohya writes them",
+    change: ({ tensors, metadata }) => ({
+      metadata,
+      tensors: new Map(
+        [...tensors].map(([key, tensor]) => [key, key.endsWith('.alpha') ? inIntegers(tensor) : tensor]),
+      ),
+    }),
+  },
+  {
+    from: 'ldm',
+    row: "ComfyUI's names",
+    change: ({ tensors, metadata }) => ({
+      metadata,
+      tensors: new Map([...tensors].map(([key, tensor]) => [comfyName(key), tensor])),
+    }),
+  },
+  {
+    from: 'peft',
+    row: "PEFT's own names",
+    change: ({ tensors, metadata }) => ({
+      metadata,
+      tensors: new Map(
+        [...tensors].map(([key, tensor]) => [
+          key.replace(/^(unet|text_encoder)\./, 'base_model.model.'),
+          tensor,
+        ]),
+      ),
+    }),
+  },
+]
+
+function inIntegers(tensor: Tensor): Tensor {
+  const [alpha] = toFloat32(tensor.bytes, tensor.dtype)
+  return { dtype: 'I64', shape: [], bytes: new Uint8Array(BigInt64Array.of(BigInt(alpha as number)).buffer) }
+}
+
+/** `lora_unet_input_blocks_1_1_proj_in` is `diffusion_model.input_blocks_1_1_proj_in` here: dots count as underscores. */
+function comfyName(key: string): string {
+  return key
+    .replace(/^lora_unet_/, 'diffusion_model.')
+    .replace(/^lora_te1_text_model_/, 'text_encoders.clip_l.transformer.text_model.')
 }
 
 const paper = 'the formula of its paper: diffusers does not load it'
@@ -43,35 +98,63 @@ const notes: Readonly<Record<string, string>> = {
   dora: `${paper}; strength as in AUTOMATIC1111`,
   'peft-dora': "diffusers' load_lora_weights",
   'peft-bias': "diffusers' load_lora_weights",
+  'peft-patterns': "diffusers' load_lora_weights",
 }
 
 /** tiny-sd with LoRAs, compared with the same change added to its weights, or with what diffusers loads. */
 export async function* rows(): AsyncIterable<ParityRow> {
   const inputs = await loadGolden('golden')
   const model = await openDiffusersFolder(join(golden, 'tiny-sd'))
-  for (const source of ['lora-golden', 'lora-kinds-golden']) {
-    const expected = await loadGolden<LoraMeta>(source)
-    for (const [name, given] of Object.entries(expected.meta.cases)) {
-      const uses = []
-      const files = typeof given === 'number' ? { [name]: given } : given
-      for (const [file, strength] of Object.entries(files)) {
-        const lora = await openLora(join(golden, `parity/loras/${file}.safetensors`), model)
-        uses.push({ lora, strengths: { text: strength, unet: strength } })
-      }
-      const row = (part: string, actual: Float32Array, wanted: Float32Array): ParityRow => {
-        return {
-          area: 'LoRA',
-          row: `${named[name]}; strength ${Object.values(files).join(', ')}: ${part}`,
-          measure: 'part',
-          // some keep the beginning only
-          difference: relativeError(actual.subarray(0, wanted.length), wanted),
-          limit,
-          ...(notes[name] && { note: notes[name] }),
-        }
-      }
-      yield row('text encoder', await encoded(model, inputs, uses), expected.floats(`${name}.text`))
-      yield row('UNet', await predicted(model, inputs, uses), expected.floats(`${name}.unet`))
+  const path = (file: string) => join(golden, `parity/loras/${file}.safetensors`)
+  const compare = async function* (
+    row: string,
+    files: Readonly<Record<string, number>>,
+    { floats }: Pick<Golden<unknown>, 'floats'>,
+    note?: string,
+  ): AsyncIterable<ParityRow> {
+    const uses = []
+    for (const [file, strength] of Object.entries(files)) {
+      uses.push({ lora: await openLora(file, model), strengths: { text: strength, unet: strength } })
     }
+    for (const [part, actual, wanted] of [
+      ['text encoder', await encoded(model, inputs, uses), floats('text')],
+      ['UNet', await predicted(model, inputs, uses), floats('unet')],
+    ] as const) {
+      yield {
+        area: 'LoRA',
+        row: `${row}; strength ${Object.values(files).join(', ')}: ${part}`,
+        measure: 'part',
+        // some keep the beginning only
+        difference: relativeError(actual.subarray(0, wanted.length), wanted),
+        limit,
+        ...(note && { note }),
+      }
+    }
+  }
+  for (const source of ['lora-golden', 'lora-kinds-golden']) {
+    const { meta, floats } = await loadGolden<LoraMeta>(source)
+    for (const [name, given] of Object.entries(meta.cases)) {
+      const files = Object.entries(typeof given === 'number' ? { [name]: given } : given)
+      const used = Object.fromEntries(files.map(([file, strength]) => [path(file), strength]))
+      yield* compare(
+        named[name] as string,
+        used,
+        { floats: (part) => floats(`${name}.${part}`) },
+        notes[name],
+      )
+    }
+  }
+  const { meta, floats } = await loadGolden<LoraMeta>('lora-golden')
+  const folder = await mkdtemp(join(tmpdir(), 'packshot-loras-'))
+  try {
+    for (const { from, row, change } of dialects) {
+      const file = join(folder, `${from}.safetensors`)
+      writeSafetensors(file, change(await readContent(path(from))))
+      const { [from]: strength = 1 } = meta.cases[from] as Record<string, number>
+      yield* compare(row, { [file]: strength }, { floats: (part) => floats(`${from}.${part}`) })
+    }
+  } finally {
+    await rm(folder, { recursive: true })
   }
 }
 
