@@ -74,7 +74,9 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
       const onPart = (step: number, all: number) => onStep(Math.ceil((step / all) * steps))
       let picture: Picture
       try {
-        picture = await engine.generate(wanted, { onStep: onPart, signal })
+        picture = await opening(`The model ${files.model.name}`, () =>
+          engine.generate(wanted, { onStep: onPart, signal }),
+        )
       } finally {
         await pool.trim()
       }
