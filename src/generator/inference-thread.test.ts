@@ -2,7 +2,13 @@ import assert from 'node:assert/strict'
 import { cpSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { tensorOf, tinyCheckpoint, writeSafetensors } from '../../test/golden/parity/variants.ts'
+import {
+  readContent,
+  type Tensor,
+  tensorOf,
+  tinyCheckpoint,
+  writeSafetensors,
+} from '../../test/golden/parity/variants.ts'
 import { pixels, startGenerator } from '../../test/models/generator.ts'
 import { tempFolder } from '../../test/temp-folder.ts'
 import { AppError } from '../jobs/errors.ts'
@@ -81,6 +87,19 @@ test('a picture that needs more memory than there is is refused before it is com
     return true
   })
   assert.deepEqual(pixels(await make({ model: 'one' })), pixels(plain))
+})
+
+test('a default model without a VAE makes the same pictures with a file of its VAE', async (t) => {
+  const dir = modelsFolder(t)
+  const { tensors, metadata } = await readContent(tinyCheckpoint)
+  const prefix = 'first_stage_model.'
+  const part = (own: boolean) => [...tensors].filter(([name]) => name.startsWith(prefix) === own)
+  writeSafetensors(join(dir, 'bare.safetensors'), { metadata, tensors: new Map(part(false)) })
+  const vae = part(true).map(([name, tensor]): [string, Tensor] => [name.slice(prefix.length), tensor])
+  writeSafetensors(join(dir, 'vae/soft.safetensors'), { metadata, tensors: new Map(vae) })
+  const { thread, make } = startGenerator(t, { PACKSHOT_MODELS_DIR: dir, PACKSHOT_MODEL: 'bare' })
+  await thread.start()
+  assert.deepEqual(pixels(await make({ model: 'bare' })), pixels(await make({ model: 'one' })))
 })
 
 test('with room, both stay', async (t) => {
