@@ -152,6 +152,12 @@ export class ConfigFile {
     return this.#checked(field, fallback, 'true or false', (value) => typeof value === 'boolean')
   }
 
+  /** Null and absent alike: neither is a statement. */
+  booleanOrNull(field: string): boolean | null {
+    const check = (value: unknown): value is boolean | null => value === null || typeof value === 'boolean'
+    return this.#checked(field, null, 'true or false', check)
+  }
+
   integers(field: string): readonly number[] {
     const check = (value: unknown): value is readonly number[] =>
       Array.isArray(value) && value.length > 0 && value.every(isPositiveInteger)

@@ -257,11 +257,6 @@ function noiseConfig(file: ConfigFile, path: string, beside: Beside): NoiseConfi
         prediction: file.oneOf('prediction_type', ['epsilon', 'v_prediction'], 'epsilon'),
       },
     ]),
-    rescale_betas_zero_snr: flag(file, 'rescale_betas_zero_snr'),
+    rescale_betas_zero_snr: file.booleanOrNull('rescale_betas_zero_snr') ?? false,
   }
-}
-
-/** Python's None is false. */
-function flag(file: ConfigFile, field: string): boolean {
-  return !file.isNull(field) && file.boolean(field, false)
 }

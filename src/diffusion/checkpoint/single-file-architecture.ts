@@ -135,7 +135,7 @@ export function textConfig(source: Source, stated: ConfigFile): ClipTextConfig {
 /**
  * Stable Diffusion 1.x's noise schedule. What the model predicts is stated in the file's metadata
  * (`packshot.architecture`, or Stability's ModelSpec 1.0.1: `modelspec.prediction_type`), by the key `v_pred` that
- * community files use, or beside the file. Their key `ztsnr` says that it was trained with zero terminal SNR.
+ * community files use, or beside the file; their key `ztsnr` says that it was trained with zero terminal SNR.
  */
 export function noiseConfig(
   { path, metadata, tensors }: SafetensorsFile,
