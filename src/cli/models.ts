@@ -73,8 +73,8 @@ async function run(args: readonly string[], around: Surroundings): Promise<numbe
       kind,
       name: values.name,
       sha256: checkedHash(values.sha256),
-      token: values.token,
-      hub: { endpoint: env.HF_ENDPOINT || 'https://huggingface.co', token: env.HF_TOKEN || undefined },
+      token: checkedToken('--token', values.token),
+      hub: { endpoint: checkedEndpoint(env.HF_ENDPOINT), token: checkedToken('HF_TOKEN', env.HF_TOKEN) },
       precision: oneOf('--precision', values.precision, ['fp16', 'fp32'] as const) ?? 'fp16',
       progress: around.progress,
     })
@@ -191,6 +191,23 @@ function oneOf<T extends string>(
 function checkedHash(text: string | undefined): string | undefined {
   if (text === undefined || /^[0-9a-f]{64}$/i.test(text)) return text?.toLowerCase()
   throw new UsageError(`--sha256 must be 64 hexadecimal digits, but was "${text}".`)
+}
+
+/** `fetch` would repeat a token that is no header in its message. */
+function checkedToken(name: string, text: string | undefined): string | undefined {
+  if (text === undefined || text === '') return undefined
+  if (/^[\x21-\x7e]+$/.test(text)) return text
+  throw new UsageError(
+    `${name} has a space, a line break or another character that no token has (not shown).`,
+  )
+}
+
+function checkedEndpoint(text: string | undefined): string {
+  if (text === undefined || text === '') return 'https://huggingface.co'
+  if (URL.canParse(text) && /^https?:\/\/[^@?#\s]+$/.test(text)) return text
+  throw new UsageError(
+    'HF_ENDPOINT must be an http:// or https:// address without user, password or query (not shown).',
+  )
 }
 
 if (import.meta.main) {

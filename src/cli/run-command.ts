@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import { ConfigError } from '../config.ts'
 import { CheckpointError, ProviderError } from '../diffusion/errors.ts'
@@ -9,6 +10,7 @@ export class UsageError extends Error {}
 
 /**
  * Runs a command. A fault that the user can fix is printed as a sentence; only an unexpected one shows its stack.
+ * Output that cannot be written is such a fault; a reader that has gone, as in `| head`, is none.
  * @param action resolves with the exit status
  * @returns the exit status; 1 for any fault
  */
@@ -17,11 +19,23 @@ export async function runCommand(
   action: () => Promise<number>,
   complain: (text: string) => void = (text) => console.error(text),
 ): Promise<number> {
+  let unwritten: NodeJS.ErrnoException | undefined
+  const onError = (fault: NodeJS.ErrnoException) => {
+    if (fault.code !== 'EPIPE') unwritten ??= fault
+  }
+  process.stdout.on('error', onError)
   try {
-    return await action()
+    const status = await action()
+    // a stream reports its faults a moment later
+    await setImmediate()
+    if (unwritten === undefined) return status
+    complain(`The output cannot be written: ${unwritten.message}.`)
+    return 1
   } catch (thrown) {
     complain(isUsageFault(thrown) ? [thrown.message, usage].filter(Boolean).join('\n\n') : explain(thrown))
     return 1
+  } finally {
+    process.stdout.off('error', onError)
   }
 }
 

@@ -27,6 +27,9 @@ const sameSignalMs = 1000
  * with status 1, because it leaves an unknown state.
  */
 export async function runUntilSignal(start: () => Promise<Running>): Promise<void> {
+  // files of jobs are for this user only, whoever creates them: SQLite, too
+  process.umask(0o077)
+  forgetEmptyVariables(process.env)
   const out = openLogOutput(1)
   const npm = startedByNpm()
   let running: Running | undefined
@@ -68,6 +71,11 @@ export async function runUntilSignal(start: () => Promise<Running>): Promise<voi
     process.exit(1)
   })
   out.write(`Packshot is ready: ${banner}\n`)
+}
+
+/** An empty value counts as not set; to the library of the storage, which reads these itself, it is a wrong value. */
+export function forgetEmptyVariables(env: NodeJS.ProcessEnv): void {
+  for (const name of Object.keys(env)) if (name.startsWith('AWS_') && env[name] === '') delete env[name]
 }
 
 /** Whether the parent of this process is npm, which runs its script. */

@@ -35,6 +35,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   // Ctrl-C and a closed terminal reach the whole process group; the parent decides what they mean and sends a message.
   process.on('SIGINT', () => {})
   process.on('SIGHUP', () => {})
+  process.umask(0o077)
   const config = loadConfig(process.env)
   const log = createLogger(config, 'worker')
   process.on('uncaughtException', (err) => {

@@ -74,7 +74,15 @@ export function openDatabase(path: string): Database {
 function connect(path: string, synchronous: 'FULL' | 'NORMAL'): DatabaseSync {
   const connection = new DatabaseSync(path, { timeout: 5000 })
   try {
-    connection.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = ${synchronous}`)
+    const { journal_mode } = connection.prepare('PRAGMA journal_mode = WAL').get() as { journal_mode: string }
+    if (journal_mode !== 'wal') {
+      throw new AppError(
+        'unavailable',
+        `The file system of ${path} has no memory that processes can share, which SQLite needs. Choose a folder on a local disk with PACKSHOT_DATA_DIR.`,
+        { param: 'PACKSHOT_DATA_DIR' },
+      )
+    }
+    connection.exec(`PRAGMA synchronous = ${synchronous}`)
     return connection
   } catch (thrown) {
     connection.close()
