@@ -9,7 +9,7 @@ export function readJsonBodies(app: FastifyInstance): void {
   app.removeContentTypeParser('application/json')
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
     const text = textOf(body)
-    parse(request, text, (error, value) => {
+    void parse(request, text, (error, value) => {
       const twice = error == null ? repeatedKey(text) : undefined
       if (twice === undefined) return done(error, value)
       done(new AppError('invalid_json', `The body has the key ${twice} twice in one object.`))
