@@ -13,6 +13,7 @@ const statuses: Record<ErrorCode, number> = {
   body_too_large: 413,
   unsupported_media_type: 415,
   invalid_upload: 422,
+  idempotency_key_reused: 422,
   rate_limited: 429,
   upload_gone: 500,
   model_invalid: 500,

@@ -1,3 +1,4 @@
+import { accountOfAddress } from './account.ts'
 import { AppError } from './errors.ts'
 
 /** The client behind a request: its name, what it may do, and how much of it. */
@@ -21,15 +22,15 @@ export interface CallerLimits {
 export interface Caller {
   /** `anonymous` if it has no name of its own. */
   readonly name: string
-  /** The key under which its use is counted: its name or, for an anonymous caller, its address. */
+  /** The key under which its use is counted: its name or, for an anonymous caller, what stands for its address. */
   readonly account: string
   readonly limits: CallerLimits
   readonly scopes: ReadonlySet<Scope>
 }
 
 /** A caller known by its address only. May do everything, within `limits`. */
-export function anonymousCaller(address: string, limits: CallerLimits = {}): Caller {
-  return { name: 'anonymous', account: address, limits, scopes: allScopes }
+export function anonymousCaller(address: string, limits: CallerLimits = {}, networkBits?: number): Caller {
+  return { name: 'anonymous', account: accountOfAddress(address, networkBits), limits, scopes: allScopes }
 }
 
 /** Throws `forbidden` for a caller that may not do this. */

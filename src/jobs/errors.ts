@@ -78,6 +78,11 @@ export const errorTable = {
     remedy: 'Poll the job until its status is `succeeded`.',
     attempts: 0,
   },
+  idempotency_key_reused: {
+    meaning: 'The `Idempotency-Key` was already used for a different request.',
+    remedy: 'Send each request with a key of its own, and the same key only to repeat a request.',
+    attempts: 0,
+  },
   rate_limited: {
     meaning: 'This client has sent more jobs and uploads per minute than this installation allows.',
     remedy: 'Try again after the seconds given in `Retry-After`.',

@@ -1,15 +1,14 @@
 import type { Caller } from './caller.ts'
 import type { ImageFormat } from './fields.ts'
-import {
-  type JobError,
-  type JobEvent,
-  type JobState,
-  type JobStatus,
-  type Manifest,
-  type Progress,
-  type ResolvedRequest,
-  stepsOf,
-  type Task,
+import type {
+  JobError,
+  JobEvent,
+  JobState,
+  JobStatus,
+  Manifest,
+  Progress,
+  ResolvedRequest,
+  Task,
 } from './job.ts'
 
 /**
@@ -63,7 +62,8 @@ export interface TaskQueue {
   /**
    * Resolves when the task is durable: it then survives any crash. Rejects `queue_full` when the limit is
    * reached, for all tasks or for those of its priority (a few that are published at the same moment may still pass),
-   * `unavailable` when the task is not known to be durable. A task published twice may be delivered twice.
+   * `idempotency_key_reused` when the queue can tell that it has another request under this id, `unavailable` when the
+   * task is not known to be durable. A task published twice may be delivered twice.
    */
   publish(task: Task): Promise<void>
   /**
@@ -102,19 +102,39 @@ export interface StateUpdate {
   readonly error?: JobError
 }
 
+/** Unfinished jobs of one account, and their work in units. */
+export interface Held {
+  readonly jobs: number
+  readonly units: number
+}
+
+/** A job that is about to be published. */
+interface Reserved {
+  readonly id: string
+  readonly account: string
+  readonly units: number
+}
+
 /** How busy the installation is. */
 export interface Load {
   /** Workers with a recent heartbeat. */
   readonly workers: number
-  /** Measured seconds for one step of one picture of one megapixel; undefined before the first measurement. */
+  /** Measured seconds for one unit of work (see `work.ts`); undefined before the first measurement. */
   readonly secondsPerUnit: number | undefined
 }
 
 /** Fast, volatile state of jobs. Nothing that must not be lost is stored only here. */
 export interface StatusStore {
-  /** Stores a new job as queued. A known id stays unchanged. */
-  create(task: Task): Promise<void>
+  /** Stores a new job as queued. A known id stays unchanged. Returns what the store now has, in one atomic step. */
+  create(task: Task): Promise<JobState>
   get(id: string): Promise<JobState | undefined>
+  /**
+   * Counts a job among the unfinished ones of its account if they stay within the limits with it, in one atomic step;
+   * returns undefined then, else what the account has without it. It counts until it is final, or released.
+   */
+  reserve(job: Reserved, most: Partial<Held>): Promise<Held | undefined>
+  /** The job was not published after all. Must not be called after `create`. */
+  release(job: Reserved): Promise<void>
   /**
    * Asked after `get`: true while the store may have missed the end of a job, because it was unavailable. An
    * unfinished state may then be out of date. Always false for a store that cannot be unavailable.
@@ -125,8 +145,8 @@ export interface StatusStore {
   /** Marks a job so that a worker stops it. Works before `create` too: the mark is kept for at least an hour. */
   requestCancel(id: string): Promise<void>
   /**
-   * Number of queued and running jobs ahead of this one, and about how much work is left in them (see
-   * `workUnits`); undefined if it is not waiting.
+   * Number of queued and running jobs ahead of this one, and about how much work is left in them, in units; undefined
+   * if it is not waiting.
    */
   ahead(id: string): Promise<{ jobs: number; units: number } | undefined>
   /** A worker reports that it is alive, and its last speed. */
@@ -240,9 +260,4 @@ export interface ImageGenerator {
    */
   generate(request: ResolvedRequest, options: GenerateOptions): AsyncIterable<GeneratedImage>
   close(): Promise<void>
-}
-
-/** Pictures x steps x megapixels: the unit for the speed of a worker and the ETA of a job. */
-export function workUnits(request: ResolvedRequest): number {
-  return (request.count * stepsOf(request) * request.width * request.height) / 1e6
 }

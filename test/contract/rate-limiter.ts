@@ -12,7 +12,7 @@ export interface RateLimiterKit {
 
 /** The limiter as seen by callers under one limit, distinguished by their account. */
 export function limited(limiter: RateLimiter, rate: RateLimit) {
-  return { take: (account: string) => limiter.take(anonymousCaller(account, { rate })) }
+  return { take: (account: string) => limiter.take({ ...anonymousCaller('::1', { rate }), account }) }
 }
 
 /** What every RateLimiter promises. `start` answers a kit that has counted nothing yet. */

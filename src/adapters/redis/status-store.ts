@@ -1,10 +1,18 @@
 import { Value } from 'typebox/value'
 import { JobError, type JobState, type JobStatus, ResolvedRequest, statusRank } from '../../jobs/job.ts'
-import { type StatusStore, workUnits } from '../../jobs/ports.ts'
+import type { StatusStore } from '../../jobs/ports.ts'
 import { cancelKeptMs, keptAfterExpiryMs, workerSilenceMs } from '../../jobs/status-times.ts'
+import { unitsOf } from '../../jobs/work.ts'
 import type { Redis } from './connection.ts'
 import type { Reply } from './dial.ts'
-import { advanceScript, aheadScript, createScript, heartbeatScript, loadScript } from './status-scripts.ts'
+import {
+  advanceScript,
+  aheadScript,
+  createScript,
+  heartbeatScript,
+  loadScript,
+  reserveScript,
+} from './status-scripts.ts'
 
 /** Longer than the longest pause before an event, and with it a final status, is written again. */
 const doubtMs = 90_000
@@ -14,7 +22,22 @@ const tellDoubtMs = 500
 /** A running job without an update for this long is not counted as work; it may still finish. */
 const runSilenceMs = 15 * 60_000
 
-const fields = ['status', 'request', 'created_at', 'expires_at', 'started_at', 'step', 'steps', 'error']
+/** After this long a job no longer counts among those of its account: its end may never have been written. */
+const longestHeldMs = 6 * 3_600_000
+
+const fields = [
+  'status',
+  'request',
+  'created_at',
+  'expires_at',
+  'started_at',
+  'step',
+  'steps',
+  'error',
+  'units',
+  'sent',
+  'account',
+]
 
 /**
  * States are hashes that expire by themselves; the unfinished jobs are also in sorted sets (see
@@ -33,6 +56,7 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
   const state = (id: string) => key(`job:${id}`)
   const cancel = (id: string) => key(`cancel:${id}`)
   const doubt = key('doubt')
+  const held = key('held:')
   let [doubted, closed] = [false, false]
   let telling: NodeJS.Timeout | undefined
 
@@ -43,30 +67,62 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
     })
   }
 
+  const get = async (id: string) => {
+    const [values, marks, doubts] = await Promise.all([
+      redis.command('HMGET', state(id), ...fields),
+      redis.command('EXISTS', cancel(id)),
+      redis.command('EXISTS', doubt),
+    ])
+    doubted = doubts === 1
+    return toState(id, values, marks === 1)
+  }
+
   return {
-    async create({ id, request, priority = 'interactive', created_at, expires_at }) {
+    async create(task) {
+      const { id, request, priority = 'interactive', created_at, expires_at, sent, account } = task
+      const units = unitsOf(task)
       const lifeMs = Math.max(0, Date.parse(expires_at) - Date.parse(created_at))
       const times = [lifeMs, lifeMs + keptAfterExpiryMs].map(String)
       const first = ['request', JSON.stringify(request), 'created_at', created_at, 'expires_at', expires_at]
-      const args = [id, priority, String(workUnits(request)), ...times, ...first]
-      await redis.script(createScript, [...jobs, state(id)], args)
+      const owned = [
+        ...(sent === undefined ? [] : ['sent', sent]),
+        ...(account === undefined ? [] : ['account', account]),
+      ]
+      const args = [id, priority, String(units), ...times, ...first, ...owned]
+      const isNew = (await redis.script(createScript, [...jobs, state(id)], args)) === 1
+      const standing = isNew ? undefined : await get(id)
+      if (standing !== undefined) return standing
+      return {
+        id,
+        status: 'queued',
+        request,
+        created_at,
+        expires_at,
+        units,
+        ...(sent === undefined ? {} : { sent }),
+        ...(account === undefined ? {} : { account }),
+      }
     },
-    async get(id) {
-      const [values, marks, doubts] = await Promise.all([
-        redis.command('HMGET', state(id), ...fields),
-        redis.command('EXISTS', cancel(id)),
-        redis.command('EXISTS', doubt),
-      ])
-      doubted = doubts === 1
-      return toState(id, values, marks === 1)
+    async reserve({ id, account, units }, most) {
+      const limits = [most.jobs ?? 1e15, most.units ?? 1e15, longestHeldMs]
+      const reply = await redis.script(
+        reserveScript,
+        [held + account],
+        [id, ...[units, ...limits].map(String)],
+      )
+      return Array.isArray(reply) ? { jobs: Number(reply[0]), units: Number(reply[1]) } : undefined
     },
+    async release({ id, account }) {
+      await redis.command('HDEL', held + account, id)
+    },
+    get,
     async advance(id, { status, progress, started_at, error }) {
       const changed = [
         ...(progress === undefined ? [] : ['step', String(progress.step), 'steps', String(progress.steps)]),
         ...(started_at === undefined ? [] : ['started_at', started_at]),
         ...(error === undefined ? [] : ['error', JSON.stringify(error)]),
       ]
-      const args = [id, status, String(statusRank[status]), String(runSilenceMs), ...changed]
+      const args = [id, status, String(statusRank[status]), String(runSilenceMs), held, ...changed]
       try {
         await redis.script(advanceScript, [...jobs, state(id)], args)
       } catch (thrown) {
@@ -119,7 +175,8 @@ function texts(reply: Reply | undefined): (string | undefined)[] {
 
 /** Undefined if it is missing, or if another version wrote it unreadably: a cache may miss. */
 function toState(id: string, values: Reply, cancelRequested: boolean): JobState | undefined {
-  const [status, request, created_at, expires_at, started_at, step, steps, error] = texts(values)
+  const [status, request, created_at, expires_at, started_at, step, steps, error, units, sent, account] =
+    texts(values)
   if (created_at === undefined || expires_at === undefined || !isStatus(status)) return undefined
   const wanted = parsed(ResolvedRequest, request)
   if (wanted === undefined) return undefined
@@ -130,6 +187,9 @@ function toState(id: string, values: Reply, cancelRequested: boolean): JobState 
     request: wanted,
     created_at,
     expires_at,
+    ...(units === undefined ? {} : { units: Number(units) }),
+    ...(sent === undefined ? {} : { sent }),
+    ...(account === undefined ? {} : { account }),
     ...(started_at === undefined ? {} : { started_at }),
     ...(step === undefined || steps === undefined
       ? {}

@@ -126,11 +126,12 @@ suite('the API', () => {
 
   test('answers the same job to the same Idempotency-Key', async (t) => {
     const { app } = await server(t)
-    const key = { 'idempotency-key': 'order-1' }
+    const key = { 'idempotency-key': 'order-1-of-a-customer' }
     const first = await post(app, { prompt: 'a red apple' }, key)
     const second = await post(app, { prompt: 'a red apple' }, key)
     assert.deepEqual([second.statusCode, second.json().id], [202, first.json().id])
-    assertFault(await post(app, { prompt: 'a pear' }, key), 400, 'invalid_request', 'Idempotency-Key')
+    const other = await post(app, { prompt: 'a pear' }, key)
+    assertFault(other, 422, 'idempotency_key_reused', 'Idempotency-Key')
   })
 
   test('delivers the file that was asked for, under a name that says so', async (t) => {

@@ -55,7 +55,7 @@ test('a client reads what a model was trained for; a model that says nothing has
 
 test('a request without a known word is accepted, and every view of its job says so', async (t) => {
   const { app, parts } = await server(t, about)
-  const key = { 'idempotency-key': 'one' }
+  const key = { 'idempotency-key': 'order-1-of-a-customer' }
   const accepted = await post(app, 'a dinosaur', key)
   assert.deepEqual([accepted.statusCode, accepted.json().notes], [202, [note]])
   const { id } = accepted.json()

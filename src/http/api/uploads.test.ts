@@ -152,7 +152,7 @@ test('a key answers its job again, though the upload is over', async (t) => {
       method: 'POST',
       url: '/v1/jobs',
       payload: { prompt: 'x', init_image: id },
-      headers: { 'idempotency-key': 'one' },
+      headers: { 'idempotency-key': 'order-1-of-a-customer' },
     })
   const first = (await again()).json()
   parts.images.getUpload = async () => undefined

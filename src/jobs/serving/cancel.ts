@@ -44,6 +44,7 @@ function canceledManifest(deps: CancelDeps, state: JobState): Manifest {
     request: state.request,
     images: [],
     attempts: 0,
+    ...(state.sent === undefined ? {} : { sent: state.sent }),
     created_at: state.created_at,
     ...(state.started_at === undefined ? {} : { started_at: state.started_at }),
     finished_at: deps.now().toISOString(),

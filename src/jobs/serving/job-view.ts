@@ -128,7 +128,7 @@ type Waiting = Pick<JobState, 'id' | 'status' | 'created_at' | 'expires_at'> & P
 
 /** A job that is not known to be final. Never rejects: what the status store does not provide is omitted. */
 export async function waitingView(deps: AnswerDeps, state: Waiting): Promise<JobView> {
-  const { id, request, created_at, started_at, progress } = state
+  const { id, request, units: ofJob, created_at, started_at, progress } = state
   const running = state.status === 'running'
   const known = <T>(what: string, action: Promise<T>) => bestEffort(deps.log, what, action, 'debug')
   const [ahead, load = noLoad] = await Promise.all([
@@ -138,7 +138,8 @@ export async function waitingView(deps: AnswerDeps, state: Waiting): Promise<Job
   const units =
     request === undefined
       ? undefined
-      : (ahead?.units ?? 0) / Math.max(1, load.workers) + remainingUnits(request, progress)
+      : (ahead?.units ?? 0) / Math.max(1, load.workers) +
+        remainingUnits({ request, ...(ofJob === undefined ? {} : { units: ofJob }) }, progress)
   const seconds = estimateSeconds(units, load)
   const waited = (deps.now().getTime() - Date.parse(created_at)) / 1000
   return {

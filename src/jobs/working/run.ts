@@ -68,6 +68,7 @@ async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal):
     await bestEffort(log, 'writing the status of a task', status.create(task))
     state = await bestEffort(log, 'looking for a cancellation', status.get(task.id))
   }
+  if (isOther(task, state)) return drop(deps, delivery, task)
   const commit = async (outcome: Outcome) => {
     const manifest = manifestOf(deps, delivery, task, outcome)
     await conclude(deps, delivery, task, await atStorage(() => deps.images.commit(manifest)))
@@ -86,7 +87,7 @@ async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal):
   }
   // the pictures are made: an outage of storage or broker now is not a fault of the attempt, and does not count
   await commit({ status: 'succeeded', images, started_at })
-  learnSpeed(deps.speed, task.request, (performance.now() - began) / 1000)
+  learnSpeed(deps.speed, task, (performance.now() - began) / 1000)
 }
 
 /**
@@ -95,6 +96,19 @@ async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal):
  */
 function isNew({ attempt, losses }: Delivery, state: JobState | undefined): boolean {
   return attempt === 1 && losses === 0 && state?.status === 'queued'
+}
+
+/**
+ * Whether the id stands for another request: two were sent with one idempotency key at the same moment, and the status
+ * store knows which of them was accepted. The client of this one was refused.
+ */
+function isOther({ sent }: Task, state: JobState | undefined): boolean {
+  return sent !== undefined && state?.sent !== undefined && state.sent !== sent
+}
+
+async function drop({ log }: RunDeps, delivery: Delivery, task: Task): Promise<void> {
+  await delivery.ack()
+  log.warn({ job: task.id }, 'a request whose idempotency key belongs to another one was dropped')
 }
 
 /** A newer server's task waits for a newer worker; a message that is not a task is parked for a person. */
@@ -172,7 +186,7 @@ function tooOften(losses: number): Outcome {
 
 function manifestOf(deps: RunDeps, delivery: Delivery, task: Task, outcome: Outcome): Manifest {
   const { status, images, error, started_at } = outcome
-  const { id, request, created_at, expires_at } = task
+  const { id, request, sent, created_at, expires_at } = task
   return {
     v: 1,
     id,
@@ -181,6 +195,7 @@ function manifestOf(deps: RunDeps, delivery: Delivery, task: Task, outcome: Outc
     images: images ?? [],
     ...(error === undefined ? {} : { error: { code: error.code, message: error.message } }),
     attempts: delivery.attempt,
+    ...(sent === undefined ? {} : { sent }),
     created_at,
     ...(started_at === undefined ? {} : { started_at }),
     finished_at: deps.now().toISOString(),
