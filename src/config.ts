@@ -69,6 +69,13 @@ export const Environment = Type.Object({
     description:
       'Whether the engine requests memory in large pages (on Linux with glibc, through `GLIBC_TUNABLES`; a value set there takes precedence).',
   }),
+  PACKSHOT_PROMPT_WINDOWS: Type.Integer({
+    minimum: 1,
+    maximum: 1000,
+    default: 16,
+    description:
+      'Maximum windows of 75 tokens in a prompt; each needs memory on the worker (about 20 MB at 512x512). The same for all servers and workers.',
+  }),
   PACKSHOT_RESULT_TTL_SECONDS: Type.Integer({
     minimum: 1,
     maximum: 31_536_000,

@@ -244,6 +244,19 @@ export interface PictureReader {
   ): Promise<{ pixels: Uint8Array; width: number; height: number }>
 }
 
+/** What the engine will make of a prompt. */
+interface PromptFacts {
+  /** The largest weight of any part, without its sign; NaN or Infinity if the weights multiply to that. */
+  readonly weight: number
+  /** Windows of 75 tokens: exact if it could be `exactFrom` or more, an estimate below. */
+  readonly windows: number
+}
+
+/** Reads prompts by the engine's rules. */
+export interface PromptReader {
+  read(prompt: string, options: { readonly exactFrom: number }): Promise<PromptFacts>
+}
+
 export interface GenerateOptions {
   readonly signal: AbortSignal
   readonly onProgress: (progress: Progress) => void

@@ -41,6 +41,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     ids,
     caller: (address: string) => anonymousCaller(address, limits),
     offer: () => offer.current(),
+    prompts: offer.prompts,
     pictures: pictureReader(),
     ...(options.holdings !== undefined && { holdings: options.holdings }),
     uploadLimits: {
@@ -50,7 +51,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     },
     ttlSeconds,
     log,
-    limits: defaultLimits,
+    limits: { ...defaultLimits, promptWindows: config.promptWindows },
     now: () => new Date(),
   }
   const watch = watchJobs(core)

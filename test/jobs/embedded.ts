@@ -17,6 +17,7 @@ import { watchJobs } from '../../src/jobs/serving/wait.ts'
 import { defaultAttemptLimits } from '../../src/jobs/working/attempt.ts'
 import { type RunDeps, runTask } from '../../src/jobs/working/run.ts'
 import type { Speed } from '../../src/jobs/working/speed.ts'
+import { promptReader } from '../../src/library/prompt-reader.ts'
 import { waitFor } from '../kit/waiting.ts'
 import { keepingLog } from '../quiet-log.ts'
 import { standInOffer } from '../stand-in/engine.ts'
@@ -49,6 +50,7 @@ export function embedded(t: Cleanup, options: { queueMax?: number; ttlSeconds?: 
     limiter: memoryRateLimiter(),
     caller: (address: string) => anonymousCaller(address),
     offer: () => standInOffer,
+    prompts: promptReader(() => [{ name: 'EasyNegative', vectors: 8 }]),
     pictures: pictureReader(),
     uploadLimits: { bytes: 200_000, pixels: 1e6, side: 512 },
     limits: defaultLimits,

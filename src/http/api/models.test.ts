@@ -77,7 +77,7 @@ test('a request without a known word is accepted, and every view of its job says
 
 test('words of other languages and signs are accepted with the note, what nobody can read is refused', async (t) => {
   const { app } = await server(t, about)
-  for (const prompt of ['苹果', 'تفاحة', '🦕', '🦕'.repeat(2000), 'dino '.repeat(400)]) {
+  for (const prompt of ['苹果', 'تفاحة', '🦕', '🦕'.repeat(300), 'dino '.repeat(400)]) {
     const { statusCode, body } = await post(app, prompt)
     assert.deepEqual([statusCode, JSON.parse(body).notes], [202, [note]], prompt.slice(0, 20))
   }

@@ -35,6 +35,50 @@ test('a request that is refused leaves nothing behind', async (t) => {
   assert.equal(await parts.queue.depth(), 0)
 })
 
+test('a prompt that costs too much is refused with the limit and what was given, before anything is queued', async (t) => {
+  const parts = embedded(t)
+  const limit = (param: string, given: RegExp) => ({ code: 'invalid_request', param, message: given })
+  const rule = 'at most 16 windows of 75 tokens \\(BREAK begins a new one\\)'
+  const windows = (param: string, count: number) =>
+    limit(param, new RegExp(`^${param} must have ${rule}, but had ${count}\\. Shorten it\\.$`))
+  await assert.rejects(submit(parts, { prompt: 'BREAK '.repeat(333) }), windows('prompt', 333))
+  const negative_prompt = `${'a BREAK '.repeat(16)}b`
+  await assert.rejects(submit(parts, { ...apple, negative_prompt }), windows('negative_prompt', 17))
+  await submit(parts, { ...apple, negative_prompt, guidance_scale: 1 })
+  await submit(parts, { prompt: `${'a BREAK '.repeat(15)}b` })
+  for (const [prompt, given] of [
+    [`(apple:1${'0'.repeat(40)})`, '1e\\+40'],
+    ['((apple:20):-20)', '400'],
+    [`(apple:1${'0'.repeat(400)})`, 'beyond any number'],
+  ]) {
+    const message = new RegExp(
+      `^prompt must give its words weights from -100 to 100 .*, but one was ${given}\\.$`,
+    )
+    await assert.rejects(submit(parts, { prompt }), limit('prompt', message))
+  }
+  assert.equal(await parts.queue.depth(), 2)
+})
+
+test('work counts what makes a picture slow: guidance, calls of the sampler, windows', async (t) => {
+  const parts = embedded(t)
+  const offer = {
+    ...standInOffer,
+    samplers: {
+      ...standInOffer.samplers,
+      of: () => standInOffer.samplers.of(standInModel).map((each) => ({ ...each, calls_per_step: 2 })),
+    },
+  }
+  const unitsOfJob = async (body: object) => {
+    const { id } = await submit({ ...parts, offer: () => offer }, body)
+    return (await parts.status.get(id))?.units
+  }
+  const alone = (4 * 256 * 256) / 1e6
+  assert.equal(await unitsOfJob({ ...apple, guidance_scale: 1 }), 2 * alone)
+  assert.equal(await unitsOfJob(apple), 4 * alone)
+  assert.equal(await unitsOfJob({ ...apple, count: 3, steps: 8 }), 24 * alone)
+  assert.ok(((await unitsOfJob({ prompt: 'a BREAK b' })) ?? 0) > 4 * alone)
+})
+
 test('a full queue says when to come back, and accepted nothing', async (t) => {
   const parts = embedded(t, { queueMax: 1 })
   await submit(parts, apple)

@@ -1,11 +1,12 @@
 import { type Caller, requireScope } from '../caller.ts'
 import { AppError, toAppError } from '../errors.ts'
 import type { RequestLimits } from '../fields.ts'
-import { type Task, versionOf } from '../job.ts'
+import { type ResolvedRequest, type Task, versionOf } from '../job.ts'
 import { expiryOf } from '../job-id.ts'
 import { bestEffort } from '../log.ts'
-import type { Offer } from '../offer.ts'
-import type { RateLimiter, TaskQueue } from '../ports.ts'
+import { findNamed, type Offer } from '../offer.ts'
+import type { PromptReader, RateLimiter, TaskQueue } from '../ports.ts'
+import { promptCost } from '../request/prompt-cost.ts'
 import { invalidRequest, type Resolved, resolveRequest } from '../request/resolve.ts'
 import { workUnits } from '../work.ts'
 import { checkKey, findEarlier, hashOfSent, isSameRequest, keyReused } from './idempotency.ts'
@@ -17,6 +18,7 @@ export interface SubmitDeps extends AnswerDeps {
   readonly queue: TaskQueue
   /** The current offer: files come and go while a server runs. */
   readonly offer: () => Offer
+  readonly prompts: PromptReader
   readonly limits: RequestLimits
   readonly limiter: RateLimiter
 }
@@ -75,11 +77,13 @@ interface Wanted extends Resolved, Pick<Task, 'id' | 'sent' | 'account' | 'trace
  */
 async function accept(deps: SubmitDeps, { now, ...wanted }: Wanted): Promise<JobView> {
   const { id, request, sent, trace } = wanted
-  const faults = await uploadFaults(deps, request)
+  const prompts = await promptCost(request, deps.limits, deps.prompts)
+  const faults = [...prompts.faults, ...(await uploadFaults(deps, request))]
   if (faults.length > 0) throw invalidRequest(faults)
   const created_at = now.toISOString()
   const expires_at = expiryOf(created_at, deps.ttlSeconds)
-  const units = workUnits(request)
+  const callsPerStep = callsPerStepOf(request, deps.offer())
+  const units = workUnits(request, { callsPerStep, windows: prompts.windows })
   const task: Task = { v: versionOf(request), ...wanted, units, created_at, expires_at }
   try {
     await deps.queue.publish(task)
@@ -93,6 +97,13 @@ async function accept(deps: SubmitDeps, { now, ...wanted }: Wanted): Promise<Job
   deps.log.info({ job: id, trace, units }, 'job accepted')
   // from here on nothing may reject: the job is accepted, and a 503 would say that it may not be
   return waitingView(deps, standing ?? { id, status: 'queued', request, units, created_at, expires_at })
+}
+
+/** The model's entry may be gone by now: then it calls once. */
+function callsPerStepOf({ model: name, sampler }: ResolvedRequest, { models, samplers }: Offer): number {
+  const model = findNamed(models, name)
+  const offered = model === undefined ? [] : samplers.of(model)
+  return offered.find((each) => each.name === sampler)?.calls_per_step ?? 1
 }
 
 /** A full queue has room again when one job is done; the jitter keeps refused clients from retrying in step. */
