@@ -10,6 +10,7 @@ const statuses: Record<ErrorCode, number> = {
   method_not_allowed: 405,
   not_ready: 409,
   expired: 410,
+  deleted: 410,
   body_too_large: 413,
   unsupported_media_type: 415,
   invalid_upload: 422,

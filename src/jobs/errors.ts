@@ -73,6 +73,11 @@ export const errorTable = {
     remedy: 'Submit the job or upload the picture again; the same seed and settings give the same picture.',
     attempts: 0,
   },
+  deleted: {
+    meaning: 'The job or upload was deleted on request.',
+    remedy: 'Submit the job or upload the picture again.',
+    attempts: 0,
+  },
   not_ready: {
     meaning: 'The picture was requested before the job finished.',
     remedy: 'Poll the job until its status is `succeeded`.',
@@ -84,7 +89,8 @@ export const errorTable = {
     attempts: 0,
   },
   rate_limited: {
-    meaning: 'This client has sent more jobs and uploads per minute than this installation allows.',
+    meaning:
+      'This caller has reached one of its limits, which the message names: requests, work, unfinished jobs, or stored bytes.',
     remedy: 'Try again after the seconds given in `Retry-After`.',
     attempts: 0,
   },
@@ -101,8 +107,8 @@ export const errorTable = {
     attempts: 3,
   },
   storage_full: {
-    meaning: 'The disk or the storage is full.',
-    remedy: 'Free some space.',
+    meaning: 'The disk or the storage is full, or has reached a bound that the operator set.',
+    remedy: 'Free some space, or raise the bound that the message names.',
     attempts: 'until it works',
   },
   model_invalid: {
@@ -121,8 +127,9 @@ export const errorTable = {
     attempts: 3,
   },
   timeout: {
-    meaning: 'An attempt exceeded its time limit.',
-    remedy: 'Request fewer steps or a smaller size.',
+    meaning:
+      'The job takes longer than one attempt may (it is not retried), or the engine made no progress for too long.',
+    remedy: 'Request fewer steps, fewer pictures or a smaller size.',
     attempts: 3,
   },
   internal: {
@@ -149,6 +156,8 @@ export interface ErrorDetails {
   readonly param?: string
   /** For `queue_full` and `unavailable`: when it makes sense to retry. */
   readonly retryAfterSeconds?: number
+  /** How many attempts a job gets that fails with this error, where that differs from its code's. */
+  readonly attempts?: number
   /** Every fault of a request, so that a form can show each beside its field. */
   readonly faults?: readonly Fault[]
   readonly cause?: unknown
@@ -161,6 +170,7 @@ export class AppError extends Error {
   readonly param: string | undefined
   readonly retryAfterSeconds: number | undefined
   readonly faults: readonly Fault[]
+  readonly #attempts: number | undefined
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause })
@@ -168,10 +178,12 @@ export class AppError extends Error {
     this.param = details.param
     this.retryAfterSeconds = details.retryAfterSeconds
     this.faults = details.faults ?? []
+    this.#attempts = details.attempts
   }
 
   /** How many attempts a job gets that fails with this error, see `ErrorKind.attempts`; Infinity if none counts. */
   get attempts(): number {
+    if (this.#attempts !== undefined) return this.#attempts
     const { attempts } = errorTable[this.code]
     return attempts === 'until it works' ? Number.POSITIVE_INFINITY : attempts
   }

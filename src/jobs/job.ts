@@ -115,6 +115,8 @@ export const Manifest = Type.Object({
   attempts: Type.Integer(),
   /** That of the task. */
   sent: Type.Optional(Type.String()),
+  /** Present in a tombstone: what remains of a job that was deleted, without prompts and pictures. */
+  deleted_at: Type.Optional(Type.String()),
   created_at: Type.String(),
   started_at: Type.Optional(Type.String()),
   finished_at: Type.String(),

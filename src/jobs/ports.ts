@@ -1,4 +1,4 @@
-import type { Caller } from './caller.ts'
+import type { Caller, RateName } from './caller.ts'
 import type { ImageFormat } from './fields.ts'
 import type {
   JobError,
@@ -78,11 +78,13 @@ export interface TaskQueue {
    * person to look at. A handler that rejects gets the task again later. A queue that never gives up delivers none.
    */
   consumeDead(handler: (dead: DeadTask) => Promise<void>): Promise<Consumer>
+  /** Whether it can remove a task that no worker has. */
+  readonly withdraws: boolean
   /**
-   * Removes a task that no worker has, to save the work; a task that a worker holds stays. A queue that cannot remove
-   * it leaves it: the worker that gets it finds that the job is final.
+   * Removes a task that no worker has, to save the work; a task that a worker holds stays. Returns whether it removed
+   * it. A queue that cannot leaves it: the worker that gets it finds that the job is final.
    */
-  withdraw(id: string): Promise<void>
+  withdraw(id: string): Promise<boolean>
   close(): Promise<void>
 }
 
@@ -142,6 +144,8 @@ export interface StatusStore {
   doubtful(): boolean
   /** Moves a job forward in one atomic step; an update to a lower rank, or of an unknown id, changes nothing. */
   advance(id: string, update: StateUpdate): Promise<void>
+  /** Drops what it has about a job, except for its place among the unfinished ones. */
+  forget(id: string): Promise<void>
   /** Marks a job so that a worker stops it. Works before `create` too: the mark is kept for at least an hour. */
   requestCancel(id: string): Promise<void>
   /**
@@ -180,6 +184,19 @@ export interface ImageStore {
   putUpload(id: string, bytes: Uint8Array): Promise<void>
   /** Undefined when there is none. */
   getUpload(id: string): Promise<Uint8Array | undefined>
+  /** The first bytes of an upload, at least 33 (all of a shorter one): what tells the size of a PNG. */
+  getUploadHead(id: string): Promise<Uint8Array | undefined>
+  /** Deletes an upload; a missing one is no fault. */
+  deleteUpload(id: string): Promise<void>
+  /**
+   * Deletes the pictures of a final job and replaces its manifest by this tombstone, in the order in which a crash
+   * between two steps shows a client no more than before. Repeatable.
+   */
+  purge(tombstone: Manifest, of: Manifest): Promise<void>
+  /** Bytes of all uploads and of all results, about. May take long: it counts. */
+  measure(): Promise<{ uploads: number; results: number }>
+  /** Bytes that can still be written; undefined if the store cannot tell. */
+  freeBytes(): Promise<number | undefined>
   /**
    * Deletes what expired before `now`, and remains of interrupted writes; returns how many jobs it removed. Uploads are
    * deleted when no job can still need them (`uploadIsOver`). An entry that cannot be deleted does not stop the rest.
@@ -187,13 +204,14 @@ export interface ImageStore {
   sweep(now: Date): Promise<number>
 }
 
-/** How many jobs and uploads each caller may submit: `caller.limits.rate`, counted by `caller.account`. */
+/** The buckets of each caller: those of `caller.limits`, counted by `caller.account`. */
 export interface RateLimiter {
   /**
-   * Counts one job of this caller and returns 0; or counts nothing and returns in how many whole seconds there is
-   * room. Always 0 for a caller without such a limit.
+   * Counts this amount (absent: 1) in a bucket (absent: `rate`) and returns 0; or counts nothing and returns in how many
+   * whole seconds there is room. More than the burst counts as the burst. A negative amount is given back. Always 0 for
+   * a caller without such a limit.
    */
-  take(caller: Caller): Promise<number>
+  take(caller: Caller, name?: RateName, amount?: number): Promise<number>
 }
 
 export interface GeneratedImage {

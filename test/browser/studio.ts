@@ -63,8 +63,10 @@ export class Studio implements Services {
     images: {
       putUpload: async (id: string, bytes: Uint8Array) => void this.uploads.set(id, bytes),
       getUpload: async (id: string) => this.uploads.get(id),
-    } as Pick<ImageStore, 'putUpload' | 'getUpload'> as ImageStore,
+      getUploadHead: async (id: string) => this.uploads.get(id),
+    } as Pick<ImageStore, 'putUpload' | 'getUpload' | 'getUploadHead'> as ImageStore,
     limiter: memoryRateLimiter(),
+    space: { take: async () => {} },
     pictures: pictureReader(),
     uploadLimits: this.uploadLimits,
     ttlSeconds: 3600,
@@ -77,6 +79,16 @@ export class Studio implements Services {
 
   async uploaded(id: string) {
     return readUpload(this.#uploadDeps, id)
+  }
+
+  async count() {}
+
+  async remove(id: string) {
+    return this.cancel(id)
+  }
+
+  async removeUpload(id: string) {
+    this.uploads.delete(id)
   }
 
   caller(address: string) {

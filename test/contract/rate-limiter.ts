@@ -66,6 +66,29 @@ export function rateLimiterContract(name: string, start: (t: TestContext) => Pro
       assert.equal(answers.filter((seconds) => seconds === 0).length, 2)
     })
 
+    test('counts amounts, each bucket of a caller for itself, and takes back what was not used', async (t) => {
+      const limiter = (await start(t)).open()
+      const limit = { perMinute: 1, burst: 100 }
+      const caller = anonymousCaller('::1', { work: limit, uploadBytes: limit })
+      assert.equal(await limiter.take(caller, 'work', 60), 0)
+      assert.equal(await limiter.take(caller, 'work', 40), 0)
+      assert.ok((await limiter.take(caller, 'work', 0.5)) > 0)
+      assert.equal(
+        await limiter.take(caller, 'uploadBytes', 1000),
+        0,
+        'more than the burst counts as the burst',
+      )
+      assert.ok((await limiter.take(caller, 'uploadBytes')) > 0)
+      assert.equal(await limiter.take(caller), 0, 'no such limit')
+      await limiter.take(caller, 'work', -50)
+      const seconds = await limiter.take(caller, 'work', 60)
+      assert.ok(seconds > 500 && seconds <= 600, `10 minutes to refill ten, not ${seconds} s`)
+      assert.equal(await limiter.take(caller, 'work', 50), 0)
+      for (let count = 0; count < 3; count++) await limiter.take(caller, 'uploadBytes', -90)
+      assert.equal(await limiter.take(caller, 'uploadBytes', 100), 0)
+      assert.ok((await limiter.take(caller, 'uploadBytes', 1)) > 0, 'never more than the burst')
+    })
+
     test('allows no more than the burst to many at once, over all servers', async (t) => {
       const { open } = await start(t)
       const limiters = Array.from({ length: 4 }, () => limited(open(), { perMinute: 1, burst: 10 }))

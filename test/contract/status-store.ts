@@ -68,6 +68,15 @@ export function statusStoreContract(
       assert.equal(await reserve(task(9)), undefined)
     })
 
+    test('forgets a job', async (t) => {
+      const store = await start(t)
+      const task = someTask({ account: 'ann' })
+      await store.create(task)
+      await store.advance(task.id, { status: 'succeeded' })
+      for (let count = 0; count < 2; count++) await store.forget(task.id)
+      assert.equal(await store.get(task.id), undefined)
+    })
+
     test('a job of any size is allowed to an account that has none', async (t) => {
       const store = await start(t)
       const job = { id: someTask().id, account: 'ann', units: 1000 }

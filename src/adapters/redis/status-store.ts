@@ -136,6 +136,9 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
       }
     },
     doubtful: () => doubted || performance.now() - redis.faultAt() < ownDoubtMs,
+    async forget(id) {
+      await redis.command('DEL', state(id))
+    },
     async requestCancel(id) {
       await redis.command('SET', cancel(id), '1', 'PX', String(cancelKeptMs))
     },

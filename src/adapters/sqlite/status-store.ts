@@ -76,6 +76,12 @@ export function sqliteStatusStore(database: Database): StatusStore {
       const [step, steps] = [progress?.step ?? null, progress?.steps ?? null]
       guard(() => update.run(id, status, statusRank[status], step, steps, started_at ?? null, reason))
     },
+    async forget(id) {
+      guard(() => {
+        db.prepare('DELETE FROM states WHERE id = ?').run(id)
+        db.prepare('DELETE FROM dead_tasks WHERE id = ?').run(id)
+      })
+    },
     async requestCancel(id) {
       guard(() => mark.run(id, Date.now()))
     },

@@ -97,8 +97,9 @@ export function sqliteTaskQueue(database: Database, options: TaskQueueOptions): 
     async consumeDead() {
       return { stop: async () => {} }
     },
+    withdraws: true,
     async withdraw(id) {
-      guard(() => remove.run(id, Date.now()))
+      return guard(() => remove.run(id, Date.now())).changes !== 0
     },
     async close() {
       await Promise.all([...consumers].map((consumer) => consumer.stop()))

@@ -71,9 +71,16 @@ export function jobRoutes(app: FastifyInstance, services: Services): void {
 
   app.delete<ById>(
     '/v1/jobs/:id',
-    { schema: { ...read, summary: 'Cancel a job' } },
+    {
+      schema: {
+        ...read,
+        summary: 'Cancel or delete a job',
+        description:
+          'Cancels a job that waits or runs. Deletes a final job: its pictures and prompts; later requests for it are answered 410.',
+      },
+    },
     async (request, reply) => {
-      const view = await services.cancel(request.params.id)
+      const view = await services.remove(request.params.id)
       setWaitHeaders(reply, view)
       return view
     },

@@ -5,22 +5,22 @@ import { type ResolvedRequest, type Task, versionOf } from '../job.ts'
 import { expiryOf } from '../job-id.ts'
 import { bestEffort } from '../log.ts'
 import { findNamed, type Offer } from '../offer.ts'
-import type { PromptReader, RateLimiter, TaskQueue } from '../ports.ts'
+import type { PromptReader, TaskQueue } from '../ports.ts'
 import { promptCost } from '../request/prompt-cost.ts'
 import { invalidRequest, type Resolved, resolveRequest } from '../request/resolve.ts'
 import { workUnits } from '../work.ts'
+import { type AdmissionDeps, admit } from './admission.ts'
 import { checkKey, findEarlier, hashOfSent, isSameRequest, keyReused } from './idempotency.ts'
 import { type AnswerDeps, type JobView, viewJob, waitingView } from './job-view.ts'
 import { checkRate } from './rate.ts'
 import { uploadFaults } from './upload.ts'
 
-export interface SubmitDeps extends AnswerDeps {
+export interface SubmitDeps extends AnswerDeps, AdmissionDeps {
   readonly queue: TaskQueue
   /** The current offer: files come and go while a server runs. */
   readonly offer: () => Offer
   readonly prompts: PromptReader
   readonly limits: RequestLimits
-  readonly limiter: RateLimiter
 }
 
 export interface SubmitOptions {
@@ -42,10 +42,10 @@ export async function submitJob(deps: SubmitDeps, body: unknown, options: Submit
   const { caller, trace, idempotencyKey: key } = options
   const { ids } = deps
   requireScope(caller, 'jobs')
-  await checkRate(deps.limiter, caller)
+  if (key === undefined) await checkRate(deps.limiter, caller)
   const now = deps.now()
   const account = ids.accountTag(caller.account)
-  const wanted = { now, account, ...(trace === undefined ? {} : { trace }) }
+  const wanted = { now, caller, account, ...(trace === undefined ? {} : { trace }) }
   const decide = (seed?: number) => resolveRequest(body, deps.offer(), deps.limits, seed)
   if (key === undefined) return accept(deps, { ...decide(), ...wanted, id: ids.issue(now) })
 
@@ -56,9 +56,11 @@ export async function submitJob(deps: SubmitDeps, body: unknown, options: Submit
   for (const id of keyIds) {
     const earlier = await findEarlier(deps, id)
     if (earlier === undefined) continue
-    if (!isSameRequest(earlier, sent, () => decideByKey().request)) throw keyReused(key)
-    return viewJob(deps, id)
+    if (isSameRequest(earlier, sent, () => decideByKey().request)) return viewJob(deps, id)
+    await checkRate(deps.limiter, caller)
+    throw keyReused(key)
   }
+  await checkRate(deps.limiter, caller)
   try {
     return await accept(deps, { ...decideByKey(), ...wanted, id: keyIds[0], sent })
   } catch (thrown) {
@@ -66,8 +68,10 @@ export async function submitJob(deps: SubmitDeps, body: unknown, options: Submit
   }
 }
 
-interface Wanted extends Resolved, Pick<Task, 'id' | 'sent' | 'account' | 'trace'> {
+interface Wanted extends Resolved, Pick<Task, 'id' | 'sent' | 'trace'> {
   readonly now: Date
+  readonly caller: Caller
+  readonly account: string
 }
 
 /**
@@ -75,8 +79,8 @@ interface Wanted extends Resolved, Pick<Task, 'id' | 'sent' | 'account' | 'trace
  * have afterwards, and not what was decided here: the queue where it can tell, otherwise the status store, by which
  * workers go too.
  */
-async function accept(deps: SubmitDeps, { now, ...wanted }: Wanted): Promise<JobView> {
-  const { id, request, sent, trace } = wanted
+async function accept(deps: SubmitDeps, { now, caller, ...wanted }: Wanted): Promise<JobView> {
+  const { id, account, request, sent, trace } = wanted
   const prompts = await promptCost(request, deps.limits, deps.prompts)
   const faults = [...prompts.faults, ...(await uploadFaults(deps, request))]
   if (faults.length > 0) throw invalidRequest(faults)
@@ -85,9 +89,11 @@ async function accept(deps: SubmitDeps, { now, ...wanted }: Wanted): Promise<Job
   const callsPerStep = callsPerStepOf(request, deps.offer())
   const units = workUnits(request, { callsPerStep, windows: prompts.windows })
   const task: Task = { v: versionOf(request), ...wanted, units, created_at, expires_at }
+  const giveBack = await admit(deps, caller, { id, account, request, units })
   try {
     await deps.queue.publish(task)
   } catch (thrown) {
+    await giveBack()
     throw await withRetryAfter(deps, toAppError(thrown), units)
   }
   const standing = await bestEffort(deps.log, 'writing the status of a new job', deps.status.create(task))

@@ -371,6 +371,53 @@ test('an attempt without progress, and one that takes too long, end as `timeout`
   }
 })
 
+test('an attempt that takes too long is not repeated; one without progress is', async (t) => {
+  for (const [limit, attempts] of [
+    [{ attemptMs: 60 }, 1],
+    [{ stallMs: 30 }, 3],
+  ] as const) {
+    const parts = embedded(t)
+    const { id } = await submit(parts, { prompt: 'an apple', steps: 1 })
+    const generator = quickGenerator(() => new Promise((resolve) => setTimeout(resolve, 300)))
+    const deps = runDeps(parts, { generator })
+    await workUntil(parts, { ...deps, limits: { ...deps.limits, ...limit } }, isDone(parts))
+    assert.equal((await parts.images.getManifest(id))?.attempts, attempts)
+  }
+})
+
+test('a job that cannot end in time is ended as soon as its pace is known', async (t) => {
+  const parts = embedded(t)
+  const { id } = await submit(parts, { prompt: 'an apple', steps: 100, count: 4 })
+  let steps = 0
+  const generator = quickGenerator(async () => {
+    steps += 1
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  })
+  const deps = runDeps(parts, { generator })
+  await workUntil(parts, { ...deps, limits: { ...deps.limits, attemptMs: 10_000 } }, isDone(parts))
+  const { error } = await viewJob(parts, id)
+  assert.equal(error?.code, 'timeout')
+  assert.match(error?.message ?? '', /^The job would take about \d+ seconds, but may take 10\.$/)
+  assert.ok(steps < 50, `${steps} of 400 steps`)
+})
+
+test('the speed of a worker is that of its steps, and not known after a single one', async (t) => {
+  const parts = embedded(t)
+  const deps = runDeps(parts, {
+    generator: quickGenerator(
+      (step) => new Promise((resolve) => setTimeout(resolve, step === 1 ? 3000 : 20)),
+    ),
+  })
+  await submit(parts, { prompt: 'an apple', steps: 1 })
+  await workUntil(parts, deps, isDone(parts))
+  assert.equal(deps.speed.secondsPerUnit, undefined)
+  await submit(parts, { prompt: 'an apple', steps: 4, width: 512, height: 512 })
+  await workUntil(parts, deps, isDone(parts))
+  const unitsPerStep = (2 * 512 * 512) / 1e6
+  const seconds = (deps.speed.secondsPerUnit ?? 0) * unitsPerStep
+  assert.ok(seconds >= 0.01 && seconds < 0.9, `${seconds} s a step`)
+})
+
 test('an engine that makes too few pictures is at fault', async (t) => {
   const parts = embedded(t)
   const { id } = await submit(parts, { prompt: 'an apple', count: 2 })

@@ -5,7 +5,7 @@ import { bestEffort } from '../log.ts'
 import type { Delivery, EventQueue } from '../ports.ts'
 import { doubled, jitter } from '../retry.ts'
 import { isTask, taskFault } from '../task-check.ts'
-import { type AttemptDeps, makePictures, Stopped } from './attempt.ts'
+import { type AttemptDeps, type Made, makePictures, Stopped } from './attempt.ts'
 import { learnSpeed, type Speed } from './speed.ts'
 import { StorageAway, withStorageRetry } from './storage-retry.ts'
 
@@ -50,7 +50,6 @@ export async function runTask(deps: RunDeps, delivery: Delivery, stopping: Abort
 }
 
 async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal): Promise<void> {
-  const began = performance.now()
   const task = delivery.message
   if (!isTask(task)) return refuse(deps, delivery)
 
@@ -79,15 +78,15 @@ async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal):
   const started_at = state?.started_at ?? deps.now().toISOString()
   const running = status.advance(task.id, { status: 'running', started_at })
   void bestEffort(log, 'writing that a task runs', running)
-  let images: ManifestImage[]
+  let made: Made
   try {
-    images = await makePictures(deps, task, { lost: delivery.lost, stopping })
+    made = await makePictures(deps, task, { lost: delivery.lost, stopping })
   } catch (thrown) {
     return endAttempt(deps, delivery, task, thrown, (outcome) => commit({ ...outcome, started_at }))
   }
   // the pictures are made: an outage of storage or broker now is not a fault of the attempt, and does not count
-  await commit({ status: 'succeeded', images, started_at })
-  learnSpeed(deps.speed, task, (performance.now() - began) / 1000)
+  await commit({ status: 'succeeded', images: made.pictures, started_at })
+  learnSpeed(deps.speed, task, made)
 }
 
 /**
