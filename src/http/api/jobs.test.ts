@@ -119,15 +119,34 @@ suite('the API', () => {
   test('cancels a job, as often as it is asked to', async (t) => {
     const { app } = await server(t)
     const { id } = (await post(app, { prompt: 'a red apple' })).json()
-    const cancel = async () => {
+    const urls = [`/v1/jobs/${id}/cancel`, `/v1/jobs/${id}/cancel`]
+    for (const url of urls) {
+      const answer = await app.inject({ method: 'POST', url })
+      assert.deepEqual([answer.statusCode, answer.json().status], [200, 'canceled'])
+    }
+    assertFault(await app.inject(`/v1/jobs/${id}/images/0`), 409, 'not_ready', 'id')
+  })
+
+  test('DELETE cancels a job that waits, and deletes it when it is repeated', async (t) => {
+    const { app } = await server(t)
+    const { id } = (await post(app, { prompt: 'a red apple' })).json()
+    const remove = async () => {
       const answer = await app.inject({ method: 'DELETE', url: `/v1/jobs/${id}` })
       assert.deepEqual([answer.statusCode, answer.json().status], [200, 'canceled'])
     }
-    await cancel()
-    assertFault(await app.inject(`/v1/jobs/${id}/images/0`), 409, 'not_ready', 'id')
+    await remove()
     assert.equal((await app.inject(`/v1/jobs/${id}`)).json().request.prompt, 'a red apple')
-    await cancel()
+    await remove()
     assertFault(await app.inject(`/v1/jobs/${id}`), 410, 'deleted', 'id')
+  })
+
+  test('canceling leaves a job that has just finished as it is', async (t) => {
+    const running = await server(t)
+    const { id } = (await post(running.app, { prompt: 'a red apple' })).json()
+    await workAll(running)
+    const before = (await running.app.inject(`/v1/jobs/${id}`)).json()
+    const answer = await running.app.inject({ method: 'POST', url: `/v1/jobs/${id}/cancel` })
+    assert.deepEqual([before.status, answer.json()], ['succeeded', before])
   })
 
   test('deletes a finished job with its pictures and prompts, as often as it is asked to', async (t) => {
@@ -267,6 +286,7 @@ suite('the API', () => {
       '/healthz/ready',
       '/v1/jobs',
       '/v1/jobs/{id}',
+      '/v1/jobs/{id}/cancel',
       '/v1/jobs/{id}/images/{index}',
       '/v1/models',
       '/v1/samplers',

@@ -19,7 +19,7 @@ const preferHeader = {
   ),
 }
 
-/** POST /v1/jobs, GET and DELETE /v1/jobs/:id. Schemas describe and serialise; `Services` validates. */
+/** POST /v1/jobs, GET and DELETE /v1/jobs/:id, POST /v1/jobs/:id/cancel. Schemas describe and serialise; `Services` validates. */
 export function jobRoutes(app: FastifyInstance, services: Services): void {
   app.setValidatorCompiler(() => () => true)
 
@@ -67,6 +67,18 @@ export function jobRoutes(app: FastifyInstance, services: Services): void {
     setWaitHeaders(reply, view)
     reply.header('etag', tag)
     return isUnchanged(request, tag) ? reply.code(304).send() : view
+  })
+
+  const cancel = {
+    summary: 'Cancel a job',
+    description: 'Unlike DELETE it leaves a job unchanged that has just finished.',
+    params: byId,
+    response: { 200: JobView, '4xx': ErrorBody, '5xx': ErrorBody },
+  }
+  app.post<ById>('/v1/jobs/:id/cancel', { schema: cancel }, async (request, reply) => {
+    const view = await services.cancel(request.params.id)
+    setWaitHeaders(reply, view)
+    return view
   })
 
   app.delete<ById>(
