@@ -36,6 +36,7 @@ test('an empty environment gives the defaults, and other programs` variables are
     storage: undefined,
     namespace: 'packshot',
     secret: undefined,
+    messageKey: undefined,
     startSeconds: 30,
     drainSeconds: 5,
     workerPort: undefined,

@@ -157,6 +157,15 @@ export const Environment = Type.Object({
         'Key that signs job ids: at least 32 characters, the same for every server (`openssl rand -hex 32` generates one). When not set, `npm start` keeps one in the data folder.',
     }),
   ),
+  PACKSHOT_MESSAGE_KEY: Type.Optional(
+    Type.String({
+      minLength: 32,
+      maxLength: 1024,
+      secret: true,
+      description:
+        'Key that signs the messages in RabbitMQ: at least 32 characters, the same for every server and worker, and not that of `PACKSHOT_SECRET`. When not set, whoever can write to the broker can forge tasks.',
+    }),
+  ),
   PACKSHOT_START_SECONDS: Type.Integer({
     minimum: 0,
     maximum: 3600,

@@ -18,6 +18,7 @@ import { type Config, ConfigError } from '../config.ts'
 import { messageOf } from '../jobs/errors.ts'
 import type { Log } from '../jobs/log.ts'
 import type { EventQueue, ImageStore, RateLimiter, StatusStore, TaskQueue } from '../jobs/ports.ts'
+import { signedEvents, signedTasks } from '../jobs/signed.ts'
 import { type DataFolder, openDataFolder } from './data-folder.ts'
 
 /** The external systems of a process: each port is the service that its URL names, or embedded without one. */
@@ -66,7 +67,8 @@ export async function openBackends(
     ...tasks.value,
     ...state.value,
     images: results.value,
-    secret: secretOf(config, embedded?.database),
+    // a worker verifies no ids
+    secret: role === 'worker' ? new Uint8Array() : secretOf(config, embedded?.database),
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   }
 }
@@ -107,7 +109,7 @@ async function openQueues(
     const name = `packshot ${role} ${workerName(config)}`
     const options = { url: queueUrl, namespace, queueMax, name, log, startMs: startSeconds * 1000 }
     const broker = opening.adopt(await openBroker(options), (open) => open.close())
-    queues = { queue: rabbitTaskQueue(broker), events: rabbitEventQueue(broker) }
+    queues = signed({ queue: rabbitTaskQueue(broker), events: rabbitEventQueue(broker) }, config, log)
   } else {
     const { database } = expectEmbedded(embedded)
     const owner = role === 'worker' ? workerName(config) : 'server'
@@ -119,6 +121,16 @@ async function openQueues(
   opening.adopt(queues.queue, (queue) => queue.close())
   opening.adopt(queues.events, (events) => events.close())
   return queues
+}
+
+function signed(
+  queues: Pick<Backends, 'queue' | 'events'>,
+  { messageKey }: Config,
+  log: Log,
+): Pick<Backends, 'queue' | 'events'> {
+  if (messageKey === undefined) return queues
+  const options = { key: Buffer.from(messageKey), log }
+  return { queue: signedTasks(queues.queue, options), events: signedEvents(queues.events, options) }
 }
 
 async function openStatus(

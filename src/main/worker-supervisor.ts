@@ -45,10 +45,13 @@ export function superviseWorker({ entry, env, log }: SupervisorOptions): WorkerS
   const pages = withLargePages(env)
   if (pages.note !== undefined) log.info({}, pages.note)
 
+  // native code runs in the worker, which signs no ids and downloads nothing
+  const { PACKSHOT_SECRET: _secret, HF_TOKEN: _token, ...childEnv } = pages.env
+
   const start = () => {
     const started = performance.now()
     const worker = fork(fileURLToPath(entry), {
-      env: pages.env,
+      env: childEnv,
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     })
     child = worker

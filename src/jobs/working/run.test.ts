@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { someManifest, someRequest, someTask } from '../../../test/contract/jobs.ts'
+import { someManifest, someRequest, someTask, testIds } from '../../../test/contract/jobs.ts'
 import {
   type Embedded,
   embedded,
@@ -215,6 +215,8 @@ test('a job past its time is not made', async (t) => {
   )
 })
 
+const day = 24 * 3_600_000
+
 test('what is no task is parked; a newer version waits for a newer worker', async (t) => {
   const parts = embedded(t)
   const messages: [unknown, string][] = [
@@ -223,6 +225,11 @@ test('what is no task is parked; a newer version waits for a newer worker', asyn
     [{}, 'dead'],
     [{ ...someTask(), id: 5 }, 'dead'],
     [{ ...someTask(), v: taskVersion + 1 }, 'giveBack'],
+    [{ ...someTask(), v: 1e9 }, 'giveBack'],
+    [{ ...someTask({ expires_at: new Date(0).toISOString() }), v: taskVersion + 1 }, 'dead'],
+    [{ ...someTask({ expires_at: 'someday' }), v: taskVersion + 1 }, 'dead'],
+    [{ ...someTask({ id: testIds.issue(new Date(Date.now() - 8 * day)) }), v: taskVersion + 1 }, 'dead'],
+    [{ v: taskVersion + 1 }, 'dead'],
     [someTask({ request: someRequest({ init_image: '../../etc' }) }), 'dead'],
   ]
   for (const [message, ending] of messages) {

@@ -1,6 +1,9 @@
+import { Type } from 'typebox'
+import { Value } from 'typebox/value'
 import { announce } from '../announce.ts'
 import { AppError, toAppError } from '../errors.ts'
 import { type JobState, type Manifest, type ManifestImage, type Task, taskVersion } from '../job.ts'
+import { isJobIdShaped, jobIdTime } from '../job-id.ts'
 import { bestEffort } from '../log.ts'
 import type { Delivery, EventQueue } from '../ports.ts'
 import { doubled, jitter } from '../retry.ts'
@@ -113,8 +116,8 @@ async function drop({ log }: RunDeps, delivery: Delivery, task: Task): Promise<v
 /** A newer server's task waits for a newer worker; a message that is not a task is parked for a person. */
 async function refuse(deps: RunDeps, delivery: Delivery): Promise<void> {
   const message = delivery.message
-  const version = typeof message === 'object' && message !== null && 'v' in message ? message.v : undefined
-  if (typeof version === 'number' && version > taskVersion) {
+  const version = newerVersion(message, deps.now())
+  if (version !== undefined) {
     deps.log.warn({ version }, 'a task of a newer version is left for a newer worker')
     return delivery.giveBack(unknownVersionPauseMs)
   }
@@ -122,6 +125,24 @@ async function refuse(deps: RunDeps, delivery: Delivery): Promise<void> {
   deps.log.error({ reason }, 'a message that is not a task was parked')
   return delivery.dead(reason)
 }
+
+/**
+ * The version of a task that a newer worker may understand: it has an id and is not over. A rollout lasts less than
+ * `rolloutMs`; what is older would go round forever.
+ */
+function newerVersion(message: unknown, now: Date): number | undefined {
+  if (!Value.Check(NewerTask, message) || !isJobIdShaped(message.id)) return undefined
+  const age = now.getTime() - jobIdTime(message.id).getTime()
+  const isOver = !(Date.parse(message.expires_at) > now.getTime()) || age > rolloutMs
+  return isOver ? undefined : message.v
+}
+
+const rolloutMs = 7 * 24 * 3_600_000
+const NewerTask = Type.Object({
+  v: Type.Integer({ exclusiveMinimum: taskVersion }),
+  id: Type.String(),
+  expires_at: Type.String(),
+})
 
 async function expire(deps: RunDeps, delivery: Delivery, task: Task): Promise<void> {
   await bestEffort(deps.log, 'writing an expiry', deps.status.advance(task.id, { status: 'expired' }))
