@@ -144,6 +144,8 @@ export interface StatusStore {
   doubtful(): boolean
   /** Moves a job forward in one atomic step; an update to a lower rank, or of an unknown id, changes nothing. */
   advance(id: string, update: StateUpdate): Promise<void>
+  /** The jobs that run and wait, in about their order, at most so many. */
+  unfinished(most: number): Promise<JobState[]>
   /** Drops what it has about a job, except for its place among the unfinished ones. */
   forget(id: string): Promise<void>
   /** Marks a job so that a worker stops it. Works before `create` too: the mark is kept for at least an hour. */

@@ -43,12 +43,11 @@ export function workerName(config: Config): string {
   return config.queueUrl === undefined ? 'embedded' : `${hostname()}-${process.pid}`
 }
 
+/** An operator's command works beside a server. */
+type Role = 'server' | 'worker' | 'operator'
+
 /** Connects to everything in parallel. Rejects with all faults: a `ConfigError` with one sentence each. */
-export async function openBackends(
-  config: Config,
-  role: 'server' | 'worker',
-  log: Log,
-): Promise<OpenBackends> {
+export async function openBackends(config: Config, role: Role, log: Log): Promise<OpenBackends> {
   await using opening = new AsyncDisposableStack()
   const embedded = await openEmbedded(config, role, opening)
   const [tasks, state, results] = await Promise.allSettled([
@@ -81,7 +80,7 @@ interface Embedded {
 /** Undefined when nothing is embedded: such a process needs no disk. */
 async function openEmbedded(
   config: Config,
-  role: 'server' | 'worker',
+  role: Role,
   opening: AsyncDisposableStack,
 ): Promise<Embedded | undefined> {
   const { queueUrl, statusUrl, storage, secret } = config
@@ -99,7 +98,7 @@ async function openEmbedded(
 async function openQueues(
   config: Config,
   embedded: Embedded | undefined,
-  role: 'server' | 'worker',
+  role: Role,
   log: Log,
   opening: AsyncDisposableStack,
 ): Promise<Pick<Backends, 'queue' | 'events'>> {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, type TestContext, test } from 'node:test'
+import type { Priority } from '../../src/jobs/fields.ts'
 import type { Task } from '../../src/jobs/job.ts'
 import type { StatusStore } from '../../src/jobs/ports.ts'
 import { workUnits } from '../../src/jobs/work.ts'
@@ -66,6 +67,20 @@ export function statusStoreContract(
       await store.release({ id: second.id, account: 'ann', units: 5 })
       await store.advance(first.id, { status: 'succeeded' })
       assert.equal(await reserve(task(9)), undefined)
+    })
+
+    test('lists the jobs that run and wait, in their order', async (t) => {
+      const store = await start(t)
+      const tasks = ['batch', 'interactive', 'interactive', 'interactive'].map((priority) =>
+        someTask({ priority: priority as Priority, account: 'ann' }),
+      )
+      const [batch, waiting, running, done] = tasks as [Task, Task, Task, Task]
+      for (const task of tasks) await store.create(task)
+      await store.advance(running.id, { status: 'running' })
+      await store.advance(done.id, { status: 'succeeded' })
+      const ids = async (most: number) => (await store.unfinished(most)).map(({ id }) => id)
+      assert.deepEqual(await ids(100), [running.id, waiting.id, batch.id])
+      assert.deepEqual(await ids(2), [running.id, waiting.id])
     })
 
     test('forgets a job', async (t) => {

@@ -136,6 +136,18 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
       }
     },
     doubtful: () => doubted || performance.now() - redis.faultAt() < ownDoubtMs,
+    async unfinished(most) {
+      const places = [running, interactive, batch].map((place) =>
+        redis.command('ZRANGE', place, '0', String(most - 1)),
+      )
+      const ids = (await Promise.all(places)).flatMap((reply) => texts(reply).flatMap((id) => id ?? []))
+      const states: JobState[] = []
+      for (const id of ids.slice(0, most)) {
+        const found = await get(id)
+        if (found !== undefined) states.push(found)
+      }
+      return states
+    },
     async forget(id) {
       await redis.command('DEL', state(id))
     },

@@ -38,6 +38,9 @@ export function sqliteStatusStore(database: Database): StatusStore {
     FROM states WHERE rank < 2 AND (rank = 1 OR priority < ?1 OR (priority = ?1 AND (turn, seq) < (?2, ?3)))`)
   const heldBy = db.prepare(`SELECT id, units FROM states
     WHERE account = ? AND rank < 2 AND expires_at > ?`)
+  const open = db.prepare(`SELECT states.*, cancels.id IS NOT NULL AS cancel_requested
+    FROM states LEFT JOIN cancels USING (id) WHERE rank < 2 AND expires_at > ?
+    ORDER BY rank DESC, priority, turn, seq LIMIT ?`)
   const beat = db.prepare(`INSERT INTO workers (name, seen_at, seconds_per_unit) VALUES (?, ?, ?)
     ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at,
     seconds_per_unit = coalesce(excluded.seconds_per_unit, seconds_per_unit)`)
@@ -75,6 +78,9 @@ export function sqliteStatusStore(database: Database): StatusStore {
       const reason = error === undefined ? null : JSON.stringify(error)
       const [step, steps] = [progress?.step ?? null, progress?.steps ?? null]
       guard(() => update.run(id, status, statusRank[status], step, steps, started_at ?? null, reason))
+    },
+    async unfinished(most) {
+      return guard(() => open.all(new Date().toISOString(), most)).map(toState)
     },
     async forget(id) {
       guard(() => {

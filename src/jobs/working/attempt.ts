@@ -116,8 +116,12 @@ function startWatch(deps: AttemptDeps, task: Task, signals: { lost: AbortSignal;
 
   const tooSlow = (what: string, ms: number) => () =>
     controller.abort(new AppError('timeout', `${what} ${ms / 1000} seconds.`))
-  // the next attempt would take as long
-  const tooLong = (message: string) => controller.abort(new AppError('timeout', message, { attempts: 1 }))
+  const began = performance.now()
+  let first: { readonly step: number; readonly at: number } | undefined
+  let last = { step: 0, steps: 0, at: began }
+  // the next attempt would take as long; but an engine that did nothing at all hangs
+  const tooLong = (message: string) =>
+    controller.abort(new AppError('timeout', message, first === undefined ? {} : { attempts: 1 }))
   const whole = setTimeout(
     () => tooLong(`The attempt took longer than ${limits.attemptMs / 1000} seconds, the maximum.`),
     limits.attemptMs,
@@ -135,9 +139,6 @@ function startWatch(deps: AttemptDeps, task: Task, signals: { lost: AbortSignal;
   )
 
   let reported = Number.NEGATIVE_INFINITY
-  const began = performance.now()
-  let first: { readonly step: number; readonly at: number } | undefined
-  let last = { step: 0, steps: 0, at: began }
   const secondsPerStep = () =>
     first === undefined || last.step === first.step
       ? undefined

@@ -379,13 +379,14 @@ test('an attempt without progress, and one that takes too long, end as `timeout`
 })
 
 test('an attempt that takes too long is not repeated; one without progress is', async (t) => {
-  for (const [limit, attempts] of [
-    [{ attemptMs: 60 }, 1],
-    [{ stallMs: 30 }, 3],
+  for (const [limit, pause, attempts] of [
+    [{ attemptMs: 60 }, 10, 1],
+    [{ attemptMs: 60 }, 300, 3],
+    [{ stallMs: 30 }, 300, 3],
   ] as const) {
     const parts = embedded(t)
-    const { id } = await submit(parts, { prompt: 'an apple', steps: 1 })
-    const generator = quickGenerator(() => new Promise((resolve) => setTimeout(resolve, 300)))
+    const { id } = await submit(parts, { prompt: 'an apple', steps: 100 })
+    const generator = quickGenerator(() => new Promise((resolve) => setTimeout(resolve, pause)))
     const deps = runDeps(parts, { generator })
     await workUntil(parts, { ...deps, limits: { ...deps.limits, ...limit } }, isDone(parts))
     assert.equal((await parts.images.getManifest(id))?.attempts, attempts)
