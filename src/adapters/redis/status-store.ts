@@ -1,10 +1,10 @@
-import { Value } from 'typebox/value'
-import { JobError, type JobState, type JobStatus, ResolvedRequest, statusRank } from '../../jobs/job.ts'
+import { type JobState, type JobStatus, statusRank } from '../../jobs/job.ts'
 import type { StatusStore } from '../../jobs/ports.ts'
 import { cancelKeptMs, keptAfterExpiryMs, workerSilenceMs } from '../../jobs/status-times.ts'
 import { unitsOf } from '../../jobs/work.ts'
 import type { Redis } from './connection.ts'
 import type { Reply } from './dial.ts'
+import { stateFields, texts, toState } from './state.ts'
 import {
   advanceScript,
   aheadScript,
@@ -24,20 +24,6 @@ const runSilenceMs = 15 * 60_000
 
 /** After this long a job no longer counts among those of its account: its end may never have been written. */
 const longestHeldMs = 6 * 3_600_000
-
-const fields = [
-  'status',
-  'request',
-  'created_at',
-  'expires_at',
-  'started_at',
-  'step',
-  'steps',
-  'error',
-  'units',
-  'sent',
-  'account',
-]
 
 /**
  * States are hashes that expire by themselves; the unfinished jobs are also in sorted sets (see
@@ -69,7 +55,7 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
 
   const get = async (id: string) => {
     const [values, marks, doubts] = await Promise.all([
-      redis.command('HMGET', state(id), ...fields),
+      redis.command('HMGET', state(id), ...stateFields),
       redis.command('EXISTS', cancel(id)),
       redis.command('EXISTS', doubt),
     ])
@@ -184,49 +170,6 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
   }
 }
 
-function texts(reply: Reply | undefined): (string | undefined)[] {
-  return Array.isArray(reply) ? reply.map((each) => (typeof each === 'string' ? each : undefined)) : []
-}
-
-/** Undefined if it is missing, or if another version wrote it unreadably: a cache may miss. */
-function toState(id: string, values: Reply, cancelRequested: boolean): JobState | undefined {
-  const [status, request, created_at, expires_at, started_at, step, steps, error, units, sent, account] =
-    texts(values)
-  if (created_at === undefined || expires_at === undefined || !isStatus(status)) return undefined
-  const wanted = parsed(ResolvedRequest, request)
-  if (wanted === undefined) return undefined
-  const reason = parsed(JobError, error)
-  return {
-    id,
-    status,
-    request: wanted,
-    created_at,
-    expires_at,
-    ...(units === undefined ? {} : { units: Number(units) }),
-    ...(sent === undefined ? {} : { sent }),
-    ...(account === undefined ? {} : { account }),
-    ...(started_at === undefined ? {} : { started_at }),
-    ...(step === undefined || steps === undefined
-      ? {}
-      : { progress: { step: Number(step), steps: Number(steps) } }),
-    ...(reason === undefined ? {} : { error: reason }),
-    ...(cancelRequested ? { cancel_requested: true } : {}),
-  }
-}
-
 function isFinal(status: JobStatus): boolean {
   return statusRank[status] > statusRank.running
-}
-
-function isStatus(text: string | undefined): text is JobStatus {
-  return text !== undefined && Object.hasOwn(statusRank, text)
-}
-
-function parsed<T extends typeof ResolvedRequest | typeof JobError>(schema: T, text: string | undefined) {
-  if (text === undefined) return undefined
-  try {
-    return Value.Parse(schema, JSON.parse(text))
-  } catch {
-    return undefined
-  }
 }

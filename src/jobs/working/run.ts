@@ -1,14 +1,12 @@
-import { Type } from 'typebox'
-import { Value } from 'typebox/value'
 import { announce } from '../announce.ts'
 import { AppError, toAppError } from '../errors.ts'
-import { type JobState, type Manifest, type ManifestImage, type Task, taskVersion } from '../job.ts'
-import { isJobIdShaped, jobIdTime } from '../job-id.ts'
+import type { JobState, Manifest, ManifestImage, Task } from '../job.ts'
 import { bestEffort } from '../log.ts'
 import type { Delivery, EventQueue } from '../ports.ts'
 import { doubled, jitter } from '../retry.ts'
-import { isTask, taskFault } from '../task-check.ts'
+import { isTask } from '../task-check.ts'
 import { type AttemptDeps, type Made, makePictures, Stopped } from './attempt.ts'
+import { expire, refuse } from './refuse.ts'
 import { learnSpeed, type Speed } from './speed.ts'
 import { StorageAway, withStorageRetry } from './storage-retry.ts'
 
@@ -34,7 +32,6 @@ export interface RunDeps extends AttemptDeps {
 
 export const defaultRunLimits = { maxLosses: 5, retryPauseMs: 1000 }
 
-const unknownVersionPauseMs = 30_000
 const storageAwayPauseMs = 30_000
 const endingPauseMs = 10_000
 
@@ -111,50 +108,6 @@ function isOther({ sent }: Task, state: JobState | undefined): boolean {
 async function drop({ log }: RunDeps, delivery: Delivery, task: Task): Promise<void> {
   await delivery.ack()
   log.warn({ job: task.id }, 'a request whose idempotency key belongs to another one was dropped')
-}
-
-/** A newer server's task waits for a newer worker; a message that is not a task is parked for a person. */
-async function refuse(deps: RunDeps, delivery: Delivery): Promise<void> {
-  const message = delivery.message
-  const version = newerVersion(message, deps.now())
-  if (version !== undefined) {
-    deps.log.warn({ version }, 'a task of a newer version is left for a newer worker')
-    return delivery.giveBack(unknownVersionPauseMs)
-  }
-  const reason = `not a task: ${taskFault(message)}`
-  deps.log.error({ reason }, 'a message that is not a task was parked')
-  return delivery.dead(reason)
-}
-
-/**
- * The version of a task that a newer worker may understand: it has an id and is not over. A rollout lasts less than
- * `rolloutMs`; what is older would go round forever.
- */
-function newerVersion(message: unknown, now: Date): number | undefined {
-  if (!Value.Check(NewerTask, message) || !isJobIdShaped(message.id)) return undefined
-  const age = now.getTime() - jobIdTime(message.id).getTime()
-  const isOver = !(Date.parse(message.expires_at) > now.getTime()) || age > rolloutMs
-  return isOver ? undefined : message.v
-}
-
-const rolloutMs = 7 * 24 * 3_600_000
-const NewerTask = Type.Object({
-  v: Type.Integer({ exclusiveMinimum: taskVersion }),
-  id: Type.String(),
-  expires_at: Type.String(),
-})
-
-async function expire(deps: RunDeps, delivery: Delivery, task: Task): Promise<void> {
-  await bestEffort(deps.log, 'writing an expiry', deps.status.advance(task.id, { status: 'expired' }))
-  await deps.events.publish({
-    v: 1,
-    id: task.id,
-    status: 'expired',
-    at: deps.now().toISOString(),
-    ...(task.trace === undefined ? {} : { trace: task.trace }),
-  })
-  await delivery.ack()
-  deps.log.warn({ job: task.id }, 'job expired before a worker took it')
 }
 
 async function endAttempt(
