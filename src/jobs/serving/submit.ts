@@ -8,6 +8,7 @@ import { findNamed, type Offer } from '../offer.ts'
 import type { PromptReader, TaskQueue } from '../ports.ts'
 import { promptCost } from '../request/prompt-cost.ts'
 import { invalidRequest, type Resolved, resolveRequest } from '../request/resolve.ts'
+import { retryBriefly } from '../retry.ts'
 import { workUnits } from '../work.ts'
 import { type AdmissionDeps, admit } from './admission.ts'
 import { checkKey, findEarlier, hashOfSent, isSameRequest, keyReused } from './idempotency.ts'
@@ -96,7 +97,9 @@ async function accept(deps: SubmitDeps, { now, caller, ...wanted }: Wanted): Pro
     await giveBack()
     throw await withRetryAfter(deps, toAppError(thrown), units)
   }
-  const standing = await bestEffort(deps.log, 'writing the status of a new job', deps.status.create(task))
+  const create = () => deps.status.create(task)
+  const created = sent === undefined ? create() : retryBriefly(create)
+  const standing = await bestEffort(deps.log, 'writing the status of a new job', created)
   if (sent !== undefined && standing !== undefined && !isSameRequest(standing, sent, () => request)) {
     throw new AppError('idempotency_key_reused', 'The id stands for another request.')
   }

@@ -3,7 +3,7 @@ import { AppError, toAppError } from '../errors.ts'
 import type { JobState, Manifest, ManifestImage, Task } from '../job.ts'
 import { bestEffort } from '../log.ts'
 import type { Delivery, EventQueue } from '../ports.ts'
-import { doubled, jitter } from '../retry.ts'
+import { doubled, jitter, retryBriefly } from '../retry.ts'
 import { isTask } from '../task-check.ts'
 import { type AttemptDeps, type Made, makePictures, Stopped } from './attempt.ts'
 import { expire, refuse } from './refuse.ts'
@@ -64,7 +64,9 @@ async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal):
   }
   if (state === undefined) {
     // a store that was wiped may already have a mark for the job
-    await bestEffort(log, 'writing the status of a task', status.create(task))
+    const create = () => status.create(task)
+    const created = task.sent === undefined ? create() : retryBriefly(create)
+    await bestEffort(log, 'writing the status of a task', created)
     state = await bestEffort(log, 'looking for a cancellation', status.get(task.id))
   }
   if (isOther(task, state)) return drop(deps, delivery, task)
