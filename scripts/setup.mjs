@@ -1,63 +1,153 @@
 /**
- * Installs missing packages; does nothing if nothing changed. Runs before `npm start` and `npm test` on the machine's
- * own Node (20 or later), hence plain JavaScript: everything after it runs on the Node 24 that is pinned as a
- * dependency, because npm puts node_modules/.bin first on the PATH.
+ * Installs missing packages; does nothing if everything is there. Runs before every program on the machine's own Node
+ * (20 or later), hence plain JavaScript: the programs run on the Node 24 that is pinned as a dependency.
  *
- * Only registry packages are fetched: npm blocks install scripts unless package.json's `allowScripts` names them, and
- * it names only that of `node`, which unpacks another registry package.
+ *   node scripts/setup.mjs [--development]     also the packages that only tests and checks need
+ *
+ * What is there is seen by looking, so packages installed at the build of an image, by another user, are found. What is
+ * installed does not depend on the surroundings (`NODE_ENV=production`, npm's `omit` and `ignore-scripts`).
+ *
+ * Only registry packages are fetched. No install script runs except that of `node`, which unpacks another registry
+ * package.
  */
-import { execFileSync, spawnSync } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { execFileSync, spawn } from 'node:child_process'
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 
-const root = join(import.meta.dirname ?? new URL('.', import.meta.url).pathname, '..')
-const stamp = join(root, 'node_modules', '.packshot-setup')
-const pinned = join(root, 'node_modules', '.bin', process.platform === 'win32' ? 'node.cmd' : 'node')
+const root = fileURLToPath(new URL('..', import.meta.url))
+const modules = join(root, 'node_modules')
+const pinnedNode = join(modules, '.bin', process.platform === 'win32' ? 'node.cmd' : 'node')
+const wanted = packagesOf(join(root, 'package-lock.json'))
+const nodeVersion = wanted['node_modules/node'].version
 
-const wanted = createHash('sha256')
-  .update(readFileSync(join(root, 'package-lock.json')))
-  .update(`${process.platform} ${process.arch}`)
-  .digest('hex')
-
-if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== wanted) {
-  console.log('Packshot: installing packages (once; about half a minute) ...')
-  install()
-  checkNode()
-  writeFileSync(stamp, wanted)
-}
-
-function install() {
-  const npm = process.env.npm_execpath
-  const [command, first] = npm ? [process.execPath, [npm]] : ['npm', []]
-  const { status, error } = spawnSync(
-    command,
-    [...first, 'ci', '--no-audit', '--no-fund', '--loglevel=error', '--no-update-notifier'],
-    // on npm versions that run it anyway, ONNX Runtime's script would fetch GPU libraries from elsewhere
-    { cwd: root, stdio: 'inherit', env: { ...process.env, ONNXRUNTIME_NODE_INSTALL: 'skip' } },
-  )
-  if (error || status !== 0) {
-    console.error(
-      `Packshot: "npm ci" failed${error ? ` (${error.message})` : ''}. It needs the npm registry and about 700 MB ` +
-        'of disk; the cause is in the lines above.',
+const missing = missingPackages(process.argv.includes('--development'))
+if (missing.length > 0 || pinnedVersion() !== nodeVersion) {
+  refuseWithoutRights()
+  if (missing.length > 0) {
+    console.log('Packshot: installing packages (once; about half a minute) ...')
+    await npm('ci', '--ignore-scripts', '--include=dev', '--include=optional', '--include=peer')
+  }
+  await npm('rebuild', 'node', '--ignore-scripts=false')
+  const found = pinnedVersion()
+  if (found !== nodeVersion) {
+    fail(
+      `Node ${nodeVersion} is not in node_modules after the installation (found: ${found ?? 'none that runs'}). Remove node_modules and run the command again.`,
     )
-    process.exit(1)
   }
 }
 
-/** `npm ci --ignore-scripts` leaves the pinned Node without its binary: everything would run on the machine's Node. */
-function checkNode() {
-  let version = 'none'
+/** The packages of a lock file by folder; empty if there is no such file. npm writes the one of node_modules last. */
+function packagesOf(file) {
   try {
-    version = execFileSync(pinned, ['--version'], { encoding: 'utf8' }).trim()
+    return JSON.parse(readFileSync(file, 'utf8')).packages ?? {}
   } catch {
-    // reported below
+    return {}
   }
-  if (!version.startsWith('v24.')) {
-    console.error(
-      `Packshot: the pinned Node 24 is not in node_modules (found: ${version}). Remove node_modules and any ` +
-        '"ignore-scripts" setting of npm, and run the command again.',
+}
+
+/** The folders of packages that this system needs and that are absent or of another version. */
+function missingPackages(development) {
+  const installed = packagesOf(join(modules, '.package-lock.json'))
+  return Object.entries(wanted)
+    .filter(([folder, entry]) => folder !== '' && isNeeded(entry, development))
+    .filter(
+      ([folder, { version, integrity }]) =>
+        installed[folder]?.version !== version ||
+        installed[folder]?.integrity !== integrity ||
+        !existsSync(join(root, folder, 'package.json')),
     )
+    .map(([folder]) => folder)
+}
+
+function isNeeded({ dev, devOptional, optional, os, cpu, libc }, development) {
+  if (dev || devOptional) return development && !optional && !devOptional
+  if (!optional) return true
+  // an optional package without a system of its own is a fallback, which npm may leave out
+  return (
+    os?.includes(process.platform) === true &&
+    cpu?.includes(process.arch) === true &&
+    (libc === undefined || libc.includes(libcName()))
+  )
+}
+
+function libcName() {
+  return process.report.getReport().header.glibcVersionRuntime === undefined ? 'musl' : 'glibc'
+}
+
+function pinnedVersion() {
+  try {
+    return execFileSync(pinnedNode, ['--version'], { encoding: 'utf8' }).trim().slice(1)
+  } catch {
+    return undefined
+  }
+}
+
+/** Packages that somebody else installed and that do not fit cannot be replaced by this user: npm would fail late. */
+function refuseWithoutRights() {
+  try {
+    accessSync(root, constants.W_OK)
+    if (existsSync(modules)) accessSync(modules, constants.W_OK)
+  } catch {
+    const what =
+      missing.length > 0
+        ? `${missing.length} packages are missing or of another version (${missing[0]})`
+        : `Node ${nodeVersion} is missing`
+    fail(
+      `${what} in ${modules}, and this user cannot write there. Run "npm ci && npm rebuild node --ignore-scripts=false" as the user that owns it, for example when the image is built.`,
+    )
+  }
+}
+
+/** Ends this process unless the command succeeds. Ends the command when this process is to end, or its parent does. */
+async function npm(command, ...options) {
+  const cli = process.env.npm_execpath ?? ''
+  const [program, first] = basename(cli).startsWith('npm-cli') ? [process.execPath, [cli]] : ['npm', []]
+  const { NODE_ENV: _, npm_config_libc: __, ...env } = process.env
+  const child = spawn(
+    program,
+    [
+      ...first,
+      command,
+      ...options,
+      // each would change what is installed, or where
+      '--global=false',
+      '--location=project',
+      '--dry-run=false',
+      '--package-lock=true',
+      '--package-lock-only=false',
+      '--bin-links=true',
+      '--install-strategy=hoisted',
+      '--legacy-peer-deps=false',
+      `--os=${process.platform}`,
+      `--cpu=${process.arch}`,
+      '--no-audit',
+      '--no-fund',
+      '--loglevel=error',
+      '--no-update-notifier',
+    ],
+    { cwd: root, stdio: 'inherit', env, shell: process.platform === 'win32' && first.length === 0 },
+  )
+  const parent = process.ppid
+  const stop = () => {
+    child.kill('SIGTERM')
     process.exit(1)
   }
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, stop)
+  // npm ends its shell, and the shell says nothing to this process
+  const watch = setInterval(() => process.ppid === parent || stop(), 500)
+  const fault = await new Promise((done) => {
+    child.on('error', (error) => done(error.message))
+    child.on('exit', (code, signal) => done(code === 0 ? undefined : `status ${code ?? signal}`))
+  })
+  clearInterval(watch)
+  if (fault === undefined) return
+  fail(
+    `"npm ${command}" failed (${fault}). It needs the npm registry and about 700 MB of disk; the cause is in the lines above.`,
+  )
+}
+
+function fail(message) {
+  console.error(`Packshot: ${message}`)
+  process.exit(1)
 }

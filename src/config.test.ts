@@ -35,7 +35,7 @@ test('an empty environment gives the defaults, and other programs` variables are
     statusUrl: undefined,
     storage: undefined,
     namespace: 'packshot',
-    secret: undefined,
+    secrets: undefined,
     messageKey: undefined,
     startSeconds: 30,
     drainSeconds: 5,
@@ -75,13 +75,11 @@ test('every fault is told at once, each with its limit and what was given', () =
       PORT: '80a',
       PACKSHOT_QUEUE_MAX: '0',
       PACKSHOT_LOG_LEVEL: 'loud',
-      PACKSHOT_DATA_DIR: '',
       PACKSHOT_QUEUE_MAXIMUM: '5',
     }),
     [
       'There is no variable PACKSHOT_QUEUE_MAXIMUM. Did you mean PACKSHOT_QUEUE_MAX?',
       'PORT must be a whole number from 0 to 65535, but was "80a".',
-      'PACKSHOT_DATA_DIR must be non-empty text, but was "".',
       'PACKSHOT_QUEUE_MAX must be a whole number from 1 to 1000000, but was "0".',
       'PACKSHOT_LOG_LEVEL must be one of fatal, error, warn, info, debug, trace, silent, but was "loud".',
     ],
@@ -89,7 +87,7 @@ test('every fault is told at once, each with its limit and what was given', () =
 })
 
 test('numbers are plain decimal', () => {
-  for (const text of ['', ' 80', '0x50', '1e3', '-1', '8080.0', 'NaN', '9'.repeat(400)]) {
+  for (const text of [' ', ' 80', '0x50', '1e3', '-1', '8080.0', 'NaN', '9'.repeat(400)]) {
     assert.equal(faultsOf({ PORT: text }).length, 1, text)
   }
 })
@@ -116,7 +114,7 @@ test('addresses of services are told by their form, and their passwords are not 
     [
       'PACKSHOT_QUEUE_URL must be something like amqp://user:password@host:5672, but was text of 24 characters (not shown).',
       'PACKSHOT_STATUS_URL must be something like redis://user:password@host:6379, but was text of 9 characters (not shown).',
-      'PACKSHOT_STORAGE_URL must be something like s3://bucket/prefix, but was "bucket".',
+      'PACKSHOT_STORAGE_URL must be something like s3://bucket/prefix, but was text of 6 characters (not shown).',
       'PACKSHOT_NAMESPACE must be something like packshot, but was "Pack Shot".',
       'PACKSHOT_SECRET must be text of at least 32 characters, but was text of 7 characters (not shown).',
     ],
@@ -135,7 +133,7 @@ test('providers are a list in order of preference', () => {
   assert.deepEqual(faultsOf({ PACKSHOT_PROVIDER: 'cpu,cpu' }), [
     'PACKSHOT_PROVIDER names cpu twice. Name each once.',
   ])
-  assert.equal(faultsOf({ PACKSHOT_PROVIDER: '' }).length, 1)
+  assert.deepEqual(loadConfig({ PACKSHOT_PROVIDER: '' }).providers, ['cpu'])
 })
 
 test('servers and workers need services that they can share', () => {
@@ -157,7 +155,10 @@ test('servers and workers need services that they can share', () => {
     PACKSHOT_STORAGE_URL: 's3://bucket',
   }
   assert.deepEqual(missing(services, 'worker'), [])
-  assert.deepEqual(missing({ ...services, PACKSHOT_SECRET: 'x'.repeat(32) }, 'server'), [])
+  assert.deepEqual(
+    missing({ ...services, PACKSHOT_SECRET: 'abcdefghijklmnopqrstuvwxyz012345' }, 'server'),
+    [],
+  )
 })
 
 test('docs/config.md has a row for every variable, as the schema has it, and no other', () => {
@@ -187,3 +188,113 @@ function row(name: string, schema: object): string {
       : `${minimum} to ${maximum}`
   return `| \`${name}\` | ${fallback === undefined ? 'not set' : `\`${fallback}\``} | ${values} | ${description} |`
 }
+
+test('an empty value counts as not set, as a compose file writes it', () => {
+  const names = [...Object.keys(Environment.properties), 'AWS_REGION', 'AWS_ENDPOINT_URL']
+  const empty = Object.fromEntries(names.map((name) => [name, '']))
+  assert.deepEqual(loadConfig(empty), loadConfig({}))
+  const { storage } = loadConfig({
+    ...empty,
+    PACKSHOT_STORAGE_URL: 's3://b',
+    AWS_DEFAULT_REGION: 'eu-west-1',
+  })
+  assert.deepEqual(storage, {
+    url: 's3://b',
+    region: 'eu-west-1',
+    endpoint: undefined,
+    publicEndpoint: undefined,
+  })
+})
+
+test('variables that Kubernetes and Docker write for services called packshot are passed over', () => {
+  const kubernetes = (name: string) => ({
+    [`${name}_SERVICE_HOST`]: '10.96.12.7',
+    [`${name}_SERVICE_PORT`]: '8080',
+    [`${name}_SERVICE_PORT_HTTP`]: '8080',
+    [`${name}_PORT`]: 'tcp://10.96.12.7:8080',
+    [`${name}_PORT_8080_TCP`]: 'tcp://10.96.12.7:8080',
+    [`${name}_PORT_8080_TCP_PROTO`]: 'tcp',
+    [`${name}_PORT_8080_TCP_PORT`]: '8080',
+    [`${name}_PORT_8080_TCP_ADDR`]: '10.96.12.7',
+    [`${name}_PORT_53_UDP`]: 'udp://10.96.12.7:53',
+  })
+  const docker = {
+    PACKSHOT_NAME: '/proxy/packshot',
+    PACKSHOT_1_NAME: '/proxy/packshot_1',
+    PACKSHOT_ENV_PACKSHOT_MODEL: 'x',
+    PACKSHOT_REDIS_1_ENV_PATH: '/bin',
+  }
+  const links = { ...kubernetes('PACKSHOT'), ...kubernetes('PACKSHOT_REDIS_MASTER'), ...docker }
+  assert.deepEqual(loadConfig(links), loadConfig({}))
+  // a service called packshot-worker writes the name of a setting
+  assert.equal(loadConfig(kubernetes('PACKSHOT_WORKER')).workerPort, undefined)
+  assert.equal(loadConfig({ PACKSHOT_WORKER_PORT: '9000' }).workerPort, 9000)
+  for (const [name, value] of [
+    ['PACKSHOT_PORT', '8080'],
+    ['PACKSHOT_MODEL_NAME', 'apples'],
+    ['PACKSHOT_SERVICE', 'x'],
+  ] as const) {
+    assert.match(faultsOf({ [name]: value })[0] ?? '', new RegExp(`There is no variable ${name}`))
+  }
+})
+
+test('a password that is not encoded is refused, and no part of it is shown', () => {
+  const urls = {
+    PACKSHOT_QUEUE_URL: 'amqp://u:p@ss/Tail777@rabbit:5672',
+    PACKSHOT_STATUS_URL: 'redis://u:1/Tail777@redis:6379/0',
+    PACKSHOT_STORAGE_URL: 's3://key:x/Tail777@bucket',
+    PACKSHOT_S3_ENDPOINT: 'http://u:1#Tail777@minio:9000',
+    PACKSHOT_S3_PUBLIC_ENDPOINT: 'https://u:Tail777@minio:9000',
+    AWS_ENDPOINT_URL: 'https://minio:9000/?Tail777',
+  }
+  const faults = faultsOf(urls)
+  assert.deepEqual(faults.map((fault) => fault.split(' ')[0]).toSorted(), Object.keys(urls).toSorted())
+  assert.ok(!faults.some((fault) => fault.includes('Tail777')), faults.join('\n'))
+  assert.match(faults[0] ?? '', /write "@" as %40, "\/" as %2F/)
+})
+
+test('addresses of proxies, regions and switches are checked here, not by a library without their names', () => {
+  const proxies = (text: string) => faultsOf({ PACKSHOT_TRUSTED_PROXIES: text })
+  for (const text of ['10.0.0.0/8, 127.0.0.1', '::1', 'fd00::/8,10.1.2.3/32'])
+    assert.deepEqual(proxies(text), [])
+  for (const text of [
+    '10.0.0.0/33',
+    '127.0.0.1, ',
+    '10.0.0',
+    '::1/129',
+    '10.0.0.0/8/8',
+    'fe80::1 ::2',
+    '1.2.3.4/',
+  ]) {
+    assert.match(proxies(text).join(), /^PACKSHOT_TRUSTED_PROXIES must be addresses or ranges/, text)
+  }
+  const storage = { PACKSHOT_STORAGE_URL: 's3://b' }
+  for (const [name, value] of [
+    ['AWS_REGION', 'eu west'],
+    ['AWS_DEFAULT_REGION', 'eu/west'],
+    ['AWS_ENDPOINT_URL_S3', 'minio:9000'],
+    ['AWS_USE_DUALSTACK_ENDPOINT', 'yes'],
+  ] as const) {
+    assert.match(faultsOf({ ...storage, [name]: value }).join(), new RegExp(`^${name} must be`))
+    assert.deepEqual(faultsOf({ [name]: value }), [])
+  }
+  const standard = { ...storage, AWS_ENDPOINT_URL: 'http://a', AWS_ENDPOINT_URL_S3: 'http://b' }
+  assert.equal(loadConfig(standard).storage?.endpoint, 'http://b')
+  assert.equal(loadConfig({ ...standard, PACKSHOT_S3_ENDPOINT: 'http://c' }).storage?.endpoint, 'http://c')
+})
+
+test('a secret that can be guessed is refused; several are a list whose first one signs', () => {
+  const [one, two] = ['5f0c1d7be2a94836b1d2c3e4f5a60718', 'Zk3vQ9tLr8Xw2Nc7Ub5Hy1Jm6Pd4Sg0A']
+  assert.deepEqual(loadConfig({ PACKSHOT_SECRET: `${one}, ${two}` }).secrets, [one, two])
+  for (const text of [
+    'a'.repeat(40),
+    '0123456789'.repeat(4),
+    'change-me-'.repeat(4),
+    `${one},${'ab'.repeat(20)}`,
+  ]) {
+    assert.match(faultsOf({ PACKSHOT_SECRET: text }).join(), /^PACKSHOT_SECRET repeats itself/)
+  }
+  const short = faultsOf({ PACKSHOT_SECRET: `${one},short-hunter2` })
+  assert.match(short.join(), /at least 32 characters/)
+  assert.ok(!short.join().includes('hunter2'))
+})

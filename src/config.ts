@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { type Static, type TSchema, Type } from 'typebox'
 import { Value } from 'typebox/value'
 import { nearest } from './jobs/nearest.ts'
@@ -42,7 +43,7 @@ export const Environment = Type.Object({
       minimum: 1,
       maximum: 16_777_216,
       description:
-        'Memory for all loaded models of a worker, in MiB: the least recently used are evicted first, one always stays. When not set, half of the memory of the machine or container.',
+        'Memory for the networks of a worker, in MiB, weights and activations: the least recently used are evicted first, and a picture that needs more than all of it fails with `too_large`. When not set, two thirds of the memory of the machine or container.',
     }),
   ),
   PACKSHOT_PROVIDER: Type.String({
@@ -122,6 +123,7 @@ export const Environment = Type.Object({
     Type.String({
       pattern: '^s3://.+',
       examples: ['s3://bucket/prefix'],
+      secret: true,
       description:
         'Bucket for the results, with an optional prefix; when not set, they are kept in the data folder. Keys and region come from the standard `AWS_` variables.',
     }),
@@ -130,6 +132,7 @@ export const Environment = Type.Object({
     Type.String({
       pattern: '^https?://.+',
       examples: ['http://minio:9000'],
+      secret: true,
       description: 'S3-compatible server; when not set, Amazon S3.',
     }),
   ),
@@ -137,6 +140,7 @@ export const Environment = Type.Object({
     Type.String({
       pattern: '^https?://.+',
       examples: ['https://pictures.example.com'],
+      secret: true,
       description:
         'URL at which browsers reach the S3 server: pictures are then fetched from there by signed URLs, not through Packshot.',
     }),
@@ -154,7 +158,7 @@ export const Environment = Type.Object({
       maxLength: 1024,
       secret: true,
       description:
-        'Key that signs job ids: at least 32 characters, the same for every server (`openssl rand -hex 32` generates one). When not set, `npm start` keeps one in the data folder.',
+        'Key that signs job ids: at least 32 characters, the same for every server (`openssl rand -hex 32` generates one). To change it, list the new one and the old one with a comma between: the first signs, all are accepted. When not set, `npm start` keeps one in the data folder.',
     }),
   ),
   PACKSHOT_MESSAGE_KEY: Type.Optional(
@@ -302,7 +306,9 @@ type Settings = {
 }
 
 export interface Config
-  extends Omit<Settings, 'provider' | 'storageUrl' | 's3Endpoint' | 's3PublicEndpoint'> {
+  extends Omit<Settings, 'provider' | 'secret' | 'storageUrl' | 's3Endpoint' | 's3PublicEndpoint'> {
+  /** The first signs, all are accepted; undefined where none is set. */
+  readonly secrets: readonly string[] | undefined
   /** In order of preference, at least one. */
   readonly providers: readonly ProviderName[]
   readonly storage: StorageConfig | undefined
@@ -325,38 +331,153 @@ export class ConfigError extends Error {
   }
 }
 
-/** Throws `ConfigError` with every fault at once. Values are unchanged, sizes and paths unchecked. */
-export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
+/**
+ * Throws `ConfigError` with every fault at once. Values are unchanged, sizes and paths unchecked. An empty value counts
+ * as not set: `${NAME:-}` in a compose file writes it.
+ */
+export function loadConfig(surroundings: Readonly<Record<string, string | undefined>>): Config {
   const schemas: Record<string, TSchema> = Environment.properties
+  const env = ownVariables(surroundings)
   const values: Record<string, unknown> = {}
   const faults = unknownNames(env, Object.keys(schemas))
   for (const [name, schema] of Object.entries(schemas)) {
     const text = env[name]
     const value = text === undefined ? Value.Default(schema, undefined) : parse(text, schema)
     if (value === undefined && text === undefined) continue
-    if (Value.Check(schema, value)) values[name] = value
-    else faults.push(`${name} must be ${expectation(schema)}, but was ${shown(schema, text ?? '')}.`)
+    const fault = text === undefined ? undefined : checks[name]?.(text)
+    if (!Value.Check(schema, value)) {
+      faults.push(`${name} must be ${expectation(schema)}, but was ${shown(schema, text ?? '')}.`)
+    } else if (fault !== undefined) faults.push(`${name} ${fault}`)
+    else values[name] = value
   }
   for (const name of ['PACKSHOT_S3_ENDPOINT', 'PACKSHOT_S3_PUBLIC_ENDPOINT']) {
     if (env[name] === undefined || env.PACKSHOT_STORAGE_URL !== undefined) continue
     faults.push(`${name} has no effect without PACKSHOT_STORAGE_URL. Set that too, or unset this.`)
   }
+  if (env.PACKSHOT_STORAGE_URL !== undefined) faults.push(...storageFaults(env))
   const twice = providersOf(env.PACKSHOT_PROVIDER ?? '').find((name, index, all) => all.indexOf(name) < index)
   if (twice !== undefined) faults.push(`PACKSHOT_PROVIDER names ${shorten(twice)} twice. Name each once.`)
   if (faults.length > 0) throw new ConfigError(faults)
   const settings = Object.fromEntries(
     Object.keys(schemas).map((name) => [settingName(name), values[name]]),
   ) as unknown as Settings
-  const { provider, storageUrl, s3Endpoint, s3PublicEndpoint, ...others } = settings
+  const { provider, secret, storageUrl, s3Endpoint, s3PublicEndpoint, ...others } = settings
   const region = env.AWS_REGION ?? env.AWS_DEFAULT_REGION ?? 'us-east-1'
+  const endpoint = s3Endpoint ?? env.AWS_ENDPOINT_URL_S3 ?? env.AWS_ENDPOINT_URL
   return {
     ...others,
     providers: providersOf(provider),
+    secrets: secret === undefined ? undefined : secretsOf(secret),
     storage:
       storageUrl === undefined
         ? undefined
-        : { url: storageUrl, endpoint: s3Endpoint, publicEndpoint: s3PublicEndpoint, region },
+        : { url: storageUrl, endpoint, publicEndpoint: s3PublicEndpoint, region },
   }
+}
+
+/**
+ * Kubernetes and Docker write variables for every service whose name begins with "packshot", whatever program reads
+ * them: https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables and Docker's links.
+ */
+function isServiceLink(name: string, value: string): boolean {
+  if (/^PACKSHOT(_\w+)?(_SERVICE_HOST|_SERVICE_PORT(_\w+)?|_ENV_\w+)$/.test(name)) return true
+  if (/^PACKSHOT(_\w+)?_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?$/.test(name)) return true
+  if (/^PACKSHOT(_\w+)?_PORT$/.test(name)) return /^(tcp|udp|sctp):\/\//.test(value)
+  return /^PACKSHOT(_\w+)?_NAME$/.test(name) && /^\/[^/]+\/[^/]+$/.test(value)
+}
+
+function ownVariables(surroundings: Readonly<Record<string, string | undefined>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(surroundings).filter(
+      (entry): entry is [string, string] =>
+        entry[1] !== undefined && entry[1] !== '' && !isServiceLink(entry[0], entry[1]),
+    ),
+  )
+}
+
+/** What a pattern cannot say: the rest of the sentence about a wrong value. */
+const checks: Readonly<Record<string, (text: string) => string | undefined>> = {
+  PACKSHOT_QUEUE_URL: urlFault,
+  PACKSHOT_STATUS_URL: urlFault,
+  PACKSHOT_STORAGE_URL: urlFault,
+  PACKSHOT_S3_ENDPOINT: endpointFault,
+  PACKSHOT_S3_PUBLIC_ENDPOINT: endpointFault,
+  PACKSHOT_SECRET: secretFault,
+  PACKSHOT_TRUSTED_PROXIES: proxiesFault,
+}
+
+/** A password that is not encoded ends the host's part of a URL early: the rest of it would be taken for host or path. */
+function urlFault(text: string): string | undefined {
+  if (!/[/?#\\].*@/s.test(text.slice(text.indexOf('://') + 3))) return undefined
+  return 'has an "@" behind a "/", "?" or "#". In a user or password write "@" as %40, "/" as %2F, "?" as %3F, "#" as %23 and "%" as %25.'
+}
+
+function endpointFault(text: string): string | undefined {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url !== undefined && /^https?:$/.test(url.protocol) && !/[@?#]/.test(text)) return undefined
+  return 'must be the http:// or https:// address of an S3 service, without user, password or query.'
+}
+
+function secretsOf(text: string): string[] {
+  return text.split(',').map((secret) => secret.trim())
+}
+
+function secretFault(text: string): string | undefined {
+  const secrets = secretsOf(text)
+  if (secrets.some((secret) => secret.length < 32)) {
+    return 'must be text of at least 32 characters, or several such texts with commas between.'
+  }
+  const guessable = (secret: string) =>
+    new Set(secret).size < 8 ||
+    Array.from({ length: 16 }, (_, index) => index + 1).some((period) =>
+      [...secret].every((letter, index) => letter === secret[index % period]),
+    )
+  if (!secrets.some(guessable)) return undefined
+  return 'repeats itself, so it can be guessed. `openssl rand -hex 32` generates one.'
+}
+
+function proxiesFault(text: string): string | undefined {
+  const wrong = text.split(',').find((entry) => !isAddressRange(entry.trim()))
+  if (wrong === undefined) return undefined
+  return `must be addresses or ranges (10.0.0.0/8) with commas between, but ${JSON.stringify(wrong.trim())} is neither.`
+}
+
+function isAddressRange(text: string): boolean {
+  const [address = '', bits, ...more] = text.split('/')
+  const longest = isIP(address) === 6 ? 128 : 32
+  if (isIP(address) === 0 || address.includes('%') || more.length > 0) return false
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= longest)
+}
+
+/** The standard variables that the storage is reached by: its library would report them without their names. */
+function storageFaults(env: Readonly<Record<string, string>>): string[] {
+  const faults: string[] = []
+  const check = (names: readonly string[], fault: (text: string) => string | undefined) => {
+    for (const name of names) {
+      const found = env[name] === undefined ? undefined : fault(env[name])
+      if (found !== undefined) faults.push(`${name} ${found}`)
+    }
+  }
+  check(['AWS_ENDPOINT_URL', 'AWS_ENDPOINT_URL_S3'], endpointFault)
+  check(['AWS_REGION', 'AWS_DEFAULT_REGION'], (text) =>
+    /^[a-z0-9][a-z0-9-]{0,62}$/i.test(text)
+      ? undefined
+      : `must be the name of a region, something like us-east-1, but was ${JSON.stringify(shorten(text))}.`,
+  )
+  check(
+    [
+      'AWS_USE_DUALSTACK_ENDPOINT',
+      'AWS_USE_FIPS_ENDPOINT',
+      'AWS_S3_USE_ARN_REGION',
+      'AWS_S3_DISABLE_MULTIREGION_ACCESS_POINTS',
+      'AWS_S3_DISABLE_EXPRESS_SESSION_AUTH',
+    ],
+    (text) =>
+      ['true', 'false'].includes(text)
+        ? undefined
+        : `must be true or false, but was ${JSON.stringify(shorten(text))}.`,
+  )
+  return faults
 }
 
 function settingName(variable: string): string {
@@ -371,7 +492,7 @@ export function requireServices(config: Config, role: 'server' | 'worker'): void
     ['PACKSHOT_STATUS_URL', config.statusUrl],
     ['PACKSHOT_STORAGE_URL', config.storage],
   ]
-  if (role === 'server') wanted.push(['PACKSHOT_SECRET', config.secret])
+  if (role === 'server') wanted.push(['PACKSHOT_SECRET', config.secrets])
   const missing = wanted.filter(([, value]) => value === undefined).map(([name]) => name)
   if (missing.length === 0) return
   throw new ConfigError(
@@ -383,16 +504,16 @@ function providersOf(list: string): ProviderName[] {
   return list.split(',').map((name) => name.trim() as ProviderName)
 }
 
-function unknownNames(env: Readonly<Record<string, string | undefined>>, known: readonly string[]): string[] {
+function unknownNames(env: Readonly<Record<string, string>>, known: readonly string[]): string[] {
   return Object.keys(env)
-    .filter((name) => name.startsWith('PACKSHOT_') && !known.includes(name) && env[name] !== undefined)
+    .filter((name) => name.startsWith('PACKSHOT_') && !known.includes(name))
     .map((name) => {
       const close = nearest(name, known)
       return `There is no variable ${shorten(name)}. ${close === undefined ? `Known variables: ${known.join(', ')}.` : `Did you mean ${close}?`}`
     })
 }
 
-/** Numbers in plain decimal only: `0x10`, `1e3` and an empty value are usually mistakes. */
+/** Numbers in plain decimal only: `0x10` and `1e3` are usually mistakes. */
 function parse(text: string, schema: TSchema): unknown {
   if (!('type' in schema) || schema.type !== 'integer') return text
   return /^\d{1,15}$/.test(text) ? Number(text) : text

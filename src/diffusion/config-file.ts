@@ -26,6 +26,11 @@ export class ConfigFile {
     this.#fields = fields
   }
 
+  /** As they are, unchecked. */
+  get fields(): Readonly<Record<string, unknown>> {
+    return this.#fields
+  }
+
   /** @throws CheckpointError if the file is missing or not a JSON object */
   static async read(path: string): Promise<ConfigFile> {
     const text = await readFile(path, 'utf8').catch((cause: unknown) => {

@@ -51,9 +51,16 @@ test('another strength of a LoRA is another picture, and loads nothing anew', as
   assert.deepEqual((await engine.generate(request)).rgb, plain.rgb, 'nothing of it is left behind')
 })
 
+test('weights that a LoRA replaces are counted once, with the session that they are fed to', async (t) => {
+  const [plain, replaced] = [await open(t), await open(t)]
+  await plain.generate(request)
+  await replaced.generate({ ...request, loras: [{ file: lora('loha'), strength: 1 }] })
+  assert.equal(replaced.bytes, plain.bytes)
+})
+
 test('networks with other LoRAs do not disturb each other', async (t) => {
   const engine = await open(t)
-  const kohya = { lora: await openLora(lora('kohya'), engine.model), strength: 1 }
+  const kohya = { lora: await openLora(lora('kohya'), engine.model), strengths: { text: 1, unet: 1 } }
   const embeddings = Float32Array.from({ length: 77 * 32 }, (_, i) => Math.sin(i))
   const [plain, strong] = [engine.networks(), engine.networks([kohya])]
   const alone = await strong.encodeText(embeddings, 1)
@@ -61,20 +68,61 @@ test('networks with other LoRAs do not disturb each other', async (t) => {
   assert.notDeepEqual(alone, without)
   assert.deepEqual(await strong.encodeText(embeddings, 1), alone)
   assert.deepEqual(await plain.encodeText(embeddings, 1), without)
-  assert.deepEqual(await engine.networks([{ ...kohya, strength: 0 }]).encodeText(embeddings, 1), without)
+  assert.deepEqual(
+    await engine.networks([{ ...kohya, strengths: { text: 0, unet: 1 } }]).encodeText(embeddings, 1),
+    without,
+  )
 })
 
-test('weights that are not finite are told, not painted', async (t) => {
-  const { folder, unet } = await copyOfTiny(t)
-  const bytes = await readFile(unet)
-  const { offset } = (await openSafetensors(unet)).tensors.get('conv_in.weight')!
-  bytes.writeUInt16LE(0x7e00, offset)
-  await writeFile(unet, bytes)
-  const engine = await open(t, folder)
-  await assert.rejects(engine.generate(request), {
-    name: 'CheckpointError',
-    message: /gave no finite numbers at call 1: its weights.* are damaged/,
-  })
+/** A copy of the model in which one value of a file is not a number. */
+async function withNaN(t: TestContext, part: string, key: string): Promise<string> {
+  const { folder } = await copyOfTiny(t)
+  const path = join(folder, part, 'diffusion_pytorch_model.safetensors')
+  const bytes = await readFile(path)
+  const { offset, dtype } = (await openSafetensors(path)).tensors.get(key)!
+  if (dtype === 'F16') bytes.writeUInt16LE(0x7e00, offset)
+  else bytes.writeFloatLE(Number.NaN, offset)
+  await writeFile(path, bytes)
+  return folder
+}
+
+test('weights that are not finite are reported, whichever network has them', async (t) => {
+  const source = { rgb: new Uint8Array(3 * 64 * 64).fill(99), width: 64, height: 64, strength: 0.5 }
+  for (const [part, key, asked, message] of [
+    [
+      'unet',
+      'conv_in.weight',
+      request,
+      /^the model gave no finite numbers at call 1: its weights.* are damaged/,
+    ],
+    ['vae', 'decoder.conv_in.weight', request, /^the VAE gave no finite numbers: its weights are damaged/],
+    ['vae', 'decoder.conv_out.bias', request, /^the VAE gave no finite numbers/],
+    ['vae', 'encoder.conv_in.weight', { ...request, image: source }, /^the VAE gave no finite numbers/],
+  ] as const) {
+    const engine = await open(t, await withNaN(t, part, key))
+    await assert.rejects(engine.generate(asked), { name: 'CheckpointError', message })
+  }
+})
+
+test('a VAE that overflows in half precision computes in float32 from then on, and the log says so', async (t) => {
+  const { folder } = await copyOfTiny(t)
+  const path = join(folder, 'vae/diffusion_pytorch_model.safetensors')
+  const bytes = await readFile(path)
+  const { offset, length } = (await openSafetensors(path)).tensors.get('decoder.conv_in.weight')!
+  const weights = new Float32Array(bytes.buffer, bytes.byteOffset + offset, length / 4)
+  const largest = Math.max(...weights.map(Math.abs))
+  for (const [i, weight] of weights.entries()) weights[i] = (weight / largest) * 60_000
+  await writeFile(path, bytes)
+  const wanted = (await (await open(t, folder)).generate(request)).rgb
+
+  const warnings: string[] = []
+  const onWarning = (message: string) => void warnings.push(message)
+  const half = await openEngine({ model: folder, provider: 'cpu', precision: 'float16', onWarning })
+  t.after(() => half.close())
+  for (const rgb of [(await half.generate(request)).rgb, (await half.generate(request)).rgb]) {
+    assert.ok(rgb.every((value, i) => Math.abs(value - wanted[i]!) <= 4))
+  }
+  assert.deepEqual(warnings, ['The VAE overflows in half precision; it computes in float32 from now on.'])
 })
 
 test('a file that changes while it is in use is told at the next session', async (t) => {

@@ -15,7 +15,8 @@ import { openTextualInversion, type TextualInversion } from './prompt/textual-in
 import { layOutPrompt, namesIn } from './prompt/windows.ts'
 import { TorchGenerator } from './random/torch-normal.ts'
 import type { Picture, PictureRequest, RunOptions } from './request.ts'
-import type { SessionOptions } from './runtime/session.ts'
+import type { Session, SessionOptions } from './runtime/session.ts'
+import { SessionCache } from './runtime/session-cache.ts'
 import { widened } from './safetensors/widen.ts'
 import { beginIndex, createSampler } from './samplers/create-sampler.ts'
 import { guide, scaled, withExtra } from './samples.ts'
@@ -29,8 +30,10 @@ export interface EngineOptions extends SessionOptions {
   /** What to compute in; see `findDevice`. */
   readonly precision?: Precision
   readonly attention?: Attention
-  /** Weights that may be held at once, in bytes; at least one session is always kept. */
-  readonly memoryBudget?: number | undefined
+  /** Where its sessions are held, to share a memory budget with other engines; by default one of 6 GiB. */
+  readonly sessions?: SessionCache<Session>
+  /** Receives what an operator should know of, in a sentence. */
+  readonly onWarning?: (message: string) => void
   /** Where the `dense` profile keeps float32 copies of half-precision weights; without it, it makes none. */
   readonly cacheFolder?: string | undefined
 }
@@ -54,7 +57,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     ...options,
     precision: options.precision ?? 'float32',
     attention: options.attention ?? 'fused',
-    memoryBudget: options.memoryBudget ?? defaultMemoryBudget,
+    sessions: options.sessions ?? new SessionCache(defaultMemoryBudget),
   })
   return new Engine(sessions, await model.tokenizer())
 }
@@ -84,7 +87,7 @@ export class Engine {
     this.#sessions = sessions
   }
 
-  /** Of weights that are held, about. */
+  /** Memory that it holds, approximately. */
   get bytes(): number {
     return this.#sessions.bytes
   }
@@ -97,7 +100,7 @@ export class Engine {
 
   /**
    * @throws AbortedError before a call of the model once the signal is aborted; CheckpointError naming the model,
-   * LoRA or embedding at fault; RangeError for a picture or strength that does not fit the request
+   * LoRA or embedding at fault; MemoryError if the picture needs more than there is; RangeError for a picture or strength that does not fit the request
    */
   async generate(request: PictureRequest, { onStep, signal }: RunOptions = {}): Promise<Picture> {
     const { vae, noise } = this.model.architecture
@@ -150,7 +153,9 @@ export class Engine {
 
   async #openLoras({ loras = [] }: PictureRequest) {
     return Promise.all(
-      loras.map(async ({ file, strength }) => ({ lora: await this.#loras.get(file), strength })),
+      loras.map(async ({ file, strength, textStrength = strength }) => {
+        return { lora: await this.#loras.get(file), strengths: { text: textStrength, unet: strength } }
+      }),
     )
   }
 
@@ -183,7 +188,7 @@ export class Engine {
 
   #notFinite(call: number): CheckpointError {
     return new CheckpointError(
-      `${this.model.path}: the model gave no finite numbers at call ${call + 1}: its weights, or those of a LoRA, ` +
+      `the model gave no finite numbers at call ${call + 1}: its weights, or those of a LoRA, ` +
         'are damaged or too large for what it computes in',
     )
   }

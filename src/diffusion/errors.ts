@@ -12,3 +12,16 @@ export class AbortedError extends Error {
 export class ProviderError extends Error {
   override readonly name = 'ProviderError'
 }
+
+/** A picture that needs more memory than the engine may use: known before anything is computed. */
+export class MemoryError extends Error {
+  override readonly name = 'MemoryError'
+
+  /** @param needed, available in bytes */
+  constructor(needed: number, available: number) {
+    const inMiB = (bytes: number) => `${Math.ceil(bytes / 2 ** 20)} MiB`
+    super(
+      `The picture needs about ${inMiB(needed)} of memory; a worker may use ${inMiB(available)} for its models.`,
+    )
+  }
+}

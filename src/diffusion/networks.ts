@@ -1,5 +1,7 @@
 import { Weights } from './checkpoint/weights.ts'
-import { type AppliedLora, planLoras } from './lora/plan.ts'
+import { CheckpointError } from './errors.ts'
+import type { LoraPart } from './lora/names.ts'
+import { type AppliedLora, planBytes, planLoras } from './lora/plan.ts'
 import type { LatentSize, ModelSessions } from './model-sessions.ts'
 import { tokenEmbeddingKey } from './models/clip-text.ts'
 import { timestepEmbedding } from './models/unet.ts'
@@ -17,12 +19,15 @@ export interface Networks {
    * @param sample [1, in_channels, height, width] @returns [rows, out_channels, height, width]
    */
   predict(sample: Float32Array, timestep: number, text: TextStates, size: LatentSize): Promise<Float32Array>
-  /** @param latent [1, channels, height, width] as sampled @returns [1, 3, height * scale, width * scale], -1 to 1 */
+  /**
+   * @param latent [1, channels, height, width] as sampled @returns [1, 3, height * scale, width * scale], -1 to 1
+   * @throws CheckpointError if the result is not finite, in float32 either
+   */
   decode(latent: Float32Array, size: LatentSize): Promise<Float32Array>
   /**
    * @param picture [1, 3, height, width] in pixels, -1 to 1
    * @returns moments [1, 2 * channels, height / scale, width / scale]
-   * @throws CheckpointError if the VAE has no encoder
+   * @throws CheckpointError if the VAE has no encoder, or its result is not finite, in float32 either
    */
   encode(picture: Float32Array, height: number, width: number): Promise<Float32Array>
 }
@@ -30,17 +35,30 @@ export interface Networks {
 /** @throws CheckpointError, at the first call, if one of the LoRAs does not fit the model */
 export function networksFor(sessions: ModelSessions, loras: readonly AppliedLora[]): Networks {
   const { text, architecture } = sessions.model
-  const plans = { text: planLoras(loras, 'text'), unet: planLoras(loras, 'unet') }
+  /** A half of the VAE whose values overflow in half precision is computed again in float32. */
+  const finite = async (run: () => Promise<Float32Array>): Promise<Float32Array> => {
+    const result = await run()
+    if (result.every(Number.isFinite)) return result
+    if (sessions.widenVae()) return finite(run)
+    throw new CheckpointError('the VAE gave no finite numbers: its weights are damaged')
+  }
+  const plan = (part: LoraPart) =>
+    once(async () => {
+      await sessions.makeRoom(planBytes(loras, part))
+      return planLoras(loras, part, sessions.model[part])
+    })
+  const plans = { text: plan('text'), unet: plan('unet') }
   return {
     lookUp: (ids) =>
       readRows(text, text.tensors.get(tokenEmbeddingKey(new Weights(text))) as StoredTensor, ids),
 
     async encodeText(embeddings, clipSkip) {
       const { hidden_size: width, max_position_embeddings: tokens } = architecture.text
-      const session = await sessions.text(clipSkip, plans.text)
+      const plan = await plans.text()
+      const session = await sessions.text(clipSkip, plan)
       return session.run({
         embeddings: { data: embeddings, dims: [1, tokens, width] },
-        ...plans.text.feeds,
+        ...plan.feeds,
       })
     },
 
@@ -48,29 +66,43 @@ export function networksFor(sessions: ModelSessions, loras: readonly AppliedLora
       const { unet } = architecture
       const batch = states.length / (tokens * unet.cross_attention_dim)
       const shape = { batch, height, width, tokens, masked: mask !== undefined }
-      const session = await sessions.unet(shape, plans.unet)
+      const plan = await plans.unet()
+      const session = await sessions.unet(shape, plan)
       const first = unet.block_out_channels[0] as number
       return session.run({
         sample: { data: repeat(sample, batch), dims: [batch, unet.in_channels, height, width] },
         time: { data: repeat(timestepEmbedding(timestep, first, unet), batch), dims: [batch, first] },
         text: { data: states, dims: [batch, tokens, unet.cross_attention_dim] },
         ...(mask && { mask: { data: mask, dims: [batch, tokens] } }),
-        ...plans.unet.feeds,
+        ...plan.feeds,
       })
     },
 
-    async decode(latent, size) {
+    decode(latent, size) {
       const { vae } = architecture
-      const session = await sessions.decoder(size)
       const data = latent.map((value) => value / vae.scaling_factor)
-      return session.run({ latent: { data, dims: [1, vae.latent_channels, size.height, size.width] } })
+      const dims = [1, vae.latent_channels, size.height, size.width]
+      return finite(async () => (await sessions.decoder(size)).run({ latent: { data, dims } }))
     },
 
-    async encode(picture, height, width) {
-      const session = await sessions.encoder(height, width)
+    encode(picture, height, width) {
       const dims = [1, architecture.vae.out_channels, height, width]
-      return session.run({ picture: { data: picture, dims } })
+      return finite(async () =>
+        (await sessions.encoder(height, width)).run({ picture: { data: picture, dims } }),
+      )
     },
+  }
+}
+
+/** Makes it at the first call, and again if that failed. */
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined
+  return () => {
+    made ??= make().catch((thrown: unknown) => {
+      made = undefined
+      throw thrown
+    })
+    return made
   }
 }
 

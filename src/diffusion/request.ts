@@ -26,7 +26,9 @@ export interface PictureRequest {
 
 export interface LoraFile {
   readonly file: string
+  /** Of the UNet's part, and of the text encoder's unless that has its own. */
   readonly strength: number
+  readonly textStrength?: number | undefined
 }
 
 export interface RunOptions {

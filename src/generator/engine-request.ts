@@ -30,7 +30,9 @@ export function engineRequest(request: ResolvedRequest, seed: number, contents: 
     schedule,
     seed,
     ...(clip_skip !== undefined && { clipSkip: clip_skip }),
-    loras: loras.map(({ name, strength }) => ({ file: found(contents, 'lora', name), strength })),
+    loras: loras.map(({ name, strength, text_strength: textStrength }) => {
+      return { file: found(contents, 'lora', name), strength, textStrength }
+    }),
     embeddings: new Map(embeddings.map(({ name, path }) => [name, path])),
   }
 }

@@ -27,7 +27,7 @@ test('models are loaded when they are asked for and share the memory', async (t)
   const { thread, make, holdings } = startGenerator(t, {
     PACKSHOT_MODELS_DIR: dir,
     PACKSHOT_MODEL: 'one',
-    PACKSHOT_MODEL_MEMORY_MB: '5',
+    PACKSHOT_MODEL_MEMORY_MB: '8',
   })
   await thread.start()
   assert.deepEqual(holdings(), { models: ['one'], provider: 'cpu', profile: 'fast' })
@@ -36,6 +36,22 @@ test('models are loaded when they are asked for and share the memory', async (t)
   assert.deepEqual(holdings()?.models, ['two'], 'both have no room')
   assert.deepEqual((await make({ model: 'one' })).bytes, first.bytes)
   assert.deepEqual(holdings()?.models, ['one'])
+})
+
+test('a picture that needs more memory than there is is refused before it is computed, and the next one is made', async (t) => {
+  const { make } = startGenerator(t, {
+    PACKSHOT_MODELS_DIR: modelsFolder(t),
+    PACKSHOT_MODEL: 'one',
+    PACKSHOT_MODEL_MEMORY_MB: '8',
+  })
+  const plain = await make({ model: 'one' })
+  await assert.rejects(make({ model: 'one', width: 512, height: 512 }), (thrown: unknown) => {
+    assert.ok(thrown instanceof AppError)
+    assert.equal(thrown.code, 'too_large')
+    assert.match(thrown.message, /needs about \d+ MiB of memory; a worker may use 8 MiB/)
+    return true
+  })
+  assert.deepEqual(pixels(await make({ model: 'one' })), pixels(plain))
 })
 
 test('with room, both stay', async (t) => {

@@ -3,10 +3,12 @@ import { resolve } from 'node:path'
 import { workerData } from 'node:worker_threads'
 import { pictureReader } from '../adapters/pictures/picture-reader.ts'
 import { type Engine, openEngine } from '../diffusion/engine.ts'
-import { CheckpointError, ProviderError } from '../diffusion/errors.ts'
+import { CheckpointError, MemoryError, ProviderError } from '../diffusion/errors.ts'
 import { infotext } from '../diffusion/output/infotext.ts'
 import type { Picture } from '../diffusion/request.ts'
 import { findDevice } from '../diffusion/runtime/provider.ts'
+import type { Session } from '../diffusion/runtime/session.ts'
+import { SessionCache } from '../diffusion/runtime/session-cache.ts'
 import type { ErrorCode } from '../jobs/errors.ts'
 import { stepsOf } from '../jobs/job.ts'
 import { entryStamp } from '../library/folder/facts-cache.ts'
@@ -28,22 +30,20 @@ interface Choice extends EngineChoice {
 async function load(settings: InferenceSettings, tell: (news: ThreadNews) => void): Promise<PictureMaker> {
   const { threads, profile } = settings
   const device = await findDevice(settings.providers)
-  const { provider, precision } = device
-  for (const message of device.passedOver) tell({ type: 'warning', message })
-  const budget = modelMemory(settings)
+  const { provider } = device
+  const onWarning = (message: string) => tell({ type: 'warning', message })
+  device.passedOver.forEach(onWarning)
+  const sessions = new SessionCache<Session>(modelMemory(settings))
   const cacheFolder = resolve(settings.dataDir, 'weights')
-  const perNumber = precision === 'float16' ? 2 : 4
   const pool: EnginePool<Choice, Engine> = new EnginePool({
     open: ({ model, vae }: Choice) =>
-      openEngine({ ...device, model, vae, profile, threads, memoryBudget: budget, cacheFolder }),
-    budget,
+      openEngine({ ...device, model, vae, profile, threads, sessions, cacheFolder, onWarning }),
     onChange: () => tell({ type: 'holdings', holdings: { models: pool.held(), provider, profile } }),
   })
   const choose = async (model: LibraryModel, vae: string | undefined): Promise<Choice> => ({
     name: model.name,
     key: JSON.stringify([model.path, vae]),
     stamp: `${await entryStamp(model.path)} ${vae === undefined ? '' : await entryStamp(vae)}`,
-    bytes: model.parameters * perNumber,
     model: model.path,
     vae,
   })
@@ -77,15 +77,16 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
   }
 }
 
-/** In bytes. A container's memory limit counts, if there is one. */
+/** In bytes; by default two thirds of the memory of the machine, or of the container if that has a limit. */
 function modelMemory({ modelMemoryMb }: InferenceSettings): number {
   if (modelMemoryMb !== undefined) return modelMemoryMb * 2 ** 20
   const limit = process.constrainedMemory()
-  return Math.min(totalmem(), limit > 0 ? limit : Number.POSITIVE_INFINITY) / 2
+  return (Math.min(totalmem(), limit > 0 ? limit : Number.POSITIVE_INFINITY) * 2) / 3
 }
 
 function errorCode(thrown: unknown): ErrorCode | undefined {
   if (thrown instanceof CheckpointError) return 'model_invalid'
+  if (thrown instanceof MemoryError) return 'too_large'
   if (thrown instanceof ProviderError) return 'unavailable'
   return undefined
 }

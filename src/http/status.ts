@@ -19,6 +19,7 @@ const statuses: Record<ErrorCode, number> = {
   upload_gone: 500,
   model_invalid: 500,
   out_of_memory: 500,
+  too_large: 500,
   generation_failed: 500,
   timeout: 500,
   internal: 500,

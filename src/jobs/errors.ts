@@ -121,6 +121,12 @@ export const errorTable = {
     remedy: 'Request a smaller size, or give the worker more memory.',
     attempts: 2,
   },
+  too_large: {
+    meaning: 'The picture would need more memory than a worker may use; nothing was computed.',
+    remedy:
+      'Request a smaller size, a shorter prompt or fewer LoRAs, or give the workers more memory (`PACKSHOT_MODEL_MEMORY_MB`).',
+    attempts: 1,
+  },
   generation_failed: {
     meaning: 'The engine failed on every attempt at this job.',
     remedy: 'Try other settings; the worker logs the cause with the job id.',

@@ -46,9 +46,12 @@ export const defaultStrength = 0.75
 /** For JPEG and WebP. */
 export const defaultQuality = 90
 
-/** A LoRA and how strongly it is applied; 1 is what it was trained for, less than 0 is its opposite. */
+/**
+ * A LoRA and how strongly it is applied; 1 is what it was trained for, less than 0 is its opposite. `text_strength` is
+ * that of its part for the text encoder, absent if it is the same.
+ */
 export const LoraUse = Type.Object(
-  { name: Type.String(), strength: Type.Number() },
+  { name: Type.String(), strength: Type.Number(), text_strength: Type.Optional(Type.Number()) },
   { additionalProperties: false },
 )
 export type LoraUse = Static<typeof LoraUse>
@@ -271,19 +274,22 @@ export const requestFields = {
     option: { flag: 'vae', value: 'NAME', help: 'a VAE from vae/ in the models folder' },
   }),
   loras: field({
-    asked: ({ maxLoras, maxLoraStrength }) =>
+    asked: ({ maxLoras, maxLoraStrength: most }) =>
       Type.Optional(
         Type.Array(
           Type.Object(
             {
               name: Type.String(),
-              strength: Type.Optional(Type.Number({ minimum: -maxLoraStrength, maximum: maxLoraStrength })),
+              strength: Type.Optional(Type.Number({ minimum: -most, maximum: most })),
+              text_strength: Type.Optional(Type.Number({ minimum: -most, maximum: most })),
             },
             { additionalProperties: false },
           ),
           {
             maxItems: maxLoras,
-            description: 'Strength 1 if absent. <lora:name:0.8> in the prompt is equivalent.',
+            description:
+              'Strength 1 if absent; `text_strength` is for the text encoder, `strength` if absent. <lora:name:0.8>, or ' +
+              '<lora:name:TEXT_STRENGTH:STRENGTH>, in the prompt is equivalent.',
           },
         ),
       ),

@@ -73,3 +73,14 @@ test('an id expires after its time, one made of a key not before its job does', 
   assert.deepEqual([hasExpired(id, 60, after(59)), hasExpired(id, 60, after(60))], [false, true])
   assert.deepEqual([hasExpired(keyed, 60, after(59)), hasExpired(keyed, 60, after(3661))], [false, true])
 })
+
+test('ids that an older secret signed are still accepted, and none is issued with it', () => {
+  const [old, young] = [createJobIds(Buffer.from('old')), createJobIds(Buffer.from('young'))]
+  const both = createJobIds(Buffer.from('young'), Buffer.from('old'))
+  const now = new Date()
+  for (const id of [old.issue(now), young.issue(now)]) both.verify(id)
+  both.uploads.verify(old.uploads.issue(now))
+  young.verify(both.issue(now))
+  assert.throws(() => old.verify(both.issue(now)))
+  assert.throws(() => both.verify(old.uploads.issue(now)), /id of an upload/)
+})

@@ -1,4 +1,4 @@
-import { createHmac, createSecretKey, randomBytes, timingSafeEqual } from 'node:crypto'
+import { createHmac, createSecretKey, type KeyObject, randomBytes, timingSafeEqual } from 'node:crypto'
 import { AppError } from './errors.ts'
 
 /**
@@ -17,6 +17,8 @@ const ulidLength = 26
  * So an id can seem older than its job by this much.
  */
 const keyWindowMs = 3_600_000
+
+type Kind = 'job' | 'upload'
 
 export interface JobIds {
   issue(now: Date): string
@@ -37,11 +39,17 @@ export interface JobIds {
   issuedAt(id: string): Date
 }
 
-export function createJobIds(secret: Uint8Array): JobIds {
+/** @param older secrets that signed ids before: those ids are accepted, none is issued */
+export function createJobIds(secret: Uint8Array, ...older: readonly Uint8Array[]): JobIds {
   const key = createSecretKey(secret)
-  const mac = (text: string, length: number) =>
-    encode(createHmac('sha256', key).update(text).digest()).slice(0, length)
-  const signFor = (kind: 'job' | 'upload') => (ulid: string) => ulid + mac(`${kind}:${ulid}`, 16)
+  const keys = [key, ...older.map((each) => createSecretKey(each))]
+  const macBy = (by: KeyObject, text: string, length: number) =>
+    encode(createHmac('sha256', by).update(text).digest()).slice(0, length)
+  const mac = (text: string, length: number) => macBy(key, text, length)
+  const signFor =
+    (kind: Kind) =>
+    (ulid: string, by = key) =>
+      ulid + macBy(by, `${kind}:${ulid}`, 16)
   const sign = signFor('job')
   const signUpload = signFor('upload')
   // the length keeps one caller's key from being another's
@@ -49,8 +57,9 @@ export function createJobIds(secret: Uint8Array): JobIds {
   const derive = (name: string, windowStart: number) =>
     sign(encodeTime(windowStart) + mac(`key:${windowStart}:${name}`, 16))
   const fresh = (now: Date) => encodeTime(now.getTime()) + encode(randomBytes(10))
-  const isSigned = (id: string, by: (ulid: string) => string) =>
-    shape.test(id) && timingSafeEqual(Buffer.from(by(id.slice(0, ulidLength))), Buffer.from(id))
+  const isSigned = (id: string, signed: (ulid: string, by: KeyObject) => string) =>
+    shape.test(id) &&
+    keys.some((by) => timingSafeEqual(Buffer.from(signed(id.slice(0, ulidLength), by)), Buffer.from(id)))
   return {
     issue: (now) => sign(fresh(now)),
     uploads: {

@@ -59,11 +59,12 @@ export function stepsOf({ steps, strength, init_image }: ResolvedRequest): numbe
 }
 
 /** The newest version that this release supports. */
-export const taskVersion = 3
+export const taskVersion = 4
 
 /** The lowest version that can express the request, so that workers of the previous release take what they can. */
-export function versionOf({ format }: ResolvedRequest): 2 | typeof taskVersion {
-  return format === 'png' ? 2 : taskVersion
+export function versionOf({ format, loras = [] }: ResolvedRequest): 2 | 3 | typeof taskVersion {
+  if (loras.some(({ text_strength }) => text_strength !== undefined)) return taskVersion
+  return format === 'png' ? 2 : 3
 }
 
 /**
@@ -71,8 +72,11 @@ export function versionOf({ format }: ResolvedRequest): 2 | typeof taskVersion {
  * requested; a field that it may ignore is added without a rise. An absent priority is `interactive`.
  */
 export const Task = Type.Object({
-  /** 1 had no weights in prompts, one sampler, and none of the optional fields of a request; 2 had PNG only. */
-  v: Type.Union([Type.Literal(1), Type.Literal(2), Type.Literal(taskVersion)]),
+  /**
+   * 1 had no weights in prompts, one sampler, and none of the optional fields of a request; 2 had PNG only; 3 had one
+   * strength for each LoRA.
+   */
+  v: Type.Union([Type.Literal(1), Type.Literal(2), Type.Literal(3), Type.Literal(taskVersion)]),
   id: Type.String(),
   request: ResolvedRequest,
   priority: Type.Optional(Type.Enum(priorities)),

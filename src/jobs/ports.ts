@@ -289,7 +289,7 @@ export interface ImageGenerator {
   /**
    * Makes the `count` pictures of a request in order; picture n has the seed `imageSeed(request, n)`. Rejects with
    * the signal's reason soon after `signal` aborts (at the next step). Rejects with an `AppError` otherwise:
-   * `out_of_memory`, `model_invalid`, `invalid_upload`, `generation_failed`.
+   * `out_of_memory`, `too_large`, `model_invalid`, `invalid_upload`, `generation_failed`.
    */
   generate(request: ResolvedRequest, options: GenerateOptions): AsyncIterable<GeneratedImage>
   close(): Promise<void>

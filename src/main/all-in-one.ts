@@ -11,6 +11,8 @@ import { superviseWorker, type WorkerSupervisor } from './worker-supervisor.ts'
 export interface Engine {
   /** The program of the worker process: it calls `runWorker`. */
   readonly workerEntry: URL
+  /** Names of variables that only its worker needs. */
+  readonly workerNeeds?: RegExp
   /** Rejects with an error that says what to change when there is no model to offer. */
   openOffer(config: Config, log: Log): Promise<OfferSource>
 }
@@ -30,9 +32,17 @@ export async function startAllInOne(env: NodeJS.ProcessEnv, engine: Engine): Pro
   let worker: WorkerSupervisor | undefined
   const holdings = () => worker?.holdings
   const server = starting.use(
-    await startHttpServer({ config, backends, offer, log, ready: () => ready, holdings }),
+    await startHttpServer({
+      config,
+      backends,
+      offer,
+      log,
+      ready: () => ready && worker?.up === true,
+      holdings,
+    }),
   )
-  worker = superviseWorker({ entry: engine.workerEntry, env, log })
+  const { workerEntry: entry, workerNeeds } = engine
+  worker = superviseWorker({ entry, env, log, ...(workerNeeds && { alsoNeeds: workerNeeds }) })
   starting.adopt(worker, (running) => running.stop(config.shutdownSeconds * 1000))
   await worker.ready
   ready = true

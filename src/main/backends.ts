@@ -31,8 +31,8 @@ export interface Backends {
 }
 
 export interface OpenBackends extends Backends, AsyncDisposable {
-  /** The key that signs job ids. */
-  readonly secret: Uint8Array
+  /** The key that signs job ids, then those that signed them before. */
+  readonly secrets: readonly [Uint8Array, ...Uint8Array[]]
 }
 
 /**
@@ -67,7 +67,7 @@ export async function openBackends(config: Config, role: Role, log: Log): Promis
     ...state.value,
     images: results.value,
     // a worker verifies no ids
-    secret: role === 'worker' ? new Uint8Array() : secretOf(config, embedded?.database),
+    secrets: role === 'worker' ? [new Uint8Array()] : secretsOf(config, embedded?.database),
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   }
 }
@@ -83,12 +83,12 @@ async function openEmbedded(
   role: Role,
   opening: AsyncDisposableStack,
 ): Promise<Embedded | undefined> {
-  const { queueUrl, statusUrl, storage, secret } = config
+  const { queueUrl, statusUrl, storage, secrets } = config
   const nothing =
     queueUrl !== undefined &&
     statusUrl !== undefined &&
     storage !== undefined &&
-    (secret !== undefined || role === 'worker')
+    (secrets !== undefined || role === 'worker')
   if (nothing) return undefined
   const folder = await openDataFolder(config.dataDir)
   if (role === 'server') opening.adopt(lockFolder(folder.lock, folder.path), (lock) => lock.release())
@@ -181,7 +181,8 @@ function expectEmbedded(embedded: Embedded | undefined): Embedded {
   return embedded
 }
 
-function secretOf({ secret }: Config, database: Database | undefined): Uint8Array {
-  if (secret !== undefined) return Buffer.from(secret)
-  return database === undefined ? new Uint8Array() : readSecret(database, 'job-ids')
+function secretsOf({ secrets }: Config, database: Database | undefined): OpenBackends['secrets'] {
+  const [first, ...older] = (secrets ?? []).map((text) => Buffer.from(text))
+  if (first !== undefined) return [first, ...older]
+  return [database === undefined ? new Uint8Array() : readSecret(database, 'job-ids')]
 }

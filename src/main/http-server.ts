@@ -36,7 +36,7 @@ export interface HttpServerOptions {
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
   const { config, backends, offer, log, ready } = options
   const ttlSeconds = config.resultTtlSeconds
-  const ids = createJobIds(backends.secret)
+  const ids = createJobIds(...backends.secrets)
   const limits = anonymousLimits(config)
   const core = {
     ...backends,

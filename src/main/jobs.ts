@@ -47,7 +47,7 @@ async function jobs(args: readonly string[]): Promise<number> {
   await using backends = await openBackends(config, 'operator', log)
   const deps = {
     ...backends,
-    ids: createJobIds(backends.secret),
+    ids: createJobIds(...backends.secrets),
     ttlSeconds: config.resultTtlSeconds,
     now: () => new Date(),
     log,

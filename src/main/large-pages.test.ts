@@ -16,41 +16,48 @@ const able: PageSystem = {
   transparentHugePages: 'always [madvise] never\n',
 }
 
+const large = 'glibc.malloc.hugetlb=1'
+const returned = 'glibc.malloc.mmap_threshold=131072'
+
 describe('the environment of what computes', () => {
-  test('asks for large pages and keeps what is there', () => {
+  test('asks for large pages, has freed memory returned, and keeps what is there', () => {
     assert.deepEqual(withLargePages({ PATH: '/bin' }, able), {
-      env: { PATH: '/bin', GLIBC_TUNABLES: 'glibc.malloc.hugetlb=1' },
+      env: { PATH: '/bin', GLIBC_TUNABLES: `${large}:${returned}` },
     })
     assert.deepEqual(withLargePages({ GLIBC_TUNABLES: '' }, able).env, {
-      GLIBC_TUNABLES: 'glibc.malloc.hugetlb=1',
+      GLIBC_TUNABLES: `${large}:${returned}`,
     })
     const others = 'glibc.malloc.arena_max=2:glibc.malloc.check=1'
     assert.deepEqual(withLargePages({ GLIBC_TUNABLES: others }, able).env, {
-      GLIBC_TUNABLES: `${others}:glibc.malloc.hugetlb=1`,
+      GLIBC_TUNABLES: `${others}:${large}:${returned}`,
     })
   })
 
   test('stays as it is where somebody decided, without a word', () => {
     for (const env of [
-      { GLIBC_TUNABLES: 'glibc.malloc.hugetlb=0' },
-      { GLIBC_TUNABLES: 'glibc.malloc.arena_max=2:glibc.malloc.hugetlb=2' },
+      { GLIBC_TUNABLES: `glibc.malloc.hugetlb=0:glibc.malloc.mmap_threshold=1` },
+      { GLIBC_TUNABLES: `glibc.malloc.mmap_threshold=2:glibc.malloc.hugetlb=2` },
       { PACKSHOT_LARGE_PAGES: 'off' },
     ]) {
       assert.deepEqual(withLargePages(env, able), { env })
     }
+    const small = 'glibc.malloc.hugetlb=0'
+    assert.deepEqual(withLargePages({ GLIBC_TUNABLES: small }, able), {
+      env: { GLIBC_TUNABLES: `${small}:${returned}` },
+    })
     const once = withLargePages({}, able).env
     assert.deepEqual(withLargePages(once, able), { env: once })
   })
 
-  test('stays as it is where large pages come unasked', () => {
+  test('asks for no large pages where they come unasked', () => {
     const always = { ...able, transparentHugePages: '[always] madvise never\n' }
-    assert.deepEqual(withLargePages({}, always), { env: {} })
+    assert.deepEqual(withLargePages({}, always), { env: { GLIBC_TUNABLES: returned } })
   })
 
-  test('stays as it is where the system cannot do it, with a sentence', () => {
+  test('has no large pages where the system cannot do it, with a sentence', () => {
     const cases: readonly [Partial<PageSystem>, RegExp][] = [
-      [{ platform: 'darwin' }, /^Large memory pages are not used: only Linux /],
-      [{ platform: 'win32' }, /only Linux /],
+      [{ platform: 'darwin', glibc: undefined }, /^Large memory pages are not used: only Linux /],
+      [{ platform: 'win32', glibc: undefined }, /only Linux /],
       [{ glibc: undefined }, /C library is not glibc/],
       [{ glibc: '2.31' }, /glibc 2\.31 cannot .* 2\.35 and later/],
       [{ glibc: '1.99' }, /glibc 1\.99 cannot /],
@@ -59,7 +66,8 @@ describe('the environment of what computes', () => {
     ]
     for (const [system, expected] of cases) {
       const { env, note = '' } = withLargePages({ A: '1' }, { ...able, ...system })
-      assert.deepEqual(env, { A: '1' })
+      const glibc = 'glibc' in system ? system.glibc : able.glibc
+      assert.deepEqual(env, { A: '1', ...(glibc !== undefined && { GLIBC_TUNABLES: returned }) })
       assert.match(note, expected)
     }
     assert.equal(withLargePages({}, { ...able, glibc: '2.35' }).note, undefined)
@@ -71,7 +79,7 @@ describe('a program that is run with large pages', { skip: process.platform === 
   /** The variable set by hand: these tests must not depend on what this system supports. */
   const env: NodeJS.ProcessEnv = {
     ...process.env,
-    GLIBC_TUNABLES: 'glibc.malloc.hugetlb=1',
+    GLIBC_TUNABLES: `${large}:${returned}`,
     NODE_OPTIONS: '',
   }
 
@@ -160,5 +168,5 @@ test('every script that computes is started so', () => {
 })
 
 function canHere(): boolean {
-  return withLargePages({}).env.GLIBC_TUNABLES !== undefined
+  return withLargePages({}).env.GLIBC_TUNABLES?.includes(large) === true
 }

@@ -17,7 +17,12 @@ export interface LargePages {
 }
 
 const variable = 'GLIBC_TUNABLES'
-const tunable = 'glibc.malloc.hugetlb'
+const hugetlb = 'glibc.malloc.hugetlb'
+/**
+ * From this size on a block is returned to the system when it is freed. glibc raises the limit to 32 MiB by itself, and
+ * then keeps as much memory as it gave out: a worker that makes many sizes of pictures would never shrink.
+ */
+const returned = ['glibc.malloc.mmap_threshold', '131072'] as const
 const firstGlibc = [2, 35] as const
 
 /**
@@ -30,14 +35,19 @@ const firstGlibc = [2, 35] as const
  */
 export function withLargePages(env: NodeJS.ProcessEnv, system: PageSystem = thisSystem()): LargePages {
   if (env.PACKSHOT_LARGE_PAGES === 'off') return { env }
-  const before = env[variable] ?? ''
-  if (before.split(':').some((setting) => setting.startsWith(`${tunable}=`))) return { env }
+  const given = (env[variable] ?? '').split(':').filter((setting) => setting !== '')
+  const has = (tunable: string) => given.some((setting) => setting.startsWith(`${tunable}=`))
   const mode = /\[(\w+)\]/.exec(system.transparentHugePages ?? '')?.[1]
-  // the kernel then gives large pages unasked, and glibc does not ask
-  if (mode === 'always') return { env }
-  const obstacle = obstacleOf(system, mode)
-  if (obstacle !== undefined) return { env, note: `Large memory pages are not used: ${obstacle}.` }
-  return { env: { ...env, [variable]: `${before === '' ? '' : `${before}:`}${tunable}=1` } }
+  // with `always` the kernel gives large pages unasked, and glibc does not ask
+  const wanted = !has(hugetlb) && mode !== 'always'
+  const obstacle = wanted ? obstacleOf(system, mode) : undefined
+  const settings = [...given]
+  if (wanted && obstacle === undefined) settings.push(`${hugetlb}=1`)
+  if (system.glibc !== undefined && !has(returned[0])) settings.push(returned.join('='))
+  return {
+    env: settings.length === given.length ? env : { ...env, [variable]: settings.join(':') },
+    ...(obstacle !== undefined && { note: `Large memory pages are not used: ${obstacle}.` }),
+  }
 }
 
 function obstacleOf({ platform, glibc }: PageSystem, mode: string | undefined): string | undefined {

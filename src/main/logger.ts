@@ -1,21 +1,20 @@
 import { type Logger, pino } from 'pino'
 import type { Config } from '../config.ts'
+import { openLogOutput } from './log-output.ts'
 
 /**
- * JSON lines on stdout, errors with their causes. `part` says which process wrote a line. Each line is written before
- * the call returns: a process that then kills itself would otherwise lose the line that says why.
+ * JSON lines on stdout, errors with their causes. `part` says which process wrote a line. A log that cannot be written
+ * costs lines, never a job: the number of lost lines is logged when it works again.
  *
  * Who has the id of a job may read, cancel and delete it, so no line has a whole id: its first part identifies the job.
  */
 export function createLogger(config: Config, part: 'server' | 'worker'): Logger {
-  return pino(
-    {
-      level: config.logLevel,
-      base: { part, pid: process.pid },
-      hooks: { streamWrite: withoutTags },
-    },
-    pino.destination({ dest: 1, sync: true }),
-  )
+  const base = { part, pid: process.pid }
+  const output = openLogOutput(1, (lost, reason) => {
+    const msg = `${lost} log lines were lost: the log could not be written (${reason})`
+    return `${JSON.stringify({ level: 40, time: Date.now(), ...base, lost, reason, msg })}\n`
+  })
+  return pino({ level: config.logLevel, base, hooks: { streamWrite: withoutTags } }, output)
 }
 
 /** The ids of jobs and uploads in a text, without their signatures. */

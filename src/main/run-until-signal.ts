@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 import { explain } from '../cli/run-command.ts'
 import { ConfigError } from '../config.ts'
+import { openLogOutput } from './log-output.ts'
 
 /** A started service. */
 export interface Running {
@@ -13,36 +14,51 @@ export interface Running {
   kill(): void
 }
 
+const signals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
+const parentMs = 1000
+/** Ctrl-C, and a stop by systemd, reach npm and this process; npm then passes on its own. */
+const sameSignalMs = 1000
+
 /**
- * Starts the service and runs until SIGTERM or SIGINT. The first signal drains, a second one exits at once: running
- * jobs are then run again after the next start. A signal during startup exits at once too: nothing was accepted yet,
- * and the first process of a container would not even receive it without a handler. A failed start prints a message
- * and exits with status 1; an unhandled error logs a line and exits with status 1, because it leaves an unknown state.
+ * Starts the service and runs until SIGTERM, SIGINT or SIGHUP, or until the npm that started it is gone. The first
+ * signal drains, a second one exits at once: running jobs are then run again after the next start. A signal during
+ * startup exits at once too: nothing was accepted yet, and the first process of a container would not even receive it
+ * without a handler. A failed start prints a message and exits with status 1; an unhandled error logs a line and exits
+ * with status 1, because it leaves an unknown state.
  */
 export async function runUntilSignal(start: () => Promise<Running>): Promise<void> {
+  const out = openLogOutput(1)
+  const npm = startedByNpm()
   let running: Running | undefined
-  let signals = 0
+  let signaled = 0
+  let signaledAt = Number.NEGATIVE_INFINITY
   const onSignal = async () => {
-    signals += 1
+    if (npm && performance.now() - signaledAt < sameSignalMs) return
+    signaledAt = performance.now()
+    signaled += 1
     if (running === undefined) {
-      console.log('Packshot is stopping before it was ready.')
+      out.write('Packshot is stopping before it was ready.\n')
       process.exit(0)
     }
-    if (signals > 1) {
+    if (signaled > 1) {
       running.kill()
       process.exit(1)
     }
-    console.log('Packshot is stopping: the current job may finish. Signal again to stop at once.')
+    out.write('Packshot is stopping: the current job may finish. Signal again to stop at once.\n')
     await running.stop()
     process.exit(0)
   }
-  process.on('SIGTERM', onSignal)
-  process.on('SIGINT', onSignal)
+  for (const signal of signals) process.on(signal, onSignal)
+  if (npm) {
+    onLossOfParent(() => {
+      if (signaled === 0) void onSignal()
+    })
+  }
 
   try {
     running = await start()
   } catch (thrown) {
-    console.error(startFault(thrown))
+    openLogOutput(2).write(`${startFault(thrown)}\n`)
     process.exit(1)
   }
   const { log, kill, banner } = running
@@ -51,7 +67,22 @@ export async function runUntilSignal(start: () => Promise<Running>): Promise<voi
     kill()
     process.exit(1)
   })
-  console.log(`Packshot is ready: ${banner}`)
+  out.write(`Packshot is ready: ${banner}\n`)
+}
+
+/** Whether the parent of this process is npm, which runs its script. */
+function startedByNpm(): boolean {
+  const program = process.argv[1]?.split('/').at(-1) ?? ''
+  return program !== '' && process.env.npm_lifecycle_script?.includes(`/${program}`) === true
+}
+
+/**
+ * npm passes on SIGTERM and SIGINT only. Whatever else ends it (SIGHUP, SIGKILL) would leave a server behind that holds
+ * the port and the folder, and that nobody knows.
+ */
+function onLossOfParent(action: () => void): void {
+  const parent = process.ppid
+  setInterval(() => process.ppid === parent || action(), parentMs).unref()
 }
 
 /** Faults that a person can fix are reported as sentences; only a bug shows its stack. */

@@ -32,8 +32,9 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   process.on('disconnect', die)
   // a parent that died while this file was loading causes no `disconnect` event
   if (process.connected === false) die()
-  // Ctrl-C reaches the whole process group; the parent decides what it means and sends a message.
+  // Ctrl-C and a closed terminal reach the whole process group; the parent decides what they mean and sends a message.
   process.on('SIGINT', () => {})
+  process.on('SIGHUP', () => {})
   const config = loadConfig(process.env)
   const log = createLogger(config, 'worker')
   process.on('uncaughtException', (err) => {

@@ -5,11 +5,14 @@ import type { Holdings } from '../jobs/holdings.ts'
 import type { Log } from '../jobs/log.ts'
 import { doubled } from '../jobs/retry.ts'
 import { withLargePages } from './large-pages.ts'
+import { workerEnvironment } from './worker-environment.ts'
 import type { FromWorker, ToWorker } from './worker-messages.ts'
 
 export interface WorkerSupervisor {
   /** Settles once: when the first worker is ready, or when it reports that its model cannot be used. */
   readonly ready: Promise<void>
+  /** Whether there is a worker process that has loaded its model. */
+  readonly up: boolean
   /** What the worker has in memory; undefined until it reports it. */
   readonly holdings: Holdings | undefined
   /** Lets the current job run for `finishMs`, then has it returned to the queue; resolves when the process is gone. */
@@ -22,6 +25,8 @@ export interface SupervisorOptions {
   /** The program of the worker process. */
   readonly entry: URL
   readonly env: NodeJS.ProcessEnv
+  /** Names of variables that this worker needs beyond those of every worker. */
+  readonly alsoNeeds?: RegExp
   readonly log: Log
 }
 
@@ -31,50 +36,68 @@ const healthyMs = 60_000
 const stepGraceMs = 60_000
 
 /**
- * Keeps one worker process alive: one that dies is replaced, after a pause that doubles while workers die young.
+ * Keeps one worker process alive: one that dies, or cannot be started, is replaced after a pause that doubles while
+ * workers die young.
  * The worker exits on its own when this process dies, because its IPC channel then closes.
  */
-export function superviseWorker({ entry, env, log }: SupervisorOptions): WorkerSupervisor {
+export function superviseWorker({ entry, env, alsoNeeds, log }: SupervisorOptions): WorkerSupervisor {
   const { promise: ready, resolve, reject } = Promise.withResolvers<void>()
   ready.catch(() => {})
   let child: ChildProcess | undefined
   let timer: NodeJS.Timeout | undefined
   let deaths = 0
   let stopping = false
+  let up = false
   let holdings: Holdings | undefined
-  const pages = withLargePages(env)
+  const pages = withLargePages(workerEnvironment(env, alsoNeeds))
   if (pages.note !== undefined) log.info({}, pages.note)
-
-  // native code runs in the worker, which signs no ids and downloads nothing
-  const { PACKSHOT_SECRET: _secret, HF_TOKEN: _token, ...childEnv } = pages.env
 
   const start = () => {
     const started = performance.now()
-    const worker = fork(fileURLToPath(entry), {
-      env: childEnv,
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-    })
-    child = worker
-    log.info({ worker: worker.pid }, 'worker process started')
-    worker.on('message', (message: FromWorker) => {
-      if (message.type === 'ready') resolve()
-      else if (message.type === 'holdings') holdings = message.holdings
-      else reject(new AppError(message.code as ErrorCode, message.message))
-    })
-    worker.on('error', (err) => log.error({ err }, 'the worker process could not be started or reached'))
-    worker.on('exit', (code, signal) => {
+    const replace = (fields: object, message: string) => {
+      child = undefined
+      up = false
       holdings = undefined
       if (stopping) return
       deaths = performance.now() - started > healthyMs ? 1 : deaths + 1
       const pause = doubled(backoff, deaths)
-      log.error({ code, signal, restartMs: pause }, 'the worker process exited; restarting it')
+      log.error({ ...fields, restartMs: pause }, message)
       timer = setTimeout(start, pause)
+    }
+    const notStarted = (err: unknown) => replace({ err }, 'the worker process cannot be started; retrying')
+    let worker: ChildProcess
+    try {
+      worker = fork(fileURLToPath(entry), {
+        env: pages.env,
+        execArgv: [...process.execArgv, '--disable-sigusr1'],
+        stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      })
+    } catch (err) {
+      // some shortages of the system are thrown (ENOMEM), others become an event (EAGAIN, EMFILE)
+      return notStarted(err)
+    }
+    child = worker
+    if (worker.pid !== undefined) log.info({ worker: worker.pid }, 'worker process started')
+    worker.on('message', (message: FromWorker) => {
+      if (message.type === 'ready') {
+        up = true
+        resolve()
+      } else if (message.type === 'holdings') holdings = message.holdings
+      else reject(new AppError(message.code as ErrorCode, message.message))
     })
+    // a process that never started has no exit
+    worker.on('error', (err) =>
+      worker.pid === undefined ? notStarted(err) : log.error({ err }, 'the worker process cannot be reached'),
+    )
+    worker.on('exit', (code, signal) => replace({ code, signal }, 'the worker process exited; restarting it'))
   }
   start()
 
   return {
     ready,
+    get up() {
+      return up
+    },
     get holdings() {
       return holdings
     },
@@ -82,7 +105,7 @@ export function superviseWorker({ entry, env, log }: SupervisorOptions): WorkerS
       stopping = true
       clearTimeout(timer)
       const worker = child
-      if (worker === undefined || worker.exitCode !== null || worker.signalCode !== null) return
+      if (worker?.pid === undefined || worker.exitCode !== null || worker.signalCode !== null) return
       const gone = new Promise<void>((done) => worker.once('exit', () => done()))
       if (worker.connected) worker.send({ type: 'stop', finishMs } satisfies ToWorker)
       const late = setTimeout(() => worker.kill('SIGKILL'), finishMs + stepGraceMs)

@@ -7,11 +7,11 @@ import { superviseWorker } from './worker-supervisor.ts'
  * One worker of many: a process that does the work, and this one, which restarts it when native code crashes it.
  * Resolves when the model is loaded; rejects with an error that says what to change.
  */
-export async function startWorker(env: NodeJS.ProcessEnv, entry: URL): Promise<Running> {
+export async function startWorker(env: NodeJS.ProcessEnv, entry: URL, alsoNeeds?: RegExp): Promise<Running> {
   const config = loadConfig(env)
   requireServices(config, 'worker')
   const log = createLogger(config, 'worker')
-  const worker = superviseWorker({ entry, env, log })
+  const worker = superviseWorker({ entry, env, log, ...(alsoNeeds && { alsoNeeds }) })
   try {
     await worker.ready
   } catch (thrown) {

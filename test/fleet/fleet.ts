@@ -44,7 +44,7 @@ export async function prepareFleet(
   ])
   const common = {
     PACKSHOT_NAMESPACE: namespace,
-    PACKSHOT_SECRET: 'the secret of the tests, which all servers share',
+    PACKSHOT_SECRET: 'the secret of the tests that all servers share',
     PACKSHOT_STORAGE_URL: `${services.storageUrl}/${namespace}`,
     PACKSHOT_DRAIN_SECONDS: '0',
     AWS_ACCESS_KEY_ID: services.accessKeyId,

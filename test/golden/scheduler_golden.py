@@ -14,6 +14,8 @@ Two things that diffusers does not have as such:
 - dpmpp_sde: torchsde is not needed, its noise is replaced: two draws a step from the generator, the noise of the
   whole step is the sum of that of its halves, weighted by the square roots of their lengths in sigma.
 
+`zero_snr` has runs with `rescale_betas_zero_snr=True` and v prediction, of the schedulers that know it.
+
 `timestep_sums` has for 1 to 100 steps the sum of (i + 1) * timesteps[i].
 """
 
@@ -72,6 +74,15 @@ SAMPLERS = {
     "unipc": (UniPCMultistepScheduler, {}),
     "lcm": (LCMScheduler, {"set_alpha_to_one": False}),
 }
+ZERO_SNR = {
+    "dpmpp_2m": ("sgm_uniform", "normal", "leading", "karras", "exponential", "beta"),
+    "dpmpp_2m_sde": ("sgm_uniform", "karras"),
+    "euler": ("sgm_uniform", "normal", "leading", "karras", "exponential", "beta"),
+    "euler_ancestral": ("sgm_uniform", "normal", "leading"),
+    "ddim": ("sgm_uniform", "normal", "leading"),
+    "unipc": ("sgm_uniform", "normal", "leading", "karras", "exponential", "beta"),
+    "lcm": ("sgm_uniform",),
+}
 WITHOUT_LEVELS = ("ddim", "pndm", "lcm")
 SECOND_ORDER = ("heun", "dpmpp_sde")
 
@@ -104,9 +115,9 @@ class PairedNoise:
         return (length / whole) ** 0.5 * first + ((whole - length) / whole) ** 0.5 * fresh
 
 
-def make(sampler: str, schedule: str, steps: int, prediction: str = "epsilon"):
+def make(sampler: str, schedule: str, steps: int, prediction: str = "epsilon", more: dict | None = None):
     cls, extra = SAMPLERS[sampler]
-    config = {**NOISE, **extra, "prediction_type": prediction}
+    config = {**NOISE, **extra, "prediction_type": prediction, **(more or {})}
     if schedule in SPACINGS:
         # LCMScheduler knows one spacing, whatever it is told
         config |= {"timestep_spacing": SPACINGS[schedule], "steps_offset": 1}
@@ -123,8 +134,8 @@ def make(sampler: str, schedule: str, steps: int, prediction: str = "epsilon"):
     return scheduler
 
 
-def run(sampler: str, schedule: str, steps: int, prediction: str, begin: int = 0) -> dict:
-    scheduler = make(sampler, schedule, steps, prediction)
+def run(sampler: str, schedule: str, steps: int, prediction: str, begin: int = 0, more: dict | None = None) -> dict:
+    scheduler = make(sampler, schedule, steps, prediction, more)
     generator = torch.Generator().manual_seed(0)
     draw = lambda: torch.randn(1, 1, 1, COUNT, generator=generator)  # noqa: E731
     if hasattr(scheduler, "set_begin_index"):
@@ -187,6 +198,12 @@ def main() -> None:
             for pair in pairs
             for steps, begin in ((5, 0), (20, 0), (20, 12))
             for prediction in ("epsilon", "v_prediction")
+        ],
+        "zero_snr": [
+            run(sampler, schedule, steps, "v_prediction", begin, {"rescale_betas_zero_snr": True})
+            for sampler, schedules in ZERO_SNR.items()
+            for schedule in schedules
+            for steps, begin in ((5, 0), (20, 12))
         ],
         "beta_quantiles": [
             [p, a, b, float(scipy.stats.beta.ppf(p, a, b))]

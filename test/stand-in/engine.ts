@@ -55,6 +55,7 @@ export const standInOffer: Offer = {
 
 export const standInEngine: Engine = {
   workerEntry: new URL('./worker-process.ts', import.meta.url),
+  workerNeeds: /^TEST_/,
   openOffer: async () => ({
     current: () => standInOffer,
     prompts: promptReader(() => []),

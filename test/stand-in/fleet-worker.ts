@@ -3,4 +3,4 @@ import { startWorker } from '../../src/main/worker.ts'
 import { standInEngine } from './engine.ts'
 
 /** The real `npm run worker`, except for its engine. */
-await runUntilSignal(() => startWorker(process.env, standInEngine.workerEntry))
+await runUntilSignal(() => startWorker(process.env, standInEngine.workerEntry, standInEngine.workerNeeds))

@@ -1,3 +1,4 @@
+import { certificateFault } from '../../jobs/certificates.ts'
 import { AppError } from '../../jobs/errors.ts'
 import type { Address } from './address.ts'
 
@@ -13,7 +14,9 @@ export function isMissing(thrown: unknown): boolean {
 
 /** Whether a fault persists until a person changes something. */
 export function isPermanent(thrown: unknown): boolean {
-  return ['ACCESS_REFUSED', 'NOT_ALLOWED', 'PRECONDITION_FAILED', 'VERSION_MISMATCH'].includes(codeOf(thrown))
+  const code = codeOf(thrown)
+  const lasting = ['ACCESS_REFUSED', 'NOT_ALLOWED', 'PRECONDITION_FAILED', 'VERSION_MISMATCH'].includes(code)
+  return lasting || certificateFault('', '', code) !== undefined
 }
 
 /** A startup fault, explained for the person who wrote the configuration. */
@@ -50,6 +53,8 @@ function explain(code: string, text: string, address: Address): { param: string;
       `${broker} does not let the user ${username} create queues in the virtual host ${vhost}. Give it all three permissions there (rabbitmqctl set_permissions).`,
     )
   }
+  const certificate = certificateFault(broker, 'PACKSHOT_QUEUE_URL', code)
+  if (certificate !== undefined) return url(certificate)
   const why = code === '' ? '' : ` (${code})`
   return url(
     `${broker} does not answer${why}. Start it, or correct host and port in PACKSHOT_QUEUE_URL; amqps:// is for a port with TLS.`,

@@ -21,12 +21,17 @@ export function parseAddress(text: string): Address {
   if (url === undefined) throw startFault(`${param} is not ${form}.`)
   const { protocol, hostname, port, pathname } = url
   if (protocol !== 'redis:' && protocol !== 'rediss:') {
-    throw startFault(`${param} begins with "${protocol}", but it must be ${form}.`)
+    throw startFault(`${param} must be ${form}.`)
   }
   if (hostname === '') throw startFault(`${param} names no host; it must be ${form}.`)
   const path = pathname.replace(/^\//, '')
   if (!/^\d{0,5}$/.test(path)) {
-    throw startFault(`${param} ends in "/${path}", but only a database number is allowed there.`)
+    throw startFault(`${param} has more than a database number behind the "/" that follows host and port.`)
+  }
+  if (url.search !== '' || url.hash !== '') {
+    throw startFault(
+      `${param} has parameters behind "?" or "#", which have no effect; the database is a number in the path, as in redis://host:6379/5.`,
+    )
   }
   const host = hostname.replace(/^\[(.*)\]$/, '$1')
   return {

@@ -76,11 +76,15 @@ async function startError(url: string, startMs = 300) {
 }
 
 test('names what is wrong with the URL', async () => {
-  assert.match((await startError('localhost:6379')).message, /begins with "localhost:".*redis:\/\//)
+  assert.match((await startError('localhost:6379')).message, /must be a URL of the form redis:\/\//)
   assert.match((await startError('nonsense hush')).message, /not a URL of the form redis:/)
-  assert.match((await startError('http://u:hush@localhost')).message, /begins with "http:"/)
-  assert.match((await startError('redis://u:hush@localhost/jobs')).message, /ends in "\/jobs"/)
+  assert.match((await startError('http://u:hush@localhost')).message, /must be a URL of the form redis:/)
+  assert.match((await startError('redis://u:hush@localhost/jobs')).message, /more than a database number/)
   assert.match((await startError('redis://u:%hush@localhost')).message, /"%"/)
+  for (const end of ['?db=5', '/0?password=hush', '#3']) {
+    const { message } = await startError(`redis://localhost:1${end}`)
+    assert.match(message, /parameters behind "\?" or "#"/)
+  }
 })
 
 test('tries again at the start until the time is over, then names the host', async () => {

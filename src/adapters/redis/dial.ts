@@ -1,4 +1,5 @@
 import { createClient, ErrorReply } from '@redis/client'
+import { certificateFault } from '../../jobs/certificates.ts'
 import { type AppError, messageOf } from '../../jobs/errors.ts'
 import { type Address, startFault } from './address.ts'
 
@@ -93,6 +94,8 @@ async function greet(send: Connection['send']): Promise<void> {
 export function dialFault(address: Address, error: unknown): { message: string; final: boolean } {
   const text = scrubbed(address, messagesOf(error))
   const at = `Redis at ${address.name} (PACKSHOT_STATUS_URL)`
+  const certificate = certificateFault(`Redis at ${address.name}`, 'PACKSHOT_STATUS_URL', codeIn(error))
+  if (certificate !== undefined) return { message: certificate, final: true }
   if (/Unknown RESP type/.test(text)) {
     return { message: `The server at ${address.name} (PACKSHOT_STATUS_URL) is not Redis.`, final: true }
   }
@@ -117,6 +120,11 @@ export function faultOf(address: Address, error: unknown): AppError {
 
 function scrubbed({ password }: Address, text: string): string {
   return password === undefined ? text : text.replaceAll(password, '***')
+}
+
+function codeIn(error: unknown): string {
+  if (error instanceof AggregateError) return codeIn(error.errors[0])
+  return error instanceof Error && 'code' in error ? String(error.code) : ''
 }
 
 /** An error of several addresses of one host has no message of its own. */

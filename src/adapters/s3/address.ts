@@ -42,7 +42,7 @@ function bucketOf(url: string): [bucket: string, prefix: string] {
   const fault = (message: string) =>
     new AppError('unavailable', `PACKSHOT_STORAGE_URL ${message}`, { param: 'PACKSHOT_STORAGE_URL' })
   const match = /^s3:\/\/([^/]+)(?:\/(.*))?$/s.exec(url)
-  if (match === null || match[1]?.includes('@')) {
+  if (match === null || url.includes('@')) {
     throw fault(
       'must look like s3://bucket or s3://bucket/prefix; keys and endpoint have their own variables.',
     )
@@ -50,7 +50,7 @@ function bucketOf(url: string): [bucket: string, prefix: string] {
   const [, bucket = '', rest = ''] = match
   if (!bucketName.test(bucket) || bucket.includes('..')) {
     throw fault(
-      `names the bucket "${bucket}": a bucket name has 3 to 63 lower-case letters, digits, dots and hyphens, and begins and ends with a letter or digit.`,
+      `has no valid name of a bucket: it has 3 to 63 lower-case letters, digits, dots and hyphens, and begins and ends with a letter or digit.`,
     )
   }
   const path = rest.replace(/\/$/, '')

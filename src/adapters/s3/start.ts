@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { certificateFault } from '../../jobs/certificates.ts'
 import { AppError, toAppError } from '../../jobs/errors.ts'
 import { retry } from '../../jobs/retry.ts'
 import type { Connection, ConnectionOptions } from './connection.ts'
@@ -20,7 +21,7 @@ export async function credentialsFound(connection: Connection, options: Connecti
   } catch (cause) {
     throw new AppError(
       'unavailable',
-      'There are no credentials for the storage: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or give this machine a profile or role).',
+      'There are no credentials for the storage: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or give this machine a profile or role; AWS_PROFILE, if it is set, must name a profile with keys).',
       { param: 'AWS_ACCESS_KEY_ID', cause },
     )
   }
@@ -59,7 +60,6 @@ function reasonIn(thrown: unknown): string {
 /** Transient network faults, including a name that DNS does not know yet. */
 const passing =
   /^(timeout|unknown fault|E(CONN|TIMEDOUT|HOST|NET|PIPE|AI_)\w*|ENOTFOUND|SlowDown|RequestTimeout)$/
-const untrusted = /CERT|SELF_SIGNED|UNABLE_TO_(VERIFY|GET_ISSUER)/
 const otherRegion = [
   'PermanentRedirect',
   'AuthorizationHeaderMalformed',
@@ -118,12 +118,8 @@ function lastingFault(thrown: unknown, place: Connection['place']): AppError | u
       `The server at ${where} does not speak TLS: try http:// in PACKSHOT_S3_ENDPOINT.`,
     )
   }
-  if (untrusted.test(reason)) {
-    return say(
-      'PACKSHOT_S3_ENDPOINT',
-      `The certificate of ${where} is not trusted (${reason}). Set NODE_EXTRA_CA_CERTS to a file of additional authorities.`,
-    )
-  }
+  const certificate = certificateFault(where, 'PACKSHOT_S3_ENDPOINT', reason)
+  if (certificate !== undefined) return say('PACKSHOT_S3_ENDPOINT', certificate)
   if (passing.test(reason) || (status !== undefined && (status >= 500 || status === 429))) return undefined
   if (thrown.code === 'storage_full') return thrown
   // S3 storage gives its errors a code; anything else comes from some other server.

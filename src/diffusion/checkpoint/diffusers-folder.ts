@@ -178,12 +178,12 @@ function vaeConfig(file: ConfigFile): VaeConfig {
 
 function noiseConfig(file: ConfigFile): NoiseConfig {
   file.refuse('trained_betas')
-  file.refuse('rescale_betas_zero_snr', false)
   return {
     num_train_timesteps: file.integer('num_train_timesteps', 1000),
     beta_start: file.number('beta_start', 0.00085),
     beta_end: file.number('beta_end', 0.012),
     beta_schedule: file.oneOf('beta_schedule', ['linear', 'scaled_linear'], 'scaled_linear'),
     prediction_type: file.oneOf('prediction_type', ['epsilon', 'v_prediction'], 'epsilon'),
+    rescale_betas_zero_snr: file.boolean('rescale_betas_zero_snr', false),
   }
 }

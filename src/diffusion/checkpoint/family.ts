@@ -1,3 +1,4 @@
+import { loraFacts } from '../lora/facts.ts'
 import type { StoredTensor } from '../safetensors/safetensors.ts'
 import { type Family, families, familyOfWidth } from './families.ts'
 import type { Classified } from './kinds.ts'
@@ -27,9 +28,6 @@ const foreignKeys: readonly (readonly [Family, RegExp])[] = [
   ['pixart', /(^|\.)(adaln_single\.|cross_attn\.kv_linear\.)/],
 ]
 
-const loraKeys =
-  /[._](lora_(up|down|mid|A|B|linear_layer)\b|hada_w1_[ab]$|lokr_w[12]|oft_blocks$|dora_scale$|lora\.(up|down)\.)/
-
 /** LDM's LitEma drops the dots from the names of averaged weights. @param name without `model.diffusion_model.` */
 export function averagedKey(name: string): string {
   return `model_ema.diffusion_model${name.replaceAll('.', '')}`
@@ -38,11 +36,13 @@ export function averagedKey(name: string): string {
 export function classify(tensors: Tensors): Classified {
   const keys = [...tensors.keys()]
   const some = (pattern: RegExp) => keys.some((key) => pattern.test(key))
-  if (some(loraKeys)) return named('lora', loraFamily(tensors), 'a LoRA')
+  // an IP-Adapter may have LoRAs in it
+  if (some(/^(image_proj|ip_adapter)\./)) return other('an IP-Adapter')
+  const lora = loraFacts(tensors)
+  if (lora !== undefined) return { ...named('lora', lora.family, lora.noun), lora }
   const embedding = embeddingWidth(tensors)
   if (embedding !== undefined) return named('embedding', familyOfWidth(embedding), 'an embedding')
   if (some(/(^|\.)motion_modules\./)) return other('an AnimateDiff motion module')
-  if (some(/^(image_proj|ip_adapter)\./)) return other('an IP-Adapter')
   if (some(/^(control_model\.|controlnet_|input_hint_block\.|zero_convs\.|lllite_)/)) {
     const inside = tensors.has('model.diffusion_model.input_blocks.0.0.weight')
     if (!inside) return named('other', familyOfContext(tensors), 'a ControlNet')
@@ -114,28 +114,6 @@ function familyOfContext(tensors: Tensors): Family {
   }
   return 'unknown'
 }
-
-function loraFamily(tensors: Tensors): Family {
-  for (const [family, pattern] of loraForeignKeys) {
-    for (const key of tensors.keys()) if (pattern.test(key)) return family
-  }
-  for (const pattern of [
-    /attn2[._](processor[._])?to_[kv][._](lora_(down|A)|lora\.down)/,
-    /self_attn_q_proj|self_attn\.q_proj/,
-  ]) {
-    for (const [key, { shape }] of tensors) {
-      if (pattern.test(key) && /down|lora_A/.test(key)) return familyOfWidth(shape[1])
-    }
-  }
-  return 'sd1'
-}
-
-const loraForeignKeys: readonly (readonly [Family, RegExp])[] = [
-  ['sdxl', /^(lora_te2_|text_encoder_2\.)/],
-  ['flux', /(double|single)_(blocks|transformer_blocks)/],
-  ['sd3', /joint_blocks|attn[._]add_q_proj/],
-  ['wan', /^(diffusion_model\.|lora_unet_)blocks[._]\d+[._](cross|self)_attn/],
-]
 
 /** The width of the vectors [n, width] in A1111's format, or in SDXL's, which has two widths. */
 function embeddingWidth(tensors: Tensors): number | undefined {

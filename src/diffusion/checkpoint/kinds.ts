@@ -1,3 +1,4 @@
+import type { LoraFacts } from '../lora/facts.ts'
 import { type Family, families } from './families.ts'
 
 /** The one table of what a models folder can contain: a new kind is an entry here and a rule in `classify`. */
@@ -30,10 +31,13 @@ export interface Classified {
   readonly family: Family
   /** For a sentence that begins with "this is". */
   readonly description: string
+  /** Of a LoRA: what else its header shows. */
+  readonly lora?: LoraFacts
 }
 
 /** Why a file cannot be used as the wanted kind, without the file's name; undefined if it can. */
-export function refusal(wanted: Kind, { kind, family, description }: Classified): string | undefined {
+export function refusal(wanted: Kind, { kind, family, description, lora }: Classified): string | undefined {
+  if (lora?.problem !== undefined) return `this is ${lora.problem}`
   if (kind === 'other' || !isUsable(kind, family)) {
     return `this is ${description}, which cannot be used; only ${families.sd1.name} is supported`
   }

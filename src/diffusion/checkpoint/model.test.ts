@@ -125,7 +125,6 @@ const damages: Readonly<Record<string, [(tensors: Tensors) => void, RegExp]>> = 
     },
     /the UNet has 5 input channels; .* 4 are supported, and 9 for inpainting/,
   ],
-  'zero terminal SNR': [(tensors) => tensors.set('ztsnr', number), /"ztsnr"\), which is not supported/],
 }
 
 for (const [what, [damage, message]] of Object.entries(damages)) {

@@ -131,14 +131,10 @@ export function textConfig(source: Source, stated: ConfigFile): ClipTextConfig {
 
 /**
  * Stable Diffusion 1.x's noise schedule. The prediction type comes from the metadata (Stability's ModelSpec 1.0.1,
- * `modelspec.prediction_type`: "epsilon" or "v") or from the key `v_pred` that community files use.
+ * `modelspec.prediction_type`: "epsilon" or "v") or from the key `v_pred` that community files use; their key `ztsnr` says
+ * that it was trained with zero terminal SNR.
  */
-export function noiseConfig({ path, metadata, tensors }: SafetensorsFile, stated: ConfigFile): NoiseConfig {
-  if (tensors.has('ztsnr')) {
-    throw new CheckpointError(
-      `${path}: the model was trained with zero terminal signal-to-noise ratio ("ztsnr"), which is not supported`,
-    )
-  }
+export function noiseConfig({ metadata, tensors }: SafetensorsFile, stated: ConfigFile): NoiseConfig {
   const specified = metadata.get('modelspec.prediction_type')
   const v = specified === 'v' || specified === 'v_prediction' || tensors.has('v_pred')
   return {
@@ -151,5 +147,6 @@ export function noiseConfig({ path, metadata, tensors }: SafetensorsFile, stated
       ['epsilon', 'v_prediction'],
       v ? 'v_prediction' : 'epsilon',
     ),
+    rescale_betas_zero_snr: tensors.has('ztsnr'),
   }
 }

@@ -29,7 +29,7 @@ export interface SingleFile {
 const harmless = [
   /^(betas|alphas_cumprod(_prev)?|(sqrt|log)_(one_minus_)?alphas_cumprod|sqrt_recipm?1?_alphas_cumprod)$/,
   /^(posterior_(variance|log_variance_clipped|mean_coef[12])|lvlb_weights|logvar|scale_factor)$/,
-  /^(denoiser\.(log_)?sigmas|global_step|epoch|v_pred)$/,
+  /^(denoiser\.(log_)?sigmas|global_step|epoch|v_pred|ztsnr)$/,
   /^model_ema\.(decay|num_updates)$/,
   /^first_stage_model\.(loss|model_ema)\./,
   /^cond_stage_model\.transformer\.(text_model\.)?embeddings\.position_ids$/,

@@ -1,5 +1,6 @@
 import { CheckpointError } from '../errors.ts'
 import type { StoredTensor } from '../safetensors/safetensors.ts'
+import { Activations, type GraphMemory } from './activations.ts'
 import { type Attribute, type ElementType, elementType, node, tensorHeader, valueInfo } from './messages.ts'
 import { ProtobufWriter } from './protobuf.ts'
 
@@ -52,8 +53,17 @@ export interface GraphOptions {
   readonly precision?: Precision
   /** When not given, fused. */
   readonly attention?: Attention
+  /** Called when the graph is complete. */
+  readonly onMemory?: (memory: GraphMemory) => void
   /** Layers (keys without `.weight`) that get a low-rank branch, and its rank: see `planLoras`. */
   readonly loraRanks?: ReadonlyMap<string, number>
+  /** Keys of weights that are fed rather than stored, as `replacementInput`. */
+  readonly replaced?: ReadonlySet<string>
+}
+
+/** The input that takes a weight's place; float32, of the stored shape. */
+export function replacementInput(key: string): string {
+  return `weight:${key}`
 }
 
 export class Graph {
@@ -68,6 +78,7 @@ export class Graph {
   readonly #outputs: ProtobufWriter[] = []
   readonly #known = new Map<string, Value>()
   readonly #inside: 'F32' | 'F16'
+  readonly #activations: Activations
   #count = 0
 
   constructor(name: string, weights: WeightSource, options: GraphOptions = {}) {
@@ -75,6 +86,7 @@ export class Graph {
     this.#weights = weights
     this.#options = options
     this.#inside = options.precision === 'float16' ? 'F16' : 'F32'
+    this.#activations = new Activations(this.#inside === 'F16' ? 2 : 4)
   }
 
   /** A graph that nobody runs: its layers are checked, and count as layers of this one. */
@@ -102,12 +114,14 @@ export class Graph {
   /** A float32 tensor that is fed. */
   input(name: string, dims: readonly number[]): Value {
     this.#inputs.push(valueInfo(name, dims, 'F32'))
+    this.#activations.input({ name, dims })
     return this.#converted({ name, dims }, 'F32')
   }
 
   /** An int32 tensor that is fed. */
   integerInput(name: string, dims: readonly number[]): Value {
     this.#inputs.push(valueInfo(name, dims, 'I32'))
+    this.#activations.input({ name, dims })
     return this.#converted({ name, dims }, 'I32')
   }
 
@@ -115,6 +129,7 @@ export class Graph {
   output(name: string, value: Value): void {
     const [type, attributes] = this.#inside === 'F32' ? ['Identity', {}] : ['Cast', { to: elementType.F32 }]
     this.#nodes.push(node(type, [value.name], [name], attributes, ''))
+    this.#activations.operator(type, [value.name], [{ name, dims: value.dims }])
     this.#outputs.push(valueInfo(name, value.dims, 'F32'))
   }
 
@@ -127,6 +142,12 @@ export class Graph {
     const known = this.#known.get(key)
     if (known) return known
     const tensor = this.#weights.take(key, shape)
+    if (this.#options.replaced?.has(key)) {
+      const fed = this.input(replacementInput(key), shape)
+      const value = shape === dims ? fed : this.reshape(fed, dims)
+      this.#known.set(key, value)
+      return value
+    }
     if (!isFloat(tensor.dtype)) {
       throw new CheckpointError(`${this.#weights.fileName}: weight "${key}" has dtype ${tensor.dtype}`)
     }
@@ -190,10 +211,12 @@ export class Graph {
     const dims = [...value.dims.slice(0, -1), last / 2]
     const outputs = [this.#fresh('Split'), this.#fresh('Split')]
     this.#nodes.push(node('Split', [value.name], outputs, { axis: -1, num_outputs: 2 }, ''))
-    return [
+    const halves: [Value, Value] = [
       { name: outputs[0] as string, dims },
       { name: outputs[1] as string, dims },
     ]
+    this.#activations.operator('Split', [value.name], halves)
+    return halves
   }
 
   /** Nearest-neighbour resize of [B, C, H, W]; rounding as torch's interpolate has it. */
@@ -207,17 +230,22 @@ export class Graph {
     })
   }
 
-  /** Any operator with one output whose shape the caller knows. `domain` is '' for ONNX's own. */
+  /**
+   * Any operator with one output whose shape the caller knows. `domain` is '' for ONNX's own.
+   * @param scratch numbers that it holds while it runs
+   */
   op(
     type: string,
     inputs: readonly Value[],
     dims: readonly number[],
     attributes: Record<string, Attribute> = {},
     domain: '' | 'com.microsoft' = '',
+    scratch = 0,
   ): Value {
     const name = this.#fresh(type)
     const names = inputs.map((input) => input.name)
     this.#nodes.push(node(type, names, [name], attributes, domain))
+    this.#activations.operator(type, names, [{ name, dims }], scratch)
     return { name, dims }
   }
 
@@ -228,6 +256,7 @@ export class Graph {
         throw new CheckpointError(`${this.#weights.fileName}: the model has no layer "${layer}" for a LoRA`)
       }
     }
+    this.#options.onMemory?.(this.#activations.memory)
     const graph = new ProtobufWriter()
     for (const entry of this.#nodes) graph.message(1, entry)
     graph.string(2, this.#name)

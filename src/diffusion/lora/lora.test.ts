@@ -12,10 +12,13 @@ import {
 } from '../../../test/golden/parity/variants.ts'
 import { tempFolder } from '../../../test/temp-folder.ts'
 import { type DiffusersFolder, openDiffusersFolder } from '../checkpoint/diffusers-folder.ts'
+import { unetKeys } from '../checkpoint/ldm-keys.ts'
 import { openModel } from '../checkpoint/model.ts'
 import { CheckpointError } from '../errors.ts'
-import { openLora } from './lora.ts'
+import type { Dtype } from '../safetensors/safetensors.ts'
+import { type Lora, openLora } from './lora.ts'
 import { LayerNames } from './names.ts'
+import { planLoras } from './plan.ts'
 
 const golden = join(import.meta.dirname, '../../../test/golden')
 const attention = 'down_blocks.0.attentions.0.transformer_blocks.0.attn2'
@@ -35,6 +38,13 @@ async function opened(t: TestContext, tensors: Iterable<[string, Tensor]>, metad
   return openLora(path, model)
 }
 
+/** What the model is fed with the LoRA. */
+async function feedsOf(lora: Lora) {
+  const uses = [{ lora, strengths: { text: 1, unet: 1 } }]
+  const [text, unet] = [await planLoras(uses, 'text', model.text), await planLoras(uses, 'unet', model.unet)]
+  return { text: text.feeds, unet: unet.feeds }
+}
+
 /** Numbers from 0 up. */
 function counting(shape: readonly number[]): Tensor {
   const count = shape.reduce((product, dim) => product * dim, 1)
@@ -46,7 +56,12 @@ function counting(shape: readonly number[]): Tensor {
 }
 
 const underscored = (name: string) => name.replaceAll('.', '_')
-const inUnet = (key: string) => key.startsWith('unet.')
+const inUnetOnly = /^unet/
+const letter = (matrix: 'down' | 'up') => (matrix === 'down' ? 'A' : 'B')
+const original = (layer: string) => {
+  const pairs = new Map(unetKeys(model.architecture.unet))
+  return (pairs.get(`${layer}.weight`) as string).replace(/\.weight$/, '')
+}
 
 /** peft.safetensors uses `unet.LAYER.lora_A.weight` and `text_encoder.LAYER.lora_B.weight`. */
 const dialects: Record<
@@ -82,7 +97,37 @@ const dialects: Record<
       `${layer.replace(/\.to_(\w+)(\.0)?$/, '.processor.to_$1_lora')}.${matrix}.weight`,
   },
   'an adapter with a name': {
-    name: (part, layer, matrix) => `${part}.${layer}.lora_${matrix === 'down' ? 'A' : 'B'}.default.weight`,
+    name: (part, layer, matrix) => `${part}.${layer}.lora_${letter(matrix)}.default.weight`,
+  },
+  'an adapter with a name of its own': {
+    name: (part, layer, matrix) => `${part}.${layer}.lora_${letter(matrix)}.my-style.weight`,
+  },
+  "ComfyUI's": {
+    name: (part, layer, matrix) =>
+      part === 'unet'
+        ? `diffusion_model.${original(layer)}.lora_${matrix}.weight`
+        : `text_encoders.clip_l.transformer.${layer}.lora_${matrix}.weight`,
+  },
+  "PEFT's, of a part alone": {
+    only: inUnetOnly,
+    name: (_, layer, matrix) => `base_model.model.${layer}.lora_${letter(matrix)}.weight`,
+  },
+  "PEFT's, of the text encoder alone": {
+    only: /^text/,
+    name: (_, layer, matrix) => `base_model.model.${layer}.lora_${letter(matrix)}.weight`,
+  },
+  "PEFT's, of both parts": {
+    name: (part, layer, matrix) => `${part}.base_model.model.${layer}.lora_${letter(matrix)}.weight`,
+  },
+  "OneTrainer's": {
+    name: (part, layer, matrix) =>
+      part === 'unet'
+        ? `unet.${original(layer)}.lora_${matrix}.weight`
+        : `clip_l.${layer}.lora_${matrix}.weight`,
+  },
+  "SimpleTuner's": {
+    only: inUnetOnly,
+    name: (_, layer, matrix) => `lycoris_${underscored(layer)}.lora_${matrix}.weight`,
   },
 }
 
@@ -96,11 +141,10 @@ for (const [dialect, { only = /^/, name }] of Object.entries(dialects)) {
       return [name(part as string, layer as string, letter === 'A' ? 'down' : 'up'), tensor]
     })
     assert.notDeepEqual(renamed, tensors)
-    const sorted = ({ layers }: Awaited<ReturnType<typeof openLora>>) =>
-      [...layers.text, ...layers.unet].sort((a, b) => (a.key < b.key ? -1 : 1))
     const expected = await opened(t, tensors)
-    assert.ok(expected.layers.unet.length >= tensors.filter(([key]) => inUnet(key)).length / 2)
-    assert.deepEqual(sorted(await opened(t, renamed)), sorted(expected))
+    const inUnet = tensors.filter(([key]) => key.startsWith('unet.'))
+    assert.ok(expected.layers.unet.length >= inUnet.length / 2)
+    assert.deepEqual(await feedsOf(await opened(t, renamed)), await feedsOf(expected))
   })
 }
 
@@ -108,7 +152,7 @@ test('a LoRA fits a single file as it fits a folder', async () => {
   const single = await openModel(tinyCheckpoint)
   for (const name of ['kohya', 'peft', 'ldm']) {
     const path = join(golden, `parity/loras/${name}.safetensors`)
-    assert.deepEqual(await openLora(path, single), await openLora(path, model))
+    assert.deepEqual((await openLora(path, single)).layers, (await openLora(path, model)).layers)
   }
 })
 
@@ -131,20 +175,51 @@ test('alpha: its own tensor, the metadata of diffusers, else the rank', async (t
   ]
   const scale = async (config?: object, own: [string, Tensor][] = []) => {
     const metadata = config ? { lora_adapter_metadata: JSON.stringify(config) } : {}
-    const lora = await opened(t, [...matrices, ...own], metadata)
-    return lora.layers.unet[0]?.scale
+    const up = (await feedsOf(await opened(t, [...matrices, ...own], metadata))).unet[
+      `lora:${attention}.to_q:up`
+    ]
+    return up?.data[1]
   }
+  const alpha = (tensor: Tensor): [string, Tensor][] => [[`${layer}.alpha`, tensor]]
   assert.equal(await scale(), 1)
-  assert.equal(await scale(undefined, [[`${layer}.alpha`, tensorOf(Float32Array.of(2), [], 'F16')]]), 0.5)
+  assert.equal(await scale(undefined, alpha(tensorOf(Float32Array.of(2), [], 'F16'))), 0.5)
+  const whole = {
+    I64: BigInt64Array.of(2n),
+    I32: Int32Array.of(2),
+    I16: Int16Array.of(2),
+    U8: Uint8Array.of(2),
+  }
+  for (const [dtype, values] of Object.entries(whole) as [Dtype, ArrayBufferView][]) {
+    const bytes = new Uint8Array(values.buffer)
+    assert.equal(await scale(undefined, alpha({ dtype, shape: [], bytes })), 0.5, dtype)
+    assert.equal(await scale(undefined, alpha({ dtype, shape: [1], bytes })), 0.5, dtype)
+  }
   assert.equal(await scale({ 'unet.lora_alpha': 8, 'unet.r': 4 }), 2)
-  assert.equal(
-    await scale({ 'unet.lora_alpha': 8, 'unet.alpha_pattern': { to_q: 1, 'attn1.to_q': 9 } }),
-    0.25,
-  )
   assert.equal(await scale({ 'unet.lora_alpha': 8, 'unet.use_rslora': true }), 4)
   assert.equal(await scale({ 'text_encoder.lora_alpha': 8 }), 1)
-  await assert.rejects(scale({ 'unet.use_dora': true }), /declares a DoRA/)
+  const patterned = (patterns: object) => scale({ 'unet.lora_alpha': 8, 'unet.alpha_pattern': patterns })
+  assert.equal(await patterned({ to_q: 1, 'attn1.to_q': 9 }), 0.25)
+  assert.equal(await patterned({ '.*attn2\\.to_[qk]': 2 }), 0.5)
+  assert.equal(await patterned({ '(to_k|to_v)': 1, 'attn2.to_q': 2, to_q: 1 }), 0.5, 'the first that matches')
+  assert.equal(await patterned({ '^down_blocks.*': 2 }), 0.5)
+  assert.equal(await patterned({ o_q: 1, 'attn2.to': 1 }), 2, 'whole names between dots')
   await assert.rejects(scale({ 'unet.lora_alpha': 'much' }), /alpha "much"/)
+  await assert.rejects(patterned({ '(to_q': 1 }), /alpha_pattern that cannot be matched/)
+  await assert.rejects(patterned({ '(([a-z0-9_]+)+[.]?)+!': 1 }), /alpha_pattern that cannot be matched/)
+})
+
+test('alpha: in adapter_config.json beside the file, as PEFT writes it', async (t) => {
+  const path = join(tempFolder(t), 'adapter_model.safetensors')
+  writeSafetensors(path, {
+    metadata: {},
+    tensors: new Map([
+      [`base_model.model.${attention}.to_q.lora_A.weight`, counting([4, 16])],
+      [`base_model.model.${attention}.to_q.lora_B.weight`, counting([16, 4])],
+    ]),
+  })
+  await writeFile(join(path, '../adapter_config.json'), '{"peft_type": "LORA", "r": 4, "lora_alpha": 16}')
+  const { unet } = await feedsOf(await openLora(path, model))
+  assert.equal(unet[`lora:${attention}.to_q:up`]?.data[1], 4)
 })
 
 const kohya = (part: 'unet' | 'te', layer: string) => `lora_${part}_${underscored(layer)}`
@@ -157,37 +232,51 @@ const key = kohya('unet', `${attention}.to_k`)
 const good = pair(query, [4, 16], [16, 4])
 const one = counting([1])
 
-const faults: Record<string, [[string, Tensor][], RegExp]> = {
-  LoHa: [[[`${query}.hada_w1_a`, one]], /hada_w1_a": this file is a LoHa/],
-  LoKr: [[[`${query}.lokr_w1`, one]], /is a LoKr/],
-  DoRA: [[...good, [`${query}.dora_scale`, one]], /is a DoRA/],
-  IA3: [[[`${query}.on_input`, one]], /is an IA3/],
-  'a bias': [[...good, [`unet.${attention}.to_q.lora_B.bias`, one]], /changes weights or biases directly/],
-  'a full difference': [[[`${kohya('unet', 'conv_in')}.diff`, one]], /changes weights or biases directly/],
+const sizes = /matrices of sizes that this model does not have/
+
+/** By what the file is; the second expression is about the cause, which is for the log. */
+const faults: Record<string, [[string, Tensor][], RegExp, RegExp?]> = {
+  IA3: [[[`${query}.on_input`, one]], /this is an IA3/],
+  OFT: [[[`${query}.oft_blocks`, one]], /this is an OFT/],
+  GLoRA: [[...good, [`${query}.a1.weight`, one]], /this is a GLoRA/],
+  'something new': [
+    [...good, [`${query}.new_thing`, one]],
+    /a LoRA with parts of a kind that is not known/,
+    /to_q\.new_thing/,
+  ],
+  'half a LoHa': [[[`${query}.hada_w1_a`, one]], /matrices of sizes/, /do not fit each other/],
+  'half a LoKr': [[[`${query}.lokr_w1`, one]], /matrices of sizes/, /do not fit each other/],
+  'a bias for a layer without one': [
+    [...good, [`unet.${attention}.to_q.diff_b`, counting([16])]],
+    /several LoRAs|matrices of sizes/,
+  ],
   'SDXL by its second text encoder': [
     pair('lora_te2_text_model_x', [4, 4], [4, 4]),
     /made for Stable Diffusion XL/,
   ],
   'SDXL by the width of its text': [
     pair(key, [4, 2048], [320, 4]),
-    /made for Stable Diffusion XL \(text states 2048 wide\); this model's are 32 wide/,
+    /made for Stable Diffusion XL, whose text states are 2048 wide; this model's text states are 32 wide/,
   ],
   'SD 2 by the width of its text': [pair(key, [4, 1024], [320, 4]), /made for Stable Diffusion 2\.x/],
   'SD 1.x for this small model': [pair(key, [4, 768], [320, 4]), /made for Stable Diffusion 1\.x/],
   Flux: [pair('lora_unet_double_blocks_0_img_attn_proj', [4, 4], [4, 4]), /made for Flux/],
   'SD 3': [pair('lora_unet_joint_blocks_0_x', [4, 4], [4, 4]), /made for Stable Diffusion 3/],
-  'no LoRA': [[['emb_params', one]], /"emb_params" is not a LoRA tensor/],
-  nothing: [[], /no tensors/],
+  'no LoRA': [[['emb_params', one]], /this is not a LoRA/],
+  nothing: [[], /this is not a LoRA/],
   'a layer that the model does not have': [
     pair(kohya('unet', `${attention}.to_w`), [4, 16], [16, 4]),
-    /the model has no layer for "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_w"/,
+    /changes layers that this model does not have/,
+    /"lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_w"/,
   ],
   'a layer of another part': [
     pair(kohya('te', 'conv_in'), [4, 16], [16, 4]),
-    /no layer for "lora_te_conv_in"/,
+    /changes layers that this model does not have/,
+    /"lora_te_conv_in"/,
   ],
   'one layer by two names': [
     [...good, ...pair(`unet.${attention}.to_q`, [4, 16], [16, 4])],
+    /several LoRAs/,
     /"lora_unet_.*_to_q" and "unet\..*to_q" are the same layer/,
   ],
   'one tensor by two names': [
@@ -195,54 +284,88 @@ const faults: Record<string, [[string, Tensor][], RegExp]> = {
       ...pair(`unet.${attention}.to_q`, [4, 16], [16, 4]),
       [`unet.${attention}.to_q.lora_A.weight`, counting([4, 16])],
     ],
+    /several LoRAs/,
     /are the same tensor/,
   ],
-  'half a pair': [good.slice(0, 1), /has no up matrix/],
-  'alpha alone': [[[`${query}.alpha`, one]], /has no down matrix/],
-  'another width': [
-    pair(query, [4, 24], [16, 4]),
-    /lora_down.weight" has shape \[4, 24\]; layer .* needs \[rank, 16\]/,
+  'two adapters in one file': [
+    ['one', 'two'].flatMap((name): [string, Tensor][] => [
+      [`unet.${attention}.to_q.lora_A.${name}.weight`, counting([4, 16])],
+      [`unet.${attention}.to_q.lora_B.${name}.weight`, counting([16, 4])],
+    ]),
+    /several LoRAs/,
   ],
-  'another height': [
-    pair(query, [4, 16], [24, 4]),
-    /lora_up.weight" has shape \[24, 4\]; layer .* needs \[16, rank\]/,
-  ],
-  'two ranks': [pair(query, [4, 16], [16, 8]), /shape \[16, 8\]; .* the rank of its down matrix is 4/],
-  'rank 0': [pair(query, [0, 16], [16, 0]), /shape \[0, 16\]/],
+  'half a pair': [good.slice(0, 1), sizes, /do not fit each other/],
+  'alpha alone': [[[`${query}.alpha`, one]], /changes nothing that pictures depend on/],
+  'another width': [pair(query, [4, 24], [16, 4]), sizes, /16 x 24.*lora_down.weight" \[4, 24\]/],
+  'another height': [pair(query, [4, 16], [24, 4]), sizes, /24 x 16.*lora_up.weight" \[24, 4\]/],
+  'two ranks': [pair(query, [4, 16], [16, 8]), sizes, /do not fit each other.*\[16, 8\]/],
+  'rank 0': [pair(query, [0, 16], [16, 0]), sizes, /\[0, 16\]/],
   'a matrix for a convolution': [
     pair(kohya('unet', convolution), [4, 32], [32, 4]),
-    /shape \[4, 32\]; layer .* needs \[rank, 32, 3, 3\]/,
+    sizes,
+    /32 x 32 x 3 x 3: 32 x 32/,
   ],
-  'an alpha of two numbers': [
-    [...good, [`${query}.alpha`, counting([2])]],
-    /"lora_.*alpha" has shape \[2\]; it must be one/,
-  ],
-  'whole numbers': [
+  'an alpha of two numbers': [[...good, [`${query}.alpha`, counting([2])]], sizes, /alpha is not one number/],
+  'a magnitude of another size': [[...good, [`${query}.dora_scale`, counting([1, 5])]], sizes, /magnitude/],
+  'a bias of another size': [
     [
-      [`${query}.lora_down.weight`, { dtype: 'I8', shape: [4, 16], bytes: new Uint8Array(64) }],
-      good[1] as [string, Tensor],
+      ...pair(kohya('unet', convolution), [4, 32, 3, 3], [32, 4]),
+      [`${kohya('unet', convolution)}.diff_b`, counting([5])],
     ],
-    /lora_down.weight" has dtype I8/,
-  ],
-  'not a number': [
-    [
-      good[0] as [string, Tensor],
-      [`${query}.lora_up.weight`, tensorOf(new Float32Array(64).fill(Number.NaN), [16, 4], 'F16')],
-    ],
-    /lora_up.weight" contains infinite or NaN values/,
+    sizes,
+    /the bias does not fit/,
   ],
 }
 
-for (const [what, [tensors, message]] of Object.entries(faults)) {
+for (const [what, [tensors, message, cause = /^/]] of Object.entries(faults)) {
   test(`refused by name: ${what}`, async (t) => {
     await assert.rejects(opened(t, tensors), (error: unknown) => {
       assert.ok(error instanceof CheckpointError, String(error))
       assert.match(error.message, message)
       assert.match(error.message, /some\.safetensors/, 'the file is named')
+      assert.doesNotMatch(error.message, /lora_|hada_|lokr_|unet\./, 'tensors are for the log')
+      assert.match(String(error.cause), cause)
       return true
     })
   })
 }
+
+test('refused when it is applied: numbers that are not finite, or none at all', async (t) => {
+  const nan = tensorOf(new Float32Array(64).fill(Number.NaN), [16, 4], 'F16')
+  const [down] = good as [[string, Tensor]]
+  const broken = await opened(t, [down, [`${query}.lora_up.weight`, nan]])
+  await assert.rejects(feedsOf(broken), /some\.safetensors: the file has numbers that cannot be used/)
+})
+
+test('an alpha that a pruned file kept, and counters of training, are passed over', async (t) => {
+  const more: [string, Tensor][] = [
+    [`${key}.alpha`, counting([])],
+    ['lora_te_text_projection.alpha', counting([])],
+    ['global_step', counting([])],
+  ]
+  assert.deepEqual(await feedsOf(await opened(t, [...good, ...more])), await feedsOf(await opened(t, good)))
+})
+
+test('matrices of 8 bits and of 64, zeros, and a text encoder alone are taken as they are', async (t) => {
+  const up = (dtype: Dtype, bytes: Uint8Array): [string, Tensor] => {
+    return [`${query}.lora_up.weight`, { dtype, shape: [16, 4], bytes }]
+  }
+  const [down] = good as [[string, Tensor]]
+  const values = async (tensor: [string, Tensor]) => {
+    const { unet } = await feedsOf(await opened(t, [down, tensor]))
+    return [...(unet[`lora:${attention}.to_q:up`]?.data.slice(0, 4) ?? [])]
+  }
+  // 1, -1.5, 2^-9, 448 and 1, -1.5, 2^-16, 57344
+  const small = Uint8Array.from({ length: 64 }, (_, i) => [0x38, 0xbc, 0x01, 0x7e][i % 4] as number)
+  assert.deepEqual(await values(up('F8_E4M3', small)), [1, -1.5, 2 ** -9, 448])
+  const wide = Uint8Array.from({ length: 64 }, (_, i) => [0x3c, 0xbe, 0x01, 0x7b][i % 4] as number)
+  assert.deepEqual(await values(up('F8_E5M2', wide)), [1, -1.5, 2 ** -16, 57344])
+  const double = new Float64Array(64).fill(0.5)
+  assert.deepEqual(await values(up('F64', new Uint8Array(double.buffer))), [0.5, 0.5, 0.5, 0.5])
+  assert.deepEqual(await values(up('F32', new Uint8Array(256))), [0, 0, 0, 0])
+  const text = await opened(t, pair(kohya('te', textLayer), [4, 32], [32, 4]))
+  assert.deepEqual(Object.keys((await feedsOf(text)).unet), [])
+})
 
 test('refused by name: a pickle', async (t) => {
   const path = join(tempFolder(t), 'some.pt')
@@ -261,6 +384,5 @@ test('a convolution of one pixel and a text layer may be written as matrices or 
       ]),
     ),
   )
-  assert.deepEqual(flat?.layers.unet[0]?.inner, [32])
-  assert.deepEqual(flat?.layers, deep?.layers)
+  assert.deepEqual(await feedsOf(flat as Lora), await feedsOf(deep as Lora))
 })

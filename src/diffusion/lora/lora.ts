@@ -1,203 +1,138 @@
 import { basename, extname } from 'node:path'
-import { families, familyAt } from '../checkpoint/families.ts'
+import { families } from '../checkpoint/families.ts'
 import { CheckpointError } from '../errors.ts'
 import { foreignName } from '../safetensors/foreign-file.ts'
-import {
-  isFloat,
-  openSafetensors,
-  readRows,
-  type SafetensorsFile,
-  type StoredTensor,
-} from '../safetensors/safetensors.ts'
+import { openSafetensors, type SafetensorsFile, type StoredTensor } from '../safetensors/safetensors.ts'
 import { AdapterConfig } from './adapter-config.ts'
-import {
-  LayerNames,
-  type LoraPart,
-  type LoraRole,
-  type LoraTarget,
-  parseLoraKey,
-  type TargetLayer,
-} from './names.ts'
+import { loraFacts, misfit, widthsOf } from './facts.ts'
+import { type LoraTensors, layersOfFile } from './keys.ts'
+import { LayerNames, type LoraPart, type LoraTarget, type TargetLayer } from './names.ts'
+import { deltaSize } from './shapes.ts'
 
-/** What a LoRA adds to one layer: scale * up(down(x)) (https://arxiv.org/abs/2106.09685). */
+/** What a LoRA changes of one layer. */
 export interface LoraLayer {
   /** The layer's key in the model, without `.weight`. */
   readonly key: string
-  readonly rank: number
-  /** alpha / rank; 1 if the file has no alpha. */
+  /** The shape of the layer's weight. */
+  readonly shape: readonly number[]
+  /** As they are stored; their shapes fit each other and the layer. */
+  readonly tensors: LoraTensors
+  /** What alpha is divided by; undefined if alpha does not count. */
+  readonly rank: number | undefined
+  /** Alpha / rank by the file's metadata, for a layer without an alpha of its own. */
   readonly scale: number
-  /** [in], or [in, kernel, kernel] for a convolution larger than 1x1. */
-  readonly inner: readonly number[]
-  readonly out: number
-  /** [rank, ...inner] */
-  readonly down: Float32Array
-  /** [out, rank] */
-  readonly up: Float32Array
 }
 
-/** A LoRA in memory, read for one model: the size of its file, or twice that if the file is in half precision. */
+/** The header of a LoRA, read for one model. Its numbers are read when it is applied: see `planLoras`. */
 export interface Lora {
   /** The file's name without its extension, as prompts refer to it. */
   readonly name: string
   readonly path: string
+  readonly file: SafetensorsFile
   readonly layers: Readonly<Record<LoraPart, readonly LoraLayer[]>>
 }
 
 /**
- * Reads a LoRA and finds each of its layers in the model.
- * @throws CheckpointError naming the file, and the tensor or layer that does not fit
+ * Reads the header of a LoRA and finds each of its layers in the model: if this succeeds, the LoRA can be used with it.
+ * @throws CheckpointError saying what the file is or why it does not fit; its cause names the tensor
  */
 export async function openLora(path: string, model: LoraTarget): Promise<Lora> {
   const foreign = foreignName(path)
   if (foreign) throw new CheckpointError(`${path}: ${foreign}`)
   const file = await openSafetensors(path)
-  const groups = groupByLayer(path, file)
-  checkFamily(path, groups, model)
-  const names = new LayerNames(model)
-  const config = new AdapterConfig(file)
+  const facts = loraFacts(file.tensors)
+  if (facts === undefined) throw new CheckpointError(`${path}: this is not a LoRA`)
+  const { layers: found, unknown, twice } = layersOfFile(file.tensors)
+  if (facts.problem !== undefined)
+    throw fault(path, `this is ${facts.problem}`, unknown.slice(0, 3).join(', '))
+  const unfit = misfit(facts, widthsOf(model.architecture))
+  if (unfit !== undefined) throw new CheckpointError(`${path}: the LoRA ${unfit}`)
+  if (facts.family !== 'sd1')
+    throw new CheckpointError(`${path}: the LoRA is made for ${families[facts.family].name}`)
+  const [double] = twice
+  if (double) throw fault(path, ambiguous, `"${double[0]}" and "${double[1]}" are the same tensor`)
+  const config = await AdapterConfig.of(path, file)
+  const targets = targetsOf(path, found, model)
+  const scales = config.scales([...targets.values()])
   const layers = { text: [] as LoraLayer[], unet: [] as LoraLayer[] }
-  const seen = new Map<string, string>()
-  for (const [name, tensors] of groups) {
+  for (const [name, target] of targets) {
+    const tensors = found.get(name) as LoraTensors
+    layers[target.part].push(checkedLayer(path, name, tensors, target, model, (rank) => scales(target, rank)))
+  }
+  return { name: basename(path, extname(path)), path, file, layers }
+}
+
+const ambiguous = 'the file has several LoRAs in it; use one that has a single LoRA'
+
+function fault(path: string, what: string, detail: string): CheckpointError {
+  return new CheckpointError(`${path}: ${what}`, { cause: new Error(detail) })
+}
+
+/** The layer of the model for each layer of the file, by its name there. */
+function targetsOf(
+  path: string,
+  found: ReadonlyMap<string, LoraTensors>,
+  model: LoraTarget,
+): Map<string, TargetLayer> {
+  const names = new LayerNames(model)
+  const targets = new Map<string, TargetLayer>()
+  const seen = new Map<TargetLayer, string>()
+  for (const name of found.keys()) {
     const target = names.find(name)
     if (!target)
-      throw new CheckpointError(
-        `${path}: the model has no layer for "${name}"; is the LoRA for a different family?`,
-      )
-    const place = `${target.part} ${target.key}`
-    const other = seen.get(place)
-    if (other !== undefined) throw new CheckpointError(`${path}: "${other}" and "${name}" are the same layer`)
-    seen.set(place, name)
-    layers[target.part].push(await readLayer(file, name, tensors, target, config))
+      throw fault(path, 'the LoRA changes layers that this model does not have', `no layer for "${name}"`)
+    const other = seen.get(target)
+    if (other !== undefined) throw fault(path, ambiguous, `"${other}" and "${name}" are the same layer`)
+    seen.set(target, name)
+    targets.set(name, target)
   }
-  return { name: basename(path, extname(path)), path, layers }
+  if (targets.size === 0)
+    throw new CheckpointError(`${path}: the LoRA changes nothing that pictures depend on`)
+  return targets
 }
 
-type Tensors = Partial<Record<LoraRole, StoredTensor>>
-
-function groupByLayer(path: string, file: SafetensorsFile): Map<string, Tensors> {
-  const groups = new Map<string, Tensors>()
-  for (const [key, tensor] of file.tensors) {
-    const { layer, role } = parseLoraKey(path, key)
-    const group = groups.get(layer) ?? {}
-    if (group[role])
-      throw new CheckpointError(`${path}: "${group[role].key}" and "${key}" are the same tensor`)
-    groups.set(layer, { ...group, [role]: tensor })
-  }
-  if (groups.size === 0) throw new CheckpointError(`${path}: the file has no tensors, so it is not a LoRA`)
-  return groups
-}
-
-function checkFamily(path: string, groups: ReadonlyMap<string, Tensors>, { unet }: LoraTarget): void {
-  const width = [...unet.tensors].find(([key]) => key.endsWith('.attn2.to_k.weight'))?.[1].shape[1]
-  for (const [name, { down }] of groups) {
-    const given = /attn2[._](processor\.)?to_[kv]$/.test(name) ? down?.shape[1] : undefined
-    const family = familyAt(given)
-    if (family !== undefined && given !== width) {
-      const own = familyAt(width)
-      throw new CheckpointError(
-        `${path}: the LoRA is made for ${families[family].name} (text states ${given} wide); this model's are ` +
-          `${width} wide${own === undefined ? '' : ` (${families[own].name})`}; use one made for this model`,
-      )
-    }
-  }
-}
-
-async function readLayer(
-  file: SafetensorsFile,
-  name: string,
-  tensors: Tensors,
-  target: TargetLayer,
-  config: AdapterConfig,
-): Promise<LoraLayer> {
-  const { down, up, mid, alpha } = tensors
-  if (!down || !up) {
-    throw new CheckpointError(`${file.path}: layer "${name}" has no ${down ? 'up' : 'down'} matrix`)
-  }
-  const [out, ...inner] = withoutOnes(target.shape) as [number, ...number[]]
-  const rank = down.shape[0] ?? 0
-  checkShapes(file.path, name, tensors, { out, inner, rank })
-  const read = async (tensor: StoredTensor) => {
-    if (!isFloat(tensor.dtype)) {
-      throw new CheckpointError(
-        `${file.path}: "${tensor.key}" has dtype ${tensor.dtype}; it must be F16, BF16 or F32`,
-      )
-    }
-    const count = tensor.shape.reduce((product, dim) => product * dim, 1)
-    const values = await readRows(file, { ...tensor, shape: [1, count] }, [0])
-    if (values.every(Number.isFinite)) return values
-    throw new CheckpointError(`${file.path}: "${tensor.key}" contains infinite or NaN values`)
-  }
-  const matrix = await read(down)
-  return {
-    key: target.key,
-    rank,
-    scale: alpha ? ((await read(alpha))[0] as number) / rank : config.scale(target.part, target.key, rank),
-    inner,
-    out,
-    down: mid ? through(await read(mid), matrix, rank, inner) : matrix,
-    up: await read(up),
-  }
-}
-
-/** A 1x1 kernel is a matrix. */
-function withoutOnes(shape: readonly number[]): readonly number[] {
-  return shape.length === 4 && shape[2] === 1 && shape[3] === 1 ? shape.slice(0, 2) : shape
-}
-
-interface Sizes {
-  readonly out: number
-  readonly inner: readonly number[]
-  readonly rank: number
-}
-
-function checkShapes(
+function checkedLayer(
   path: string,
   name: string,
-  { down, up, mid, alpha }: Tensors,
-  { out, inner, rank }: Sizes,
-): void {
-  const [channels, ...kernel] = inner as [number, ...number[]]
-  const check = (tensor: StoredTensor | undefined, needed: readonly (number | 'rank')[]) => {
-    if (!tensor) return
-    const shape = needed.map((dim) => (dim === 'rank' ? rank : dim))
-    if (rank > 0 && withoutOnes(tensor.shape).join() === shape.join()) return
-    throw new CheckpointError(
-      `${path}: "${tensor.key}" has shape [${tensor.shape.join(', ')}]; layer "${name}" of the model needs ` +
-        `[${needed.join(', ')}], and the rank of its down matrix is ${rank}`,
-    )
+  tensors: LoraTensors,
+  { part, key, shape }: TargetLayer,
+  model: LoraTarget,
+  scaleOf: (rank: number) => number,
+): LoraLayer {
+  const misshapen = (detail: string) => {
+    const parts = Object.values(tensors).map((tensor) => `"${tensor.key}" [${tensor.shape.join(', ')}]`)
+    const detailed = `layer "${name}" of ${shape.join(' x ')}: ${detail}: ${parts.join(', ')}`
+    return fault(path, 'the LoRA has matrices of sizes that this model does not have', detailed)
   }
-  check(down, ['rank', channels, ...(mid ? [] : kernel)])
-  check(mid, ['rank', 'rank', ...kernel])
-  check(up, [out, 'rank'])
-  if (alpha?.shape.some((dim) => dim !== 1)) {
-    throw new CheckpointError(
-      `${path}: "${alpha.key}" has shape [${alpha.shape.join(', ')}]; it must be one number`,
-    )
+  const { alpha, scalar, diff_b, up_bias, dora_scale, magnitude, ...weights } = tensors
+  const size = deltaSize(tensors)
+  if (Object.keys(weights).length > 0 && size === undefined)
+    throw misshapen('the matrices do not fit each other')
+  const [rows, channels, ...kernel] = shape as [number, ...number[]]
+  const pixels = kernel.reduce((product, dim) => product * dim, 1)
+  // an inpainting model takes more channels in its first layer than the model that the LoRA was trained on
+  const fewer = key === 'conv_in' && part === 'unet' ? model.architecture.unet.out_channels : channels
+  const columns = [channels, fewer].map((count) => (count ?? 1) * pixels)
+  const forInpainting = key === 'conv_in' && (2 * (channels as number) + 1) * pixels
+  if (size && size.columns === forInpainting && channels === fewer) {
+    throw fault(path, 'the LoRA is made for inpainting models', `layer "${name}"`)
   }
+  if (size && (size.rows !== rows || !columns.includes(size.columns)))
+    throw misshapen(`${size.rows} x ${size.columns}`)
+  for (const one of [alpha, scalar])
+    if (one?.shape.some((dim) => dim !== 1)) throw misshapen('alpha is not one number')
+  for (const bias of [diff_b, up_bias]) {
+    const place = model[part].tensors.get(`${key}.bias`)
+    if (bias && (elements(bias) !== rows || !place)) throw misshapen('the bias does not fit')
+  }
+  const magnitudes = dora_scale ?? magnitude
+  if (magnitudes && (!size || ![rows, ...(dora_scale ? [channels] : [])].includes(elements(magnitudes))))
+    throw misshapen('magnitudes')
+  if (!size && !diff_b) throw misshapen('nothing is changed')
+  const rank = size?.rank
+  return { key, shape, tensors, rank, scale: rank === undefined ? 1 : scaleOf(rank) }
 }
 
-/**
- * Merges the small convolution that LyCORIS puts between the two matrices (its "Tucker" form) with `down`.
- * @param mid [rank, rank, ...kernel] @param down [rank, in] @returns [rank, in, ...kernel]
- */
-function through(
-  mid: Float32Array,
-  down: Float32Array,
-  rank: number,
-  inner: readonly number[],
-): Float32Array {
-  const [channels, ...kernel] = inner as [number, ...number[]]
-  const pixels = kernel.reduce((product, dim) => product * dim, 1)
-  const result = new Float32Array(rank * channels * pixels)
-  for (let p = 0; p < rank; p++) {
-    for (let q = 0; q < rank; q++) {
-      for (let c = 0; c < channels; c++) {
-        const factor = down[q * channels + c]!
-        for (let k = 0; k < pixels; k++) {
-          result[(p * channels + c) * pixels + k]! += mid[(p * rank + q) * pixels + k]! * factor
-        }
-      }
-    }
-  }
-  return result
+function elements({ shape }: StoredTensor): number {
+  return shape.reduce((product, dim) => product * dim, 1)
 }

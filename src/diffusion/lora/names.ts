@@ -13,12 +13,10 @@ export type LoraPart = 'text' | 'unet'
 
 /** The parts of a model that a LoRA is made for. */
 export interface LoraTarget {
-  readonly architecture: Pick<Architecture, 'unet'>
+  readonly architecture: Pick<Architecture, 'text' | 'unet'>
   readonly text: SafetensorsFile
   readonly unet: SafetensorsFile
 }
-
-export type LoraRole = 'down' | 'up' | 'mid' | 'alpha'
 
 /** A layer of the model; `key` is its key without `.weight`, `shape` its weight's shape. */
 export interface TargetLayer {
@@ -27,59 +25,13 @@ export interface TargetLayer {
   readonly shape: readonly number[]
 }
 
-/** The conventions of kohya and LyCORIS, of PEFT, and the two that diffusers used before PEFT. */
-const roles: readonly [RegExp, Readonly<Record<string, LoraRole>>][] = [
-  [/^(.+)\.lora_(down|up|mid)\.weight$/, { down: 'down', up: 'up', mid: 'mid' }],
-  [/^(.+)\.(alpha)$/, { alpha: 'alpha' }],
-  [/^(.+)\.lora_(A|B)(?:\.default)?\.weight$/, { A: 'down', B: 'up' }],
-  [/^(.+)\.lora(?:_linear_layer)?\.(down|up)\.weight$/, { down: 'down', up: 'up' }],
-  [/^(.+)_lora\.(down|up)\.weight$/, { down: 'down', up: 'up' }],
-]
-
-/** Formats that look like a LoRA but are something else. */
-const foreign: readonly [RegExp, string][] = [
-  [/^lora_te2_|^text_encoder_2\./, 'made for Stable Diffusion XL'],
-  [/(double|single)_(transformer_)?blocks_?/, 'made for Flux'],
-  [/joint_(transformer_)?blocks|^lora_te3_|^text_encoder_3\./, 'made for Stable Diffusion 3'],
-  [/^(lora_)?transformer[._]/, 'made for a diffusion transformer'],
-  [/\.hada_/, 'a LoHa (Hadamard products)'],
-  [/\.lokr_/, 'a LoKr (Kronecker products)'],
-  [/\.dora_scale$|lora_magnitude_vector/, 'a DoRA (weights split into size and direction)'],
-  [/\.on_input$/, 'an IA3'],
-  [/\.(oft_|boft_)/, 'an OFT (rotations of weights)'],
-  [/\.[ab][12]\.weight$/, 'a GLoRA'],
-  [
-    /\.diff(_b)?$|\.[wb]_norm$|\.lora_(up|down|[AB])\.bias$/,
-    'a LoRA that also changes weights or biases directly',
-  ],
-  [/^bundle_emb\./, 'bundled with embeddings; split the bundle'],
-]
-
-/**
- * @returns the layer's name in the file, and which of its tensors this is
- * @throws CheckpointError naming the kind of the file, or the key
- */
-export function parseLoraKey(path: string, key: string): { readonly layer: string; readonly role: LoraRole } {
-  for (const [pattern, kind] of foreign) {
-    if (pattern.test(key)) {
-      throw new CheckpointError(
-        `${path}: "${key}": this file is ${kind}; only LoRAs of Stable Diffusion 1.x with lora_down and lora_up are supported`,
-      )
-    }
-  }
-  for (const [pattern, names] of roles) {
-    const [, layer, name] = pattern.exec(key) ?? []
-    const role = name === undefined ? undefined : names[name]
-    if (layer !== undefined && role !== undefined) return { layer, role }
-  }
-  throw new CheckpointError(`${path}: "${key}" is not a LoRA tensor; is this a LoRA file?`)
-}
-
-const prefixes: readonly [RegExp, LoraPart][] = [
-  [/^lora_unet_/, 'unet'],
-  [/^lora_te1?_(text_model_)?/, 'text'],
-  [/^unet\./, 'unet'],
-  [/^text_encoder\.(text_model\.)?/, 'text'],
+/** What names begin with, and the part of the model that follows; PEFT's own names do not say the part. */
+const prefixes: readonly (readonly [RegExp, LoraPart | undefined])[] = [
+  [/^(unet\.base_model\.model\.|lora_unet_|lycoris_|unet\.|(model\.)?diffusion_model\.)/, 'unet'],
+  [/^lora_te1?_|^text_encoder\.(base_model\.model\.)?/, 'text'],
+  [/^(text_encoders\.)?clip_l\.(transformer\.)?|^cond_stage_model\.transformer\./, 'text'],
+  [/^base_model\.model\.(unet\.)?/, undefined],
+  [/^/, undefined],
 ]
 
 /** Finds the layers of a model by trainers' names for them. */
@@ -104,10 +56,15 @@ export class LayerNames {
     }
   }
 
-  /** @param name as returned by `parseLoraKey` */
+  /** @param name as a LoRA file has it, without what tells the tensors of a layer apart */
   find(name: string): TargetLayer | undefined {
-    const [prefix, part] = prefixes.find(([pattern]) => pattern.test(name)) ?? [/^/, 'unet' as const]
-    return this.#layers[part].get(flat(name.replace(prefix, '').replace('.processor.', '.')))
+    const [prefix, part] = prefixes.find(([pattern]) => pattern.test(name)) as (typeof prefixes)[number]
+    const layer = flat(name.replace(prefix, '').replace('.processor.', '.'))
+    if (part !== 'text') {
+      const found = this.#layers.unet.get(layer)
+      if (found || part === 'unet') return found
+    }
+    return this.#layers.text.get(layer.replace(/^text_model_/, ''))
   }
 
   #add(name: string, layer: TargetLayer): void {
@@ -125,11 +82,9 @@ function flat(name: string): string {
   return name.replaceAll('.', '_')
 }
 
-/** Linear layers and convolutions. An embedding table is a matrix too, but not a layer. */
+/** Linear layers, convolutions and norms. An embedding table is looked up outside of the graph. */
 function layersOf(file: SafetensorsFile, part: LoraPart): TargetLayer[] {
   return [...file.tensors]
-    .filter(
-      ([key, { shape }]) => key.endsWith('.weight') && shape.length >= 2 && !key.includes('embeddings.'),
-    )
+    .filter(([key]) => key.endsWith('.weight') && !key.includes('embeddings.'))
     .map(([key, { shape }]) => ({ part, key: key.slice(0, -'.weight'.length), shape }))
 }

@@ -136,7 +136,10 @@ export function attention(g: Graph, q: Value, k: Value, v: Value, shape: Attenti
   const inputs = [query, key, value]
   // inputs without a name are left out: the bias of the projections, and a mask
   if (bias) inputs.push({ name: '', dims: [] }, { name: '', dims: [] }, bias)
-  const result = g.op('MultiHeadAttention', inputs, query.dims, { num_heads: shape.heads }, 'com.microsoft')
+  // without a bias ONNX Runtime's CPU kernel computes block by block; with one it holds all scores
+  const scores = bias ? shape.batch * shape.heads * (query.dims[1] as number) * (key.dims[1] as number) : 0
+  const attributes = { num_heads: shape.heads }
+  const result = g.op('MultiHeadAttention', inputs, query.dims, attributes, 'com.microsoft', scores)
   return g.reshape(result, q.dims)
 }
 

@@ -120,11 +120,18 @@ test('half precision: text encoder, VAE and LoRAs', async (t) => {
     run(t, vaeDecoderGraph(architecture.vae, new Weights(vae), 9, 13, options), vae, { latent }),
   )
   const loras = await Promise.all(
-    ['kohya', 'ldm'].map((name) => openLora(join(folder, `parity/loras/${name}.safetensors`), model)),
+    ['kohya', 'ldm', 'loha', 'full'].map((name) =>
+      openLora(join(folder, `parity/loras/${name}.safetensors`), model),
+    ),
   )
-  const { ranks: loraRanks, feeds } = planLoras(
-    loras.map((lora) => ({ lora, strength: 1 })),
+  const {
+    ranks: loraRanks,
+    replaced,
+    feeds,
+  } = await planLoras(
+    loras.map((lora) => ({ lora, strengths: { text: 1, unet: 1 } })),
     'unet',
+    unet,
   )
-  await compare('LoRAs', (options) => predict(t, unet, { ...options, loraRanks }, feeds))
+  await compare('LoRAs', (options) => predict(t, unet, { ...options, loraRanks, replaced }, feeds))
 })

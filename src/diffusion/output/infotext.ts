@@ -37,7 +37,8 @@ export function infotext(request: PictureRequest, { model, vae, version }: MadeB
   return [prompt, ...negative, line].join('\n')
 }
 
-/** AUTOMATIC1111 looks for LoRAs in the prompt. */
-function loraTag({ file, strength }: LoraFile): string {
-  return `<lora:${basename(file, '.safetensors')}:${strength}>`
+/** AUTOMATIC1111 looks for LoRAs in the prompt; of two strengths the first is for the text encoder. */
+function loraTag({ file, strength, textStrength = strength }: LoraFile): string {
+  const strengths = textStrength === strength ? [strength] : [textStrength, strength]
+  return `<lora:${[basename(file, '.safetensors'), ...strengths].join(':')}>`
 }

@@ -84,11 +84,14 @@ test('parameters read as A1111 writes them', () => {
   const rich = {
     ...plain,
     clipSkip: 2,
-    loras: [{ file: '/models/loras/soft.safetensors', strength: 0.8 }],
+    loras: [
+      { file: '/models/loras/soft.safetensors', strength: 0.8 },
+      { file: '/models/loras/two.safetensors', strength: 0.6, textStrength: 0.8 },
+    ],
     image: { rgb: new Uint8Array(), width: 512, height: 768, strength: 0.6 },
   }
   assert.match(
     infotext(rich, { model: 'm', vae: 'sharp', version: '1' }),
-    /^a red apple <lora:soft:0\.8>\nSteps: .*, Model: m, VAE: sharp, Denoising strength: 0\.6, Clip skip: 2, Version/,
+    /^a red apple <lora:soft:0\.8> <lora:two:0\.8:0\.6>\nSteps: .*, Model: m, VAE: sharp, Denoising strength: 0\.6, Clip skip: 2, Version/,
   )
 })

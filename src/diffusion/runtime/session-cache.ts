@@ -1,52 +1,85 @@
-import type { Session } from './session.ts'
+import { MemoryError } from '../errors.ts'
+
+/** What the cache needs of a session. */
+interface Releasable {
+  release(): Promise<void>
+}
+
+/** A session that is not made yet. */
+interface Planned<S> {
+  /** Memory that it will hold while it runs. */
+  readonly bytes: number
+  readonly create: () => Promise<S>
+}
 
 /**
- * Sessions by key, the least recently used released when their weights exceed the budget. A graph has fixed
- * shapes, so every picture size needs a session of its own, and each holds its weights in float32.
+ * The sessions of all models under one memory budget, the least recently used released first. A graph has fixed shapes,
+ * so every picture size has sessions of its own, each with weights and activations. An owner is a model in memory.
  */
-export class SessionCache {
+export class SessionCache<S extends Releasable> {
   readonly #budgetBytes: number
-  readonly #entries = new Map<string, { session: Session; bytes: number }>()
+  /** By owner and key, the least recently used first: a Map keeps insertion order. */
+  readonly #entries = new Map<string, { owner: object; session: S; bytes: number }>()
+  readonly #ids = new Map<object, number>()
+  #owners = 0
 
   constructor(budgetBytes: number) {
     this.#budgetBytes = budgetBytes
   }
 
-  /** Of the weights of all sessions that are held. */
-  get bytes(): number {
+  /** Held for one owner, or for all. */
+  bytes(owner?: object): number {
     let held = 0
-    for (const entry of this.#entries.values()) held += entry.bytes
+    for (const entry of this.#entries.values()) {
+      if (owner === undefined || entry.owner === owner) held += entry.bytes
+    }
     return held
   }
 
-  /** Not for concurrent calls: a session may be released to make room for the next. */
-  async get(key: string, countBytes: () => number, create: () => Promise<Session>): Promise<Session> {
-    const known = this.#entries.get(key)
+  /**
+   * The session with this key. Not for concurrent calls: a session may be released to make room for the next.
+   * @throws MemoryError if the budget is too small even with all other sessions released
+   */
+  async get(owner: object, key: string, plan: () => Planned<S>): Promise<S> {
+    const id = `${this.#idOf(owner)} ${key}`
+    const known = this.#entries.get(id)
     if (known) {
-      // a Map keeps insertion order: the first entry is the least recently used
-      this.#entries.delete(key)
-      this.#entries.set(key, known)
+      this.#entries.delete(id)
+      this.#entries.set(id, known)
       return known.session
     }
-    const bytes = countBytes()
-    await this.#makeRoom(bytes)
+    const { bytes, create } = plan()
+    await this.makeRoom(bytes)
     const session = await create()
-    this.#entries.set(key, { session, bytes })
+    this.#entries.set(id, { owner, session, bytes })
     return session
   }
 
-  async release(): Promise<void> {
-    for (const { session } of this.#entries.values()) await session.release()
-    this.#entries.clear()
+  /** Releases sessions until so many bytes are free. @throws MemoryError if the budget is too small even then */
+  async makeRoom(bytes: number): Promise<void> {
+    for (const id of this.#entries.keys()) {
+      if (this.bytes() + bytes <= this.#budgetBytes) return
+      await this.#release(id)
+    }
+    if (bytes > this.#budgetBytes) throw new MemoryError(bytes, this.#budgetBytes)
   }
 
-  async #makeRoom(bytes: number): Promise<void> {
-    let held = bytes + this.bytes
-    for (const [key, entry] of this.#entries) {
-      if (held <= this.#budgetBytes) return
-      this.#entries.delete(key)
-      held -= entry.bytes
-      await entry.session.release()
-    }
+  async release(owner: object): Promise<void> {
+    this.#ids.delete(owner)
+    for (const [id, entry] of this.#entries) if (entry.owner === owner) await this.#release(id)
+  }
+
+  async #release(id: string): Promise<void> {
+    const entry = this.#entries.get(id)
+    this.#entries.delete(id)
+    await entry?.session.release()
+  }
+
+  #idOf(owner: object): number {
+    const known = this.#ids.get(owner)
+    if (known !== undefined) return known
+    this.#owners += 1
+    this.#ids.set(owner, this.#owners)
+    return this.#owners
   }
 }

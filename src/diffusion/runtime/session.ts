@@ -49,6 +49,8 @@ export class Session {
       executionProviders: [provider],
       // 'all' would lay weights of convolutions out anew, which is a copy
       graphOptimizationLevel: mapped ? 'extended' : 'all',
+      // a plan of all allocations would be a second copy of the arena, and computes no faster
+      enableMemPattern: false,
       intraOpNumThreads: threads ?? usableCores(),
       // 3 = errors; the warnings are about unused initializers after constant folding
       logSeverityLevel: 3,

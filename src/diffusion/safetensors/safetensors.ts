@@ -131,7 +131,10 @@ export function toFloat32(bytes: Uint8Array, dtype: Dtype): Float32Array {
   if (dtype === 'F64') return Float32Array.from(new Float64Array(aligned))
   if (dtype === 'BF16') {
     // bfloat16 is the upper half of a float32
-    return new Float32Array(Uint32Array.from(new Uint16Array(aligned), (bits) => bits << 16).buffer)
+    const halves = new Uint16Array(aligned)
+    const whole = new Uint32Array(halves.length)
+    for (let i = 0; i < halves.length; i++) whole[i] = halves[i]! << 16
+    return new Float32Array(whole.buffer)
   }
   throw new CheckpointError(`weights of dtype ${dtype} are not supported; F32, F16, BF16 and F64 are`)
 }

@@ -7,7 +7,7 @@ import { euler } from './euler.ts'
 import { heun } from './heun.ts'
 import { lcm } from './lcm.ts'
 import { lms } from './lms.ts'
-import { type NoiseConfig, trainingAlphas, trainingSigmas } from './noise-levels.ts'
+import { finiteAlphas, type NoiseConfig, trainingAlphas, trainingSigmas } from './noise-levels.ts'
 import { pndm } from './pndm.ts'
 import type { Sampler } from './sampler.ts'
 import { spaceLevels, spaceScaledLevels, spaceTimesteps } from './schedules.ts'
@@ -41,7 +41,9 @@ export function createSampler(request: SamplerRequest, randn: () => Float32Array
     throw new RangeError(`${sampler} takes 1 to ${maximumSteps} steps, but ${steps} were requested`)
   }
   const prediction = noise.prediction_type
-  const alphas = trainingAlphas(noise)
+  // a prediction of noise says nothing where there is nothing else; PNDM's formula divides by the share
+  const exact = prediction === 'v_prediction' && sampler !== 'pndm'
+  const alphas = exact ? trainingAlphas(noise) : finiteAlphas(noise)
   const training = trainingSigmas(noise)
   const solver = () => spaceLevels(schedule, training, steps)
   const scaled = () => spaceScaledLevels(schedule as Exclude<Schedule, 'lu'>, training, steps)

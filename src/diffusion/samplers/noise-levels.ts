@@ -5,11 +5,16 @@ export interface NoiseConfig {
   readonly beta_end: number
   readonly beta_schedule: 'linear' | 'scaled_linear'
   readonly prediction_type: 'epsilon' | 'v_prediction'
+  /** The last timestep is noise alone ("zero terminal SNR"), https://arxiv.org/abs/2305.08891 algorithm 1. */
+  readonly rescale_betas_zero_snr?: boolean
 }
+
+/** In place of a last share of 0, whose noise level is infinite; diffusers' number. */
+const smallestShare = 2 ** -24
 
 /**
  * The remaining share of the clean sample's variance at every training timestep, falling ("alphas_cumprod").
- * Rounded to float32 where torch rounds.
+ * Rounded to float32 where torch rounds. With zero terminal SNR the last is 0.
  * @returns [num_train_timesteps]
  */
 export function trainingAlphas(config: NoiseConfig): Float64Array {
@@ -23,7 +28,25 @@ export function trainingAlphas(config: NoiseConfig): Float64Array {
     product = product * Math.fround(1 - beta)
     alphas[t] = Math.fround(product)
   }
-  return alphas
+  return config.rescale_betas_zero_snr ? withoutSignal(alphas) : alphas
+}
+
+/** As `rescale_zero_terminal_snr` in diffusers' schedulers: roots are shifted to end at 0, and scaled to begin as before. */
+function withoutSignal(alphas: Float64Array): Float64Array {
+  const roots = alphas.map((abar) => Math.fround(Math.sqrt(abar)))
+  const [first, last] = [roots[0] as number, roots.at(-1) as number]
+  const scale = Math.fround(first / Math.fround(first - last))
+  const shares = roots.map((root) => {
+    const scaled = Math.fround(Math.fround(root - last) * scale)
+    return Math.fround(scaled * scaled)
+  })
+  // diffusers goes back to betas, and multiplies these again
+  let product = 1
+  return shares.map((share, t) => {
+    const kept = t === 0 ? share : Math.fround(share / (shares[t - 1] as number))
+    product *= Math.fround(1 - Math.fround(1 - kept))
+    return Math.fround(product)
+  })
 }
 
 /**
@@ -32,7 +55,10 @@ export function trainingAlphas(config: NoiseConfig): Float64Array {
  * @returns [num_train_timesteps]
  */
 export function trainingSigmas(config: NoiseConfig): Float64Array {
-  return trainingAlphas(config).map((abar) =>
-    Math.fround(Math.sqrt(Math.fround(Math.fround(1 - abar) / abar))),
-  )
+  return finiteAlphas(config).map((abar) => Math.fround(Math.sqrt(Math.fround(Math.fround(1 - abar) / abar))))
+}
+
+/** Like `trainingAlphas`, but the last is above 0: for samplers that divide by it. */
+export function finiteAlphas(config: NoiseConfig): Float64Array {
+  return trainingAlphas(config).map((abar) => Math.max(abar, smallestShare))
 }

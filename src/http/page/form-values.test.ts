@@ -51,7 +51,7 @@ test('a slider says nothing without a photo; LoRAs are read from one line', () =
       mask: 'm',
       clip_skip: '2',
       vae: 'v',
-      loras: ' detail : .8,, soft light, odd:name, minus:-1 ',
+      loras: ' detail : .8,, soft light, odd:name, minus:-1, two:.8:0.6 ',
     }),
   )
   assert.deepEqual(body, {
@@ -66,6 +66,7 @@ test('a slider says nothing without a photo; LoRAs are read from one line', () =
       { name: 'soft light' },
       { name: 'odd:name' },
       { name: 'minus', strength: -1 },
+      { name: 'two', strength: 0.6, text_strength: 0.8 },
     ],
   })
 })
@@ -90,6 +91,7 @@ test('the address of a recipe brings the photo and the LoRAs too', () => {
     loras: [
       { name: 'detail', strength: 0.5 },
       { name: 'soft light', strength: 1 },
+      { name: 'two', strength: 0.6, text_strength: 0.8 },
     ],
     clip_skip: 2,
     init_image: 'i',
@@ -97,10 +99,11 @@ test('the address of a recipe brings the photo and the LoRAs too', () => {
     mask: 'm',
   }
   const address = new URL(againAddress('id', { ...request, ...extras }, 42, 1), 'http://studio.test')
-  assert.equal(address.searchParams.get('loras'), 'detail:0.5, soft light')
+  assert.equal(address.searchParams.get('loras'), 'detail:0.5, soft light, two:0.8:0.6')
   const { format: _, negative_prompt: __, ...expected } = { ...request, ...extras, seed: 42, count: 1 }
   const body = requestBody(readFields(Object.fromEntries(address.searchParams)))
-  assert.deepEqual(body, { ...expected, loras: [{ name: 'detail', strength: 0.5 }, { name: 'soft light' }] })
+  const [detail, , two] = extras.loras
+  assert.deepEqual(body, { ...expected, loras: [detail, { name: 'soft light' }, two] })
 })
 
 test('a prompt too long for an address is left with its job', () => {

@@ -68,20 +68,30 @@ function numberOr(text: string): number | string {
   return /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text
 }
 
-/** `detail:0.8, soft light`; an invalid strength stays in the name, which the service then reports as unknown. */
-function lorasOf(text: string): { name: string; strength?: number }[] {
+const strengths = /^(.*?\S)\s*:\s*(-?\d*\.?\d+)(?:\s*:\s*(-?\d*\.?\d+))?$/
+
+/**
+ * `detail:0.8, soft light, line:0.8:0.6` (of two strengths the first is for the text encoder, as in prompts); an invalid
+ * strength stays in the name, which the service then reports as unknown.
+ */
+function lorasOf(text: string): { name: string; strength?: number; text_strength?: number }[] {
   const entries = text.split(',').map((entry) => entry.trim())
   return entries
     .filter((entry) => entry !== '')
     .map((entry) => {
-      const [, name = entry, strength] = /^(.*\S)\s*:\s*(-?\d*\.?\d+)$/.exec(entry) ?? []
-      return strength === undefined ? { name } : { name, strength: Number(strength) }
+      const [, name = entry, one, other] = strengths.exec(entry) ?? []
+      if (one === undefined) return { name }
+      if (other === undefined) return { name, strength: Number(one) }
+      return { name, strength: Number(other), text_strength: Number(one) }
     })
 }
 
 function textOf({ loras, ...settings }: Partial<ResolvedRequest>): Record<string, string> {
   const texts = Object.entries(settings).map(([name, value]) => [name, String(value)])
-  const uses = loras?.map(({ name, strength }) => (strength === 1 ? name : `${name}:${strength}`))
+  const uses = loras?.map(({ name, strength, text_strength: forText }) => {
+    if (forText !== undefined) return `${name}:${forText}:${strength}`
+    return strength === 1 ? name : `${name}:${strength}`
+  })
   return { ...Object.fromEntries(texts), ...(uses === undefined ? {} : { loras: uses.join(', ') }) }
 }
 

@@ -269,7 +269,7 @@ const extras: [string, object, string][] = [
   [
     'LoRA field',
     { loras: [{ name: 'detail', weight: 1 }] },
-    'loras: loras[0] must have only name and strength, but has "weight".',
+    'loras: loras[0] must have only name, strength and text_strength, but has "weight".',
   ],
   ['LoRA name', { loras: [{ strength: 1 }] }, 'loras: loras[0].name must be text, but was missing.'],
   [
@@ -319,8 +319,23 @@ const extras: [string, object, string][] = [
   ],
   [
     'LoRA of odd form',
-    { prompt: 'apple <lora:detail:1:0.5>' },
-    'prompt: prompt must name a LoRA as <lora:name> or <lora:name:0.8>, but has "<lora:detail:1:0.5>".',
+    { prompt: 'apple <lora:detail:1:0.5:8>' },
+    'prompt: prompt must name a LoRA as <lora:name>, <lora:name:0.8>, or <lora:name:0.8:0.6> for text encoder and UNet, but has "<lora:detail:1:0.5:8>".',
+  ],
+  [
+    'setting of a LoRA in the prompt',
+    { prompt: 'apple <lora:detail:1:dyn=8>' },
+    'prompt: prompt must set nothing but te and unet of a LoRA, but has "<lora:detail:1:dyn=8>".',
+  ],
+  [
+    'named strength of a LoRA in the prompt',
+    { prompt: 'apple <lora:detail:unet=3>' },
+    'prompt: prompt must name a LoRA with a strength from -2 to 2, but has "<lora:detail:unet=3>".',
+  ],
+  [
+    'strength of a LoRA for the text encoder',
+    { loras: [{ name: 'detail', text_strength: '1' }] },
+    'loras: loras[0].text_strength must be a number from -2 to 2, but was "1".',
   ],
   [
     'hypernetwork',
@@ -396,6 +411,26 @@ test('what the optional fields say is kept, and what says nothing is left out', 
   }
   assert.deepEqual(resolve({ prompt: 'x', ...asked }), { ...plain, ...asked })
   assert.deepEqual(resolve({ prompt: 'x', init_image: 'a' }), { ...plain, init_image: 'a', strength: 0.75 })
+})
+
+test('a LoRA may have two strengths, in prompts as A1111 writes them: text encoder, then UNet', () => {
+  const written = (tag: string) => resolve({ prompt: `an apple <lora:detail:${tag}>` }).loras?.[0]
+  const both = { name: 'detail', strength: 0.6, text_strength: 0.8 }
+  for (const tag of [
+    '0.8:0.6',
+    ' .8 : .6 ',
+    'te=0.8:unet=0.6',
+    '0.8:unet=0.6',
+    'unet=0.6:0.8',
+    '2:0.6:TE=0.8',
+  ]) {
+    assert.deepEqual(written(tag), both, tag)
+  }
+  assert.deepEqual(resolve({ prompt: 'x', loras: [both] }).loras, [both])
+  const same = { name: 'detail', strength: 0.7 }
+  for (const tag of ['0.7', '0.7:0.7', 'te=0.7']) assert.deepEqual(written(tag), same, tag)
+  assert.deepEqual(resolve({ prompt: 'x', loras: [{ ...same, text_strength: 0.7 }] }).loras, [same])
+  assert.deepEqual(written('unet=0'), { name: 'detail', strength: 0, text_strength: 1 })
 })
 
 test('LoRAs of the prompt are taken out of it and join those of the field', () => {

@@ -11,7 +11,7 @@ import {
 } from '../../../test/jobs/embedded.ts'
 import { standInModel, standInOffer } from '../../../test/stand-in/engine.ts'
 import { anonymousCaller, type Caller } from '../caller.ts'
-import type { Task } from '../job.ts'
+import { type Task, versionOf } from '../job.ts'
 import { viewJob } from './job-view.ts'
 import { getPicture } from './picture.ts'
 
@@ -331,6 +331,9 @@ test('a task has the lowest version that says what was asked for', async (t) => 
     tasks.map(({ message }) => (message as Task).v),
     [2, 3, 3],
   )
+  const { request } = tasks[0]!.message as Task
+  assert.equal(versionOf({ ...request, loras: [{ name: 'detail', strength: 0.5 }] }), 2)
+  assert.equal(versionOf({ ...request, loras: [{ name: 'detail', strength: 0.5, text_strength: 1 }] }), 4)
 })
 
 test('the trace of a request goes with its task to its event', async (t) => {

@@ -16,6 +16,8 @@ export interface SchedulerGolden {
     readonly sums: readonly number[]
   }[]
   readonly runs: readonly GoldenRun[]
+  /** v prediction with zero terminal SNR. */
+  readonly zero_snr: readonly GoldenRun[]
   /** p, a, b, x */
   readonly beta_quantiles: readonly (readonly [number, number, number, number])[]
 }
@@ -43,6 +45,9 @@ interface GoldenRun {
 
 const partLimit = 1e-4
 
+/** The first level is 4096 here, and diffusers keeps such a sample in float32: its own rounding is as large. */
+const zeroSnrLimit = 5e-4
+
 const count = 32
 
 export function loadSchedulerGolden(): SchedulerGolden {
@@ -60,12 +65,12 @@ export function sd15Noise(prediction: NoiseConfig['prediction_type'] = 'epsilon'
 }
 
 /** The largest difference of start, course and result to diffusers, relative to the largest value of each. */
-function runDifference(golden: GoldenRun): number {
+function runDifference(golden: GoldenRun, more: Partial<NoiseConfig> = {}): number {
   const { sampler: name, schedule, steps, prediction, begin, start } = golden
   const generator = new TorchGenerator(0)
   const randn = () => generator.randn(count)
   const sampler = createSampler(
-    { sampler: name, schedule, steps, noise: sd15Noise(prediction), begin },
+    { sampler: name, schedule, steps, noise: { ...sd15Noise(prediction), ...more }, begin },
     randn,
   )
   const noise = randn()
@@ -102,9 +107,22 @@ export async function* rows(): AsyncIterable<ParityRow> {
       area: 'samplers',
       row,
       measure: 'part',
-      difference: Math.max(...runs.map(runDifference)),
+      difference: Math.max(...runs.map((run) => runDifference(run))),
       limit: partLimit,
       ...(note !== undefined && { note }),
+    }
+  }
+  const zero = Map.groupBy(
+    loadSchedulerGolden().zero_snr,
+    ({ sampler, schedule }) => `${sampler} ${schedule}`,
+  )
+  for (const [row, runs] of zero) {
+    yield {
+      area: 'zero terminal SNR',
+      row,
+      measure: 'part',
+      difference: Math.max(...runs.map((run) => runDifference(run, { rescale_betas_zero_snr: true }))),
+      limit: zeroSnrLimit,
     }
   }
 }

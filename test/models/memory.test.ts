@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict'
+import { cpSync, mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import type { ResolvedRequest } from '../../src/jobs/job.ts'
+import { tinyCheckpoint } from '../golden/parity/variants.ts'
+import { tempFolder } from '../temp-folder.ts'
+import { startGenerator } from './generator.ts'
+
+/** The memory of a worker, with the real engine in a process of its own. */
+
+const golden = join(import.meta.dirname, '../golden')
+const budgetMiB = 128
+/** What docs/operating.md (Memory) promises beside the budget. */
+const remainderMiB = budgetMiB / 4 + 512
+
+test('300 different requests stay within the memory that a worker may use', async (t) => {
+  const { make } = startGenerator(t, {
+    PACKSHOT_MODELS_DIR: modelsFolder(t),
+    PACKSHOT_MODEL: 'one',
+    PACKSHOT_MODEL_MEMORY_MB: String(budgetMiB),
+  })
+  const seen = new Set<string>()
+  let most = 0
+  for (let i = 0; i < 300; i++) {
+    const request = requestOf(i)
+    seen.add(JSON.stringify(request))
+    await make(request)
+    most = Math.max(most, residentMiB())
+  }
+  t.diagnostic(`at most ${Math.round(most)} MiB, where ${budgetMiB + remainderMiB} are promised`)
+  assert.equal(seen.size, 300)
+  assert.ok(most <= budgetMiB + remainderMiB, `${Math.round(most)} MiB`)
+})
+
+/** Every one has another shape: size, windows of the prompt, guidance, LoRAs, CLIP skip or model. */
+function requestOf(i: number): Partial<ResolvedRequest> {
+  return {
+    model: i % 12 === 7 ? 'packshot-mini' : i % 2 === 0 ? 'one' : 'two',
+    width: 64 + 16 * (i % 11),
+    height: 64 + 16 * ((i * 7) % 13),
+    prompt: Array.from({ length: 1 + (i % 5) }, () => 'a red apple').join(' BREAK '),
+    guidance_scale: i % 3 === 0 ? 1 : 5,
+    clip_skip: 1 + (i % 2),
+    steps: 1,
+    ...(i % 8 < 2 && { loras: [{ name: i % 8 === 0 ? 'picture-a' : 'picture-b', strength: 0.5 }] }),
+  }
+}
+
+function modelsFolder(t: TestContext): string {
+  const dir = tempFolder(t)
+  mkdirSync(join(dir, 'loras'))
+  cpSync(tinyCheckpoint, join(dir, 'one.safetensors'))
+  cpSync(join(golden, 'tiny-sd'), join(dir, 'two'), { recursive: true })
+  for (const name of ['picture-a', 'picture-b']) {
+    cpSync(join(golden, `parity/loras/${name}.safetensors`), join(dir, `loras/${name}.safetensors`))
+  }
+  return dir
+}
+
+function residentMiB(): number {
+  return process.memoryUsage().rss / 2 ** 20
+}
