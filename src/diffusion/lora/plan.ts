@@ -86,7 +86,7 @@ export function planBytes(uses: readonly AppliedLora[], part: LoraPart): number 
     const { shape, rank } = layer
     const all = shape.reduce((product, dim) => product * dim, 1)
     const out = shape[0] ?? 1
-    return isPair(layer) ? paddedRank(rank ?? out) * 2 * (out + all / out) : all
+    return isPair(layer) ? paddedRank(rank ?? out) * (out + all / out) : all
   })
   return 4 * numbers.reduce((sum, each) => sum + each, 0)
 }
