@@ -236,7 +236,10 @@ export interface UploadLimits {
   readonly bytes: number
   /** Width times height of the picture. */
   readonly pixels: number
-  /** A picture is scaled down until its shorter side is at most this long: no picture made here needs more. */
+  /**
+   * A picture is scaled down until its shorter side is at most this long, and its longer side at most four times that: no
+   * picture made here needs more.
+   */
   readonly side: number
 }
 

@@ -11,6 +11,8 @@ import type { PictureReader, UploadLimits } from '../../jobs/ports.ts'
 const atOnce = 2
 /** Our own pictures are at most 1024 x 1024; this is not a limit for users, it stops decompression bombs. */
 const storedPixels = 64e6
+/** A panorama is kept no longer than this many times the longest side of a job: more would be cropped away. */
+const longestRatio = 4
 const formats = ['png', 'jpeg', 'webp']
 /** Half transparent and half grey: where a mask changes its mind. */
 const threshold = 128
@@ -39,8 +41,12 @@ async function normalise(bytes: Uint8Array, limits: UploadLimits) {
   checkHeader(header, limits)
   const image = open(bytes, limits.pixels).autoOrient().toColourspace('srgb')
   const { width, height } = header.autoOrient
-  const scale = Math.min(1, limits.side / Math.min(width, height))
-  if (scale < 1) image.resize(Math.round(width * scale), Math.round(height * scale), { fit: 'fill' })
+  const [shorter, longer] = [Math.min(width, height), Math.max(width, height)]
+  const scale = Math.min(1, limits.side / shorter, (longestRatio * limits.side) / longer)
+  if (scale < 1)
+    image.resize(Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale)), {
+      fit: 'fill',
+    })
   const transparent = header.hasAlpha && !(await open(bytes, limits.pixels).stats().catch(refuse)).isOpaque
   if (!transparent) image.removeAlpha()
   const { data, info } = await image
