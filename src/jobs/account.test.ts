@@ -19,7 +19,7 @@ test('one client has one account, however its address is written', () => {
       '[2001:db8:1:2::9]:443',
     ],
     ['fe80:0:0:0:0:0:0:0/64', 'fe80::1%eth0', 'fe80::2%eth1'],
-    ['0:0:0:0:0:0:0:0/64', '::1'],
+    ['127.0.0.1', '::1', '127.0.0.1', '[::1]:5000', '::ffff:127.0.0.1'],
     ['unknown', '', 'unknown', 'unknown7', '_hidden', '1.2.3.4.5', '999.1.1.1', '2001:db8::1::2'],
   ]) {
     assert.deepEqual(new Set(forms.map((form) => accountOfAddress(form))), new Set([account]))

@@ -14,6 +14,8 @@ export function accountOfAddress(text: string, networkBits: number = defaultNetw
   if (isIP(address) === 4) return address
   const groups = groupsOf(address)
   if (groups === undefined) return 'unknown'
+  // the same machine, which reaches a server by either
+  if (groups.join() === '0,0,0,0,0,0,0,1') return '127.0.0.1'
   const mapped = groups.slice(0, 5).every((group) => group === 0) && groups[5] === 0xffff
   if (mapped)
     return groups

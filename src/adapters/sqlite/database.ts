@@ -56,7 +56,6 @@ const migrations = [
   ALTER TABLE states ADD COLUMN sent TEXT;
   ALTER TABLE states ADD COLUMN account TEXT NOT NULL DEFAULT '';
   ALTER TABLE states ADD COLUMN turn REAL NOT NULL DEFAULT 0;
-  CREATE INDEX states_of_account ON states (account);
   CREATE INDEX tasks_of_account ON tasks (account, priority);
   `,
 ]

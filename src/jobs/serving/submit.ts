@@ -1,7 +1,7 @@
 import { type Caller, requireScope } from '../caller.ts'
 import { AppError, toAppError } from '../errors.ts'
 import type { RequestLimits } from '../fields.ts'
-import { type ResolvedRequest, type Task, versionOf } from '../job.ts'
+import { type ResolvedRequest, statusRank, type Task, versionOf } from '../job.ts'
 import { expiryOf } from '../job-id.ts'
 import { bestEffort } from '../log.ts'
 import { findNamed, type Offer } from '../offer.ts'
@@ -105,6 +105,10 @@ async function accept(deps: SubmitDeps, { now, caller, ...wanted }: Wanted): Pro
   }
   deps.log.info({ job: id, trace, units }, 'job accepted')
   // from here on nothing may reject: the job is accepted, and a 503 would say that it may not be
+  if (standing !== undefined && statusRank[standing.status] > statusRank.running) {
+    const view = await bestEffort(deps.log, 'reading a job that is final', viewJob(deps, id))
+    if (view !== undefined) return view
+  }
   return waitingView(deps, standing ?? { id, status: 'queued', request, units, created_at, expires_at })
 }
 
