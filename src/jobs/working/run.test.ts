@@ -215,6 +215,20 @@ test('a job past its time is not made', async (t) => {
   )
 })
 
+test('a task under the id of a job that is not its own is dropped, and the job is made', async (t) => {
+  const parts = embedded(t)
+  const { id } = await submit(parts, { prompt: 'a red apple' })
+  const state = await parts.status.get(id)
+  assert.ok(state)
+  const forged = someTask({ id, request: { ...state.request, prompt: 'a forgery' } })
+  const { delivery, endings } = recordedDelivery(forged)
+  await runTask(runDeps(parts), delivery, never)
+  assert.deepEqual(endings, ['ack'])
+  await workUntil(parts, runDeps(parts), isDone(parts))
+  const { status, request } = await viewJob(parts, id)
+  assert.deepEqual([status, request?.prompt], ['succeeded', 'a red apple'])
+})
+
 const day = 24 * 3_600_000
 
 test('what is no task is parked; a newer version waits for a newer worker', async (t) => {

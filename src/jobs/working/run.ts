@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { announce } from '../announce.ts'
 import { AppError, toAppError } from '../errors.ts'
 import type { JobState, Manifest, ManifestImage, Task } from '../job.ts'
@@ -100,16 +101,18 @@ function isNew({ attempt, losses }: Delivery, state: JobState | undefined): bool
 }
 
 /**
- * Whether the id stands for another request: two were sent with one idempotency key at the same moment, and the status
- * store knows which of them was accepted. The client of this one was refused.
+ * Whether the id stands for another request, which the status store knows: two were sent with one idempotency key at the
+ * same moment, and the client of this one was refused. Or somebody put a task of their own under the id of a job.
  */
-function isOther({ sent }: Task, state: JobState | undefined): boolean {
-  return sent !== undefined && state?.sent !== undefined && state.sent !== sent
+function isOther({ sent, request }: Task, state: JobState | undefined): boolean {
+  if (state === undefined) return false
+  const differs = sent !== undefined && state.sent !== undefined && state.sent !== sent
+  return differs || !isDeepStrictEqual(state.request, request)
 }
 
 async function drop({ log }: RunDeps, delivery: Delivery, task: Task): Promise<void> {
   await delivery.ack()
-  log.warn({ job: task.id }, 'a request whose idempotency key belongs to another one was dropped')
+  log.warn({ job: task.id }, 'a task was dropped: its id stands for another request')
 }
 
 async function endAttempt(
