@@ -70,6 +70,13 @@ export const Environment = Type.Object({
     description:
       'Whether the engine requests memory in large pages (on Linux with glibc, through `GLIBC_TUNABLES`; a value set there takes precedence).',
   }),
+  PACKSHOT_PROMPT_WINDOWS: Type.Integer({
+    minimum: 1,
+    maximum: 1000,
+    default: 16,
+    description:
+      'Maximum windows of 75 tokens in a prompt; each needs memory on the worker (about 20 MB at 512x512). The same for all servers and workers.',
+  }),
   PACKSHOT_RESULT_TTL_SECONDS: Type.Integer({
     minimum: 1,
     maximum: 31_536_000,
@@ -154,6 +161,15 @@ export const Environment = Type.Object({
         'Key that signs job ids: at least 32 characters, the same for every server (`openssl rand -hex 32` generates one). To change it, list the new one and the old one with a comma between: the first signs, all are accepted. When not set, `npm start` keeps one in the data folder.',
     }),
   ),
+  PACKSHOT_MESSAGE_KEY: Type.Optional(
+    Type.String({
+      minLength: 32,
+      maxLength: 1024,
+      secret: true,
+      description:
+        'Key that signs the messages in RabbitMQ: at least 32 characters, the same for every server and worker, and not that of `PACKSHOT_SECRET`. When not set, whoever can write to the broker can forge tasks.',
+    }),
+  ),
   PACKSHOT_START_SECONDS: Type.Integer({
     minimum: 0,
     maximum: 3600,
@@ -174,13 +190,76 @@ export const Environment = Type.Object({
       description: "Port of a worker's health endpoints; when not set, it has none.",
     }),
   ),
-  PACKSHOT_JOBS_PER_MINUTE: Type.Optional(
-    Type.Integer({
-      minimum: 1,
-      maximum: 1_000_000,
-      description: 'Maximum jobs per minute from one client address; when not set, there is no limit.',
-    }),
-  ),
+  PACKSHOT_JOBS_PER_MINUTE: Type.Integer({
+    minimum: 0,
+    maximum: 1_000_000,
+    default: 120,
+    description: 'Maximum jobs and uploads per minute from one caller, refused ones included; 0: no limit.',
+  }),
+  PACKSHOT_REQUESTS_PER_MINUTE: Type.Integer({
+    minimum: 0,
+    maximum: 10_000_000,
+    default: 6000,
+    description:
+      'Maximum requests of any kind per minute from one caller, counted by each server; 0: no limit.',
+  }),
+  PACKSHOT_UNITS_PER_HOUR: Type.Integer({
+    minimum: 0,
+    maximum: 1_000_000_000,
+    default: 50_000,
+    description:
+      'Maximum work per hour of one caller, in units: one unit is one call of the model for one megapixel (a picture of 512x512 with 20 steps and guidance is 10.5); 0: no limit.',
+  }),
+  PACKSHOT_CALLER_JOBS: Type.Integer({
+    minimum: 0,
+    maximum: 1_000_000,
+    default: 200,
+    description: 'Maximum jobs of one caller that wait or run at the same time; 0: no limit.',
+  }),
+  PACKSHOT_CALLER_UNITS: Type.Integer({
+    minimum: 0,
+    maximum: 1_000_000_000,
+    default: 5000,
+    description: 'Maximum work, in units, in the jobs of one caller that wait or run; 0: no limit.',
+  }),
+  PACKSHOT_IPV6_NETWORK: Type.Integer({
+    minimum: 16,
+    maximum: 128,
+    default: 64,
+    description: 'How many leading bits of an IPv6 address identify a caller.',
+  }),
+  PACKSHOT_CALLER_UPLOADS_MB: Type.Integer({
+    minimum: 0,
+    maximum: 1_000_000_000,
+    default: 2048,
+    description: 'Maximum MiB of stored uploads of one caller; 0: no limit.',
+  }),
+  PACKSHOT_CALLER_RESULTS_MB: Type.Integer({
+    minimum: 0,
+    maximum: 1_000_000_000,
+    default: 20_480,
+    description:
+      'Maximum MiB of stored pictures of one caller, counted by the most that they could have; 0: no limit.',
+  }),
+  PACKSHOT_UPLOADS_MB: Type.Integer({
+    minimum: 0,
+    maximum: 1_000_000_000,
+    default: 20_480,
+    description: 'Maximum MiB of all stored uploads; 0: no limit.',
+  }),
+  PACKSHOT_RESULTS_MB: Type.Integer({
+    minimum: 0,
+    maximum: 1_000_000_000,
+    default: 0,
+    description: 'Maximum MiB of all stored pictures; 0: no limit.',
+  }),
+  PACKSHOT_FREE_MB: Type.Integer({
+    minimum: 0,
+    maximum: 1_000_000_000,
+    default: 100,
+    description:
+      'MiB that are kept free on the disk of the data folder: with less, nothing new is accepted; 0: accept until it is full.',
+  }),
   PACKSHOT_UPLOAD_MB: Type.Integer({
     minimum: 1,
     maximum: 1024,

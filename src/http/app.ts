@@ -123,6 +123,12 @@ export async function buildHttp({
   })
   const routes = knownRoutes()
   app.addHook('onRoute', ({ url, method }) => routes.add(url, method))
+  app.addHook('onRequest', async (request) => {
+    const path = request.routeOptions.url ?? ''
+    if (!path.startsWith('/healthz/') && !path.startsWith('/assets/')) {
+      await services.count(services.caller(request.ip))
+    }
+  })
   app.addHook('onSend', async (request, reply) => {
     setMissingHeaders(reply)
     // A draining server sends its clients to another one: a kept connection would stay until the end.

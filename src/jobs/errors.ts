@@ -85,13 +85,24 @@ export const errorTable = {
     remedy: 'Submit the job or upload the picture again; the same seed and settings give the same picture.',
     attempts: 0,
   },
+  deleted: {
+    meaning: 'The job or upload was deleted on request.',
+    remedy: 'Submit the job or upload the picture again.',
+    attempts: 0,
+  },
   not_ready: {
     meaning: 'The picture was requested before the job finished.',
     remedy: 'Poll the job until its status is `succeeded`.',
     attempts: 0,
   },
+  idempotency_key_reused: {
+    meaning: 'The `Idempotency-Key` was already used for a different request.',
+    remedy: 'Send each request with a key of its own, and the same key only to repeat a request.',
+    attempts: 0,
+  },
   rate_limited: {
-    meaning: 'This client has sent more jobs and uploads per minute than this installation allows.',
+    meaning:
+      'This caller has reached one of its limits, which the message names: requests, work, unfinished jobs, or stored bytes.',
     remedy: 'Try again after the seconds given in `Retry-After`.',
     attempts: 0,
   },
@@ -108,8 +119,8 @@ export const errorTable = {
     attempts: 3,
   },
   storage_full: {
-    meaning: 'The disk or the storage is full.',
-    remedy: 'Free some space.',
+    meaning: 'The disk or the storage is full, or has reached a bound that the operator set.',
+    remedy: 'Free some space, or raise the bound that the message names.',
     attempts: 'until it works',
   },
   model_invalid: {
@@ -134,8 +145,9 @@ export const errorTable = {
     attempts: 3,
   },
   timeout: {
-    meaning: 'An attempt exceeded its time limit.',
-    remedy: 'Request fewer steps or a smaller size.',
+    meaning:
+      'The job takes longer than one attempt may (it is not retried), or the engine made no progress for too long.',
+    remedy: 'Request fewer steps, fewer pictures or a smaller size.',
     attempts: 3,
   },
   internal: {
@@ -162,6 +174,8 @@ export interface ErrorDetails {
   readonly param?: string
   /** For `queue_full` and `unavailable`: when it makes sense to retry. */
   readonly retryAfterSeconds?: number
+  /** How many attempts a job gets that fails with this error, where that differs from its code's. */
+  readonly attempts?: number
   /** Every fault of a request, so that a form can show each beside its field. */
   readonly faults?: readonly Fault[]
   readonly cause?: unknown
@@ -177,6 +191,7 @@ export class AppError extends Error {
   readonly retryAfterSeconds: number | undefined
   readonly faults: readonly Fault[]
   readonly detail: string | undefined
+  readonly #attempts: number | undefined
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause })
@@ -185,10 +200,12 @@ export class AppError extends Error {
     this.retryAfterSeconds = details.retryAfterSeconds
     this.faults = details.faults ?? []
     this.detail = details.detail
+    this.#attempts = details.attempts
   }
 
   /** How many attempts a job gets that fails with this error, see `ErrorKind.attempts`; Infinity if none counts. */
   get attempts(): number {
+    if (this.#attempts !== undefined) return this.#attempts
     const { attempts } = errorTable[this.code]
     return attempts === 'until it works' ? Number.POSITIVE_INFINITY : attempts
   }

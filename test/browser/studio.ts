@@ -70,8 +70,10 @@ export class Studio implements Services {
         const body = this.uploads.get(id)
         return body === undefined ? undefined : { bytes: body.byteLength, body }
       },
-    } as Pick<ImageStore, 'putUpload' | 'getUpload' | 'openUpload'> as ImageStore,
+      getUploadHead: async (id: string) => this.uploads.get(id),
+    } as Pick<ImageStore, 'putUpload' | 'getUpload' | 'openUpload' | 'getUploadHead'> as ImageStore,
     limiter: memoryRateLimiter(),
+    space: { take: async () => {} },
     pictures: pictureReader(),
     uploadLimits: this.uploadLimits,
     ttlSeconds: 3600,
@@ -84,6 +86,16 @@ export class Studio implements Services {
 
   async uploaded(id: string) {
     return findUpload(this.#uploadDeps, id)
+  }
+
+  async count() {}
+
+  async remove(id: string) {
+    return this.cancel(id)
+  }
+
+  async removeUpload(id: string) {
+    this.uploads.delete(id)
   }
 
   caller(address: string) {

@@ -138,6 +138,55 @@ export function imageStoreContract(name: string, start: (t: TestContext) => Prom
       assert.deepEqual([...((await store.getUpload(named)) ?? [])], [1, 2])
     })
 
+    test('deletes the pictures of a job and keeps a tombstone until it would have expired', async (t) => {
+      const store = (await start(t))()
+      const now = Date.now()
+      const task = someTask({
+        id: testIds.issue(new Date(now - 3_500_000)),
+        expires_at: new Date(now + 100_000).toISOString(),
+      })
+      const { id } = task
+      const image = { width: 8, height: 8, seed: 7, bytes: 1, sha256: '' }
+      const manifest = someManifest(task, { images: [0, 1].map((index) => ({ index, ...image })) })
+      for (const index of [0, 1]) await store.putImage(id, index, 'png', Uint8Array.of(1))
+      await store.commit(manifest)
+      const deleted_at = new Date(now).toISOString()
+      const tombstone = { ...manifest, images: [], request: { ...task.request, prompt: '' }, deleted_at }
+      for (let count = 0; count < 2; count++) await store.purge(tombstone, manifest)
+      for (const index of [0, 1]) assert.equal(await store.getImage(id, index, 'png'), undefined)
+      assert.deepEqual(await store.getManifest(id), tombstone)
+      assert.deepEqual(await store.commit(manifest), tombstone, 'a late worker does not bring it back')
+      assert.equal(await store.sweep(new Date(now + 100_001)), 1)
+      assert.equal(await store.getManifest(id), undefined)
+    })
+
+    test('deletes an upload, and reads the beginning of one', async (t) => {
+      const store = (await start(t))()
+      const [long, short] = [testIds.uploads.issue(new Date()), testIds.uploads.issue(new Date())]
+      await store.putUpload(
+        long,
+        Uint8Array.from({ length: 5000 }, (_, index) => index % 251),
+      )
+      await store.putUpload(short, Uint8Array.of(1, 2))
+      const head = (await store.getUploadHead(long)) ?? new Uint8Array()
+      assert.ok(head.length >= 33 && [...head].every((byte, index) => byte === index % 251))
+      assert.deepEqual([...((await store.getUploadHead(short)) ?? [])], [1, 2])
+      for (let count = 0; count < 2; count++) await store.deleteUpload(long)
+      assert.deepEqual([await store.getUpload(long), await store.getUploadHead(long)], [undefined, undefined])
+      assert.notEqual(await store.getUpload(short), undefined)
+    })
+
+    test('says how much it holds', async (t) => {
+      const store = (await start(t))()
+      assert.deepEqual(await store.measure(), { uploads: 0, results: 0 })
+      await store.putUpload(testIds.uploads.issue(new Date()), new Uint8Array(1000))
+      await store.putImage(someTask().id, 0, 'png', new Uint8Array(2000))
+      await store.putImage(someTask().id, 1, 'webp', new Uint8Array(500))
+      assert.deepEqual(await store.measure(), { uploads: 1000, results: 2500 })
+      const free = await store.freeBytes()
+      assert.ok(free === undefined || free > 0)
+    })
+
     test('refuses what is no job id', async (t) => {
       const store = (await start(t))()
       for (const id of ['', '..', '../../etc', 'x'.repeat(42), `${'0'.repeat(40)}/.`]) {

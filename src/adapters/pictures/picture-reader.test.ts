@@ -72,6 +72,17 @@ test('a large picture is made smaller until its shorter side is long enough', as
   assert.equal((await sharp(png).metadata()).width, 768)
 })
 
+test('a panorama is kept no longer than jobs can use', async () => {
+  for (const [width, height, kept] of [
+    [4000, 200, [2048, 102]],
+    [60, 9000, [14, 2048]],
+    [1000, 250, [1000, 250]],
+  ] as const) {
+    const found = await reader.normalise(await twoSides(width, height).png().toBuffer(), limits)
+    assert.deepEqual([found.width, found.height], kept)
+  }
+})
+
 test('what is too large, moves, or is damaged is refused with a sentence', async () => {
   const png = await twoSides(60, 40).png().toBuffer()
   const frames = Array.from({ length: 3 }, (_, i) => Buffer.alloc(16 * 16 * 3, i * 80))

@@ -60,6 +60,17 @@ export function uploadRoutes(app: FastifyInstance, services: Services): void {
       .send(upload)
   })
 
+  const remove = {
+    summary: 'Delete an uploaded picture',
+    description: 'A job that names it and has not begun fails.',
+    params: Type.Object({ id: Type.String() }),
+    response: { 204: Type.Null(), '4xx': ErrorBody, '5xx': ErrorBody },
+  }
+  app.delete<{ Params: { id: string } }>('/v1/uploads/:id', { schema: remove }, async (request, reply) => {
+    await services.removeUpload(request.params.id, services.caller(request.ip))
+    return reply.code(204).send()
+  })
+
   const read = {
     summary: 'An uploaded picture, as stored',
     params: Type.Object({ id: Type.String() }),

@@ -20,7 +20,7 @@ export interface PictureAddress extends PictureOf {
 }
 
 /** Maximum lifetime of a returned address; never longer than the picture is kept. */
-const longestAddressSeconds = 3600
+const longestAddressSeconds = 300
 
 /**
  * A picture of a finished job. Only files that the manifest names are served: those of an attempt that has not
