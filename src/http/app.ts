@@ -83,7 +83,7 @@ export async function buildHttp({
     connectionTimeout: Math.max(60_000, 2 * trafficLimits.idleMs),
     http: {
       headersTimeout: trafficLimits.idleMs,
-      connectionsCheckingInterval: Math.max(100, trafficLimits.idleMs / 10),
+      connectionsCheckingInterval: Math.max(100, Math.round(trafficLimits.idleMs / 10)),
       // a missing Host header is answered like other faults
       requireHostHeader: false,
     },
@@ -118,17 +118,15 @@ export async function buildHttp({
       refused(request, thrown)
       throw thrown
     }
+    const path = request.routeOptions.url ?? ''
+    if (!path.startsWith('/healthz/') && !path.startsWith('/assets/')) {
+      await services.count(services.caller(request.ip))
+    }
     // before its body is read
     return request.is404 ? answerNothing(answer, routes, request, reply) : undefined
   })
   const routes = knownRoutes()
   app.addHook('onRoute', ({ url, method }) => routes.add(url, method))
-  app.addHook('onRequest', async (request) => {
-    const path = request.routeOptions.url ?? ''
-    if (!path.startsWith('/healthz/') && !path.startsWith('/assets/')) {
-      await services.count(services.caller(request.ip))
-    }
-  })
   app.addHook('onSend', async (request, reply) => {
     setMissingHeaders(reply)
     // A draining server sends its clients to another one: a kept connection would stay until the end.

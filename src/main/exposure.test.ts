@@ -16,9 +16,11 @@ test('an address that the network reaches is a warning that says what to set; th
   for (const host of ['0.0.0.0', '::', '192.168.1.5', 'studio.lan', '127.0.0.1.example.com']) {
     assert.match(
       warnings({ PACKSHOT_HOST: host }).join(),
-      /^warn: .*without a login.*PACKSHOT_TRUSTED_PROXIES.*PACKSHOT_HOST=127\.0\.0\.1.*PACKSHOT_JOBS_PER_MINUTE/,
+      /^warn: .*without a login.*PACKSHOT_TRUSTED_PROXIES.*PACKSHOT_HOST=127\.0\.0\.1\.$/,
       host,
     )
   }
+  const unlimited = warnings({ PACKSHOT_HOST: '0.0.0.0', PACKSHOT_JOBS_PER_MINUTE: '0' })
+  assert.match(unlimited.join(), /PACKSHOT_JOBS_PER_MINUTE limits each client\.$/)
   assert.deepEqual(warnings({ PACKSHOT_HOST: '0.0.0.0', PACKSHOT_TRUSTED_PROXIES: '10.0.0.0/8' }), [])
 })

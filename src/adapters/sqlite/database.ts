@@ -89,8 +89,8 @@ function connect(path: string, synchronous: 'FULL' | 'NORMAL'): DatabaseSync {
     if (journal_mode !== 'wal') {
       throw new AppError(
         'unavailable',
-        `The file system of ${path} has no memory that processes can share, which SQLite needs. Choose a folder on a local disk with PACKSHOT_DATA_DIR.`,
-        { param: 'PACKSHOT_DATA_DIR' },
+        'The file system of the data folder has no memory that processes can share, which SQLite needs. Choose a folder on a local disk with PACKSHOT_DATA_DIR.',
+        { param: 'PACKSHOT_DATA_DIR', detail: path },
       )
     }
     connection.exec(`PRAGMA synchronous = ${synchronous}`)
