@@ -155,7 +155,7 @@ describe('a program that is run with large pages', { skip: process.platform === 
 test('every script that computes is started so', () => {
   const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
   for (const name of ['generate', 'parity', 'model:judge', 'bench:engine']) {
-    assert.match(scripts[name], /^node scripts\/with-large-pages\.ts /, name)
+    assert.match(scripts[name], /exec (node_modules\/\.bin\/)?node scripts\/with-large-pages\.ts /, name)
   }
 })
 
