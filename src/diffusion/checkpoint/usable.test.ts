@@ -175,6 +175,19 @@ test('tensors outside the parts of a model are passed over with a remark, within
   assert.match((await why(within, 'model')) ?? '', /^the file has weights that the model has no place for/)
 })
 
+test('counters and other networks beside a VAE do not keep it from being used', async (t) => {
+  const { tensors } = await readContent(await writeVariant(tempFolder(t), 'vae'))
+  tensors.set('global_step', matrix(1))
+  tensors.set('discriminator.main.0.weight', matrix(2, 2))
+  const path = written(t, Object.fromEntries(tensors))
+  const groups = await readContent(tinyCheckpoint)
+  writeSafetensors(path, { tensors, metadata: groups.metadata })
+  assert.equal(await why(path, 'vae'), undefined)
+  tensors.set('decoder.new.weight', matrix(2, 2))
+  writeSafetensors(path, { tensors, metadata: groups.metadata })
+  assert.match((await why(path, 'vae')) ?? '', /^the file has weights that the model has no place for/)
+})
+
 test('a model without a VAE can be used with the file of one', async (t) => {
   const path = await changed(t, (tensors) => {
     for (const name of [...tensors.keys()]) if (name.startsWith('first_stage_model.')) tensors.delete(name)
