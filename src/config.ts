@@ -70,6 +70,13 @@ export const Environment = Type.Object({
     description:
       'Whether the engine requests memory in large pages (on Linux with glibc, through `GLIBC_TUNABLES`; a value set there takes precedence).',
   }),
+  PACKSHOT_PROMPT_WINDOWS: Type.Integer({
+    minimum: 1,
+    maximum: 1000,
+    default: 16,
+    description:
+      'Maximum windows of 75 tokens in a prompt; each needs memory on the worker (about 20 MB at 512x512). The same for all servers and workers.',
+  }),
   PACKSHOT_RESULT_TTL_SECONDS: Type.Integer({
     minimum: 1,
     maximum: 31_536_000,
@@ -154,6 +161,15 @@ export const Environment = Type.Object({
         'Key that signs job ids: at least 32 characters, the same for every server (`openssl rand -hex 32` generates one). To change it, list the new one and the old one with a comma between: the first signs, all are accepted. When not set, `npm start` keeps one in the data folder.',
     }),
   ),
+  PACKSHOT_MESSAGE_KEY: Type.Optional(
+    Type.String({
+      minLength: 32,
+      maxLength: 1024,
+      secret: true,
+      description:
+        'Key that signs the messages in RabbitMQ: at least 32 characters, the same for every server and worker, and not that of `PACKSHOT_SECRET`. When not set, whoever can write to the broker can forge tasks.',
+    }),
+  ),
   PACKSHOT_START_SECONDS: Type.Integer({
     minimum: 0,
     maximum: 3600,
@@ -174,13 +190,76 @@ export const Environment = Type.Object({
       description: "Port of a worker's health endpoints; when not set, it has none.",
     }),
   ),
-  PACKSHOT_JOBS_PER_MINUTE: Type.Optional(
-    Type.Integer({
-      minimum: 1,
-      maximum: 1_000_000,
-      description: 'Maximum jobs per minute from one client address; when not set, there is no limit.',
-    }),
-  ),
+  PACKSHOT_JOBS_PER_MINUTE: Type.Integer({
+    minimum: 0,
+    maximum: 1_000_000,
+    default: 120,
+    description: 'Maximum jobs and uploads per minute from one caller, refused ones included; 0: no limit.',
+  }),
+  PACKSHOT_REQUESTS_PER_MINUTE: Type.Integer({
+    minimum: 0,
+    maximum: 10_000_000,
+    default: 6000,
+    description:
+      'Maximum requests of any kind per minute from one caller, counted by each server; 0: no limit.',
+  }),
+  PACKSHOT_UNITS_PER_HOUR: Type.Integer({
+    minimum: 0,
+    maximum: 1_000_000_000,
+    default: 50_000,
+    description:
+      'Maximum work per hour of one caller, in units: one unit is one call of the model for one megapixel (a picture of 512x512 with 20 steps and guidance is 10.5); 0: no limit.',
+  }),
+  PACKSHOT_CALLER_JOBS: Type.Integer({
+    minimum: 0,
+    maximum: 1_000_000,
+    default: 200,
+    description: 'Maximum jobs of one caller that wait or run at the same time; 0: no limit.',
+  }),
+  PACKSHOT_CALLER_UNITS: Type.Integer({
+    minimum: 0,
+    maximum: 1_000_000_000,
+    default: 5000,
+    description: 'Maximum work, in units, in the jobs of one caller that wait or run; 0: no limit.',
+  }),
+  PACKSHOT_IPV6_NETWORK: Type.Integer({
+    minimum: 16,
+    maximum: 128,
+    default: 64,
+    description: 'How many leading bits of an IPv6 address identify a caller.',
+  }),
+  PACKSHOT_CALLER_UPLOADS_MB: Type.Integer({
+    minimum: 0,
+    maximum: 1_000_000_000,
+    default: 2048,
+    description: 'Maximum MiB of stored uploads of one caller; 0: no limit.',
+  }),
+  PACKSHOT_CALLER_RESULTS_MB: Type.Integer({
+    minimum: 0,
+    maximum: 1_000_000_000,
+    default: 20_480,
+    description:
+      'Maximum MiB of stored pictures of one caller, counted by the most that they could have; 0: no limit.',
+  }),
+  PACKSHOT_UPLOADS_MB: Type.Integer({
+    minimum: 0,
+    maximum: 1_000_000_000,
+    default: 20_480,
+    description: 'Maximum MiB of all stored uploads; 0: no limit.',
+  }),
+  PACKSHOT_RESULTS_MB: Type.Integer({
+    minimum: 0,
+    maximum: 1_000_000_000,
+    default: 0,
+    description: 'Maximum MiB of all stored pictures; 0: no limit.',
+  }),
+  PACKSHOT_FREE_MB: Type.Integer({
+    minimum: 0,
+    maximum: 1_000_000_000,
+    default: 100,
+    description:
+      'MiB that are kept free on the disk of the data folder: with less, nothing new is accepted; 0: accept until it is full.',
+  }),
   PACKSHOT_UPLOAD_MB: Type.Integer({
     minimum: 1,
     maximum: 1024,
@@ -193,14 +272,63 @@ export const Environment = Type.Object({
     default: 24,
     description: 'Maximum size of an uploaded picture, in millions of pixels.',
   }),
+  PACKSHOT_UPLOAD_SIDE: Type.Integer({
+    minimum: 64,
+    maximum: 65_535,
+    default: 16_384,
+    description:
+      'Maximum width and height of an uploaded picture, in pixels; the longer side may also have at most eight times the shorter one.',
+  }),
   PACKSHOT_TRUSTED_PROXIES: Type.Optional(
     Type.String({
       pattern: '^[0-9a-fA-F.:/, ]+$',
       examples: ['10.0.0.0/8, 127.0.0.1'],
       description:
-        'Addresses of the proxies in front, whose `X-Forwarded-For` is trusted; when not set, none is trusted.',
+        'Addresses of the proxies in front, whose `X-Forwarded-` headers (`For`, `Host`, `Proto`, `Prefix`) are trusted; when not set, none is trusted.',
     }),
   ),
+  PACKSHOT_ALLOWED_HOSTS: Type.Optional(
+    Type.String({
+      pattern: '^[A-Za-z0-9*._:\\[\\], -]+$',
+      examples: ['studio.example.com, *.lan'],
+      description:
+        'Names under which browsers and programs reach the server, beside `localhost` and addresses; requests for others are refused. When not set, also the names that trusted proxies pass on.',
+    }),
+  ),
+  PACKSHOT_IDLE_SECONDS: Type.Integer({
+    minimum: 1,
+    maximum: 3600,
+    default: 30,
+    description:
+      'How long a client may send nothing of its request, or read nothing of its answer, before the connection is closed.',
+  }),
+  PACKSHOT_MIN_KIB_PER_SECOND: Type.Integer({
+    minimum: 1,
+    maximum: 1_000_000,
+    default: 8,
+    description:
+      'Minimum average rate, in KiB per second, at which a client must send a body or read an answer, after `PACKSHOT_IDLE_SECONDS`. There is no other time limit for a transfer: a larger one may take longer.',
+  }),
+  PACKSHOT_BUFFER_MB: Type.Integer({
+    minimum: 1,
+    maximum: 1_000_000,
+    default: 256,
+    description:
+      'Memory of a server for bodies that are still coming and answers that are still unread, in MiB: beyond it the oldest of them is ended. Never less than twice `PACKSHOT_UPLOAD_MB`.',
+  }),
+  PACKSHOT_CONNECTIONS: Type.Integer({
+    minimum: 1,
+    maximum: 1_000_000,
+    default: 2048,
+    description: 'Maximum open connections of a server; more are answered 503 and closed.',
+  }),
+  PACKSHOT_CLIENT_CONNECTIONS: Type.Integer({
+    minimum: 1,
+    maximum: 1_000_000,
+    default: 512,
+    description:
+      'Maximum open connections from one address that is not a trusted proxy; more are answered 503 and closed.',
+  }),
   PACKSHOT_LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
     default: 'info',
     description: 'Minimum log level (JSON lines on stdout).',

@@ -38,6 +38,7 @@ export const groups: readonly Group[] = [
     files: [
       'test/service/**',
       'src/library/library.test.ts',
+      'src/main/jobs.test.ts',
       'src/generator/{inference-thread,thread-generator}.test.ts',
     ],
   },

@@ -4,13 +4,21 @@ import type { RequestLimits } from '../jobs/fields.ts'
 import type { Holdings } from '../jobs/holdings.ts'
 import { bestEffort } from '../jobs/log.ts'
 import type { Offer } from '../jobs/offer.ts'
-import type { UploadLimits } from '../jobs/ports.ts'
+import type { RateLimiter, StoredFile, UploadLimits } from '../jobs/ports.ts'
 import { type CancelDeps, cancelJob } from '../jobs/serving/cancel.ts'
+import { deleteJob } from '../jobs/serving/delete.ts'
 import { type JobView, viewJob } from '../jobs/serving/job-view.ts'
 import { withNotes } from '../jobs/serving/notes.ts'
 import { getPicture, locatePicture, type PictureAddress, type PictureFile } from '../jobs/serving/picture.ts'
+import { checkRate } from '../jobs/serving/rate.ts'
 import { type SubmitDeps, type SubmitOptions, submitJob } from '../jobs/serving/submit.ts'
-import { acceptUpload, readUpload, type Upload, type UploadDeps } from '../jobs/serving/upload.ts'
+import {
+  acceptUpload,
+  deleteUpload,
+  findUpload,
+  type Upload,
+  type UploadDeps,
+} from '../jobs/serving/upload.ts'
 import type { JobWatch } from '../jobs/serving/wait.ts'
 
 /**
@@ -39,13 +47,19 @@ export interface Services {
   imageOrAddress(id: string, index: number): Promise<PictureFile | PictureAddress>
   /** Stops a queued or running job; a final job stays unchanged. Idempotent. Rejects like `view`. */
   cancel(id: string): Promise<JobView>
+  /** The same, but deletes a final job with its pictures and prompts. Idempotent. */
+  remove(id: string): Promise<JobView>
   /**
    * Stores a picture that jobs may start from. Rejects `unsupported_media_type`, `body_too_large`, `invalid_upload`,
    * `forbidden`, `rate_limited`, `unavailable`, `storage_full`.
    */
   upload(body: Uint8Array, options: { readonly type: string; readonly caller: Caller }): Promise<Upload>
-  /** The PNG of an upload. Rejects `not_found` for an id never issued, `expired` for one that has expired. */
-  uploaded(id: string): Promise<{ png: Uint8Array; expires_at: string }>
+  /** Deletes an upload. Rejects `not_found` for an id never issued. Idempotent. */
+  removeUpload(id: string, caller: Caller): Promise<void>
+  /** The PNG of an upload. Rejects `not_found` for an id never issued, `expired`; opening it rejects `deleted`. */
+  uploaded(id: string): Promise<{ open(): Promise<StoredFile>; expires_at: string }>
+  /** Counts a request of any kind; rejects `rate_limited`. */
+  count(caller: Caller): Promise<void>
   /** The caller, from the address of a request. */
   caller(address: string): Caller
   /** What can be requested now. */
@@ -65,7 +79,7 @@ export function createServices(
   deps: SubmitDeps &
     CancelDeps &
     UploadDeps &
-    Pick<Services, 'holdings' | 'caller'> & { readonly watch: JobWatch },
+    Pick<Services, 'holdings' | 'caller'> & { readonly watch: JobWatch; readonly requests: RateLimiter },
   ready: () => boolean,
 ): Services {
   const { holdings } = deps
@@ -84,9 +98,12 @@ export function createServices(
     image: (id, index) => asAppError(getPicture(deps, id, index)),
     imageOrAddress: (id, index) => asAppError(locatePicture(deps, id, index)),
     cancel: (id) => asAppError(noted(cancelJob(deps, id))),
+    remove: (id) => asAppError(noted(deleteJob(deps, id))),
     upload: (body, options) => asAppError(acceptUpload(deps, body, options)),
-    uploaded: (id) => asAppError(readUpload(deps, id)),
+    removeUpload: (id, caller) => asAppError(deleteUpload(deps, id, caller)),
+    uploaded: (id) => asAppError(Promise.try(findUpload, deps, id)),
     load: () => asAppError(loadOf(deps)),
+    count: (caller) => asAppError(checkRate(deps.requests, caller, 'requests')),
     caller: (address) => deps.caller(address),
     offer: () => deps.offer(),
     limits: deps.limits,

@@ -1,4 +1,6 @@
+import { accountOfAddress } from './account.ts'
 import { AppError } from './errors.ts'
+import type { Held } from './ports.ts'
 
 /** The client behind a request: its name, what it may do, and how much of it. */
 
@@ -7,29 +9,45 @@ const scopes = ['jobs', 'uploads'] as const
 export type Scope = (typeof scopes)[number]
 const allScopes: ReadonlySet<Scope> = new Set(scopes)
 
-/** A token bucket: `burst` at once, refilled at `perMinute`. */
+/** A bucket: `burst` at once, refilled at `perMinute`; in requests, units of work or bytes. */
 export interface RateLimit {
   readonly perMinute: number
   readonly burst: number
 }
 
-export interface CallerLimits {
-  /** For jobs and uploads together. Absent: no limit. */
+/** What is counted in buckets, each of its own. */
+interface Rates {
+  /** Jobs and uploads, refused ones included. */
   readonly rate?: RateLimit
+  /** Requests of every kind. */
+  readonly requests?: RateLimit
+  /** Units of work (see `work.ts`). */
+  readonly work?: RateLimit
+  /** Bytes of stored uploads. */
+  readonly uploadBytes?: RateLimit
+  /** Bytes of pictures: the most that they could have. */
+  readonly resultBytes?: RateLimit
+}
+export type RateName = keyof Rates
+
+/** An absent one is no limit. */
+export interface CallerLimits extends Rates {
+  /** Jobs that wait or run at the same time, and their work. */
+  readonly unfinished?: Partial<Held>
 }
 
 export interface Caller {
   /** `anonymous` if it has no name of its own. */
   readonly name: string
-  /** The key under which its use is counted: its name or, for an anonymous caller, its address. */
+  /** The key under which its use is counted: its name or, for an anonymous caller, what stands for its address. */
   readonly account: string
   readonly limits: CallerLimits
   readonly scopes: ReadonlySet<Scope>
 }
 
 /** A caller known by its address only. May do everything, within `limits`. */
-export function anonymousCaller(address: string, limits: CallerLimits = {}): Caller {
-  return { name: 'anonymous', account: address, limits, scopes: allScopes }
+export function anonymousCaller(address: string, limits: CallerLimits = {}, networkBits?: number): Caller {
+  return { name: 'anonymous', account: accountOfAddress(address, networkBits), limits, scopes: allScopes }
 }
 
 /** Throws `forbidden` for a caller that may not do this. */

@@ -23,14 +23,14 @@ export const errorTable = {
     attempts: 0,
   },
   invalid_json: {
-    meaning: 'The body is not JSON.',
-    remedy: 'Send a JSON object with `content-type: application/json`.',
+    meaning: 'The body is not JSON in UTF-8, or has a key twice.',
+    remedy: 'Send a JSON object in UTF-8 with `content-type: application/json`.',
     attempts: 0,
   },
   unsupported_media_type: {
-    meaning: 'This call does not accept the content type of the body.',
+    meaning: 'This call does not accept the content type or the encoding of the body.',
     remedy:
-      'Send `content-type: application/json` (the page sends a form); an upload is image/png, image/jpeg or image/webp.',
+      'Send `content-type: application/json` (the page sends a form), not compressed; an upload is image/png, image/jpeg or image/webp.',
     attempts: 0,
   },
   body_too_large: {
@@ -49,8 +49,20 @@ export const errorTable = {
     attempts: 1,
   },
   cross_site: {
-    meaning: 'A page of another site submitted a form of this page.',
-    remedy: 'Submit it from the page itself; programs use `POST /v1/jobs`.',
+    meaning: 'A page of another site sent this request through a browser.',
+    remedy:
+      'Send it from the page itself. If it was, the proxy in front does not pass on its own name: see "Behind a proxy" in docs/operating.md.',
+    attempts: 0,
+  },
+  wrong_host: {
+    meaning: "The request is for a host name that is not this server's.",
+    remedy:
+      'Use `localhost`, an address, or a name in `PACKSHOT_ALLOWED_HOSTS`; behind a proxy see "Behind a proxy" in docs/operating.md.',
+    attempts: 0,
+  },
+  too_slow: {
+    meaning: 'The request was not received in time: nothing came for a while, or too little per second.',
+    remedy: 'Send it again, over a faster connection if you can.',
     attempts: 0,
   },
   forbidden: {
@@ -73,13 +85,24 @@ export const errorTable = {
     remedy: 'Submit the job or upload the picture again; the same seed and settings give the same picture.',
     attempts: 0,
   },
+  deleted: {
+    meaning: 'The job or upload was deleted on request.',
+    remedy: 'Submit the job or upload the picture again.',
+    attempts: 0,
+  },
   not_ready: {
     meaning: 'The picture was requested before the job finished.',
     remedy: 'Poll the job until its status is `succeeded`.',
     attempts: 0,
   },
+  idempotency_key_reused: {
+    meaning: 'The `Idempotency-Key` was already used for a different request.',
+    remedy: 'Send each request with a key of its own, and the same key only to repeat a request.',
+    attempts: 0,
+  },
   rate_limited: {
-    meaning: 'This client has sent more jobs and uploads per minute than this installation allows.',
+    meaning:
+      'This caller has reached one of its limits, which the message names: requests, work, unfinished jobs, or stored bytes.',
     remedy: 'Try again after the seconds given in `Retry-After`.',
     attempts: 0,
   },
@@ -96,8 +119,8 @@ export const errorTable = {
     attempts: 3,
   },
   storage_full: {
-    meaning: 'The disk or the storage is full.',
-    remedy: 'Free some space.',
+    meaning: 'The disk or the storage is full, or has reached a bound that the operator set.',
+    remedy: 'Free some space, or raise the bound that the message names.',
     attempts: 'until it works',
   },
   model_invalid: {
@@ -122,8 +145,9 @@ export const errorTable = {
     attempts: 3,
   },
   timeout: {
-    meaning: 'An attempt exceeded its time limit.',
-    remedy: 'Request fewer steps or a smaller size.',
+    meaning:
+      'The job takes longer than one attempt may (it is not retried), or the engine made no progress for too long.',
+    remedy: 'Request fewer steps, fewer pictures or a smaller size.',
     attempts: 3,
   },
   internal: {
@@ -150,6 +174,8 @@ export interface ErrorDetails {
   readonly param?: string
   /** For `queue_full` and `unavailable`: when it makes sense to retry. */
   readonly retryAfterSeconds?: number
+  /** How many attempts a job gets that fails with this error, where that differs from its code's. */
+  readonly attempts?: number
   /** Every fault of a request, so that a form can show each beside its field. */
   readonly faults?: readonly Fault[]
   readonly cause?: unknown
@@ -165,6 +191,7 @@ export class AppError extends Error {
   readonly retryAfterSeconds: number | undefined
   readonly faults: readonly Fault[]
   readonly detail: string | undefined
+  readonly #attempts: number | undefined
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause })
@@ -173,10 +200,12 @@ export class AppError extends Error {
     this.retryAfterSeconds = details.retryAfterSeconds
     this.faults = details.faults ?? []
     this.detail = details.detail
+    this.#attempts = details.attempts
   }
 
   /** How many attempts a job gets that fails with this error, see `ErrorKind.attempts`; Infinity if none counts. */
   get attempts(): number {
+    if (this.#attempts !== undefined) return this.#attempts
     const { attempts } = errorTable[this.code]
     return attempts === 'until it works' ? Number.POSITIVE_INFINITY : attempts
   }

@@ -9,6 +9,10 @@ import { type Static, type TObject, type TSchema, Type } from 'typebox'
 export const defaultLimits = {
   promptCharacters: 2000,
   promptBytes: 8192,
+  /** Windows of 75 tokens: each needs memory in every call of the model. */
+  promptWindows: 16,
+  /** Of any part of a prompt, without its sign; what brackets multiply to counts. */
+  promptWeight: 100,
   minSize: 64,
   maxSize: 1024,
   maxSteps: 100,

@@ -39,18 +39,36 @@ test('only what has the shape of an id can become a path', () => {
 })
 
 test('a key stands for the same id all hour, and for the last one in the next', () => {
-  const at = (time: string) => ids.fromKey('key', new Date(time))
+  const at = (time: string) => ids.fromKey('ann', 'key', new Date(time))
   const [current, before] = at('2026-11-22T12:00:00Z')
   assert.deepEqual(at('2026-11-22T12:59:59.999Z'), [current, before])
   assert.equal(at('2026-11-22T13:00:00Z')[1], current)
-  assert.notEqual(ids.fromKey('other', new Date('2026-11-22T12:00:00Z'))[0], current)
+  assert.notEqual(ids.fromKey('ann', 'other', new Date('2026-11-22T12:00:00Z'))[0], current)
   ids.verify(current)
+})
+
+test('the same key of another caller, or with another secret, stands for another id and seed', () => {
+  const now = new Date('2026-11-22T12:00:00Z')
+  const others = createJobIds(Buffer.from('another secret'))
+  const all = [
+    [ids, 'ann', 'key'],
+    [ids, 'bob', 'key'],
+    [ids, 'an', 'nkey'],
+    [others, 'ann', 'key'],
+  ] as const
+  const seen = all.map(([by, account, key]) => [
+    by.fromKey(account, key, now)[0],
+    by.seedFromKey(account, key),
+  ])
+  assert.equal(new Set(seen.map(([id]) => id)).size, 4)
+  assert.equal(new Set(seen.map(([, seed]) => seed)).size, 4)
+  assert.equal(ids.seedFromKey('ann', 'key'), seen[0]?.[1])
 })
 
 test('an id expires after its time, one made of a key not before its job does', () => {
   const issued = new Date('2026-11-22T12:34:56.789Z')
   const id = ids.issue(issued)
-  const [keyed] = ids.fromKey('key', issued)
+  const [keyed] = ids.fromKey('ann', 'key', issued)
   const after = (seconds: number) => new Date(issued.getTime() + seconds * 1000)
   assert.deepEqual([hasExpired(id, 60, after(59)), hasExpired(id, 60, after(60))], [false, true])
   assert.deepEqual([hasExpired(keyed, 60, after(59)), hasExpired(keyed, 60, after(3661))], [false, true])

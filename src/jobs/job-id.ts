@@ -28,8 +28,12 @@ export interface JobIds {
     /** Throws `not_found` unless this id was issued for an upload with the same secret. */
     verify(id: string): void
   }
-  /** The ids that a key has now: that of this window, then that of the previous one. */
-  fromKey(key: string, now: Date): readonly [string, string]
+  /** The ids that a caller's key has now: that of this window, then that of the previous one. */
+  fromKey(account: string, key: string, now: Date): readonly [string, string]
+  /** A seed that a caller's key always has, and that nobody else can know. */
+  seedFromKey(account: string, key: string): number
+  /** The same for every job of an account, and no way back to it. */
+  accountTag(account: string): string
   /** Throws `not_found` unless this id was issued with the same secret. Anything that passes is safe in a path. */
   verify(id: string): void
   issuedAt(id: string): Date
@@ -48,6 +52,8 @@ export function createJobIds(secret: Uint8Array, ...older: readonly Uint8Array[]
       ulid + macBy(by, `${kind}:${ulid}`, 16)
   const sign = signFor('job')
   const signUpload = signFor('upload')
+  // the length keeps one caller's key from being another's
+  const named = (account: string, name: string) => `${account.length}:${account}:${name}`
   const derive = (name: string, windowStart: number) =>
     sign(encodeTime(windowStart) + mac(`key:${windowStart}:${name}`, 16))
   const fresh = (now: Date) => encodeTime(now.getTime()) + encode(randomBytes(10))
@@ -66,10 +72,17 @@ export function createJobIds(secret: Uint8Array, ...older: readonly Uint8Array[]
         throw new AppError('not_found', message, { param: 'id' })
       },
     },
-    fromKey(key, now) {
+    fromKey(account, name, now) {
       const start = now.getTime() - (now.getTime() % keyWindowMs)
-      return [derive(key, start), derive(key, start - keyWindowMs)]
+      const whose = named(account, name)
+      return [derive(whose, start), derive(whose, start - keyWindowMs)]
     },
+    seedFromKey: (account, name) =>
+      createHmac('sha256', key)
+        .update(`seed:${named(account, name)}`)
+        .digest()
+        .readUInt32BE(0),
+    accountTag: (account) => mac(`account:${account}`, 16),
     verify(id) {
       if (isSigned(id, sign)) return
       const message = isSigned(id, signUpload)

@@ -82,6 +82,12 @@ export const Task = Type.Object({
   priority: Type.Optional(Type.Enum(priorities)),
   /** The trace that the request belongs to: a W3C `traceparent`. */
   trace: Type.Optional(Type.String()),
+  /** The request as it was sent, as a hash; only for a job with an idempotency key. */
+  sent: Type.Optional(Type.String()),
+  /** Who submitted it: the same for all jobs of a caller, and no way back to its name or address. */
+  account: Type.Optional(Type.String()),
+  /** How much work it is, see `work.ts`. */
+  units: Type.Optional(Type.Number()),
   created_at: Type.String(),
   /** When the job's results are deleted; working on it after that is pointless. */
   expires_at: Type.String(),
@@ -111,6 +117,10 @@ export const Manifest = Type.Object({
   images: Type.Array(ManifestImage),
   error: Type.Optional(JobError),
   attempts: Type.Integer(),
+  /** That of the task. */
+  sent: Type.Optional(Type.String()),
+  /** Present in a tombstone: what remains of a job that was deleted, without prompts and pictures. */
+  deleted_at: Type.Optional(Type.String()),
   created_at: Type.String(),
   started_at: Type.Optional(Type.String()),
   finished_at: Type.String(),
@@ -159,6 +169,10 @@ export interface JobState {
   readonly request: ResolvedRequest
   readonly created_at: string
   readonly expires_at: string
+  /** Those of the task. */
+  readonly sent?: string
+  readonly account?: string
+  readonly units?: number
   readonly started_at?: string
   readonly progress?: Progress
   readonly error?: JobError

@@ -92,6 +92,8 @@ export interface SamplerInfo {
   readonly default_schedule: string
   /** Maximum number of steps. */
   readonly max_steps?: number
+  /** How often it calls the model in each step; absent: once. */
+  readonly calls_per_step?: number
 }
 
 /** The engine's lists of samplers, and the names that other programs have for them. */

@@ -1,15 +1,15 @@
-import type { Caller } from './caller.ts'
+import type { Readable } from 'node:stream'
+import type { Caller, RateName } from './caller.ts'
 import type { ImageFormat } from './fields.ts'
-import {
-  type JobError,
-  type JobEvent,
-  type JobState,
-  type JobStatus,
-  type Manifest,
-  type Progress,
-  type ResolvedRequest,
-  stepsOf,
-  type Task,
+import type {
+  JobError,
+  JobEvent,
+  JobState,
+  JobStatus,
+  Manifest,
+  Progress,
+  ResolvedRequest,
+  Task,
 } from './job.ts'
 
 /**
@@ -63,7 +63,8 @@ export interface TaskQueue {
   /**
    * Resolves when the task is durable: it then survives any crash. Rejects `queue_full` when the limit is
    * reached, for all tasks or for those of its priority (a few that are published at the same moment may still pass),
-   * `unavailable` when the task is not known to be durable. A task published twice may be delivered twice.
+   * `idempotency_key_reused` when the queue can tell that it has another request under this id, `unavailable` when the
+   * task is not known to be durable. A task published twice may be delivered twice.
    */
   publish(task: Task): Promise<void>
   /**
@@ -78,11 +79,13 @@ export interface TaskQueue {
    * person to look at. A handler that rejects gets the task again later. A queue that never gives up delivers none.
    */
   consumeDead(handler: (dead: DeadTask) => Promise<void>): Promise<Consumer>
+  /** Whether it can remove a task that no worker has. */
+  readonly withdraws: boolean
   /**
-   * Removes a task that no worker has, to save the work; a task that a worker holds stays. A queue that cannot remove
-   * it leaves it: the worker that gets it finds that the job is final.
+   * Removes a task that no worker has, to save the work; a task that a worker holds stays. Returns whether it removed
+   * it. A queue that cannot leaves it: the worker that gets it finds that the job is final.
    */
-  withdraw(id: string): Promise<void>
+  withdraw(id: string): Promise<boolean>
   close(): Promise<void>
 }
 
@@ -102,19 +105,39 @@ export interface StateUpdate {
   readonly error?: JobError
 }
 
+/** Unfinished jobs of one account, and their work in units. */
+export interface Held {
+  readonly jobs: number
+  readonly units: number
+}
+
+/** A job that is about to be published. */
+interface Reserved {
+  readonly id: string
+  readonly account: string
+  readonly units: number
+}
+
 /** How busy the installation is. */
 export interface Load {
   /** Workers with a recent heartbeat. */
   readonly workers: number
-  /** Measured seconds for one step of one picture of one megapixel; undefined before the first measurement. */
+  /** Measured seconds for one unit of work (see `work.ts`); undefined before the first measurement. */
   readonly secondsPerUnit: number | undefined
 }
 
 /** Fast, volatile state of jobs. Nothing that must not be lost is stored only here. */
 export interface StatusStore {
-  /** Stores a new job as queued. A known id stays unchanged. */
-  create(task: Task): Promise<void>
+  /** Stores a new job as queued. A known id stays unchanged. Returns what the store now has, in one atomic step. */
+  create(task: Task): Promise<JobState>
   get(id: string): Promise<JobState | undefined>
+  /**
+   * Counts a job among the unfinished ones of its account if they stay within the limits with it, in one atomic step;
+   * returns undefined then, else what the account has without it. It counts until it is final, or released.
+   */
+  reserve(job: Reserved, most: Partial<Held>): Promise<Held | undefined>
+  /** The job was not published after all. Must not be called after `create`. */
+  release(job: Reserved): Promise<void>
   /**
    * Asked after `get`: true while the store may have missed the end of a job, because it was unavailable. An
    * unfinished state may then be out of date. Always false for a store that cannot be unavailable.
@@ -122,11 +145,15 @@ export interface StatusStore {
   doubtful(): boolean
   /** Moves a job forward in one atomic step; an update to a lower rank, or of an unknown id, changes nothing. */
   advance(id: string, update: StateUpdate): Promise<void>
+  /** The jobs that run and wait, in about their order, at most so many. */
+  unfinished(most: number): Promise<JobState[]>
+  /** Drops what it has about a job, except for its place among the unfinished ones. */
+  forget(id: string): Promise<void>
   /** Marks a job so that a worker stops it. Works before `create` too: the mark is kept for at least an hour. */
   requestCancel(id: string): Promise<void>
   /**
-   * Number of queued and running jobs ahead of this one, and about how much work is left in them (see
-   * `workUnits`); undefined if it is not waiting.
+   * Number of queued and running jobs ahead of this one, and about how much work is left in them, in units; undefined
+   * if it is not waiting.
    */
   ahead(id: string): Promise<{ jobs: number; units: number } | undefined>
   /** A worker reports that it is alive, and its last speed. */
@@ -143,11 +170,19 @@ export interface StatusStore {
 }
 
 /** Pictures, manifests and uploads, until they expire. */
+/** A file on its way to a client: in pieces if the store can, so that a client that reads slowly holds no memory. */
+export interface StoredFile {
+  readonly bytes: number
+  readonly body: Readable | Uint8Array
+}
+
 export interface ImageStore {
   /** The whole picture or nothing; a repeated attempt overwrites it. */
   putImage(id: string, index: number, format: ImageFormat, bytes: Uint8Array): Promise<void>
   /** Undefined when there is none. */
   getImage(id: string, index: number, format: ImageFormat): Promise<Uint8Array | undefined>
+  /** The same for an answer to a client. Its body must be read or destroyed. */
+  openImage(id: string, index: number, format: ImageFormat): Promise<StoredFile | undefined>
   /**
    * An address from which a client can fetch the picture for `seconds`; undefined from a store that clients cannot
    * reach. Whether the picture exists is not checked.
@@ -160,6 +195,21 @@ export interface ImageStore {
   putUpload(id: string, bytes: Uint8Array): Promise<void>
   /** Undefined when there is none. */
   getUpload(id: string): Promise<Uint8Array | undefined>
+  /** The same for an answer to a client. Its body must be read or destroyed. */
+  openUpload(id: string): Promise<StoredFile | undefined>
+  /** The first bytes of an upload, at least 33 (all of a shorter one): what tells the size of a PNG. */
+  getUploadHead(id: string): Promise<Uint8Array | undefined>
+  /** Deletes an upload; a missing one is no fault. */
+  deleteUpload(id: string): Promise<void>
+  /**
+   * Deletes the pictures of a final job and replaces its manifest by this tombstone, in the order in which a crash
+   * between two steps shows a client no more than before. Repeatable.
+   */
+  purge(tombstone: Manifest, of: Manifest): Promise<void>
+  /** Bytes of all uploads and of all results, about. May take long: it counts. */
+  measure(): Promise<{ uploads: number; results: number }>
+  /** Bytes that can still be written; undefined if the store cannot tell. */
+  freeBytes(): Promise<number | undefined>
   /**
    * Deletes what expired before `now`, and remains of interrupted writes; returns how many jobs it removed. Uploads are
    * deleted when no job can still need them (`uploadIsOver`). An entry that cannot be deleted does not stop the rest.
@@ -167,13 +217,14 @@ export interface ImageStore {
   sweep(now: Date): Promise<number>
 }
 
-/** How many jobs and uploads each caller may submit: `caller.limits.rate`, counted by `caller.account`. */
+/** The buckets of each caller: those of `caller.limits`, counted by `caller.account`. */
 export interface RateLimiter {
   /**
-   * Counts one job of this caller and returns 0; or counts nothing and returns in how many whole seconds there is
-   * room. Always 0 for a caller without such a limit.
+   * Counts this amount (absent: 1) in a bucket (absent: `rate`) and returns 0; or counts nothing and returns in how many
+   * whole seconds there is room. More than the burst counts as the burst. A negative amount is given back. Always 0 for
+   * a caller without such a limit.
    */
-  take(caller: Caller): Promise<number>
+  take(caller: Caller, name?: RateName, amount?: number): Promise<number>
 }
 
 export interface GeneratedImage {
@@ -196,11 +247,13 @@ export interface UploadLimits {
   readonly bytes: number
   /** Width times height of the picture. */
   readonly pixels: number
-  /** A picture is scaled down until its shorter side is at most this long: no picture made here needs more. */
+  /** Width and height; the longer side may also have at most eight times the shorter one. */
+  readonly longest: number
+  /** A picture is scaled down until its shorter side is at most this long: no picture made here needs more. Its longer side is kept at most twice as long. */
   readonly side: number
 }
 
-/** Reads pictures that come from outside. Both methods reject `invalid_upload` with a sentence for the user. */
+/** Reads pictures that come from outside. Both methods reject `invalid_upload` with a sentence for the user, and `unavailable` when too many wait. */
 export interface PictureReader {
   /**
    * Reads a PNG, JPEG or WebP file of one picture, rotates it as its metadata says, drops everything but pixels, and
@@ -224,6 +277,19 @@ export interface PictureReader {
   ): Promise<{ pixels: Uint8Array; width: number; height: number }>
 }
 
+/** What the engine will make of a prompt. */
+interface PromptFacts {
+  /** The largest weight of any part, without its sign; NaN or Infinity if the weights multiply to that. */
+  readonly weight: number
+  /** Windows of 75 tokens: exact if it could be `exactFrom` or more, an estimate below. */
+  readonly windows: number
+}
+
+/** Reads prompts by the engine's rules. */
+export interface PromptReader {
+  read(prompt: string, options: { readonly exactFrom: number }): Promise<PromptFacts>
+}
+
 export interface GenerateOptions {
   readonly signal: AbortSignal
   readonly onProgress: (progress: Progress) => void
@@ -240,9 +306,4 @@ export interface ImageGenerator {
    */
   generate(request: ResolvedRequest, options: GenerateOptions): AsyncIterable<GeneratedImage>
   close(): Promise<void>
-}
-
-/** Pictures x steps x megapixels: the unit for the speed of a worker and the ETA of a job. */
-export function workUnits(request: ResolvedRequest): number {
-  return (request.count * stepsOf(request) * request.width * request.height) / 1e6
 }

@@ -51,6 +51,14 @@ export async function retry<T>(action: () => Promise<T>, options: RetryOptions):
   }
 }
 
+/** Repeats an action of a store that may be slow for a moment: up to four times within some seconds. */
+export async function retryBriefly<T>(action: () => Promise<T>): Promise<T> {
+  const onFailure = (thrown: unknown, { failures }: { failures: number }) => {
+    if (failures >= 4) throw thrown
+  }
+  return retry(action, { firstMs: 500, longestMs: 1500, onFailure })
+}
+
 /** Rejects with the signal's own reason when it aborts, not with the `AbortError` of the timer. */
 async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
   try {

@@ -9,6 +9,9 @@ import { isJobIdShaped, jobIdTime } from './job-id.ts'
 
 export const manifestName = 'manifest.json'
 
+/** The signature and first chunk of a PNG, which has its size. */
+export const uploadHeadBytes = 33
+
 /** Throws `not_found` for what is no index. */
 export function imageName(index: number, format: ImageFormat): string {
   if (!Number.isSafeInteger(index) || index < 0)

@@ -5,12 +5,15 @@ import { parseSamplerName, parseScheduleName, samplerCatalog } from '../diffusio
 import { messageOf } from '../jobs/errors.ts'
 import type { Log } from '../jobs/log.ts'
 import type { AddOn, Offer, SamplerNames } from '../jobs/offer.ts'
+import type { PromptReader } from '../jobs/ports.ts'
 import type { Entry } from './folder/list.ts'
 import { type Contents, Library, type LibraryModel } from './library.ts'
+import { promptReader } from './prompt-reader.ts'
 
 /** What a server offers, kept up to date while files are added and removed. */
 export interface OfferSource {
   current(): Offer
+  readonly prompts: PromptReader
   close(): void
 }
 
@@ -45,7 +48,19 @@ export async function openOffer(config: Config, log: Log): Promise<OfferSource> 
   }
   const timer = setInterval(() => void look(), lookEveryMs)
   timer.unref()
-  return { current: () => offer, close: () => clearInterval(timer) }
+  const prompts = promptReader(() =>
+    contents.addOns
+      .filter(({ kind }) => kind === 'embedding')
+      .map(({ name, facts }) => ({ name, vectors: vectorsOf(facts?.parameters) })),
+  )
+  return { current: () => offer, prompts, close: () => clearInterval(timer) }
+}
+
+/** The width of the family's text encoder, and the most vectors that fit into a window. */
+const [width, mostVectors] = [768, 75]
+
+function vectorsOf(parameters: number | undefined): number {
+  return parameters === undefined ? mostVectors : Math.min(mostVectors, Math.ceil(parameters / width))
 }
 
 /** Logs what was not known before. */
@@ -97,12 +112,15 @@ const samplerNames: SamplerNames = {
   parse: parseSamplerName,
   parseSchedule: parseScheduleName,
   of: () =>
-    samplerCatalog.map(({ name, label, diffusers, aliases, schedules, defaultSchedule, maximumSteps }) => ({
-      name,
-      label,
-      aliases: [diffusers, ...aliases],
-      schedules,
-      default_schedule: defaultSchedule,
-      ...(maximumSteps !== undefined && { max_steps: maximumSteps }),
-    })),
+    samplerCatalog.map(
+      ({ name, label, diffusers, aliases, schedules, defaultSchedule, maximumSteps, callsPerStep }) => ({
+        name,
+        label,
+        aliases: [diffusers, ...aliases],
+        schedules,
+        default_schedule: defaultSchedule,
+        ...(maximumSteps !== undefined && { max_steps: maximumSteps }),
+        ...(callsPerStep !== undefined && { calls_per_step: callsPerStep }),
+      }),
+    ),
 }

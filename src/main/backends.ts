@@ -18,6 +18,7 @@ import { type Config, ConfigError } from '../config.ts'
 import { messageOf } from '../jobs/errors.ts'
 import type { Log } from '../jobs/log.ts'
 import type { EventQueue, ImageStore, RateLimiter, StatusStore, TaskQueue } from '../jobs/ports.ts'
+import { signedEvents, signedTasks } from '../jobs/signed.ts'
 import { checkDataFolder, type DataFolder, openDataFolder } from './data-folder.ts'
 
 /** The external systems of a process: each port is the service that its URL names, or embedded without one. */
@@ -42,12 +43,11 @@ export function workerName(config: Config): string {
   return config.queueUrl === undefined ? 'embedded' : `${hostname()}-${process.pid}`
 }
 
+/** An operator's command works beside a server. */
+type Role = 'server' | 'worker' | 'operator'
+
 /** Connects to everything in parallel. Rejects with all faults: a `ConfigError` with one sentence each. */
-export async function openBackends(
-  config: Config,
-  role: 'server' | 'worker',
-  log: Log,
-): Promise<OpenBackends> {
+export async function openBackends(config: Config, role: Role, log: Log): Promise<OpenBackends> {
   await using opening = new AsyncDisposableStack()
   const embedded = await openEmbedded(config, role, log, opening)
   const [tasks, state, results] = await Promise.allSettled([
@@ -66,7 +66,8 @@ export async function openBackends(
     ...tasks.value,
     ...state.value,
     images: results.value,
-    secrets: secretsOf(config, embedded?.database),
+    // a worker verifies no ids
+    secrets: role === 'worker' ? [new Uint8Array()] : secretsOf(config, embedded?.database),
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   }
 }
@@ -79,7 +80,7 @@ interface Embedded {
 /** Undefined when nothing is embedded: such a process needs no disk. */
 async function openEmbedded(
   config: Config,
-  role: 'server' | 'worker',
+  role: Role,
   log: Log,
   opening: AsyncDisposableStack,
 ): Promise<Embedded | undefined> {
@@ -101,7 +102,7 @@ async function openEmbedded(
 async function openQueues(
   config: Config,
   embedded: Embedded | undefined,
-  role: 'server' | 'worker',
+  role: Role,
   log: Log,
   opening: AsyncDisposableStack,
 ): Promise<Pick<Backends, 'queue' | 'events'>> {
@@ -111,7 +112,7 @@ async function openQueues(
     const name = `packshot ${role} ${workerName(config)}`
     const options = { url: queueUrl, namespace, queueMax, name, log, startMs: startSeconds * 1000 }
     const broker = opening.adopt(await openBroker(options), (open) => open.close())
-    queues = { queue: rabbitTaskQueue(broker), events: rabbitEventQueue(broker) }
+    queues = signed({ queue: rabbitTaskQueue(broker), events: rabbitEventQueue(broker) }, config, log)
   } else {
     const { database } = expectEmbedded(embedded)
     const owner = role === 'worker' ? workerName(config) : 'server'
@@ -123,6 +124,16 @@ async function openQueues(
   opening.adopt(queues.queue, (queue) => queue.close())
   opening.adopt(queues.events, (events) => events.close())
   return queues
+}
+
+function signed(
+  queues: Pick<Backends, 'queue' | 'events'>,
+  { messageKey }: Config,
+  log: Log,
+): Pick<Backends, 'queue' | 'events'> {
+  if (messageKey === undefined) return queues
+  const options = { key: Buffer.from(messageKey), log }
+  return { queue: signedTasks(queues.queue, options), events: signedEvents(queues.events, options) }
 }
 
 async function openStatus(
@@ -144,7 +155,7 @@ async function openStatus(
 async function openImages(
   config: Config,
   embedded: Embedded | undefined,
-  role: 'server' | 'worker',
+  role: Role,
   log: Log,
   opening: AsyncDisposableStack,
 ): Promise<ImageStore> {

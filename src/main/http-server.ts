@@ -1,15 +1,17 @@
 import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
+import { memoryRateLimiter } from '../adapters/memory/rate-limiter.ts'
 import { pictureReader } from '../adapters/pictures/picture-reader.ts'
 import type { Config } from '../config.ts'
 import { buildHttp } from '../http/app.ts'
 import { createServices } from '../http/services.ts'
-import { anonymousCaller, type CallerLimits } from '../jobs/caller.ts'
+import { anonymousCaller, type CallerLimits, type RateName } from '../jobs/caller.ts'
 import { defaultLimits } from '../jobs/fields.ts'
 import type { Holdings } from '../jobs/holdings.ts'
-import { createJobIds } from '../jobs/job-id.ts'
+import { createJobIds, uploadKeptSeconds } from '../jobs/job-id.ts'
 import { startHousekeeping } from '../jobs/serving/housekeeping.ts'
+import { watchSpace } from '../jobs/serving/space.ts'
 import { watchJobs } from '../jobs/serving/wait.ts'
 import type { OfferSource } from '../library/offer-source.ts'
 import type { OpenBackends } from './backends.ts'
@@ -39,18 +41,30 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const core = {
     ...backends,
     ids,
-    caller: (address: string) => anonymousCaller(address, limits),
+    caller: (address: string) => anonymousCaller(address, limits, config.ipv6Network),
+    requests: memoryRateLimiter(),
+    space: watchSpace(
+      { images: backends.images, log },
+      {
+        uploads: config.uploadsMb * 2 ** 20,
+        results: config.resultsMb * 2 ** 20,
+        free: config.freeMb * 2 ** 20,
+      },
+    ),
+    attemptSeconds: config.attemptSeconds,
     offer: () => offer.current(),
+    prompts: offer.prompts,
     pictures: pictureReader(),
     ...(options.holdings !== undefined && { holdings: options.holdings }),
     uploadLimits: {
       bytes: config.uploadMb * 2 ** 20,
       pixels: config.uploadMegapixels * 1e6,
+      longest: config.uploadSide,
       side: defaultLimits.maxSize,
     },
     ttlSeconds,
     log,
-    limits: defaultLimits,
+    limits: { ...defaultLimits, promptWindows: config.promptWindows },
     now: () => new Date(),
   }
   const watch = watchJobs(core)
@@ -60,11 +74,24 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     log,
     ...(imageOrigin === undefined ? {} : { imageOrigin: new URL(imageOrigin).origin }),
     ...(config.trustedProxies === undefined ? {} : { trustedProxies: config.trustedProxies }),
+    traffic: {
+      idleMs: config.idleSeconds * 1000,
+      bytesPerSecond: config.minKibPerSecond * 1024,
+      bufferBytes: Math.max(config.bufferMb, 2 * config.uploadMb) * 2 ** 20,
+    },
+    connections: { all: config.connections, perAddress: config.clientConnections },
+    ...(config.allowedHosts === undefined ? {} : { allowedHosts: config.allowedHosts }),
   })
   await using starting = new AsyncDisposableStack()
   starting.adopt(http, (app) => app.close())
   starting.defer(() => watch.close())
   const address = await listen(http, config)
+  if (!isLoopback(config.host)) {
+    log.warn(
+      { host: config.host },
+      'listening beyond this machine without a login: anybody who can reach this address can use it, see docs/operating.md',
+    )
+  }
   starting.adopt(await startHousekeeping({ ...core, watch }), (keeping) => keeping.stop())
   const started = starting.move()
   return { address, [Symbol.asyncDispose]: () => started.disposeAsync() }
@@ -88,6 +115,27 @@ async function listen(http: FastifyInstance, { host, port }: Config): Promise<st
   return `http://${shown === '0.0.0.0' || shown === '[::]' ? 'localhost' : shown}:${bound.port}`
 }
 
-function anonymousLimits({ jobsPerMinute }: Config): CallerLimits {
-  return jobsPerMinute === undefined ? {} : { rate: { perMinute: jobsPerMinute, burst: jobsPerMinute } }
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d+){3}$/.test(host)
+}
+
+/** A setting of 0 is no limit. */
+function anonymousLimits(config: Config): CallerLimits {
+  const { jobsPerMinute, requestsPerMinute, unitsPerHour, callerJobs, callerUnits } = config
+  const resultMinutes = config.resultTtlSeconds / 60
+  const uploadMinutes = uploadKeptSeconds(config.resultTtlSeconds) / 60
+  const bucket = (name: RateName, amount: number, minutes: number) =>
+    amount === 0 ? {} : { [name]: { perMinute: amount / minutes, burst: amount } }
+  return {
+    ...bucket('rate', jobsPerMinute, 1),
+    ...bucket('requests', requestsPerMinute, 1),
+    ...bucket('work', unitsPerHour, 60),
+    // a bucket that refills while files are kept lets through twice its size in that time
+    ...bucket('uploadBytes', (config.callerUploadsMb * 2 ** 20) / 2, uploadMinutes),
+    ...bucket('resultBytes', (config.callerResultsMb * 2 ** 20) / 2, resultMinutes),
+    unfinished: {
+      ...(callerJobs === 0 ? {} : { jobs: callerJobs }),
+      ...(callerUnits === 0 ? {} : { units: callerUnits }),
+    },
+  }
 }

@@ -54,7 +54,7 @@ export async function followJob(world: World, random: Random, job: PlannedJob): 
     await Promise.all(Array.from({ length: job.twice ? 2 : 1 }, () => submitJob(world, random, seen)))
     if (job.cancelAfterMs !== undefined) {
       await rest(world, job.cancelAfterMs)
-      await observe(world, random, seen, 'DELETE')
+      await observe(world, random, seen, 'cancel')
     }
     if (job.leaves) await world.healed
     await untilFinal(world, random, seen)
@@ -92,8 +92,9 @@ async function untilFinal(world: World, random: Random, seen: Seen): Promise<voi
   }
 }
 
-async function observe(world: World, random: Random, seen: Seen, method: 'GET' | 'DELETE'): Promise<JobView> {
-  const { bytes } = await ask(world, random, seen, `/v1/jobs/${seen.id}`, { method }, 200)
+async function observe(world: World, random: Random, seen: Seen, action: 'GET' | 'cancel'): Promise<JobView> {
+  const [path, method] = action === 'GET' ? ['', 'GET'] : ['/cancel', 'POST']
+  const { bytes } = await ask(world, random, seen, `/v1/jobs/${seen.id}${path}`, { method }, 200)
   const view = viewOf(bytes)
   const { job, final } = seen
   seen.status = view.status

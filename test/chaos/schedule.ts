@@ -127,7 +127,7 @@ function plannedJobs(random: Random, seed: number, seconds: number, count: numbe
   const chance = (share: number) => random() < share
   return Array.from({ length: count }, (_, number) => ({
     at: between(random, 0, seconds * 1000),
-    key: `chaos-${seed}-${number}`,
+    key: `chaos-seed-${seed}-request-${number}`,
     request: {
       prompt: `job ${number}, ${between(random, 25, 100)}ms`,
       seed: between(random, 0, 2 ** 31),

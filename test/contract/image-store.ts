@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
+import { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
 import { suite, type TestContext, test } from 'node:test'
 import { imageFormats } from '../../src/jobs/fields.ts'
-import type { ImageStore } from '../../src/jobs/ports.ts'
+import type { ImageStore, StoredFile } from '../../src/jobs/ports.ts'
 import { someManifest, someTask, testIds } from './jobs.ts'
 
 /** What every ImageStore promises. `start` returns a way to open stores with a TTL of one hour on one location. */
@@ -16,6 +18,18 @@ export function imageStoreContract(name: string, start: (t: TestContext) => Prom
       assert.deepEqual([...((await store.getImage(id, 0, 'png')) ?? [])], [1, 2, 3])
       assert.deepEqual([...((await store.getImage(id, 1, 'png')) ?? [])], [4])
       assert.equal(await store.getImage(someTask().id, 0, 'png'), undefined)
+    })
+
+    test('opens pictures and uploads for an answer, with their length', async (t) => {
+      const store = (await start(t))()
+      const { id } = someTask()
+      const uploaded = testIds.issue(new Date())
+      assert.equal(await store.openImage(id, 0, 'png'), undefined)
+      assert.equal(await store.openUpload(uploaded), undefined)
+      await store.putImage(id, 0, 'png', Uint8Array.of(1, 2, 3))
+      await store.putUpload(uploaded, Uint8Array.of(4, 5))
+      assert.deepEqual(await contentOf(await store.openImage(id, 0, 'png')), [3, [1, 2, 3]])
+      assert.deepEqual(await contentOf(await store.openUpload(uploaded)), [2, [4, 5]])
     })
 
     test('keeps files of every format apart, and sweeps them', async (t) => {
@@ -124,6 +138,55 @@ export function imageStoreContract(name: string, start: (t: TestContext) => Prom
       assert.deepEqual([...((await store.getUpload(named)) ?? [])], [1, 2])
     })
 
+    test('deletes the pictures of a job and keeps a tombstone until it would have expired', async (t) => {
+      const store = (await start(t))()
+      const now = Date.now()
+      const task = someTask({
+        id: testIds.issue(new Date(now - 3_500_000)),
+        expires_at: new Date(now + 100_000).toISOString(),
+      })
+      const { id } = task
+      const image = { width: 8, height: 8, seed: 7, bytes: 1, sha256: '' }
+      const manifest = someManifest(task, { images: [0, 1].map((index) => ({ index, ...image })) })
+      for (const index of [0, 1]) await store.putImage(id, index, 'png', Uint8Array.of(1))
+      await store.commit(manifest)
+      const deleted_at = new Date(now).toISOString()
+      const tombstone = { ...manifest, images: [], request: { ...task.request, prompt: '' }, deleted_at }
+      for (let count = 0; count < 2; count++) await store.purge(tombstone, manifest)
+      for (const index of [0, 1]) assert.equal(await store.getImage(id, index, 'png'), undefined)
+      assert.deepEqual(await store.getManifest(id), tombstone)
+      assert.deepEqual(await store.commit(manifest), tombstone, 'a late worker does not bring it back')
+      assert.equal(await store.sweep(new Date(now + 100_001)), 1)
+      assert.equal(await store.getManifest(id), undefined)
+    })
+
+    test('deletes an upload, and reads the beginning of one', async (t) => {
+      const store = (await start(t))()
+      const [long, short] = [testIds.uploads.issue(new Date()), testIds.uploads.issue(new Date())]
+      await store.putUpload(
+        long,
+        Uint8Array.from({ length: 5000 }, (_, index) => index % 251),
+      )
+      await store.putUpload(short, Uint8Array.of(1, 2))
+      const head = (await store.getUploadHead(long)) ?? new Uint8Array()
+      assert.ok(head.length >= 33 && [...head].every((byte, index) => byte === index % 251))
+      assert.deepEqual([...((await store.getUploadHead(short)) ?? [])], [1, 2])
+      for (let count = 0; count < 2; count++) await store.deleteUpload(long)
+      assert.deepEqual([await store.getUpload(long), await store.getUploadHead(long)], [undefined, undefined])
+      assert.notEqual(await store.getUpload(short), undefined)
+    })
+
+    test('says how much it holds', async (t) => {
+      const store = (await start(t))()
+      assert.deepEqual(await store.measure(), { uploads: 0, results: 0 })
+      await store.putUpload(testIds.uploads.issue(new Date()), new Uint8Array(1000))
+      await store.putImage(someTask().id, 0, 'png', new Uint8Array(2000))
+      await store.putImage(someTask().id, 1, 'webp', new Uint8Array(500))
+      assert.deepEqual(await store.measure(), { uploads: 1000, results: 2500 })
+      const free = await store.freeBytes()
+      assert.ok(free === undefined || free > 0)
+    })
+
     test('refuses what is no job id', async (t) => {
       const store = (await start(t))()
       for (const id of ['', '..', '../../etc', 'x'.repeat(42), `${'0'.repeat(40)}/.`]) {
@@ -134,4 +197,10 @@ export function imageStoreContract(name: string, start: (t: TestContext) => Prom
       }
     })
   })
+}
+
+async function contentOf(file: StoredFile | undefined): Promise<unknown> {
+  assert.ok(file)
+  const { bytes, body } = file
+  return [bytes, [...(body instanceof Readable ? await buffer(body) : body)]]
 }

@@ -12,7 +12,7 @@ export interface RateLimiterKit {
 
 /** The limiter as seen by callers under one limit, distinguished by their account. */
 export function limited(limiter: RateLimiter, rate: RateLimit) {
-  return { take: (account: string) => limiter.take(anonymousCaller(account, { rate })) }
+  return { take: (account: string) => limiter.take({ ...anonymousCaller('::1', { rate }), account }) }
 }
 
 /** What every RateLimiter promises. `start` answers a kit that has counted nothing yet. */
@@ -64,6 +64,29 @@ export function rateLimiterContract(name: string, start: (t: TestContext) => Pro
       await pass(3500)
       const answers = await Promise.all(Array.from({ length: 5 }, () => limiter.take('a')))
       assert.equal(answers.filter((seconds) => seconds === 0).length, 2)
+    })
+
+    test('counts amounts, each bucket of a caller for itself, and takes back what was not used', async (t) => {
+      const limiter = (await start(t)).open()
+      const limit = { perMinute: 1, burst: 100 }
+      const caller = anonymousCaller('::1', { work: limit, uploadBytes: limit })
+      assert.equal(await limiter.take(caller, 'work', 60), 0)
+      assert.equal(await limiter.take(caller, 'work', 40), 0)
+      assert.ok((await limiter.take(caller, 'work', 0.5)) > 0)
+      assert.equal(
+        await limiter.take(caller, 'uploadBytes', 1000),
+        0,
+        'more than the burst counts as the burst',
+      )
+      assert.ok((await limiter.take(caller, 'uploadBytes')) > 0)
+      assert.equal(await limiter.take(caller), 0, 'no such limit')
+      await limiter.take(caller, 'work', -50)
+      const seconds = await limiter.take(caller, 'work', 60)
+      assert.ok(seconds > 500 && seconds <= 600, `10 minutes to refill ten, not ${seconds} s`)
+      assert.equal(await limiter.take(caller, 'work', 50), 0)
+      for (let count = 0; count < 3; count++) await limiter.take(caller, 'uploadBytes', -90)
+      assert.equal(await limiter.take(caller, 'uploadBytes', 100), 0)
+      assert.ok((await limiter.take(caller, 'uploadBytes', 1)) > 0, 'never more than the burst')
     })
 
     test('allows no more than the burst to many at once, over all servers', async (t) => {

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
 import { suite, type TestContext, test } from 'node:test'
-import { type StatusStore, workUnits } from '../../src/jobs/ports.ts'
+import type { Priority } from '../../src/jobs/fields.ts'
+import type { Task } from '../../src/jobs/job.ts'
+import type { StatusStore } from '../../src/jobs/ports.ts'
+import { workUnits } from '../../src/jobs/work.ts'
 import { someRequest, someTask } from './jobs.ts'
 
 /**
@@ -18,7 +21,9 @@ export function statusStoreContract(
       const task = someTask()
       await store.create(task)
       const { id, request, created_at, expires_at } = task
-      assert.deepEqual(await store.get(id), { id, status: 'queued', request, created_at, expires_at })
+      const units = workUnits(request)
+      const state = { id, status: 'queued', request, created_at, expires_at, units }
+      assert.deepEqual(await store.get(id), state)
       assert.equal(await store.get(someTask().id), undefined)
     })
 
@@ -27,8 +32,77 @@ export function statusStoreContract(
       const task = someTask()
       await store.create(task)
       await store.advance(task.id, { status: 'running' })
-      await store.create(task)
+      assert.equal((await store.create(task)).status, 'running')
       assert.equal((await store.get(task.id))?.status, 'running')
+    })
+
+    test('of two requests under one id it keeps one, and tells both which', async (t) => {
+      const store = await start(t)
+      const first = someTask({ sent: 'a', account: 'ann', units: 3 })
+      const second = { ...first, sent: 'b', request: someRequest({ prompt: 'a pear' }) }
+      const standing = await Promise.all([store.create(first), store.create(second)])
+      const kept = standing[0]?.sent === 'a' ? first : second
+      for (const state of standing) {
+        assert.deepEqual([state.sent, state.request], [kept.sent, kept.request])
+        assert.deepEqual([state.account, state.units], ['ann', 3])
+      }
+      assert.deepEqual(await store.get(first.id), standing[0])
+    })
+
+    test('counts the unfinished jobs of an account and their work, up to a limit', async (t) => {
+      const store = await start(t)
+      const most = { jobs: 3, units: 10 }
+      const task = (units: number) => someTask({ account: 'ann', units })
+      const reserve = ({ id, units = 0 }: Task) => store.reserve({ id, account: 'ann', units }, most)
+      const [first, second, third] = [task(4), task(5), task(1)]
+      assert.equal(await reserve(first), undefined)
+      await store.create(first)
+      assert.equal(await reserve(second), undefined)
+      assert.equal(await reserve(second), undefined, 'the same job counts once')
+      assert.deepEqual(await reserve(task(2)), { jobs: 2, units: 9 }, 'too much work')
+      assert.equal(await reserve(third), undefined)
+      assert.deepEqual(await reserve(task(0)), { jobs: 3, units: 10 }, 'too many jobs')
+      const other = { id: someTask().id, account: 'bob', units: 9 }
+      assert.equal(await store.reserve(other, most), undefined, 'another account')
+      await store.release({ id: second.id, account: 'ann', units: 5 })
+      await store.advance(first.id, { status: 'succeeded' })
+      assert.equal(await reserve(task(9)), undefined)
+    })
+
+    test('lists the jobs that run and wait, in their order', async (t) => {
+      const store = await start(t)
+      const tasks = ['batch', 'interactive', 'interactive', 'interactive'].map((priority) =>
+        someTask({ priority: priority as Priority, account: 'ann' }),
+      )
+      const [batch, waiting, running, done] = tasks as [Task, Task, Task, Task]
+      for (const task of tasks) await store.create(task)
+      await store.advance(running.id, { status: 'running' })
+      await store.advance(done.id, { status: 'succeeded' })
+      const ids = async (most: number) => (await store.unfinished(most)).map(({ id }) => id)
+      assert.deepEqual(await ids(100), [running.id, waiting.id, batch.id])
+      assert.deepEqual(await ids(2), [running.id, waiting.id])
+    })
+
+    test('forgets a job', async (t) => {
+      const store = await start(t)
+      const task = someTask({ account: 'ann' })
+      await store.create(task)
+      await store.advance(task.id, { status: 'succeeded' })
+      for (let count = 0; count < 2; count++) await store.forget(task.id)
+      assert.equal(await store.get(task.id), undefined)
+    })
+
+    test('a job of any size is allowed to an account that has none', async (t) => {
+      const store = await start(t)
+      const job = { id: someTask().id, account: 'ann', units: 1000 }
+      assert.equal(await store.reserve(job, { units: 10 }), undefined)
+    })
+
+    test('allows no more than the limit to many at once', async (t) => {
+      const store = await start(t)
+      const jobs = Array.from({ length: 20 }, () => ({ id: someTask().id, account: 'ann', units: 1 }))
+      const held = await Promise.all(jobs.map((job) => store.reserve(job, { jobs: 5 })))
+      assert.equal(held.filter((each) => each === undefined).length, 5)
     })
 
     test('moves a job forward only', async (t) => {

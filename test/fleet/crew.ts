@@ -94,7 +94,7 @@ export async function submitPatiently(address: string, body: object): Promise<st
 export async function cancelPatiently(address: string, id: string): Promise<JobView> {
   let view: JobView | undefined
   await waitFor(async () => {
-    const answer = await fetch(`${address}/v1/jobs/${id}`, { method: 'DELETE' })
+    const answer = await fetch(`${address}/v1/jobs/${id}/cancel`, { method: 'POST' })
     const body = await answer.json()
     if (answer.status === 200) view = body as JobView
     else assert.equal(answer.status, 503)

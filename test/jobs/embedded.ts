@@ -17,6 +17,7 @@ import { watchJobs } from '../../src/jobs/serving/wait.ts'
 import { defaultAttemptLimits } from '../../src/jobs/working/attempt.ts'
 import { type RunDeps, runTask } from '../../src/jobs/working/run.ts'
 import type { Speed } from '../../src/jobs/working/speed.ts'
+import { promptReader } from '../../src/library/prompt-reader.ts'
 import { waitFor } from '../kit/waiting.ts'
 import { keepingLog } from '../quiet-log.ts'
 import { standInOffer } from '../stand-in/engine.ts'
@@ -47,10 +48,14 @@ export function embedded(t: Cleanup, options: { queueMax?: number; ttlSeconds?: 
     status: sqliteStatusStore(database),
     images: diskImageStore({ folder: join(folder, 'results'), ttlSeconds }),
     limiter: memoryRateLimiter(),
+    requests: memoryRateLimiter(),
+    space: { take: async () => {} },
+    attemptSeconds: 1800,
     caller: (address: string) => anonymousCaller(address),
     offer: () => standInOffer,
+    prompts: promptReader(() => [{ name: 'EasyNegative', vectors: 8 }]),
     pictures: pictureReader(),
-    uploadLimits: { bytes: 200_000, pixels: 1e6, side: 512 },
+    uploadLimits: { bytes: 200_000, pixels: 1e6, longest: 3000, side: 512 },
     limits: defaultLimits,
     ttlSeconds,
     now: () => new Date(Date.now() + clock.ahead),

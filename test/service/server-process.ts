@@ -7,6 +7,16 @@ import type { Cleanup } from '../temp-folder.ts'
 
 /** The whole program as a process of its own, on a free port; the engine is the stand-in by default. */
 
+/** Tests send more than a caller may; those of the limits set their own. */
+const noLimits = {
+  PACKSHOT_JOBS_PER_MINUTE: '0',
+  PACKSHOT_REQUESTS_PER_MINUTE: '0',
+  PACKSHOT_UNITS_PER_HOUR: '0',
+  PACKSHOT_CALLER_JOBS: '0',
+  PACKSHOT_CALLER_UNITS: '0',
+  PACKSHOT_FREE_MB: '0',
+}
+
 const standInServer = new URL('../stand-in/server.ts', import.meta.url)
 export const realServer = new URL('../../src/main/all-in-one.ts', import.meta.url)
 
@@ -28,7 +38,7 @@ export function startServer(
   file: URL = standInServer,
 ): ServerProcess {
   const child = spawn(process.execPath, [fileURLToPath(file)], {
-    env: { ...ownEnvironment(), PORT: '0', ...env },
+    env: { ...ownEnvironment(), PORT: '0', ...noLimits, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let text = ''

@@ -1,4 +1,5 @@
 import type { ModelInfo, Offer, SamplerNames } from '../../src/jobs/offer.ts'
+import { promptReader } from '../../src/library/prompt-reader.ts'
 import type { Engine } from '../../src/main/all-in-one.ts'
 
 /** A model that only the tests have; see thread.ts for what its prompts do. */
@@ -55,5 +56,9 @@ export const standInOffer: Offer = {
 export const standInEngine: Engine = {
   workerEntry: new URL('./worker-process.ts', import.meta.url),
   workerNeeds: /^TEST_/,
-  openOffer: async () => ({ current: () => standInOffer, close: () => {} }),
+  openOffer: async () => ({
+    current: () => standInOffer,
+    prompts: promptReader(() => []),
+    close: () => {},
+  }),
 }

@@ -1,10 +1,10 @@
-import { readdir, readFile, rm, rmdir, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { open, readdir, readFile, rm, rmdir, stat, statfs } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { Value } from 'typebox/value'
 import { Manifest } from '../../jobs/job.ts'
 import { hasExpired, isJobIdShaped, uploadIsOver } from '../../jobs/job-id.ts'
-import type { ImageStore } from '../../jobs/ports.ts'
-import { DamagedManifest, dayOf, imageName, manifestName } from '../../jobs/stored-names.ts'
+import type { ImageStore, StoredFile } from '../../jobs/ports.ts'
+import { DamagedManifest, dayOf, imageName, manifestName, uploadHeadBytes } from '../../jobs/stored-names.ts'
 import { isTemporary, storageError, unlessMissing, writeFirst, writeWhole } from './files.ts'
 
 export interface ImageStoreOptions {
@@ -74,17 +74,50 @@ export function diskImageStore(options: ImageStoreOptions): ImageStore {
       guarded(() => writeWhole(join(folderOf(id), imageName(index, format)), bytes)),
     getImage: (id, index, format) =>
       guarded(() => unlessMissing(readFile(join(folderOf(id), imageName(index, format))))),
+    openImage: (id, index, format) => guarded(() => openFile(join(folderOf(id), imageName(index, format)))),
     /** Clients cannot reach a folder of the server. */
     addressOf: async () => undefined,
     commit: (manifest) =>
       guarded(async () => {
         const path = join(folderOf(manifest.id), manifestName)
-        const first = await writeFirst(path, Buffer.from(JSON.stringify(manifest, undefined, 2)))
+        const first = await writeFirst(path, manifestBytes(manifest))
         return first ? manifest : ((await readManifest(manifest.id)) ?? manifest)
       }),
     getManifest: (id) => guarded(() => readManifest(id)),
     putUpload: (id, bytes) => guarded(() => writeWhole(uploadOf(id), bytes)),
     getUpload: (id) => guarded(() => unlessMissing(readFile(uploadOf(id)))),
+    openUpload: (id) => guarded(() => openFile(uploadOf(id))),
+    getUploadHead: (id) =>
+      guarded(async () => {
+        const file = await unlessMissing(open(uploadOf(id)))
+        if (file === undefined) return undefined
+        try {
+          const { buffer, bytesRead } = await file.read(Buffer.alloc(uploadHeadBytes), 0, uploadHeadBytes, 0)
+          return buffer.subarray(0, bytesRead)
+        } finally {
+          await file.close()
+        }
+      }),
+    deleteUpload: (id) => guarded(() => rm(uploadOf(id), { force: true })),
+    purge: (tombstone, { images, request }) =>
+      guarded(async () => {
+        const { id } = tombstone
+        await writeWhole(join(folderOf(id), manifestName), manifestBytes(tombstone))
+        for (const { index } of images)
+          await rm(join(folderOf(id), imageName(index, request.format)), { force: true })
+      }),
+    measure: () =>
+      guarded(async () => {
+        const all = await bytesBelow(folder)
+        const ofUploads = await bytesBelow(uploads)
+        return { uploads: ofUploads, results: all - ofUploads }
+      }),
+    freeBytes: () =>
+      guarded(async () => {
+        // nothing is stored yet: then the folder is missing
+        const disk = (await unlessMissing(statfs(folder))) ?? (await unlessMissing(statfs(dirname(folder))))
+        return disk === undefined ? undefined : disk.bavail * disk.bsize
+      }),
     sweep: (now) =>
       guarded(async () => {
         let removed = 0
@@ -105,6 +138,17 @@ export function diskImageStore(options: ImageStoreOptions): ImageStore {
   }
 }
 
+async function openFile(path: string): Promise<StoredFile | undefined> {
+  const file = await unlessMissing(open(path))
+  if (file === undefined) return undefined
+  const { size } = await file.stat()
+  return { bytes: size, body: file.createReadStream() }
+}
+
+function manifestBytes(manifest: Manifest): Buffer {
+  return Buffer.from(JSON.stringify(manifest, undefined, 2))
+}
+
 function parseManifest(text: string, path: string): Manifest {
   try {
     return Value.Parse(Manifest, JSON.parse(text))
@@ -115,6 +159,19 @@ function parseManifest(text: string, path: string): Manifest {
 
 async function namesIn(folder: string): Promise<string[]> {
   return (await unlessMissing(readdir(folder))) ?? []
+}
+
+async function bytesBelow(folder: string): Promise<number> {
+  let sum = 0
+  const folders = [folder]
+  for (let next = folders.pop(); next !== undefined; next = folders.pop()) {
+    for (const entry of (await unlessMissing(readdir(next, { withFileTypes: true }))) ?? []) {
+      const path = join(next, entry.name)
+      if (entry.isDirectory()) folders.push(path)
+      else sum += (await unlessMissing(stat(path)))?.size ?? 0
+    }
+  }
+  return sum
 }
 
 async function sweepTemporaries(folder: string, before: number): Promise<void> {

@@ -5,16 +5,16 @@ export interface MemoryRateLimiterOptions {
   readonly now?: () => number
 }
 
-const mostCallers = 100_000
+const mostBuckets = 100_000
 
 /**
- * Counts in this process only. A bucket of `burst` jobs that fills with time is kept as one number: when it is full
- * again; full ones are forgotten, and beyond 100 000 callers the least recently counted one is too. Waiting
+ * Counts in this process only. A bucket of `burst` that fills with time is kept as one number: when it is full
+ * again; full ones are forgotten, and beyond 100 000 the least recently counted one is too. Waiting
  * times are whole seconds.
  */
 export function memoryRateLimiter(options: MemoryRateLimiterOptions = {}): RateLimiter {
   const { now = () => performance.now() } = options
-  /** In order of the last job of each caller. */
+  /** In the order in which they were last counted. */
   const fullAt = new Map<string, number>()
 
   function forget(time: number): void {
@@ -23,23 +23,25 @@ export function memoryRateLimiter(options: MemoryRateLimiterOptions = {}): RateL
       const oldest = fullAt.entries().next().value
       if (oldest === undefined) return
       const [account, full] = oldest
-      if (full > time && fullAt.size < mostCallers) return
+      if (full > time && fullAt.size < mostBuckets) return
       fullAt.delete(account)
     }
   }
 
   return {
-    async take({ account, limits: { rate } }) {
-      if (rate === undefined) return 0
+    async take({ account, limits }, name = 'rate', amount = 1) {
+      const limit = limits[name]
+      if (limit === undefined) return 0
       const time = now()
-      const interval = 60_000 / rate.perMinute
-      const full = Math.max(time, fullAt.get(account) ?? 0) + interval
-      const waitMs = full - time - rate.burst * interval
+      const key = `${name} ${account}`
+      const interval = 60_000 / limit.perMinute
+      const full = Math.max(time, fullAt.get(key) ?? 0) + Math.min(amount, limit.burst) * interval
+      const waitMs = full - time - limit.burst * interval
       // Half a millisecond is rounding.
-      if (waitMs > 0.5) return Math.ceil(waitMs / 1000)
+      if (amount > 0 && waitMs > 0.5) return Math.ceil(waitMs / 1000)
       forget(time)
-      fullAt.delete(account)
-      fullAt.set(account, full)
+      fullAt.delete(key)
+      fullAt.set(key, full)
       return 0
     },
   }

@@ -89,7 +89,10 @@ export function rabbitTaskQueue(broker: Broker, { deadRetryMs = 1000 }: TaskQueu
       return keep(startPushConsumer(broker, subscription))
     },
     /** A message cannot be picked out of a queue. */
-    async withdraw() {},
+    withdraws: false,
+    async withdraw() {
+      return false
+    },
     async close() {
       await Promise.all([...consumers].map((consumer) => consumer.stop()))
     },

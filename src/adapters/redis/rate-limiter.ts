@@ -13,8 +13,8 @@ export interface RedisRateLimiterOptions {
 }
 
 /**
- * A bucket of `burst` jobs that refills over time is stored as one number: when it is full again. The key expires then.
- * ARGV: ms to refill one job, burst. Returns the ms until there is room, or 0 after counting the job.
+ * A bucket of `burst` that refills over time is stored as one number: when it is full again. The key expires then.
+ * ARGV: ms to refill one, burst, amount. Returns the ms until there is room, or 0 after counting the amount.
  */
 const takeScript = defineScript(`
 local time = redis.call('TIME')
@@ -22,10 +22,15 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local interval = tonumber(ARGV[1])
 local depth = interval * ARGV[2]
 -- It is never empty for longer than it takes to fill, also when Redis' clock was set back.
-local full = math.min(math.max(now, tonumber(redis.call('GET', KEYS[1])) or 0), now + depth) + interval
+local full = math.min(math.max(now, tonumber(redis.call('GET', KEYS[1])) or 0), now + depth)
+full = full + interval * math.min(ARGV[3], ARGV[2])
 local wait = full - now - depth
 -- Half a millisecond is rounding.
-if wait > 0.5 then return math.ceil(wait) end
+if tonumber(ARGV[3]) > 0 and wait > 0.5 then return math.ceil(wait) end
+if full - now < 1 then
+  redis.call('DEL', KEYS[1])
+  return 0
+end
 redis.call('SET', KEYS[1], string.format('%.3f', full), 'PX', string.format('%.0f', math.ceil(full - now)))
 return 0
 `)
@@ -37,11 +42,11 @@ export function redisRateLimiter(redis: Redis, options: RedisRateLimiterOptions)
   const { namespace, fallback, log } = options
   let away = false
   return {
-    async take(caller) {
-      const { rate } = caller.limits
+    async take(caller, name = 'rate', amount = 1) {
+      const rate = caller.limits[name]
       if (rate === undefined) return 0
-      const args = [String(60_000 / rate.perMinute), String(rate.burst)]
-      const hash = createHash('sha256').update(caller.account).digest('base64url').slice(0, 22)
+      const args = [60_000 / rate.perMinute, rate.burst, amount].map(String)
+      const hash = createHash('sha256').update(`${name} ${caller.account}`).digest('base64url').slice(0, 22)
       try {
         const waitMs = Number(await redis.script(takeScript, [`${namespace}:limit:${hash}`], args))
         if (away) log.info({}, 'Redis is back: callers are limited across all servers again')
@@ -50,7 +55,7 @@ export function redisRateLimiter(redis: Redis, options: RedisRateLimiterOptions)
       } catch (err) {
         if (!away) log.warn({ err }, 'Redis is unavailable: each server limits callers on its own')
         away = true
-        return fallback.take({ ...caller, limits: { ...caller.limits, rate: halfOf(rate) } })
+        return fallback.take({ ...caller, limits: { ...caller.limits, [name]: halfOf(rate) } }, name, amount)
       }
     },
   }

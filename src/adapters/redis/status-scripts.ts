@@ -72,21 +72,26 @@ local function keep(ms)
 end
 `
 
-/** KEYS[6] state. ARGV: id, class, units, ms until it expires, ms to keep the state, then the state's fields. */
+/**
+ * KEYS[6] state. ARGV: id, class, units, ms until it expires, ms to keep the state, then the state's fields. Returns
+ * whether it is new.
+ */
 export const createScript = defineScript(`${jobs}
 sweep()
 local id, kept = ARGV[1], tonumber(ARGV[5])
-if redis.call('EXISTS', KEYS[6]) == 0 then
+local new = redis.call('EXISTS', KEYS[6]) == 0
+if new then
   redis.call('HSET', KEYS[6], 'status', 'queued', 'rank', ${statusRank.queued}, 'units', ARGV[3], unpack(ARGV, 6))
   redis.call('PEXPIRE', KEYS[6], ARGV[5])
   if not find(id) then enter(id, ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])) end
 end
 keep(kept)
+return new
 `)
 
 /**
- * KEYS[6] state. ARGV: id, status, rank, ms of silence after which a running job does not count, then the changed
- * fields. A job whose state was evicted still leaves its place.
+ * KEYS[6] state. ARGV: id, status, rank, ms of silence after which a running job does not count, start of the keys of
+ * accounts, then the changed fields. A job whose state was evicted still leaves its place.
  */
 export const advanceScript = defineScript(`${jobs}
 sweep()
@@ -96,11 +101,13 @@ if known and known >= new and not (known == ${statusRank.running} and ARGV[2] ==
   keep(0)
   return
 end
-if known then redis.call('HSET', KEYS[6], 'status', ARGV[2], 'rank', new, unpack(ARGV, 5)) end
+if known then redis.call('HSET', KEYS[6], 'status', ARGV[2], 'rank', new, unpack(ARGV, 6)) end
 
 local place, units = find(id)
 if new > ${statusRank.running} then
   leave(id)
+  local account = redis.call('HGET', KEYS[6], 'account')
+  if account then redis.call('HDEL', ARGV[5] .. account, id) end
 elseif new == ${statusRank.running} and (known or place) then
   local state = redis.call('HMGET', KEYS[6], 'units', 'step', 'steps')
   local step, steps = tonumber(state[2]), tonumber(state[3])
@@ -150,4 +157,30 @@ local limit = time[1] * 1000000 + time[2] - ARGV[1] * 1000
 local alive = redis.call('ZCOUNT', KEYS[1], string.format('(%.0f', limit), '+inf')
 local names = redis.call('ZREVRANGE', KEYS[1], 0, 7)
 return { alive, #names == 0 and {} or redis.call('HMGET', KEYS[2], unpack(names)) }
+`)
+
+/**
+ * The unfinished jobs of an account: id -> "<ms when it stops counting> <units>".
+ * KEYS[1] account. ARGV: id, units, most jobs, most units, ms for which it counts. Returns nothing after counting the
+ * job, else jobs and units. The rule is `exceeds` of work.ts.
+ */
+export const reserveScript = defineScript(`
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local jobs, sum = 0, 0
+local entries = redis.call('HGETALL', KEYS[1])
+for index = 1, #entries, 2 do
+  local ends, units = string.match(entries[index + 1], '^(%d+) (.+)$')
+  if not ends or tonumber(ends) <= now then
+    redis.call('HDEL', KEYS[1], entries[index])
+  elseif entries[index] ~= ARGV[1] then
+    jobs, sum = jobs + 1, sum + tonumber(units)
+  end
+end
+if jobs + 1 > tonumber(ARGV[3]) or (jobs > 0 and sum + ARGV[2] > tonumber(ARGV[4])) then
+  return { jobs, string.format('%.17g', sum) }
+end
+redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', now + ARGV[5]) .. ' ' .. ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[5])
+return false
 `)

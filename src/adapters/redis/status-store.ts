@@ -1,10 +1,18 @@
-import { Value } from 'typebox/value'
-import { JobError, type JobState, type JobStatus, ResolvedRequest, statusRank } from '../../jobs/job.ts'
-import { type StatusStore, workUnits } from '../../jobs/ports.ts'
+import { type JobState, type JobStatus, statusRank } from '../../jobs/job.ts'
+import type { StatusStore } from '../../jobs/ports.ts'
 import { cancelKeptMs, keptAfterExpiryMs, workerSilenceMs } from '../../jobs/status-times.ts'
+import { unitsOf } from '../../jobs/work.ts'
 import type { Redis } from './connection.ts'
 import type { Reply } from './dial.ts'
-import { advanceScript, aheadScript, createScript, heartbeatScript, loadScript } from './status-scripts.ts'
+import { stateFields, texts, toState } from './state.ts'
+import {
+  advanceScript,
+  aheadScript,
+  createScript,
+  heartbeatScript,
+  loadScript,
+  reserveScript,
+} from './status-scripts.ts'
 
 /** Longer than the longest pause before an event, and with it a final status, is written again. */
 const doubtMs = 90_000
@@ -14,7 +22,8 @@ const tellDoubtMs = 500
 /** A running job without an update for this long is not counted as work; it may still finish. */
 const runSilenceMs = 15 * 60_000
 
-const fields = ['status', 'request', 'created_at', 'expires_at', 'started_at', 'step', 'steps', 'error']
+/** After this long a job no longer counts among those of its account: its end may never have been written. */
+const longestHeldMs = 6 * 3_600_000
 
 /**
  * States are hashes that expire by themselves; the unfinished jobs are also in sorted sets (see
@@ -33,6 +42,7 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
   const state = (id: string) => key(`job:${id}`)
   const cancel = (id: string) => key(`cancel:${id}`)
   const doubt = key('doubt')
+  const held = key('held:')
   let [doubted, closed] = [false, false]
   let telling: NodeJS.Timeout | undefined
 
@@ -43,30 +53,62 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
     })
   }
 
+  const get = async (id: string) => {
+    const [values, marks, doubts] = await Promise.all([
+      redis.command('HMGET', state(id), ...stateFields),
+      redis.command('EXISTS', cancel(id)),
+      redis.command('EXISTS', doubt),
+    ])
+    doubted = doubts === 1
+    return toState(id, values, marks === 1)
+  }
+
   return {
-    async create({ id, request, priority = 'interactive', created_at, expires_at }) {
+    async create(task) {
+      const { id, request, priority = 'interactive', created_at, expires_at, sent, account } = task
+      const units = unitsOf(task)
       const lifeMs = Math.max(0, Date.parse(expires_at) - Date.parse(created_at))
       const times = [lifeMs, lifeMs + keptAfterExpiryMs].map(String)
       const first = ['request', JSON.stringify(request), 'created_at', created_at, 'expires_at', expires_at]
-      const args = [id, priority, String(workUnits(request)), ...times, ...first]
-      await redis.script(createScript, [...jobs, state(id)], args)
+      const owned = [
+        ...(sent === undefined ? [] : ['sent', sent]),
+        ...(account === undefined ? [] : ['account', account]),
+      ]
+      const args = [id, priority, String(units), ...times, ...first, ...owned]
+      const isNew = (await redis.script(createScript, [...jobs, state(id)], args)) === 1
+      const standing = isNew ? undefined : await get(id)
+      if (standing !== undefined) return standing
+      return {
+        id,
+        status: 'queued',
+        request,
+        created_at,
+        expires_at,
+        units,
+        ...(sent === undefined ? {} : { sent }),
+        ...(account === undefined ? {} : { account }),
+      }
     },
-    async get(id) {
-      const [values, marks, doubts] = await Promise.all([
-        redis.command('HMGET', state(id), ...fields),
-        redis.command('EXISTS', cancel(id)),
-        redis.command('EXISTS', doubt),
-      ])
-      doubted = doubts === 1
-      return toState(id, values, marks === 1)
+    async reserve({ id, account, units }, most) {
+      const limits = [most.jobs ?? 1e15, most.units ?? 1e15, longestHeldMs]
+      const reply = await redis.script(
+        reserveScript,
+        [held + account],
+        [id, ...[units, ...limits].map(String)],
+      )
+      return Array.isArray(reply) ? { jobs: Number(reply[0]), units: Number(reply[1]) } : undefined
     },
+    async release({ id, account }) {
+      await redis.command('HDEL', held + account, id)
+    },
+    get,
     async advance(id, { status, progress, started_at, error }) {
       const changed = [
         ...(progress === undefined ? [] : ['step', String(progress.step), 'steps', String(progress.steps)]),
         ...(started_at === undefined ? [] : ['started_at', started_at]),
         ...(error === undefined ? [] : ['error', JSON.stringify(error)]),
       ]
-      const args = [id, status, String(statusRank[status]), String(runSilenceMs), ...changed]
+      const args = [id, status, String(statusRank[status]), String(runSilenceMs), held, ...changed]
       try {
         await redis.script(advanceScript, [...jobs, state(id)], args)
       } catch (thrown) {
@@ -80,6 +122,21 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
       }
     },
     doubtful: () => doubted || performance.now() - redis.faultAt() < ownDoubtMs,
+    async unfinished(most) {
+      const places = [running, interactive, batch].map((place) =>
+        redis.command('ZRANGE', place, '0', String(most - 1)),
+      )
+      const ids = (await Promise.all(places)).flatMap((reply) => texts(reply).flatMap((id) => id ?? []))
+      const states: JobState[] = []
+      for (const id of ids.slice(0, most)) {
+        const found = await get(id)
+        if (found !== undefined) states.push(found)
+      }
+      return states
+    },
+    async forget(id) {
+      await redis.command('DEL', state(id))
+    },
     async requestCancel(id) {
       await redis.command('SET', cancel(id), '1', 'PX', String(cancelKeptMs))
     },
@@ -113,45 +170,6 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
   }
 }
 
-function texts(reply: Reply | undefined): (string | undefined)[] {
-  return Array.isArray(reply) ? reply.map((each) => (typeof each === 'string' ? each : undefined)) : []
-}
-
-/** Undefined if it is missing, or if another version wrote it unreadably: a cache may miss. */
-function toState(id: string, values: Reply, cancelRequested: boolean): JobState | undefined {
-  const [status, request, created_at, expires_at, started_at, step, steps, error] = texts(values)
-  if (created_at === undefined || expires_at === undefined || !isStatus(status)) return undefined
-  const wanted = parsed(ResolvedRequest, request)
-  if (wanted === undefined) return undefined
-  const reason = parsed(JobError, error)
-  return {
-    id,
-    status,
-    request: wanted,
-    created_at,
-    expires_at,
-    ...(started_at === undefined ? {} : { started_at }),
-    ...(step === undefined || steps === undefined
-      ? {}
-      : { progress: { step: Number(step), steps: Number(steps) } }),
-    ...(reason === undefined ? {} : { error: reason }),
-    ...(cancelRequested ? { cancel_requested: true } : {}),
-  }
-}
-
 function isFinal(status: JobStatus): boolean {
   return statusRank[status] > statusRank.running
-}
-
-function isStatus(text: string | undefined): text is JobStatus {
-  return text !== undefined && Object.hasOwn(statusRank, text)
-}
-
-function parsed<T extends typeof ResolvedRequest | typeof JobError>(schema: T, text: string | undefined) {
-  if (text === undefined) return undefined
-  try {
-    return Value.Parse(schema, JSON.parse(text))
-  } catch {
-    return undefined
-  }
 }

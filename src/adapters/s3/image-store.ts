@@ -1,8 +1,9 @@
 import { imageFiles } from '../../jobs/fields.ts'
-import type { ImageStore } from '../../jobs/ports.ts'
+import type { ImageStore, StoredFile } from '../../jobs/ports.ts'
+import { uploadHeadBytes } from '../../jobs/stored-names.ts'
 import type { Bucket } from './bucket.ts'
-import { imageKey, uploadKey } from './keys.ts'
-import { commitManifest, readManifest } from './manifests.ts'
+import { imageKey, resultsFolder, uploadKey, uploadsFolder } from './keys.ts'
+import { commitManifest, readManifest, replaceManifest } from './manifests.ts'
 import { sweepExpired } from './sweep.ts'
 
 /**
@@ -16,12 +17,37 @@ export function s3ImageStore(bucket: Bucket, options: { readonly ttlSeconds: num
     putImage: async (id, index, format, bytes) =>
       bucket.put(imageKey(id, index, format), bytes, imageFiles[format].type),
     getImage: async (id, index, format) => bucket.get(imageKey(id, index, format)),
+    openImage: async (id, index, format) => whole(await bucket.get(imageKey(id, index, format))),
     addressOf: async (id, index, format, seconds) =>
       addressOf?.(imageKey(id, index, format), imageFiles[format].type, seconds),
     commit: (manifest) => commitManifest(bucket, manifest),
     getManifest: (id) => readManifest(bucket, id),
     putUpload: async (id, bytes) => bucket.put(uploadKey(id), bytes, 'image/png'),
     getUpload: async (id) => bucket.get(uploadKey(id)),
+    openUpload: async (id) => whole(await bucket.get(uploadKey(id))),
+    getUploadHead: async (id) => bucket.getHead(uploadKey(id), uploadHeadBytes),
+    deleteUpload: async (id) => bucket.delete(uploadKey(id)),
+    async purge(tombstone, { images, request }) {
+      await replaceManifest(bucket, tombstone)
+      for (const { index } of images) await bucket.delete(imageKey(tombstone.id, index, request.format))
+    },
+    measure: async () => ({
+      uploads: await bytesUnder(bucket, uploadsFolder),
+      results: await bytesUnder(bucket, resultsFolder),
+    }),
+    /** A bucket does not tell. */
+    freeBytes: async () => undefined,
     sweep: (now) => sweepExpired(bucket, options.ttlSeconds, now),
   }
+}
+
+/** Read to its end, for its hash, and so that a client that reads slowly keeps no connection to the storage. */
+function whole(bytes: Uint8Array | undefined): StoredFile | undefined {
+  return bytes === undefined ? undefined : { bytes: bytes.byteLength, body: bytes }
+}
+
+async function bytesUnder(bucket: Bucket, folder: string): Promise<number> {
+  let sum = 0
+  for await (const { objects } of bucket.list(folder)) for (const { bytes } of objects) sum += bytes
+  return sum
 }

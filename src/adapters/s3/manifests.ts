@@ -21,6 +21,15 @@ export async function readManifest(bucket: Bucket, id: string): Promise<Manifest
   }
 }
 
+/** Overwrites the manifest of a final job. */
+export async function replaceManifest(bucket: Bucket, manifest: Manifest): Promise<void> {
+  await bucket.put(manifestKey(manifest.id), bytesOf(manifest), 'application/json')
+}
+
+function bytesOf(manifest: Manifest): Buffer {
+  return Buffer.from(JSON.stringify(manifest, undefined, 2))
+}
+
 const tries = 3
 /** Minimum wait for another writer that is between its check and its write. */
 const settleMs = 300
@@ -32,7 +41,7 @@ const settleMs = 300
 export async function commitManifest(bucket: Bucket, manifest: Manifest): Promise<Manifest> {
   const { id } = manifest
   const key = manifestKey(id)
-  const body = Buffer.from(JSON.stringify(manifest, undefined, 2))
+  const body = bytesOf(manifest)
   for (let attempt = 0; attempt < tries; attempt += 1) {
     const first =
       bucket.conditional === 'honoured'

@@ -14,7 +14,11 @@ import { reasonOf, unless } from './faults.ts'
 
 /** Up to a thousand entries of a listing, in key order. */
 interface Page {
-  readonly objects: readonly { readonly key: string; readonly modified: Date | undefined }[]
+  readonly objects: readonly {
+    readonly key: string
+    readonly modified: Date | undefined
+    readonly bytes: number
+  }[]
   /** With `byFolder`: deeper levels, as prefixes that end with a slash. */
   readonly folders: readonly string[]
 }
@@ -39,6 +43,8 @@ export interface Objects {
   putFirst(key: string, bytes: Uint8Array, type: ContentType): Promise<boolean>
   /** Undefined when there is none. Rejects `DamagedObject` too. */
   get(key: string): Promise<Uint8Array | undefined>
+  /** The first bytes, or all of a shorter object; undefined when there is none. They are not compared with the hash. */
+  getHead(key: string, bytes: number): Promise<Uint8Array | undefined>
   /** Deleting a missing object is not an error. */
   delete(key: string): Promise<void>
   /** Pages are requested as they are read. */
@@ -111,6 +117,14 @@ export function bucketObjects(connection: Connection): Objects {
       return bytes
     },
 
+    getHead: (key, bytes) =>
+      call('GetObject', async (abortSignal) => {
+        const command = new GetObjectCommand({ ...at(key), Range: `bytes=0-${bytes - 1}` })
+        const answer = await unless(['NoSuchKey'], client.send(command, { abortSignal }))
+        if (answer === undefined) return undefined
+        return (await answer.Body?.transformToByteArray()) ?? new Uint8Array()
+      }),
+
     async delete(key) {
       await call('DeleteObject', (abortSignal) =>
         client.send(new DeleteObjectCommand(at(key)), { abortSignal }),
@@ -129,7 +143,11 @@ export function bucketObjects(connection: Connection): Objects {
         const answer = await call('ListObjectsV2', (abortSignal) => client.send(command, { abortSignal }))
         const below = (key: string | undefined) => (key ?? '').slice(place.prefix.length)
         yield {
-          objects: (answer.Contents ?? []).map((o) => ({ key: below(o.Key), modified: o.LastModified })),
+          objects: (answer.Contents ?? []).map((o) => ({
+            key: below(o.Key),
+            modified: o.LastModified,
+            bytes: o.Size ?? 0,
+          })),
           folders: (answer.CommonPrefixes ?? []).map((o) => below(o.Prefix)),
         }
         token = answer.IsTruncated ? answer.NextContinuationToken : undefined

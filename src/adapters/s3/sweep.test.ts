@@ -103,7 +103,7 @@ test('an id of an idempotency key, older than its job, does not keep the jobs af
   const bucket = await open(t)
   const hour = new Date(Date.UTC(2026, 0, 5, 10))
   const at = new Date(hour.getTime() + ttlSeconds * 1000 + 1_800_000)
-  const [fromKey] = testIds.fromKey('key', hour)
+  const [fromKey] = testIds.fromKey('ann', 'key', hour)
   await bucket.put(imageKey(fromKey, 0, 'png'), Uint8Array.of(1), 'image/png')
   await job(bucket, new Date(hour.getTime() + 60_000))
   assert.equal(await s3ImageStore(bucket, { ttlSeconds }).sweep(at), 1)

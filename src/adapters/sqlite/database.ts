@@ -47,6 +47,17 @@ const migrations = [
   UPDATE tasks SET losses = attempts, attempts = 0;
   ALTER TABLE states ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
   `,
+  // whose jobs they are, and in which turn they go: see turns.ts
+  `
+  ALTER TABLE tasks ADD COLUMN sent TEXT;
+  ALTER TABLE tasks ADD COLUMN account TEXT NOT NULL DEFAULT '';
+  ALTER TABLE tasks ADD COLUMN units REAL NOT NULL DEFAULT 0;
+  ALTER TABLE tasks ADD COLUMN turn REAL NOT NULL DEFAULT 0;
+  ALTER TABLE states ADD COLUMN sent TEXT;
+  ALTER TABLE states ADD COLUMN account TEXT NOT NULL DEFAULT '';
+  ALTER TABLE states ADD COLUMN turn REAL NOT NULL DEFAULT 0;
+  CREATE INDEX tasks_of_account ON tasks (account, priority);
+  `,
 ]
 
 /** Creates the file and its tables if missing. Throws an `AppError` that names the path. */

@@ -9,6 +9,7 @@ import { statusStoreContract } from '../../../test/contract/status-store.ts'
 import { abandon, collect, type TaskQueueKit, taskQueueContract } from '../../../test/contract/task-queue.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
 import { tempFolder } from '../../../test/temp-folder.ts'
+import type { Task } from '../../jobs/job.ts'
 import type { Delivery, TaskQueue } from '../../jobs/ports.ts'
 import { lockFolder } from '../disk/folder-lock.ts'
 import { openDatabase, readSecret } from './database.ts'
@@ -152,6 +153,21 @@ test('a database of the first version is brought up to date, with its tasks', as
   })
   const [delivery] = await collect(queue, 1, (each) => each.ack())
   assert.deepEqual([delivery?.message, delivery?.attempt, delivery?.losses], [task, 1, 2])
+})
+
+test('callers take turns: who submits a thousand jobs does not keep others waiting, and one caller keeps its order', async (t) => {
+  const queue = await taskQueueKit(t).open(usual)
+  const published: [string, string, number][] = [
+    ...[1, 2, 3, 4].map((n): [string, string, number] => [`a${n}`, 'ann', 10]),
+    ['b1', 'bob', 10],
+    ['c1', 'cat', 5],
+    ['c2', 'cat', 5],
+    ['c3', 'cat', 5],
+  ]
+  for (const [trace, account, units] of published) await queue.publish(someTask({ trace, account, units }))
+  const taken = await collect(queue, published.length, (each) => each.ack())
+  const order = taken.map(({ message }) => (message as Task).trace)
+  assert.deepEqual(order, ['a1', 'b1', 'c1', 'c2', 'a2', 'c3', 'a3', 'a4'])
 })
 
 test('a file that is no database is refused by its path, which only the operator sees', (t) => {

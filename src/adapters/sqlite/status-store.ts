@@ -9,28 +9,38 @@ import {
   statusRank,
   type Task,
 } from '../../jobs/job.ts'
-import { type StateUpdate, type StatusStore, workUnits } from '../../jobs/ports.ts'
+import type { Held, StateUpdate, StatusStore } from '../../jobs/ports.ts'
 import { cancelKeptMs, keptAfterExpiryMs, workerSilenceMs } from '../../jobs/status-times.ts'
+import { exceeds, unitsOf } from '../../jobs/work.ts'
 import { type Database, guard } from './database.ts'
+import { turnOf } from './turns.ts'
 
 /** States are rows; that a rank only rises is a condition in the one statement that writes it. */
 export function sqliteStatusStore(database: Database): StatusStore {
   /** Only one server uses a database folder, so turns need no table. When each ends, by name. */
   const turns = new Map<string, number>()
+  /** Jobs that are being published: they are counted, and have no row yet. */
+  const reserved = new Map<string, { readonly account: string; readonly units: number }>()
   const db = database.relaxed
   const insert =
-    db.prepare(`INSERT INTO states (id, status, rank, request, units, created_at, expires_at, priority)
-    VALUES (?, 'queued', 0, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`)
+    db.prepare(`INSERT INTO states (id, status, rank, request, units, created_at, expires_at, priority, sent, account, turn)
+    VALUES (?1, 'queued', 0, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ${turnOf('states', 'rank < 2', '?8', '?6')})
+    ON CONFLICT (id) DO NOTHING`)
   const select = db.prepare(`SELECT states.*, cancels.id IS NOT NULL AS cancel_requested
     FROM states LEFT JOIN cancels USING (id) WHERE id = ?`)
   const update = db.prepare(`UPDATE states SET status = ?2, rank = ?3, step = coalesce(?4, step),
     steps = coalesce(?5, steps), started_at = coalesce(?6, started_at), error = coalesce(?7, error)
     WHERE id = ?1 AND (rank < ?3 OR (rank = ${statusRank.running} AND status = ?2))`)
   const mark = db.prepare('INSERT INTO cancels (id, marked_at) VALUES (?, ?) ON CONFLICT (id) DO NOTHING')
-  const place = db.prepare('SELECT seq, priority FROM states WHERE id = ? AND rank = 0')
+  const place = db.prepare('SELECT seq, priority, turn FROM states WHERE id = ? AND rank = 0')
   const ahead = db.prepare(`SELECT count(*) AS jobs,
     total(units * (1 - coalesce(CAST(step AS REAL) / max(steps, 1), 0))) AS units
-    FROM states WHERE rank < 2 AND (rank = 1 OR priority < ?1 OR (priority = ?1 AND seq < ?2))`)
+    FROM states WHERE rank < 2 AND (rank = 1 OR priority < ?1 OR (priority = ?1 AND (turn, seq) < (?2, ?3)))`)
+  const heldBy = db.prepare(`SELECT id, units FROM states
+    WHERE account = ? AND rank < 2 AND expires_at > ?`)
+  const open = db.prepare(`SELECT states.*, cancels.id IS NOT NULL AS cancel_requested
+    FROM states LEFT JOIN cancels USING (id) WHERE rank < 2 AND expires_at > ?
+    ORDER BY rank DESC, priority, turn, seq LIMIT ?`)
   const beat = db.prepare(`INSERT INTO workers (name, seen_at, seconds_per_unit) VALUES (?, ?, ?)
     ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at,
     seconds_per_unit = coalesce(excluded.seconds_per_unit, seconds_per_unit)`)
@@ -39,9 +49,26 @@ export function sqliteStatusStore(database: Database): StatusStore {
 
   return {
     async create(task: Task) {
-      const { id, request, created_at, expires_at } = task
+      const { id, request, created_at, expires_at, sent = null, account = '' } = task
       const rank = priorities.indexOf(task.priority ?? 'interactive')
-      guard(() => insert.run(id, JSON.stringify(request), workUnits(request), created_at, expires_at, rank))
+      const first = [id, JSON.stringify(request), unitsOf(task), created_at, expires_at] as const
+      reserved.delete(id)
+      return guard(() => {
+        insert.run(...first, rank, sent, account)
+        return toState(select.get(id) as Record<string, SQLOutputValue>)
+      })
+    },
+    async reserve({ id, account, units }, most) {
+      const jobs = new Map(guard(() => heldBy.all(account, new Date().toISOString())).map(unitsOfRow))
+      for (const [other, each] of reserved) if (each.account === account) jobs.set(other, each.units)
+      jobs.delete(id)
+      const held: Held = { jobs: jobs.size, units: [...jobs.values()].reduce((sum, each) => sum + each, 0) }
+      if (exceeds(held, units, most)) return held
+      reserved.set(id, { account, units })
+      return undefined
+    },
+    async release({ id }) {
+      reserved.delete(id)
     },
     async get(id) {
       const row = guard(() => select.get(id))
@@ -52,14 +79,23 @@ export function sqliteStatusStore(database: Database): StatusStore {
       const [step, steps] = [progress?.step ?? null, progress?.steps ?? null]
       guard(() => update.run(id, status, statusRank[status], step, steps, started_at ?? null, reason))
     },
+    async unfinished(most) {
+      return guard(() => open.all(new Date().toISOString(), most)).map(toState)
+    },
+    async forget(id) {
+      guard(() => {
+        db.prepare('DELETE FROM states WHERE id = ?').run(id)
+        db.prepare('DELETE FROM dead_tasks WHERE id = ?').run(id)
+      })
+    },
     async requestCancel(id) {
       guard(() => mark.run(id, Date.now()))
     },
     async ahead(id) {
       return guard(() => {
-        const row = place.get(id) as { seq: number; priority: number } | undefined
+        const row = place.get(id) as { seq: number; priority: number; turn: number } | undefined
         if (row === undefined) return undefined
-        const { jobs, units } = ahead.get(row.priority, row.seq) as { jobs: number; units: number }
+        const { jobs, units } = ahead.get(row.priority, row.turn, row.seq) as { jobs: number; units: number }
         return { jobs, units }
       })
     },
@@ -92,6 +128,10 @@ export function sqliteStatusStore(database: Database): StatusStore {
   }
 }
 
+function unitsOfRow({ id, units }: Record<string, SQLOutputValue>): [string, number] {
+  return [String(id), Number(units)]
+}
+
 function toState(row: Record<string, SQLOutputValue>): JobState {
   const { step, steps, started_at, error } = row
   return {
@@ -100,6 +140,9 @@ function toState(row: Record<string, SQLOutputValue>): JobState {
     request: Value.Parse(ResolvedRequest, JSON.parse(String(row.request))),
     created_at: String(row.created_at),
     expires_at: String(row.expires_at),
+    units: Number(row.units),
+    ...(typeof row.sent === 'string' ? { sent: row.sent } : {}),
+    ...(row.account === '' ? {} : { account: String(row.account) }),
     ...(typeof started_at === 'string' ? { started_at } : {}),
     ...(typeof step === 'number' && typeof steps === 'number' ? { progress: { step, steps } } : {}),
     ...(typeof error === 'string' ? { error: Value.Parse(JobError, JSON.parse(error)) } : {}),

@@ -4,8 +4,10 @@ import { priorities } from '../../jobs/fields.ts'
 import type { Task } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
 import type { Consumer, Delivery, TaskQueue } from '../../jobs/ports.ts'
+import { unitsOf } from '../../jobs/work.ts'
 import { type Database, guard } from './database.ts'
 import { startPolling } from './poll-loop.ts'
+import { turnOf } from './turns.ts'
 
 export interface TaskQueueOptions {
   /** Maximum number of waiting and running tasks. */
@@ -28,7 +30,7 @@ interface Row {
 }
 
 /**
- * A task is a row. Taking one writes a token and a lease and counts a loss, in one statement; ending the delivery
+ * A task is a row; callers take turns (see turns.ts). Taking one writes a token and a lease and counts a loss, in one statement; ending the delivery
  * takes the loss back, so a process that dies has already counted its own.
  * The lease is renewed every third of its time; every later write names the token, so a consumer that lost its
  * lease changes nothing. Leases use the clock of the one machine that has the file: if it jumps ahead a task can
@@ -37,15 +39,16 @@ interface Row {
 export function sqliteTaskQueue(database: Database, options: TaskQueueOptions): TaskQueue {
   const { max, owner, log, leaseMs = 30_000, pollMs = 100 } = options
   const db = database.durable
-  const insert = db.prepare(`INSERT INTO tasks (id, message, due_at, priority) SELECT ?1, ?2, ?3, ?5
+  const insert = db.prepare(`INSERT INTO tasks (id, message, due_at, priority, sent, account, units, turn)
+    SELECT ?1, ?2, ?3, ?5, ?6, ?7, ?8, ${turnOf('tasks', 'TRUE', '?7', '?5')}
     WHERE (SELECT count(*) FROM tasks) < ?4 ON CONFLICT (id) DO NOTHING`)
-  const find = db.prepare('SELECT 1 FROM tasks WHERE id = ?')
+  const find = db.prepare('SELECT sent FROM tasks WHERE id = ?')
   const count = db.prepare('SELECT count(*) AS n FROM tasks')
   const free = db.prepare('UPDATE tasks SET lease_until = 0, token = NULL WHERE owner = ?')
   const claim =
     db.prepare(`UPDATE tasks SET owner = ?1, token = ?2, lease_until = ?3 + ?4, losses = losses + 1
     WHERE seq = (SELECT seq FROM tasks WHERE (due_at <= ?3 OR due_at > ?3 + ${longestDelayMs}) AND lease_until <= ?3
-    ORDER BY priority, seq LIMIT 1)
+    ORDER BY priority, turn, seq LIMIT 1)
     RETURNING seq, message, attempts, losses`)
   const waiting = db.prepare(`SELECT 1 FROM tasks
     WHERE (due_at <= ?1 OR due_at > ?1 + ${longestDelayMs}) AND lease_until <= ?1 LIMIT 1`)
@@ -71,8 +74,14 @@ export function sqliteTaskQueue(database: Database, options: TaskQueueOptions): 
   return {
     async publish(task: Task) {
       const rank = priorities.indexOf(task.priority ?? 'interactive')
-      const added = guard(() => insert.run(task.id, JSON.stringify(task), 0, max, rank)).changes
-      if (added !== 0 || guard(() => find.get(task.id)) !== undefined) return
+      const { id, sent = null, account = '' } = task
+      const values = [id, JSON.stringify(task), 0, max, rank, sent, account, unitsOf(task)]
+      if (guard(() => insert.run(...values)).changes !== 0) return
+      const standing = guard(() => find.get(id))
+      if (standing !== undefined) {
+        if (standing.sent === sent) return
+        throw new AppError('idempotency_key_reused', 'The queue has another request under this id.')
+      }
       throw new AppError('queue_full', `${max} jobs are already waiting, the maximum for this installation.`)
     },
     async consume(handler) {
@@ -88,8 +97,9 @@ export function sqliteTaskQueue(database: Database, options: TaskQueueOptions): 
     async consumeDead() {
       return { stop: async () => {} }
     },
+    withdraws: true,
     async withdraw(id) {
-      guard(() => remove.run(id, Date.now()))
+      return guard(() => remove.run(id, Date.now())).changes !== 0
     },
     async close() {
       await Promise.all([...consumers].map((consumer) => consumer.stop()))

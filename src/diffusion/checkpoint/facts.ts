@@ -54,7 +54,10 @@ export interface ModelDescription {
 export async function readFacts(path: string): Promise<CheckpointFacts> {
   const checkpoint = await readCheckpoint(path)
   const { classified, beside } = checkpoint
+  const ignored = classified.lora?.passedOver ?? 0
   const remarks = classified.kind === 'model' ? [...beside.remarks] : []
+  if (ignored > 0)
+    remarks.push(`${path}: ${ignored} of its tensors, on which no picture depends, are passed over`)
   const model = orFault(() => describe(checkpoint, remarks))
   const addOn = orFault(() => addOnSizes(checkpoint))
   return { ...classified, ...count(tensorsOf(checkpoint)), model, addOn, remarks }

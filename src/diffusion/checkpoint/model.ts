@@ -1,7 +1,8 @@
 import { stat } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
-import { CheckpointError, opening, refused } from '../errors.ts'
+import { opening, refused } from '../errors.ts'
 import { fileStamp } from '../file-stamp.ts'
+import { tokenEmbeddingKey } from '../models/clip-text.ts'
 import { foreignName } from '../safetensors/foreign-file.ts'
 import { openSafetensors, type SafetensorsFile } from '../safetensors/safetensors.ts'
 import { ClipTokenizer } from '../tokenizer/clip-tokenizer.ts'
@@ -14,6 +15,7 @@ import { classify } from './family.ts'
 import { type Classified, refusal } from './kinds.ts'
 import { openSingleFile } from './single-file.ts'
 import { openVaeFile, type Vae } from './vae-file.ts'
+import { Weights } from './weights.ts'
 
 /** A model on disk, in either layout. Its parts have diffusers' names. */
 export interface Model {
@@ -123,7 +125,8 @@ function withVae(path: string, folder: DiffusersFolder, vae: Vae | undefined): D
 }
 
 function tokenRows(text: SafetensorsFile): number {
-  return text.tensors.get('text_model.embeddings.token_embedding.weight')?.shape[0] ?? 0
+  const weights = new Weights(text)
+  return weights.shape(tokenEmbeddingKey(weights))[0] as number
 }
 
 /** The name of a symbolic link, not of its target: download caches name files by their hashes. */
@@ -136,12 +139,12 @@ async function singleFileTokenizer(file: SafetensorsFile, text: SafetensorsFile)
   const own = file.metadata.get('packshot.tokenizer')
   if (own !== undefined) return ClipTokenizer.parse(own, `${file.path} (packshot.tokenizer)`)
   const vocabulary = await clipVocabulary()
-  const table = text.tensors.get('text_model.embeddings.token_embedding.weight')
-  const [rows, known] = [table?.shape[0] ?? 0, Object.keys(vocabulary.ids).length]
+  const [rows, known] = [tokenRows(text), Object.keys(vocabulary.ids).length]
   if (rows < known) {
-    throw new CheckpointError(
-      `${file.path}: "${table?.key}" has ${rows} tokens, but CLIP's vocabulary has ${known}; a file with a ` +
-        'different vocabulary must include it as "packshot.tokenizer" in its metadata',
+    throw refused(
+      file.path,
+      `its text encoder has ${rows} tokens, but CLIP's vocabulary has ${known}; a file with a different vocabulary ` +
+        'must include it as "packshot.tokenizer" in its metadata',
     )
   }
   return ClipTokenizer.of(vocabulary.ids, vocabulary.merges)

@@ -12,6 +12,7 @@ import {
 } from '../../../test/golden/parity/variants.ts'
 import { tempFolder } from '../../../test/temp-folder.ts'
 import { type DiffusersFolder, openDiffusersFolder } from '../checkpoint/diffusers-folder.ts'
+import { readFacts } from '../checkpoint/facts.ts'
 import { unetKeys } from '../checkpoint/ldm-keys.ts'
 import { openModel } from '../checkpoint/model.ts'
 import { CheckpointError } from '../errors.ts'
@@ -373,6 +374,18 @@ test('an alpha that a pruned file kept, and counters of training, are passed ove
     ['global_step', counting([])],
   ]
   assert.deepEqual(await feedsOf(await opened(t, [...good, ...more])), await feedsOf(await opened(t, good)))
+})
+
+test('what is passed over is reported', async (t) => {
+  const path = join(tempFolder(t), 'some.safetensors')
+  const more: [string, Tensor][] = [['lora_te_text_projection.alpha', counting([])]]
+  writeSafetensors(path, { tensors: new Map([...good, ...more]), metadata: {} })
+  assert.match(
+    (await readFacts(path)).remarks.join(),
+    /1 of its tensors, on which no picture depends, are passed over/,
+  )
+  writeSafetensors(path, { tensors: new Map(good), metadata: {} })
+  assert.deepEqual((await readFacts(path)).remarks, [])
 })
 
 test('matrices of 8 bits and of 64, zeros, and a text encoder alone are taken as they are', async (t) => {

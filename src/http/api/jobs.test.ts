@@ -6,6 +6,8 @@ import { pino } from 'pino'
 import { collect } from '../../../test/contract/task-queue.ts'
 import { type Embedded, embedded, runDeps, storageIsAway, workUntil } from '../../../test/jobs/embedded.ts'
 import { waitFor } from '../../../test/kit/waiting.ts'
+import { memoryRateLimiter } from '../../adapters/memory/rate-limiter.ts'
+import { anonymousCaller } from '../../jobs/caller.ts'
 import type { Task } from '../../jobs/job.ts'
 import { buildHttp } from '../app.ts'
 import { createServices } from '../services.ts'
@@ -76,7 +78,7 @@ suite('the API', () => {
     assert.equal(picture.body, 'picture of seed 7')
     assert.equal(picture.headers['content-type'], 'image/png')
     assert.equal(picture.headers.etag, `"${images[0].sha256}"`)
-    assert.match(String(picture.headers['cache-control']), /^public, max-age=3\d{3}, immutable$/)
+    assert.match(String(picture.headers['cache-control']), /^private, max-age=3\d{3}, immutable$/)
     assert.equal(picture.headers['content-disposition'], 'inline; filename="a-red-apple-7.png"')
   })
 
@@ -117,20 +119,82 @@ suite('the API', () => {
   test('cancels a job, as often as it is asked to', async (t) => {
     const { app } = await server(t)
     const { id } = (await post(app, { prompt: 'a red apple' })).json()
-    for (let i = 0; i < 2; i += 1) {
-      const answer = await app.inject({ method: 'DELETE', url: `/v1/jobs/${id}` })
+    const urls = [`/v1/jobs/${id}/cancel`, `/v1/jobs/${id}/cancel`]
+    for (const url of urls) {
+      const answer = await app.inject({ method: 'POST', url })
       assert.deepEqual([answer.statusCode, answer.json().status], [200, 'canceled'])
     }
     assertFault(await app.inject(`/v1/jobs/${id}/images/0`), 409, 'not_ready', 'id')
   })
 
+  test('DELETE cancels a job that waits, and deletes it when it is repeated', async (t) => {
+    const { app } = await server(t)
+    const { id } = (await post(app, { prompt: 'a red apple' })).json()
+    const remove = async () => {
+      const answer = await app.inject({ method: 'DELETE', url: `/v1/jobs/${id}` })
+      assert.deepEqual([answer.statusCode, answer.json().status], [200, 'canceled'])
+    }
+    await remove()
+    assert.equal((await app.inject(`/v1/jobs/${id}`)).json().request.prompt, 'a red apple')
+    await remove()
+    assertFault(await app.inject(`/v1/jobs/${id}`), 410, 'deleted', 'id')
+  })
+
+  test('canceling leaves a job that has just finished as it is', async (t) => {
+    const running = await server(t)
+    const { id } = (await post(running.app, { prompt: 'a red apple' })).json()
+    await workAll(running)
+    const before = (await running.app.inject(`/v1/jobs/${id}`)).json()
+    const answer = await running.app.inject({ method: 'POST', url: `/v1/jobs/${id}/cancel` })
+    assert.deepEqual([before.status, answer.json()], ['succeeded', before])
+  })
+
+  test('deletes a finished job with its pictures and prompts, as often as it is asked to', async (t) => {
+    const running = await server(t)
+    const { app, parts } = running
+    const key = { 'idempotency-key': 'order-1-of-a-customer' }
+    const { id } = (await post(app, { prompt: 'a secret apple', count: 2 }, key)).json()
+    await workAll(running)
+    for (let i = 0; i < 2; i += 1) {
+      const answer = await app.inject({ method: 'DELETE', url: `/v1/jobs/${id}` })
+      const { status, request, images } = answer.json()
+      assert.deepEqual([answer.statusCode, status, request, images], [200, 'succeeded', undefined, []])
+    }
+    for (const url of [`/v1/jobs/${id}`, `/v1/jobs/${id}/images/0`, `/v1/jobs/${id}/images/1`]) {
+      assertFault(await app.inject(url), 410, 'deleted', 'id')
+    }
+    assertFault(await post(app, { prompt: 'a secret apple', count: 2 }, key), 410, 'deleted', 'id')
+    for (const index of [0, 1]) assert.equal(await parts.images.getImage(id, index, 'png'), undefined)
+    assert.doesNotMatch(JSON.stringify(await parts.images.getManifest(id)), /secret/)
+    assert.equal(await parts.status.get(id), undefined)
+    parts.clock.ahead = 3_600_001
+    assertFault(await app.inject({ method: 'DELETE', url: `/v1/jobs/${id}` }), 410, 'expired', 'id')
+  })
+
+  test('a caller that asks too often is told so, whatever it asks for; health checks are never counted', async (t) => {
+    const { app } = await server(t, () => ({
+      requests: memoryRateLimiter(),
+      caller: (address: string) => anonymousCaller(address, { requests: { perMinute: 1, burst: 3 } }),
+    }))
+    const urls = ['/v1/jobs/nothing', '/nowhere', '/v1/models', '/v1/models', '/v1/jobs/nothing']
+    const statuses = []
+    for (const url of urls) statuses.push((await app.inject(url)).statusCode)
+    assert.deepEqual(statuses, [404, 404, 200, 429, 429])
+    const refused = await post(app, { prompt: 'an apple' })
+    assertFault(refused, 429, 'rate_limited')
+    assert.ok(Number(refused.headers['retry-after']) > 10)
+    const other = await app.inject({ url: '/v1/models', remoteAddress: '192.0.2.1' })
+    assert.deepEqual([other.statusCode, (await app.inject('/healthz/live')).statusCode], [200, 200])
+  })
+
   test('answers the same job to the same Idempotency-Key', async (t) => {
     const { app } = await server(t)
-    const key = { 'idempotency-key': 'order-1' }
+    const key = { 'idempotency-key': 'order-1-of-a-customer' }
     const first = await post(app, { prompt: 'a red apple' }, key)
     const second = await post(app, { prompt: 'a red apple' }, key)
     assert.deepEqual([second.statusCode, second.json().id], [202, first.json().id])
-    assertFault(await post(app, { prompt: 'a pear' }, key), 400, 'invalid_request', 'Idempotency-Key')
+    const other = await post(app, { prompt: 'a pear' }, key)
+    assertFault(other, 422, 'idempotency_key_reused', 'Idempotency-Key')
   })
 
   test('delivers the file that was asked for, under a name that says so', async (t) => {
@@ -222,6 +286,7 @@ suite('the API', () => {
       '/healthz/ready',
       '/v1/jobs',
       '/v1/jobs/{id}',
+      '/v1/jobs/{id}/cancel',
       '/v1/jobs/{id}/images/{index}',
       '/v1/models',
       '/v1/samplers',

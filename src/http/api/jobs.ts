@@ -19,7 +19,7 @@ const preferHeader = {
   ),
 }
 
-/** POST /v1/jobs, GET and DELETE /v1/jobs/:id. Schemas describe and serialise; `Services` validates. */
+/** POST /v1/jobs, GET and DELETE /v1/jobs/:id, POST /v1/jobs/:id/cancel. Schemas describe and serialise; `Services` validates. */
 export function jobRoutes(app: FastifyInstance, services: Services): void {
   app.setValidatorCompiler(() => () => true)
 
@@ -69,11 +69,30 @@ export function jobRoutes(app: FastifyInstance, services: Services): void {
     return isUnchanged(request, tag) ? reply.code(304).send() : view
   })
 
+  const cancel = {
+    summary: 'Cancel a job',
+    description: 'Unlike DELETE it leaves a job unchanged that has just finished.',
+    params: byId,
+    response: { 200: JobView, '4xx': ErrorBody, '5xx': ErrorBody },
+  }
+  app.post<ById>('/v1/jobs/:id/cancel', { schema: cancel }, async (request, reply) => {
+    const view = await services.cancel(request.params.id)
+    setWaitHeaders(reply, view)
+    return view
+  })
+
   app.delete<ById>(
     '/v1/jobs/:id',
-    { schema: { ...read, summary: 'Cancel a job' } },
+    {
+      schema: {
+        ...read,
+        summary: 'Cancel or delete a job',
+        description:
+          'Cancels a job that waits or runs. Deletes a final job: its pictures and prompts; later requests for it are answered 410.',
+      },
+    },
     async (request, reply) => {
-      const view = await services.cancel(request.params.id)
+      const view = await services.remove(request.params.id)
       setWaitHeaders(reply, view)
       return view
     },
@@ -103,6 +122,6 @@ function traceOf({ headers }: FastifyRequest): { trace?: string } {
 
 /** `Retry-After` has whole seconds only; `poll_after_ms` in the body is more precise. */
 function setWaitHeaders(reply: FastifyReply, view: JobView): void {
-  reply.header('cache-control', 'no-cache')
+  reply.header('cache-control', 'no-store')
   if (view.poll_after_ms !== undefined) reply.header('retry-after', Math.ceil(view.poll_after_ms / 1000))
 }

@@ -41,6 +41,9 @@ const Sampler = Type.Object({
   schedules: Type.Array(Type.String()),
   default_schedule: Type.String(),
   max_steps: Type.Optional(Type.Integer()),
+  calls_per_step: Type.Optional(
+    Type.Integer({ description: 'How often it calls the model in each step. Absent: once.' }),
+  ),
 })
 
 /** GET /v1/models and GET /v1/samplers: what can be requested. The first of each list is the default. */

@@ -4,6 +4,8 @@ import type { LightMyRequestResponse } from 'fastify'
 import { pino } from 'pino'
 import sharp from 'sharp'
 import { embedded, runDeps, storageIsAway, workUntil } from '../../../test/jobs/embedded.ts'
+import type { Caller } from '../../jobs/caller.ts'
+import { AppError } from '../../jobs/errors.ts'
 import { buildHttp } from '../app.ts'
 import { createServices } from '../services.ts'
 
@@ -152,7 +154,7 @@ test('a key answers its job again, though the upload is over', async (t) => {
       method: 'POST',
       url: '/v1/jobs',
       payload: { prompt: 'x', init_image: id },
-      headers: { 'idempotency-key': 'one' },
+      headers: { 'idempotency-key': 'order-1-of-a-customer' },
     })
   const first = (await again()).json()
   parts.images.getUpload = async () => undefined
@@ -178,11 +180,58 @@ test('a storage that is away is no fault of the picture', async (t) => {
     ...parts.images,
     putUpload: async () => storageIsAway(),
     getUpload: async () => storageIsAway(),
+    openUpload: async () => storageIsAway(),
+    getUploadHead: async () => storageIsAway(),
   }
   const away = await studio(t, { images })
   assertFault(await away.upload(await png()), 503, 'unavailable', /away/)
   assertFault(await away.ask({ init_image: id }), 503, 'unavailable', /away/)
   assertFault(await away.app.inject(`/v1/uploads/${id}`), 503, 'unavailable', /away/)
+})
+
+test('an upload can be deleted, by whoever has its id, and jobs and readers are told', async (t) => {
+  const { app, upload, ask } = await studio(t)
+  const { id } = (await upload(await png())).json()
+  for (let count = 0; count < 2; count++) {
+    const answer = await app.inject({ method: 'DELETE', url: `/v1/uploads/${id}` })
+    assert.deepEqual([answer.statusCode, answer.body], [204, ''])
+  }
+  assertFault(await app.inject(`/v1/uploads/${id}`), 410, 'deleted', /^The upload was deleted/)
+  assertFault(await ask({ init_image: id }), 400, 'invalid_request', /was deleted: upload the picture again/)
+  const never = await app.inject({ method: 'DELETE', url: `/v1/uploads/${id.slice(0, -1)}x` })
+  assertFault(never, 404, 'not_found', /no upload/)
+})
+
+test('a job that starts from a photo reads its header only', async (t) => {
+  const parts = embedded(t)
+  const images = { ...parts.images, getUpload: async () => assert.fail('the whole picture is read') }
+  const { upload, ask } = await studio(t, { images })
+  const [photo, mask, wide] = [await png(96, 64), await png(96, 64), await png(128, 64)]
+  const ids = []
+  for (const bytes of [photo, mask, wide]) ids.push((await upload(bytes)).json().id)
+  const [init_image] = ids
+  assert.equal((await ask({ init_image, mask: ids[1] })).statusCode, 202)
+  const other = await ask({ init_image, mask: ids[2] })
+  assertFault(other, 400, 'invalid_request', /the shape of init_image, which is 96x64, but was 128x64/)
+})
+
+test('refused uploads count too, and their bytes only when they are kept', async (t) => {
+  const taken: string[] = []
+  const limiter = {
+    async take(_caller: Caller, name = 'rate', amount = 1) {
+      taken.push(`${name} ${Math.sign(amount)}`)
+      return 0
+    },
+  }
+  const space = {
+    async take() {
+      throw new AppError('storage_full', 'All uploads together may take 1 MB.')
+    },
+  }
+  const limited = await studio(t, { limiter, space })
+  assertFault(await limited.upload(Buffer.from('no picture')), 422, 'invalid_upload', /./)
+  assertFault(await limited.upload(await png()), 507, 'storage_full', /together/)
+  assert.deepEqual(taken, ['rate 1', 'rate 1', 'uploadBytes 1', 'uploadBytes -1'])
 })
 
 test('uploads count like jobs against the rate of a client', async (t) => {

@@ -7,6 +7,7 @@ import { type FieldName, type FormValues, fieldNames } from './form-values.ts'
 /** What the page calls a field, at the beginning of a sentence. */
 function subjectOf(name: FieldName): string {
   if (name === 'background') return 'The background'
+  if (name === 'shown_model') return requestFields.model.form.subject
   return name === 'size' ? 'The size' : requestFields[name].form.subject
 }
 

@@ -122,7 +122,7 @@ test('a card carries its own delay and the final one has none', async () => {
   const { id } = studio.newest
   assert.equal(headers['packshot-fragment'], '1')
   assert.ok(body.includes(`hx-get="/jobs/${id}/card" hx-trigger="load delay:100ms, retry"`))
-  assert.match(body, /In line, 2 jobs ahead.*about 9 seconds left/s)
+  assert.match(body, /Waiting: 2 jobs before yours.*9 s left/s)
   studio.move({ status: 'running', progress: { step: 8, steps: 20 }, eta_seconds: 4, poll_after_ms: 900 })
   const running = await app.inject(`/jobs/${id}/card`)
   assert.match(
@@ -180,7 +180,7 @@ test('a form of another site is refused', async () => {
   assert.equal(studio.submitted, 0)
   const ours: Record<string, string>[] = [
     { 'sec-fetch-site': 'same-origin', origin: 'null' },
-    { host: 'studio.test:8080', origin: 'http://studio.test:8080' },
+    { host: '192.168.1.5:8080', origin: 'http://192.168.1.5:8080' },
     {},
   ]
   for (const headers of ours) {

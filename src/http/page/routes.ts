@@ -2,7 +2,10 @@ import formbody from '@fastify/formbody'
 import type { FastifyInstance } from 'fastify'
 import { toAppError } from '../../jobs/errors.ts'
 import { isFinal, type JobView } from '../../jobs/serving/job-view.ts'
+import { parseForm } from '../bodies.ts'
 import { httpFault } from '../faults.ts'
+import type { Hosts } from '../hosts.ts'
+import type { Refusals } from '../refusals.ts'
 import type { Services } from '../services.ts'
 import { isFragment, sendError, sendFragment, sendPage, setErrorHeaders } from './answers.ts'
 import { assetRoutes, loadAssets } from './assets.ts'
@@ -10,13 +13,16 @@ import { type CardOptions, jobCard } from './card.ts'
 import { requestForm } from './form.ts'
 import { formErrors } from './form-errors.ts'
 import { type FormValues, readFields, requestBody, valuesOfRequest } from './form-values.ts'
-import { home, jobPage } from './home.ts'
+import { home, jobPage, renewedForm } from './home.ts'
 import type { Page } from './layout.ts'
+import { forChosenModel } from './model-change.ts'
 import { refuseCrossSite, setSecurityHeaders } from './security.ts'
 
 export interface PageOptions {
   readonly services: Services
   readonly imageOrigin: string | undefined
+  readonly hosts: Hosts
+  readonly refused: Refusals
 }
 
 type JobAddress = { Params: { id: string }; Querystring: { stopping?: string } }
@@ -27,10 +33,10 @@ type JobAddress = { Params: { id: string }; Querystring: { stopping?: string } }
  */
 export async function pageRoutes(
   app: FastifyInstance,
-  { services, imageOrigin }: PageOptions,
+  { services, imageOrigin, hosts, refused }: PageOptions,
 ): Promise<void> {
   app.addHook('onRequest', async (_request, reply) => setSecurityHeaders(reply, imageOrigin))
-  await app.register(formbody)
+  await app.register(formbody, { parser: parseForm })
   const assets = await loadAssets()
   await assetRoutes(app, assets)
   const { limits, uploadLimits } = services
@@ -40,6 +46,7 @@ export async function pageRoutes(
     const error = httpFault(thrown)
     if (error.code === 'internal')
       request.log.error({ err: thrown }, 'internal error while answering a page request')
+    refused(request, error)
     return sendError(assets, error, request, reply)
   })
 
@@ -49,15 +56,25 @@ export async function pageRoutes(
     return sendPage(reply, assets, { title: 'Packshot', body: home(offer(), state) })
   })
 
+  // posted, since a prompt may be too long for an address
+  app.post('/form', async (request, reply) => {
+    refuseCrossSite(request, hosts)
+    const values = forChosenModel(offer(), readFields(request.body))
+    const state = { values, errors: {}, prefilled: false }
+    if (isFragment(request)) return sendFragment(reply, renewedForm(offer(), state))
+    return sendPage(reply, assets, { title: 'Packshot', body: home(offer(), state) })
+  })
+
   app.post('/jobs', async (request, reply) => {
-    refuseCrossSite(request)
-    const values = readFields(request.body)
+    const values = forChosenModel(offer(), readFields(request.body))
     try {
+      refuseCrossSite(request, hosts)
       const view = await services.submit(requestBody(values), { caller: services.caller(request.ip) })
       if (!isFragment(request)) return reply.redirect(`/jobs/${view.id}`, 303)
       return sendFragment(reply, jobCard(view, { usual: usualSize(), isNew: true }))
     } catch (thrown) {
       const error = toAppError(thrown)
+      refused(request, error)
       const state = { values, errors: formErrors(error, values), prefilled: false }
       setErrorHeaders(reply, error)
       if (error.code === 'invalid_request') reply.code(422)
@@ -83,7 +100,7 @@ export async function pageRoutes(
   })
 
   app.post<JobAddress>('/jobs/:id/cancel', async (request, reply) => {
-    refuseCrossSite(request)
+    refuseCrossSite(request, hosts)
     const view = await services.cancel(request.params.id)
     if (!isFragment(request)) return reply.redirect(`/jobs/${view.id}`, 303)
     return sendFragment(reply, jobCard(view, { usual: usualSize(), stopping: true }))
@@ -107,6 +124,11 @@ function pageOfJob(view: JobView, options: CardOptions): Page {
   return {
     title: waiting ? 'Packshot: on its way' : 'Packshot: your picture',
     body: jobPage(jobCard(view, options), waiting),
-    refreshSeconds: waiting ? Math.max(1, Math.ceil((view.poll_after_ms ?? 2000) / 1000)) : undefined,
+    refreshSeconds: waiting ? reloadSeconds(view) : undefined,
   }
+}
+
+/** A reload costs a whole page, so less often than a card is asked for; but somebody waits. */
+function reloadSeconds({ poll_after_ms = 2000 }: JobView): number {
+  return Math.min(10, Math.max(1, Math.ceil(poll_after_ms / 1000)))
 }

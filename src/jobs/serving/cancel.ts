@@ -2,7 +2,14 @@ import { announce } from '../announce.ts'
 import type { JobState, Manifest } from '../job.ts'
 import { bestEffort } from '../log.ts'
 import type { EventQueue, TaskQueue } from '../ports.ts'
-import { type AnswerDeps, findManifest, type JobView, viewJob, viewOfManifest } from './job-view.ts'
+import {
+  type AnswerDeps,
+  findManifest,
+  type JobView,
+  viewJob,
+  viewOfCanceled,
+  viewOfManifest,
+} from './job-view.ts'
 
 export interface CancelDeps extends AnswerDeps {
   readonly queue: TaskQueue
@@ -11,7 +18,8 @@ export interface CancelDeps extends AnswerDeps {
 
 /**
  * Cancels a job, queued or running, by committing a canceled manifest: the first manifest wins, so a job that
- * finishes at the same moment is either finished or canceled, and stays so. The mark in the status store only
+ * finishes at the same moment is either finished or canceled, and stays so. A job that is taken out of the queue before a
+ * worker had it needs no manifest: its status says it. The mark in the status store only
  * saves work: the worker that has the job stops at its next step.
  *
  * A job whose request is unknown here (status store wiped) gets only the mark, and the worker commits.
@@ -29,6 +37,10 @@ export async function cancelJob(deps: CancelDeps, id: string): Promise<JobView> 
   }
   if (state.status !== 'queued' && state.status !== 'running') return viewJob(deps, id)
   await bestEffort(deps.log, 'marking a job as canceled', deps.status.requestCancel(id))
+  if (state.status === 'queued' && (await withdrawn(deps, id))) {
+    deps.log.info({ job: id }, 'job canceled before a worker had it')
+    return viewOfCanceled(state)
+  }
   const manifest = await deps.images.commit(canceledManifest(deps, state))
   await bestEffort(deps.log, 'announcing a canceled job', announce(deps, manifest))
   await bestEffort(deps.log, 'withdrawing a canceled job', deps.queue.withdraw(id))
@@ -36,7 +48,20 @@ export async function cancelJob(deps: CancelDeps, id: string): Promise<JobView> 
   return viewOfManifest(manifest)
 }
 
-function canceledManifest(deps: CancelDeps, state: JobState): Manifest {
+/**
+ * Whether no worker has the job or will get it: then its status is all that is kept of it. The status comes first, so
+ * that it is durable when the task is gone.
+ */
+async function withdrawn({ status, queue, log }: CancelDeps, id: string): Promise<boolean> {
+  const withdraw = async () => {
+    if (!queue.withdraws) return false
+    await status.advance(id, { status: 'canceled' })
+    return queue.withdraw(id)
+  }
+  return (await bestEffort(log, 'withdrawing a canceled job', withdraw())) ?? false
+}
+
+export function canceledManifest(deps: Pick<CancelDeps, 'now'>, state: JobState): Manifest {
   return {
     v: 1,
     id: state.id,
@@ -44,6 +69,7 @@ function canceledManifest(deps: CancelDeps, state: JobState): Manifest {
     request: state.request,
     images: [],
     attempts: 0,
+    ...(state.sent === undefined ? {} : { sent: state.sent }),
     created_at: state.created_at,
     ...(state.started_at === undefined ? {} : { started_at: state.started_at }),
     finished_at: deps.now().toISOString(),

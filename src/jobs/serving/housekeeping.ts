@@ -1,9 +1,10 @@
 import { bestEffort } from '../log.ts'
 import type { Consumer, TaskQueue } from '../ports.ts'
 import { type BuryDeps, buryTask } from './bury.ts'
+import { handleEvent, type NewsDeps } from './news.ts'
 import type { JobWatch } from './wait.ts'
 
-export interface HousekeepingDeps extends BuryDeps {
+export interface HousekeepingDeps extends BuryDeps, NewsDeps {
   readonly queue: TaskQueue
   readonly ttlSeconds: number
   readonly watch: JobWatch
@@ -27,12 +28,12 @@ export async function startHousekeeping(deps: HousekeepingDeps): Promise<{ stop(
     if (removed !== undefined && removed > 0) log.info({ removed }, 'expired jobs deleted')
   }
   const consumers: Consumer[] = [
-    await events.consume(async ({ id, status: final, error }) => {
+    await events.consume(async (event) => {
       try {
-        await status.advance(id, { status: final, ...(error === undefined ? {} : { error }) })
+        await handleEvent(deps, event)
       } finally {
         // without the status store, the manifest has it
-        watch.changed(id)
+        watch.changed(event.id)
       }
     }),
     await queue.consumeDead((task) => buryTask(deps, task)),

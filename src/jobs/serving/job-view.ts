@@ -77,7 +77,7 @@ export interface AnswerDeps {
   readonly log: Log
 }
 
-/** Rejects `not_found` for an id that was never issued and `expired` for one whose results are gone. */
+/** Rejects `not_found` for an id that was never issued, `expired` and `deleted` for one whose results are gone. */
 export async function viewJob(deps: AnswerDeps, id: string): Promise<JobView> {
   deps.ids.verify(id)
   const state = await bestEffort(deps.log, 'reading a status', deps.status.get(id), 'debug')
@@ -86,6 +86,9 @@ export async function viewJob(deps: AnswerDeps, id: string): Promise<JobView> {
   const manifest = await findManifest(deps, id)
   if (manifest !== undefined) return viewOfManifest(manifest)
   if (waiting) return waitingView(deps, state)
+  if (state?.status === 'canceled' && Date.parse(state.expires_at) > deps.now().getTime()) {
+    return viewOfCanceled(state)
+  }
   if (state !== undefined || hasExpired(id, deps.ttlSeconds, deps.now())) throw expired(id)
   const created_at = deps.ids.issuedAt(id).toISOString()
   const expires_at = expiryOf(created_at, deps.ttlSeconds)
@@ -96,11 +99,29 @@ function isWaiting({ status, expires_at }: JobState, now: Date): boolean {
   return (status === 'queued' || status === 'running') && Date.parse(expires_at) > now.getTime()
 }
 
-/** The manifest of a job, undefined if there is none yet; rejects `expired` after its expiry, swept or not. */
+/** The manifest of a job, undefined if there is none yet; rejects `deleted`, and `expired` after its expiry, swept or not. */
 export async function findManifest(deps: AnswerDeps, id: string): Promise<Manifest | undefined> {
   const manifest = await deps.images.getManifest(id)
   if (manifest !== undefined && Date.parse(manifest.expires_at) <= deps.now().getTime()) throw expired(id)
+  if (manifest?.deleted_at !== undefined) {
+    throw new AppError('deleted', `Job ${id} was deleted on ${manifest.deleted_at}, with its pictures.`, {
+      param: 'id',
+    })
+  }
   return manifest
+}
+
+/** A job that was canceled before a worker had it. */
+export function viewOfCanceled({ id, request, created_at, expires_at }: JobState): JobView {
+  return {
+    id,
+    status: 'canceled',
+    request,
+    images: [],
+    created_at,
+    expires_at,
+    links: { self: addressOf(id) },
+  }
 }
 
 export function viewOfManifest(manifest: Manifest): JobView {
@@ -128,7 +149,7 @@ type Waiting = Pick<JobState, 'id' | 'status' | 'created_at' | 'expires_at'> & P
 
 /** A job that is not known to be final. Never rejects: what the status store does not provide is omitted. */
 export async function waitingView(deps: AnswerDeps, state: Waiting): Promise<JobView> {
-  const { id, request, created_at, started_at, progress } = state
+  const { id, request, units: ofJob, created_at, started_at, progress } = state
   const running = state.status === 'running'
   const known = <T>(what: string, action: Promise<T>) => bestEffort(deps.log, what, action, 'debug')
   const [ahead, load = noLoad] = await Promise.all([
@@ -138,7 +159,8 @@ export async function waitingView(deps: AnswerDeps, state: Waiting): Promise<Job
   const units =
     request === undefined
       ? undefined
-      : (ahead?.units ?? 0) / Math.max(1, load.workers) + remainingUnits(request, progress)
+      : (ahead?.units ?? 0) / Math.max(1, load.workers) +
+        remainingUnits({ request, ...(ofJob === undefined ? {} : { units: ofJob }) }, progress)
   const seconds = estimateSeconds(units, load)
   const waited = (deps.now().getTime() - Date.parse(created_at)) / 1000
   return {

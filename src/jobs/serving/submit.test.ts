@@ -1,7 +1,17 @@
 import assert from 'node:assert/strict'
+import { Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import { test } from 'node:test'
 import { collect } from '../../../test/contract/task-queue.ts'
-import { embedded, runDeps, storageIsAway, submit, workUntil } from '../../../test/jobs/embedded.ts'
+import {
+  type Embedded,
+  embedded,
+  runDeps,
+  storageIsAway,
+  submit,
+  workUntil,
+} from '../../../test/jobs/embedded.ts'
+import { standInModel, standInOffer } from '../../../test/stand-in/engine.ts'
 import { anonymousCaller, type Caller } from '../caller.ts'
 import { type Task, versionOf } from '../job.ts'
 import { viewJob } from './job-view.ts'
@@ -25,6 +35,50 @@ test('a request that is refused leaves nothing behind', async (t) => {
   const parts = embedded(t)
   await assert.rejects(submit(parts, { prompt: '' }), { code: 'invalid_request', param: 'prompt' })
   assert.equal(await parts.queue.depth(), 0)
+})
+
+test('a prompt that costs too much is refused with the limit and what was given, before anything is queued', async (t) => {
+  const parts = embedded(t)
+  const limit = (param: string, given: RegExp) => ({ code: 'invalid_request', param, message: given })
+  const rule = 'at most 16 windows of 75 tokens \\(BREAK begins a new one\\)'
+  const windows = (param: string, count: number) =>
+    limit(param, new RegExp(`^${param} must have ${rule}, but had ${count}\\. Shorten it\\.$`))
+  await assert.rejects(submit(parts, { prompt: 'BREAK '.repeat(333) }), windows('prompt', 333))
+  const negative_prompt = `${'a BREAK '.repeat(16)}b`
+  await assert.rejects(submit(parts, { ...apple, negative_prompt }), windows('negative_prompt', 17))
+  await submit(parts, { ...apple, negative_prompt, guidance_scale: 1 })
+  await submit(parts, { prompt: `${'a BREAK '.repeat(15)}b` })
+  for (const [prompt, given] of [
+    [`(apple:1${'0'.repeat(40)})`, '1e\\+40'],
+    ['((apple:20):-20)', '400'],
+    [`(apple:1${'0'.repeat(400)})`, 'beyond any number'],
+  ]) {
+    const message = new RegExp(
+      `^prompt must give its words weights from -100 to 100 .*, but one was ${given}\\.$`,
+    )
+    await assert.rejects(submit(parts, { prompt }), limit('prompt', message))
+  }
+  assert.equal(await parts.queue.depth(), 2)
+})
+
+test('work counts what makes a picture slow: guidance, calls of the sampler, windows', async (t) => {
+  const parts = embedded(t)
+  const offer = {
+    ...standInOffer,
+    samplers: {
+      ...standInOffer.samplers,
+      of: () => standInOffer.samplers.of(standInModel).map((each) => ({ ...each, calls_per_step: 2 })),
+    },
+  }
+  const unitsOfJob = async (body: object) => {
+    const { id } = await submit({ ...parts, offer: () => offer }, body)
+    return (await parts.status.get(id))?.units
+  }
+  const alone = (4 * 256 * 256) / 1e6
+  assert.equal(await unitsOfJob({ ...apple, guidance_scale: 1 }), 2 * alone)
+  assert.equal(await unitsOfJob(apple), 4 * alone)
+  assert.equal(await unitsOfJob({ ...apple, count: 3, steps: 8 }), 24 * alone)
+  assert.ok(((await unitsOfJob({ prompt: 'a BREAK b' })) ?? 0) > 4 * alone)
 })
 
 test('a full queue says when to come back, and accepted nothing', async (t) => {
@@ -54,15 +108,15 @@ test('a job is accepted when only its status cannot be written', async (t) => {
 
 test('a key gives the same job to the same request, before and after it is made', async (t) => {
   const parts = embedded(t)
-  const first = await submit(parts, apple, { idempotencyKey: 'order-1' })
-  const second = await submit(parts, apple, { idempotencyKey: 'order-1' })
+  const first = await submit(parts, apple, { idempotencyKey: 'order-1-of-a-customer' })
+  const second = await submit(parts, apple, { idempotencyKey: 'order-1-of-a-customer' })
   assert.equal(second.id, first.id)
   assert.deepEqual(second.request, first.request)
   assert.equal(await parts.queue.depth(), 1)
   await workUntil(parts, runDeps(parts), async () => (await parts.queue.depth()) === 0)
-  const third = await submit(parts, apple, { idempotencyKey: 'order-1' })
+  const third = await submit(parts, apple, { idempotencyKey: 'order-1-of-a-customer' })
   assert.deepEqual([third.id, third.status], [first.id, 'succeeded'])
-  const other = await submit(parts, apple, { idempotencyKey: 'order-2' })
+  const other = await submit(parts, apple, { idempotencyKey: 'order-2-of-a-customer' })
   assert.notEqual(other.id, first.id)
 })
 
@@ -70,19 +124,86 @@ test('a key lives over the end of its hour', async (t) => {
   const parts = embedded(t)
   const hour = 3_600_000
   parts.clock.ahead = hour - (Date.now() % hour) - 1
-  const first = await submit(parts, apple, { idempotencyKey: 'order-1' })
+  const first = await submit(parts, apple, { idempotencyKey: 'order-1-of-a-customer' })
   parts.clock.ahead += 60_000
-  assert.equal((await submit(parts, apple, { idempotencyKey: 'order-1' })).id, first.id)
+  assert.equal((await submit(parts, apple, { idempotencyKey: 'order-1-of-a-customer' })).id, first.id)
 })
 
 test('a key of another request, and a key of odd characters, are refused', async (t) => {
   const parts = embedded(t)
-  await submit(parts, apple, { idempotencyKey: 'order-1' })
+  await submit(parts, apple, { idempotencyKey: 'order-1-of-a-customer' })
+  const reused = { code: 'idempotency_key_reused', param: 'Idempotency-Key' }
+  await assert.rejects(
+    submit(parts, { prompt: 'a pear' }, { idempotencyKey: 'order-1-of-a-customer' }),
+    reused,
+  )
   const refused = { code: 'invalid_request', param: 'Idempotency-Key' }
-  await assert.rejects(submit(parts, { prompt: 'a pear' }, { idempotencyKey: 'order-1' }), refused)
-  for (const key of ['', 'with space', 'é', 'x'.repeat(256)]) {
+  for (const key of ['', 'order-1', 'with a space in it', 'an é and others too', 'x'.repeat(256)]) {
     await assert.rejects(submit(parts, apple, { idempotencyKey: key }), refused)
   }
+})
+
+/** Of two requests with one key at the same moment one is accepted, and gets the picture of its own words. */
+async function race(deps: Embedded, parts: Embedded) {
+  const idempotencyKey = 'both-at-the-same-moment'
+  const prompts = ['a red apple', 'a green bottle']
+  const answers = await Promise.allSettled(
+    prompts.map((prompt) => submit(deps, { prompt }, { idempotencyKey })),
+  )
+  const accepted = answers.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
+  const refused = answers.flatMap((each) => (each.status === 'rejected' ? [each.reason.code] : []))
+  assert.deepEqual([accepted.length, refused], [1, ['idempotency_key_reused']])
+  const [view] = accepted
+  assert.ok(view)
+  await workUntil(parts, runDeps(parts), async () => (await parts.queue.depth()) === 0)
+  const done = await viewJob(parts, view.id)
+  assert.deepEqual([done.status, done.request?.prompt], ['succeeded', view.request?.prompt])
+}
+
+test('of two requests with one key at the same moment, one is refused', async (t) => {
+  const parts = embedded(t)
+  await race(parts, parts)
+})
+
+test('the same where the queue cannot tell them apart, whichever is delivered first', async (t) => {
+  for (const order of [1, -1]) {
+    const parts = embedded(t)
+    // as in a broker: both are published, and any of them may be delivered first
+    const published: Task[] = []
+    const both = Promise.withResolvers<void>()
+    const queue = {
+      ...parts.queue,
+      async publish(task: Task) {
+        published.push(task)
+        if (published.length === 2) both.resolve()
+        await both.promise
+      },
+    }
+    const insert = parts.database.durable.prepare('INSERT INTO tasks (id, message, due_at) VALUES (?, ?, 0)')
+    const working = { ...parts, queue }
+    const put = both.promise.then(() => {
+      const tasks = order === 1 ? published : published.toReversed()
+      for (const [index, task] of tasks.entries()) insert.run(`${task.id} ${index}`, JSON.stringify(task))
+    })
+    await race(working, parts)
+    await put
+  }
+})
+
+test('a key finds its job when the offer changed meanwhile, and belongs to its caller', async (t) => {
+  const parts = embedded(t)
+  const key = { idempotencyKey: 'order-1-of-a-customer' }
+  const first = await submit(parts, apple, key)
+  const models = [{ ...standInModel, steps: 9 }]
+  assert.equal(
+    (await submit({ ...parts, offer: () => ({ ...standInOffer, models }) }, apple, key)).id,
+    first.id,
+  )
+  const spelled = { ...apple, steps: 4 }
+  await assert.rejects(submit(parts, spelled, key), { code: 'idempotency_key_reused' })
+  const other = await submit(parts, apple, { ...key, caller: anonymousCaller('192.0.2.1') })
+  assert.notEqual(other.id, first.id)
+  assert.notEqual(other.request?.seed, first.request?.seed)
 })
 
 test('an id is unknown, waiting, or expired, whatever the stores know', async (t) => {
@@ -108,7 +229,9 @@ test('a finished job is expired when its time is over, swept or not', async (t) 
   const parts = embedded(t)
   const { id } = await submit(parts, apple)
   await workUntil(parts, runDeps(parts), async () => (await parts.queue.depth()) === 0)
-  assert.equal(String((await getPicture(parts, id, 0)).bytes).startsWith('picture of seed'), true)
+  const { body } = await (await getPicture(parts, id, 0)).open()
+  assert.ok(body instanceof Readable)
+  assert.match(await text(body), /^picture of seed/)
   parts.clock.ahead = 3_600_001
   await assert.rejects(viewJob(parts, id), { code: 'expired' })
   await assert.rejects(getPicture(parts, id, 0), { code: 'expired' })
@@ -162,25 +285,34 @@ test('with the status store away, answers come from the manifest and the id', as
   const parts = embedded(t)
   const away = async () => storageIsAway()
   const deps = { ...parts, status: { ...parts.status, get: away, ahead: away, load: away, create: away } }
-  const view = await submit(deps, { prompt: 'an apple' }, { idempotencyKey: 'one' })
+  const view = await submit(deps, { prompt: 'an apple' }, { idempotencyKey: 'order-1-of-a-customer' })
   assert.equal(view.status, 'queued')
   assert.ok((view.poll_after_ms ?? 0) > 0)
-  assert.equal((await submit(deps, { prompt: 'an apple' }, { idempotencyKey: 'one' })).id, view.id)
+  assert.equal(
+    (await submit(deps, { prompt: 'an apple' }, { idempotencyKey: 'order-1-of-a-customer' })).id,
+    view.id,
+  )
   await workUntil(parts, runDeps(parts), async () => (await parts.queue.depth()) === 0)
   assert.equal((await viewJob(deps, view.id)).status, 'succeeded')
-  assert.equal((await submit(deps, { prompt: 'an apple' }, { idempotencyKey: 'one' })).status, 'succeeded')
+  assert.equal(
+    (await submit(deps, { prompt: 'an apple' }, { idempotencyKey: 'order-1-of-a-customer' })).status,
+    'succeeded',
+  )
 })
 
 test('a client that sends too much is told when to come back, others are not', async (t) => {
   const parts = embedded(t)
-  const deps = { ...parts, limiter: { take: async ({ account }: Caller) => (account === 'eager' ? 2.4 : 0) } }
-  await assert.rejects(submit(deps, { prompt: 'an apple' }, { caller: anonymousCaller('eager') }), {
+  const deps = {
+    ...parts,
+    limiter: { take: async ({ account }: Caller) => (account === '192.0.2.1' ? 2.4 : 0) },
+  }
+  await assert.rejects(submit(deps, { prompt: 'an apple' }, { caller: anonymousCaller('192.0.2.1') }), {
     code: 'rate_limited',
     retryAfterSeconds: 3,
     message: /Try again in 3 seconds/,
   })
   assert.equal(await parts.queue.depth(), 0)
-  await submit(deps, { prompt: 'an apple' }, { caller: anonymousCaller('other') })
+  await submit(deps, { prompt: 'an apple' }, { caller: anonymousCaller('192.0.2.2') })
   await submit(deps, { prompt: 'an apple' })
 })
 
@@ -253,6 +385,8 @@ test('a picture is there when its job succeeded, and not before', async (t) => {
   await assert.rejects(getPicture(parts, id, 0), { code: 'not_ready' })
   await workUntil(parts, runDeps(parts), async () => (await parts.queue.depth()) === 0)
   await assert.rejects(getPicture(parts, id, 1), { code: 'not_found', param: 'index' })
-  const { image, bytes } = await getPicture(parts, id, 0)
-  assert.equal(image.bytes, bytes.byteLength)
+  const { image, open } = await getPicture(parts, id, 0)
+  const { bytes, body } = await open()
+  assert.ok(body instanceof Readable)
+  assert.deepEqual([image.bytes, (await text(body)).length], [bytes, bytes])
 })

@@ -1,26 +1,27 @@
-import { createHash } from 'node:crypto'
-import { isDeepStrictEqual } from 'node:util'
 import { type Caller, requireScope } from '../caller.ts'
 import { AppError, toAppError } from '../errors.ts'
 import type { RequestLimits } from '../fields.ts'
-import { type ResolvedRequest, type Task, versionOf } from '../job.ts'
+import { type ResolvedRequest, statusRank, type Task, versionOf } from '../job.ts'
 import { expiryOf } from '../job-id.ts'
 import { bestEffort } from '../log.ts'
-import type { Offer } from '../offer.ts'
-import { type RateLimiter, type TaskQueue, workUnits } from '../ports.ts'
+import { findNamed, type Offer } from '../offer.ts'
+import type { PromptReader, TaskQueue } from '../ports.ts'
+import { promptCost } from '../request/prompt-cost.ts'
 import { invalidRequest, type Resolved, resolveRequest } from '../request/resolve.ts'
+import { retryBriefly } from '../retry.ts'
+import { workUnits } from '../work.ts'
+import { type AdmissionDeps, admit } from './admission.ts'
+import { checkKey, findEarlier, hashOfSent, isSameRequest, keyReused } from './idempotency.ts'
 import { type AnswerDeps, type JobView, viewJob, waitingView } from './job-view.ts'
 import { checkRate } from './rate.ts'
 import { uploadFaults } from './upload.ts'
 
-const longestKey = 255
-
-export interface SubmitDeps extends AnswerDeps {
+export interface SubmitDeps extends AnswerDeps, AdmissionDeps {
   readonly queue: TaskQueue
   /** The current offer: files come and go while a server runs. */
   readonly offer: () => Offer
+  readonly prompts: PromptReader
   readonly limits: RequestLimits
-  readonly limiter: RateLimiter
 }
 
 export interface SubmitOptions {
@@ -35,101 +36,94 @@ export interface SubmitOptions {
  * crash; `unavailable` leaves open whether it was accepted. The status is written after it, and may be missing.
  *
  * With an idempotency key, id and seed come from the key, so a request that is resent because its answer was
- * lost finds the same job. Rejects `invalid_request` when the key was used for a different request, `forbidden`,
+ * lost finds the same job. Rejects `idempotency_key_reused` when the key stands for a different request, `forbidden`,
  * `rate_limited`.
  */
 export async function submitJob(deps: SubmitDeps, body: unknown, options: SubmitOptions): Promise<JobView> {
-  const { caller, trace } = options
+  const { caller, trace, idempotencyKey: key } = options
+  const { ids } = deps
   requireScope(caller, 'jobs')
-  await checkRate(deps.limiter, caller)
-  const key = options.idempotencyKey
-  if (key !== undefined) checkKey(key)
-  const seed = key === undefined ? undefined : seedOf(key)
-  const resolved = resolveRequest(body, deps.offer(), deps.limits, seed)
+  if (key === undefined) await checkRate(deps.limiter, caller)
   const now = deps.now()
-  const wanted = { ...resolved, now, ...(trace === undefined ? {} : { trace }) }
-  if (key === undefined) return accept(deps, deps.ids.issue(now), wanted)
+  const account = ids.accountTag(caller.account)
+  const wanted = { now, caller, account, ...(trace === undefined ? {} : { trace }) }
+  const decide = (seed?: number) => resolveRequest(body, deps.offer(), deps.limits, seed)
+  if (key === undefined) return accept(deps, { ...decide(), ...wanted, id: ids.issue(now) })
 
-  const ids = deps.ids.fromKey(key, now)
-  for (const id of ids) {
-    const earlier = await findRequest(deps, id)
+  checkKey(key)
+  const decideByKey = () => decide(ids.seedFromKey(caller.account, key))
+  const sent = hashOfSent(body)
+  const keyIds = ids.fromKey(caller.account, key, now)
+  for (const id of keyIds) {
+    const earlier = await findEarlier(deps, id)
     if (earlier === undefined) continue
-    if (!isDeepStrictEqual(earlier, resolved.request)) throw keyReused(key)
-    return viewJob(deps, id)
+    if (isSameRequest(earlier, sent, () => decideByKey().request)) return viewJob(deps, id)
+    await checkRate(deps.limiter, caller)
+    throw keyReused(key)
   }
-  return accept(deps, ids[0], wanted)
-}
-
-interface Wanted extends Resolved {
-  readonly now: Date
-  readonly trace?: string
-}
-
-async function accept(deps: SubmitDeps, id: string, { now, ...wanted }: Wanted): Promise<JobView> {
-  const { request, trace } = wanted
-  const faults = await uploadFaults(deps, request)
-  if (faults.length > 0) throw invalidRequest(faults)
-  const created_at = now.toISOString()
-  const expires_at = expiryOf(created_at, deps.ttlSeconds)
-  const task: Task = { v: versionOf(request), id, ...wanted, created_at, expires_at }
+  await checkRate(deps.limiter, caller)
   try {
-    await deps.queue.publish(task)
+    return await accept(deps, { ...decideByKey(), ...wanted, id: keyIds[0], sent })
   } catch (thrown) {
-    throw await withRetryAfter(deps, toAppError(thrown), request)
+    throw toAppError(thrown).code === 'idempotency_key_reused' ? keyReused(key) : thrown
   }
-  await bestEffort(deps.log, 'writing the status of a new job', deps.status.create(task))
-  deps.log.info({ job: id, trace, units: workUnits(request) }, 'job accepted')
-  // from here on nothing may reject: the job is accepted, and a 503 would say that it may not be
-  return waitingView(deps, { id, status: 'queued', request, created_at, expires_at })
+}
+
+interface Wanted extends Resolved, Pick<Task, 'id' | 'sent' | 'trace'> {
+  readonly now: Date
+  readonly caller: Caller
+  readonly account: string
 }
 
 /**
- * If neither store has it, the job is published again under the same id: at worst it is delivered twice, and
- * the first manifest wins.
+ * Two requests with one key that arrive at the same moment both find no earlier job. So the answer is what the stores
+ * have afterwards, and not what was decided here: the queue where it can tell, otherwise the status store, by which
+ * workers go too.
  */
-async function findRequest({ log, status, images }: SubmitDeps, id: string) {
-  const state = await bestEffort(log, 'looking for an earlier request', status.get(id))
-  if (state !== undefined) return state.request
-  const manifest = await bestEffort(log, 'looking for an earlier result', images.getManifest(id))
-  return manifest?.request
+async function accept(deps: SubmitDeps, { now, caller, ...wanted }: Wanted): Promise<JobView> {
+  const { id, account, request, sent, trace } = wanted
+  const prompts = await promptCost(request, deps.limits, deps.prompts)
+  const faults = [...prompts.faults, ...(await uploadFaults(deps, request))]
+  if (faults.length > 0) throw invalidRequest(faults)
+  const created_at = now.toISOString()
+  const expires_at = expiryOf(created_at, deps.ttlSeconds)
+  const callsPerStep = callsPerStepOf(request, deps.offer())
+  const units = workUnits(request, { callsPerStep, windows: prompts.windows })
+  const task: Task = { v: versionOf(request), ...wanted, units, created_at, expires_at }
+  const giveBack = await admit(deps, caller, { id, account, request, units })
+  try {
+    await deps.queue.publish(task)
+  } catch (thrown) {
+    await giveBack()
+    throw await withRetryAfter(deps, toAppError(thrown), units)
+  }
+  const create = () => deps.status.create(task)
+  const created = sent === undefined ? create() : retryBriefly(create)
+  const standing = await bestEffort(deps.log, 'writing the status of a new job', created)
+  if (sent !== undefined && standing !== undefined && !isSameRequest(standing, sent, () => request)) {
+    throw new AppError('idempotency_key_reused', 'The id stands for another request.')
+  }
+  deps.log.info({ job: id, trace, units }, 'job accepted')
+  // from here on nothing may reject: the job is accepted, and a 503 would say that it may not be
+  if (standing !== undefined && statusRank[standing.status] > statusRank.running) {
+    const view = await bestEffort(deps.log, 'reading a job that is final', viewJob(deps, id))
+    if (view !== undefined) return view
+  }
+  return waitingView(deps, standing ?? { id, status: 'queued', request, units, created_at, expires_at })
+}
+
+/** The model's entry may be gone by now: then it calls once. */
+function callsPerStepOf({ model: name, sampler }: ResolvedRequest, { models, samplers }: Offer): number {
+  const model = findNamed(models, name)
+  const offered = model === undefined ? [] : samplers.of(model)
+  return offered.find((each) => each.name === sampler)?.calls_per_step ?? 1
 }
 
 /** A full queue has room again when one job is done; the jitter keeps refused clients from retrying in step. */
-async function withRetryAfter(
-  deps: SubmitDeps,
-  error: AppError,
-  request: ResolvedRequest,
-): Promise<AppError> {
+async function withRetryAfter(deps: SubmitDeps, error: AppError, units: number): Promise<AppError> {
   if (error.code !== 'queue_full' && error.code !== 'unavailable') return error
   const load = await bestEffort(deps.log, 'reading the load', deps.status.load(), 'debug')
-  const oneJob = (workUnits(request) * (load?.secondsPerUnit ?? 0)) / Math.max(1, load?.workers ?? 1)
+  const oneJob = (units * (load?.secondsPerUnit ?? 0)) / Math.max(1, load?.workers ?? 1)
   const retryAfterSeconds = Math.ceil(Math.min(60, Math.max(5, oneJob)) * (1 + Math.random()))
   return new AppError(error.code, error.message, { retryAfterSeconds, cause: error })
-}
-
-function checkKey(key: string): void {
-  if (/^[\x21-\x7e]+$/.test(key) && key.length <= longestKey) return
-  const rule = `1 to ${longestKey} visible ASCII characters`
-  throw new AppError(
-    'invalid_request',
-    `Idempotency-Key must have ${rule}, but had ${key.length} characters.`,
-    {
-      param: 'Idempotency-Key',
-    },
-  )
-}
-
-function keyReused(key: string): AppError {
-  const shown = key.length > 40 ? `${key.slice(0, 40)}...` : key
-  return new AppError(
-    'invalid_request',
-    `Idempotency-Key ${shown} was already used for a different request.`,
-    {
-      param: 'Idempotency-Key',
-    },
-  )
-}
-
-function seedOf(key: string): number {
-  return createHash('sha256').update(`seed:${key}`).digest().readUInt32BE(0)
 }

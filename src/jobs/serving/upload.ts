@@ -1,10 +1,11 @@
 import { type Caller, requireScope } from '../caller.ts'
-import { AppError, type Fault } from '../errors.ts'
+import { AppError, type ErrorCode, type Fault } from '../errors.ts'
 import type { ResolvedRequest } from '../job.ts'
 import { expiryOf, hasExpired, type JobIds } from '../job-id.ts'
-import type { ImageStore, PictureReader, RateLimiter, UploadLimits } from '../ports.ts'
+import type { ImageStore, PictureReader, RateLimiter, StoredFile, UploadLimits } from '../ports.ts'
 import { describeValue } from '../wording.ts'
 import { checkRate } from './rate.ts'
+import type { Space } from './space.ts'
 
 /**
  * Pictures from outside that jobs start from.
@@ -22,6 +23,7 @@ export interface UploadDeps {
   readonly ttlSeconds: number
   readonly now: () => Date
   readonly limiter: RateLimiter
+  readonly space: Space
 }
 
 /** An upload. Width and height of the stored picture in pixels; `bytes` is the size of the stored PNG. */
@@ -57,14 +59,22 @@ export async function acceptUpload(
 ): Promise<Upload> {
   const { ids, images, pictures, uploadLimits, ttlSeconds } = deps
   requireScope(caller, 'uploads')
+  await checkRate(deps.limiter, caller)
   checkType(body, type)
   if (body.byteLength > uploadLimits.bytes) throw uploadTooLarge(uploadLimits, body.byteLength)
-  await checkRate(deps.limiter, caller)
   const { png, width, height } = await pictures.normalise(body, uploadLimits)
   const now = deps.now()
   const id = ids.uploads.issue(now)
-  await images.putUpload(id, png)
-  return { id, width, height, bytes: png.byteLength, expires_at: expiryOf(now.toISOString(), ttlSeconds) }
+  const bytes = png.byteLength
+  await checkRate(deps.limiter, caller, 'uploadBytes', bytes)
+  try {
+    await deps.space.take('uploads', bytes)
+    await images.putUpload(id, png)
+  } catch (thrown) {
+    await deps.limiter.take(caller, 'uploadBytes', -bytes)
+    throw thrown
+  }
+  return { id, width, height, bytes, expires_at: expiryOf(now.toISOString(), ttlSeconds) }
 }
 
 export function uploadTooLarge({ bytes }: UploadLimits, given: number | undefined): AppError {
@@ -80,9 +90,15 @@ export function wrongUploadType(type: string): AppError {
   return new AppError('unsupported_media_type', message, { param: 'content-type' })
 }
 
-function checkType(body: Uint8Array, type: string): void {
+/** The content type without its parameters. Throws `unsupported_media_type` for one that cannot be uploaded. */
+export function requireUploadType(type: string): UploadType {
   const declared = type.split(';', 1)[0]?.trim().toLowerCase() ?? ''
   if (!isUploadType(declared)) throw wrongUploadType(declared)
+  return declared
+}
+
+function checkType(body: Uint8Array, type: string): void {
+  const declared = requireUploadType(type)
   const head = Buffer.from(body.buffer, body.byteOffset, Math.min(16, body.byteLength))
   if (uploadTypes[declared](head)) return
   const found = Object.entries(uploadTypes).find(([, begins]) => begins(head))?.[0]
@@ -96,43 +112,66 @@ function isUploadType(text: string): text is UploadType {
   return Object.hasOwn(uploadTypes, text)
 }
 
-/** The PNG of an upload. Rejects `not_found` for an id that was never issued, `expired` for one that has expired. */
-export async function readUpload(
-  { ids, images, ttlSeconds, now }: Pick<UploadDeps, 'ids' | 'images' | 'ttlSeconds' | 'now'>,
+type ReadDeps = Pick<UploadDeps, 'ids' | 'images' | 'ttlSeconds' | 'now'>
+
+/** Deletes an upload; one that is deleted already is no fault. Rejects `not_found`, `forbidden`, `unavailable`. */
+export async function deleteUpload(
+  { ids, images }: Pick<UploadDeps, 'ids' | 'images'>,
   id: string,
-): Promise<{ png: Uint8Array; expires_at: string }> {
+  caller: Caller,
+): Promise<void> {
+  requireScope(caller, 'uploads')
   ids.uploads.verify(id)
-  const over = hasExpired(id, ttlSeconds, now())
-  const png = over ? undefined : await images.getUpload(id)
-  if (png === undefined) {
-    throw new AppError('expired', 'The upload has expired.', { param: 'id' })
+  await images.deleteUpload(id)
+}
+
+/** Why an upload that was there is not. */
+const gone: Partial<Record<ErrorCode, string>> = {
+  expired: 'which has expired: upload the picture again',
+  deleted: 'which was deleted: upload the picture again',
+}
+
+/** The PNG of an upload. Throws `not_found` for an id that was never issued, or `expired`; opening it rejects `deleted`. */
+export function findUpload(deps: ReadDeps, id: string): { open(): Promise<StoredFile>; expires_at: string } {
+  checkId(deps, id)
+  return {
+    open: () => find(deps, id, deps.images.openUpload),
+    expires_at: expiryOf(deps.ids.issuedAt(id).toISOString(), deps.ttlSeconds),
   }
-  return { png, expires_at: expiryOf(ids.issuedAt(id).toISOString(), ttlSeconds) }
+}
+
+async function find<T>(deps: ReadDeps, id: string, get: (id: string) => Promise<T | undefined>): Promise<T> {
+  checkId(deps, id)
+  const found = await get(id)
+  if (found === undefined) throw new AppError('deleted', 'The upload was deleted.', { param: 'id' })
+  return found
+}
+
+function checkId({ ids, ttlSeconds, now }: ReadDeps, id: string): void {
+  ids.uploads.verify(id)
+  if (!hasExpired(id, ttlSeconds, now())) return
+  throw new AppError('expired', 'The upload has expired.', { param: 'id' })
 }
 
 /** What is wrong with the uploads that a request names; rejects `unavailable` when the store does not answer. */
-export async function uploadFaults(
-  deps: Pick<UploadDeps, 'ids' | 'images' | 'ttlSeconds' | 'now'>,
-  { init_image, mask }: ResolvedRequest,
-): Promise<Fault[]> {
+export async function uploadFaults(deps: ReadDeps, { init_image, mask }: ResolvedRequest): Promise<Fault[]> {
   const faults: Fault[] = []
-  const find = async (param: string, id: string | undefined) => {
+  const look = async (param: string, id: string | undefined) => {
     if (id === undefined) return undefined
     try {
-      return (await readUpload(deps, id)).png
+      return await sizeOfUpload(deps, id)
     } catch (thrown) {
       if (!(thrown instanceof AppError) || thrown.code === 'unavailable') throw thrown
-      const why =
-        thrown.code === 'expired' ? 'which has expired: upload the picture again' : 'which was never issued'
+      const why = gone[thrown.code] ?? 'which was never issued'
       const message = `${param} must be the id of an upload (POST /v1/uploads), but was ${describeValue(id)}, ${why}.`
       faults.push({ param, message })
       return undefined
     }
   }
-  const picture = await find('init_image', init_image)
-  const painted = await find('mask', mask)
+  const picture = await look('init_image', init_image)
+  const painted = await look('mask', mask)
   if (picture === undefined || painted === undefined) return faults
-  const [a, b] = [sizeOf(picture), sizeOf(painted)]
+  const [a, b] = [picture, painted]
   // rounding may shift two sizes of one picture by a pixel
   if (Math.abs(a.width * b.height - a.height * b.width) > Math.max(a.width, a.height, b.width, b.height)) {
     const message = `mask must have the shape of init_image, which is ${a.width}x${a.height}, but was ${b.width}x${b.height}.`
@@ -141,8 +180,12 @@ export async function uploadFaults(
   return faults
 }
 
-/** The size of a PNG made by `normalise`: its header comes first. */
-function sizeOf(png: Uint8Array): { width: number; height: number } {
-  const header = new DataView(png.buffer, png.byteOffset, png.byteLength)
+/** Reads the header only, which comes first in a PNG made by `normalise`. Rejects `not_found`, `expired`, `deleted`. */
+async function sizeOfUpload(
+  deps: ReadDeps,
+  id: string,
+): Promise<{ readonly width: number; readonly height: number }> {
+  const head = await find(deps, id, deps.images.getUploadHead)
+  const header = new DataView(head.buffer, head.byteOffset, head.byteLength)
   return { width: header.getUint32(16), height: header.getUint32(20) }
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { someRequest } from '../../../test/contract/jobs.ts'
 import { estimateSeconds, pollAfterMs, remainingUnits } from './waiting.ts'
 
 /** Polls of a client that follows the advice, for a job that takes `actual` seconds and is estimated at `estimated`. */
@@ -40,9 +41,9 @@ test('a clock that went back does no harm', () => {
 })
 
 test('what is left of a job shrinks with its progress', () => {
-  const request = { count: 2, steps: 10, width: 1000, height: 500 } as Parameters<typeof remainingUnits>[0]
-  assert.equal(remainingUnits(request, undefined), 10)
-  assert.equal(remainingUnits(request, { step: 5, steps: 20 }), 7.5)
+  const request = someRequest({ count: 2, steps: 10, width: 1000, height: 500, guidance_scale: 1 })
+  assert.equal(remainingUnits({ request }, undefined), 10)
+  assert.equal(remainingUnits({ request }, { step: 5, steps: 20 }), 7.5)
   assert.equal(estimateSeconds(7.5, { workers: 1, secondsPerUnit: 2 }), 15)
   assert.equal(estimateSeconds(7.5, { workers: 1, secondsPerUnit: undefined }), undefined)
 })

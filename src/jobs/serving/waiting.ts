@@ -1,5 +1,6 @@
-import type { Progress, ResolvedRequest } from '../job.ts'
-import { type Load, workUnits } from '../ports.ts'
+import type { Progress, Task } from '../job.ts'
+import type { Load } from '../ports.ts'
+import { unitsOf } from '../work.ts'
 
 /**
  * How long a job still takes, and when its client should poll again.
@@ -13,9 +14,9 @@ const longestPollMs = 1_800_000
 /** Without an estimate it is unknown whether a longer pause is worthwhile. */
 const longestBlindPollMs = 30_000
 
-/** Work that is left of a request, in units (see `workUnits`). */
-export function remainingUnits(request: ResolvedRequest, progress: Progress | undefined): number {
-  const units = workUnits(request)
+/** Work that is left of a job, in units. */
+export function remainingUnits(job: Pick<Task, 'units' | 'request'>, progress: Progress | undefined): number {
+  const units = unitsOf(job)
   return progress === undefined || progress.steps === 0 ? units : units * (1 - progress.step / progress.steps)
 }
 

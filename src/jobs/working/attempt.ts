@@ -42,6 +42,14 @@ export interface AttemptDeps {
   readonly storageRetry: StorageRetry
 }
 
+export interface Made {
+  readonly pictures: ManifestImage[]
+  /** The time of one step, without what comes before the first; undefined with fewer than two steps. */
+  readonly secondsPerStep: number | undefined
+  /** Steps of the whole job, as the engine counts them. */
+  readonly steps: number
+}
+
 /**
  * Returns the pictures it stored. Rejects `Stopped` (lost, stopping, canceled), an `AppError` of the generator,
  * `upload_gone`, `timeout`, or `StorageAway`.
@@ -50,7 +58,7 @@ export async function makePictures(
   deps: AttemptDeps,
   task: Task,
   signals: { lost: AbortSignal; stopping: AbortSignal },
-): Promise<ManifestImage[]> {
+): Promise<Made> {
   const watch = startWatch(deps, task, signals)
   try {
     const made: ManifestImage[] = []
@@ -67,7 +75,7 @@ export async function makePictures(
       made.push({ index, width, height, seed, bytes: bytes.byteLength, sha256 })
       watch.alive()
     }
-    if (made.length === task.request.count) return made
+    if (made.length === task.request.count) return { pictures: made, ...watch.pace() }
     const message = `The engine made ${made.length} pictures instead of ${task.request.count}.`
     throw new AppError('generation_failed', message)
   } finally {
@@ -91,6 +99,9 @@ async function givenImages(
   return mask === undefined ? { init } : { init, mask: await fetch('mask', mask) }
 }
 
+/** The pace of a job is known after so many steps and such a share of an attempt; an estimate is off by so much. */
+const [paceSteps, paceShare, paceDoubt] = [3, 0.02, 1.2]
+
 function startWatch(deps: AttemptDeps, task: Task, signals: { lost: AbortSignal; stopping: AbortSignal }) {
   const { limits, status, log } = deps
   const { id } = task
@@ -105,7 +116,16 @@ function startWatch(deps: AttemptDeps, task: Task, signals: { lost: AbortSignal;
 
   const tooSlow = (what: string, ms: number) => () =>
     controller.abort(new AppError('timeout', `${what} ${ms / 1000} seconds.`))
-  const whole = setTimeout(tooSlow('The attempt took longer than', limits.attemptMs), limits.attemptMs)
+  const began = performance.now()
+  let first: { readonly step: number; readonly at: number } | undefined
+  let last = { step: 0, steps: 0, at: began }
+  // the next attempt would take as long; but an engine that did nothing at all hangs
+  const tooLong = (message: string) =>
+    controller.abort(new AppError('timeout', message, first === undefined ? {} : { attempts: 1 }))
+  const whole = setTimeout(
+    () => tooLong(`The attempt took longer than ${limits.attemptMs / 1000} seconds, the maximum.`),
+    limits.attemptMs,
+  )
   const stall = setTimeout(tooSlow('The engine made no progress for', limits.stallMs), limits.stallMs)
   const look = async () => {
     const state = await status.get(id)
@@ -119,12 +139,30 @@ function startWatch(deps: AttemptDeps, task: Task, signals: { lost: AbortSignal;
   )
 
   let reported = Number.NEGATIVE_INFINITY
+  const secondsPerStep = () =>
+    first === undefined || last.step === first.step
+      ? undefined
+      : (last.at - first.at) / 1000 / (last.step - first.step)
+  /** Ends a job early that cannot end in time, so that it does not hold the worker until then. */
+  const checkPace = () => {
+    const pace = secondsPerStep()
+    if (pace === undefined || first === undefined) return
+    if (last.step - first.step < paceSteps || last.at - first.at < limits.attemptMs * paceShare) return
+    const seconds = (last.at - began) / 1000 + pace * (last.steps - last.step)
+    if (seconds * 1000 < limits.attemptMs * paceDoubt) return
+    const most = limits.attemptMs / 1000
+    tooLong(`The job would take about ${Math.ceil(seconds)} seconds, but may take ${most}.`)
+  }
   return {
     signal: controller.signal,
     alive: () => stall.refresh(),
+    pace: () => ({ secondsPerStep: secondsPerStep(), steps: last.steps }),
     onProgress(progress: Progress): void {
       stall.refresh()
       const now = performance.now()
+      first ??= { step: progress.step, at: now }
+      last = { ...progress, at: now }
+      checkPace()
       if (now - reported < limits.progressEveryMs) return
       reported = now
       void bestEffort(log, 'writing progress', status.advance(id, { status: 'running', progress }))

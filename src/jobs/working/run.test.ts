@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { someManifest, someRequest, someTask } from '../../../test/contract/jobs.ts'
+import { someManifest, someRequest, someTask, testIds } from '../../../test/contract/jobs.ts'
 import {
   type Embedded,
   embedded,
@@ -215,6 +215,22 @@ test('a job past its time is not made', async (t) => {
   )
 })
 
+test('a task under the id of a job that is not its own is dropped, and the job is made', async (t) => {
+  const parts = embedded(t)
+  const { id } = await submit(parts, { prompt: 'a red apple' })
+  const state = await parts.status.get(id)
+  assert.ok(state)
+  const forged = someTask({ id, request: { ...state.request, prompt: 'a forgery' } })
+  const { delivery, endings } = recordedDelivery(forged)
+  await runTask(runDeps(parts), delivery, never)
+  assert.deepEqual(endings, ['ack'])
+  await workUntil(parts, runDeps(parts), isDone(parts))
+  const { status, request } = await viewJob(parts, id)
+  assert.deepEqual([status, request?.prompt], ['succeeded', 'a red apple'])
+})
+
+const day = 24 * 3_600_000
+
 test('what is no task is parked; a newer version waits for a newer worker', async (t) => {
   const parts = embedded(t)
   const messages: [unknown, string][] = [
@@ -223,6 +239,11 @@ test('what is no task is parked; a newer version waits for a newer worker', asyn
     [{}, 'dead'],
     [{ ...someTask(), id: 5 }, 'dead'],
     [{ ...someTask(), v: taskVersion + 1 }, 'giveBack'],
+    [{ ...someTask(), v: 1e9 }, 'giveBack'],
+    [{ ...someTask({ expires_at: new Date(0).toISOString() }), v: taskVersion + 1 }, 'dead'],
+    [{ ...someTask({ expires_at: 'someday' }), v: taskVersion + 1 }, 'dead'],
+    [{ ...someTask({ id: testIds.issue(new Date(Date.now() - 8 * day)) }), v: taskVersion + 1 }, 'dead'],
+    [{ v: taskVersion + 1 }, 'dead'],
     [someTask({ request: someRequest({ init_image: '../../etc' }) }), 'dead'],
   ]
   for (const [message, ending] of messages) {
@@ -369,6 +390,54 @@ test('an attempt without progress, and one that takes too long, end as `timeout`
     await workUntil(parts, { ...deps, limits: { ...deps.limits, ...limit } }, isDone(parts))
     assert.equal((await viewJob(parts, id)).error?.code, 'timeout')
   }
+})
+
+test('an attempt that takes too long is not repeated; one without progress is', async (t) => {
+  for (const [limit, pause, attempts] of [
+    [{ attemptMs: 60 }, 10, 1],
+    [{ attemptMs: 60 }, 300, 3],
+    [{ stallMs: 30 }, 300, 3],
+  ] as const) {
+    const parts = embedded(t)
+    const { id } = await submit(parts, { prompt: 'an apple', steps: 100 })
+    const generator = quickGenerator(() => new Promise((resolve) => setTimeout(resolve, pause)))
+    const deps = runDeps(parts, { generator })
+    await workUntil(parts, { ...deps, limits: { ...deps.limits, ...limit } }, isDone(parts))
+    assert.equal((await parts.images.getManifest(id))?.attempts, attempts)
+  }
+})
+
+test('a job that cannot end in time is ended as soon as its pace is known', async (t) => {
+  const parts = embedded(t)
+  const { id } = await submit(parts, { prompt: 'an apple', steps: 100, count: 4 })
+  let steps = 0
+  const generator = quickGenerator(async () => {
+    steps += 1
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  })
+  const deps = runDeps(parts, { generator })
+  await workUntil(parts, { ...deps, limits: { ...deps.limits, attemptMs: 10_000 } }, isDone(parts))
+  const { error } = await viewJob(parts, id)
+  assert.equal(error?.code, 'timeout')
+  assert.match(error?.message ?? '', /^The job would take about \d+ seconds, but may take 10\.$/)
+  assert.ok(steps < 50, `${steps} of 400 steps`)
+})
+
+test('the speed of a worker is that of its steps, and not known after a single one', async (t) => {
+  const parts = embedded(t)
+  const deps = runDeps(parts, {
+    generator: quickGenerator(
+      (step) => new Promise((resolve) => setTimeout(resolve, step === 1 ? 3000 : 20)),
+    ),
+  })
+  await submit(parts, { prompt: 'an apple', steps: 1 })
+  await workUntil(parts, deps, isDone(parts))
+  assert.equal(deps.speed.secondsPerUnit, undefined)
+  await submit(parts, { prompt: 'an apple', steps: 4, width: 512, height: 512 })
+  await workUntil(parts, deps, isDone(parts))
+  const unitsPerStep = (2 * 512 * 512) / 1e6
+  const seconds = (deps.speed.secondsPerUnit ?? 0) * unitsPerStep
+  assert.ok(seconds >= 0.01 && seconds < 0.9, `${seconds} s a step`)
 })
 
 test('an engine that makes too few pictures is at fault', async (t) => {

@@ -1,11 +1,13 @@
+import { isDeepStrictEqual } from 'node:util'
 import { announce } from '../announce.ts'
 import { AppError, clientMessage, toAppError } from '../errors.ts'
-import { type JobState, type Manifest, type ManifestImage, type Task, taskVersion } from '../job.ts'
+import type { JobState, Manifest, ManifestImage, Task } from '../job.ts'
 import { bestEffort } from '../log.ts'
 import type { Delivery, EventQueue } from '../ports.ts'
-import { doubled, jitter } from '../retry.ts'
-import { isTask, taskFault } from '../task-check.ts'
-import { type AttemptDeps, makePictures, Stopped } from './attempt.ts'
+import { doubled, jitter, retryBriefly } from '../retry.ts'
+import { isTask } from '../task-check.ts'
+import { type AttemptDeps, type Made, makePictures, Stopped } from './attempt.ts'
+import { expire, refuse } from './refuse.ts'
 import { learnSpeed, type Speed } from './speed.ts'
 import { StorageAway, withStorageRetry } from './storage-retry.ts'
 
@@ -31,7 +33,6 @@ export interface RunDeps extends AttemptDeps {
 
 export const defaultRunLimits = { maxLosses: 5, retryPauseMs: 1000 }
 
-const unknownVersionPauseMs = 30_000
 const storageAwayPauseMs = 30_000
 const endingPauseMs = 10_000
 
@@ -50,7 +51,6 @@ export async function runTask(deps: RunDeps, delivery: Delivery, stopping: Abort
 }
 
 async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal): Promise<void> {
-  const began = performance.now()
   const task = delivery.message
   if (!isTask(task)) return refuse(deps, delivery)
 
@@ -65,9 +65,12 @@ async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal):
   }
   if (state === undefined) {
     // a store that was wiped may already have a mark for the job
-    await bestEffort(log, 'writing the status of a task', status.create(task))
+    const create = () => status.create(task)
+    const created = task.sent === undefined ? create() : retryBriefly(create)
+    await bestEffort(log, 'writing the status of a task', created)
     state = await bestEffort(log, 'looking for a cancellation', status.get(task.id))
   }
+  if (isOther(task, state)) return drop(deps, delivery, task)
   const commit = async (outcome: Outcome) => {
     const manifest = manifestOf(deps, delivery, task, outcome)
     await conclude(deps, delivery, task, await atStorage(() => deps.images.commit(manifest)))
@@ -78,15 +81,15 @@ async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal):
   const started_at = state?.started_at ?? deps.now().toISOString()
   const running = status.advance(task.id, { status: 'running', started_at })
   void bestEffort(log, 'writing that a task runs', running)
-  let images: ManifestImage[]
+  let made: Made
   try {
-    images = await makePictures(deps, task, { lost: delivery.lost, stopping })
+    made = await makePictures(deps, task, { lost: delivery.lost, stopping })
   } catch (thrown) {
     return endAttempt(deps, delivery, task, thrown, (outcome) => commit({ ...outcome, started_at }))
   }
   // the pictures are made: an outage of storage or broker now is not a fault of the attempt, and does not count
-  await commit({ status: 'succeeded', images, started_at })
-  learnSpeed(deps.speed, task.request, (performance.now() - began) / 1000)
+  await commit({ status: 'succeeded', images: made.pictures, started_at })
+  learnSpeed(deps.speed, task, made)
 }
 
 /**
@@ -97,30 +100,19 @@ function isNew({ attempt, losses }: Delivery, state: JobState | undefined): bool
   return attempt === 1 && losses === 0 && state?.status === 'queued'
 }
 
-/** A newer server's task waits for a newer worker; a message that is not a task is parked for a person. */
-async function refuse(deps: RunDeps, delivery: Delivery): Promise<void> {
-  const message = delivery.message
-  const version = typeof message === 'object' && message !== null && 'v' in message ? message.v : undefined
-  if (typeof version === 'number' && version > taskVersion) {
-    deps.log.warn({ version }, 'a task of a newer version is left for a newer worker')
-    return delivery.giveBack(unknownVersionPauseMs)
-  }
-  const reason = `not a task: ${taskFault(message)}`
-  deps.log.error({ reason }, 'a message that is not a task was parked')
-  return delivery.dead(reason)
+/**
+ * Whether the id stands for another request, which the status store knows: two were sent with one idempotency key at the
+ * same moment, and the client of this one was refused. Or somebody put a task of their own under the id of a job.
+ */
+function isOther({ sent, request }: Task, state: JobState | undefined): boolean {
+  if (state === undefined) return false
+  const differs = sent !== undefined && state.sent !== undefined && state.sent !== sent
+  return differs || !isDeepStrictEqual(state.request, request)
 }
 
-async function expire(deps: RunDeps, delivery: Delivery, task: Task): Promise<void> {
-  await bestEffort(deps.log, 'writing an expiry', deps.status.advance(task.id, { status: 'expired' }))
-  await deps.events.publish({
-    v: 1,
-    id: task.id,
-    status: 'expired',
-    at: deps.now().toISOString(),
-    ...(task.trace === undefined ? {} : { trace: task.trace }),
-  })
+async function drop({ log }: RunDeps, delivery: Delivery, task: Task): Promise<void> {
   await delivery.ack()
-  deps.log.warn({ job: task.id }, 'job expired before a worker took it')
+  log.warn({ job: task.id }, 'a task was dropped: its id stands for another request')
 }
 
 async function endAttempt(
@@ -172,7 +164,7 @@ function tooOften(losses: number): Outcome {
 
 function manifestOf(deps: RunDeps, delivery: Delivery, task: Task, outcome: Outcome): Manifest {
   const { status, images, error, started_at } = outcome
-  const { id, request, created_at, expires_at } = task
+  const { id, request, sent, created_at, expires_at } = task
   return {
     v: 1,
     id,
@@ -181,6 +173,7 @@ function manifestOf(deps: RunDeps, delivery: Delivery, task: Task, outcome: Outc
     images: images ?? [],
     ...(error === undefined ? {} : { error: { code: error.code, message: clientMessage(error) } }),
     attempts: delivery.attempt,
+    ...(sent === undefined ? {} : { sent }),
     created_at,
     ...(started_at === undefined ? {} : { started_at }),
     finished_at: deps.now().toISOString(),

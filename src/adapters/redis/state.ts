@@ -1,0 +1,62 @@
+import { Value } from 'typebox/value'
+import { JobError, type JobState, type JobStatus, ResolvedRequest, statusRank } from '../../jobs/job.ts'
+import type { Reply } from './dial.ts'
+
+/** The state of a job as the fields of a hash. */
+
+export const stateFields = [
+  'status',
+  'request',
+  'created_at',
+  'expires_at',
+  'started_at',
+  'step',
+  'steps',
+  'error',
+  'units',
+  'sent',
+  'account',
+]
+
+export function texts(reply: Reply | undefined): (string | undefined)[] {
+  return Array.isArray(reply) ? reply.map((each) => (typeof each === 'string' ? each : undefined)) : []
+}
+
+/** Undefined if it is missing, or if another version wrote it unreadably: a cache may miss. */
+export function toState(id: string, values: Reply, cancelRequested: boolean): JobState | undefined {
+  const [status, request, created_at, expires_at, started_at, step, steps, error, units, sent, account] =
+    texts(values)
+  if (created_at === undefined || expires_at === undefined || !isStatus(status)) return undefined
+  const wanted = parsed(ResolvedRequest, request)
+  if (wanted === undefined) return undefined
+  const reason = parsed(JobError, error)
+  return {
+    id,
+    status,
+    request: wanted,
+    created_at,
+    expires_at,
+    ...(units === undefined ? {} : { units: Number(units) }),
+    ...(sent === undefined ? {} : { sent }),
+    ...(account === undefined ? {} : { account }),
+    ...(started_at === undefined ? {} : { started_at }),
+    ...(step === undefined || steps === undefined
+      ? {}
+      : { progress: { step: Number(step), steps: Number(steps) } }),
+    ...(reason === undefined ? {} : { error: reason }),
+    ...(cancelRequested ? { cancel_requested: true } : {}),
+  }
+}
+
+function isStatus(text: string | undefined): text is JobStatus {
+  return text !== undefined && Object.hasOwn(statusRank, text)
+}
+
+function parsed<T extends typeof ResolvedRequest | typeof JobError>(schema: T, text: string | undefined) {
+  if (text === undefined) return undefined
+  try {
+    return Value.Parse(schema, JSON.parse(text))
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,97 @@
+import { parseArgs } from 'node:util'
+import { runCommand, UsageError } from '../cli/run-command.ts'
+import { loadConfig } from '../config.ts'
+import { messageOf } from '../jobs/errors.ts'
+import type { JobState } from '../jobs/job.ts'
+import { createJobIds } from '../jobs/job-id.ts'
+import { type CancelDeps, cancelJob } from '../jobs/serving/cancel.ts'
+import { deleteJob } from '../jobs/serving/delete.ts'
+import { isFinal } from '../jobs/serving/job-view.ts'
+import { unitsOf } from '../jobs/work.ts'
+import { openBackends } from './backends.ts'
+import { createLogger } from './logger.ts'
+
+/** `npm run jobs`: what operators do about other people's jobs. Works beside a running service. */
+
+const usage = `Usage: npm run jobs -- list [--account NAME]
+       npm run jobs -- cancel (ID... | --account NAME | --all)
+       npm run jobs -- purge ID...
+
+  list    the jobs that wait or run, in their order, with their work in units and the account of their caller (not an
+          address or name: only the same for all jobs of one caller)
+  cancel  cancels these jobs, those of an account, or all; final ones stay unchanged
+  purge   cancels what is unfinished and deletes pictures, prompts and status
+`
+
+const most = 10_000
+
+interface Selection {
+  readonly account: string | undefined
+  readonly all: boolean
+}
+
+async function jobs(args: readonly string[]): Promise<number> {
+  const options = { account: { type: 'string' }, all: { type: 'boolean' } } as const
+  const { values, positionals } = parseArgs({ args: [...args], options, allowPositionals: true })
+  const [command, ...ids] = positionals
+  const { account, all = false } = values
+  const chosen = [ids.length > 0, account !== undefined, all].filter(Boolean).length
+  const fits =
+    (command === 'list' && ids.length === 0 && !all) ||
+    (command === 'cancel' && chosen === 1) ||
+    (command === 'purge' && ids.length > 0 && chosen === 1)
+  if (!fits) throw new UsageError()
+  const { PACKSHOT_LOG_LEVEL = 'error' } = process.env
+  const config = loadConfig({ ...process.env, PACKSHOT_LOG_LEVEL })
+  const log = createLogger(config, 'server')
+  await using backends = await openBackends(config, 'operator', log)
+  const deps = {
+    ...backends,
+    ids: createJobIds(...backends.secrets),
+    ttlSeconds: config.resultTtlSeconds,
+    now: () => new Date(),
+    log,
+  }
+  // awaited here: the backends are closed when this function returns
+  if (command === 'list') return await list(deps, { account, all: true })
+  if (command === 'purge') return await each(ids, (id) => purge(deps, id))
+  const wanted = ids.length > 0 ? ids : (await unfinished(deps, { account, all })).map(({ id }) => id)
+  return await each(wanted, async (id) => (await cancelJob(deps, id)).status)
+}
+
+async function unfinished({ status }: CancelDeps, { account, all }: Selection): Promise<JobState[]> {
+  const found = await status.unfinished(most)
+  return found.filter((job) => (account === undefined ? all : job.account === account))
+}
+
+async function list(deps: CancelDeps, selection: Selection): Promise<number> {
+  const found = await unfinished(deps, selection)
+  for (const job of found) {
+    const { id, status, account = '-', created_at } = job
+    console.log(
+      [id, status.padEnd(7), unitsOf(job).toFixed(1).padStart(8), account.padEnd(16), created_at].join('  '),
+    )
+  }
+  console.error(`${found.length} jobs wait or run.`)
+  return 0
+}
+
+async function purge(deps: CancelDeps, id: string): Promise<string> {
+  if (!isFinal(await deleteJob(deps, id))) return 'canceled soon: a worker has it; purge it again then'
+  await deleteJob(deps, id)
+  return 'deleted'
+}
+
+async function each(ids: readonly string[], action: (id: string) => Promise<string>): Promise<number> {
+  let faults = 0
+  for (const id of ids) {
+    const said = await action(id).catch((thrown: unknown) => {
+      faults += 1
+      return messageOf(thrown)
+    })
+    console.log(`${id}  ${said}`)
+  }
+  return faults === 0 ? 0 : 1
+}
+
+process.exitCode = await runCommand(usage, () => jobs(process.argv.slice(2)))
