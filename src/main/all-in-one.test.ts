@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { waitFor } from '../../test/kit/waiting.ts'
-import { standInOffer } from '../../test/stand-in/engine.ts'
+import { standInEngine } from '../../test/stand-in/engine.ts'
 import { tempFolder } from '../../test/temp-folder.ts'
 import { startAllInOne } from './all-in-one.ts'
 
@@ -26,7 +26,7 @@ test('a server without a worker is not ready, accepts jobs all the same, and is 
   }
   const running = await startAllInOne(env, {
     workerEntry: pathToFileURL(entry),
-    openOffer: async () => ({ current: () => standInOffer, close: () => {} }),
+    openOffer: standInEngine.openOffer,
   })
   t.after(() => running.kill())
   const address = running.banner.split(' ')[0]
