@@ -24,6 +24,7 @@ import { errorPages, wantsPage } from './page/answers.ts'
 import { pageRoutes } from './page/routes.ts'
 import { permissionsPolicy } from './page/security.ts'
 import { trustedPeers } from './peer.ts'
+import { serveUnderPrefix } from './prefix.ts'
 import { refusals } from './refusals.ts'
 import type { Services } from './services.ts'
 import { defaultTrafficLimits, type TrafficLimits, watchTraffic } from './traffic.ts'
@@ -133,6 +134,7 @@ export async function buildHttp({
     if (reply.getHeader('connection') === 'close') reply.removeHeader('connection')
     traffic.discardRest(request.raw, reply.raw)
   })
+  serveUnderPrefix(app, trusts)
   app.setErrorHandler((thrown, request, reply) => answerFault(answer, thrown, request, reply))
   app.setNotFoundHandler((request, reply) => answerNothing(answer, routes, request, reply))
 
