@@ -84,7 +84,7 @@ export async function buildHttp({
     connectionTimeout: Math.max(60_000, 2 * traffic.idleMs),
     http: {
       headersTimeout: traffic.idleMs,
-      connectionsCheckingInterval: Math.max(100, traffic.idleMs / 10),
+      connectionsCheckingInterval: Math.max(100, Math.ceil(traffic.idleMs / 10)),
       // a missing Host header is answered like other faults
       requireHostHeader: false,
     },

@@ -6,7 +6,7 @@ import { startServer, untilFinal } from './server-process.ts'
 
 /** The settings that a proxy and strangers need, in the whole program. */
 
-test('names, clients behind a proxy, and slow bodies are treated as the settings say', async (t) => {
+test('names of the server, clients and paths behind a proxy are treated as the settings say', async (t) => {
   const server = startServer(t, {
     PACKSHOT_DATA_DIR: tempFolder(t),
     PACKSHOT_HOST: '0.0.0.0',
