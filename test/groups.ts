@@ -37,6 +37,7 @@ export const groups: readonly Group[] = [
     share: 0.33,
     files: [
       'test/service/**',
+      'src/http/{traffic,answers}.test.ts',
       'src/library/library.test.ts',
       'src/main/jobs.test.ts',
       'src/generator/{inference-thread,thread-generator}.test.ts',

@@ -1,4 +1,3 @@
-import { Socket } from 'node:net'
 import fastifySwagger from '@fastify/swagger'
 import Fastify, {
   type FastifyBaseLogger,
@@ -24,9 +23,11 @@ import { errorPages, wantsPage } from './page/answers.ts'
 import { pageRoutes } from './page/routes.ts'
 import { permissionsPolicy } from './page/security.ts'
 import { trustedPeers } from './peer.ts'
+import { serveUnderPrefix } from './prefix.ts'
 import { refusals } from './refusals.ts'
 import type { Services } from './services.ts'
-import { defaultTrafficLimits, type TrafficLimits, watchTraffic } from './traffic.ts'
+import { defaultTrafficLimits, type TrafficLimits } from './traffic.ts'
+import { isConnected, limitTransfers } from './transfers.ts'
 
 export interface HttpDeps {
   readonly services: Services
@@ -65,7 +66,7 @@ export async function buildHttp({
   imageOrigin,
   trustedProxies,
   allowedHosts,
-  traffic: trafficLimits = defaultTrafficLimits,
+  traffic = defaultTrafficLimits,
   connections,
 }: HttpDeps): Promise<FastifyInstance> {
   const sendPage = await errorPages()
@@ -80,10 +81,10 @@ export async function buildHttp({
     // a time limit for the whole request would not grow with its body: see traffic.ts
     requestTimeout: 0,
     // longer than the longest wait for a job: what moves is watched more closely
-    connectionTimeout: Math.max(60_000, 2 * trafficLimits.idleMs),
+    connectionTimeout: Math.max(60_000, 2 * traffic.idleMs),
     http: {
-      headersTimeout: trafficLimits.idleMs,
-      connectionsCheckingInterval: Math.max(100, Math.round(trafficLimits.idleMs / 10)),
+      headersTimeout: traffic.idleMs,
+      connectionsCheckingInterval: Math.max(100, Math.ceil(traffic.idleMs / 10)),
       // a missing Host header is answered like other faults
       requireHostHeader: false,
     },
@@ -104,10 +105,6 @@ export async function buildHttp({
   app.server.maxHeadersCount = 0
   answerOddRequests(app.server)
   if (connections !== undefined) limitConnections(app.server, connections, trusts)
-  const traffic = watchTraffic(app.server, trafficLimits)
-  app.addHook('preParsing', async (request, _reply, body) => {
-    return isConnected(request) && hasBody(request) ? traffic.meter(request.raw) : body
-  })
   const inARow = limitRequestsInARow()
   const refused = refusals(log)
   app.addHook('onRequest', async (request, reply) => {
@@ -127,16 +124,13 @@ export async function buildHttp({
   })
   const routes = knownRoutes()
   app.addHook('onRoute', ({ url, method }) => routes.add(url, method))
-  app.addHook('onSend', async (request, reply) => {
+  app.addHook('onSend', async (_request, reply) => {
     setMissingHeaders(reply)
     // A draining server sends its clients to another one: a kept connection would stay until the end.
     if (!services.ready()) reply.header('connection', 'close')
-    if (!isConnected(request)) return
-    traffic.watchAnswer(request.raw, reply.raw)
-    if (request.raw.complete || !hasBody(request) || reply.statusCode === 408) return
-    if (reply.getHeader('connection') === 'close') reply.removeHeader('connection')
-    traffic.discardRest(request.raw, reply.raw)
   })
+  limitTransfers(app, traffic)
+  serveUnderPrefix(app, trusts)
   app.setErrorHandler((thrown, request, reply) => answerFault(answer, thrown, request, reply))
   app.setNotFoundHandler((request, reply) => answerNothing(answer, routes, request, reply))
 
@@ -161,15 +155,6 @@ export async function buildHttp({
     await page.register(pageRoutes, { services, imageOrigin, hosts, refused })
   })
   return app
-}
-
-/** Not when a test injects a request: then nothing moves. */
-function isConnected({ raw }: FastifyRequest): boolean {
-  return raw.socket instanceof Socket
-}
-
-function hasBody({ headers }: FastifyRequest): boolean {
-  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }
 
 function setMissingHeaders(reply: FastifyReply): void {

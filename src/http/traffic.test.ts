@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { stretched } from '../../test/kit/waiting.ts'
+import { stretched, waitFor } from '../../test/kit/waiting.ts'
 import { answerOf, listening } from '../../test/wire/raw.ts'
 
 /** As clients do that read only when all is sent. */
@@ -116,4 +116,27 @@ test('a connection without a request, and headers that never end, are closed', a
   const answers = await Promise.all([answerOf(silent), answerOf(endless)])
   assert.equal(answers[1].status, 408)
   assert.equal(JSON.parse(answers[1].body).error.code, 'too_slow')
+})
+
+test('a client that reads an answer drop by drop loses it', async (t) => {
+  const idleMs = stretched(500)
+  const { port, studio, server } = await listening(t, {
+    traffic: { idleMs, bytesPerSecond: 50_000_000, bufferBytes: 2 ** 28 },
+  })
+  const body = Buffer.alloc(40 * 2 ** 20)
+  studio.uploaded = async () => ({
+    open: async () => ({ bytes: body.length, body }),
+    expires_at: '2100-01-01',
+  })
+  const socket = connect(port, '127.0.0.1')
+  socket.on('error', () => {})
+  socket.pause()
+  const timer = setInterval(() => socket.read(16_384), idleMs / 20)
+  t.after(() => clearInterval(timer))
+  socket.write('GET /v1/uploads/x HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  const connections = () =>
+    new Promise<number>((done) => server.getConnections((_error, count) => done(count)))
+  await waitFor(async () => (await connections()) === 1)
+  await waitFor(async () => (await connections()) === 0)
+  assert.ok(socket.bytesRead < body.length)
 })

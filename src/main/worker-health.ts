@@ -23,9 +23,10 @@ export async function startWorkerHealth({ workerPort, host, allowedHosts }: Conf
   if (workerPort === undefined) return health
   const allowed = hostNames(allowedHosts)
   const server = createServer((request, response) => {
+    const hosts = request.rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'host')
     const named = /^https?:\/\/([^/?#]*)/i.exec(request.url ?? '')?.[1] ?? request.headers.host
-    if (named !== undefined && !isOwnName(named, allowed)) {
-      response.writeHead(421, { 'content-type': 'application/json' })
+    if (hosts.length > 1 || (named !== undefined && !isOwnName(named, allowed))) {
+      response.writeHead(hosts.length > 1 ? 400 : 421, { 'content-type': 'application/json' })
       response.end(JSON.stringify({ status: 'wrong host' }))
       return
     }
@@ -35,6 +36,7 @@ export async function startWorkerHealth({ workerPort, host, allowedHosts }: Conf
     const held = ok && request.url === '/healthz/ready' ? health.holdings : undefined
     response.end(JSON.stringify({ status: ok ? 'ok' : known ? 'not ready' : 'not found', ...held }))
   })
+  server.maxConnections = 256
   server.listen(workerPort, host)
   try {
     await once(server, 'listening')

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import pino from 'pino'
 import { memoryRateLimiter } from '../../src/adapters/memory/rate-limiter.ts'
 import { pictureReader } from '../../src/adapters/pictures/picture-reader.ts'
-import { buildHttp } from '../../src/http/app.ts'
+import { buildHttp, type HttpDeps } from '../../src/http/app.ts'
 import type { Services } from '../../src/http/services.ts'
 import { anonymousCaller, type Caller } from '../../src/jobs/caller.ts'
 import { AppError } from '../../src/jobs/errors.ts'
@@ -203,8 +203,8 @@ export class Studio implements Services {
 }
 
 /** API and page over this service, ready to be injected into. */
-export function buildStudio(studio: Studio) {
-  return buildHttp({ services: studio, log: pino({ level: 'silent' }) })
+export function buildStudio(studio: Studio, options: Pick<HttpDeps, 'allowedHosts'> = {}) {
+  return buildHttp({ services: studio, log: pino({ level: 'silent' }), ...options })
 }
 
 /** The same, listening on a free port. Closing it ends open connections too. */

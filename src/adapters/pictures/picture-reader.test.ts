@@ -149,10 +149,7 @@ test('a shape that no picture needs is refused before it is decoded, in every fo
   const files: [Buffer, RegExp][] = [
     [await solid(1, 200_000).png().toBuffer(), /at most 16384 pixels on each side, but has 1 x 200000/],
     [await solid(200_000, 1).png().toBuffer(), /at most 16384 pixels on each side/],
-    [
-      await solid(16_383, 1464).webp().toBuffer(),
-      /at most 8 times as long as the other, but it has 16383 x 1464/,
-    ],
+    [await solid(4000, 400).webp().toBuffer(), /at most 8 times as long as the other, but it has 4000 x 400/],
     [await solid(9000, 1000).webp({ lossless: true }).toBuffer(), /at most 8 times/],
     [await solid(60_000, 100).jpeg().toBuffer(), /at most 16384 pixels/],
     [await solid(900, 100).jpeg({ progressive: true }).toBuffer(), /at most 8 times/],

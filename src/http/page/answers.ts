@@ -4,7 +4,7 @@ import { httpStatus, retryAfterSeconds } from '../status.ts'
 import { type Assets, loadAssets } from './assets.ts'
 import { goneCard } from './card.ts'
 import { errorBody, errorMessage, errorTitle } from './error-page.ts'
-import type { Html } from './html.ts'
+import { type Html, html } from './html.ts'
 import { document, type Page } from './layout.ts'
 import { setSecurityHeaders } from './security.ts'
 
@@ -49,6 +49,11 @@ export function sendError(
   setErrorHeaders(reply, error)
   if (!isFragment(request)) {
     return sendPage(reply, assets, { title: `Packshot: ${errorTitle(error)}`, body: errorBody(error) })
+  }
+  if (request.method === 'POST' && request.routeOptions.url === '/jobs') {
+    // the form keeps what was typed, and says why it was not sent
+    reply.headers({ 'hx-retarget': '#request', 'hx-reswap': 'afterbegin' })
+    return sendFragment(reply, html`<p class="form-error" role="alert">${error.message}</p>`)
   }
   if (error.code !== 'not_found' && error.code !== 'expired') return sendHtml(reply, '')
   return sendFragment(reply, goneCard(errorTitle(error), errorMessage(error)))

@@ -39,10 +39,10 @@ const styles = [
 ] as const
 const scripts = ['htmx.js', 'form.js', 'photo.js', 'wall.js'] as const
 
-/** A whole page. form.js removes the class `no-js`; what works only with JavaScript is hidden until then. */
+/** A whole page. `data-root` is where the server is, for scripts. form.js removes the class `no-js`; what works only with JavaScript is hidden until then. */
 export function document(assets: Assets, page: Page): string {
   return html`<!doctype html>
-<html lang="en" class="no-js">
+<html lang="en" class="no-js" data-root="/">
 <head>
 <meta charset="utf-8">
 <title>${page.title}</title>

@@ -188,6 +188,37 @@ test('a form of another site is refused', async () => {
   }
 })
 
+test('a form that is refused says why, which names met, and what to set', async () => {
+  const behindProxy = { host: '127.0.0.1:8080', origin: 'http://studio.lan:9001' }
+  for (const type of [formType, htmx]) {
+    const answer = await post({ prompt: 'a red apple' }, { ...type, ...behindProxy })
+    assert.equal(answer.statusCode, 403)
+    assert.match(
+      answer.body,
+      /role="alert".*studio\.lan:9001.*127\.0\.0\.1:8080.*Host \$http_host.*PACKSHOT_ALLOWED_HOSTS/s,
+    )
+    assert.match(answer.body, />\na red apple<\/textarea>/)
+  }
+  const large = await post({ prompt: 'a'.repeat(70_000) }, htmx)
+  assert.deepEqual([large.statusCode, large.headers['hx-retarget']], [413, '#request'])
+  assert.match(large.body, /role="alert">The body must have at most/)
+  const packed = await post({ prompt: 'a' }, { ...htmx, 'content-encoding': 'gzip' })
+  assert.equal(packed.statusCode, 415)
+  assert.match(packed.body, /role="alert">The body must not be compressed/)
+  assert.equal(studio.submitted, 0)
+})
+
+test('an allowed name is our own page on any port, whatever host a proxy passes on', async () => {
+  await app.close()
+  app = await buildStudio(studio, { allowedHosts: 'studio.lan' })
+  for (const host of ['127.0.0.1:8080', 'studio.lan', 'studio.lan:9001']) {
+    const headers = { ...formType, host, origin: 'http://studio.lan:9001' }
+    assert.equal((await post({ prompt: 'a' }, headers)).statusCode, 303, host)
+    assert.equal((await post({ prompt: 'a' }, { ...headers, origin: 'http://evil.lan' })).statusCode, 403)
+    assert.equal((await post({ prompt: 'a' }, { ...headers, origin: 'http://127.0.0.1:1' })).statusCode, 403)
+  }
+})
+
 test('cancel answers with a card or a redirect', async () => {
   await post({ prompt: 'a red apple' })
   const url = `/jobs/${studio.newest.id}/cancel`

@@ -48,7 +48,7 @@
   // --- Sending
 
   async function upload(blob) {
-    const answer = await fetch('/v1/uploads', {
+    const answer = await fetch(`${document.documentElement.dataset.root}v1/uploads`, {
       method: 'POST',
       headers: { 'content-type': blob.type },
       body: blob,
@@ -223,7 +223,7 @@
   }
 
   async function fetched(id) {
-    const answer = await fetch(`/v1/uploads/${encodeURIComponent(id)}`)
+    const answer = await fetch(`${document.documentElement.dataset.root}v1/uploads/${encodeURIComponent(id)}`)
     if (!answer.ok) throw new Error('gone')
     return createImageBitmap(await answer.blob())
   }

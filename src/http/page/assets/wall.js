@@ -59,7 +59,10 @@
       const place = document.createElement('article')
       place.dataset.restore = id
       place.hidden = true
-      place.setAttribute('hx-get', `/jobs/${encodeURIComponent(id)}/card`)
+      place.setAttribute(
+        'hx-get',
+        `${document.documentElement.dataset.root}jobs/${encodeURIComponent(id)}/card`,
+      )
       place.setAttribute('hx-trigger', 'load, retry')
       place.setAttribute('hx-swap', 'outerHTML')
       wall().append(place)
