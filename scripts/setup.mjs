@@ -119,6 +119,7 @@ async function npm(command, ...options) {
       '--bin-links=true',
       '--install-strategy=hoisted',
       '--legacy-peer-deps=false',
+      '--engine-strict=false',
       `--os=${process.platform}`,
       `--cpu=${process.arch}`,
       '--no-audit',

@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer, type ServerResponse } from 'node:http'
+import { type AddressInfo, connect } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { promisify } from 'node:util'
 import { tinyCheckpoint } from '../../test/golden/parity/variants.ts'
 import { models, visible } from '../../test/models/command.ts'
 import { send, serve } from '../../test/models/file-server.ts'
@@ -195,4 +199,53 @@ test('one file of a hub is fetched by its path, and the hub says its hash', asyn
   assert.match(lied.stderr, new RegExp(`the server announces the SHA-256 ${hash}, but 0{64} was expected`))
   assert.deepEqual(visible(dir), ['a.safetensors', 'a.sha256', 'b.safetensors', 'b.sha256'])
   assert.ok(!existsSync(join(dir, 'c.partial')))
+})
+
+const listings: Record<string, [(response: ServerResponse) => void, RegExp]> = {
+  'without an end': [
+    (response) => response.end(`["${'x'.repeat(6_000_000)}"]`),
+    /the response has more than 5000000 bytes/,
+  ],
+  'from elsewhere over http': [
+    (response) => response.writeHead(302, { location: 'http://example.com/list' }).end(),
+    /example\.com\/list \(reached from .*can be tampered with/,
+  ],
+  'no JSON': [(response) => response.end('<html>'), /the response is not JSON/],
+}
+for (const [what, [answer, message]] of Object.entries(listings)) {
+  test(`the listing of a hub is refused in words: ${what}`, async (t) => {
+    const dir = tempFolder(t)
+    const hub = await serve(t, ({ response }) => answer(response))
+    const { status, stderr } = await models(dir, ['add', 'someone/tiny'], { HF_ENDPOINT: hub.address })
+    assert.equal(status, 1)
+    assert.match(stderr, message)
+    assert.ok(!stderr.includes('    at '), 'no stack trace')
+    assert.deepEqual(visible(dir), [])
+  })
+}
+
+test('downloads go through the proxy that the environment names', async (t) => {
+  const dir = tempFolder(t)
+  const site = await serve(t, (served) => send(served, checkpoint))
+  const asked: (string | undefined)[] = []
+  const proxy = createServer().on('connect', (request, socket) => {
+    asked.push(request.url)
+    const behind = connect(Number(new URL(site.address).port), '127.0.0.1', () => {
+      socket.write('HTTP/1.1 200 OK\r\n\r\n')
+      behind.pipe(socket).pipe(behind)
+    })
+    behind.on('error', () => socket.destroy())
+    socket.on('error', () => behind.destroy())
+  })
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve))
+  t.after(() => proxy.close())
+  const { port } = proxy.address() as AddressInfo
+  const program = join(import.meta.dirname, 'models.ts')
+  const url = 'http://files.example/tiny.safetensors'
+  const names = { HTTP_PROXY: `http://127.0.0.1:${port}`, http_proxy: '', NO_PROXY: '', no_proxy: '' }
+  const env = { ...process.env, PACKSHOT_MODELS_DIR: dir, ...names }
+  await promisify(execFile)(process.execPath, [program, 'add', url, '--sha256', hash], { env })
+  assert.deepEqual(asked, ['files.example:80'])
+  assert.equal(site.requests[0]?.url, '/tiny.safetensors')
+  assert.deepEqual(visible(dir), ['tiny.safetensors', 'tiny.sha256'])
 })

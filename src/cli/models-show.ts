@@ -4,15 +4,16 @@ import { readSums, sumsBeside } from '../library/folder/sums.ts'
 import { readableBytes } from '../library/progress.ts'
 
 /** The line of `models list`. */
-export function entryLine({ kind, name, bytes, facts, problem }: Entry): string {
+export function entryLine({ kind, name, bytes, facts, problem, remarks }: Entry): string {
   const what = [facts?.family, facts?.dtype, readableBytes(bytes)].filter((part) => part !== undefined)
-  const rest = problem === undefined ? '' : `\n           CANNOT BE USED: ${problem}`
-  return `${kind.padEnd(10)} ${name}  ${what.join(', ')}${rest}`
+  const rest = problem === undefined ? '' : `\n           CANNOT BE USED: ${problem.detail}`
+  const notes = remarks.map((remark) => `\n           note: ${remark}`).join('')
+  return `${kind.padEnd(10)} ${name}  ${what.join(', ')}${rest}${notes}`
 }
 
 /** The lines of `models show`. */
 export async function entryDetails(entry: Entry): Promise<string> {
-  const { kind, name, path, bytes, facts, problem } = entry
+  const { kind, name, path, bytes, facts, problem, remarks } = entry
   const { family, dtype, model } = facts ?? {}
   const { description, subjects } = model === undefined || model instanceof Error ? {} : model.about
   const sums = await readSums(sumsBeside(entry))
@@ -29,7 +30,8 @@ export async function entryDetails(entry: Entry): Promise<string> {
       'SHA-256',
       sums?.size === 1 ? [...sums.values()][0] : sums && `${sums.size} files in ${sumsBeside(entry)}`,
     ],
-    ['problem', problem],
+    ['problem', problem?.detail],
+    ...remarks.map((remark): [string, string] => ['note', remark]),
   ]
   const lines = rows.flatMap(([label, value]) =>
     value === undefined ? [] : [`  ${label.padEnd(10)} ${value}`],

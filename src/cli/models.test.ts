@@ -1,9 +1,20 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { tinyCheckpoint } from '../../test/golden/parity/variants.ts'
+import { ownEnvironment } from '../../test/kit/own-environment.ts'
 import { models, visible } from '../../test/models/command.ts'
 import { tempFolder } from '../../test/temp-folder.ts'
 import { Library } from '../library/library.ts'
@@ -84,13 +95,21 @@ test('show says what a model says of itself, or what is wrong with that', async 
   writeFileSync(join(dir, 'mine.json'), JSON.stringify({ description: 'Trained on fruit.', subjects }))
   const { stdout } = await models(dir, ['show', 'mine'])
   assert.match(stdout, /\n {2}about +Trained on fruit\.\n {2}draws +thing 0, .*, thing 29 and 2 more\n/)
-  writeFileSync(join(dir, 'mine.json'), '{"description": ""}')
+  writeFileSync(
+    join(dir, 'mine.json'),
+    '{"description": "", "notes": "of another program", "subjects": "apple"}',
+  )
+  const foreign = await models(dir, ['list'])
+  assert.match(foreign.stdout, /note: .*mine\.json: "notes" are not Packshot's, and are passed over\n/)
+  assert.match(foreign.stdout, /note: .*mine\.json: "subjects" is "apple"; .*; it is passed over\n/)
+  assert.doesNotMatch(foreign.stdout, /CANNOT/)
+  writeFileSync(join(dir, 'mine.json'), '{"prediction_type": "v"}')
   const faulty = await models(dir, ['show', 'mine'])
   assert.equal(faulty.status, 0)
-  assert.match(faulty.stdout, /problem +.*mine\.json: "description" is ""/)
+  assert.match(faulty.stdout, /problem +.*mine\.json: "prediction_type" is "v"/)
   const verified = await models(dir, ['verify', 'mine'])
   assert.equal(verified.status, 1)
-  assert.match(verified.stdout, /mine\.json: "description" is ""/)
+  assert.match(verified.stdout, /mine\.json: "prediction_type" is "v"/)
 })
 
 test('verify finds a changed file, a damaged one, and one that is not there any more', async (t) => {
@@ -238,4 +257,34 @@ test('a damaged file leaves nothing, and a name that is taken stays whose it is'
     /There is already a model x\.safetensors in .*: remove it, or choose another name/,
   )
   assert.deepEqual(visible(dir), ['x.safetensors', 'x.sha256'])
+})
+
+test('output that cannot be written is a fault, not a command that said nothing', (t) => {
+  const list = (stdout: number) =>
+    spawnSync(process.execPath, [join(import.meta.dirname, 'models.ts'), 'list'], {
+      env: { ...ownEnvironment(), PACKSHOT_MODELS_DIR: tempFolder(t) },
+      stdio: ['ignore', stdout, 'pipe'],
+      encoding: 'utf8',
+    })
+  const full = openSync('/dev/full', 'w')
+  t.after(() => closeSync(full))
+  const { status, stderr } = list(full)
+  assert.equal(status, 1)
+  assert.match(stderr, /^The output cannot be written: ENOSPC[^\n]*\n$/)
+})
+
+test('a token or an address with what cannot be in it is refused, and not repeated', async (t) => {
+  const dir = tempFolder(t)
+  const id = 'owner/name'
+  for (const [env, args] of [
+    [{ HF_TOKEN: 'hf_hush\nmore' }, []],
+    [{}, ['--token', 'hush hush']],
+    [{ HF_ENDPOINT: 'https://user:P@ss/hush@hub' }, []],
+    [{ HF_ENDPOINT: 'hub/hush' }, []],
+  ] as const) {
+    const { status, stdout, stderr } = await models(dir, ['add', id, ...args], env)
+    assert.equal(status, 1)
+    assert.match(stderr, /^(HF_TOKEN|--token|HF_ENDPOINT) .*not shown/)
+    assert.ok(!(stdout + stderr).includes('hush'), stderr)
+  }
 })

@@ -1,4 +1,5 @@
 import { rm } from 'node:fs/promises'
+import { setGlobalProxyFromEnv } from 'node:http'
 import { basename } from 'node:path'
 import { parseArgs } from 'node:util'
 import { loadConfig } from '../config.ts'
@@ -7,7 +8,7 @@ import { AppError } from '../jobs/errors.ts'
 import { sameName } from '../jobs/offer.ts'
 import { addModel } from '../library/add.ts'
 import { removeEntry } from '../library/folder/install.ts'
-import { type Entry, listModels } from '../library/folder/list.ts'
+import { type Entry, listModels, vaesFor } from '../library/folder/list.ts'
 import { verifyEntry } from '../library/folder/verify.ts'
 import { type DownloadProgress, readableBytes } from '../library/progress.ts'
 import { entryDetails, entryLine } from './models-show.ts'
@@ -30,7 +31,7 @@ const usage = `Usage: npm run models -- COMMAND
   verify [NAME]   checks that files are as they were added, and that all weights are finite numbers
   remove NAME     deletes an entry or an unfinished download (--kind, if several have the name)
 
-The folder is PACKSHOT_MODELS_DIR (./models).
+The folder is PACKSHOT_MODELS_DIR (./models). Downloads use the proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY name.
 `
 
 const options = {
@@ -72,8 +73,8 @@ async function run(args: readonly string[], around: Surroundings): Promise<numbe
       kind,
       name: values.name,
       sha256: checkedHash(values.sha256),
-      token: values.token,
-      hub: { endpoint: env.HF_ENDPOINT || 'https://huggingface.co', token: env.HF_TOKEN || undefined },
+      token: checkedToken('--token', values.token),
+      hub: { endpoint: checkedEndpoint(env.HF_ENDPOINT), token: checkedToken('HF_TOKEN', env.HF_TOKEN) },
       precision: oneOf('--precision', values.precision, ['fp16', 'fp32'] as const) ?? 'fp16',
       progress: around.progress,
     })
@@ -96,7 +97,7 @@ async function run(args: readonly string[], around: Surroundings): Promise<numbe
 type Print = Surroundings['print']
 
 async function list(dir: string, kind: Kind | undefined, print: Print): Promise<void> {
-  const { entries, partials } = await listModels(dir)
+  const { entries, partials, remarks } = await listModels(dir)
   const shown = entries.filter((entry) => kind === undefined || entry.kind === kind)
   for (const entry of shown) print(entryLine(entry))
   for (const { path, bytes } of partials) {
@@ -104,6 +105,7 @@ async function list(dir: string, kind: Kind | undefined, print: Print): Promise<
       `partial    ${basename(path)}  ${readableBytes(bytes)}: unfinished; add it again to resume, or remove it`,
     )
   }
+  for (const remark of remarks) print(`note: ${remark}`)
   if (shown.length + partials.length === 0) print(`${dir} contains no models.`)
 }
 
@@ -113,15 +115,23 @@ async function verify(
   kind: Kind | undefined,
   print: Print,
 ): Promise<number> {
-  const entries = name === undefined ? (await listModels(dir)).entries : await find(dir, name, kind)
+  const all = (await listModels(dir)).entries
+  const entries = name === undefined ? all : await find(dir, name, kind)
   let bad = 0
   for (const entry of entries) {
-    const { faults, note } = await verifyEntry(entry)
+    const { faults, note } = await verifyEntry(entry, vaeFor(entry, all))
     print(`${entry.kind} ${entry.name}: ${faults.length === 0 ? `good${note}` : 'BAD'}`)
     for (const fault of faults) print(`  ${fault}`)
     if (faults.length > 0) bad += 1
   }
   return bad > 0 ? 1 : 0
+}
+
+/** For a model without its own. */
+function vaeFor(entry: Entry, all: readonly Entry[]): string | undefined {
+  const model = entry.facts?.model
+  const needed = model !== undefined && !(model instanceof Error) && model.needsVae
+  return needed ? vaesFor(entry, all)[0]?.path : undefined
 }
 
 async function remove(dir: string, name: string, kind: Kind | undefined, print: Print): Promise<void> {
@@ -180,11 +190,35 @@ function checkedHash(text: string | undefined): string | undefined {
   throw new UsageError(`--sha256 must be 64 hexadecimal digits, but was "${text}".`)
 }
 
+/** `fetch` would repeat a token that is no header in its message. */
+function checkedToken(name: string, text: string | undefined): string | undefined {
+  if (text === undefined || text === '') return undefined
+  if (/^[\x21-\x7e]+$/.test(text)) return text
+  throw new UsageError(
+    `${name} has a space, a line break or another character that no token has (not shown).`,
+  )
+}
+
+function checkedEndpoint(text: string | undefined): string {
+  if (text === undefined || text === '') return 'https://huggingface.co'
+  if (URL.canParse(text) && /^https?:\/\/[^@?#\s]+$/.test(text)) return text
+  throw new UsageError(
+    'HF_ENDPOINT must be an http:// or https:// address without user, password or query (not shown).',
+  )
+}
+
 if (import.meta.main) {
+  const complain = (line: string) => console.error(line)
+  try {
+    // HTTPS_PROXY, HTTP_PROXY and NO_PROXY, as other programs read them
+    setGlobalProxyFromEnv()
+  } catch {
+    complain('HTTPS_PROXY and HTTP_PROXY must be URLs such as http://proxy:3128; one of them is not used.')
+  }
   process.exitCode = await runModels(process.argv.slice(2), {
     env: process.env,
     print: (line) => console.log(line),
-    complain: (line) => console.error(line),
+    complain,
     progress: progressOnTerminal(),
   })
 }

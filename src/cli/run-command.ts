@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import { ConfigError } from '../config.ts'
 import { CheckpointError, ProviderError } from '../diffusion/errors.ts'
@@ -9,6 +10,7 @@ export class UsageError extends Error {}
 
 /**
  * Runs a command. A fault that the user can fix is printed as a sentence; only an unexpected one shows its stack.
+ * Output that cannot be written is such a fault; a reader that has gone, as in `| head`, is none.
  * @param action resolves with the exit status
  * @returns the exit status; 1 for any fault
  */
@@ -17,17 +19,34 @@ export async function runCommand(
   action: () => Promise<number>,
   complain: (text: string) => void = (text) => console.error(text),
 ): Promise<number> {
+  let unwritten: NodeJS.ErrnoException | undefined
+  const onError = (fault: NodeJS.ErrnoException) => {
+    if (fault.code !== 'EPIPE') unwritten ??= fault
+  }
+  process.stdout.on('error', onError)
   try {
-    return await action()
+    const status = await action()
+    // a stream reports its faults a moment later
+    await setImmediate()
+    if (unwritten === undefined) return status
+    complain(`The output cannot be written: ${unwritten.message}.`)
+    return 1
   } catch (thrown) {
     complain(isUsageFault(thrown) ? [thrown.message, usage].filter(Boolean).join('\n\n') : explain(thrown))
     return 1
+  } finally {
+    process.stdout.off('error', onError)
   }
+}
+
+/** For the operator: with paths. */
+export function operatorMessage(error: Error): string {
+  return (error instanceof AppError ? error.detail : undefined) ?? error.message
 }
 
 /** The sentence of a fault that the user can fix; for any other fault, all details. */
 export function explain(thrown: unknown): string {
-  return isExpected(thrown) ? thrown.message : inspect(thrown)
+  return isExpected(thrown) ? operatorMessage(thrown) : inspect(thrown)
 }
 
 function isUsageFault(thrown: unknown): thrown is Error {

@@ -1,9 +1,54 @@
-import { existsSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
 import { CheckpointError } from './errors.ts'
 
 /** Python writes infinite numbers into JSON files (`lambda_min_clipped: -Infinity`), which JSON does not have. */
 const pythonNumbers = /(?<=[:,[]\s*)(-?Infinity|NaN)(?=\s*[,}\]])/g
+
+/** More than a hundred times what a config has; a vocabulary has a limit of its own. */
+const mostBytes = 1_000_000
+
+interface SmallText {
+  readonly mostBytes?: number
+}
+
+/**
+ * Reads a text file of limited size.
+ * @param options.ifPresent undefined if the file is missing
+ * @throws CheckpointError if it is missing, not a file, not readable or too large
+ */
+export async function readSmallText(path: string, options?: SmallText): Promise<string>
+export async function readSmallText(
+  path: string,
+  options: SmallText & { readonly ifPresent: true },
+): Promise<string | undefined>
+export async function readSmallText(
+  path: string,
+  options: SmallText & { readonly ifPresent?: true } = {},
+): Promise<string | undefined> {
+  const most = options.mostBytes ?? mostBytes
+  let handle: FileHandle | undefined
+  try {
+    // not blocking: opening a named pipe would wait for a writer
+    handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
+    const stats = await handle.stat()
+    if (!stats.isFile()) throw new CheckpointError(`${path}: this is not a file`)
+    if (stats.size > most) {
+      throw new CheckpointError(`${path}: the file has ${stats.size} bytes, at most ${most} are read`, {
+        reason: 'one of its text files is too large',
+      })
+    }
+    return await handle.readFile('utf8')
+  } catch (cause) {
+    if (cause instanceof CheckpointError) throw cause
+    const missing =
+      cause instanceof Error && 'code' in cause && ['ENOENT', 'ENOTDIR'].includes(String(cause.code))
+    if (missing && options.ifPresent) return undefined
+    throw new CheckpointError(`${path}: the file is missing or not readable`, { cause })
+  } finally {
+    await handle?.close()
+  }
+}
 
 /** What a text for people must be like. */
 interface TextRule {
@@ -20,6 +65,7 @@ interface TextRule {
 export class ConfigFile {
   readonly path: string
   readonly #fields: Readonly<Record<string, unknown>>
+  readonly #asked = new Set<string>()
 
   constructor(path: string, fields: Readonly<Record<string, unknown>>) {
     this.path = path
@@ -33,10 +79,7 @@ export class ConfigFile {
 
   /** @throws CheckpointError if the file is missing or not a JSON object */
   static async read(path: string): Promise<ConfigFile> {
-    const text = await readFile(path, 'utf8').catch((cause: unknown) => {
-      throw new CheckpointError(`${path}: the file is missing or not readable`, { cause })
-    })
-    return ConfigFile.parse(path, text)
+    return ConfigFile.parse(path, await readSmallText(path))
   }
 
   /** @param path source of the text, for messages @throws CheckpointError if it is not a JSON object */
@@ -55,12 +98,37 @@ export class ConfigFile {
 
   /** Like `read`, but a missing file has no fields. */
   static async readIfPresent(path: string): Promise<ConfigFile> {
-    return existsSync(path) ? ConfigFile.read(path) : new ConfigFile(path, {})
+    const text = await readSmallText(path, { ifPresent: true })
+    return text === undefined ? new ConfigFile(path, {}) : ConfigFile.parse(path, text)
+  }
+
+  /** The names of all fields. */
+  names(): string[] {
+    return Object.keys(this.#fields)
+  }
+
+  /** Fields with a value that were not asked for, besides `harmless` and those that begin with `_`. */
+  notAskedFor(harmless: readonly string[]): string[] {
+    return this.names().filter((name) => {
+      const value = this.#fields[name]
+      const idle = value === null || value === false || name.startsWith('_') || harmless.includes(name)
+      return !idle && !this.#asked.has(name)
+    })
   }
 
   /** Whether a field that may be a list is a single value or absent. */
   single(field: string): boolean {
+    this.#asked.add(field)
     return !Array.isArray(this.#fields[field])
+  }
+
+  isNull(field: string): boolean {
+    return this.#fields[field] === null
+  }
+
+  /** Whether a field has exactly this text. */
+  says(field: string, text: string): boolean {
+    return this.#fields[field] === text
   }
 
   /** A token of special_tokens_map.json: plain text, or an object with `content`. */
@@ -73,7 +141,7 @@ export class ConfigFile {
   }
 
   integer(field: string, fallback?: number): number {
-    return this.#checked(field, fallback, 'a whole number above 0', isPositiveInteger)
+    return this.#checked(field, fallback, 'a whole number above 0', isPositiveInteger, true)
   }
 
   number(field: string, fallback?: number): number {
@@ -82,6 +150,12 @@ export class ConfigFile {
 
   boolean(field: string, fallback?: boolean): boolean {
     return this.#checked(field, fallback, 'true or false', (value) => typeof value === 'boolean')
+  }
+
+  /** Null and absent alike: neither is a statement. */
+  booleanOrNull(field: string): boolean | null {
+    const check = (value: unknown): value is boolean | null => value === null || typeof value === 'boolean'
+    return this.#checked(field, null, 'true or false', check)
   }
 
   integers(field: string): readonly number[] {
@@ -104,7 +178,8 @@ export class ConfigFile {
   /** One line of text for people; undefined if the field is absent. */
   text(field: string, rule: TextRule): string | undefined {
     const value = this.#fields[field]
-    if (value === undefined || value === null) return undefined
+    // other programs write every field, empty or not
+    if (value === undefined || value === null || value === '') return undefined
     return this.#line(`"${field}"`, value, rule)
   }
 
@@ -130,11 +205,21 @@ export class ConfigFile {
     )
   }
 
-  /** Refuses a setting that changes the architecture in a way that the engine does not support. */
+  /**
+   * Refuses a setting that changes the architecture in a way that the engine does not support.
+   * @param harmless the values that are supported, also as a list of one per level; without any, null is. Absent is
+   *   always supported: it stands for the first of them.
+   */
   refuse(field: string, ...harmless: unknown[]): void {
+    this.#asked.add(field)
     const value = this.#fields[field]
-    if (value === undefined || value === null || harmless.includes(value)) return
-    throw new CheckpointError(`${this.path}: "${field}": ${JSON.stringify(value)} is not supported`)
+    const supported = harmless.length === 0 ? [null, undefined] : [...harmless, undefined]
+    const values = Array.isArray(value) && value.length > 0 ? value : [value]
+    if (values.every((each) => supported.includes(each))) return
+    const said = `"${field}": ${brief(value)}`
+    throw new CheckpointError(`${this.path}: ${said} is not supported`, {
+      reason: `its config has ${said}, which is not supported`,
+    })
   }
 
   #checked<T>(
@@ -142,6 +227,7 @@ export class ConfigFile {
     fallback: T | undefined,
     expected: string,
     check: (value: unknown) => value is T,
+    perLevel?: boolean,
   ): T
   #checked<T>(field: string, fallback: T | undefined, expected: string, check: (value: unknown) => boolean): T
   #checked<T>(
@@ -149,11 +235,17 @@ export class ConfigFile {
     fallback: T | undefined,
     expected: string,
     check: (value: unknown) => boolean,
+    perLevel = false,
   ): T {
-    const value = this.#fields[field] ?? fallback
+    this.#asked.add(field)
+    const given = this.#fields[field]
+    // null is a value of its own in Python's configs: it is not the default
+    const listed = perLevel && Array.isArray(given) && given.every((each) => each === given[0])
+    const value = listed ? given[0] : given === undefined ? fallback : given
     if (!check(value)) {
-      const given = value === undefined ? 'is missing' : `is ${JSON.stringify(value)}`
-      throw new CheckpointError(`${this.path}: "${field}" ${given}; it must be ${expected}`)
+      const said = value === undefined ? 'is missing' : `is ${brief(value)}`
+      const sentence = `"${field}" ${said}; it must be ${expected}`
+      throw new CheckpointError(`${this.path}: ${sentence}`, { reason: `in its config ${sentence}` })
     }
     return value as T
   }

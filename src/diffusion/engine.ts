@@ -1,6 +1,6 @@
-import { join } from 'node:path'
+import { join, parse } from 'node:path'
 import { type Model, openModel } from './checkpoint/model.ts'
-import { AbortedError, CheckpointError } from './errors.ts'
+import { AbortedError, CheckpointError, opening } from './errors.ts'
 import { FileCache } from './file-cache.ts'
 import type { Attention, Precision } from './graph/graph.ts'
 import { startRun } from './image-to-image.ts'
@@ -78,8 +78,14 @@ export class Engine {
   readonly #sessions: ModelSessions
   /** Those of the last picture: the pictures of a job have the same LoRAs, and laying them out takes a while. */
   #last: { readonly loras: readonly AppliedLora[]; readonly networks: Networks } | undefined
-  readonly #loras = new FileCache((path) => openLora(path, this.model), keptLoras)
-  readonly #embeddings = new FileCache(openTextualInversion, keptEmbeddings)
+  readonly #loras = new FileCache(
+    (path) => opening(`The LoRA ${parse(path).name}`, () => openLora(path, this.model)),
+    keptLoras,
+  )
+  readonly #embeddings = new FileCache(
+    (path) => opening(`The embedding ${parse(path).name}`, () => openTextualInversion(path)),
+    keptEmbeddings,
+  )
 
   constructor(sessions: ModelSessions, tokenizer: ClipTokenizer) {
     this.model = sessions.model

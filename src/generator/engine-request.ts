@@ -1,9 +1,11 @@
+import { misfit } from '../diffusion/checkpoint/usable.ts'
 import type { PictureRequest } from '../diffusion/request.ts'
 import { samplers, schedules } from '../diffusion/samplers/catalog.ts'
 import { AppError } from '../jobs/errors.ts'
 import type { ResolvedRequest } from '../jobs/job.ts'
 import { findNamed } from '../jobs/offer.ts'
 import type { GivenImages, PictureReader } from '../jobs/ports.ts'
+import { withoutTags } from '../jobs/prompt-tags.ts'
 import { addOnFile, type Contents, type LibraryModel } from '../library/library.ts'
 
 /**
@@ -18,10 +20,14 @@ export function engineRequest(request: ResolvedRequest, seed: number, contents: 
   if (sampler === undefined || schedule === undefined) {
     throw new Error(`The engine has no sampler ${request.sampler} with schedule ${request.schedule}.`)
   }
-  const embeddings = contents.addOns.filter(({ kind }) => kind === 'embedding')
+  const model = findNamed(contents.models, request.model)
+  // a name of one that does not fit is a word like any other
+  const embeddings = contents.addOns.filter(
+    ({ kind, facts }) => kind === 'embedding' && !(facts && model && misfit(facts, model.described)),
+  )
   return {
-    prompt,
-    negativePrompt: negative_prompt,
+    prompt: withoutTags(prompt),
+    negativePrompt: withoutTags(negative_prompt),
     width,
     height,
     steps,
@@ -50,12 +56,13 @@ export async function sourceImage(
 
 /** The files of a request's model and VAE. @throws AppError `unavailable` */
 export function engineFiles(
-  { model: name, vae }: ResolvedRequest,
+  { model: name, vae }: Pick<ResolvedRequest, 'model' | 'vae'>,
   contents: Contents,
 ): { readonly model: LibraryModel; readonly vae: string | undefined } {
   const model = findNamed(contents.models, name)
   if (model === undefined) throw missing('model', name)
-  return { model, vae: vae === undefined ? undefined : found(contents, 'vae', vae) }
+  const chosen = vae ?? model.default_vae
+  return { model, vae: chosen === undefined ? undefined : found(contents, 'vae', chosen) }
 }
 
 function found(contents: Contents, kind: 'vae' | 'lora', name: string): string {

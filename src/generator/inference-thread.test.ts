@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { cpSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { tinyCheckpoint } from '../../test/golden/parity/variants.ts'
+import { tensorOf, tinyCheckpoint, writeSafetensors } from '../../test/golden/parity/variants.ts'
 import { pixels, startGenerator } from '../../test/models/generator.ts'
 import { tempFolder } from '../../test/temp-folder.ts'
 import { AppError } from '../jobs/errors.ts'
@@ -54,6 +54,35 @@ test('a picture that needs more memory than there is is refused before it is com
   assert.deepEqual(pixels(await make({ model: 'one' })), pixels(plain))
 })
 
+test('a file that a job cannot use is told by its name and what it is, to the operator by path', async (t) => {
+  const dir = modelsFolder(t)
+  const key = 'lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k'
+  const matrix = (...shape: number[]) => tensorOf(new Float32Array(768 * 16), shape, 'F16')
+  writeSafetensors(join(dir, 'loras/wide one.safetensors'), {
+    metadata: {},
+    tensors: new Map([
+      [`${key}.lora_down.weight`, matrix(16, 768)],
+      [`${key}.lora_up.weight`, matrix(768, 16)],
+    ]),
+  })
+  const { make } = startGenerator(t, { PACKSHOT_MODELS_DIR: dir, PACKSHOT_MODEL: 'one' })
+  await assert.rejects(
+    make({ model: 'one', loras: [{ name: 'wide one', strength: 1 }] }),
+    (error: unknown) => {
+      assert.ok(error instanceof AppError)
+      assert.equal(error.code, 'model_invalid')
+      assert.match(
+        error.message,
+        /^The LoRA wide one cannot be used: the LoRA is made for Stable Diffusion 1\.x, whose text states/,
+      )
+      assert.ok(!error.message.includes(dir) && !error.message.includes('lora_unet'))
+      assert.ok(error.detail?.startsWith(join(dir, 'loras/wide one.safetensors')))
+      return true
+    },
+  )
+  await make({ model: 'one' })
+})
+
 test('with room, both stay', async (t) => {
   const { make, holdings } = startGenerator(t, {
     PACKSHOT_MODELS_DIR: modelsFolder(t),
@@ -99,8 +128,9 @@ test('what is put into the folder is found without a restart, what is not there 
 
 test('a default model that is not there is refused with the names of those that are', async (t) => {
   const { thread } = startGenerator(t, { PACKSHOT_MODELS_DIR: modelsFolder(t), PACKSHOT_MODEL: 'nine' })
-  await assert.rejects(
-    thread.start(),
-    /There is no model nine in .*; known models are one, two, packshot-mini\. Set PACKSHOT_MODEL to one of them, or to a path\./,
-  )
+  await assert.rejects(thread.start(), {
+    message: 'There is no model nine.',
+    detail:
+      /There is no model nine in .*; known models are one, two, packshot-mini\. Set PACKSHOT_MODEL to one of them, or to a path\./,
+  })
 })

@@ -3,14 +3,15 @@ import { resolve } from 'node:path'
 import { workerData } from 'node:worker_threads'
 import { pictureReader } from '../adapters/pictures/picture-reader.ts'
 import { type Engine, openEngine } from '../diffusion/engine.ts'
-import { CheckpointError, MemoryError, ProviderError } from '../diffusion/errors.ts'
+import { CheckpointError, MemoryError, opening, ProviderError } from '../diffusion/errors.ts'
 import { infotext } from '../diffusion/output/infotext.ts'
 import type { Picture } from '../diffusion/request.ts'
 import { findDevice } from '../diffusion/runtime/provider.ts'
 import type { Session } from '../diffusion/runtime/session.ts'
 import { SessionCache } from '../diffusion/runtime/session-cache.ts'
-import type { ErrorCode } from '../jobs/errors.ts'
+import { AppError } from '../jobs/errors.ts'
 import { stepsOf } from '../jobs/job.ts'
+import { fileFault } from '../library/file-fault.ts'
 import { entryStamp } from '../library/folder/facts-cache.ts'
 import { Library, type LibraryModel } from '../library/library.ts'
 import { packageVersion } from '../version.ts'
@@ -36,8 +37,10 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
   const sessions = new SessionCache<Session>(modelMemory(settings))
   const cacheFolder = resolve(settings.dataDir, 'weights')
   const pool: EnginePool<Choice, Engine> = new EnginePool({
-    open: ({ model, vae }: Choice) =>
-      openEngine({ ...device, model, vae, profile, threads, sessions, cacheFolder, onWarning }),
+    open: ({ name, model, vae }: Choice) =>
+      opening(`The model ${name}`, () =>
+        openEngine({ ...device, model, vae, profile, threads, sessions, cacheFolder, onWarning }),
+      ),
     onChange: () => tell({ type: 'holdings', holdings: { models: pool.held(), provider, profile } }),
   })
   const choose = async (model: LibraryModel, vae: string | undefined): Promise<Choice> => ({
@@ -49,10 +52,14 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
   })
 
   const library = new Library(settings)
-  const [first] = (await library.read()).models
+  const installed = await library.read()
+  const [first] = installed.models
   if (first === undefined) throw new Error('a library has a default model')
+  const { vae } = engineFiles({ model: first.name }, installed)
   // sessions for the default size, so that the first picture does not wait for the weights
-  await (await pool.get(await choose(first, undefined))).prepare(first)
+  if (vae !== undefined || first.needs_vae !== true) {
+    await (await pool.get(await choose(first, vae))).prepare(first)
+  }
   const version = await packageVersion()
   const reader = pictureReader()
   return {
@@ -84,11 +91,12 @@ function modelMemory({ modelMemoryMb }: InferenceSettings): number {
   return (Math.min(totalmem(), limit > 0 ? limit : Number.POSITIVE_INFINITY) * 2) / 3
 }
 
-function errorCode(thrown: unknown): ErrorCode | undefined {
-  if (thrown instanceof CheckpointError) return 'model_invalid'
-  if (thrown instanceof MemoryError) return 'too_large'
-  if (thrown instanceof ProviderError) return 'unavailable'
-  return undefined
+function expected(thrown: unknown): AppError | undefined {
+  if (thrown instanceof CheckpointError) return fileFault(thrown)
+  if (thrown instanceof MemoryError) return new AppError('too_large', thrown.message, { cause: thrown })
+  return thrown instanceof ProviderError
+    ? new AppError('unavailable', thrown.message, { cause: thrown })
+    : undefined
 }
 
-await serveInference((tell) => load(workerData as InferenceSettings, tell), errorCode)
+await serveInference((tell) => load(workerData as InferenceSettings, tell), expected)

@@ -25,11 +25,15 @@ export interface GenerateMessage {
   readonly abort: SharedArrayBuffer
 }
 
-/** A fault of the thread: the message for the user, and the detail for the log. */
+/** A fault of the thread. */
 export interface ThreadFault {
   readonly code: ErrorCode
+  /** For everybody. */
   readonly message: string
-  readonly detail: string
+  /** For the operator in its place, see `AppError.detail`. */
+  readonly detail: string | undefined
+  /** For the log. */
+  readonly stack: string
 }
 
 /** What the thread reports about itself at any time, beside its answers to runs. */

@@ -1,5 +1,5 @@
 import { parentPort } from 'node:worker_threads'
-import { AppError, type ErrorCode, messageOf, toAppError } from '../jobs/errors.ts'
+import { AppError, toAppError } from '../jobs/errors.ts'
 import { imageSeed, type ResolvedRequest, stepsOf } from '../jobs/job.ts'
 import type { GivenImages } from '../jobs/ports.ts'
 import type { GenerateMessage, ThreadFault, ThreadMessage, ThreadNews } from './protocol.ts'
@@ -21,21 +21,21 @@ export interface PictureMaker {
 
 /**
  * The thread's side: loads the model, then makes pictures until the thread is ended.
- * @param errorCode the code of an error whose message is written for users; undefined for any other
+ * @param expected an error of the engine's that users can understand, in words for them; undefined for any other
  */
 export async function serveInference(
   load: (tell: (news: ThreadNews) => void) => Promise<PictureMaker>,
-  errorCode: (thrown: unknown) => ErrorCode | undefined,
+  expected: (thrown: unknown) => AppError | undefined,
 ): Promise<void> {
   const port = parentPort
   if (port === null) throw new Error('serveInference runs in a worker thread only')
   const send = (message: ThreadMessage) => port.postMessage(message)
   try {
     const maker = await load(send)
-    port.on('message', (message: GenerateMessage) => void runOne(maker, message, send, errorCode))
+    port.on('message', (message: GenerateMessage) => void runOne(maker, message, send, expected))
     send({ type: 'ready' })
   } catch (thrown) {
-    send({ type: 'unusable', fault: faultOf(thrown, errorCode) })
+    send({ type: 'unusable', fault: faultOf(thrown, expected) })
   }
 }
 
@@ -43,7 +43,7 @@ async function runOne(
   maker: PictureMaker,
   { run, request, images, abort }: GenerateMessage,
   send: (message: ThreadMessage) => void,
-  errorCode: (thrown: unknown) => ErrorCode | undefined,
+  expected: (thrown: unknown) => AppError | undefined,
 ): Promise<void> {
   const flag = new Int32Array(abort)
   const signal = {
@@ -62,20 +62,23 @@ async function runOne(
     }
     send({ type: 'done', run })
   } catch (thrown) {
-    send({ type: 'failed', run, fault: faultOf(thrown, errorCode) })
+    send({ type: 'failed', run, fault: faultOf(thrown, expected) })
   }
 }
 
-/** Only messages written for users (those with a known code) reach them; the rest goes to the log. */
-function faultOf(thrown: unknown, errorCode: (thrown: unknown) => ErrorCode | undefined): ThreadFault {
-  const detail = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)
-  const code = errorCode(thrown)
-  if (code !== undefined) return { code, message: messageOf(thrown), detail }
-  const error = isOutOfMemory(thrown)
-    ? new AppError('out_of_memory', 'The picture needs more memory than the worker has.')
-    : toAppError(thrown)
-  if (error.code !== 'internal') return { code: error.code, message: error.message, detail }
-  return { code: 'generation_failed', message: 'The engine failed on this request.', detail }
+/** Only messages written for users reach them; the rest goes to the log. */
+function faultOf(thrown: unknown, expected: (thrown: unknown) => AppError | undefined): ThreadFault {
+  const stack = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)
+  const error =
+    expected(thrown) ??
+    (isOutOfMemory(thrown)
+      ? new AppError('out_of_memory', 'The picture needs more memory than the worker has.')
+      : toAppError(thrown))
+  if (error.code !== 'internal') {
+    return { code: error.code, message: error.message, detail: error.detail, stack }
+  }
+  const message = 'The engine failed on this request.'
+  return { code: 'generation_failed', message, detail: undefined, stack }
 }
 
 function isOutOfMemory(thrown: unknown): boolean {

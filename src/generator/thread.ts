@@ -73,8 +73,8 @@ export function startThread(
 }
 
 /** A fault of the thread as an error of this process; its cause shows in the log where it happened. */
-export function faultError({ code, message, detail }: ThreadFault): AppError {
+export function faultError({ code, message, detail, stack }: ThreadFault): AppError {
   const cause = new Error(message)
-  cause.stack = detail
-  return new AppError(code, message, { cause })
+  cause.stack = stack
+  return new AppError(code, message, { cause, ...(detail !== undefined && { detail }) })
 }

@@ -1,6 +1,6 @@
 import type { FastifyReply } from 'fastify'
 import { type Static, Type } from 'typebox'
-import { AppError, toAppError } from '../jobs/errors.ts'
+import { AppError, clientMessage, toAppError } from '../jobs/errors.ts'
 import { httpStatus, retryAfterSeconds } from './status.ts'
 
 /** The body of every error answer. */
@@ -53,7 +53,8 @@ export function httpFault(thrown: unknown): AppError {
 export function sendFault(reply: FastifyReply, error: AppError): FastifyReply {
   const retryAfter = retryAfterSeconds(error)
   if (retryAfter !== undefined) reply.header('retry-after', retryAfter)
-  const { code, message, param } = error
+  const { code, param } = error
+  const message = clientMessage(error)
   const body: ErrorBody = { error: { code, message, ...(param === undefined ? {} : { param }) } }
   return reply.code(httpStatus(error)).header('cache-control', 'no-store').send(body)
 }

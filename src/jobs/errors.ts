@@ -167,6 +167,8 @@ export interface ErrorDetails {
   /** Every fault of a request, so that a form can show each beside its field. */
   readonly faults?: readonly Fault[]
   readonly cause?: unknown
+  /** For the operator alone, in place of the message: with paths and names of tensors. */
+  readonly detail?: string
 }
 
 /** An error that may be shown to a user. Everything else is normalised by `toAppError`. */
@@ -176,6 +178,7 @@ export class AppError extends Error {
   readonly param: string | undefined
   readonly retryAfterSeconds: number | undefined
   readonly faults: readonly Fault[]
+  readonly detail: string | undefined
   readonly #attempts: number | undefined
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
@@ -184,6 +187,7 @@ export class AppError extends Error {
     this.param = details.param
     this.retryAfterSeconds = details.retryAfterSeconds
     this.faults = details.faults ?? []
+    this.detail = details.detail
     this.#attempts = details.attempts
   }
 
@@ -193,6 +197,27 @@ export class AppError extends Error {
     const { attempts } = errorTable[this.code]
     return attempts === 'until it works' ? Number.POSITIVE_INFINITY : attempts
   }
+}
+
+/** Faults that are not the client's: what they name is the operator's. */
+const operatorsCodes: readonly ErrorCode[] = [
+  'unavailable',
+  'storage_full',
+  'model_invalid',
+  'out_of_memory',
+  'generation_failed',
+  'timeout',
+  'internal',
+]
+
+/** Two names and more after slashes; of an address it would be the path only. */
+const absolutePath = /(?<![\w:/.])(?:[A-Za-z]:)?(?:[\\/][^\s\\/:;,'"()]+){2,}[\\/]?/gu
+
+/** The one place where an error becomes text for clients: in a job, an answer or a page. No path of this machine is in it. */
+export function clientMessage({ code, message }: Pick<AppError, 'code' | 'message'>): string {
+  return operatorsCodes.includes(code)
+    ? message.replaceAll(absolutePath, '(a file of this installation)')
+    : message
 }
 
 /** The one place where an unknown thrown value becomes an `AppError`; the original stays as `cause`. */

@@ -10,6 +10,8 @@ export interface Offer {
   /** Textual inversions: their names work in prompts; there is no field for them. */
   readonly embeddings: readonly AddOn[]
   readonly samplers: SamplerNames
+  /** Models that are there but cannot be used. */
+  readonly unusable?: readonly { readonly name: string; readonly problem: string }[]
 }
 
 /** The public facts of a model: its limits and defaults, and its own description. */
@@ -25,6 +27,14 @@ export const ModelFacts = Type.Object({
   image_to_image: Type.Boolean({
     description: 'It can start from a picture (`init_image`): its VAE has an encoder.',
   }),
+  needs_vae: Type.Optional(
+    Type.Boolean({
+      description: 'It has no VAE of its own: `vae` is required, unless there is a `default_vae`.',
+    }),
+  ),
+  default_vae: Type.Optional(
+    Type.String({ description: 'The VAE of a model without its own that is used if `vae` is absent.' }),
+  ),
   inpainting: Type.Boolean({ description: 'It only inpaints: `init_image` is required.' }),
   description: Type.Optional(Type.String({ description: 'What it was trained for and can draw.' })),
   examples: Type.Optional(Type.Array(Type.String(), { description: 'Prompts to begin with.' })),
@@ -48,6 +58,26 @@ export interface AddOn {
   readonly name: string
   readonly family: string
   readonly description?: string
+  /** Why no model can use it, such as "this is a GLoRA, which is not supported"; absent if those that fit can. */
+  readonly problem?: string
+  /** By the names of models: why one cannot use it, to follow its name. Those that it fits are absent. */
+  readonly misfits?: ReadonlyMap<string, string>
+}
+
+/**
+ * The one answer to "can this be used with this model?" for requests, the API and the page.
+ * @returns why not, to follow its name ("The LoRA glossy ..."); undefined if it can
+ */
+export function whyNot(addOn: AddOn, model: ModelInfo): string | undefined {
+  if (addOn.problem !== undefined) return `cannot be used: ${addOn.problem}`
+  if (addOn.family !== model.family)
+    return `is of family ${addOn.family}, but the model ${model.name} is of family ${model.family}`
+  return addOn.misfits?.get(model.name)
+}
+
+/** The names of the add-ons that a model can use. */
+export function namesFor(model: ModelInfo, addOns: readonly AddOn[]): string[] {
+  return addOns.filter((each) => whyNot(each, model) === undefined).map(({ name }) => name)
 }
 
 /** A sampler as a model offers it. */

@@ -28,6 +28,9 @@ export function dayOf(id: string): string {
 /** The manifest exists, but cannot be read as one. */
 export class DamagedManifest extends AppError {
   constructor(place: string, cause: unknown) {
-    super('unavailable', `The manifest ${place} is damaged.`, { cause })
+    super('unavailable', 'The stored result of this job is damaged.', {
+      detail: `The manifest ${place} is damaged.`,
+      cause,
+    })
   }
 }

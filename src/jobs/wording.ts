@@ -1,4 +1,5 @@
 import type { TSchema } from 'typebox'
+import { withoutComments } from './prompt-tags.ts'
 
 /** The wording of a fault in a request: what was expected, and what was given. */
 
@@ -61,13 +62,13 @@ export function isBlank(text: string): boolean {
 }
 
 /**
- * A prompt in Unicode's composed form (NFC), trimmed, with line breaks and tabs as spaces; empty when nothing of it is
+ * A prompt in Unicode's composed form (NFC), trimmed, without comments, with line breaks and tabs as spaces; empty when nothing of it is
  * visible. `fault` is the end of the sentence "prompt ..." for a text with other control characters (they have no
  * meaning to a model, and harm logs and terminals) or with half a character (it has no UTF-8 form).
  */
 export function cleanText(value: string): { text?: string; fault?: string } {
   if (!value.isWellFormed()) return { fault: 'must be valid Unicode, but contains half of a surrogate pair.' }
-  const text = value
+  const text = withoutComments(value)
     .replace(/[\t\n\r\u2028\u2029]+/gu, ' ')
     .normalize('NFC')
     .trim()

@@ -5,7 +5,7 @@ import { readFacts } from '../diffusion/checkpoint/facts.ts'
 import { kindNames } from '../diffusion/checkpoint/kinds.ts'
 import { AppError } from '../jobs/errors.ts'
 import { addFromHub } from './add-from-hub.ts'
-import { addressName, DownloadError } from './download/addresses.ts'
+import { addressName, parseAddress } from './download/addresses.ts'
 import { isConfig, parseHubId } from './download/hub.ts'
 import { type Added, type AddOptions, checkFormat, fetchFile, partialPath, placeFile } from './fetch-file.ts'
 import { checkFree, place, stageFile, stageFolder } from './folder/install.ts'
@@ -84,8 +84,7 @@ function isPart(path: string): boolean {
 
 async function addAddress(options: AddOptions): Promise<Added> {
   const { dir, source, token, hub } = options
-  if (!URL.canParse(source)) throw new DownloadError(`${source} is not a valid URL`)
-  const url = new URL(source)
+  const url = parseAddress(source)
   checkFormat(addressName(url))
   const guess = options.name ?? safeName(addressName(url))
   for (const kind of options.kind === undefined ? kindNames : [options.kind])

@@ -1,15 +1,16 @@
-import { readdir } from 'node:fs/promises'
-import { basename, isAbsolute, join, resolve } from 'node:path'
+import { basename, isAbsolute, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Config } from '../config.ts'
+import type { ModelDescription } from '../diffusion/checkpoint/facts.ts'
 import type { Kind } from '../diffusion/checkpoint/kinds.ts'
-import { CheckpointError } from '../diffusion/errors.ts'
-import { fileStamp } from '../diffusion/file-stamp.ts'
+import { unusable } from '../diffusion/checkpoint/usable.ts'
+import { CheckpointError, refused } from '../diffusion/errors.ts'
 import { AppError } from '../jobs/errors.ts'
 import { findNamed, type ModelInfo, sameName } from '../jobs/offer.ts'
-import { FactsCache } from './folder/facts-cache.ts'
-import { type Entry, listModels } from './folder/list.ts'
-import { kindFolders } from './folder/names.ts'
+import { fileFault } from './file-fault.ts'
+import { entryStamp, FactsCache } from './folder/facts-cache.ts'
+import { type Entry, listModels, vaesFor } from './folder/list.ts'
+import { walk } from './folder/walk.ts'
 
 const builtInName = 'packshot-mini'
 const builtIn = fileURLToPath(new URL(`../../models/${builtInName}`, import.meta.url))
@@ -19,6 +20,7 @@ export interface LibraryModel extends ModelInfo {
   readonly path: string
   /** How many numbers its weights have. */
   readonly parameters: number
+  readonly described: ModelDescription
 }
 
 /** The models and add-ons that an installation has on disk, by name. */
@@ -27,9 +29,11 @@ export interface Contents {
   readonly models: readonly LibraryModel[]
   /** Why the default model cannot be used; undefined if it can. */
   readonly defaultFault: AppError | undefined
-  /** Only those that can be used. */
+  /** Only those that can be used, with models that they fit. */
   readonly addOns: readonly Entry[]
-  /** A sentence for each file that cannot be used. */
+  /** All that cannot be used. */
+  readonly unusable: readonly Entry[]
+  /** For the operator: a sentence for each file that cannot be used, and for what was passed over. */
   readonly problems: readonly string[]
 }
 
@@ -65,36 +69,40 @@ export class Library {
   }
 
   async #list(): Promise<Contents> {
-    const { entries } = await listModels(this.#settings.modelsDir, this.#facts)
-    const problems = entries.flatMap((entry) =>
-      entry.problem === undefined ? [] : [`The ${entry.kind} ${entry.name} cannot be used: ${entry.problem}`],
-    )
+    const { entries, remarks } = await listModels(this.#settings.modelsDir, this.#facts)
+    const problems = entries.flatMap(({ kind, name, problem, remarks }) => [
+      ...(problem === undefined ? [] : [`The ${kind} ${name} cannot be used: ${problem.detail}`]),
+      ...remarks,
+    ])
+    problems.push(...remarks)
     const usable = entries.filter((entry) => entry.problem === undefined)
+    const bad = entries.filter((entry) => entry.problem !== undefined)
     const { model: chosen, fault: defaultFault } = await this.#default(entries)
     const models = chosen === undefined ? [] : [chosen]
     const more = usable.filter((entry) => entry.kind === 'model')
     for (const { name, path } of [...more, { name: builtInName, path: builtIn }]) {
       if (findNamed(models, name) !== undefined) continue
       try {
-        models.push(await this.#open(name, path))
+        models.push(await this.#open(name, path, entries))
       } catch (thrown) {
         if (!(thrown instanceof CheckpointError)) throw thrown
         problems.push(`The model ${name} cannot be used: ${thrown.message}`)
       }
     }
-    return { models, defaultFault, addOns: usable.filter((entry) => entry.kind !== 'model'), problems }
+    const addOns = usable.filter((entry) => entry.kind !== 'model')
+    return { models, defaultFault, addOns, unusable: bad, problems }
   }
 
   async #default(entries: readonly Entry[]): Promise<{ model?: LibraryModel; fault?: AppError }> {
     const wanted = this.#settings.model
     try {
       const { name, path } = this.#find(wanted, entries)
-      return { model: await this.#open(name, path) }
+      return { model: await this.#open(name, path, entries) }
     } catch (thrown) {
       if (thrown instanceof AppError) return { fault: thrown }
       if (!(thrown instanceof CheckpointError)) throw thrown
-      const message = `The model ${wanted} cannot be used: ${thrown.message}`
-      return { fault: new AppError('model_invalid', message, { param: 'PACKSHOT_MODEL', cause: thrown }) }
+      const { name } = this.#find(wanted, entries)
+      return { fault: fileFault(thrown, `The model ${name}`) }
     }
   }
 
@@ -109,19 +117,27 @@ export class Library {
     if (entry !== undefined) return { name: entry.name, path: entry.path }
     if (sameName(wanted, builtInName)) return { name: builtInName, path: builtIn }
     const known = [...models.map(({ name }) => name), builtInName].join(', ')
-    const message = `There is no model ${wanted} in ${resolve(this.#settings.modelsDir)}; known models are ${known}. Set PACKSHOT_MODEL to one of them, or to a path.`
-    throw new AppError('model_invalid', message, { param: 'PACKSHOT_MODEL' })
+    const detail = `There is no model ${wanted} in ${resolve(this.#settings.modelsDir)}; known models are ${known}. Set PACKSHOT_MODEL to one of them, or to a path.`
+    throw new AppError('model_invalid', `There is no model ${wanted}.`, { param: 'PACKSHOT_MODEL', detail })
   }
 
   /** @throws CheckpointError naming the file, and why it cannot be used as a model */
-  async #open(name: string, path: string): Promise<LibraryModel> {
-    const { model, parameters } = await this.#facts.get(path)
-    if (model instanceof CheckpointError) throw model
+  async #open(name: string, path: string, entries: readonly Entry[]): Promise<LibraryModel> {
+    const facts = await this.#facts.get(path)
+    const { model, parameters } = facts
+    const fault = unusable(path, facts, 'model')
+    if (fault !== undefined || model instanceof CheckpointError) throw fault ?? model
+    const vaes = model.needsVae ? vaesFor({ name, facts }, entries) : []
+    if (model.needsVae && vaes.length === 0) {
+      throw refused(path, 'this is a model without a VAE, and vae/ in the models folder has none that fits')
+    }
     const { words, ...about } = model.about
     return {
       name,
       path,
       parameters,
+      described: model,
+      ...(model.needsVae && { needs_vae: true, ...defaultVae(name, vaes) }),
       family: model.family,
       inpainting: model.inpainting,
       width: model.width,
@@ -136,16 +152,19 @@ export class Library {
     }
   }
 
-  /** Changes when something is added, removed, renamed or overwritten, except for files deep inside model folders. */
+  /** Changes when something that can be an entry, or a file of a model, is added, removed, renamed or overwritten. */
   async #stamp(): Promise<string> {
-    const stamps: string[] = []
-    for (const folder of kindFolders) {
-      const path = join(resolve(this.#settings.modelsDir), folder)
-      const names = await readdir(path).catch(() => [])
-      for (const name of ['', ...names]) stamps.push(`${name} ${await fileStamp(join(path, name))}`)
-    }
+    const { found, remarks } = await walk(this.#settings.modelsDir)
+    const stamps: string[] = [...remarks]
+    for (const { path } of found) stamps.push(`${path} ${await entryStamp(path)}`)
     return stamps.join('\n')
   }
+}
+
+/** One VAE is no choice, and one that has the model's name was meant for it; among others somebody has to choose. */
+function defaultVae(model: string, [first, ...others]: readonly Entry[]): { default_vae?: string } {
+  const own = first !== undefined && (sameName(first.name, model) || sameName(first.name, `${model}.vae`))
+  return first !== undefined && (own || others.length === 0) ? { default_vae: first.name } : {}
 }
 
 /** The file of a VAE, embedding or LoRA; undefined if there is none of this name. */

@@ -1,11 +1,13 @@
 import type { Config } from '../config.ts'
 import type { Kind } from '../diffusion/checkpoint/kinds.ts'
+import { misfit } from '../diffusion/checkpoint/usable.ts'
 import { parseSamplerName, parseScheduleName, samplerCatalog } from '../diffusion/samplers/catalog.ts'
 import { messageOf } from '../jobs/errors.ts'
 import type { Log } from '../jobs/log.ts'
 import type { AddOn, Offer, SamplerNames } from '../jobs/offer.ts'
 import type { PromptReader } from '../jobs/ports.ts'
-import { type Contents, Library } from './library.ts'
+import type { Entry } from './folder/list.ts'
+import { type Contents, Library, type LibraryModel } from './library.ts'
 import { promptReader } from './prompt-reader.ts'
 
 /** What a server offers, kept up to date while files are added and removed. */
@@ -70,17 +72,33 @@ function tellProblems({ problems }: Contents, known: readonly string[], log: Log
   }
 }
 
-export function offerOf({ models, addOns }: Contents): Offer {
-  const list = (kind: Kind): AddOn[] =>
-    addOns
-      .filter((entry) => entry.kind === kind)
-      .map(({ name, facts }) => ({ name, family: facts?.family ?? 'unknown' }))
+export function offerOf({ models, addOns, unusable }: Contents): Offer {
+  const list = (kind: Kind): AddOn[] => [
+    ...addOns.filter((entry) => entry.kind === kind).map((entry) => addOnOf(entry, models)),
+    ...unusable.filter((entry) => entry.kind === kind).map((entry) => addOnOf(entry, models)),
+  ]
   return {
-    models: models.map(({ path: _path, parameters: _parameters, ...info }) => info),
+    models: models.map(({ path: _path, parameters: _parameters, described: _described, ...info }) => info),
+    unusable: unusable
+      .filter(({ kind }) => kind === 'model')
+      .map(({ name, problem }) => ({ name, problem: problem?.reason ?? '' })),
     vaes: list('vae'),
     loras: list('lora'),
     embeddings: list('embedding'),
     samplers: samplerNames,
+  }
+}
+
+function addOnOf({ name, facts, problem }: Entry, models: readonly LibraryModel[]): AddOn {
+  const misfits = models.flatMap((model): [string, string][] => {
+    const reason = facts && misfit(facts, model.described)
+    return reason === undefined ? [] : [[model.name, reason]]
+  })
+  return {
+    name,
+    family: facts?.family ?? 'unknown',
+    ...(problem && { problem: problem.reason }),
+    ...(misfits.length > 0 && { misfits: new Map(misfits) }),
   }
 }
 

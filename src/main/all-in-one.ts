@@ -2,6 +2,7 @@ import { type Config, loadConfig } from '../config.ts'
 import type { Log } from '../jobs/log.ts'
 import { type OfferSource, openOffer } from '../library/offer-source.ts'
 import { openBackends } from './backends.ts'
+import { warnIfOpen } from './exposure.ts'
 import { startHttpServer } from './http-server.ts'
 import { createLogger } from './logger.ts'
 import { type Running, runUntilSignal } from './run-until-signal.ts'
@@ -24,6 +25,7 @@ export interface Engine {
 export async function startAllInOne(env: NodeJS.ProcessEnv, engine: Engine): Promise<Running> {
   const config = loadConfig(env)
   const log = createLogger(config, 'server')
+  warnIfOpen(config, log)
   await using starting = new AsyncDisposableStack()
   const offer = await engine.openOffer(config, log)
   starting.adopt(offer, (open) => open.close())

@@ -19,7 +19,7 @@ import { messageOf } from '../jobs/errors.ts'
 import type { Log } from '../jobs/log.ts'
 import type { EventQueue, ImageStore, RateLimiter, StatusStore, TaskQueue } from '../jobs/ports.ts'
 import { signedEvents, signedTasks } from '../jobs/signed.ts'
-import { type DataFolder, openDataFolder } from './data-folder.ts'
+import { checkDataFolder, type DataFolder, openDataFolder } from './data-folder.ts'
 
 /** The external systems of a process: each port is the service that its URL names, or embedded without one. */
 export interface Backends {
@@ -49,11 +49,11 @@ type Role = 'server' | 'worker' | 'operator'
 /** Connects to everything in parallel. Rejects with all faults: a `ConfigError` with one sentence each. */
 export async function openBackends(config: Config, role: Role, log: Log): Promise<OpenBackends> {
   await using opening = new AsyncDisposableStack()
-  const embedded = await openEmbedded(config, role, opening)
+  const embedded = await openEmbedded(config, role, log, opening)
   const [tasks, state, results] = await Promise.allSettled([
     openQueues(config, embedded, role, log, opening),
     openStatus(config, embedded, log, opening),
-    openImages(config, embedded, log, opening),
+    openImages(config, embedded, role, log, opening),
   ])
   if (tasks.status === 'rejected' || state.status === 'rejected' || results.status === 'rejected') {
     const faults = [tasks, state, results].flatMap((each) =>
@@ -81,6 +81,7 @@ interface Embedded {
 async function openEmbedded(
   config: Config,
   role: Role,
+  log: Log,
   opening: AsyncDisposableStack,
 ): Promise<Embedded | undefined> {
   const { queueUrl, statusUrl, storage, secrets } = config
@@ -91,7 +92,10 @@ async function openEmbedded(
     (secrets !== undefined || role === 'worker')
   if (nothing) return undefined
   const folder = await openDataFolder(config.dataDir)
-  if (role === 'server') opening.adopt(lockFolder(folder.lock, folder.path), (lock) => lock.release())
+  if (role === 'server') {
+    opening.adopt(lockFolder(folder.lock, folder.path), (lock) => lock.release())
+    await checkDataFolder(folder, log)
+  }
   return { folder, database: opening.adopt(openDatabase(folder.database), (open) => open.close()) }
 }
 
@@ -151,6 +155,7 @@ async function openStatus(
 async function openImages(
   config: Config,
   embedded: Embedded | undefined,
+  role: Role,
   log: Log,
   opening: AsyncDisposableStack,
 ): Promise<ImageStore> {
@@ -158,7 +163,10 @@ async function openImages(
   if (config.storage === undefined) {
     return diskImageStore({ folder: expectEmbedded(embedded).folder.results, ttlSeconds })
   }
-  const bucket = await openBucket(bucketOptions(config, config.storage, log))
+  // only servers give out addresses, and only where they are must the public endpoint answer
+  const { publicEndpoint, ...inside } = config.storage
+  const place = { ...inside, publicEndpoint: role === 'server' ? publicEndpoint : undefined }
+  const bucket = await openBucket(bucketOptions(config, place, log))
   opening.adopt(bucket, (open) => open.close())
   return s3ImageStore(bucket, { ttlSeconds })
 }

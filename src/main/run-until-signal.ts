@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import { explain } from '../cli/run-command.ts'
+import { explain, operatorMessage } from '../cli/run-command.ts'
 import { ConfigError } from '../config.ts'
 import { openLogOutput } from './log-output.ts'
 
@@ -27,6 +27,9 @@ const sameSignalMs = 1000
  * with status 1, because it leaves an unknown state.
  */
 export async function runUntilSignal(start: () => Promise<Running>): Promise<void> {
+  // files of jobs are for this user only, whoever creates them: SQLite, too
+  process.umask(0o077)
+  forgetEmptyVariables(process.env)
   const out = openLogOutput(1)
   const npm = startedByNpm()
   let running: Running | undefined
@@ -70,6 +73,11 @@ export async function runUntilSignal(start: () => Promise<Running>): Promise<voi
   out.write(`Packshot is ready: ${banner}\n`)
 }
 
+/** An empty value counts as not set; to the library of the storage, which reads these itself, it is a wrong value. */
+export function forgetEmptyVariables(env: NodeJS.ProcessEnv): void {
+  for (const name of Object.keys(env)) if (name.startsWith('AWS_') && env[name] === '') delete env[name]
+}
+
 /** Whether the parent of this process is npm, which runs its script. */
 function startedByNpm(): boolean {
   const program = process.argv[1]?.split('/').at(-1) ?? ''
@@ -91,5 +99,5 @@ function startFault(thrown: unknown): string {
     return `Packshot cannot start:\n${thrown.faults.map((fault) => `  ${fault}`).join('\n')}`
   // an error made during startup is a sentence for users
   const own = thrown instanceof Error && thrown.cause !== undefined
-  return `Packshot cannot start: ${own ? thrown.message : explain(thrown)}`
+  return `Packshot cannot start: ${own ? operatorMessage(thrown) : explain(thrown)}`
 }

@@ -3,6 +3,7 @@ import { loadConfig, requireServices } from '../config.ts'
 import { openOffer } from '../library/offer-source.ts'
 import type { Engine } from './all-in-one.ts'
 import { type Backends, openBackends } from './backends.ts'
+import { warnIfOpen } from './exposure.ts'
 import { startHttpServer } from './http-server.ts'
 import { createLogger } from './logger.ts'
 import { type Running, runUntilSignal } from './run-until-signal.ts'
@@ -17,6 +18,7 @@ export async function startServer(env: NodeJS.ProcessEnv, options: ServerOptions
   const config = loadConfig(env)
   requireServices(config, 'server')
   const log = createLogger(config, 'server')
+  warnIfOpen(config, log)
   await using starting = new AsyncDisposableStack()
   const offer = await options.openOffer(config, log)
   starting.adopt(offer, (open) => open.close())

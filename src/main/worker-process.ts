@@ -35,6 +35,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   // Ctrl-C and a closed terminal reach the whole process group; the parent decides what they mean and sends a message.
   process.on('SIGINT', () => {})
   process.on('SIGHUP', () => {})
+  process.umask(0o077)
   const config = loadConfig(process.env)
   const log = createLogger(config, 'worker')
   process.on('uncaughtException', (err) => {
@@ -45,8 +46,8 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     await work(config, log, options)
   } catch (thrown) {
     log.error({ err: thrown }, 'the worker cannot start')
-    const { code, message } = asStartFault(thrown)
-    tell({ type: 'unusable', code, message }, () => process.exit(1))
+    const { code, message, detail } = asStartFault(thrown)
+    tell({ type: 'unusable', code, message: detail ?? message }, () => process.exit(1))
   }
 }
 

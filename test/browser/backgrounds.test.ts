@@ -20,7 +20,7 @@ const here = openPage((studio) => {
 const phone = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true }
 const chosen = (page: Page) => page.locator('.swatch:has(:checked)').textContent()
 
-test('a background is chosen with the keyboard, said to a screen reader, and set back by a recipe', async () => {
+test('a background is chosen with the keyboard, said to a screen reader, and brought back by a recipe', async () => {
   await using visitor = await here.visit()
   const { page } = visitor
   await tabTo(page, '[name=background][value=""]')
@@ -35,9 +35,9 @@ test('a background is chosen with the keyboard, said to a screen reader, and set
   assert.equal(await page.locator('.job-notes').count(), 0)
 
   here.studio.finish()
-  await page.getByRole('link', { name: 'Again with these settings' }).click()
-  assert.equal(await page.inputValue('#prompt'), 'a red apple, on a wooden table')
-  assert.equal(await chosen(page), 'As described')
+  await page.getByRole('link', { name: 'Copy settings' }).click()
+  assert.equal(await page.inputValue('#prompt'), 'a red apple')
+  assert.equal(await chosen(page), 'Wood')
   assert.ok(await page.locator('#seed').isVisible())
   visitor.assertQuiet()
 })
@@ -90,4 +90,17 @@ test('the button that sends is in sight from the start, and covers no field that
     const { y = 0 } = (await page.locator('.shutter').boundingBox()) ?? {}
     assert.ok((await bottom('#steps')) <= y)
   }
+})
+
+test('words that name a background beside the chosen one are pointed out, and taken out at a press', async () => {
+  await using visitor = await here.visit()
+  const { page } = visitor
+  await page.locator('.swatch', { hasText: 'Marble' }).click()
+  await page.fill('#prompt', 'an avocado on a pink background')
+  await page.getByText('Your words also say “on a pink background”.').waitFor()
+  await page.getByRole('button', { name: 'Take them out' }).click()
+  assert.equal(await page.inputValue('#prompt'), 'an avocado')
+  assert.equal(await page.locator('.background-note').isVisible(), false)
+  await page.getByRole('link', { name: '3 red apples' }).click()
+  assert.equal(await chosen(page), 'As described')
 })

@@ -13,7 +13,7 @@ test('without JavaScript a form is posted, and its page asks again until the pic
   await page.fill('#prompt', 'a red apple')
   await page.click('button[type=submit]')
   await page.waitForURL(/\/jobs\/[\w-]+$/)
-  await page.getByText('In line, 2 jobs ahead').waitFor()
+  await page.getByText('Waiting: 2 jobs before yours').waitFor()
   here.studio.move({ status: 'running', progress: { step: 8, steps: 20 } })
   await page.getByText('Step 8 of 20').waitFor()
   here.studio.finish()
@@ -21,7 +21,7 @@ test('without JavaScript a form is posted, and its page asks again until the pic
   assert.equal(await page.locator('meta[http-equiv]').count(), 0)
   assert.equal(await overflows(page), false)
 
-  await page.getByRole('link', { name: 'Again with these settings' }).click()
+  await page.getByRole('link', { name: 'Copy settings' }).click()
   assert.equal(await page.inputValue('#prompt'), 'a red apple')
   assert.equal(await page.inputValue('#seed'), '7')
   visitor.assertQuiet()

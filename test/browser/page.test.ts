@@ -15,8 +15,8 @@ test('a job goes from the queue to the picture, on its card and for a screen rea
   await page.fill('#prompt', 'a red apple')
   await page.click('button[type=submit]')
   const card = page.locator('article.job')
-  await card.getByText('In line, 2 jobs ahead').waitFor()
-  await live.getByText('In line, 2 jobs ahead: a red apple').waitFor({ state: 'attached' })
+  await card.getByText('Waiting: 2 jobs before yours').waitFor()
+  await live.getByText('Waiting: 2 jobs before yours: a red apple').waitFor({ state: 'attached' })
 
   here.studio.move({ status: 'running', progress: { step: 8, steps: 20 } })
   await card.getByText('Step 8 of 20').waitFor()
@@ -61,7 +61,7 @@ test('the picture can be downloaded, and its settings used again in place', asyn
   assert.equal(file.suggestedFilename(), 'a-green-bottle-7.png')
 
   await page.fill('#prompt', 'something else')
-  await page.getByRole('link', { name: 'Again with these settings' }).click()
+  await page.getByRole('link', { name: 'Copy settings' }).click()
   assert.equal(await page.inputValue('#prompt'), 'a green bottle')
   assert.equal(await page.inputValue('#seed'), '7')
   assert.equal(await page.inputValue('#size'), '192x256')
@@ -153,7 +153,7 @@ test('a fault stands beside its field, has the focus, and goes with the next try
   visitor.assertQuiet()
 })
 
-test('a full queue is said above the form', async () => {
+test('a full queue is said beside the button', async () => {
   here.studio.refusal = new AppError('queue_full', 'The queue is full.', { retryAfterSeconds: 5 })
   await using visitor = await here.visit()
   const { page } = visitor
@@ -270,4 +270,47 @@ test('on a phone nothing is wider than the screen or too small for a thumb', asy
     const { height = 0 } = (await control.boundingBox()) ?? {}
     assert.ok(height >= 44, `${await control.textContent()} is ${height} pixels high`)
   }
+})
+
+test('a card that is looked at asks each second, whatever the service tells programs, and counts the pictures', async () => {
+  here.studio.pollAfterMs = 600_000
+  await using visitor = await here.visit()
+  const { page } = visitor
+  await page.fill('#prompt', 'four mugs')
+  await page.selectOption('#count', '4')
+  await page.click('button[type=submit]')
+  await page.locator('article.is-queued').waitFor()
+  await page.waitForFunction(`document.title.startsWith('Waiting: 2 jobs before yours · ')`)
+  await page.getByText('7 s left').waitFor()
+  here.studio.move({ status: 'running', progress: { step: 27, steps: 80 }, eta_seconds: 600 })
+  await page.getByText('Picture 2 of 4, step 7 of 20').waitFor()
+  await page.waitForFunction(`document.title === 'Picture 2 of 4, step 7 of 20 · 10 min left – Packshot'`)
+  here.studio.finish()
+  await page.locator('article.is-succeeded').waitFor()
+  assert.equal(await page.title(), 'Packshot')
+  visitor.assertQuiet()
+})
+
+test('a hidden page asks once and then seldom, and at once when it is shown again', async () => {
+  await using visitor = await here.visit()
+  const { page } = visitor
+  let asked = 0
+  page.on('request', (request) => {
+    if (request.url().endsWith('/card')) asked += 1
+  })
+  const show = (hidden: boolean) =>
+    page.evaluate(`Object.defineProperty(document, 'hidden', { value: ${hidden}, configurable: true })
+      document.dispatchEvent(new Event('visibilitychange'))`)
+  await page.fill('#prompt', 'a red apple')
+  await page.click('button[type=submit]')
+  await page.locator('article.is-queued').waitFor()
+  await show(true)
+  await page.waitForTimeout(500)
+  const before = asked
+  await page.waitForTimeout(1500)
+  assert.equal(asked, before)
+  here.studio.finish()
+  await show(false)
+  await page.locator('article.is-succeeded').waitFor()
+  visitor.assertQuiet()
 })

@@ -72,7 +72,7 @@ test('a recipe brings its photo and paint back, and sends no mask anew', async (
   await page.getByRole('button', { name: 'Remove the photo' }).click()
   assert.equal(await page.inputValue('#init_image'), '')
   assert.equal(await page.locator('#photo-file').evaluate((input) => input.matches(':focus')), true)
-  await page.getByRole('link', { name: 'Again with these settings' }).click()
+  await page.getByRole('link', { name: 'Copy settings' }).click()
   await page.getByRole('button', { name: 'Clear the paint' }).waitFor()
   await page.keyboard.press('Enter')
   await page.locator('article.is-queued').waitFor()
@@ -190,7 +190,94 @@ test('schedules follow the sampler, and names are put into fields at a press', a
     ['ddim', 'leading', [{ name: 'detail', strength: 0.5 }], 'EasyNegative', 'sharp-vae', 2],
   )
   here.studio.finish()
-  await page.getByRole('link', { name: 'Again with these settings' }).click()
+  await page.getByRole('link', { name: 'Copy settings' }).click()
   assert.equal(await page.inputValue('#loras'), 'detail:0.5')
   visitor.assertQuiet()
+})
+
+/** A picture of one colour on the left and another on the right: small as a file, however many pixels it has. */
+async function twoColours(width: number, height: number) {
+  const half = { width: Math.floor(width / 2), height, channels: 3 as const, background: '#2040c0' }
+  return sharp({ create: { width, height, channels: 3, background: '#c04020' }, limitInputPixels: false })
+    .composite([{ input: { create: half }, left: 0, top: 0 }])
+    .toColourspace('srgb')
+}
+
+test('photos as phones and cameras make them are sent: other formats, many megapixels, sideways, panoramas', async () => {
+  await using visitor = await here.visit()
+  const { page } = visitor
+  const { pixels, side } = here.studio.uploadLimits
+  const photos: [string, string, Buffer, number][] = [
+    ['anim.gif', 'image/gif', await (await twoColours(300, 200)).gif().toBuffer(), 1.5],
+    ['new.avif', 'image/avif', await (await twoColours(300, 200)).avif({ effort: 0 }).toBuffer(), 1.5],
+    ['27mp.jpg', 'image/jpeg', await (await twoColours(6000, 4500)).jpeg().toBuffer(), 4 / 3],
+    ['48mp.jpg', 'image/jpeg', await (await twoColours(8000, 6000)).jpeg().toBuffer(), 4 / 3],
+    ['pano.jpg', 'image/jpeg', await (await twoColours(16_000, 500)).jpeg().toBuffer(), 32],
+    ['12mp.png', 'image/png', await (await twoColours(4000, 3000)).png().toBuffer(), 4 / 3],
+    [
+      'side.jpg',
+      'image/jpeg',
+      await (await twoColours(3000, 2000)).withMetadata({ orientation: 6 }).jpeg().toBuffer(),
+      2 / 3,
+    ],
+  ]
+  for (const [name, mimeType, buffer, shape] of photos) {
+    await page.setInputFiles('#photo-file', { name, mimeType, buffer })
+    await page
+      .locator('.photo-status')
+      .getByText(/The photo is ready|rror|annot|must/)
+      .waitFor()
+    assert.match((await page.textContent('.photo-status')) ?? '', /The photo is ready/, name)
+    const kept = sharp(here.studio.uploads.get(await page.inputValue('#init_image')))
+    const { width = 0, height = 0 } = await kept.metadata()
+    assert.ok(Math.abs(width / height / shape - 1) < 0.02, `${name} is ${width} × ${height}`)
+    assert.ok(width * height <= pixels && Math.min(width, height) <= side, `${name} is ${width} × ${height}`)
+    await page.getByRole('button', { name: 'Remove the photo' }).click()
+  }
+  visitor.assertQuiet()
+})
+
+test('a photo that this browser cannot decode is called what it is', async () => {
+  await using visitor = await here.visit()
+  const { page } = visitor
+  const bytes = (text: string) => Buffer.concat([Buffer.from(text, 'latin1'), Buffer.alloc(64)])
+  const refused: [string, string, Buffer, string][] = [
+    ['IMG_1.HEIC', '', bytes('\0\0\0\x18ftypheic'), 'cannot read HEIC photos'],
+    ['IMG_2.jpg', 'image/jpeg', bytes('\0\0\0\x18ftypmif1'), 'cannot read HEIC photos'],
+    ['raw.dng', 'image/x-adobe-dng', bytes('II*\0'), 'cannot read TIFF or raw photos'],
+    ['empty.jpg', 'image/jpeg', Buffer.alloc(0), 'This file is empty'],
+    ['cut.jpg', 'image/jpeg', bytes('\xff\xd8\xff\xe0'), 'damaged, or too large'],
+  ]
+  for (const [name, mimeType, buffer, sentence] of refused) {
+    await page.setInputFiles('#photo-file', { name, mimeType, buffer })
+    await page.locator('.photo-status.is-fault').getByText(sentence).waitFor()
+    assert.equal(await page.inputValue('#init_image'), '')
+  }
+  visitor.assertQuiet()
+})
+
+test('what was pressed answers within the window: a photo, one that is refused, a server that is away', async () => {
+  for (const options of [{}, phone]) {
+    await using visitor = await here.visit({ ...options, reducedMotion: 'reduce' })
+    const { page } = visitor
+    const inWindow = async (selector: string) => {
+      const { y = 0, height = 0 } = (await page.locator(selector).boundingBox()) ?? {}
+      const shutter = (await page.locator('.shutter').boundingBox())?.y ?? 0
+      const free = selector.startsWith('.shutter') ? (page.viewportSize()?.height ?? 0) : shutter
+      return y >= 0 && y + Math.min(height, 80) <= free
+    }
+    await choosePhoto(page)
+    assert.ok(await inWindow('.photo-stage'))
+    await page.evaluate('scrollTo(0, 0)')
+    await page.setInputFiles('#photo-file', { name: 'a', mimeType: 'image/png', buffer: Buffer.from('x') })
+    await page.locator('.photo-status.is-fault').waitFor()
+    assert.ok(await inWindow('.photo-status'))
+    await page.click('.more summary')
+    await page.fill('#prompt', 'a vase')
+    await page.locator('#clip_skip').scrollIntoViewIfNeeded()
+    await page.route('**/jobs', (route) => route.abort())
+    await page.click('.shutter')
+    await page.getByRole('alert').waitFor()
+    assert.ok(await inWindow('.shutter-bar [role=alert]'))
+  }
 })

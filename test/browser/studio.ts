@@ -51,8 +51,11 @@ export class Studio implements Services {
   /** The model's own description, and the words that it knows. */
   about: Partial<ModelInfo> = {}
 
+  /** Models beside the default. */
+  otherModels: ModelInfo[] = []
+
   offer(): Offer {
-    return { ...standInOffer, models: [{ ...model, ...this.about }] }
+    return { ...standInOffer, models: [{ ...model, ...this.about }, ...this.otherModels] }
   }
 
   /** Uploads are kept as in the real one, and in memory. */
@@ -127,7 +130,7 @@ export class Studio implements Services {
         poll_after_ms: this.pollAfterMs,
         images: [],
         created_at: '2026-01-01T00:00:00.000Z',
-        expires_at: '2026-01-02T00:00:00.000Z',
+        expires_at: '2099-01-02T00:00:00.000Z',
         links: { self: `/v1/jobs/${id}` },
       },
       this.offer(),

@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import type { Browser } from 'playwright-core'
+import sharp from 'sharp'
 import { startBrowser } from './chromium.ts'
 import { visit, widthOf } from './visit.ts'
 
@@ -72,7 +74,7 @@ test('someone types "a red apple" and sees a picture', async () => {
   assert.match(file.toString('latin1'), /parameters\0a red apple/)
 
   const seed = await card.locator('dt:text-is("Seed") + dd').textContent()
-  await card.getByRole('link', { name: 'Again with these settings' }).click()
+  await card.getByRole('link', { name: 'Copy settings' }).click()
   assert.equal(await page.inputValue('#seed'), seed)
   await page.keyboard.press('Enter')
   await page.locator('article.is-succeeded').nth(1).waitFor(patience)
@@ -98,3 +100,51 @@ test('four pictures come of one job, without JavaScript too', async () => {
   assert.equal(new Set(seeds).size, 4)
   visitor.assertQuiet()
 })
+
+/** The shell commands of README.md's first chapter that begin with these words, one line each. */
+async function commandsOf(start: string): Promise<string[]> {
+  const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8')
+  const [, chapter = ''] = /## Start\n([\s\S]*?)\n## /.exec(readme) ?? []
+  const lines = chapter.replaceAll('\\\n', ' ').split('\n')
+  return lines.filter((line) => line.startsWith(start))
+}
+
+test(
+  'the commands of README.md do what it says: ask, wait, fetch, and start from a photo with a mask',
+  patience,
+  async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'packshot-readme-'))
+    const png = await sharp({ create: { width: 256, height: 256, channels: 3, background: 'white' } })
+      .png()
+      .toBuffer()
+    const jpeg = await sharp(png).jpeg().toBuffer()
+    await Promise.all([writeFile(join(folder, 'mask.png'), png), writeFile(join(folder, 'photo.jpg'), jpeg)])
+    const shell = promisify(execFile)
+    const run = async (command: string) => {
+      const here = command.replaceAll('localhost:8080', url.replace('http://', '').replace(/\/$/, ''))
+      return (await shell('sh', ['-c', here], { cwd: folder })).stdout
+    }
+    const [ask = '', poll = '', fetchIt = '', photo = '', mask = '', start = ''] = await commandsOf('curl ')
+    const first = JSON.parse(await run(ask))
+    assert.ok(['queued', 'running', 'succeeded'].includes(first.status))
+    let job = first
+    while (job.status !== 'succeeded') {
+      assert.ok(['queued', 'running'].includes(job.status), job.status)
+      job = JSON.parse(await run(poll.replace('<id>', first.id)))
+    }
+    await run(fetchIt.replace('<id>', first.id))
+    assert.equal(
+      (await sharp(await readFile(join(folder, 'apple.png'))).metadata()).width,
+      job.images[0].width,
+    )
+    const ids = [JSON.parse(await run(photo)).id, JSON.parse(await run(mask)).id]
+    const request = start.replace('<photo id>', ids[0]).replace('<mask id>', ids[1])
+    const second = JSON.parse(await run(request)).request
+    assert.deepEqual([second.init_image, second.mask, second.strength], [...ids, 0.8])
+    await assert.rejects(
+      run(fetchIt.replace('<id>', 'none')),
+      'curl -f must not write an error into the picture',
+    )
+    await rm(folder, { recursive: true })
+  },
+)

@@ -4,6 +4,7 @@ import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { gunzipSync } from 'node:zlib'
+import { besideFile } from '../../src/diffusion/checkpoint/beside.ts'
 import { classify } from '../../src/diffusion/checkpoint/family.ts'
 import { type Model, openModel } from '../../src/diffusion/checkpoint/model.ts'
 import { openSingleFile } from '../../src/diffusion/checkpoint/single-file.ts'
@@ -160,13 +161,14 @@ for (const variant of ['fp16', 'ema-only'] as const) {
     const file = await openSafetensors(await writeVariant(tempFolder(t), variant))
     const needed = [...file.tensors.keys()].filter((key) => !/position_ids|decay|num_updates/.test(key))
     assert.equal(needed.length, 966)
+    const beside = await besideFile(file.path, 'tiny')
     for (const key of needed) {
       const tensors = new Map(file.tensors)
       tensors.delete(key)
       const { kind, family } = classify(tensors)
       assert.deepEqual([kind, family], ['model', 'sd1'], key)
       assert.throws(
-        () => openSingleFile({ ...file, tensors }),
+        () => openSingleFile({ ...file, tensors }, beside),
         (error: unknown) =>
           error instanceof CheckpointError && error.message.includes(`weight "${key}" is missing`),
         key,

@@ -10,6 +10,8 @@ import { startGenerator } from './generator.ts'
 /** The memory of a worker, with the real engine in a process of its own. */
 
 const golden = join(import.meta.dirname, '../golden')
+/** Two of matrices beside layers, one of weights that are fed. */
+const loras = ['picture-a', 'picture-b', 'loha']
 const budgetMiB = 128
 /** What docs/operating.md (Memory) promises beside the budget. */
 const remainderMiB = budgetMiB / 4 + 512
@@ -43,7 +45,7 @@ function requestOf(i: number): Partial<ResolvedRequest> {
     guidance_scale: i % 3 === 0 ? 1 : 5,
     clip_skip: 1 + (i % 2),
     steps: 1,
-    ...(i % 8 < 2 && { loras: [{ name: i % 8 === 0 ? 'picture-a' : 'picture-b', strength: 0.5 }] }),
+    ...(i % 8 < loras.length && { loras: [{ name: loras[i % 8] as string, strength: 0.5 }] }),
   }
 }
 
@@ -52,7 +54,7 @@ function modelsFolder(t: TestContext): string {
   mkdirSync(join(dir, 'loras'))
   cpSync(tinyCheckpoint, join(dir, 'one.safetensors'))
   cpSync(join(golden, 'tiny-sd'), join(dir, 'two'), { recursive: true })
-  for (const name of ['picture-a', 'picture-b']) {
+  for (const name of loras) {
     cpSync(join(golden, `parity/loras/${name}.safetensors`), join(dir, `loras/${name}.safetensors`))
   }
   return dir

@@ -1,12 +1,23 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, readdirSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { imageStoreContract } from '../../../test/contract/image-store.ts'
 import { someManifest, someTask } from '../../../test/contract/jobs.ts'
+import { keepingLog } from '../../../test/quiet-log.ts'
 import { tempFolder } from '../../../test/temp-folder.ts'
-import { writeFirst, writeWhole } from './files.ts'
+import { renameFirst, writeFirst, writeWhole } from './files.ts'
 import { diskImageStore } from './image-store.ts'
+import { keepPrivate, probeFolder } from './probe.ts'
 
 imageStoreContract('disk', async (t) => {
   const folder = join(tempFolder(t), 'results')
@@ -48,7 +59,11 @@ test('a manifest that was damaged from outside is a fault, not a finished job', 
   const task = someTask()
   await store.commit(someManifest(task))
   truncateSync(join(jobFolder(root, task), 'manifest.json'), 20)
-  await assert.rejects(store.getManifest(task.id), { code: 'unavailable', message: /manifest .* is damaged/ })
+  await assert.rejects(store.getManifest(task.id), {
+    code: 'unavailable',
+    message: 'The stored result of this job is damaged.',
+    detail: /manifest .* is damaged/,
+  })
 })
 
 test('a damaged manifest does not keep the sweep from the other jobs', async (t) => {
@@ -77,14 +92,15 @@ test('empty folders of past days are removed', async (t) => {
   assert.deepEqual(readdirSync(root), [])
 })
 
-test('a folder that cannot be written is named', async (t) => {
+test('a folder that cannot be written is named to the operator, not to clients', async (t) => {
   const root = join(tempFolder(t), 'file')
   writeFileSync(root, '')
   const store = diskImageStore({ folder: root, ttlSeconds: 3600 })
   const task = someTask()
   await assert.rejects(store.putImage(task.id, 0, 'png', Uint8Array.of(1)), {
     code: 'unavailable',
-    message: new RegExp(root),
+    message: 'The storage cannot be used: ENOTDIR.',
+    detail: new RegExp(root),
   })
 })
 
@@ -95,4 +111,59 @@ test('files are replaced or kept, whole', async (t) => {
   assert.equal(await writeFirst(join(folder, 'b'), Buffer.from('one')), true)
   assert.equal(await writeFirst(join(folder, 'b'), Buffer.from('two')), false)
   assert.deepEqual(readdirSync(folder).sort(), ['a', 'b'])
+})
+
+test('without hard links, too, exactly one of many writers wins, and a lock of the dead is broken', async (t) => {
+  const folder = tempFolder(t)
+  const path = join(folder, 'manifest.json')
+  const lock = join(folder, '.tmp-lock')
+  mkdirSync(lock)
+  const longAgo = new Date(Date.now() - 3_600_000)
+  utimesSync(lock, longAgo, longAgo)
+  const names = Array.from({ length: 20 }, (_, index) => join(folder, `writer-${index}`))
+  for (const name of names) writeFileSync(name, name)
+  const won = await Promise.all(names.map((name) => renameFirst(name, path)))
+  assert.equal(won.filter((one) => one).length, 1)
+  assert.equal(readFileSync(path, 'utf8'), names[won.indexOf(true)])
+  assert.ok(!readdirSync(folder).includes('.tmp-lock'))
+})
+
+test('a folder that a job could use leaves nothing behind when it is tried', async (t) => {
+  const folder = tempFolder(t)
+  const log = keepingLog()
+  await probeFolder(folder, 'PACKSHOT_DATA_DIR', log)
+  assert.deepEqual([readdirSync(folder), log.lines], [[], []])
+})
+
+test('a folder on which files cannot be written is refused by the name of its variable', async () => {
+  await assert.rejects(probeFolder('/proc/self', 'PACKSHOT_DATA_DIR', keepingLog()), {
+    param: 'PACKSHOT_DATA_DIR',
+    message: /data folder \/proc\/self cannot be used .* local disk with PACKSHOT_DATA_DIR/,
+  })
+})
+
+test('what other users could read is closed to them; a folder with other things in it is not touched', async (t) => {
+  const folder = tempFolder(t)
+  const mode = (name: string) => (statSync(join(folder, name)).mode & 0o777).toString(8)
+  const log = keepingLog()
+  mkdirSync(join(folder, 'results'))
+  writeFileSync(join(folder, 'packshot.sqlite'), '')
+  const open = () => {
+    chmodSync(folder, 0o755)
+    chmodSync(join(folder, 'results'), 0o755)
+    chmodSync(join(folder, 'packshot.sqlite'), 0o644)
+  }
+  const entries = ['results', 'packshot.sqlite', 'weights']
+  open()
+  await keepPrivate(folder, entries, log)
+  assert.deepEqual([mode(''), mode('results'), mode('packshot.sqlite')], ['700', '700', '600'])
+  assert.match(log.lines.at(-1)?.message ?? '', /could read .* now they cannot/)
+  await keepPrivate(folder, entries, log)
+  assert.equal(log.lines.length, 1)
+
+  open()
+  writeFileSync(join(folder, 'a letter'), '')
+  await keepPrivate(folder, entries, log)
+  assert.deepEqual([mode(''), mode('results'), mode('packshot.sqlite')], ['755', '700', '600'])
+  assert.match(log.lines.at(-1)?.message ?? '', /left so because it also has other things in it/)
 })

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import { link, mkdir, open, rename, rm } from 'node:fs/promises'
+import { link, mkdir, open, rename, rm, rmdir, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError, toAppError } from '../../jobs/errors.ts'
 
 /**
@@ -10,6 +11,7 @@ import { AppError, toAppError } from '../../jobs/errors.ts'
  */
 
 const temporary = /^\.tmp-[0-9a-f]{16}$/
+const lockName = '.tmp-lock'
 
 export function isTemporary(name: string): boolean {
   return temporary.test(name)
@@ -24,15 +26,57 @@ export async function writeWhole(path: string, bytes: Uint8Array): Promise<void>
 export async function writeFirst(path: string, bytes: Uint8Array): Promise<boolean> {
   return viaTemporary(path, bytes, async (temp) => {
     try {
-      await link(temp, path)
-      return true
+      return await linkFirst(temp, path)
     } catch (thrown) {
-      if (codeOf(thrown) === 'EEXIST') return false
-      throw thrown
+      if (!withoutLinks.has(codeOf(thrown) ?? '')) throw thrown
+      return await renameFirst(temp, path)
     } finally {
       await rm(temp, { force: true })
     }
   })
+}
+
+/** What link(2) says on file systems that have no hard links, such as FAT, exFAT and many of FUSE. */
+const withoutLinks: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'])
+
+async function linkFirst(temp: string, path: string): Promise<boolean> {
+  try {
+    await link(temp, path)
+    return true
+  } catch (thrown) {
+    if (codeOf(thrown) === 'EEXIST') return false
+    throw thrown
+  }
+}
+
+/** A lock is held for one look and one rename: an older one was left behind by a crash. */
+const staleMs = 10_000
+const lockPauseMs = 5
+
+/**
+ * The same without hard links: a rename that replaces nothing, because all writers take turns. The lock is a folder,
+ * which only one of them can create. It is in the way of nobody who reads.
+ */
+export async function renameFirst(temp: string, path: string): Promise<boolean> {
+  const lock = join(dirname(path), lockName)
+  for (;;) {
+    try {
+      await mkdir(lock)
+      break
+    } catch (thrown) {
+      if (codeOf(thrown) !== 'EEXIST') throw thrown
+      const held = await unlessMissing(stat(lock))
+      if (held !== undefined && Date.now() - held.mtimeMs > staleMs) await unlessMissing(rmdir(lock))
+      else await sleep(lockPauseMs)
+    }
+  }
+  try {
+    if ((await unlessMissing(stat(path))) !== undefined) return false
+    await rename(temp, path)
+    return true
+  } finally {
+    await unlessMissing(rmdir(lock))
+  }
 }
 
 async function viaTemporary<T>(
@@ -74,6 +118,9 @@ async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, 'r')
   try {
     await handle.sync()
+  } catch (thrown) {
+    // some file systems, of FUSE and of networks, sync files only
+    if (!['EINVAL', 'ENOTSUP', 'ENOSYS', 'EISDIR'].includes(codeOf(thrown) ?? '')) throw thrown
   } finally {
     await handle.close()
   }
@@ -94,7 +141,10 @@ export function storageError(thrown: unknown, path: string): AppError {
   const known = toAppError(thrown)
   if (known.code !== 'internal') return known
   const reason = codeOf(thrown) ?? String(thrown)
-  return new AppError('unavailable', `The folder ${path} cannot be used: ${reason}.`, { cause: thrown })
+  return new AppError('unavailable', `The storage cannot be used: ${reason}.`, {
+    detail: `The folder ${path} cannot be used: ${reason}.`,
+    cause: thrown,
+  })
 }
 
 function codeOf(thrown: unknown): string | undefined {

@@ -49,8 +49,10 @@ function bucketOf(url: string): [bucket: string, prefix: string] {
   }
   const [, bucket = '', rest = ''] = match
   if (!bucketName.test(bucket) || bucket.includes('..')) {
+    // with other characters it may be a key that was put into the URL
+    const name = /^[\w.-]*$/.test(bucket) ? ` "${bucket}"` : ''
     throw fault(
-      `has no valid name of a bucket: it has 3 to 63 lower-case letters, digits, dots and hyphens, and begins and ends with a letter or digit.`,
+      `names an invalid bucket${name}: a bucket name has 3 to 63 lower-case letters, digits, dots and hyphens, and begins and ends with a letter or digit.`,
     )
   }
   const path = rest.replace(/\/$/, '')

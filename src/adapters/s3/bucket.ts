@@ -1,6 +1,7 @@
 import { type Connection, type ConnectionOptions, connect } from './connection.ts'
 import { bucketObjects, type Objects } from './objects.ts'
 import { type Conditional, probe } from './probe.ts'
+import { probePublic } from './public-probe.ts'
 import { setUp } from './set-up.ts'
 import { credentialsFound, untilUsable } from './start.ts'
 
@@ -27,6 +28,11 @@ export async function openBucket(options: BucketOptions): Promise<Bucket> {
     await credentialsFound(connection, options)
     const objects = bucketObjects(connection)
     const conditional = await untilUsable(connection, options, () => probe(objects, options.log))
+    const { publicEndpoint } = connection.place
+    // a full storage takes no object to try it with
+    if (publicEndpoint !== undefined && conditional !== 'unknown') {
+      await untilUsable(connection, options, () => probePublic(objects, publicEndpoint, options.log))
+    }
     return { ...objects, conditional, close: async () => connection.close() }
   })
 }

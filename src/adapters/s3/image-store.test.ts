@@ -84,7 +84,8 @@ suite('s3 images', () => {
       await put(manifestKey(task.id), text)
       await assert.rejects(store.getManifest(task.id), {
         code: 'unavailable',
-        message: `The manifest ${manifestKey(task.id)} is damaged.`,
+        message: 'The stored result of this job is damaged.',
+        detail: `The manifest ${manifestKey(task.id)} is damaged.`,
       })
     }
   })

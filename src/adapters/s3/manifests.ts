@@ -51,7 +51,9 @@ export async function commitManifest(bucket: Bucket, manifest: Manifest): Promis
     const standing = await readManifest(bucket, id)
     if (standing !== undefined) return standing
   }
-  throw new AppError('unavailable', `The manifest ${key} disappeared after it was written.`)
+  throw new AppError('unavailable', 'The stored result of this job disappeared after it was written.', {
+    detail: `The manifest ${key} disappeared after it was written.`,
+  })
 }
 
 /**

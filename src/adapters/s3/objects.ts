@@ -28,7 +28,7 @@ type ContentType = (typeof imageFiles)[ImageFormat]['type'] | 'application/json'
 /** The object exists but is not what was written: truncated, or changed by someone else. */
 export class DamagedObject extends AppError {
   constructor(key: string) {
-    super('unavailable', `The object ${key} is damaged.`)
+    super('unavailable', 'A stored file is damaged.', { detail: `The object ${key} is damaged.` })
   }
 }
 

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { DatabaseSync } from 'node:sqlite'
-import { AppError } from '../../jobs/errors.ts'
+import { AppError, type ErrorCode } from '../../jobs/errors.ts'
 
 /**
  * The database file of embedded mode, opened by the server process and by the worker process at once.
@@ -85,7 +85,15 @@ export function openDatabase(path: string): Database {
 function connect(path: string, synchronous: 'FULL' | 'NORMAL'): DatabaseSync {
   const connection = new DatabaseSync(path, { timeout: 5000 })
   try {
-    connection.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = ${synchronous}`)
+    const { journal_mode } = connection.prepare('PRAGMA journal_mode = WAL').get() as { journal_mode: string }
+    if (journal_mode !== 'wal') {
+      throw new AppError(
+        'unavailable',
+        'The file system of the data folder has no memory that processes can share, which SQLite needs. Choose a folder on a local disk with PACKSHOT_DATA_DIR.',
+        { param: 'PACKSHOT_DATA_DIR', detail: `${path} is on such a file system.` },
+      )
+    }
+    connection.exec(`PRAGMA synchronous = ${synchronous}`)
     return connection
   } catch (thrown) {
     connection.close()
@@ -98,7 +106,8 @@ function migrate(connection: DatabaseSync, path: string): void {
   try {
     const { user_version } = connection.prepare('PRAGMA user_version').get() as { user_version: number }
     if (user_version > migrations.length) {
-      throw new AppError('unavailable', `The database ${path} was written by a newer version of Packshot.`)
+      const what = 'was written by a newer version of Packshot.'
+      throw new AppError('unavailable', `The database ${what}`, { detail: `The database ${path} ${what}` })
     }
     for (const step of migrations.slice(user_version)) connection.exec(step)
     connection.exec(`PRAGMA user_version = ${migrations.length}`)
@@ -135,10 +144,15 @@ function translate(thrown: unknown, path: string | undefined): unknown {
   if (thrown instanceof AppError || !(thrown instanceof Error)) return thrown
   const errcode =
     'errcode' in thrown && typeof thrown.errcode === 'number' ? thrown.errcode & 0xff : undefined
-  const name = path === undefined ? 'The database' : `The database ${path}`
-  if (errcode === full) return new AppError('storage_full', `${name} has no room to grow.`, { cause: thrown })
+  // the path is the operator's
+  const fault = (code: ErrorCode, what: string) =>
+    new AppError(code, `The database ${what}`, {
+      cause: thrown,
+      ...(path !== undefined && { detail: `The database ${path} ${what}` }),
+    })
+  if (errcode === full) return fault('storage_full', 'has no room to grow.')
   if (errcode !== undefined && damaged.includes(errcode)) {
-    return new AppError('unavailable', `${name} is damaged or not a database of Packshot.`, { cause: thrown })
+    return fault('unavailable', 'is damaged or not a database of Packshot.')
   }
-  return new AppError('unavailable', `${name} cannot be used: ${thrown.message}.`, { cause: thrown })
+  return fault('unavailable', `cannot be used: ${thrown.message}.`)
 }

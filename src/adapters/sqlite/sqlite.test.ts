@@ -170,13 +170,17 @@ test('callers take turns: who submits a thousand jobs does not keep others waiti
   assert.deepEqual(order, ['a1', 'b1', 'c1', 'c2', 'a2', 'c3', 'a3', 'a4'])
 })
 
-test('a file that is no database is refused by its path', (t) => {
+test('a file that is no database is refused by its path, which only the operator sees', (t) => {
   const path = join(tempFolder(t), 'test.db')
   writeFileSync(path, 'not a database, but a text that is long enough to have a header of its own'.repeat(20))
-  assert.throws(() => openDatabase(path), { code: 'unavailable', message: new RegExp(`${path} is damaged`) })
+  assert.throws(() => openDatabase(path), {
+    code: 'unavailable',
+    message: 'The database is damaged or not a database of Packshot.',
+    detail: new RegExp(`${path} is damaged`),
+  })
   const folder = join(tempFolder(t), 'folder.db')
   mkdirSync(folder)
-  assert.throws(() => openDatabase(folder), { code: 'unavailable', message: new RegExp(folder) })
+  assert.throws(() => openDatabase(folder), { code: 'unavailable', detail: new RegExp(folder) })
 })
 
 test('a database of a newer version is refused', (t) => {

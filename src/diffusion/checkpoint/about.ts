@@ -12,12 +12,15 @@ export interface About {
   readonly subjects?: readonly string[]
 }
 
-/** @throws CheckpointError naming the file and the field at fault */
-export function readAbout(file: ConfigFile): About {
-  const description = file.text('description', { longest: 500 })
-  const examples = file.texts('examples', { most: 12, longest: 200 })
-  const words = file.texts('words', { most: 2000, longest: 50, words: true })
-  const subjects = file.texts('subjects', { most: 200, longest: 100 })
+/**
+ * @param or decides about a field that is at fault: it is told how to read it, and what to take in its place
+ * @throws CheckpointError naming the file and the field at fault, unless `or` does not
+ */
+export function readAbout(file: ConfigFile, or = <T>(read: () => T, _fallback: T): T => read()): About {
+  const description = or(() => file.text('description', { longest: 500 }), undefined)
+  const examples = or(() => file.texts('examples', { most: 12, longest: 200 }), undefined)
+  const words = or(() => file.texts('words', { most: 2000, longest: 50, words: true }), undefined)
+  const subjects = or(() => file.texts('subjects', { most: 200, longest: 100 }), undefined)
   return {
     ...(description === undefined ? {} : { description }),
     ...(examples === undefined ? {} : { examples }),

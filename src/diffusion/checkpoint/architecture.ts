@@ -1,4 +1,4 @@
-import { CheckpointError } from '../errors.ts'
+import { refused } from '../errors.ts'
 import type { ClipTextConfig } from '../models/clip-text.ts'
 import type { UnetConfig } from '../models/unet.ts'
 import type { VaeConfig } from '../models/vae.ts'
@@ -24,7 +24,7 @@ export function isInpainting({ unet, vae }: Pick<Architecture, 'unet' | 'vae'>):
  * @throws CheckpointError naming the file and the two numbers that do not match
  */
 export function checkArchitecture({ text, unet, vae }: Architecture, path: string): void {
-  const fault = (what: string) => new CheckpointError(`${path}: ${what}`)
+  const fault = (what: string) => refused(path, what)
   if (unet.out_channels !== vae.latent_channels) {
     throw fault(
       `the UNet outputs ${unet.out_channels} channels, but the VAE takes ${vae.latent_channels}: they belong to different models`,

@@ -5,7 +5,7 @@ import { type TestContext, test } from 'node:test'
 import { tempFolder } from '../../../test/temp-folder.ts'
 import { openEngine } from '../engine.ts'
 import { CheckpointError } from '../errors.ts'
-import { describeModel } from './facts.ts'
+import { describeModel, readFacts } from './facts.ts'
 
 const tiny = join(import.meta.dirname, '../../../test/golden/tiny-sd')
 
@@ -111,6 +111,60 @@ test('an option that the engine does not have', (t) =>
     /"dual_cross_attention": true is not supported/,
   ))
 
+const refusedSettings: Record<string, [string, string, RegExp]> = {
+  'a UNet without a middle block': [
+    'unet',
+    '"mid_block_type": null',
+    /"mid_block_type": null is not supported/,
+  ],
+  'classes besides the text': ['unet', '"class_embed_type": "timestep"', /"class_embed_type": "timestep"/],
+  'linear projections': ['unet', '"use_linear_projection": true', /"use_linear_projection": true/],
+  'a larger first kernel': ['unet', '"conv_in_kernel": 5', /"conv_in_kernel": 5/],
+  'no groups': ['unet', '"norm_num_groups": null', /"norm_num_groups" is null/],
+  'a condition on the guidance': ['unet', '"time_cond_proj_dim": 256', /"time_cond_proj_dim": 256/],
+  'two transformers per block': [
+    'unet',
+    '"transformer_layers_per_block": [1, 2]',
+    /"transformer_layers_per_block": \[1,2\]/,
+  ],
+  'a VAE without its last projection': ['vae', '"use_quant_conv": false', /"use_quant_conv": false/],
+  'a VAE for previews': ['vae', '"_class_name": "AutoencoderTiny"', /its VAE is a TAESD/],
+  'another text encoder': ['text_encoder', '"model_type": "t5"', /"model_type": "t5"/],
+}
+for (const [what, [part, setting, message]] of Object.entries(refusedSettings)) {
+  test(`a setting that changes the picture is refused by name: ${what}`, (t) =>
+    refused(t, (folder) => set(join(folder, part, 'config.json'), setting), message))
+}
+
+/** Sets one field of a config. */
+async function set(file: string, setting: string): Promise<void> {
+  const fields: object = JSON.parse(await readFile(file, 'utf8'))
+  await writeFile(file, JSON.stringify({ ...fields, ...JSON.parse(`{${setting}}`) }))
+}
+
+test('settings that change nothing are passed over, unknown ones with a remark', async (t) => {
+  const folder = join(tempFolder(t), 'model')
+  await cp(tiny, folder, { recursive: true })
+  const { remarks: before } = await readFacts(folder)
+  assert.deepEqual(before, [])
+  const config = join(folder, 'unet/config.json')
+  await set(
+    config,
+    '"upcast_attention": true, "transformer_layers_per_block": [1, 1], "layers_per_block": [2, 2]',
+  )
+  await set(config, '"only_cross_attention": [false, false], "brand_new": {"a": 1}, "newer": null')
+  const { model, remarks } = await readFacts(folder)
+  assert.ok(!(model instanceof Error), String(model))
+  assert.deepEqual(remarks, [`${config}: the setting "brand_new" is not known, and is passed over`])
+})
+
+test('a config of more than a megabyte is not read', (t) =>
+  refused(
+    t,
+    (folder) => writeFile(join(folder, 'unet/config.json'), `{"a": "${'x'.repeat(1e6)}"}`),
+    /has 1000009 bytes, at most 1000000 are read/,
+  ))
+
 test('a vocabulary without the special tokens', (t) =>
   refused(
     t,
@@ -126,6 +180,8 @@ test('a model is described by its configs and headers', async () => {
   assert.deepEqual(await describeModel(tiny), {
     family: 'sd1',
     inpainting: false,
+    needsVae: false,
+    sizes: { channels: 4, scale: 8, contextWidth: 32, textWidth: 32 },
     imageToImage: true,
     clipLayers: 2,
     width: 128,

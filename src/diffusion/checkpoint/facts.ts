@@ -1,11 +1,13 @@
-import { dirname, join } from 'node:path'
-import { ConfigFile } from '../config-file.ts'
 import { CheckpointError } from '../errors.ts'
+import { type ModelWidths, widthsOf } from '../lora/facts.ts'
 import { hasEncoder, vaeScale } from '../models/vae.ts'
-import { type Dtype, isFloat, type StoredTensor } from '../safetensors/safetensors.ts'
+import { type Dtype, isFloat, type SafetensorsFile, type StoredTensor } from '../safetensors/safetensors.ts'
 import { type About, readAbout } from './about.ts'
+import { type AddOnSizes, addOnSizes, type VaeSizes } from './add-on-sizes.ts'
 import type { Classified } from './kinds.ts'
 import { type Checkpoint, modelOf, readCheckpoint } from './model.ts'
+import { hasVae } from './single-file.ts'
+import type { Vae } from './vae-file.ts'
 import { Weights } from './weights.ts'
 
 /** Everything known about a file or model folder from headers and configs. Holds no tensors, so it is cheap to keep. */
@@ -17,6 +19,10 @@ export interface CheckpointFacts extends Classified {
   readonly parameters: number
   /** Its description as a model, or why it cannot be used as one. */
   readonly model: ModelDescription | CheckpointError
+  /** What decides which models an add-on fits, or why none can use it; undefined for a model. */
+  readonly addOn: AddOnSizes | CheckpointError | undefined
+  /** For the operator: what was passed over, in whole sentences. */
+  readonly remarks: readonly string[]
 }
 
 /** What a caller may request from a model, and the defaults. Sizes in pixels. */
@@ -24,6 +30,9 @@ export interface ModelDescription {
   readonly family: 'sd1'
   /** It takes a mask and repaints the area that the mask covers. */
   readonly inpainting: boolean
+  /** It has no VAE of its own: one must be given. */
+  readonly needsVae: boolean
+  readonly sizes: VaeSizes & ModelWidths
   /** It can start from a picture: its VAE has an encoder. */
   readonly imageToImage: boolean
   /** Layers of the text encoder: the maximum of clip skip. */
@@ -44,36 +53,73 @@ export interface ModelDescription {
  */
 export async function readFacts(path: string): Promise<CheckpointFacts> {
   const checkpoint = await readCheckpoint(path)
-  const model = await describe(checkpoint).catch((thrown: unknown) => {
+  const { classified, beside } = checkpoint
+  const ignored = classified.lora?.passedOver ?? 0
+  const remarks = classified.kind === 'model' ? [...beside.remarks] : []
+  if (ignored > 0)
+    remarks.push(`${path}: ${ignored} of its tensors, on which no picture depends, are passed over`)
+  const model = orFault(() => describe(checkpoint, remarks))
+  const addOn = orFault(() => addOnSizes(checkpoint))
+  return { ...classified, ...count(tensorsOf(checkpoint)), model, addOn, remarks }
+}
+
+/** The value, or the error about the file. */
+function orFault<T>(read: () => T): T | CheckpointError {
+  try {
+    return read()
+  } catch (thrown) {
     if (thrown instanceof CheckpointError) return thrown
     throw thrown
-  })
-  return { ...checkpoint.classified, ...count(tensorsOf(checkpoint)), model }
+  }
 }
 
 /** The description as a model only. @throws CheckpointError naming the file, and why it cannot be used as a model */
 export async function describeModel(path: string): Promise<ModelDescription> {
-  return describe(await readCheckpoint(path))
+  return describe(await readCheckpoint(path), [])
 }
 
-async function describe(checkpoint: Checkpoint): Promise<ModelDescription> {
-  const { path, name, family, inpainting, architecture, vae } = modelOf(checkpoint)
-  const beside = 'folder' in checkpoint ? join(path, 'packshot.json') : join(dirname(path), `${name}.json`)
-  const defaults = await ConfigFile.readIfPresent(beside)
+/** @param remarks gets a sentence for each default that was passed over */
+function describe(checkpoint: Checkpoint, remarks: string[]): ModelDescription {
+  const needsVae = 'file' in checkpoint && !hasVae(checkpoint.file)
+  const model = modelOf(checkpoint, needsVae ? standInVae(checkpoint.file) : undefined)
+  const { family, inpainting, architecture, vae } = model
   const scale = vaeScale(architecture.vae)
   const size = architecture.sampleSize * scale
+  const { own, shared } = checkpoint.beside
+  // another program may mean something else by the same word
+  const or = <T>(read: () => T, fallback: T): T => {
+    const value = shared ? orFault(read) : read()
+    if (!(value instanceof CheckpointError)) return value
+    remarks.push(`${value.message}; it is passed over`)
+    return fallback
+  }
   return {
     family,
     inpainting,
-    imageToImage: hasEncoder(new Weights(vae)),
+    needsVae,
+    sizes: { channels: architecture.vae.latent_channels, scale, ...widthsOf(architecture) },
+    imageToImage: needsVae || hasEncoder(new Weights(vae)),
     clipLayers: architecture.text.num_hidden_layers,
-    width: defaults.integer('width', size),
-    height: defaults.integer('height', size),
-    steps: defaults.integer('steps', 20),
-    guidanceScale: defaults.number('guidance_scale', 7.5),
+    width: or(() => own.integer('width', size), size),
+    height: or(() => own.integer('height', size), size),
+    steps: or(() => own.integer('steps', 20), 20),
+    guidanceScale: or(() => own.number('guidance_scale', 7.5), 7.5),
     sizeMultiple: scale,
-    about: readAbout(defaults),
+    about: readAbout(own, or),
   }
+}
+
+/** In place of the VAE that a model lacks, Stable Diffusion 1.x's, so that the rest of the model can be checked. */
+function standInVae(file: SafetensorsFile): Vae {
+  const config = {
+    latent_channels: 4,
+    out_channels: 3,
+    block_out_channels: [128, 256, 512, 512],
+    layers_per_block: 2,
+    norm_num_groups: 32,
+    scaling_factor: 0.18215,
+  }
+  return { config, file: { ...file, tensors: new Map() } }
 }
 
 function tensorsOf(checkpoint: Checkpoint): StoredTensor[] {

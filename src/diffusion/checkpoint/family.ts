@@ -44,10 +44,16 @@ export function classify(tensors: Tensors): Classified {
   if (embedding !== undefined) return named('embedding', familyOfWidth(embedding), 'an embedding')
   if (some(/(^|\.)motion_modules\./)) return other('an AnimateDiff motion module')
   if (some(/^(control_model\.|controlnet_|input_hint_block\.|zero_convs\.|lllite_)/)) {
-    const inside = tensors.has('model.diffusion_model.input_blocks.0.0.weight')
+    const inside = some(/^model(_ema)?\.diffusion_model\.?input_blocks/)
     if (!inside) return named('other', familyOfContext(tensors), 'a ControlNet')
   }
   if (some(/^adapter\.body\./)) return other('a T2I-Adapter')
+  if (
+    some(/^(decoder|encoder)\.layers\.\d+\.(conv\.\d+\.)?weight$/) &&
+    !some(/^encoder\.layers\.\d+\.self_attn\./)
+  ) {
+    return other('a TAESD (a tiny VAE for previews)')
+  }
   for (const [family, pattern] of foreignKeys) {
     if (some(pattern)) return { kind: 'model', family, description: families[family].name }
   }

@@ -70,9 +70,9 @@ const damages: Readonly<Record<string, [(tensors: Tensors) => void, RegExp]>> = 
   ],
   'left-over weights beside the model': [
     (tensors) => {
-      for (const name of ['a', 'b', 'c', 'd']) tensors.set(`control_model.${name}`, number)
+      for (const name of ['a', 'b', 'c', 'd']) tensors.set(`model.${name}`, number)
     },
-    /no place for control_model\.a, control_model\.b, control_model\.c and 1 more/,
+    /no place for model\.a, model\.b, model\.c and 1 more/,
   ],
   'a weight under two names': [
     (tensors) => {
@@ -278,6 +278,8 @@ test('what a file or folder is, without opening it as a model', async (t) => {
     dtype: 'BF16',
     tensors: 967,
     parameters: 986592,
+    addOn: undefined,
+    remarks: [],
   })
   const { kind, family, dtype } = await readFacts(tinyFolder)
   assert.deepEqual({ kind, family, dtype }, { kind: 'model', family: 'sd1', dtype: 'F16' })

@@ -1,18 +1,21 @@
 import { stat } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
-import { CheckpointError } from '../errors.ts'
+import { opening, refused } from '../errors.ts'
 import { fileStamp } from '../file-stamp.ts'
+import { tokenEmbeddingKey } from '../models/clip-text.ts'
 import { foreignName } from '../safetensors/foreign-file.ts'
 import { openSafetensors, type SafetensorsFile } from '../safetensors/safetensors.ts'
 import { ClipTokenizer } from '../tokenizer/clip-tokenizer.ts'
 import { clipVocabulary } from '../tokenizer/clip-vocabulary.ts'
 import { type Architecture, checkArchitecture, isInpainting } from './architecture.ts'
+import { type Beside, besideFile } from './beside.ts'
 import { type DiffusersFolder, openDiffusersFolder } from './diffusers-folder.ts'
 import { families } from './families.ts'
 import { classify } from './family.ts'
 import { type Classified, refusal } from './kinds.ts'
 import { openSingleFile } from './single-file.ts'
 import { openVaeFile, type Vae } from './vae-file.ts'
+import { Weights } from './weights.ts'
 
 /** A model on disk, in either layout. Its parts have diffusers' names. */
 export interface Model {
@@ -40,6 +43,7 @@ export type Checkpoint = {
   /** As it was given. */
   readonly path: string
   readonly classified: Classified
+  readonly beside: Beside
 } & ({ readonly file: SafetensorsFile } | { readonly folder: DiffusersFolder })
 
 /**
@@ -48,13 +52,18 @@ export type Checkpoint = {
  */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
   const foreign = foreignName(path)
-  if (foreign) throw new CheckpointError(`${path}: ${foreign}`)
+  if (foreign) throw refused(path, foreign)
   if (!(await isFolder(path))) {
     const file = await openSafetensors(path)
-    return { path, file, classified: classify(file.tensors) }
+    return { path, file, beside: await besideFile(path, modelName(path)), classified: classify(file.tensors) }
   }
   const folder = await openDiffusersFolder(path)
-  return { path, folder, classified: { kind: 'model', family: 'sd1', description: families.sd1.name } }
+  return {
+    path,
+    folder,
+    beside: folder.beside,
+    classified: { kind: 'model', family: 'sd1', description: families.sd1.name },
+  }
 }
 
 /**
@@ -64,7 +73,9 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
  */
 export async function openModel(path: string, options: ModelOptions = {}): Promise<Model> {
   const checkpoint = await readCheckpoint(path)
-  return modelOf(checkpoint, options.vae === undefined ? undefined : await openVaeFile(options.vae))
+  const { vae } = options
+  if (vae === undefined) return modelOf(checkpoint)
+  return modelOf(checkpoint, await opening(`The VAE ${modelName(vae)}`, () => openVaeFile(vae)))
 }
 
 /**
@@ -74,13 +85,20 @@ export async function openModel(path: string, options: ModelOptions = {}): Promi
 export function modelOf(checkpoint: Checkpoint, vae?: Vae): Model {
   const { path, classified } = checkpoint
   const fault = refusal('model', classified)
-  if (fault !== undefined) throw new CheckpointError(`${path}: ${fault}`)
+  if (fault !== undefined) throw refused(path, fault)
   const parts =
-    'file' in checkpoint ? openSingleFile(checkpoint.file, vae) : withVae(path, checkpoint.folder, vae)
-  const tokenizer = () =>
     'file' in checkpoint
-      ? singleFileTokenizer(checkpoint.file, parts.text)
-      : ClipTokenizer.load(join(path, 'tokenizer'))
+      ? openSingleFile(checkpoint.file, checkpoint.beside, vae)
+      : withVae(path, checkpoint.folder, vae)
+  const tokenizer = async () => {
+    const found =
+      'file' in checkpoint
+        ? await singleFileTokenizer(checkpoint.file, parts.text)
+        : await ClipTokenizer.load(join(path, 'tokenizer'))
+    const rows = tokenRows(parts.text)
+    if (found.size <= rows) return found
+    throw refused(path, `its tokenizer has ${found.size} tokens, but its text encoder has ${rows}`)
+  }
   return {
     ...parts,
     path,
@@ -94,7 +112,7 @@ export function modelOf(checkpoint: Checkpoint, vae?: Vae): Model {
 /** @throws CheckpointError if the path does not exist */
 async function isFolder(path: string): Promise<boolean> {
   const stats = await stat(path).catch((cause: unknown) => {
-    throw new CheckpointError(`${path}: no such file or folder`, { cause })
+    throw refused(path, 'no such file or folder', cause)
   })
   return stats.isDirectory()
 }
@@ -104,6 +122,11 @@ function withVae(path: string, folder: DiffusersFolder, vae: Vae | undefined): D
   const architecture = { ...folder.architecture, vae: vae.config }
   checkArchitecture(architecture, path)
   return { ...folder, architecture, vae: vae.file }
+}
+
+function tokenRows(text: SafetensorsFile): number {
+  const weights = new Weights(text)
+  return weights.shape(tokenEmbeddingKey(weights))[0] as number
 }
 
 /** The name of a symbolic link, not of its target: download caches name files by their hashes. */
@@ -116,12 +139,12 @@ async function singleFileTokenizer(file: SafetensorsFile, text: SafetensorsFile)
   const own = file.metadata.get('packshot.tokenizer')
   if (own !== undefined) return ClipTokenizer.parse(own, `${file.path} (packshot.tokenizer)`)
   const vocabulary = await clipVocabulary()
-  const table = text.tensors.get('text_model.embeddings.token_embedding.weight')
-  const [rows, known] = [table?.shape[0] ?? 0, Object.keys(vocabulary.ids).length]
+  const [rows, known] = [tokenRows(text), Object.keys(vocabulary.ids).length]
   if (rows < known) {
-    throw new CheckpointError(
-      `${file.path}: "${table?.key}" has ${rows} tokens, but CLIP's vocabulary has ${known}; a file with a ` +
-        'different vocabulary must include it as "packshot.tokenizer" in its metadata',
+    throw refused(
+      file.path,
+      `its text encoder has ${rows} tokens, but CLIP's vocabulary has ${known}; a file with a different vocabulary ` +
+        'must include it as "packshot.tokenizer" in its metadata',
     )
   }
   return ClipTokenizer.of(vocabulary.ids, vocabulary.merges)
@@ -134,8 +157,8 @@ async function singleFileTokenizer(file: SafetensorsFile, text: SafetensorsFile)
  */
 export async function assertUnchanged({ path, stamp }: SafetensorsFile): Promise<void> {
   const now = await fileStamp(path)
-  if (now === undefined) throw new CheckpointError(`${path}: the file was removed while it was in use`)
+  if (now === undefined) throw refused(path, 'the file was removed while it was in use')
   if (now !== stamp) {
-    throw new CheckpointError(`${path}: the file changed while it was in use; it must be opened again`)
+    throw refused(path, 'the file changed while it was in use; it must be opened again')
   }
 }

@@ -2,6 +2,9 @@ import { CheckpointError } from '../errors.ts'
 import { isFloat, type SafetensorsFile, type StoredTensor } from '../safetensors/safetensors.ts'
 import type { KeyPair } from './ldm-keys.ts'
 
+export const incomplete =
+  'the file lacks weights of the model: it is incomplete, or of a variant that is not supported'
+
 /** A tensor of a part by its name in the original layout, without the part's prefix. */
 export type Find = (name: string) => StoredTensor | undefined
 
@@ -42,16 +45,17 @@ export function view(
       continue
     }
     if (!isFloat(tensor.dtype)) {
-      throw new CheckpointError(
-        `${path}: weight "${tensor.key}" has dtype ${tensor.dtype}; F32, F16, BF16 and F64 are supported`,
-      )
+      const supported = 'F32, F16, BF16 and F64 are supported'
+      throw new CheckpointError(`${path}: weight "${tensor.key}" has dtype ${tensor.dtype}; ${supported}`, {
+        reason: `its weights are stored as ${tensor.dtype}; ${supported}: use a file of the same model with one of them`,
+      })
     }
     tensors.set(diffusers, tensor)
     used.add(tensor.key)
   }
   if (missing.length > 0) {
     const more = missing.length > 1 ? ` (and ${missing.length - 1} more)` : ''
-    throw new CheckpointError(`${path}: weight "${missing[0]}" is missing${more}`)
+    throw new CheckpointError(`${path}: weight "${missing[0]}" is missing${more}`, { reason: incomplete })
   }
   return { ...file, tensors }
 }
@@ -67,6 +71,9 @@ export function checkLeftOver(
   )
   if (left.length > 0) {
     const more = left.length > 3 ? ` and ${left.length - 3} more` : ''
-    throw new CheckpointError(`${path}: the model has no place for ${left.slice(0, 3).join(', ')}${more}`)
+    throw new CheckpointError(`${path}: the model has no place for ${left.slice(0, 3).join(', ')}${more}`, {
+      reason:
+        'the file has weights that the model has no place for: it is of a variant that is not supported',
+    })
   }
 }

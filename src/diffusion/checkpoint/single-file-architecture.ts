@@ -1,11 +1,12 @@
 import { ConfigFile } from '../config-file.ts'
-import { CheckpointError } from '../errors.ts'
+import { CheckpointError, refused } from '../errors.ts'
 import type { ClipTextConfig } from '../models/clip-text.ts'
 import type { UnetConfig } from '../models/unet.ts'
 import type { VaeConfig } from '../models/vae.ts'
 import type { SafetensorsFile } from '../safetensors/safetensors.ts'
 import type { NoiseConfig } from '../samplers/noise-levels.ts'
-import { hasLayer, type Source } from './part-view.ts'
+import { type Beside, decidePrediction, predictionCalled, type Statement } from './beside.ts'
+import { hasLayer, incomplete, type Source } from './part-view.ts'
 
 /**
  * The architecture of a single file, from the shapes of its weights. What shapes do not show (heads, groups) is taken
@@ -21,7 +22,9 @@ export function statedArchitecture({ path, metadata }: SafetensorsFile): ConfigF
 /** @throws CheckpointError if the weight is missing or has a different number of axes */
 function shapeOf({ path, keyOf, find }: Source, name: string, axes: number): readonly number[] {
   const tensor = find(name)
-  if (!tensor) throw new CheckpointError(`${path}: weight "${keyOf(name)}" is missing`)
+  if (!tensor) {
+    throw new CheckpointError(`${path}: weight "${keyOf(name)}" is missing`, { reason: incomplete })
+  }
   if (tensor.shape.length !== axes || tensor.shape.includes(0)) {
     throw new CheckpointError(
       `${path}: weight "${tensor.key}" has shape [${tensor.shape.join(', ')}]; it must have ${axes} axes, none of them 0`,
@@ -130,23 +133,39 @@ export function textConfig(source: Source, stated: ConfigFile): ClipTextConfig {
 }
 
 /**
- * Stable Diffusion 1.x's noise schedule. The prediction type comes from the metadata (Stability's ModelSpec 1.0.1,
- * `modelspec.prediction_type`: "epsilon" or "v") or from the key `v_pred` that community files use; their key `ztsnr` says
- * that it was trained with zero terminal SNR.
+ * Stable Diffusion 1.x's noise schedule. What the model predicts is stated in the file's metadata
+ * (`packshot.architecture`, or Stability's ModelSpec 1.0.1: `modelspec.prediction_type`), by the key `v_pred` that
+ * community files use, or beside the file; their key `ztsnr` says that it was trained with zero terminal SNR.
  */
-export function noiseConfig({ metadata, tensors }: SafetensorsFile, stated: ConfigFile): NoiseConfig {
-  const specified = metadata.get('modelspec.prediction_type')
-  const v = specified === 'v' || specified === 'v_prediction' || tensors.has('v_pred')
+export function noiseConfig(
+  { path, metadata, tensors }: SafetensorsFile,
+  stated: ConfigFile,
+  beside: Beside,
+): NoiseConfig {
+  const own = stated.oneOf('prediction_type', ['epsilon', 'v_prediction', 'absent'], 'absent')
+  const statements =
+    own === 'absent'
+      ? [
+          specified(path, metadata.get('modelspec.prediction_type')),
+          tensors.has('v_pred')
+            ? ({ who: '"v_pred" in the file', prediction: 'v_prediction' } as const)
+            : undefined,
+          beside.prediction,
+        ]
+      : [{ who: 'the file', prediction: own }]
   return {
     num_train_timesteps: 1000,
     beta_start: 0.00085,
     beta_end: 0.012,
     beta_schedule: 'scaled_linear',
-    prediction_type: stated.oneOf(
-      'prediction_type',
-      ['epsilon', 'v_prediction'],
-      v ? 'v_prediction' : 'epsilon',
-    ),
+    prediction_type: decidePrediction(path, beside, statements),
     rescale_betas_zero_snr: tensors.has('ztsnr'),
   }
+}
+
+function specified(path: string, value: string | undefined): Statement | undefined {
+  if (value === undefined || value.trim() === '') return undefined
+  const prediction = predictionCalled(value)
+  if (prediction !== undefined) return { who: '"modelspec.prediction_type" in the file', prediction }
+  throw refused(path, `the file says that it predicts "${value.slice(0, 40)}", which is not supported`)
 }

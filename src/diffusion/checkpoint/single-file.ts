@@ -1,6 +1,7 @@
-import { CheckpointError } from '../errors.ts'
+import { refused } from '../errors.ts'
 import type { SafetensorsFile } from '../safetensors/safetensors.ts'
 import { type Architecture, checkArchitecture } from './architecture.ts'
+import type { Beside } from './beside.ts'
 import { averagedKey } from './family.ts'
 import { textKeys, unetKeys, vaeDecoderKeys, vaeEncoderKeys } from './ldm-keys.ts'
 import { checkLeftOver, hasLayer, partOf, type Source, view } from './part-view.ts'
@@ -35,6 +36,8 @@ const harmless = [
   /^cond_stage_model\.transformer\.(text_model\.)?embeddings\.position_ids$/,
   /^cond_stage_model\.(transformer\.)?(vision_model\.|visual_projection|text_projection|logit_scale)/,
   /^embedding_manager\./,
+  // other networks in the same file, which no picture needs
+  /^(control_model|controlnet|safety_checker|adapter)\./,
 ]
 
 /** Not harmless if the UNet itself is missing: then its average is used. */
@@ -49,7 +52,7 @@ const textPrefix = 'cond_stage_model.transformer.'
  * @param vae used in place of the file's own
  * @throws CheckpointError naming the file and the key that is missing, unused or of a wrong dtype or shape
  */
-export function openSingleFile(file: SafetensorsFile, vae?: Vae): SingleFile {
+export function openSingleFile(file: SafetensorsFile, beside: Beside, vae?: Vae): SingleFile {
   const stated = statedArchitecture(file)
   const used = new Set<string>()
 
@@ -69,20 +72,31 @@ export function openSingleFile(file: SafetensorsFile, vae?: Vae): SingleFile {
   const own = ownVae(file, used)
   const chosen = vae ?? own
   if (!chosen) {
-    throw new CheckpointError(
-      `${file.path}: the file has no VAE (no key "first_stage_model.decoder.conv_in.weight"); specify a VAE file`,
+    throw refused(
+      file.path,
+      'the file has no VAE of its own; put one into vae/ in the models folder, or specify a VAE file',
     )
   }
   const architecture = {
     text: textNumbers,
     unet: unetNumbers,
     vae: chosen.config,
-    noise: noiseConfig(file, stated),
+    noise: noiseConfig(file, stated, beside),
     sampleSize: stated.integer('sample_size', 64),
   }
   checkArchitecture(architecture, file.path)
   checkLeftOver(file, used, onlyAveraged ? harmless : [...harmless, average])
   return { architecture, text: textView, unet: unetView, vae: chosen.file }
+}
+
+/** Whether a file in the original layout comes with a VAE. */
+export function hasVae(file: SafetensorsFile): boolean {
+  return vaePrefixes.some((prefix) =>
+    hasLayer(
+      partOf(file, (name) => prefix + name),
+      'decoder.conv_in',
+    ),
+  )
 }
 
 function ownVae(file: SafetensorsFile, used: Set<string>): Vae | undefined {

@@ -1,4 +1,4 @@
-import { CheckpointError } from '../errors.ts'
+import { refused } from '../errors.ts'
 import type { VaeConfig } from '../models/vae.ts'
 import { foreignName } from '../safetensors/foreign-file.ts'
 import { openSafetensors, type SafetensorsFile } from '../safetensors/safetensors.ts'
@@ -25,15 +25,19 @@ const harmless = [/^(first_stage_model\.|vae\.)?(loss|model_ema)\./]
  */
 export async function openVaeFile(path: string): Promise<Vae> {
   const foreign = foreignName(path)
-  if (foreign) throw new CheckpointError(`${path}: ${foreign}`)
-  const file = await openSafetensors(path)
+  if (foreign) throw refused(path, foreign)
+  return vaeOf(path, await openSafetensors(path))
+}
+
+/** @param path as it was given, for messages @throws CheckpointError */
+export function vaeOf(path: string, file: SafetensorsFile): Vae {
   const fault = refusal('vae', classify(file.tensors))
-  if (fault !== undefined) throw new CheckpointError(`${path}: ${fault}`)
+  if (fault !== undefined) throw refused(path, fault)
   const prefixes = ['first_stage_model.', 'vae.']
   const prefix = prefixes.find((begin) => file.tensors.has(`${begin}decoder.conv_in.weight`)) ?? ''
   const source = partOf(file, (name) => prefix + name)
   if (!hasLayer(source, 'encoder.conv_in')) {
-    throw new CheckpointError(`${path}: the VAE has no encoder; a VAE file must contain encoder and decoder`)
+    throw refused(path, 'the VAE has no encoder; a VAE file must contain encoder and decoder')
   }
   const diffusers = hasLayer(source, 'decoder.mid_block.resnets.0.conv1')
   const find = diffusers ? byOriginalName(source.find) : source.find

@@ -1,6 +1,6 @@
 import { basename, dirname, join } from 'node:path'
 import { ConfigFile } from '../config-file.ts'
-import { CheckpointError } from '../errors.ts'
+import { type CheckpointError, refused } from '../errors.ts'
 import type { SafetensorsFile } from '../safetensors/safetensors.ts'
 import type { LoraPart, TargetLayer } from './names.ts'
 import { firstMatches } from './patterns.ts'
@@ -67,7 +67,7 @@ export class AdapterConfig {
   }
 
   #fault(what: string, cause?: unknown): CheckpointError {
-    return new CheckpointError(`${this.#source}: the settings of the LoRA have ${what}`, { cause })
+    return refused(this.#source, `the settings of the LoRA have ${what}`, cause)
   }
 }
 

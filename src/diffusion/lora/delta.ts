@@ -8,7 +8,7 @@ import type { LoraTensors } from './keys.ts'
  */
 
 /** A matrix; `columns` counts input channels times pixels. */
-interface Matrix {
+export interface Matrix {
   readonly rows: number
   readonly columns: number
   readonly data: Float32Array

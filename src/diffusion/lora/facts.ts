@@ -61,7 +61,7 @@ const foreignKinds: readonly (readonly [RegExp, string])[] = [
 ]
 
 const pair =
-  /[._](lora_(up|down|mid|A|B|linear_layer)\b|hada_w[12]|lokr_w[12]|lora\.(up|down)\.|(diff|diff_b|[wb]_norm)$)/
+  /[._](lora_(up|down|mid|A|B|linear_layer)\b|hada_w[12]|lokr_w[12]|lora\.(up|down)\.|b?oft_|(diff|diff_b|[wb]_norm)$)/
 const own = /^(lora_(unet|te\d?)_|lycoris_|(oft|boft)_(unet|te)_|base_model\.model\.)/
 
 /** Undefined if the file is not a LoRA or one of its relatives. */

@@ -45,6 +45,7 @@ export type LoraTensors = Partial<Record<LoraRole, StoredTensor>>
 /** Matrices of kohya and LyCORIS, of PEFT (which may put an adapter's name last), and the two forms before PEFT. */
 const endings: readonly (readonly [RegExp, Readonly<Record<string, LoraRole>>])[] = [
   [/^(.+)\.lora_(B|up)(?:\.[^.]+)??\.bias$/, { B: 'up_bias', up: 'up_bias' }],
+  [/^(.+?)(?:_lora|\.lora(?:_linear_layer)?)\.(alpha)$/, { alpha: 'alpha' }],
   [/^(.+)\.lora_(down|up|mid)(?:\.weight)?$/, { down: 'down', up: 'up', mid: 'mid' }],
   [/^(.+)\.lora_(A|B)(?:\.[^.]+)??(?:\.weight)?$/, { A: 'down', B: 'up' }],
   [/^(.+)\.lora(?:_linear_layer)?\.(down|up)\.weight$/, { down: 'down', up: 'up' }],
@@ -62,7 +63,7 @@ const endings: readonly (readonly [RegExp, Readonly<Record<string, LoraRole>>])[
 
 /** Keys that no picture depends on: counters, training's own settings, and CLIP's projection, which SD 1.x leaves out. */
 const harmless =
-  /(^|\.)(global_step|epoch|num_updates|position_ids)$|^(lora_te1?_|text_encoder\.|text_encoders\.clip_l\.transformer\.)text_projection\b/
+  /(^|\.)(global_step|epoch|num_updates|position_ids)$|^(lora_te1?_|te1?\.|text_encoder\.|text_encoders\.(clip_l\.)?|clip_l\.)(transformer\.)?(text_projection|logit_scale)\b/
 
 /** A file's tensors by layer; `unknown` are the keys that are none of a LoRA's. */
 export interface LoraLayers {
@@ -95,12 +96,6 @@ export function layersOfFile(tensors: ReadonlyMap<string, StoredTensor>): LoraLa
     const known = group[found.role]
     if (known) twice.push([known.key, key])
     else layers.set(found.layer, Object.assign(group, { [found.role]: tensor }))
-  }
-  // pruned files may keep the alpha of a layer whose matrices are gone
-  for (const [layer, { alpha, scalar, ...changes }] of layers) {
-    if (Object.keys(changes).length > 0) continue
-    layers.delete(layer)
-    passedOver += 1
   }
   return { layers, unknown, twice, passedOver }
 }

@@ -12,6 +12,7 @@ import {
 } from '../../../test/golden/parity/variants.ts'
 import { tempFolder } from '../../../test/temp-folder.ts'
 import { type DiffusersFolder, openDiffusersFolder } from '../checkpoint/diffusers-folder.ts'
+import { readFacts } from '../checkpoint/facts.ts'
 import { unetKeys } from '../checkpoint/ldm-keys.ts'
 import { openModel } from '../checkpoint/model.ts'
 import { CheckpointError } from '../errors.ts'
@@ -107,6 +108,12 @@ const dialects: Record<
       part === 'unet'
         ? `diffusion_model.${original(layer)}.lora_${matrix}.weight`
         : `text_encoders.clip_l.transformer.${layer}.lora_${matrix}.weight`,
+  },
+  "ComfyUI's, without the text encoder's name": {
+    name: (part, layer, matrix) =>
+      part === 'unet'
+        ? `diffusion_model.${original(layer)}.lora_${matrix}.weight`
+        : `text_encoders.${layer}.lora_${matrix}.weight`,
   },
   "PEFT's, of a part alone": {
     only: inUnetOnly,
@@ -306,7 +313,16 @@ const faults: Record<string, [[string, Tensor][], RegExp, RegExp?]> = {
     /32 x 32 x 3 x 3: 32 x 32/,
   ],
   'an alpha of two numbers': [[...good, [`${query}.alpha`, counting([2])]], sizes, /alpha is not one number/],
-  'a magnitude of another size': [[...good, [`${query}.dora_scale`, counting([1, 5])]], sizes, /magnitude/],
+  'sizes of DoRA for another layer': [
+    [...good, [`${query}.dora_scale`, counting([1, 5])]],
+    sizes,
+    /the sizes of DoRA do not fit/,
+  ],
+  'sizes of DoRA that are neither of outputs nor a row of inputs': [
+    [...pair(key, [4, 32], [16, 4]), [`${key}.dora_scale`, counting([32])]],
+    sizes,
+    /the sizes of DoRA do not fit/,
+  ],
   'a bias of another size': [
     [
       ...pair(kohya('unet', convolution), [4, 32, 3, 3], [32, 4]),
@@ -337,6 +353,20 @@ test('refused when it is applied: numbers that are not finite, or none at all', 
   await assert.rejects(feedsOf(broken), /some\.safetensors: the file has numbers that cannot be used/)
 })
 
+test('what belongs to a layer may be under another of its names', async (t) => {
+  const own = (alpha: string, sizes: string): [string, Tensor][] => [
+    ...good,
+    [alpha, tensorOf(Float32Array.of(2), [], 'F32')],
+    [sizes, counting([16])],
+  ]
+  const together = await opened(t, own(`${query}.alpha`, `${query}.lora_magnitude_vector`))
+  const dotted = query.replace(/_to_q$/, '.to_q')
+  for (const alpha of [`${dotted}_lora.alpha`, `unet.${attention}.to_q.lora.alpha`, `${dotted}.alpha`]) {
+    const apart = await opened(t, own(alpha, `${dotted}.lora_magnitude_vector`))
+    assert.deepEqual(await feedsOf(apart), await feedsOf(together), alpha)
+  }
+})
+
 test('an alpha that a pruned file kept, and counters of training, are passed over', async (t) => {
   const more: [string, Tensor][] = [
     [`${key}.alpha`, counting([])],
@@ -344,6 +374,18 @@ test('an alpha that a pruned file kept, and counters of training, are passed ove
     ['global_step', counting([])],
   ]
   assert.deepEqual(await feedsOf(await opened(t, [...good, ...more])), await feedsOf(await opened(t, good)))
+})
+
+test('what is passed over is reported', async (t) => {
+  const path = join(tempFolder(t), 'some.safetensors')
+  const more: [string, Tensor][] = [['lora_te_text_projection.alpha', counting([])]]
+  writeSafetensors(path, { tensors: new Map([...good, ...more]), metadata: {} })
+  assert.match(
+    (await readFacts(path)).remarks.join(),
+    /1 of its tensors, on which no picture depends, are passed over/,
+  )
+  writeSafetensors(path, { tensors: new Map(good), metadata: {} })
+  assert.deepEqual((await readFacts(path)).remarks, [])
 })
 
 test('matrices of 8 bits and of 64, zeros, and a text encoder alone are taken as they are', async (t) => {

@@ -1,6 +1,6 @@
 import { basename, extname } from 'node:path'
 import { families } from '../checkpoint/families.ts'
-import { CheckpointError } from '../errors.ts'
+import { type CheckpointError, refused } from '../errors.ts'
 import { foreignName } from '../safetensors/foreign-file.ts'
 import { openSafetensors, type SafetensorsFile, type StoredTensor } from '../safetensors/safetensors.ts'
 import { AdapterConfig } from './adapter-config.ts'
@@ -38,26 +38,24 @@ export interface Lora {
  */
 export async function openLora(path: string, model: LoraTarget): Promise<Lora> {
   const foreign = foreignName(path)
-  if (foreign) throw new CheckpointError(`${path}: ${foreign}`)
+  if (foreign) throw refused(path, foreign)
   const file = await openSafetensors(path)
   const facts = loraFacts(file.tensors)
-  if (facts === undefined) throw new CheckpointError(`${path}: this is not a LoRA`)
-  const { layers: found, unknown, twice } = layersOfFile(file.tensors)
+  if (facts === undefined) throw refused(path, 'this is not a LoRA')
+  const { layers: named, unknown, twice } = layersOfFile(file.tensors)
   if (facts.problem !== undefined)
     throw fault(path, `this is ${facts.problem}`, unknown.slice(0, 3).join(', '))
   const unfit = misfit(facts, widthsOf(model.architecture))
-  if (unfit !== undefined) throw new CheckpointError(`${path}: the LoRA ${unfit}`)
-  if (facts.family !== 'sd1')
-    throw new CheckpointError(`${path}: the LoRA is made for ${families[facts.family].name}`)
+  if (unfit !== undefined) throw refused(path, `the LoRA ${unfit}`)
+  if (facts.family !== 'sd1') throw refused(path, `the LoRA is made for ${families[facts.family].name}`)
   const [double] = twice
   if (double) throw fault(path, ambiguous, `"${double[0]}" and "${double[1]}" are the same tensor`)
   const config = await AdapterConfig.of(path, file)
-  const targets = targetsOf(path, found, model)
-  const scales = config.scales([...targets.values()])
+  const found = findLayers(path, named, model)
+  const scales = config.scales(found.map(({ target }) => target))
   const layers = { text: [] as LoraLayer[], unet: [] as LoraLayer[] }
-  for (const [name, target] of targets) {
-    const tensors = found.get(name) as LoraTensors
-    layers[target.part].push(checkedLayer(path, name, tensors, target, model, (rank) => scales(target, rank)))
+  for (const each of found) {
+    layers[each.target.part].push(checkedLayer(path, each, model, (rank) => scales(each.target, rank)))
   }
   return { name: basename(path, extname(path)), path, file, layers }
 }
@@ -65,37 +63,42 @@ export async function openLora(path: string, model: LoraTarget): Promise<Lora> {
 const ambiguous = 'the file has several LoRAs in it; use one that has a single LoRA'
 
 function fault(path: string, what: string, detail: string): CheckpointError {
-  return new CheckpointError(`${path}: ${what}`, { cause: new Error(detail) })
+  return refused(path, what, new Error(detail))
 }
 
-/** The layer of the model for each layer of the file, by its name there. */
-function targetsOf(
-  path: string,
-  found: ReadonlyMap<string, LoraTensors>,
-  model: LoraTarget,
-): Map<string, TargetLayer> {
+/** A layer of the model and the tensors that change it; `name` is its name in the file. */
+interface Found {
+  readonly name: string
+  readonly target: TargetLayer
+  readonly tensors: LoraTensors
+}
+
+/** The tensors of a layer may be under several names: some scripts rename all but alphas or the sizes of DoRA. */
+function findLayers(path: string, named: ReadonlyMap<string, LoraTensors>, model: LoraTarget): Found[] {
   const names = new LayerNames(model)
-  const targets = new Map<string, TargetLayer>()
-  const seen = new Map<TargetLayer, string>()
-  for (const name of found.keys()) {
+  const found = new Map<TargetLayer, Found>()
+  for (const [name, tensors] of named) {
     const target = names.find(name)
-    if (!target)
+    if (!target) {
       throw fault(path, 'the LoRA changes layers that this model does not have', `no layer for "${name}"`)
-    const other = seen.get(target)
-    if (other !== undefined) throw fault(path, ambiguous, `"${other}" and "${name}" are the same layer`)
-    seen.set(target, name)
-    targets.set(name, target)
+    }
+    const other = found.get(target)
+    if (other && Object.keys(tensors).some((role) => Object.hasOwn(other.tensors, role))) {
+      throw fault(path, ambiguous, `"${other.name}" and "${name}" are the same layer`)
+    }
+    found.set(target, { name, target, tensors: { ...other?.tensors, ...tensors } })
   }
-  if (targets.size === 0)
-    throw new CheckpointError(`${path}: the LoRA changes nothing that pictures depend on`)
-  return targets
+  // pruned files may keep the alpha of matrices that are gone
+  const changing = [...found.values()].filter(({ tensors: { alpha, scalar, ...changes } }) => {
+    return Object.keys(changes).length > 0
+  })
+  if (changing.length === 0) throw refused(path, 'the LoRA changes nothing that pictures depend on')
+  return changing
 }
 
 function checkedLayer(
   path: string,
-  name: string,
-  tensors: LoraTensors,
-  { part, key, shape }: TargetLayer,
+  { name, target: { part, key, shape }, tensors }: Found,
   model: LoraTarget,
   scaleOf: (rank: number) => number,
 ): LoraLayer {
@@ -125,12 +128,19 @@ function checkedLayer(
     const place = model[part].tensors.get(`${key}.bias`)
     if (bias && (elements(bias) !== rows || !place)) throw misshapen('the bias does not fit')
   }
-  const magnitudes = dora_scale ?? magnitude
-  if (magnitudes && (!size || ![rows, ...(dora_scale ? [channels] : [])].includes(elements(magnitudes))))
-    throw misshapen('magnitudes')
+  for (const sizes of [dora_scale, magnitude]) {
+    if (sizes && (!size || !sizesFit(sizes, rows, channels ?? 1)))
+      throw misshapen('the sizes of DoRA do not fit')
+  }
   if (!size && !diff_b) throw misshapen('nothing is changed')
   const rank = size?.rank
   return { key, shape, tensors, rank, scale: rank === undefined ? 1 : scaleOf(rank) }
+}
+
+/** One for each output in any shape; or one for each input, as a row. */
+function sizesFit(sizes: StoredTensor, rows: number, channels: number): boolean {
+  const row = sizes.shape.length > 1 && sizes.shape[0] === 1
+  return row && sizes.key.endsWith('dora_scale') ? elements(sizes) === channels : elements(sizes) === rows
 }
 
 function elements({ shape }: StoredTensor): number {

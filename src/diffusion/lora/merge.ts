@@ -2,7 +2,7 @@ import { replacementInput } from '../graph/graph.ts'
 import type { Feed } from '../runtime/session.ts'
 import type { NumberReader } from '../safetensors/numbers.ts'
 import type { StoredTensor } from '../safetensors/safetensors.ts'
-import { weightDelta } from './delta.ts'
+import { type Matrix, weightDelta } from './delta.ts'
 import { perOutput, resized } from './dora.ts'
 import type { LoraLayer } from './lora.ts'
 
@@ -62,17 +62,23 @@ async function weightDifference(
   // what diffusers reads as PEFT's magnitudes whatever its name
   const magnitudes = magnitude ?? (dora_scale?.shape.length === 1 ? dora_scale : undefined)
   const factor = (await scaleOf(layer, reader)) * (dora_scale && !magnitudes ? 1 : strength)
-  const columns = stored.length / delta.rows
-  const difference = new Float32Array(stored.length)
-  for (let row = 0; row < delta.rows; row++) {
-    const [to, from] = [row * columns, row * delta.columns]
-    // fewer columns: channels that the LoRA does not know, the last ones, stay as they are
-    for (let i = 0; i < delta.columns; i++) difference[to + i] = factor * delta.data[from + i]!
+  const difference = widened(delta, stored.length / delta.rows)
+  for (let i = 0; i < difference.length; i++) difference[i]! *= factor
+  if (magnitudes) perOutput(await reader.read(magnitudes), stored, difference)
+  else if (dora_scale) {
+    const sizes = { data: await reader.read(dora_scale), byOutput: dora_scale.shape[0] === layer.shape[0] }
+    resized(sizes, layer.shape, stored, difference, strength)
   }
-  if (magnitudes) return perOutput(await reader.read(magnitudes), stored, difference)
-  if (!dora_scale) return difference
-  const sizes = { data: await reader.read(dora_scale), byOutput: dora_scale.shape[0] === layer.shape[0] }
-  return resized(sizes, layer.shape, stored, difference, strength)
+  return difference
+}
+
+/** With zeros for the channels that the LoRA does not know, the last ones. */
+function widened({ rows, columns, data }: Matrix, wanted: number): Float32Array {
+  if (columns === wanted) return data
+  const wide = new Float32Array(rows * wanted)
+  for (let row = 0; row < rows; row++)
+    wide.set(data.subarray(row * columns, (row + 1) * columns), row * wanted)
+  return wide
 }
 
 /** Alpha / rank of a layer, times the scalar that LyCORIS may train. */

@@ -29,7 +29,7 @@ export interface TargetLayer {
 const prefixes: readonly (readonly [RegExp, LoraPart | undefined])[] = [
   [/^(unet\.base_model\.model\.|lora_unet_|lycoris_|unet\.|(model\.)?diffusion_model\.)/, 'unet'],
   [/^lora_te1?_|^text_encoder\.(base_model\.model\.)?/, 'text'],
-  [/^(text_encoders\.)?clip_l\.(transformer\.)?|^cond_stage_model\.transformer\./, 'text'],
+  [/^(text_encoders\.(clip_l\.)?|clip_l\.|te1?\.)(transformer\.)?|^cond_stage_model\.transformer\./, 'text'],
   [/^base_model\.model\.(unet\.)?/, undefined],
   [/^/, undefined],
 ]

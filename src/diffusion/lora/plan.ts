@@ -44,77 +44,98 @@ export async function planLoras(
   part: LoraPart,
   base: SafetensorsFile,
 ): Promise<LoraPlan> {
-  const used = uses.filter(({ lora, strengths }) => strengths[part] !== 0 && lora.layers[part].length > 0)
-  if (used.length === 0) return noLoras
-  for (const { file } of [...used.map(({ lora }) => lora), { file: base }]) await assertUnchanged(file)
-  return withReaders(
-    used.map(({ lora }) => lora.file),
-    async (readers) => {
-      const byLayer = new Map<string, Change[]>()
-      for (const [index, { lora, strengths }] of used.entries()) {
-        const reader = readers[index] as NumberReader
-        for (const layer of lora.layers[part]) {
-          const together = byLayer.get(layer.key) ?? []
-          together.push({ layer, strength: strengths[part], reader })
-          byLayer.set(layer.key, together)
-        }
-      }
-      const ranks = new Map<string, number>()
-      const feeds: Record<string, Feed> = {}
-      await NumberReader.with(base, async (weights) => {
-        const original = (key: string) => weights.read(base.tensors.get(key) as StoredTensor)
-        for (const key of [...byLayer.keys()].sort()) {
-          const changes = byLayer.get(key) as Change[]
-          if (changes.every(({ layer }) => isPair(layer))) ranks.set(key, await addBranch(changes, feeds))
-          await addChange(changes, ranks.has(key), original, feeds)
-        }
+  const layers = byLayer(uses, part)
+  if (layers.size === 0) return noLoras
+  const files = [...new Set(uses.map(({ lora }) => lora.file))]
+  for (const file of [...files, base]) await assertUnchanged(file)
+  const ranks = new Map<string, number>()
+  const feeds: Record<string, Feed> = {}
+  await withReaders([base, ...files], async (readers) => {
+    const weights = readers.get(base) as NumberReader
+    const original = (key: string) => weights.read(base.tensors.get(key) as StoredTensor)
+    for (const [key, together] of layers) {
+      const changes = together.map(({ layer, strength, lora }) => {
+        return { layer, strength, reader: readers.get(lora.file) as NumberReader }
       })
-      const prefix = replacementInput('')
-      const replaced = Object.keys(feeds).flatMap((name) =>
-        name.startsWith(prefix) ? name.slice(prefix.length) : [],
-      )
-      const bytes = Object.values(feeds).reduce((sum, { data }) => sum + data.byteLength, 0)
-      return { ranks, replaced: new Set(replaced), feeds, bytes, signature: signatureOf(ranks, replaced) }
-    },
-  )
-}
-
-/** The bytes of the plan's feeds, before anything is read: at most. */
-export function planBytes(uses: readonly AppliedLora[], part: LoraPart): number {
-  const layers = uses.flatMap(({ lora, strengths }) => (strengths[part] === 0 ? [] : lora.layers[part]))
-  const numbers = layers.map((layer) => {
-    const { shape, rank } = layer
-    const all = shape.reduce((product, dim) => product * dim, 1)
-    const out = shape[0] ?? 1
-    return isPair(layer) ? paddedRank(rank ?? out) * (out + all / out) : all
+      if (together.every(isPair)) ranks.set(key, await addBranch(changes, feeds))
+      await addChange(changes, ranks.has(key), original, feeds)
+    }
   })
-  return 4 * numbers.reduce((sum, each) => sum + each, 0)
+  const prefix = replacementInput('')
+  const replaced = Object.keys(feeds).flatMap((name) =>
+    name.startsWith(prefix) ? name.slice(prefix.length) : [],
+  )
+  const bytes = Object.values(feeds).reduce((sum, { data }) => sum + data.byteLength, 0)
+  return { ranks, replaced: new Set(replaced), feeds, bytes, signature: signatureOf(ranks, replaced) }
 }
 
-async function withReaders<T>(
+/** What the plan will take in memory, and what it takes to lay out the largest weight. Reads no file. */
+export function planBytes(uses: readonly AppliedLora[], part: LoraPart): number {
+  let numbers = 0
+  let largest = 0
+  for (const together of byLayer(uses, part).values()) {
+    const { shape } = together[0]!.layer
+    const [out, ...inner] = shape as [number, ...number[]]
+    const columns = inner.reduce((product, dim) => product * dim, 1)
+    if (together.every(isPair)) numbers += rankOf(together) * (out + columns)
+    else {
+      numbers += out * columns
+      largest = Math.max(largest, out * columns)
+    }
+    numbers += out
+  }
+  return 4 * (numbers + 3 * largest)
+}
+
+interface Use {
+  readonly lora: Lora
+  readonly layer: LoraLayer
+  readonly strength: number
+}
+
+/** What is done to each layer, by its key. */
+function byLayer(uses: readonly AppliedLora[], part: LoraPart): Map<string, Use[]> {
+  const layers = new Map<string, Use[]>()
+  for (const { lora, strengths } of uses) {
+    const strength = strengths[part]
+    for (const layer of strength === 0 ? [] : lora.layers[part]) {
+      const together = layers.get(layer.key) ?? []
+      together.push({ lora, layer, strength })
+      layers.set(layer.key, together)
+    }
+  }
+  return new Map([...layers].sort(([a], [b]) => (a < b ? -1 : 1)))
+}
+
+async function withReaders(
   files: readonly SafetensorsFile[],
-  use: (readers: readonly NumberReader[]) => Promise<T>,
-  opened: readonly NumberReader[] = [],
-): Promise<T> {
+  use: (readers: ReadonlyMap<SafetensorsFile, NumberReader>) => Promise<void>,
+  opened: ReadonlyMap<SafetensorsFile, NumberReader> = new Map(),
+): Promise<void> {
   const [next, ...rest] = files
   if (next === undefined) return use(opened)
-  return NumberReader.with(next, (reader) => withReaders(rest, use, [...opened, reader]))
+  return NumberReader.with(next, (reader) => withReaders(rest, use, new Map([...opened, [next, reader]])))
 }
 
-function isPair({ tensors, shape }: LoraLayer): boolean {
+function isPair({ layer: { tensors, shape } }: Pick<Use, 'layer'>): boolean {
   return shape.length >= 2 && tensors.down !== undefined && !tensors.dora_scale && !tensors.magnitude
 }
 
+/** The sum of all, rounded up to a power of two, so that plans differ in few ways and sessions are used again. */
+function rankOf(together: readonly Pick<Use, 'layer'>[]): number {
+  const total = together.reduce((sum, { layer }) => sum + (layer.rank as number), 0)
+  return Math.max(4, 2 ** Math.ceil(Math.log2(total)))
+}
+
 /**
- * Lays pairs side by side: their ranks add up, rounded to a power of two of 4 at least (by zeros), so that plans differ
- * in few ways and sessions are used again. Strength and alpha go into `up`.
+ * Lays pairs side by side, with zeros up to their common rank. Strength and alpha go into `up`.
  * @returns the rank
  */
 async function addBranch(changes: readonly Change[], feeds: Record<string, Feed>): Promise<number> {
   const { key, shape } = changes[0]!.layer
   const [out, channels, ...kernel] = shape as [number, number, ...number[]]
   const pixels = kernel.reduce((product, dim) => product * dim, 1)
-  const rank = paddedRank(changes.reduce((sum, { layer }) => sum + (layer.rank as number), 0))
+  const rank = rankOf(changes)
   const columns = channels * pixels
   const down = new Float32Array(rank * columns)
   const up = new Float32Array(out * rank)
@@ -152,10 +173,6 @@ export function sameLoras(a: readonly AppliedLora[], b: readonly AppliedLora[]):
       return lora === other.lora && text === other.strengths.text && unet === other.strengths.unet
     })
   )
-}
-
-function paddedRank(total: number): number {
-  return Math.max(4, 2 ** Math.ceil(Math.log2(total)))
 }
 
 function signatureOf(ranks: ReadonlyMap<string, number>, replaced: readonly string[]): string {

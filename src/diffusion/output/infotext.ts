@@ -1,6 +1,6 @@
-import { basename } from 'node:path'
+import { parse } from 'node:path'
 import type { LoraFile, PictureRequest } from '../request.ts'
-import { samplerEntry, scheduleLabels } from '../samplers/catalog.ts'
+import { type SamplerName, type Schedule, samplerEntry, scheduleLabels } from '../samplers/catalog.ts'
 
 /** What a picture was made with: names of model and VAE, version of the program. */
 interface MadeBy {
@@ -12,14 +12,14 @@ interface MadeBy {
 
 /**
  * How a picture was made, in the format of AUTOMATIC1111's web UI (create_infotext in modules/processing.py). Values
- * with a comma, colon or line break are quoted as JSON.
+ * with a comma, colon or line break are quoted as JSON. What that program has no name for is under a name of ours,
+ * which it passes over.
  */
 export function infotext(request: PictureRequest, { model, vae, version }: MadeBy): string {
   const { clipSkip = 1, loras = [], image } = request
   const fields: Record<string, string | number> = {
     Steps: request.steps,
-    Sampler: samplerEntry(request.sampler).label,
-    'Schedule type': scheduleLabels[request.schedule],
+    ...samplerFields(request),
     'CFG scale': request.guidanceScale,
     Seed: request.seed,
     Size: `${request.width}x${request.height}`,
@@ -27,6 +27,7 @@ export function infotext(request: PictureRequest, { model, vae, version }: MadeB
     ...(vae !== undefined && { VAE: vae }),
     ...(image && { 'Denoising strength': image.strength }),
     ...(clipSkip > 1 && { 'Clip skip': clipSkip }),
+    RNG: 'CPU',
     Version: `Packshot ${version}`,
   }
   const line = Object.entries(fields)
@@ -37,8 +38,28 @@ export function infotext(request: PictureRequest, { model, vae, version }: MadeB
   return [prompt, ...negative, line].join('\n')
 }
 
-/** AUTOMATIC1111 looks for LoRAs in the prompt; of two strengths the first is for the text encoder. */
+/** Samplers and schedules that only Packshot has: to others the nearest names would promise the same picture. */
+const ownSamplers: readonly SamplerName[] = ['dpmpp_2s']
+const ownSchedules: readonly Schedule[] = ['leading', 'lu']
+
+/** These have a spacing of their own there, and no other. */
+const leadingThere: readonly SamplerName[] = ['ddim', 'pndm']
+
+function samplerFields({ sampler, schedule }: PictureRequest): Record<string, string> {
+  const { label } = samplerEntry(sampler)
+  const automatic = schedule === 'leading' && leadingThere.includes(sampler)
+  return {
+    [ownSamplers.includes(sampler) ? 'Packshot sampler' : 'Sampler']: label,
+    ...(automatic
+      ? { 'Schedule type': 'Automatic' }
+      : {
+          [ownSchedules.includes(schedule) ? 'Packshot schedule' : 'Schedule type']: scheduleLabels[schedule],
+        }),
+  }
+}
+
+/** AUTOMATIC1111 looks for LoRAs in the prompt, by the names of their files; of two strengths the first is for the text encoder. */
 function loraTag({ file, strength, textStrength = strength }: LoraFile): string {
   const strengths = textStrength === strength ? [strength] : [textStrength, strength]
-  return `<lora:${[basename(file, '.safetensors'), ...strengths].join(':')}>`
+  return `<lora:${[parse(file).name, ...strengths].join(':')}>`
 }

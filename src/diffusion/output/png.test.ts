@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { inflateSync } from 'node:zlib'
 import { TorchGenerator } from '../random/torch-normal.ts'
+import type { SamplerName, Schedule } from '../samplers/catalog.ts'
 import { infotext } from './infotext.ts'
 import { encodePng } from './png.ts'
 
@@ -77,7 +78,7 @@ test('parameters read as A1111 writes them', () => {
   assert.equal(
     infotext(request, { model: 'odd: name', version: '1.0.0' }),
     'a red apple\nNegative prompt: blurry\nSteps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, ' +
-      'Seed: 123, Size: 512x768, Model: "odd: name", Version: Packshot 1.0.0',
+      'Seed: 123, Size: 512x768, Model: "odd: name", RNG: CPU, Version: Packshot 1.0.0',
   )
   const plain = { ...request, negativePrompt: '' }
   assert.ok(!infotext(plain, { model: 'm', version: '1' }).includes('Negative'))
@@ -85,13 +86,34 @@ test('parameters read as A1111 writes them', () => {
     ...plain,
     clipSkip: 2,
     loras: [
-      { file: '/models/loras/soft.safetensors', strength: 0.8 },
+      { file: '/models/loras/style/soft.SafeTensors', strength: 0.8 },
       { file: '/models/loras/two.safetensors', strength: 0.6, textStrength: 0.8 },
     ],
     image: { rgb: new Uint8Array(), width: 512, height: 768, strength: 0.6 },
   }
   assert.match(
     infotext(rich, { model: 'm', vae: 'sharp', version: '1' }),
-    /^a red apple <lora:soft:0\.8> <lora:two:0\.8:0\.6>\nSteps: .*, Model: m, VAE: sharp, Denoising strength: 0\.6, Clip skip: 2, Version/,
+    /^a red apple <lora:soft:0\.8> <lora:two:0\.8:0\.6>\nSteps: .*, Model: m, VAE: sharp, Denoising strength: 0\.6, Clip skip: 2, RNG: CPU, Version/,
   )
+})
+
+test('names that A1111 does not have are not written as if they were its own', () => {
+  const request = {
+    prompt: 'x',
+    negativePrompt: '',
+    width: 512,
+    height: 512,
+    steps: 20,
+    guidanceScale: 7,
+    seed: 1,
+  } as const
+  const fields = (sampler: SamplerName, schedule: Schedule) =>
+    /Steps: 20, (.*), CFG/.exec(
+      infotext({ ...request, sampler, schedule }, { model: 'm', version: '1' }),
+    )?.[1]
+  assert.equal(fields('dpmpp_2s', 'karras'), 'Packshot sampler: DPM++ 2S, Schedule type: Karras')
+  assert.equal(fields('dpmpp_2m', 'lu'), 'Sampler: DPM++ 2M, Packshot schedule: Lu')
+  assert.equal(fields('euler', 'leading'), 'Sampler: Euler, Packshot schedule: Leading')
+  assert.equal(fields('ddim', 'leading'), 'Sampler: DDIM, Schedule type: Automatic')
+  assert.equal(fields('euler_ancestral', 'sgm_uniform'), 'Sampler: Euler a, Schedule type: SGM Uniform')
 })

@@ -1,9 +1,15 @@
 import { basename, extname } from 'node:path'
 import { families, familyAt } from '../checkpoint/families.ts'
 import { classify } from '../checkpoint/family.ts'
-import { CheckpointError } from '../errors.ts'
+import { CheckpointError, refused } from '../errors.ts'
 import { foreignName } from '../safetensors/foreign-file.ts'
-import { isFloat, openSafetensors, readRows, type StoredTensor } from '../safetensors/safetensors.ts'
+import {
+  isFloat,
+  openSafetensors,
+  readRows,
+  type SafetensorsFile,
+  type StoredTensor,
+} from '../safetensors/safetensors.ts'
 
 /** Learned vectors that replace their name in a prompt (https://arxiv.org/abs/2208.01618). */
 export interface TextualInversion {
@@ -26,45 +32,51 @@ const maxVectors = 75
  */
 export async function openTextualInversion(path: string): Promise<TextualInversion> {
   const foreign = foreignName(path)
-  if (foreign) throw new CheckpointError(`${path}: ${foreign}`)
+  if (foreign) throw refused(path, foreign)
   const file = await openSafetensors(path)
-  const tensor = onlyTensor(path, file.tensors)
+  const tensor = vectorsOf(path, file)
   const [count, width] = tensor.shape as [number, number]
   const vectors = await readRows(file, tensor, [...Array(count).keys()])
   if (!vectors.every(Number.isFinite)) {
-    throw new CheckpointError(`${path}: "${tensor.key}" contains infinite or NaN values`)
+    throw new CheckpointError(`${path}: "${tensor.key}" contains infinite or NaN values`, {
+      reason: 'the embedding contains infinite or NaN values: it is damaged',
+    })
   }
   return { name: basename(path, extname(path)), vectors, count, width }
 }
 
-/** The one tensor of the file, as a matrix. */
-function onlyTensor(path: string, tensors: ReadonlyMap<string, StoredTensor>): StoredTensor {
+/**
+ * The vectors of an embedding: the one tensor of the file, as a matrix [count, width].
+ * @param path as it was given, for messages @throws CheckpointError if the file cannot be used as an embedding
+ */
+export function vectorsOf(path: string, { tensors }: Pick<SafetensorsFile, 'tensors'>): StoredTensor {
   if (tensors.has('clip_g') || tensors.has('clip_l')) {
-    throw new CheckpointError(
-      `${path}: this is an embedding for ${families.sdxl.name}; use one made for ${families.sd1.name}`,
-    )
+    const reason = `this is an embedding for ${families.sdxl.name}; use one made for ${families.sd1.name}`
+    throw refused(path, reason)
   }
   const [tensor] = tensors.values()
   if (!tensor || tensors.size > 1) {
     const { description } = classify(tensors)
     throw new CheckpointError(
       `${path}: an embedding has one tensor, but this file has ${tensors.size}; it is ${description}`,
+      { reason: 'an embedding has one tensor, but the file has several' },
     )
   }
   const { key, dtype, shape } = tensor
   if (!isFloat(dtype)) {
-    throw new CheckpointError(`${path}: "${key}" has dtype ${dtype}; it must be F16, BF16, F32 or F64`)
+    throw new CheckpointError(`${path}: "${key}" has dtype ${dtype}; it must be F16, BF16, F32 or F64`, {
+      reason: `its vectors are stored as ${dtype}, which is not supported`,
+    })
   }
   if (shape.length < 1 || shape.length > 2 || shape.includes(0)) {
     throw new CheckpointError(
       `${path}: "${key}" has shape [${shape.join(', ')}]; an embedding has [vectors, width]`,
+      { reason: 'its numbers are not the vectors of an embedding' },
     )
   }
   const [count, width] = shape.length === 1 ? [1, shape[0]!] : [shape[0]!, shape[1]!]
   if (count > maxVectors) {
-    throw new CheckpointError(
-      `${path}: ${count} vectors do not fit into a prompt window of ${maxVectors} tokens`,
-    )
+    throw refused(path, `its ${count} vectors do not fit into a prompt window of ${maxVectors} tokens`)
   }
   return { ...tensor, shape: [count, width] }
 }
@@ -76,7 +88,9 @@ export function checkWidth({ name, width }: TextualInversion, expected: number):
     const family = familyAt(value)
     return family === undefined ? `${value} wide` : `${value} wide (${families[family].name})`
   }
-  throw new CheckpointError(
-    `embedding "${name}" is ${named(width)}, but the model's text encoder is ${named(expected)}; use one made for this model`,
-  )
+  const reason = `it is ${named(width)}, but the model's text encoder is ${named(expected)}; use one made for this model`
+  throw new CheckpointError(`embedding "${name}" is ${reason.slice('it is '.length)}`, {
+    reason,
+    subject: `The embedding ${name}`,
+  })
 }

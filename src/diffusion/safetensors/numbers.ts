@@ -1,5 +1,5 @@
 import { type FileHandle, open } from 'node:fs/promises'
-import { CheckpointError } from '../errors.ts'
+import { CheckpointError, refused } from '../errors.ts'
 import type { Dtype } from './header.ts'
 import { type SafetensorsFile, type StoredTensor, toFloat32 } from './safetensors.ts'
 
@@ -42,10 +42,10 @@ export class NumberReader {
   }
 
   #fault(what: string): CheckpointError {
-    return new CheckpointError(
-      `${this.#file.path}: the file has numbers that cannot be used: it is damaged, or its values overflowed when ` +
-        'they were converted to half precision',
-      { cause: new Error(what) },
+    return refused(
+      this.#file.path,
+      'the file has numbers that cannot be used: it is damaged, or its values overflowed when they were converted to half precision',
+      new Error(what),
     )
   }
 }

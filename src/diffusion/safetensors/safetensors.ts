@@ -1,6 +1,6 @@
 import { type FileHandle, open, realpath, stat } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
-import { CheckpointError } from '../errors.ts'
+import { CheckpointError, refused } from '../errors.ts'
 import { type FileStamp, stampOf } from '../file-stamp.ts'
 import { foreignContent } from './foreign-file.ts'
 import { type Dtype, elementBytes, type Header, parseHeader, type StoredTensor } from './header.ts'
@@ -29,8 +29,14 @@ export interface SafetensorsFile {
   readonly stamp: FileStamp
 }
 
-/** The reference implementation's own limit on the header; a larger one is an attack or damage. */
-const maxHeaderBytes = 100_000_000
+/**
+ * Ten times what the largest known files need, training notes included. The format allows 100 MB, but a server reads the
+ * headers of files from strangers, and parsing one of 10 MB keeps it busy for a few tenths of a second.
+ */
+const maxHeaderBytes = 10_000_000
+
+/** Enough of a file of another format to recognise it, and to quote what a site answered. */
+const foreignBytes = 512
 
 /**
  * Reads and checks the header: every tensor's bytes are inside the file, do not overlap, leave no gap, and match
@@ -56,17 +62,25 @@ export async function openSafetensors(file: string): Promise<SafetensorsFile> {
 }
 
 async function readHeader(handle: FileHandle, size: number, file: string): Promise<Header> {
-  if (size < 8) throw new CheckpointError(`${file}: ${size} bytes are too few for a safetensors file`)
-  const prefix = await readFully(handle, 8, 0, file)
-  const headerBytes = Number(prefix.readBigUInt64LE(0))
+  if (size === 0) {
+    const reason = 'the file is empty; the download or copy may not have finished'
+    throw refused(file, reason)
+  }
+  const start = await readFully(handle, Math.min(size, foreignBytes), 0, file)
+  const headerBytes = size < 8 ? Number.POSITIVE_INFINITY : Number(start.readBigUInt64LE(0))
   if (headerBytes > Math.min(maxHeaderBytes, size - 8)) {
-    const foreign = foreignContent(prefix)
-    if (foreign) throw new CheckpointError(`${file}: ${foreign}`)
+    const reason = foreignContent(start)
+    if (reason) throw refused(file, reason)
+    if (size < 8) throw new CheckpointError(`${file}: ${size} bytes are too few for a safetensors file`)
     const room = headerBytes > maxHeaderBytes ? `the limit is ${maxHeaderBytes}` : `the file has ${size}`
-    throw new CheckpointError(`${file}: the header claims ${headerBytes} bytes, but ${room}`)
+    throw new CheckpointError(`${file}: the header claims ${headerBytes} bytes, but ${room}`, {
+      ...(headerBytes <= maxHeaderBytes && { reason: incomplete }),
+    })
   }
   return parseHeader(await readFully(handle, headerBytes, 8, file), 8 + headerBytes, size, file)
 }
+
+const incomplete = 'the file is incomplete; the download or copy may not have finished'
 
 async function readFully(
   handle: FileHandle,

@@ -31,7 +31,8 @@ export async function widened(part: SafetensorsFile, folder: string): Promise<Sa
   )
   const present = await openSafetensors(target).catch(() => undefined)
   if (present !== undefined) return present
-  await mkdir(folder, { recursive: true })
+  // they may be of a private model
+  await mkdir(folder, { recursive: true, mode: 0o700 })
   const unfinished = `${target}.${process.pid}.partial`
   try {
     await write(part, tensors, unfinished)
@@ -62,7 +63,7 @@ async function write(
   const text = Buffer.from(JSON.stringify(header))
   const prefix = Buffer.alloc(8)
   prefix.writeBigUInt64LE(BigInt(text.length))
-  const file = await open(target, 'w')
+  const file = await open(target, 'w', 0o600)
   try {
     await file.writev([prefix, text])
     for (const [, { dtype, offset, length }] of tensors) {

@@ -28,7 +28,7 @@ export type Schedule = (typeof schedules)[number]
 
 export interface SamplerEntry {
   readonly name: SamplerName
-  /** AUTOMATIC1111's label. */
+  /** AUTOMATIC1111's label, if it has this sampler. */
   readonly label: string
   /** The equivalent class in diffusers. */
   readonly diffusers: string
@@ -148,7 +148,7 @@ export const samplerCatalog: readonly SamplerEntry[] = [
   },
 ]
 
-/** AUTOMATIC1111's labels. */
+/** AUTOMATIC1111's labels, of those that it has. */
 export const scheduleLabels: Readonly<Record<Schedule, string>> = {
   karras: 'Karras',
   exponential: 'Exponential',

@@ -313,9 +313,14 @@ suite('the API', () => {
     const { family, clip_layers, images, inpainting, schedules } = models[0]
     assert.deepEqual([family, clip_layers, images, inpainting], ['sd1', 12, true, false])
     assert.deepEqual([schedules, models[0].vaes], [['karras', 'normal', 'leading'], ['sharp-vae']])
-    assert.deepEqual(vaes, [{ name: 'sharp-vae', family: 'sd1' }])
-    assert.deepEqual(loras[0], { name: 'detail', family: 'sd1', description: 'More of everything' })
-    assert.deepEqual(embeddings, [{ name: 'EasyNegative', family: 'sd1' }])
+    assert.deepEqual(vaes, [{ name: 'sharp-vae', family: 'sd1', models: ['stand-in'] }])
+    assert.deepEqual(loras[0], {
+      name: 'detail',
+      family: 'sd1',
+      models: ['stand-in'],
+      description: 'More of everything',
+    })
+    assert.deepEqual(embeddings, [{ name: 'EasyNegative', family: 'sd1', models: ['stand-in'] }])
     assert.deepEqual([limits.max_loras, limits.max_lora_strength, limits.upload_bytes], [5, 2, 200_000])
     const { samplers } = (await app.inject('/v1/samplers?model=stand-in')).json()
     assert.deepEqual(samplers[0], {

@@ -1,7 +1,15 @@
 import type { FastifyInstance } from 'fastify'
 import { Type } from 'typebox'
 import { AppError } from '../../jobs/errors.ts'
-import { type AddOn, findNamed, ModelFacts, type ModelInfo, type Offer } from '../../jobs/offer.ts'
+import {
+  type AddOn,
+  findNamed,
+  ModelFacts,
+  type ModelInfo,
+  namesFor,
+  type Offer,
+  whyNot,
+} from '../../jobs/offer.ts'
 import { describeValue, listed } from '../../jobs/wording.ts'
 import { ErrorBody } from '../faults.ts'
 import type { Services } from '../services.ts'
@@ -19,6 +27,7 @@ const Model = Type.Object({
 const Extra = Type.Object({
   name: Type.String(),
   family: Type.String(),
+  models: Type.Array(Type.String(), { description: 'The models that it fits.' }),
   description: Type.Optional(Type.String()),
 })
 
@@ -55,9 +64,9 @@ export function modelRoutes(app: FastifyInstance, services: Services): void {
     const offer = services.offer()
     return {
       models: offer.models.map((model) => modelView(model, offer)),
-      vaes: offer.vaes.map(extraView),
-      loras: offer.loras.map(extraView),
-      embeddings: offer.embeddings.map(extraView),
+      vaes: extraViews(offer.vaes, offer),
+      loras: extraViews(offer.loras, offer),
+      embeddings: extraViews(offer.embeddings, offer),
       limits: limitsView(services),
     }
   })
@@ -101,13 +110,20 @@ function modelView({ words: _, examples, subjects, ...model }: ModelInfo, { samp
     ...(subjects === undefined ? {} : { subjects: [...subjects] }),
     samplers: offered.map(({ name }) => name),
     schedules: [...new Set(schedules)],
-    vaes: vaes.filter(({ family }) => family === model.family).map(({ name }) => name),
+    vaes: namesFor(model, vaes),
   }
 }
 
-/** The path of the file is not public. */
-function extraView({ name, family, description }: AddOn) {
-  return { name, family, ...(description === undefined ? {} : { description }) }
+/** Those that can be used. The path of the file is not public. */
+function extraViews(addOns: readonly AddOn[], { models }: Offer) {
+  return addOns
+    .filter(({ problem }) => problem === undefined)
+    .map((addOn) => ({
+      name: addOn.name,
+      family: addOn.family,
+      models: models.filter((model) => whyNot(addOn, model) === undefined).map(({ name }) => name),
+      ...(addOn.description === undefined ? {} : { description: addOn.description }),
+    }))
 }
 
 function limitsView({ limits, uploadLimits }: Services): Record<string, number> {

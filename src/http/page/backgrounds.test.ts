@@ -48,18 +48,18 @@ test('every background is a labelled radio button, and the first is chosen', asy
   assert.doesNotMatch(chosen.body, /value="" checked>/)
 })
 
-test('the job has the whole prompt, and its recipe adds no background to it', async () => {
+test('the job has the whole prompt, and its recipe chooses the background again', async () => {
   assert.equal((await post({ prompt: 'a red apple', background: 'wood' })).statusCode, 303)
   assert.equal(studio.newest.request?.prompt, 'a red apple, on a wooden table')
   studio.finish()
   const { body } = await app.inject(`/jobs/${studio.newest.id}`)
   const recipe = addresses(body).find((address) => address.startsWith('/?prompt=')) ?? ''
   const settings = new URL(recipe, 'http://studio.test').searchParams
-  assert.equal(settings.get('prompt'), 'a red apple, on a wooden table')
-  assert.equal(settings.get('background'), null)
+  assert.equal(settings.get('prompt'), 'a red apple')
+  assert.equal(settings.get('background'), 'wood')
   const form = await app.inject(recipe)
-  assert.match(form.body, />\na red apple, on a wooden table<\/textarea>/)
-  assert.match(form.body, /value="" checked>/)
+  assert.match(form.body, />\na red apple<\/textarea>/)
+  assert.match(form.body, /value="wood" checked>/)
 })
 
 test('prompt and background together keep to the limit, and the error counts both', async () => {
@@ -117,7 +117,10 @@ test('what a model says of itself is on the page: its examples and its descripti
   assert.match(body, /<a class="example" [^>]*>a &#60;ripe&#62; pear &#38; more<\/a>/)
   assert.ok(addresses(body).includes('/?prompt=a+%3Cripe%3E+pear+%26+more'))
   assert.doesNotMatch(body, /pink doughnut/)
-  assert.match(body, /<p class="wall-about"><b>packshot-mini<\/b> Trained on &#60;fruit&#62;\.<\/p>/)
+  assert.match(
+    body,
+    /<p class="wall-about" id="wall-about"><b>packshot-mini<\/b> Trained on &#60;fruit&#62;\.<\/p>/,
+  )
   const chosen = await app.inject('/?model=packshot-mini')
   assert.ok(addresses(chosen.body).includes('/?prompt=a+%3Cripe%3E+pear+%26+more&model=packshot-mini'))
 })
@@ -127,7 +130,7 @@ test('a card says what the model does not know, until nothing can come of it', a
   const note = 'packshot-mini finds nothing to draw in these words. It draws: apple, pear.'
   const card = await post({ prompt: 'a dinosaur' }, { 'hx-request': 'true' })
   assert.ok(card.body.includes(`<p>${note}</p>`))
-  assert.match(card.body, /data-say="In line, 2 jobs ahead: a dinosaur\. packshot-mini finds nothing/)
+  assert.match(card.body, /data-say="Waiting: 2 jobs before yours: a dinosaur\. packshot-mini finds nothing/)
   studio.finish()
   assert.ok((await app.inject(`/jobs/${studio.newest.id}`)).body.includes(`<p>${note}</p>`))
   studio.move({ status: 'canceled' })

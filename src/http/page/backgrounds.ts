@@ -1,10 +1,11 @@
 import { AppError } from '../../jobs/errors.ts'
+import { withoutComments } from '../../jobs/prompt-tags.ts'
 import { saysNothing } from '../../jobs/request/loras.ts'
 import { describeValue, listed } from '../../jobs/wording.ts'
 
 /**
- * Backgrounds to choose from instead of describing one. They exist only on the page: the API has only the prompt, so
- * a job does not know that one was chosen, and its recipe has the whole prompt and no background.
+ * Backgrounds to choose from instead of describing one. They exist only on the page: the API has only the prompt. A
+ * prompt that ends with the words of one was sent with it, or says the same: `withoutBackground` reads it back.
  */
 export interface Background {
   /** Also the name of its style in suggestions.css. */
@@ -29,8 +30,15 @@ export const backgrounds: readonly Background[] = [
 export function onBackground(prompt: string, value: string): string {
   const words = find(value)?.words
   if (words === undefined || saysNothing(prompt)) return prompt
-  const text = prompt.trimEnd()
+  const text = withoutComments(prompt).trimEnd()
   return `${text}${text.endsWith(',') ? '' : ','} ${words}`
+}
+
+/** The opposite of `onBackground`: the prompt without the words of a background, and which one that was. */
+export function withoutBackground(prompt: string): { prompt: string; background: string } {
+  const found = backgrounds.find(({ words }) => prompt.endsWith(`, ${words}`))
+  if (found === undefined) return { prompt, background: '' }
+  return { prompt: prompt.slice(0, -`, ${found.words}`.length), background: found.value }
 }
 
 /** Undefined if none is chosen. Throws `invalid_request` for an unknown one. */

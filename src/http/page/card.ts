@@ -1,8 +1,10 @@
 import { isFinal, type JobView } from '../../jobs/serving/job-view.ts'
+import { failureSentence, forOperator, mendingButton } from './failure.ts'
 import { againAddress } from './form-values.ts'
 import { type Html, html } from './html.ts'
-import { againIcon, downloadIcon, noteIcon, stopIcon, warningIcon } from './icons.ts'
+import { againIcon, cameraIcon, downloadIcon, noteIcon, stopIcon, warningIcon } from './icons.ts'
 import { pictures } from './pictures.ts'
+import { resend } from './resend.ts'
 import type { Size } from './sizes.ts'
 import { announcement, duration, headline, secondsTaken } from './words.ts'
 
@@ -16,8 +18,8 @@ export interface CardOptions {
 }
 
 /**
- * One job. Until it is final the card polls for its replacement after the time that the service gives
- * (`poll_after_ms`); the final card no longer polls.
+ * One job. Until it is final the card polls for its replacement (`pauseMs`; wall.js asks seldom while the page is
+ * hidden); the final card no longer polls.
  *
  * For wall.js: `data-job` and `data-status` say what the card shows, `data-say` what a screen reader announces
  * when the status changes, and the event `retry` polls again after a missing answer.
@@ -30,6 +32,7 @@ ${pictures(view, options.usual)}
 ${state(view, options)}
 ${notes(view)}
 ${actions(view, options)}
+${expiry(view)}
 </div>
 </article>`
 }
@@ -43,8 +46,22 @@ function polling(view: JobView, { stopping }: CardOptions): Html | false {
   const query = stopping === true && '?stopping=1'
   return (
     !isFinal(view) &&
-    html` hx-get="/jobs/${view.id}/card${query}" hx-trigger="load delay:${view.poll_after_ms ?? 2000}ms, retry" hx-swap="outerHTML" hx-sync="this:drop"`
+    html` hx-get="/jobs/${view.id}/card${query}" hx-trigger="load delay:${pauseMs(view)}ms, retry" hx-swap="outerHTML" hx-sync="this:drop"`
   )
+}
+
+const secondMs = 1000
+const longestPauseMs = 5000
+
+/**
+ * Milliseconds until a card is asked for again. `poll_after_ms` saves requests of programs; somebody who looks at a card
+ * wants to see it move, and an answer costs the status store alone. So each second for a job that runs or is
+ * next, less often behind others. Not a request held open until the job is final: a browser has six
+ * connections to a server, and as many cards would keep all others waiting.
+ */
+function pauseMs({ status, position = 0, poll_after_ms = secondMs }: JobView): number {
+  const pause = status === 'running' ? secondMs : Math.min(longestPauseMs, secondMs * (1 + position))
+  return Math.min(pause, poll_after_ms)
 }
 
 function state(view: JobView, { stopping }: CardOptions): Html {
@@ -58,27 +75,36 @@ ${progressBar(view)}`
     case 'succeeded':
       return facts(view)
     case 'failed':
-      return html`<p class="job-state job-error">${warningIcon()}<span>${headline(view)}. ${view.error?.message}</span></p>`
+      return html`<p class="job-state job-error">${warningIcon()}<span>${failureSentence(view)}</span></p>${forOperator(view)}`
     case 'canceled':
       return html`<p class="job-state">${headline(view)}. No picture was taken.</p>`
   }
 }
 
-/** Steps are counted over all pictures of a job, as the service does. */
+/** The service counts steps over all pictures of a job, people those of a picture. wall.js does the same between answers. */
 function stepOf(view: JobView): Html {
   const { progress } = view
   if (progress === undefined) return html`${headline(view)}`
-  return html`Step <span data-step>${progress.step}</span> of ${progress.steps}`
+  const count = view.request?.count ?? 1
+  const each = progress.steps / count
+  const picture = Math.min(count, Math.floor(progress.step / each) + 1)
+  const step = html`<span data-step>${Math.floor(progress.step - (picture - 1) * each)}</span> of ${Math.ceil(each)}`
+  return count === 1
+    ? html`Step ${step}`
+    : html`Picture <span data-picture>${picture}</span> of ${count}, step ${step}`
 }
 
 /** Without a `value` the bar only shows activity. */
-function progressBar({ progress, eta_seconds }: JobView): Html {
+function progressBar({ progress, eta_seconds, request }: JobView): Html {
   if (progress === undefined) return html`<progress class="job-progress" aria-label="Progress"></progress>`
-  return html`<progress class="job-progress" aria-label="Progress" max="${progress.steps}" value="${progress.step}" data-left="${eta_seconds}"></progress>`
+  return html`<progress class="job-progress" aria-label="Progress" max="${progress.steps}" value="${progress.step}" data-left="${eta_seconds}" data-count="${request?.count ?? 1}"></progress>`
 }
 
 function timeLeft({ eta_seconds }: JobView): Html | false {
-  return eta_seconds !== undefined && html`<span class="job-eta">about ${duration(eta_seconds)} left</span>`
+  return (
+    eta_seconds !== undefined &&
+    html`<span class="job-eta" data-eta="${eta_seconds}">${duration(eta_seconds)} left</span>`
+  )
 }
 
 function facts(view: JobView): Html {
@@ -109,8 +135,24 @@ function actions(view: JobView, { stopping }: CardOptions): Html {
     html`<a class="btn tonal" href="${image.url}?download=1" download>${downloadIcon()}<span>Download</span></a>`
   const again =
     request !== undefined &&
-    html`<a class="btn outlined" href="${againAddress(view.id, request, request.seed, request.count)}" data-fill>${againIcon()}<span>Again with these settings</span></a>`
-  return html`<div class="job-actions">${download}${again}</div>`
+    html`<a class="btn outlined" href="${againAddress(view.id, request, request.seed, request.count)}" data-fill>${againIcon()}<span>Copy settings</span></a>`
+  const send =
+    view.status === 'failed' ? mendingButton(view) : view.status === 'succeeded' && moreLikeThis(view)
+  return html`<div class="job-actions">${download}${send}${again}</div>`
+}
+
+/** Without the seed, so that another picture comes of the same words. */
+function moreLikeThis({ request }: JobView): Html | false {
+  if (request === undefined) return false
+  const { seed: _seed, ...settings } = request
+  return resend(settings, 'More like this', cameraIcon())
+}
+
+/** When the pictures are deleted; wall.js keeps it true, and keeps a line of the card afterwards. */
+function expiry({ status, expires_at }: JobView): Html | false {
+  if (status !== 'succeeded') return false
+  const seconds = (Date.parse(expires_at) - Date.now()) / 1000
+  return html`<p class="job-expiry" data-expires="${expires_at}">${seconds > 0 ? `Goes in ${duration(seconds)}` : 'Goes now'}</p>`
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { AppError, ErrorCode } from '../../jobs/errors.ts'
+import { type AppError, clientMessage, type ErrorCode } from '../../jobs/errors.ts'
 import { type Html, html } from './html.ts'
 
 const titles: Readonly<Partial<Record<ErrorCode, string>>> = {
@@ -21,7 +21,7 @@ export function errorMessage(error: AppError): string {
     return 'Pictures are kept for a limited time. The same words, settings and seed make the same picture again.'
   }
   if (error.code === 'not_found') return 'Perhaps the link was cut short.'
-  return error.message
+  return clientMessage(error)
 }
 
 export function errorBody(error: AppError): Html {

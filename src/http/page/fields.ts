@@ -80,7 +80,10 @@ function numberType(context: FieldContext, field: Field): 'number' | 'text' {
   return value === '' || /^-?\d+(\.\d+)?$/.test(value) ? 'number' : 'text'
 }
 
-export function choice(context: FieldContext, field: Field & { options: readonly Option[] }): Html {
+export function choice(
+  context: FieldContext,
+  field: Field & { options: readonly Option[]; attributes?: Html },
+): Html {
   const chosen = context.values[field.name]
   const options = field.options.map(
     ({ value, label, schedules }) =>
@@ -90,7 +93,7 @@ export function choice(context: FieldContext, field: Field & { options: readonly
   return wrap(
     context,
     field,
-    html`<select id="${field.name}" name="${field.name}" class="browser-default"${common(context, field)}>${options}${foreign && html`<option value="${chosen}" selected>${chosen}</option>`}</select>`,
+    html`<select id="${field.name}" name="${field.name}" class="browser-default"${common(context, field)}${field.attributes}>${options}${foreign && html`<option value="${chosen}" selected>${chosen}</option>`}</select>`,
   )
 }
 

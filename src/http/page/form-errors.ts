@@ -1,4 +1,4 @@
-import type { AppError } from '../../jobs/errors.ts'
+import { type AppError, clientMessage } from '../../jobs/errors.ts'
 import { requestFields } from '../../jobs/fields.ts'
 import { saysNothing } from '../../jobs/request/loras.ts'
 import type { FormState } from './form.ts'
@@ -7,6 +7,7 @@ import { type FieldName, type FormValues, fieldNames } from './form-values.ts'
 /** What the page calls a field, at the beginning of a sentence. */
 function subjectOf(name: FieldName): string {
   if (name === 'background') return 'The background'
+  if (name === 'shown_model') return requestFields.model.form.subject
   return name === 'size' ? 'The size' : requestFields[name].form.subject
 }
 
@@ -17,7 +18,7 @@ const promptAndBackground = 'The description with its background'
 export function formErrors(error: AppError, values: FormValues): FormState['errors'] {
   const errors: Partial<Record<FieldName | 'form', string>> = {}
   const faults =
-    error.faults.length > 0 ? error.faults : [{ param: error.param ?? '', message: error.message }]
+    error.faults.length > 0 ? error.faults : [{ param: error.param ?? '', message: clientMessage(error) }]
   for (const { param, message } of faults) {
     const name = placeOf(param, values)
     errors[name] ??=

@@ -1,6 +1,6 @@
 import { type FormField, type FormFieldName, fieldEntries } from '../../jobs/fields.ts'
 import type { ResolvedRequest } from '../../jobs/job.ts'
-import { onBackground } from './backgrounds.ts'
+import { onBackground, withoutBackground } from './backgrounds.ts'
 
 /** The fields of the table that the form has, in its order. */
 const formFields = fieldEntries.flatMap(([name, { form }]) =>
@@ -14,16 +14,20 @@ function namesIn(place: FormField['place']): FormFieldName[] {
 /** The fields behind "More settings". */
 export const advancedFields = namesIn('more')
 
-/** The fields of the form by their names, which are those of the API; `size` and `background` are the page's own. */
+/**
+ * The fields of the form by their names, which are those of the API; `size`, `background` and `shown_model` (whose
+ * defaults the form shows) are the page's own.
+ */
 export const fieldNames = [
   'prompt',
   'background',
+  'shown_model',
   ...namesIn('photo'),
   'size',
   ...namesIn('main').filter((name) => name !== 'prompt'),
   ...advancedFields,
 ] as const
-export type FieldName = FormFieldName | 'background' | 'size'
+export type FieldName = FormFieldName | 'background' | 'size' | 'shown_model'
 
 /** The content of each field, as typed. An empty text means not given. */
 export type FormValues = Readonly<Record<FieldName, string>>
@@ -86,7 +90,8 @@ function lorasOf(text: string): { name: string; strength?: number; text_strength
     })
 }
 
-function textOf({ loras, ...settings }: Partial<ResolvedRequest>): Record<string, string> {
+/** Settings as the fields of the form have them. */
+export function settingsText({ loras, ...settings }: Partial<ResolvedRequest>): Record<string, string> {
   const texts = Object.entries(settings).map(([name, value]) => [name, String(value)])
   const uses = loras?.map(({ name, strength, text_strength: forText }) => {
     if (forText !== undefined) return `${name}:${forText}:${strength}`
@@ -113,7 +118,7 @@ export function againAddress(jobId: string, request: ResolvedRequest, seed: numb
   const { format, ...settings } = request
   const query = new URLSearchParams()
   for (const [name, value] of Object.entries(
-    textOf({ ...settings, ...(format === 'png' ? {} : { format }), seed, count }),
+    inForm({ ...settings, ...(format === 'png' ? {} : { format }), seed, count }),
   )) {
     if (value !== '') query.set(name, value)
   }
@@ -124,5 +129,11 @@ export function againAddress(jobId: string, request: ResolvedRequest, seed: numb
 
 /** The fields filled in with the settings of a job. */
 export function valuesOfRequest(request: ResolvedRequest): FormValues {
-  return readFields(textOf(request))
+  return readFields(inForm(request))
+}
+
+/** A background in the words of the prompt is chosen in the form, as it was when the request was sent. */
+function inForm(settings: Partial<ResolvedRequest>): Record<string, string> {
+  const { prompt = '', ...others } = settingsText(settings)
+  return { ...withoutBackground(prompt), ...others }
 }

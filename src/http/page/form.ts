@@ -7,7 +7,7 @@ import {
   type RequestLimits,
   requestFields,
 } from '../../jobs/fields.ts'
-import type { ModelInfo, Offer, SamplerInfo } from '../../jobs/offer.ts'
+import { type ModelInfo, namesFor, type Offer, type SamplerInfo } from '../../jobs/offer.ts'
 import type { UploadLimits } from '../../jobs/ports.ts'
 import { examples } from './examples.ts'
 import { choice, type FieldContext, lineField, numberField, textField } from './fields.ts'
@@ -38,7 +38,7 @@ export function requestForm(offer: PageOffer, state: FormState): Html {
   const fields = fieldContext(offer, state, model)
   return html`<form id="request" class="card request" method="post" action="/jobs" novalidate aria-labelledby="request-title" hx-post="/jobs" hx-target="#jobs" hx-swap="afterbegin" hx-sync="this:drop">
 <h2 id="request-title" class="visually-hidden">What to show</h2>
-${formError(state.errors.form)}
+${modelChoice(fields, offer.models, model)}
 ${textField(fields, {
   ...textOf('prompt'),
   help: html`<span class="keys-help">Enter sends, Shift + Enter starts a new line.</span>`,
@@ -54,12 +54,12 @@ ${choice(fields, { name: 'size', label: 'Size', options: sizeOptions(offer, mode
 ${choice(fields, { ...textOf('count'), options: countOptions(limits) })}
 </div>
 ${moreSettings(offer, fields, state, model)}
-<div class="shutter-bar"><button class="btn filled shutter" type="submit">${cameraIcon()}<span class="shutter-idle">Take the picture</span><span class="shutter-busy">Sending…</span></button></div>
+<div class="shutter-bar">${formError(state.errors.form)}<button class="btn filled shutter" type="submit">${cameraIcon()}<span class="shutter-idle">Take the picture</span><span class="shutter-busy">Sending…</span></button></div>
 </form>`
 }
 
 function moreSettings(offer: PageOffer, fields: FieldContext, state: FormState, model: ModelInfo): Html {
-  const { limits, models } = offer
+  const { limits } = offer
   const [sampler] = offer.samplers.of(model)
   const open = advancedFields.some((name) => differs(state, fields, model, sampler, name))
   const number = (name: FormFieldName, change: Partial<NumberRange> = {}) =>
@@ -86,11 +86,10 @@ ${number('height', { ...size, help: html`In pixels, multiples of ${model.size_mu
 </div>
 ${samplers(fields, offer.samplers.of(model))}
 <div class="field-row">
-${vaes(fields, namesFor(model, offer.vaes))}
+${vaes(fields, model, namesFor(model, offer.vaes))}
 ${number('clip_skip', { max: Math.min(limits.maxClipSkip, model.clip_layers) })}
 </div>
 ${others(fields, limits)}
-${modelChoice(fields, models)}
 </div>
 </details>`
 }
@@ -154,13 +153,24 @@ function others(fields: FieldContext, limits: RequestLimits): Html {
   return html`<div class="field-row">${controls}</div>`
 }
 
-/** A list of one is not a choice. */
-function modelChoice(fields: FieldContext, models: readonly ModelInfo[]): Html | false {
+/**
+ * First, since all other fields depend on it: when it changes, the form is renewed for the model (`forChosenModel`). The
+ * button does that without JavaScript; a hidden one before it is what Enter presses. A list of one is not a choice.
+ */
+function modelChoice(
+  fields: FieldContext,
+  models: readonly ModelInfo[],
+  { name, width, height }: ModelInfo,
+): Html {
+  const shown = html`<input type="hidden" name="shown_model" value="${name}">`
+  if (models.length < 2) return shown
   const options = models.map(({ name, inpainting }) => ({
     value: name,
     label: inpainting ? `${name} (fills in)` : name,
   }))
-  return models.length > 1 && choice(fields, { ...textOf('model'), options })
+  const attributes = html` hx-post="/form" hx-trigger="change" hx-target="#request" hx-swap="outerHTML" hx-sync="closest form:replace"`
+  const help = html`Draws ${width} × ${height}. Its size, steps and lists follow when you change it.`
+  return html`${shown}<div class="model-choice">${choice(fields, { ...textOf('model'), options, help, attributes })}<noscript><button type="submit" hidden></button><button class="btn tonal" type="submit" formaction="/form">Use this model</button></noscript></div>`
 }
 
 /** The schedules of all samplers; form.js shows those of the chosen one. */
@@ -173,8 +183,9 @@ function samplers(fields: FieldContext, offered: readonly SamplerInfo[]): Html |
   return (sampler || schedule) && html`<div class="field-row">${sampler}${schedule}</div>`
 }
 
-function vaes(fields: FieldContext, names: readonly string[]): Html | false {
-  const options = [{ value: '', label: 'its own' }, ...names.map((value) => ({ value, label: value }))]
+function vaes(fields: FieldContext, model: ModelInfo, names: readonly string[]): Html | false {
+  const own = model.needs_vae === true ? [] : [{ value: '', label: 'its own' }]
+  const options = [...own, ...names.map((value) => ({ value, label: value }))]
   return names.length > 0 && choice(fields, { ...textOf('vae'), options })
 }
 
@@ -197,10 +208,6 @@ function chips(label: string, field: FieldName, names: readonly string[]): Html 
   return (
     names.length > 0 && html`<div class="picks js-only" role="group" aria-label="${label}">${buttons}</div>`
   )
-}
-
-function namesFor({ family }: ModelInfo, addOns: Offer['loras']): readonly string[] {
-  return addOns.filter((each) => each.family === family).map(({ name }) => name)
 }
 
 function formError(message: string | undefined): Html | false {
@@ -231,6 +238,7 @@ function fieldContext(offer: PageOffer, state: FormState, model: ModelInfo): Fie
     steps: values.steps || String(model.steps),
     guidance_scale: values.guidance_scale || String(model.guidance_scale),
     strength: values.strength || String(defaultStrength),
+    vae: values.vae || (model.default_vae ?? ''),
     sampler: values.sampler || (offer.samplers.of(model)[0]?.name ?? ''),
     format: values.format || imageFormats[0],
   }

@@ -19,8 +19,13 @@ export function home(offer: PageOffer, state: FormState): Html {
 }
 
 /** What a model can draw, shown until there is a job. */
-function about({ name, description }: ModelInfo): Html | false {
-  return description !== undefined && html`<p class="wall-about"><b>${name}</b> ${description}</p>`
+function about({ name, description }: ModelInfo, isNew = false): Html {
+  return html`<p class="wall-about" id="wall-about"${isNew && html` hx-swap-oob="true"`}${description === undefined && html` hidden`}><b>${name}</b> ${description}</p>`
+}
+
+/** The form for another model, and the words about that model beside it. */
+export function renewedForm(offer: PageOffer, state: FormState): Html {
+  return html`${requestForm(offer, state)}${about(chosenModel(offer, state.values), true)}`
 }
 
 /** A studio set: paper on a roll, a soft box, three products. Colours come from the style sheet. */

@@ -122,7 +122,7 @@ test('a card carries its own delay and the final one has none', async () => {
   const { id } = studio.newest
   assert.equal(headers['packshot-fragment'], '1')
   assert.ok(body.includes(`hx-get="/jobs/${id}/card" hx-trigger="load delay:100ms, retry"`))
-  assert.match(body, /In line, 2 jobs ahead.*about 9 seconds left/s)
+  assert.match(body, /Waiting: 2 jobs before yours.*9 s left/s)
   studio.move({ status: 'running', progress: { step: 8, steps: 20 }, eta_seconds: 4, poll_after_ms: 900 })
   const running = await app.inject(`/jobs/${id}/card`)
   assert.match(

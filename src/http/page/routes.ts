@@ -10,8 +10,9 @@ import { type CardOptions, jobCard } from './card.ts'
 import { requestForm } from './form.ts'
 import { formErrors } from './form-errors.ts'
 import { type FormValues, readFields, requestBody, valuesOfRequest } from './form-values.ts'
-import { home, jobPage } from './home.ts'
+import { home, jobPage, renewedForm } from './home.ts'
 import type { Page } from './layout.ts'
+import { forChosenModel } from './model-change.ts'
 import { refuseCrossSite, setSecurityHeaders } from './security.ts'
 
 export interface PageOptions {
@@ -49,9 +50,18 @@ export async function pageRoutes(
     return sendPage(reply, assets, { title: 'Packshot', body: home(offer(), state) })
   })
 
+  // posted, since a prompt may be too long for an address
+  app.post('/form', async (request, reply) => {
+    refuseCrossSite(request)
+    const values = forChosenModel(offer(), readFields(request.body))
+    const state = { values, errors: {}, prefilled: false }
+    if (isFragment(request)) return sendFragment(reply, renewedForm(offer(), state))
+    return sendPage(reply, assets, { title: 'Packshot', body: home(offer(), state) })
+  })
+
   app.post('/jobs', async (request, reply) => {
     refuseCrossSite(request)
-    const values = readFields(request.body)
+    const values = forChosenModel(offer(), readFields(request.body))
     try {
       const view = await services.submit(requestBody(values), { caller: services.caller(request.ip) })
       if (!isFragment(request)) return reply.redirect(`/jobs/${view.id}`, 303)
@@ -107,6 +117,11 @@ function pageOfJob(view: JobView, options: CardOptions): Page {
   return {
     title: waiting ? 'Packshot: on its way' : 'Packshot: your picture',
     body: jobPage(jobCard(view, options), waiting),
-    refreshSeconds: waiting ? Math.max(1, Math.ceil((view.poll_after_ms ?? 2000) / 1000)) : undefined,
+    refreshSeconds: waiting ? reloadSeconds(view) : undefined,
   }
+}
+
+/** A reload costs a whole page, so less often than a card is asked for; but somebody waits. */
+function reloadSeconds({ poll_after_ms = 2000 }: JobView): number {
+  return Math.min(10, Math.max(1, Math.ceil(poll_after_ms / 1000)))
 }

@@ -17,5 +17,6 @@ export function backgroundField(context: FieldContext): Html {
 <legend>Background</legend>
 <div class="swatches">${options.map(swatch)}</div>
 ${error}
+<div class="background-note js-only" role="status" hidden><span></span> <button class="pick" type="button">Take them out</button></div>
 </fieldset>`
 }

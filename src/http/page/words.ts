@@ -1,11 +1,11 @@
 import type { JobView } from '../../jobs/serving/job-view.ts'
+import { failureSentence } from './failure.ts'
 
-/** A duration as people say it. */
+/** A duration as people say it; wall.js counts down in the same words. */
 export function duration(seconds: number): string {
-  if (seconds < 1.5) return '1 second'
-  if (seconds < 90) return `${Math.round(seconds)} seconds`
-  if (seconds < 90 * 60) return `${Math.round(seconds / 60)} minutes`
-  return `${Math.round(seconds / 3600)} hours`
+  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`
+  if (seconds < 90 * 60) return `${Math.round(seconds / 60)} min`
+  return `${Math.round(seconds / 3600)} h`
 }
 
 /** The status of a job in one short line. */
@@ -25,8 +25,8 @@ export function headline(view: JobView): string {
 }
 
 function place(ahead: number): string {
-  if (ahead === 0) return 'Next in line'
-  return ahead === 1 ? 'In line, 1 job ahead' : `In line, ${ahead} jobs ahead`
+  if (ahead === 0) return 'Waiting: yours is next'
+  return `Waiting: ${ahead} ${ahead === 1 ? 'job' : 'jobs'} before yours`
 }
 
 /** What a screen reader announces when a job reaches this status. */
@@ -40,7 +40,7 @@ export function announcement(view: JobView): string {
     case 'succeeded':
       return `Done: ${subject}`
     case 'failed':
-      return `Failed: ${subject}. ${view.error?.message ?? ''}`
+      return `Failed: ${subject}. ${failureSentence(view)}`
     case 'canceled':
       return `Canceled: ${subject}`
   }

@@ -1,7 +1,8 @@
 import type { Blame, Fault } from '../errors.ts'
 import type { LoraUse, RequestLimits } from '../fields.ts'
 import { nearest } from '../nearest.ts'
-import { type AddOn, findNamed, type ModelInfo, sameName } from '../offer.ts'
+import { type AddOn, findNamed, type ModelInfo, namesFor, sameName, whyNot } from '../offer.ts'
+import { withoutComments, withoutTags } from '../prompt-tags.ts'
 import { describeValue, isBlank, listed } from '../wording.ts'
 
 /**
@@ -24,9 +25,9 @@ interface Asked {
 /** `<lora:...>`; the older `lyco` means the same since A1111 1.5; a hypernetwork is something else. */
 const tag = /<(lora|lyco|hypernet):([^<>]*)>/gi
 
-/** Whether a prompt has nothing for a model to work with: no visible text besides its LoRAs. */
+/** Whether a prompt has nothing for a model to work with: no visible text besides its tags and comments. */
 export function saysNothing(prompt: string): boolean {
-  return isBlank(prompt.replace(tag, ''))
+  return isBlank(withoutTags(withoutComments(prompt.replace(tag, ''))))
 }
 
 /** Every fault is passed to `blame`. */
@@ -92,7 +93,8 @@ function lorasOfPrompt(text: string, limits: LoraLimits, blame: Blame): { prompt
       return ''
     })
     .trim()
-  if (isBlank(prompt) && text !== '') blame('prompt', 'prompt must contain something besides its LoRAs.')
+  if (isBlank(withoutTags(prompt)) && text !== '')
+    blame('prompt', 'prompt must contain something besides its LoRAs.')
   return { prompt, loras }
 }
 
@@ -134,15 +136,11 @@ function checkLora(
 ): void {
   const found = findNamed(offered, name)
   if (found !== undefined) {
-    if (found.family !== model.family) {
-      blame(
-        param,
-        `The LoRA ${found.name} is of family ${found.family}, but the model ${model.name} is of family ${model.family}.`,
-      )
-    }
+    const reason = whyNot(found, model)
+    if (reason !== undefined) blame(param, `The LoRA ${found.name} ${reason}.`)
     return
   }
-  const fitting = offered.filter(({ family }) => family === model.family).map((each) => each.name)
+  const fitting = namesFor(model, offered)
   const close = nearest(name, fitting)
   const list =
     fitting.length === 0 ? `There are none for the model ${model.name}.` : `Known LoRAs: ${listed(fitting)}.`

@@ -1,7 +1,7 @@
 import type { Blame } from '../errors.ts'
 import { defaultStrength, type JobRequest, type RequestLimits } from '../fields.ts'
 import type { ResolvedRequest } from '../job.ts'
-import { findNamed, type ModelInfo, type Offer } from '../offer.ts'
+import { findNamed, type ModelInfo, namesFor, type Offer, whyNot } from '../offer.ts'
 import { describeValue, listed } from '../wording.ts'
 
 /** Whether the model can do what a request asks for. Every fault is passed to `blame`. */
@@ -28,20 +28,26 @@ export function checkModel(request: JobRequest, model: ModelInfo, limits: Reques
 /** The VAE that a request names, in the installation's spelling. */
 export function resolveVae(
   { vae }: JobRequest,
-  { name, family }: ModelInfo,
+  model: ModelInfo,
   { vaes }: Offer,
   blame: Blame,
 ): Pick<ResolvedRequest, 'vae'> {
-  if (vae === undefined) return {}
-  const found = findNamed(vaes, vae)
-  if (found?.family === family) return { vae: found.name }
-  const fitting = vaes.filter((each) => each.family === family).map((each) => each.name)
-  if (found !== undefined)
+  const fitting = namesFor(model, vaes)
+  if (vae === undefined) {
+    if (model.needs_vae !== true) return {}
+    if (model.default_vae !== undefined) return { vae: model.default_vae }
     blame(
       'vae',
-      `The VAE ${found.name} is of family ${found.family}, but the model ${name} is of family ${family}.`,
+      `vae is missing: the model ${model.name} has none of its own; name one of ${listed(fitting)}.`,
     )
-  else if (fitting.length === 0) blame('vae', `vae must be absent: the model ${name} has no VAE but its own.`)
+    return {}
+  }
+  const found = findNamed(vaes, vae)
+  const reason = found && whyNot(found, model)
+  if (found !== undefined && reason === undefined) return { vae: found.name }
+  if (found !== undefined) blame('vae', `The VAE ${found.name} ${reason}.`)
+  else if (fitting.length === 0)
+    blame('vae', `vae must be absent: the model ${model.name} has no VAE but its own.`)
   else blame('vae', `vae must be one of ${listed(fitting)}, but was ${describeValue(vae)}.`)
   return {}
 }

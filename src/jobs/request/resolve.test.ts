@@ -478,6 +478,69 @@ test('a model that fills in, and one that cannot read pictures, say so', () => {
   assert.equal(of({ image_to_image: false }, { init_image: 'a', vae: 'sharp' }).vae, 'sharp')
 })
 
+test('comments are not drawn, and tags that nobody knows stay for a note', () => {
+  const { prompt, negative_prompt } = resolve({
+    prompt: '# a blue box\na red apple # or a pear\non wood <segment:box:0.5>',
+    negative_prompt: 'blur # not too much',
+  })
+  assert.deepEqual([prompt, negative_prompt], ['a red apple  on wood <segment:box:0.5>', 'blur'])
+  assert.deepEqual(faultsOf({ prompt: '# only a comment' }), [
+    'prompt: prompt must be text of 1 to 2000 characters, but was empty.',
+  ])
+  assert.deepEqual(faultsOf({ prompt: '<segment:box>' }), [
+    'prompt: prompt must contain something besides its LoRAs.',
+  ])
+})
+
+test('what is there but cannot be used is refused with the reason, before there is a job', () => {
+  const problem = 'this is a GLoRA, which is not supported'
+  const other = 'is made for Stable Diffusion 1.x, whose text states are 768 wide'
+  const addOns = [
+    { name: 'bad', family: 'sd1', problem },
+    { name: 'wide', family: 'sd1', misfits: new Map([['mini', other]]) },
+    { name: 'good', family: 'sd1', misfits: new Map([['large', other]]) },
+  ]
+  const all = {
+    ...offer,
+    loras: addOns,
+    vaes: addOns,
+    unusable: [{ name: 'Page', problem: 'this is a web page' }],
+  }
+  const faults = (body: object) => {
+    try {
+      resolveRequest({ prompt: 'x', ...body }, all, defaultLimits, 1)
+      return []
+    } catch (thrown) {
+      return (thrown as AppError).faults.map(({ message }) => message)
+    }
+  }
+  assert.deepEqual(faults({ loras: [{ name: 'bad' }] }), [`The LoRA bad cannot be used: ${problem}.`])
+  assert.deepEqual(faults({ prompt: 'x <lora:wide>' }), [`The LoRA wide ${other}.`])
+  assert.deepEqual(faults({ loras: [{ name: 'good' }], vae: 'GOOD' }), [])
+  assert.deepEqual(faults({ vae: 'bad' }), [`The VAE bad cannot be used: ${problem}.`])
+  assert.deepEqual(faults({ vae: 'wide' }), [`The VAE wide ${other}.`])
+  assert.deepEqual(faults({ vae: 'x' }), ['vae must be one of good, but was "x".'])
+  assert.deepEqual(faults({ loras: [{ name: 'x' }] }), ['There is no LoRA "x". Known LoRAs: good.'])
+  assert.deepEqual(faults({ model: 'page' }), ['The model Page cannot be used: this is a web page.'])
+})
+
+test('a model without a VAE takes the only one, or asks for a choice', () => {
+  const vaes = ['one', 'two'].map((name) => ({ name, family: 'sd1' }))
+  const of = (change: Partial<ModelInfo>, body: object = {}) =>
+    resolveRequest(
+      { prompt: 'x', ...body },
+      { ...offer, vaes, models: [{ ...model, needs_vae: true, ...change }] },
+      defaultLimits,
+      1,
+    ).request.vae
+  assert.equal(of({ default_vae: 'one' }), 'one')
+  assert.equal(of({ default_vae: 'one' }, { vae: 'TWO' }), 'two')
+  assert.throws(() => of({}), {
+    param: 'vae',
+    message: 'vae is missing: the model mini has none of its own; name one of one, two.',
+  })
+})
+
 test('long lists are cut', () => {
   const loras = Array.from({ length: 100 }, (_, i) => ({ name: `style number ${i}`, family: 'sd1' }))
   assert.throws(() => resolveRequest({ prompt: 'x <lora:?>' }, { ...offer, loras }, defaultLimits, 1), {

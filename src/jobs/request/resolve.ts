@@ -51,7 +51,7 @@ export function resolveRequest(
   }
   const model = findModel(given.model, offer.models)
   if (model === undefined) {
-    blame('model', notOffered('model', given.model, offer.models.map(nameOf)))
+    blame('model', modelFault(given.model, offer))
     throw invalidRequest(faults)
   }
   // a field that is already at fault counts as absent for the rest
@@ -158,6 +158,12 @@ function schemaFaults(given: Fields, { properties, required }: Schema, limits: R
 
 function findModel(name: unknown, models: readonly ModelInfo[]): ModelInfo | undefined {
   return typeof name === 'string' ? findNamed(models, name) : models[0]
+}
+
+function modelFault(name: unknown, { models, unusable = [] }: Offer): string {
+  const found = typeof name === 'string' ? findNamed(unusable, name) : undefined
+  if (found === undefined) return notOffered('model', name, models.map(nameOf))
+  return `The model ${found.name} cannot be used: ${found.problem}.`
 }
 
 function nameOf({ name }: { readonly name: string }): string {

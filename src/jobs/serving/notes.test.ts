@@ -74,6 +74,28 @@ test('without subjects the description is said', () => {
   ])
 })
 
+test('tags that nobody knows are left out, and that is said', () => {
+  const said = 'This service does not know <segment:box:0.5>, <wildcard:x>, which is left out of the picture.'
+  assert.deepEqual(notes('apple <segment:box:0.5> <wildcard:x> <lora:detail>'), [said])
+  assert.deepEqual(notes('moon <apple:1>'), [
+    'This service does not know <apple:1>, which is left out of the picture.',
+    unknown,
+  ])
+  assert.deepEqual(notes('apple', {}), [])
+})
+
+test('the name of an embedding for another model counts as words, and that is said', () => {
+  const embeddings = [
+    { name: 'Easy-Negative', family: 'sd1', misfits: new Map([['stand-in', 'is made for another model']]) },
+  ]
+  const offer = { ...standInOffer, embeddings }
+  const said = (prompt: string) => notesOn(resolveRequest({ prompt }, offer, defaultLimits, 1).request, offer)
+  assert.deepEqual(said('an apple, (easy-negative:1.2)'), [
+    'The embedding Easy-Negative is made for another model; its name counts as words.',
+  ])
+  assert.deepEqual(said('an easy apple'), [])
+})
+
 test('the longest prompt has one note', () => {
   assert.deepEqual(notes('🦕'.repeat(2000)), [unknown])
   assert.deepEqual(notes('dinosaur '.repeat(222)), [unknown])

@@ -1,5 +1,6 @@
 import type { ResolvedRequest } from '../job.ts'
-import type { ModelInfo, Offer } from '../offer.ts'
+import { type ModelInfo, type Offer, whyNot } from '../offer.ts'
+import { tagsIn, withoutTags } from '../prompt-tags.ts'
 import type { JobView } from './job-view.ts'
 
 /**
@@ -11,11 +12,37 @@ export function withNotes(view: JobView, offer: Offer): JobView {
   return notes.length === 0 ? view : { ...view, notes }
 }
 
-export function notesOn({ prompt, model: name }: ResolvedRequest, { models, embeddings }: Offer): string[] {
+export function notesOn(request: ResolvedRequest, { models, embeddings }: Offer): string[] {
+  const { prompt, negative_prompt, model: name } = request
   const model = models.find((each) => each.name === name)
-  if (model?.words === undefined) return []
-  const names = embeddings.filter(({ family }) => family === model.family)
-  return knowsAny(prompt, model.words, names) ? [] : [knowsNone(model)]
+  const notes = leftOut([prompt, negative_prompt])
+  if (model === undefined) return notes
+  const drawn = withoutTags(prompt)
+  notes.push(...asWords(`${drawn} ${withoutTags(negative_prompt)}`, model, embeddings))
+  const names = embeddings.filter((each) => whyNot(each, model) === undefined)
+  if (model.words === undefined || knowsAny(drawn, model.words, names)) return notes
+  return [...notes, knowsNone(model)]
+}
+
+const mostShown = 5
+
+/** Tags that a prompt still has name nothing that is known here. */
+function leftOut(prompts: readonly string[]): string[] {
+  const tags = [...new Set(prompts.flatMap(tagsIn))]
+  if (tags.length === 0) return []
+  const shown = tags.slice(0, mostShown).map((tag) => (tag.length > 60 ? `${tag.slice(0, 60)}...` : tag))
+  const more = tags.length > shown.length ? ` and ${tags.length - shown.length} more` : ''
+  return [`This service does not know ${shown.join(', ')}${more}, which is left out of the picture.`]
+}
+
+/** Names of embeddings that the model cannot use. */
+function asWords(text: string, model: ModelInfo, embeddings: Offer['embeddings']): string[] {
+  const words = ` ${text.toLowerCase().split(between).join(' ')} `
+  return embeddings.flatMap((each) => {
+    const named = words.includes(` ${each.name.toLowerCase().split(between).join(' ')} `)
+    const reason = named ? whyNot(each, model) : undefined
+    return reason === undefined ? [] : [`The embedding ${each.name} ${reason}; its name counts as words.`]
+  })
 }
 
 const weight = /:\s*[-+]?[.\d]+\s*\)/g

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import { announce } from '../announce.ts'
-import { AppError, toAppError } from '../errors.ts'
+import { AppError, clientMessage, toAppError } from '../errors.ts'
 import type { JobState, Manifest, ManifestImage, Task } from '../job.ts'
 import { bestEffort } from '../log.ts'
 import type { Delivery, EventQueue } from '../ports.ts'
@@ -171,7 +171,7 @@ function manifestOf(deps: RunDeps, delivery: Delivery, task: Task, outcome: Outc
     status,
     request,
     images: images ?? [],
-    ...(error === undefined ? {} : { error: { code: error.code, message: error.message } }),
+    ...(error === undefined ? {} : { error: { code: error.code, message: clientMessage(error) } }),
     attempts: delivery.attempt,
     ...(sent === undefined ? {} : { sent }),
     created_at,

@@ -28,6 +28,13 @@ function isLoopback({ hostname }: URL): boolean {
   return hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d{1,3}){3}$/.test(hostname)
 }
 
+/** @throws DownloadError, which repeats neither a login nor a query */
+export function parseAddress(text: string): URL {
+  if (URL.canParse(text)) return new URL(text)
+  const safe = text.replace(/\/\/.*@/u, '//...@').replace(/[?#].*$/su, '')
+  throw new DownloadError(`${JSON.stringify(safe)} is not a valid URL`)
+}
+
 /** A URL without its query and its user part, which may contain keys: safe to print and to store. */
 export function shown(url: URL): string {
   return `${url.protocol}//${url.host}${url.pathname}`
@@ -47,7 +54,8 @@ export function addressName(url: URL): string {
   return decoded(url.pathname.split('/').findLast((part) => part !== '') ?? url.hostname)
 }
 
-function decoded(text: string): string {
+/** Percent signs that start no escape are kept. */
+export function decoded(text: string): string {
   try {
     return decodeURIComponent(text)
   } catch {

@@ -217,7 +217,7 @@ for (const [what, [answer, pattern]] of Object.entries(refusals)) {
   test(`refused in words: ${what}`, async (t) => {
     const { run, path } = await attempt(t, answer)
     await assert.rejects(run(), words(pattern))
-    assert.ok(!existsSync(path) || readFileSync(path).length === 0)
+    assert.ok(!existsSync(path) && !existsSync(`${path}.json`), 'nothing is left')
   })
 }
 
@@ -274,6 +274,29 @@ function smallDisk(t: TestContext): string | undefined {
   })
   return folder
 }
+
+test('a login in the address is sent in a header, and to no other host', async (t) => {
+  const store = await serve(t, (served) => send(served, bytes))
+  const { requests, address } = await serve(t, ({ response }) =>
+    response.writeHead(302, { location: `${store.address}/blob` }).end(),
+  )
+  const path = join(tempFolder(t), 'x.partial')
+  const url = `${address.replace('//', '//me:p%40ss@')}/x.safetensors`
+  assert.equal((await download({ url, path, patience })).sha256, hashOf(bytes))
+  const basic = `Basic ${Buffer.from('me:p@ss').toString('base64')}`
+  assert.equal(requests[0]?.headers.authorization, basic)
+  assert.equal(store.requests[0]?.headers.authorization, undefined)
+  for (const bad of [
+    `${url.replace('x.safe', '').replace(/:\d+/, ':1')}`,
+    'https://me:p%40ss@[bad/x?key=p%40ss',
+  ]) {
+    await assert.rejects(download({ url: bad, path, patience }), (thrown: unknown) => {
+      assert.ok(thrown instanceof DownloadError, String(thrown))
+      assert.doesNotMatch(thrown.message, /p%40ss|p@ss/)
+      return true
+    })
+  }
+})
 
 test('redirects are followed, and the token stays with the first host', async (t) => {
   const store = await serve(t, (served) =>

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../../jobs/errors.ts'
 import { type Backoff, pauseAfter } from '../../jobs/retry.ts'
-import { checkAddress, DownloadError, shown } from './addresses.ts'
+import { checkAddress, DownloadError, parseAddress, shown } from './addresses.ts'
 import { checkSpace } from './disk-space.ts'
 import { forgetOrigin, Partial } from './partial.ts'
 import { request } from './request.ts'
@@ -48,7 +48,7 @@ export interface Downloaded {
  */
 export async function download(options: DownloadOptions): Promise<Downloaded> {
   const { path, onNote = () => {}, patience = defaultPatience } = options
-  const start = parseUrl(options.url)
+  const start = parseAddress(options.url)
   checkAddress(start, start, options.sha256 !== undefined)
   const partial = await Partial.open(path, markOf(start))
   try {
@@ -71,14 +71,22 @@ export async function download(options: DownloadOptions): Promise<Downloaded> {
         await sleep(pause)
       }
     }
+  } catch (thrown) {
+    // nothing to resume
+    if (partial.bytes === 0) await partial.discard()
+    throw thrown
   } finally {
     await partial.close()
   }
 }
 
-function parseUrl(text: string): URL {
-  if (!URL.canParse(text)) throw new DownloadError(`${JSON.stringify(text)} is not a valid URL`)
-  return new URL(text)
+/** What asks for the rest of a file. */
+function rangeHeaders({ bytes, origin }: Partial): Record<string, string> {
+  if (bytes === 0 || origin === undefined) return {}
+  // a weak ETag does not promise the same bytes, so servers must not resume by it
+  const strong = origin.etag?.startsWith('W/') ? undefined : origin.etag
+  const mark = strong ?? origin.lastModified
+  return { range: `bytes=${bytes}-`, ...(mark !== undefined && { 'if-range': mark }) }
 }
 
 /** One connection: from the bytes already stored to the end of the file. */
@@ -93,7 +101,12 @@ async function transfer(options: DownloadOptions, start: URL, partial: Partial):
     controller.abort(new TryAgain(`the server sent nothing for ${patience.stallMs / 1000} s`))
   const timer = setTimeout(stalled, patience.stallMs)
   try {
-    const response = await request(options, start, partial, controller.signal)
+    const response = await request(start, {
+      token: options.token,
+      hasHash: options.sha256 !== undefined,
+      headers: { 'accept-encoding': 'identity', ...rangeHeaders(partial) },
+      signal: controller.signal,
+    })
     try {
       const reply = readReply(response, partial.bytes, markOf(start), partial.origin)
       const { total } = reply.origin

@@ -1,5 +1,6 @@
 import { foreignName } from '../../diffusion/safetensors/foreign-file.ts'
-import { checkAddress, DownloadError, shown } from './addresses.ts'
+import { DownloadError, shown } from './addresses.ts'
+import { request } from './request.ts'
 
 /** Model repositories of Hugging Face and of servers with the same API: https://huggingface.co/docs/hub/api */
 
@@ -69,14 +70,11 @@ function sameOrigin(url: URL, before: URL): URL | undefined {
 }
 
 async function ask(url: URL, { token }: HubOptions): Promise<Response> {
-  checkAddress(url, url, false)
-  const headers = new Headers({ 'user-agent': 'packshot' })
-  if (token !== undefined) headers.set('authorization', `Bearer ${token}`)
-  const response = await fetch(url.href, { headers, signal: AbortSignal.timeout(60_000) }).catch(
-    (cause: unknown) => {
-      throw new DownloadError(`${shown(url)}: the server cannot be reached`, { cause })
-    },
-  )
+  const options = { token, hasHash: false, signal: AbortSignal.timeout(60_000) }
+  const response = await request(url, options).catch((cause: unknown) => {
+    if (cause instanceof DownloadError) throw cause
+    throw new DownloadError(`${shown(url)}: the server cannot be reached`, { cause })
+  })
   if (response.ok) return response
   const hint =
     response.status === 401 || response.status === 403 || response.status === 404
@@ -85,12 +83,37 @@ async function ask(url: URL, { token }: HubOptions): Promise<Response> {
   throw new DownloadError(`${shown(url)}: ${hint} (${response.status})`)
 }
 
+/** A page has at most a thousand entries of some hundred bytes. */
+const mostBytes = 5_000_000
+
+async function boundedText(response: Response, url: URL): Promise<string> {
+  const chunks: Uint8Array[] = []
+  let bytes = 0
+  try {
+    for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
+      bytes += chunk.length
+      if (bytes > mostBytes) {
+        throw new DownloadError(`${shown(url)}: the response has more than ${mostBytes} bytes`)
+      }
+      chunks.push(chunk)
+    }
+  } catch (thrown) {
+    if (thrown instanceof DownloadError) throw thrown
+    throw new DownloadError(`${shown(url)}: the connection broke`, { cause: thrown })
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
 type Entry = Omit<HubFile, 'url'>
 
 async function readEntries(response: Response, url: URL): Promise<Entry[]> {
-  const value: unknown = await response.json().catch((cause: unknown) => {
+  const text = await boundedText(response, url)
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (cause) {
     throw new DownloadError(`${shown(url)}: the response is not JSON`, { cause })
-  })
+  }
   if (!Array.isArray(value)) throw new DownloadError(`${shown(url)}: the response is not a list of files`)
   return value.flatMap((entry: unknown) => {
     if (typeof entry !== 'object' || entry === null) return []
@@ -158,7 +181,7 @@ export function isConfig(path: string): boolean {
     path === 'packshot.json' ||
     path === 'scheduler/scheduler_config.json' ||
     /^(text_encoder|unet|vae)\/config\.json$/.test(path) ||
-    /^tokenizer\/(vocab\.json|merges\.txt|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json)$/.test(
+    /^tokenizer\/(vocab\.json|merges\.txt|tokenizer\.json|tokenizer_config\.json|added_tokens\.json|special_tokens_map\.json)$/.test(
       path,
     )
   )

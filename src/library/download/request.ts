@@ -1,43 +1,51 @@
-import { checkAddress, DownloadError, shown } from './addresses.ts'
-import type { Partial } from './partial.ts'
+import { checkAddress, DownloadError, decoded, shown } from './addresses.ts'
 
 const maxRedirects = 10
 
 interface RequestOptions {
   readonly token?: string | undefined
-  readonly sha256?: string | undefined
+  /** With a hash from elsewhere, plain http is enough. */
+  readonly hasHash: boolean
+  readonly headers?: Readonly<Record<string, string>>
+  readonly signal: AbortSignal
 }
 
-/** Follows redirects itself, so that each URL is checked and the token goes to one host only. */
-export async function request(
-  { token, sha256 }: RequestOptions,
-  start: URL,
-  partial: Partial,
-  signal: AbortSignal,
-): Promise<Response> {
+/**
+ * Follows redirects itself, so that each URL is checked and the token goes to one host only. A user and a password in a
+ * URL are sent to its own host, in a header, as other programs do.
+ */
+export async function request(start: URL, options: RequestOptions): Promise<Response> {
+  const { token, hasHash, signal } = options
   let url = start
   for (let redirects = 0; redirects <= maxRedirects; redirects += 1) {
-    checkAddress(url, start, sha256 !== undefined)
-    const headers = new Headers({ 'accept-encoding': 'identity', 'user-agent': 'packshot' })
+    checkAddress(url, start, hasHash)
+    const headers = new Headers({ ...options.headers, 'user-agent': 'packshot' })
+    const login = loginOf(url)
     if (token !== undefined && url.origin === start.origin) headers.set('authorization', `Bearer ${token}`)
-    const { bytes, origin } = partial
-    if (bytes > 0 && origin !== undefined) {
-      headers.set('range', `bytes=${bytes}-`)
-      // a weak ETag does not promise the same bytes, so servers must not resume by it
-      const strong = origin.etag?.startsWith('W/') ? undefined : origin.etag
-      const mark = strong ?? origin.lastModified
-      if (mark !== undefined) headers.set('if-range', mark)
-    }
-    const response = await fetch(url.href, { headers, redirect: 'manual', signal })
+    else if (login !== undefined) headers.set('authorization', login)
+    // fetch refuses a URL with a login in it, and its message repeats it
+    const response = await fetch(withoutLogin(url), { headers, redirect: 'manual', signal })
     const location = response.headers.get('location')
     if (![301, 302, 303, 307, 308].includes(response.status) || location === null) return response
     await response.body?.cancel()
     if (!URL.canParse(location, url.href)) {
-      throw new DownloadError(
-        `${shown(url)}: the server redirects to ${JSON.stringify(location)}, which is not a valid URL`,
-      )
+      throw new DownloadError(`${shown(url)}: the server redirects to something that is not a valid URL`)
     }
     url = new URL(location, url)
   }
   throw new DownloadError(`${shown(start)}: the server redirects more than ${maxRedirects} times`)
+}
+
+/** https://www.rfc-editor.org/rfc/rfc7617 */
+function loginOf({ username, password }: URL): string | undefined {
+  if (username === '' && password === '') return undefined
+  const pair = `${decoded(username)}:${decoded(password)}`
+  return `Basic ${Buffer.from(pair).toString('base64')}`
+}
+
+function withoutLogin(url: URL): string {
+  const plain = new URL(url)
+  plain.username = ''
+  plain.password = ''
+  return plain.href
 }

@@ -6,7 +6,7 @@ import { tinyCheckpoint } from '../../../test/golden/parity/variants.ts'
 import { tempFolder } from '../../../test/temp-folder.ts'
 import { Library } from '../library.ts'
 
-const padding = 16_000_000
+const padding = 9_000_000
 
 /** A model whose header ends with so many spaces that reading it shows in the process's byte count. */
 function paddedModel(): Buffer {

@@ -1,7 +1,7 @@
-import { readdir, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { stat } from 'node:fs/promises'
 import { type CheckpointFacts, readFacts } from '../../diffusion/checkpoint/facts.ts'
 import { type FileStamp, fileStamp } from '../../diffusion/file-stamp.ts'
+import { modelFiles } from './walk.ts'
 
 /** Facts about files and model folders, read again only when they change. */
 export class FactsCache {
@@ -18,13 +18,13 @@ export class FactsCache {
   }
 }
 
-/** Changes when the file, a file in the model folder, or the defaults beside the file change. Empty if it does not exist. */
+/** Changes when the file, a file of the model folder, or what is said beside the file changes. Empty if it does not exist. */
 export async function entryStamp(path: string): Promise<FileStamp> {
   const stats = await stat(path).catch(() => undefined)
   if (stats === undefined) return ''
   const files = stats.isDirectory()
-    ? (await readdir(path, { recursive: true })).sort().map((name) => join(path, name))
-    : [path, path.replace(/\.safetensors$/i, '.json')]
+    ? await modelFiles(path)
+    : [path, ...['.json', '.yaml'].map((ending) => path.replace(/\.safetensors$/i, ending))]
   const stamps: string[] = []
   for (const file of files) stamps.push(`${file} ${await fileStamp(file)}`)
   return stamps.join('\n')

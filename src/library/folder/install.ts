@@ -3,13 +3,14 @@ import { copyFile, mkdir, readdir, rename, rm, stat, unlink } from 'node:fs/prom
 import { dirname, join, resolve } from 'node:path'
 import { unlessMissing } from '../../adapters/disk/files.ts'
 import { readFacts } from '../../diffusion/checkpoint/facts.ts'
-import { type Kind, kinds, refusal } from '../../diffusion/checkpoint/kinds.ts'
+import { type Kind, kinds } from '../../diffusion/checkpoint/kinds.ts'
+import { unusable } from '../../diffusion/checkpoint/usable.ts'
 import { CheckpointError } from '../../diffusion/errors.ts'
 import { checkFinite } from '../../diffusion/safetensors/check-finite.ts'
 import { foreignName } from '../../diffusion/safetensors/foreign-file.ts'
 import { AppError } from '../../jobs/errors.ts'
 import { sameName } from '../../jobs/offer.ts'
-import type { Entry } from './list.ts'
+import { type Entry, listModels, vaesFor } from './list.ts'
 import { checkName, extension, weightsName } from './names.ts'
 import { hashFile, type Sums, sumsBeside, writeSums } from './sums.ts'
 import { checkModel } from './verify.ts'
@@ -42,7 +43,7 @@ export interface PlaceOptions {
  */
 export async function place(staged: Staged, { dir, name, kind: wanted }: PlaceOptions): Promise<Placed> {
   checkName(name)
-  const kind = await examine(staged, wanted).catch(async (thrown: unknown) => {
+  const kind = await examine(staged, wanted, dir).catch(async (thrown: unknown) => {
     await rm(staged.path, { recursive: true, force: true })
     throw thrown
   })
@@ -60,14 +61,16 @@ export async function place(staged: Staged, { dir, name, kind: wanted }: PlaceOp
   return { kind, name, path }
 }
 
-async function examine(staged: Staged, wanted: Kind | undefined): Promise<Kind> {
+async function examine(staged: Staged, wanted: Kind | undefined, dir: string): Promise<Kind> {
   const facts = await readFacts(staged.path)
   const kind = wanted ?? (facts.kind === 'other' ? 'model' : facts.kind)
-  const fault = refusal(kind, facts)
-  if (fault !== undefined) throw new AppError('model_invalid', `${staged.path}: ${fault}.`)
-  if (kind === 'model') {
-    if (facts.model instanceof CheckpointError) throw facts.model
-    await checkModel(staged.path)
+  const fault = unusable(staged.path, facts, kind)
+  if (fault !== undefined) throw fault
+  if (kind === 'model' && !(facts.model instanceof CheckpointError)) {
+    const { needsVae } = facts.model
+    const vae = needsVae ? vaesFor({ name: '', facts }, (await listModels(dir)).entries)[0] : undefined
+    // a model without a VAE may come before its VAE does
+    if (!needsVae || vae !== undefined) await checkModel(staged.path, vae?.path)
   }
   for (const file of staged.sums.keys()) {
     if (file === '' || file.endsWith(extension)) await checkFinite(join(staged.path, file))

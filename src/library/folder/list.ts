@@ -1,14 +1,15 @@
-import type { Stats } from 'node:fs'
-import { readdir, stat } from 'node:fs/promises'
-import { basename, join, resolve } from 'node:path'
-import { unlessMissing } from '../../adapters/disk/files.ts'
+import { stat } from 'node:fs/promises'
+import { basename } from 'node:path'
 import { type CheckpointFacts, readFacts } from '../../diffusion/checkpoint/facts.ts'
-import { type Kind, kindNames, kinds, refusal } from '../../diffusion/checkpoint/kinds.ts'
+import { type Kind, kindNames } from '../../diffusion/checkpoint/kinds.ts'
+import { misfit, unusable } from '../../diffusion/checkpoint/usable.ts'
+import { CheckpointError } from '../../diffusion/errors.ts'
 import { foreignName } from '../../diffusion/safetensors/foreign-file.ts'
 import { messageOf } from '../../jobs/errors.ts'
 import { sameName } from '../../jobs/offer.ts'
 import type { FactsCache } from './facts-cache.ts'
-import { kindFolders, nameFault, weightsName } from './names.ts'
+import { nameFault } from './names.ts'
+import { type Found, modelFiles, walk } from './walk.ts'
 
 /** One entry of the models folder. */
 export interface Entry {
@@ -18,8 +19,18 @@ export interface Entry {
   readonly bytes: number
   /** Undefined for a file that is damaged or of an unsupported format. */
   readonly facts: CheckpointFacts | undefined
-  /** Why it cannot be used, in words. */
-  readonly problem?: string
+  /** Why it cannot be used; undefined if it can. */
+  readonly problem?: Problem
+  /** For the operator: what was passed over, in whole sentences. */
+  readonly remarks: readonly string[]
+}
+
+/** Why a file cannot be used, to follow its name. */
+interface Problem {
+  /** For the operator: it may name paths and keys. */
+  readonly detail: string
+  /** For everybody. */
+  readonly reason: string
 }
 
 export interface Listing {
@@ -27,78 +38,74 @@ export interface Listing {
   readonly entries: readonly Entry[]
   /** Paths of unfinished downloads, and their bytes. */
   readonly partials: readonly { readonly path: string; readonly bytes: number }[]
-}
-
-interface Found {
-  readonly kind: Kind
-  readonly name: string
-  readonly path: string
+  /** For the operator: what was not searched, and why; in whole sentences. */
+  readonly remarks: readonly string[]
 }
 
 /**
- * Lists a models folder: NAME/ and NAME.safetensors are models, files in vae/, embeddings/ and loras/ are of their
- * folder's kind. A file that is damaged, of a different family, or in the wrong place is listed with its problem and
- * does not affect the rest. A missing folder counts as empty.
+ * Lists a models folder (see `walk`). A file that is damaged, of a different family, or in the wrong place is listed with
+ * its problem and does not affect the rest.
  */
 export async function listModels(dir: string, cache?: FactsCache): Promise<Listing> {
-  const root = resolve(dir)
-  const found: Found[] = []
-  const partials: { path: string; bytes: number }[] = []
-  for (const kind of kindNames) {
-    const folder = join(root, kinds[kind].folder)
-    for (const fileName of (await unlessMissing(readdir(folder))) ?? []) {
-      const path = join(folder, fileName)
-      const stats = await stat(path).catch(() => undefined)
-      if (stats === undefined) continue
-      if (fileName.endsWith('.partial')) partials.push({ path, bytes: await bytesOf(path, stats) })
-      else {
-        const one = recognise(kind, fileName, path, stats)
-        if (one !== undefined) found.push(one)
-      }
-    }
-  }
+  const { found, partials, remarks } = await walk(dir)
   const entries: Entry[] = []
   for (const one of found) entries.push(await describe(one, found, cache))
   entries.sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name, 'en'))
-  return { entries, partials }
+  const unfinished = partials.map(async (path) => ({ path, bytes: await bytesOf(path) }))
+  return {
+    entries: entries.map((entry) => withVaeProblem(entry, entries)),
+    partials: await Promise.all(unfinished),
+    remarks,
+  }
+}
+
+/** The VAEs that a model can use, of all entries; the one that has its name first. */
+export function vaesFor(model: Pick<Entry, 'name' | 'facts'>, entries: readonly Entry[]): Entry[] {
+  const described = model.facts?.model
+  if (described === undefined || described instanceof Error) return []
+  const fits = ({ kind, problem, facts }: Entry) =>
+    kind === 'vae' && problem === undefined && facts !== undefined && misfit(facts, described) === undefined
+  const own = ({ name }: Entry) => sameName(name, model.name) || sameName(name, `${model.name}.vae`)
+  return entries.filter(fits).sort((a, b) => Number(own(b)) - Number(own(a)))
+}
+
+/** A model without a VAE can be used as long as there is a VAE that fits. */
+function withVaeProblem(entry: Entry, entries: readonly Entry[]): Entry {
+  const { facts, problem } = entry
+  if (entry.kind !== 'model' || problem !== undefined || facts === undefined) return entry
+  if (facts.model instanceof Error || !facts.model.needsVae || vaesFor(entry, entries).length > 0)
+    return entry
+  const reason =
+    'this is a model without a VAE: put the file of a VAE that fits into vae/ in the models folder'
+  return { ...entry, problem: { reason, detail: reason } }
 }
 
 function rank({ kind }: Entry): number {
   return kindNames.indexOf(kind)
 }
 
-/** Undefined for other files: hidden ones, sums, defaults, notes. */
-function recognise(kind: Kind, fileName: string, path: string, stats: Stats): Found | undefined {
-  if (fileName.startsWith('.')) return undefined
-  if (stats.isDirectory()) {
-    const isModel = kinds[kind].folders && !kindFolders.includes(fileName)
-    return isModel ? { kind, name: fileName, path } : undefined
-  }
-  // refused formats are listed too, with the reason
-  const name = weightsName(fileName)
-  return name === undefined ? undefined : { kind, name, path }
-}
-
 async function describe(one: Found, all: readonly Found[], cache: FactsCache | undefined): Promise<Entry> {
   const { kind, name, path } = one
-  const stats = await stat(path).catch(() => undefined)
-  const bytes = stats === undefined ? 0 : await bytesOf(path, stats)
+  const bytes = await bytesOf(path)
+  const fault = clash(one, all) ?? nameProblem(name)
   let facts: CheckpointFacts | undefined
-  let problem = clash(one, all) ?? nameProblem(name)
+  let problem: Problem | undefined = fault === undefined ? undefined : { detail: fault, reason: fault }
   try {
     facts = await (cache?.get(path) ?? readFacts(path))
-    problem ??= kindProblem(kind, facts)
+    problem ??= problemOf(path, unusable(path, facts, kind))
   } catch (thrown) {
-    problem ??= messageOf(thrown)
+    // a file of another system's error, such as one that may not be read
+    const reason = thrown instanceof CheckpointError ? thrown.reason : 'the file cannot be read'
+    problem ??= { detail: messageOf(thrown), reason }
   }
-  return { kind, name, path, bytes, facts, ...(problem !== undefined && { problem }) }
+  return { kind, name, path, bytes, facts, remarks: facts?.remarks ?? [], ...(problem && { problem }) }
 }
 
-/** Why a file cannot be of its folder's kind; undefined if it can. */
-function kindProblem(kind: Kind, facts: CheckpointFacts): string | undefined {
-  const misplaced = refusal(kind, facts)
-  if (misplaced !== undefined) return misplaced
-  return kind === 'model' && facts.model instanceof Error ? facts.model.message : undefined
+function problemOf(path: string, fault: CheckpointError | undefined): Problem | undefined {
+  if (fault === undefined) return undefined
+  const { message, reason } = fault
+  // the list names the file already
+  return { reason, detail: message === `${path}: ${reason}` ? reason : message }
 }
 
 function nameProblem(name: string): string | undefined {
@@ -120,13 +127,12 @@ function clash(one: Found, all: readonly Found[]): string | undefined {
   return `${[one, ...others].map(({ path }) => basename(path)).join(' and ')} have the same name; rename all but one`
 }
 
-/** Of a file, or of all files of a folder. */
-async function bytesOf(path: string, stats: Stats): Promise<number> {
+/** Of a file, or of those files of a model folder that are read. */
+async function bytesOf(path: string): Promise<number> {
+  const stats = await stat(path).catch(() => undefined)
+  if (stats === undefined) return 0
   if (!stats.isDirectory()) return stats.size
   let sum = 0
-  for (const entry of await readdir(path, { withFileTypes: true, recursive: true })) {
-    if (entry.isDirectory()) continue
-    sum += (await stat(join(entry.parentPath, entry.name)).catch(() => undefined))?.size ?? 0
-  }
+  for (const file of await modelFiles(path)) sum += (await stat(file).catch(() => undefined))?.size ?? 0
   return sum
 }

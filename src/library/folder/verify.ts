@@ -8,17 +8,19 @@ import { compareSums, readSums, type Sums, sumsBeside } from './sums.ts'
 
 /**
  * Opens a model as for making pictures and builds every graph, which checks everything but the numbers.
+ * @param vae the file of a VAE, for a model without its own
  * @throws CheckpointError
  */
-export async function checkModel(path: string): Promise<void> {
+export async function checkModel(path: string, vae?: string): Promise<void> {
   // sessions are made at the first picture: this reads headers only
-  const engine = await openEngine({ model: path, provider: 'cpu' })
+  const engine = await openEngine({ model: path, vae, provider: 'cpu' })
   await engine.close()
 }
 
-/** What is wrong with an entry now, and what could not be checked. */
+/** What is wrong with an entry now, and what could not be checked. @param vae for a model without its own */
 export async function verifyEntry(
   entry: Entry,
+  vae?: string,
 ): Promise<{ readonly faults: readonly string[]; readonly note: string }> {
   const faults: string[] = []
   const found = (thrown: unknown) => {
@@ -31,8 +33,8 @@ export async function verifyEntry(
   } catch (thrown) {
     found(thrown)
   }
-  if (entry.problem !== undefined) faults.push(entry.problem)
-  else if (entry.kind === 'model') await checkModel(entry.path).catch(found)
+  if (entry.problem !== undefined) faults.push(entry.problem.detail)
+  else if (entry.kind === 'model') await checkModel(entry.path, vae).catch(found)
   const files = sums === undefined ? [] : [...sums.keys()].map((name) => join(dirname(entry.path), name))
   const weights = files.length === 0 ? [entry.path] : files
   for (const file of weights.filter((each) => each.endsWith(extension))) await checkFinite(file).catch(found)

@@ -45,6 +45,8 @@
     if (!form() || settings.has('from')) return false
     clearErrors()
     for (const name of settings.has('seed') ? unnamed(settings) : []) settings.append(name, '')
+    if (named.test(settings.get('prompt') ?? '') && !settings.has('background'))
+      settings.set('background', '')
     const size = `${settings.get('width')}x${settings.get('height')}`
     const sizes = [...form().elements.namedItem('size').options].map((option) => option.value)
     if (sizes.includes(size)) {
@@ -113,7 +115,22 @@
     if (output) output.textContent = `${Math.round(slider.value * 100)} %`
   }
 
+  // --- A background that the words name too: both are sent, and the words usually win.
+
+  const named =
+    /,?\s*\b(?:on|against|before|in front of|with)\s+(?:an?|the)\s[^,.]*\b(?:background|backdrop|table)\b/i
+
+  function showConflict() {
+    const note = form()?.querySelector('.background-note')
+    const words = named.exec(document.getElementById('prompt')?.value ?? '')?.[0]
+    if (!note) return
+    note.hidden = words === undefined || form().elements.namedItem('background').value === ''
+    if (!note.hidden)
+      note.firstElementChild.textContent = `Your words also say “${words.replace(/^,?\s*/, '')}”.`
+  }
+
   function arrange() {
+    showConflict()
     countAll()
     followSampler()
     showChips()
@@ -124,13 +141,14 @@
   function sayFailed(status) {
     form().querySelector('.form-error')?.remove()
     const note = document.createElement('p')
-    note.className = 'form-error'
+    note.className = 'form-error is-away'
     note.setAttribute('role', 'alert')
     note.textContent =
       status === 413
         ? 'That was too much text. Nothing was sent.'
         : 'The server does not answer, and nothing was sent. Please try again in a moment.'
-    form().prepend(note)
+    // beside the button that was pressed: it stays in the window however far the form is scrolled
+    form().querySelector('.shutter-bar').prepend(note)
   }
 
   document.addEventListener('keydown', (event) => {
@@ -144,6 +162,7 @@
     if (event.target.tagName === 'TEXTAREA') count(event.target)
     if (event.target.id === 'strength') showPercent(event.target)
     if (event.target.form === form()) showChips()
+    if (event.target.form === form()) showConflict()
   })
 
   document.addEventListener('change', (event) => {
@@ -151,6 +170,12 @@
   })
 
   document.addEventListener('click', (event) => {
+    if (event.target.closest('.background-note button')) {
+      const prompt = document.getElementById('prompt')
+      prompt.value = prompt.value.replace(named, '')
+      prompt.focus()
+      arrange()
+    }
     const chip = event.target.closest('[data-chip]')
     if (chip) pressChip(chip)
     const link = event.target.closest('a[data-fill]')
@@ -164,9 +189,25 @@
 
   document.addEventListener('htmx:load', arrange)
 
+  // A form renewed for another model keeps its settings open.
+  document.addEventListener('htmx:beforeSwap', ({ target, detail }) => {
+    if (target.id !== 'request' || !target.querySelector('.more').open) return
+    detail.serverResponse = detail.serverResponse.replace(
+      '<details class="more">',
+      '<details class="more" open>',
+    )
+  })
+
+  // An answer of any kind means that the server is back. A fault of a field without focus would be out of sight.
+  document.addEventListener('htmx:afterOnLoad', () => form()?.querySelector('.form-error.is-away')?.remove())
+  document.addEventListener('htmx:load', ({ target }) => {
+    if (target.id !== 'request' || target.contains(document.activeElement)) return
+    target.querySelector('.field-error')?.scrollIntoView({ block: 'nearest' })
+  })
+
   for (const name of ['htmx:sendError', 'htmx:responseError', 'htmx:timeout']) {
     document.addEventListener(name, (event) => {
-      if (event.detail.elt === form()) sayFailed(event.detail.xhr.status)
+      if (event.detail.elt === form() || event.detail.elt.id === 'model') sayFailed(event.detail.xhr.status)
     })
   }
 })()

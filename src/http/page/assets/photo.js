@@ -12,6 +12,9 @@
   const longestSide = 1024
   /** A file above this is scaled down before it is sent, if its picture is larger than the server keeps. */
   const slowBytes = 2_000_000
+  /** What every browser can draw on: Safari's canvases have 16.7 million pixels, Chrome's sides 65 535, others less. */
+  const canvasPixels = 16_000_000
+  const canvasSide = 16_000
 
   const part = (selector) => document.querySelector(`#photo ${selector}`)
   const field = (name) => document.getElementById(name)
@@ -28,6 +31,13 @@
     if (!status) return
     status.textContent = words
     status.classList.toggle('is-fault', isFault)
+    if (isFault) lookAt('.photo-status')
+  }
+
+  /** Feedback that is out of sight is none: the field may be below the window, or behind the button that sends. */
+  function lookAt(selector) {
+    const calm = matchMedia('(prefers-reduced-motion: reduce)').matches
+    part(selector).scrollIntoView({ block: 'nearest', behavior: calm ? 'auto' : 'smooth' })
   }
 
   function clearFault() {
@@ -49,16 +59,25 @@
     throw new Error(body?.error?.message ?? 'The server did not accept the picture.')
   }
 
-  /** The file itself if it can be sent, else the same picture scaled down, or in a format that the server reads. */
+  /**
+   * The file itself if it can be sent, else the same picture scaled down, or in a format that the server reads. Call it
+   * before `show`, which closes the bitmap: a closed one is 0 pixels wide.
+   */
   async function sendable(file, bitmap) {
-    const { bytes, pixels, side } = document.getElementById('photo').dataset
-    const large = Math.min(bitmap.width, bitmap.height) > Number(side)
-    const heavy = file.size > Number(bytes) || bitmap.width * bitmap.height > Number(pixels)
+    const { bytes, pixels, side } = Object.fromEntries(
+      Object.entries(document.getElementById('photo').dataset).map(([name, value]) => [name, Number(value)]),
+    )
+    const { width, height } = bitmap
+    const large = Math.min(width, height) > side
+    const heavy = file.size > bytes || width * height > pixels
     if (accepted.includes(file.type) && !heavy && !(large && file.size > slowBytes)) return file
-    const scale = Math.min(1, Number(side) / Math.min(bitmap.width, bitmap.height))
+    // a panorama may have too many pixels, or more than a canvas has, though its short side is small
+    const most = Math.min(pixels, canvasPixels)
+    const scales = [1, side / Math.min(width, height), Math.sqrt(most / (width * height))]
+    const scale = Math.min(...scales, canvasSide / Math.max(width, height))
     const canvas = document.createElement('canvas')
-    canvas.width = Math.round(bitmap.width * scale)
-    canvas.height = Math.round(bitmap.height * scale)
+    canvas.width = Math.max(1, Math.floor(width * scale))
+    canvas.height = Math.max(1, Math.floor(height * scale))
     const context = canvas.getContext('2d')
     context.fillStyle = 'white'
     context.fillRect(0, 0, canvas.width, canvas.height)
@@ -82,11 +101,14 @@
     say('Sending the photo…')
     mine.sending = (async () => {
       const bitmap = await bitmapOf(file)
-      if (state !== mine) return
+      if (state !== mine) return bitmap.close()
       field('mask').value = ''
       field('init_image').value = ''
+      const blob = await sendable(file, bitmap)
+      if (state !== mine) return bitmap.close()
       show(bitmap)
-      const { id, width, height } = await upload(await sendable(file, bitmap))
+      lookAt('.photo-stage')
+      const { id, width, height } = await upload(blob)
       if (state !== mine) return
       field('init_image').value = id
       say(`The photo is ready, ${width} × ${height} pixels.${fitSize(width, height)}`)
@@ -102,12 +124,33 @@
       })
   }
 
+  /** Upright: a phone's photo lies on its side until its EXIF orientation is applied. */
   async function bitmapOf(file) {
     try {
-      return await createImageBitmap(file)
+      return await createImageBitmap(file, { imageOrientation: 'from-image' })
     } catch {
-      throw new Error('This file cannot be read as a picture.')
+      throw new Error(await unreadable(file))
     }
+  }
+
+  /** Formats that most browsers cannot decode, by the brand in the first bytes of the file, whatever its name says. */
+  const heif = /^(hei[cfmsx]|hev[cmsx]|mif1|msf1)$/
+
+  async function unreadable(file) {
+    if (file.size === 0) return 'This file is empty.'
+    const head = new TextDecoder('latin1').decode(
+      await file
+        .slice(0, 12)
+        .arrayBuffer()
+        .catch(() => new ArrayBuffer()),
+    )
+    if (head.slice(4, 8) === 'ftyp' && heif.test(head.slice(8, 12)))
+      return 'This browser cannot read HEIC photos. Save the photo as a JPEG, or open this page in Safari.'
+    if (/^(II\*\0|MM\0\*)/.test(head))
+      return 'This browser cannot read TIFF or raw photos. Save the photo as a JPEG.'
+    const known = /^(\x89PNG|\xff\xd8|GIF8|RIFF....WEBP)/s.test(head)
+    if (known) return 'This picture is damaged, or too large for this browser.'
+    return 'This file cannot be read as a picture.'
   }
 
   /** The size in the list closest to the photo's shape: less of it is cropped. */
@@ -133,6 +176,7 @@
       canvas.width = Math.max(1, Math.round(bitmap.width * scale))
       canvas.height = Math.max(1, Math.round(bitmap.height * scale))
     }
+    state.shape = bitmap.width / bitmap.height
     const picture = part('.photo-picture')
     const context = picture.getContext('2d')
     context.imageSmoothingQuality = 'high'
@@ -255,8 +299,7 @@
   async function chooseMask(file) {
     try {
       const bitmap = await bitmapOf(file)
-      const canvas = part('.photo-mask')
-      if (Math.abs((bitmap.width / bitmap.height / canvas.width) * canvas.height - 1) > 0.02) {
+      if (Math.abs(bitmap.width / bitmap.height / state.shape - 1) > 0.02) {
         throw new Error(
           `The mask must have the shape of the photo, but has ${bitmap.width} × ${bitmap.height} pixels.`,
         )
@@ -302,7 +345,7 @@
 
   document.addEventListener('htmx:confirm', (event) => {
     const { elt, issueRequest } = event.detail
-    if (elt.id !== 'request' || !document.getElementById('photo')) return
+    if (!['request', 'model'].includes(elt.id) || !document.getElementById('photo')) return
     if (state.sending === undefined && !state.stale) return
     event.preventDefault()
     if (state.waiting) return

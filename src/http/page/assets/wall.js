@@ -6,9 +6,12 @@
  */
 ;(() => {
   const storageKey = 'packshot.jobs'
-  const mostRemembered = 24
+  const recipesKey = 'packshot.recipes'
+  const mostRemembered = 200
+  const atOnce = 24
   const idShape = /^[\w.-]{8,100}$/
   const longestPauseMs = 30_000
+  const mostFailures = 25
 
   /** What is known about each visible job: its status, its bar, how many polls failed. */
   const known = new Map()
@@ -49,8 +52,10 @@
   }
 
   /** Hidden placeholders in list order; each is replaced by its card, or removed if the job is gone. */
-  function restore() {
-    for (const id of wall() ? remembered() : []) {
+  function restore(from = 0) {
+    const ids = wall() ? remembered() : []
+    offerOlder(ids.length > from + atOnce ? from + atOnce : undefined)
+    for (const id of ids.slice(from, from + atOnce)) {
       const place = document.createElement('article')
       place.dataset.restore = id
       place.hidden = true
@@ -63,19 +68,112 @@
     showClear()
   }
 
-  function showClear() {
-    const button = document.getElementById('clear-list')
-    if (button) button.hidden = !wall().querySelector('article[data-job]')
+  /** A long list is shown in parts: each card is a request. */
+  function offerOlder(from) {
+    document.getElementById('older')?.remove()
+    if (from === undefined) return
+    const button = document.createElement('button')
+    button.id = 'older'
+    button.type = 'button'
+    button.className = 'btn text'
+    button.textContent = 'Show older pictures'
+    button.addEventListener('click', () => restore(from))
+    wall().after(button)
   }
 
-  function clearList() {
-    remember([])
-    known.clear()
-    wall().replaceChildren()
-    showClear()
-    say('The list is empty.')
-    document.getElementById('prompt').focus()
+  function showClear() {
+    const button = document.getElementById('clear-list')
+    if (!button) return
+    const some = wall().querySelector('article:not([hidden])') !== null
+    if (some) cleared = undefined
+    button.hidden = !some && !cleared
+    button.textContent = cleared ? 'Bring the list back' : 'Clear the list'
   }
+
+  /** Cleared, until the next job: pressed by mistake, the same button brings it back. */
+  let cleared
+
+  function clearList() {
+    if (cleared) {
+      const { ids, cards } = cleared
+      cleared = undefined
+      remember(ids)
+      wall().append(...cards)
+      offerOlder(ids.length > cards.length ? cards.length : undefined)
+      askNow()
+      showClear()
+      return say('The list is back.')
+    }
+    cleared = { ids: remembered(), cards: [...wall().children] }
+    remember([])
+    wall().replaceChildren()
+    offerOlder(undefined)
+    showClear()
+    say('The list is empty. The same button brings it back.')
+  }
+
+  // --- When pictures are deleted, a line of their card stays, with the settings to make them again.
+
+  function recipes() {
+    try {
+      return JSON.parse(localStorage.getItem(recipesKey) ?? '{}') ?? {}
+    } catch {
+      return {}
+    }
+  }
+
+  /** Recipes of listed jobs only, so that a cleared list leaves none behind. */
+  function keepRecipe(card, id) {
+    const link = card.querySelector('.job-actions [data-fill]')
+    const title = card.querySelector('.job-title')?.textContent
+    if (!wall() || !link || !title) return
+    const ids = new Set(remembered())
+    const kept = Object.entries(recipes()).filter(([other]) => ids.has(other))
+    const recipe = { title, address: link.getAttribute('href') }
+    try {
+      localStorage.setItem(recipesKey, JSON.stringify({ ...Object.fromEntries(kept), [id]: recipe }))
+    } catch {}
+  }
+
+  function showGone(card, id) {
+    const { title, address } = recipes()[id] ?? {}
+    if (!title || !address?.startsWith('/?')) return forget(card, id)
+    const line = document.createElement('article')
+    line.className = 'card job is-gone'
+    line.innerHTML =
+      '<div class="job-body"><h3 class="job-title" dir="auto"></h3><p class="job-state">The pictures were deleted.</p><div class="job-actions"><a class="btn outlined" data-fill>Make it again</a><button class="btn text" type="button">Remove</button></div></div>'
+    line.querySelector('h3').textContent = title
+    line.querySelector('a').setAttribute('href', address)
+    line.querySelector('button').addEventListener('click', () => forget(line, id))
+    card.replaceWith(line)
+    known.delete(id)
+    showClear()
+  }
+
+  function showExpiry() {
+    for (const note of wall()?.querySelectorAll('[data-expires]') ?? []) {
+      const seconds = (Date.parse(note.dataset.expires) - Date.now()) / 1000
+      const card = note.closest('article')
+      if (seconds <= 0) showGone(card, card.dataset.job)
+      else note.textContent = `Goes in ${leftInWords(seconds).replace(' left', '')}`
+    }
+  }
+
+  // --- A card's button that sends its request again puts the new card into the list.
+
+  document.addEventListener('submit', (event) => {
+    const sent = event.target.closest('form[data-send]')
+    if (!sent || !wall()) return
+    event.preventDefault()
+    const button = sent.querySelector('button')
+    button.disabled = true
+    htmx
+      .ajax('POST', '/jobs', { source: sent, target: '#jobs', swap: 'afterbegin' })
+      .catch(() => {})
+      .finally(() => {
+        button.disabled = false
+      })
+  })
 
   // --- A card arrived, for the first time or as a replacement.
 
@@ -83,7 +181,11 @@
     const id = card.dataset.job
     const job = about(id)
     const { status } = card.dataset
-    if (wall() && !remembered().includes(id)) remember([id, ...remembered()])
+    const before = job.status
+    if (wall() && !remembered().includes(id)) {
+      if (remembered().length >= mostRemembered) say(`The list has the newest ${mostRemembered} jobs.`)
+      remember([id, ...remembered()])
+    }
     if (job.status !== status && !job.quiet) say(card.dataset.say)
     if (job.status === undefined && !job.quiet) bringIntoView(card)
     // The button that had the focus is gone; htmx restores it only to an element with the same id.
@@ -91,6 +193,11 @@
     Object.assign(job, { status, failures: 0, quiet: false, focused: false })
     moveOn(card, job)
     showClear()
+    keepRecipe(card, id)
+    if (document.hidden && status === 'succeeded' && before !== undefined && before !== status)
+      unseen = card.querySelector('.job-title').textContent
+    if (card.querySelector('[data-eta]')) ticking ??= setInterval(tick, 1000)
+    showTitle()
   }
 
   /** On a phone the form fills the window, and the new card is below it. */
@@ -125,11 +232,85 @@
       job.bar.step = Math.min(most, job.bar.step + job.bar.perMs * Math.max(0, now - job.bar.at))
       job.bar.at = now
       bar.value = job.bar.step
-      const words = bar.closest('article').querySelector('[data-step]')
-      if (words) words.textContent = String(Math.floor(job.bar.step))
+      countSteps(bar)
     }
     if (moving) requestAnimationFrame(moveBars)
   }
+
+  /** Steps and pictures as people count them: see `stepOf` in card.ts. */
+  function countSteps(bar) {
+    const [card, count] = [bar.closest('article'), Number(bar.dataset.count)]
+    const each = bar.max / count
+    const picture = Math.min(count, Math.floor(bar.value / each) + 1)
+    const words = { '[data-step]': Math.floor(bar.value - (picture - 1) * each), '[data-picture]': picture }
+    for (const [place, number] of Object.entries(words)) {
+      const element = card.querySelector(place)
+      if (element) element.textContent = String(number)
+    }
+  }
+
+  // --- The seconds left are counted down, and the title says what a tab behind others would hide.
+
+  const ownTitle = document.title
+  let ticking
+
+  function tick() {
+    const etas = document.querySelectorAll('[data-eta]')
+    for (const eta of etas) {
+      eta.dataset.eta = Math.max(0, eta.dataset.eta - 1)
+      eta.textContent = leftInWords(Number(eta.dataset.eta))
+    }
+    showTitle()
+    if (etas.length > 0) return
+    clearInterval(ticking)
+    ticking = undefined
+  }
+
+  function leftInWords(seconds) {
+    if (seconds < 1) return 'a moment left'
+    if (seconds < 90) return `${Math.round(seconds)} s left`
+    return seconds < 5400 ? `${Math.round(seconds / 60)} min left` : `${Math.round(seconds / 3600)} h left`
+  }
+
+  /** What finished while nobody looked; said in the title until somebody does. */
+  let unseen
+
+  function showTitle() {
+    if (!document.hidden) unseen = undefined
+    const card =
+      document.querySelector('.is-running[data-job]') ?? document.querySelector('.is-queued[data-job]')
+    const state = card?.querySelector('.job-state')
+    const words = state && [...state.children].map((part) => part.textContent).join(' · ')
+    const title = words ?? (unseen && `✓ ${unseen}`)
+    document.title = title ? `${title} – Packshot` : ownTitle
+  }
+
+  // --- Nobody looks: a hidden page asks seldom, and at once when it is shown again.
+
+  const hiddenPauseMs = 30_000
+
+  document.addEventListener('htmx:beforeRequest', (event) => {
+    const card = event.detail.elt
+    if (!document.hidden || !card.matches?.('article[data-job]')) return
+    const job = about(card.dataset.job)
+    if (performance.now() - (job.askedAt ?? Number.NEGATIVE_INFINITY) >= hiddenPauseMs) {
+      job.askedAt = performance.now()
+      return
+    }
+    event.preventDefault()
+    setTimeout(() => card.isConnected && document.hidden && htmx.trigger(card, 'retry'), hiddenPauseMs)
+  })
+
+  function askNow() {
+    for (const card of document.querySelectorAll('article[hx-get]')) htmx.trigger(card, 'retry')
+  }
+
+  document.addEventListener('visibilitychange', () => {
+    if (document.hidden) return
+    askNow()
+    showTitle()
+  })
+  addEventListener('online', askNow)
 
   // --- No answer: the card keeps what it shows, says so, and polls less and less often.
 
@@ -137,22 +318,43 @@
     const job = about(card.dataset.job ?? card.dataset.restore)
     job.failures += 1
     if (job.failures === 2) noteOffline(card)
+    if (job.failures > mostFailures) return giveUp(card)
     const pause = Math.min(longestPauseMs, 500 * 2 ** job.failures) * (0.75 + Math.random() / 2)
     setTimeout(() => card.isConnected && htmx.trigger(card, 'retry'), pause)
   }
 
-  function noteOffline(card) {
+  function noteOffline(card, words = 'The server does not answer. Trying again…') {
+    card.querySelector('.job-offline')?.remove()
     const note = document.createElement('p')
     note.className = 'job-offline'
-    note.textContent = 'The server does not answer. Trying again…'
+    note.textContent = words
     card.querySelector('.job-body')?.append(note)
     if (!card.hidden) say(note.textContent)
+  }
+
+  /** Nothing is asked for forever: after about ten minutes only when somebody wants it. */
+  function giveUp(card) {
+    const note = card.querySelector('.job-offline')
+    if (!note) return
+    note.textContent = 'The server does not answer. What was accepted goes on. '
+    const button = document.createElement('button')
+    button.type = 'button'
+    button.className = 'btn text'
+    button.textContent = 'Ask again'
+    button.addEventListener('click', () => {
+      about(card.dataset.job).failures = 0
+      note.remove()
+      htmx.trigger(card, 'retry')
+    })
+    note.append(button)
   }
 
   function requestFailed({ detail: { elt } }) {
     const card = elt.closest?.('article[hx-get]')
     if (card) askAgain(card)
     if (card && card !== elt) say('The server does not answer. Please try again.')
+    const sent = elt.closest?.('form[data-send]')
+    if (sent) noteOffline(sent.closest('article'), 'The server does not answer, and nothing was sent.')
   }
 
   // Our own fragments are shown whatever their status; a proxy's error page never is. A job that is gone is removed
@@ -164,6 +366,10 @@
     const gone = id !== undefined && (xhr.status === 404 || xhr.status === 410)
     event.detail.shouldSwap = ours && !gone
     event.detail.isError = !ours
+    if (xhr.status === 410 && ours && wall() && (id ?? event.target.dataset?.job)) {
+      event.detail.shouldSwap = false
+      return showGone(event.target, id ?? event.target.dataset.job)
+    }
     if (gone && ours) forget(event.target, id)
     else if (id !== undefined) about(id).quiet = true
     const { job } = event.target.dataset
@@ -187,7 +393,12 @@
 
   // htmx reads its settings on this event too, and earlier: its listener was registered first.
   document.addEventListener('DOMContentLoaded', () => {
-    for (const card of document.querySelectorAll('article[data-job]')) arrive(card)
+    for (const card of document.querySelectorAll('article[data-job]')) {
+      // the card of a page of its own is in sight
+      about(card.dataset.job).quiet = true
+      arrive(card)
+    }
     restore()
+    setInterval(showExpiry, 30_000)
   })
 })()
