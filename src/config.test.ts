@@ -54,7 +54,14 @@ test('an empty environment gives the defaults, and other programs` variables are
     freeMb: 100,
     uploadMb: 10,
     uploadMegapixels: 24,
+    uploadSide: 16_384,
     trustedProxies: undefined,
+    allowedHosts: undefined,
+    idleSeconds: 30,
+    minKibPerSecond: 8,
+    bufferMb: 256,
+    connections: 2048,
+    clientConnections: 512,
     logLevel: 'info',
   })
 })

@@ -272,14 +272,63 @@ export const Environment = Type.Object({
     default: 24,
     description: 'Maximum size of an uploaded picture, in millions of pixels.',
   }),
+  PACKSHOT_UPLOAD_SIDE: Type.Integer({
+    minimum: 64,
+    maximum: 65_535,
+    default: 16_384,
+    description:
+      'Maximum width and height of an uploaded picture, in pixels; the longer side may also have at most eight times the shorter one.',
+  }),
   PACKSHOT_TRUSTED_PROXIES: Type.Optional(
     Type.String({
       pattern: '^[0-9a-fA-F.:/, ]+$',
       examples: ['10.0.0.0/8, 127.0.0.1'],
       description:
-        'Addresses of the proxies in front, whose `X-Forwarded-For` is trusted; when not set, none is trusted.',
+        'Addresses of the proxies in front, whose `X-Forwarded-` headers (`For`, `Host`, `Proto`, `Prefix`) are trusted; when not set, none is trusted.',
     }),
   ),
+  PACKSHOT_ALLOWED_HOSTS: Type.Optional(
+    Type.String({
+      pattern: '^[A-Za-z0-9*._:\\[\\], -]+$',
+      examples: ['studio.example.com, *.lan'],
+      description:
+        'Names under which browsers and programs reach the server, beside `localhost` and addresses; requests for others are refused. When not set, also the names that trusted proxies pass on.',
+    }),
+  ),
+  PACKSHOT_IDLE_SECONDS: Type.Integer({
+    minimum: 1,
+    maximum: 3600,
+    default: 30,
+    description:
+      'How long a client may send nothing of its request, or read nothing of its answer, before the connection is closed.',
+  }),
+  PACKSHOT_MIN_KIB_PER_SECOND: Type.Integer({
+    minimum: 1,
+    maximum: 1_000_000,
+    default: 8,
+    description:
+      'Minimum average rate, in KiB per second, at which a client must send a body or read an answer, after `PACKSHOT_IDLE_SECONDS`. There is no other time limit for a transfer: a larger one may take longer.',
+  }),
+  PACKSHOT_BUFFER_MB: Type.Integer({
+    minimum: 1,
+    maximum: 1_000_000,
+    default: 256,
+    description:
+      'Memory of a server for bodies that are still coming and answers that are still unread, in MiB: beyond it the oldest of them is ended. Never less than twice `PACKSHOT_UPLOAD_MB`.',
+  }),
+  PACKSHOT_CONNECTIONS: Type.Integer({
+    minimum: 1,
+    maximum: 1_000_000,
+    default: 2048,
+    description: 'Maximum open connections of a server; more are answered 503 and closed.',
+  }),
+  PACKSHOT_CLIENT_CONNECTIONS: Type.Integer({
+    minimum: 1,
+    maximum: 1_000_000,
+    default: 512,
+    description:
+      'Maximum open connections from one address that is not a trusted proxy; more are answered 503 and closed.',
+  }),
   PACKSHOT_LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
     default: 'info',
     description: 'Minimum log level (JSON lines on stdout).',

@@ -80,6 +80,9 @@ async function run(args: readonly string[], around: Surroundings): Promise<numbe
     })
     print(`Added ${placed.kind} ${placed.name}: ${placed.path}`)
     if (sha256 !== undefined) print(`SHA-256 ${sha256}`)
+    const { entries } = await listModels(dir)
+    const problem = entries.find(({ path }) => path === placed.path)?.problem
+    if (problem !== undefined) print(`It cannot be used yet: ${problem.detail}.`)
   } else if (command === 'list' && argument === undefined) {
     await list(dir, kind, print)
   } else if (command === 'show' && argument !== undefined) {

@@ -1,6 +1,6 @@
 import { join, parse } from 'node:path'
 import { type Model, openModel } from './checkpoint/model.ts'
-import { AbortedError, CheckpointError, opening } from './errors.ts'
+import { AbortedError, type CheckpointError, opening, saidToAll } from './errors.ts'
 import { FileCache } from './file-cache.ts'
 import type { Attention, Precision } from './graph/graph.ts'
 import { startRun } from './image-to-image.ts'
@@ -193,7 +193,7 @@ export class Engine {
   }
 
   #notFinite(call: number): CheckpointError {
-    return new CheckpointError(
+    return saidToAll(
       `the model gave no finite numbers at call ${call + 1}: its weights, or those of a LoRA, ` +
         'are damaged or too large for what it computes in',
     )

@@ -22,6 +22,11 @@ export class CheckpointError extends Error {
   }
 }
 
+/** An error whose message everybody may read. */
+export function saidToAll(reason: string): CheckpointError {
+  return new CheckpointError(reason, { reason })
+}
+
 /** A file refused for a reason that everybody may read. @param reason a clause without paths and keys */
 export function refused(path: string, reason: string, cause?: unknown): CheckpointError {
   return new CheckpointError(`${path}: ${reason}`, { reason, cause })

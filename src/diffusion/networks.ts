@@ -1,5 +1,5 @@
 import { Weights } from './checkpoint/weights.ts'
-import { CheckpointError } from './errors.ts'
+import { saidToAll } from './errors.ts'
 import type { LoraPart } from './lora/names.ts'
 import { type AppliedLora, planBytes, planLoras } from './lora/plan.ts'
 import type { LatentSize, ModelSessions } from './model-sessions.ts'
@@ -40,7 +40,7 @@ export function networksFor(sessions: ModelSessions, loras: readonly AppliedLora
     const result = await run()
     if (result.every(Number.isFinite)) return result
     if (sessions.widenVae()) return finite(run)
-    throw new CheckpointError('the VAE gave no finite numbers: its weights are damaged')
+    throw saidToAll('the VAE gave no finite numbers: its weights are damaged')
   }
   const plan = (part: LoraPart) =>
     once(async () => {

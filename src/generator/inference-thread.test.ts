@@ -2,7 +2,13 @@ import assert from 'node:assert/strict'
 import { cpSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { tensorOf, tinyCheckpoint, writeSafetensors } from '../../test/golden/parity/variants.ts'
+import {
+  readContent,
+  type Tensor,
+  tensorOf,
+  tinyCheckpoint,
+  writeSafetensors,
+} from '../../test/golden/parity/variants.ts'
 import { pixels, startGenerator } from '../../test/models/generator.ts'
 import { tempFolder } from '../../test/temp-folder.ts'
 import { AppError } from '../jobs/errors.ts'
@@ -38,22 +44,6 @@ test('models are loaded when they are asked for and share the memory', async (t)
   assert.deepEqual(holdings()?.models, ['one'])
 })
 
-test('a picture that needs more memory than there is is refused before it is computed, and the next one is made', async (t) => {
-  const { make } = startGenerator(t, {
-    PACKSHOT_MODELS_DIR: modelsFolder(t),
-    PACKSHOT_MODEL: 'one',
-    PACKSHOT_MODEL_MEMORY_MB: '8',
-  })
-  const plain = await make({ model: 'one' })
-  await assert.rejects(make({ model: 'one', width: 512, height: 512 }), (thrown: unknown) => {
-    assert.ok(thrown instanceof AppError)
-    assert.equal(thrown.code, 'too_large')
-    assert.match(thrown.message, /needs about \d+ MiB of memory; a worker may use 8 MiB/)
-    return true
-  })
-  assert.deepEqual(pixels(await make({ model: 'one' })), pixels(plain))
-})
-
 test('a file that a job cannot use is told by its name and what it is, to the operator by path', async (t) => {
   const dir = modelsFolder(t)
   const key = 'lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k'
@@ -81,6 +71,35 @@ test('a file that a job cannot use is told by its name and what it is, to the op
     },
   )
   await make({ model: 'one' })
+})
+
+test('a picture that needs more memory than there is is refused before it is computed, and the next one is made', async (t) => {
+  const { make } = startGenerator(t, {
+    PACKSHOT_MODELS_DIR: modelsFolder(t),
+    PACKSHOT_MODEL: 'one',
+    PACKSHOT_MODEL_MEMORY_MB: '8',
+  })
+  const plain = await make({ model: 'one' })
+  await assert.rejects(make({ model: 'one', width: 512, height: 512 }), (thrown: unknown) => {
+    assert.ok(thrown instanceof AppError)
+    assert.equal(thrown.code, 'too_large')
+    assert.match(thrown.message, /needs about \d+ MiB of memory; a worker may use 8 MiB/)
+    return true
+  })
+  assert.deepEqual(pixels(await make({ model: 'one' })), pixels(plain))
+})
+
+test('a default model without a VAE makes the same pictures with a file of its VAE', async (t) => {
+  const dir = modelsFolder(t)
+  const { tensors, metadata } = await readContent(tinyCheckpoint)
+  const prefix = 'first_stage_model.'
+  const part = (own: boolean) => [...tensors].filter(([name]) => name.startsWith(prefix) === own)
+  writeSafetensors(join(dir, 'bare.safetensors'), { metadata, tensors: new Map(part(false)) })
+  const vae = part(true).map(([name, tensor]): [string, Tensor] => [name.slice(prefix.length), tensor])
+  writeSafetensors(join(dir, 'vae/soft.safetensors'), { metadata, tensors: new Map(vae) })
+  const { thread, make } = startGenerator(t, { PACKSHOT_MODELS_DIR: dir, PACKSHOT_MODEL: 'bare' })
+  await thread.start()
+  assert.deepEqual(pixels(await make({ model: 'bare' })), pixels(await make({ model: 'one' })))
 })
 
 test('with room, both stay', async (t) => {

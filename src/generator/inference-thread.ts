@@ -74,7 +74,9 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
       const onPart = (step: number, all: number) => onStep(Math.ceil((step / all) * steps))
       let picture: Picture
       try {
-        picture = await engine.generate(wanted, { onStep: onPart, signal })
+        picture = await opening(`The model ${files.model.name}`, () =>
+          engine.generate(wanted, { onStep: onPart, signal }),
+        )
       } finally {
         await pool.trim()
       }
@@ -93,10 +95,9 @@ function modelMemory({ modelMemoryMb }: InferenceSettings): number {
 
 function expected(thrown: unknown): AppError | undefined {
   if (thrown instanceof CheckpointError) return fileFault(thrown)
-  if (thrown instanceof MemoryError) return new AppError('too_large', thrown.message, { cause: thrown })
-  return thrown instanceof ProviderError
-    ? new AppError('unavailable', thrown.message, { cause: thrown })
-    : undefined
+  const details = { cause: thrown }
+  if (thrown instanceof MemoryError) return new AppError('too_large', thrown.message, details)
+  return thrown instanceof ProviderError ? new AppError('unavailable', thrown.message, details) : undefined
 }
 
 await serveInference((tell) => load(workerData as InferenceSettings, tell), expected)

@@ -1,3 +1,4 @@
+import { Socket } from 'node:net'
 import fastifySwagger from '@fastify/swagger'
 import Fastify, {
   type FastifyBaseLogger,
@@ -13,19 +14,32 @@ import { imageRoutes } from './api/images.ts'
 import { jobRoutes } from './api/jobs.ts'
 import { modelRoutes } from './api/models.ts'
 import { uploadRoutes } from './api/uploads.ts'
-import { answerClientError } from './client-error.ts'
+import { readJsonBodies } from './bodies.ts'
+import { answerClientError, answerOddRequests } from './client-error.ts'
+import { type ConnectionLimits, limitConnections, limitRequestsInARow } from './connections.ts'
 import { bodyLimit, httpFault, sendFault } from './faults.ts'
+import { firstLook } from './first-look.ts'
+import { hostNames } from './hosts.ts'
 import { errorPages, wantsPage } from './page/answers.ts'
 import { pageRoutes } from './page/routes.ts'
+import { permissionsPolicy } from './page/security.ts'
+import { trustedPeers } from './peer.ts'
+import { refusals } from './refusals.ts'
 import type { Services } from './services.ts'
+import { defaultTrafficLimits, type TrafficLimits, watchTraffic } from './traffic.ts'
 
 export interface HttpDeps {
   readonly services: Services
   readonly log: FastifyBaseLogger
   /** Another origin that browsers may be redirected to for pictures. */
   readonly imageOrigin?: string
-  /** Addresses (comma-separated, with masks) whose X-Forwarded-For identifies the client. */
+  /** Addresses (comma-separated, with masks) whose X-Forwarded headers are believed. */
   readonly trustedProxies?: string
+  /** Names (comma-separated) that this server answers to, beside `localhost` and addresses. */
+  readonly allowedHosts?: string
+  readonly traffic?: TrafficLimits
+  /** Absent: no limit. */
+  readonly connections?: ConnectionLimits
 }
 
 /** Sends an error in the client's format: a page to a browser, JSON to everything else. */
@@ -38,6 +52,7 @@ const securityHeaders = {
   'referrer-policy': 'no-referrer',
   'cross-origin-opener-policy': 'same-origin',
   'cross-origin-resource-policy': 'same-origin',
+  'permissions-policy': permissionsPolicy,
 }
 
 /**
@@ -49,19 +64,33 @@ export async function buildHttp({
   log,
   imageOrigin,
   trustedProxies,
+  allowedHosts,
+  traffic: trafficLimits = defaultTrafficLimits,
+  connections,
 }: HttpDeps): Promise<FastifyInstance> {
   const sendPage = await errorPages()
+  const trusts = trustedPeers(trustedProxies)
+  const hosts = { allowed: hostNames(allowedHosts), trusts }
   const answer: Answer = (error, request, reply) =>
     wantsPage(request) ? sendPage(error, reply) : sendFault(reply, error)
   const app = Fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit,
-    requestTimeout: 30_000,
+    // a time limit for the whole request would not grow with its body: see traffic.ts
+    requestTimeout: 0,
+    // longer than the longest wait for a job: what moves is watched more closely
+    connectionTimeout: Math.max(60_000, 2 * trafficLimits.idleMs),
+    http: {
+      headersTimeout: trafficLimits.idleMs,
+      connectionsCheckingInterval: Math.max(100, trafficLimits.idleMs / 10),
+      // a missing Host header is answered like other faults
+      requireHostHeader: false,
+    },
     // a request on a kept connection is still served, with `connection: close`: Fastify's own 503
     // has neither a reason nor Retry-After
     return503OnClosing: false,
-    trustProxy: trustedProxies ?? false,
+    trustProxy: trustedProxies === undefined ? false : (address: string) => trusts(address),
     routerOptions: { maxParamLength: 256 },
     clientErrorHandler: answerClientError,
     frameworkErrors: (_error, request, reply) => {
@@ -70,6 +99,28 @@ export async function buildHttp({
   })
   // fastify parses text/plain by default: a JSON body sent as text would then be a request that any site can send.
   app.removeContentTypeParser('text/plain')
+  readJsonBodies(app)
+  // all headers are seen, and too many are refused
+  app.server.maxHeadersCount = 0
+  answerOddRequests(app.server)
+  if (connections !== undefined) limitConnections(app.server, connections, trusts)
+  const traffic = watchTraffic(app.server, trafficLimits)
+  app.addHook('preParsing', async (request, _reply, body) => {
+    return isConnected(request) && hasBody(request) ? traffic.meter(request.raw) : body
+  })
+  const inARow = limitRequestsInARow()
+  const refused = refusals(log)
+  app.addHook('onRequest', async (request, reply) => {
+    try {
+      firstLook(request, hosts)
+      if (isConnected(request)) inARow(request.raw.socket, reply.raw)
+    } catch (thrown) {
+      refused(request, thrown)
+      throw thrown
+    }
+    // before its body is read
+    return request.is404 ? answerNothing(answer, routes, request, reply) : undefined
+  })
   const routes = knownRoutes()
   app.addHook('onRoute', ({ url, method }) => routes.add(url, method))
   app.addHook('onRequest', async (request) => {
@@ -78,10 +129,15 @@ export async function buildHttp({
       await services.count(services.caller(request.ip))
     }
   })
-  app.addHook('onSend', async (_request, reply) => {
+  app.addHook('onSend', async (request, reply) => {
     setMissingHeaders(reply)
     // A draining server sends its clients to another one: a kept connection would stay until the end.
     if (!services.ready()) reply.header('connection', 'close')
+    if (!isConnected(request)) return
+    traffic.watchAnswer(request.raw, reply.raw)
+    if (request.raw.complete || !hasBody(request) || reply.statusCode === 408) return
+    if (reply.getHeader('connection') === 'close') reply.removeHeader('connection')
+    traffic.discardRest(request.raw, reply.raw)
   })
   app.setErrorHandler((thrown, request, reply) => answerFault(answer, thrown, request, reply))
   app.setNotFoundHandler((request, reply) => answerNothing(answer, routes, request, reply))
@@ -104,9 +160,18 @@ export async function buildHttp({
     page.addHook('onRoute', (route) => {
       route.schema = { ...route.schema, hide: true }
     })
-    await page.register(pageRoutes, { services, imageOrigin })
+    await page.register(pageRoutes, { services, imageOrigin, hosts, refused })
   })
   return app
+}
+
+/** Not when a test injects a request: then nothing moves. */
+function isConnected({ raw }: FastifyRequest): boolean {
+  return raw.socket instanceof Socket
+}
+
+function hasBody({ headers }: FastifyRequest): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }
 
 function setMissingHeaders(reply: FastifyReply): void {

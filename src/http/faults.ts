@@ -21,7 +21,8 @@ export const bodyLimit = 65_536
  * by its status, everything else `internal`.
  */
 export function httpFault(thrown: unknown): AppError {
-  if (!(thrown instanceof Error) || !('statusCode' in thrown)) return toAppError(thrown)
+  if (thrown instanceof AppError || !(thrown instanceof Error) || !('statusCode' in thrown))
+    return toAppError(thrown)
   const details = { cause: thrown }
   const code = 'code' in thrown ? thrown.code : undefined
   switch (thrown.statusCode) {

@@ -4,7 +4,7 @@ import type { RequestLimits } from '../jobs/fields.ts'
 import type { Holdings } from '../jobs/holdings.ts'
 import { bestEffort } from '../jobs/log.ts'
 import type { Offer } from '../jobs/offer.ts'
-import type { RateLimiter, UploadLimits } from '../jobs/ports.ts'
+import type { RateLimiter, StoredFile, UploadLimits } from '../jobs/ports.ts'
 import { type CancelDeps, cancelJob } from '../jobs/serving/cancel.ts'
 import { deleteJob } from '../jobs/serving/delete.ts'
 import { type JobView, viewJob } from '../jobs/serving/job-view.ts'
@@ -15,7 +15,7 @@ import { type SubmitDeps, type SubmitOptions, submitJob } from '../jobs/serving/
 import {
   acceptUpload,
   deleteUpload,
-  readUpload,
+  findUpload,
   type Upload,
   type UploadDeps,
 } from '../jobs/serving/upload.ts'
@@ -56,8 +56,8 @@ export interface Services {
   upload(body: Uint8Array, options: { readonly type: string; readonly caller: Caller }): Promise<Upload>
   /** Deletes an upload. Rejects `not_found` for an id never issued. Idempotent. */
   removeUpload(id: string, caller: Caller): Promise<void>
-  /** The PNG of an upload. Rejects `not_found` for an id never issued, `expired`, `deleted`. */
-  uploaded(id: string): Promise<{ png: Uint8Array; expires_at: string }>
+  /** The PNG of an upload. Rejects `not_found` for an id never issued, `expired`; opening it rejects `deleted`. */
+  uploaded(id: string): Promise<{ open(): Promise<StoredFile>; expires_at: string }>
   /** Counts a request of any kind; rejects `rate_limited`. */
   count(caller: Caller): Promise<void>
   /** The caller, from the address of a request. */
@@ -101,7 +101,7 @@ export function createServices(
     remove: (id) => asAppError(noted(deleteJob(deps, id))),
     upload: (body, options) => asAppError(acceptUpload(deps, body, options)),
     removeUpload: (id, caller) => asAppError(deleteUpload(deps, id, caller)),
-    uploaded: (id) => asAppError(readUpload(deps, id)),
+    uploaded: (id) => asAppError(Promise.try(findUpload, deps, id)),
     load: () => asAppError(loadOf(deps)),
     count: (caller) => asAppError(checkRate(deps.requests, caller, 'requests')),
     caller: (address) => deps.caller(address),

@@ -23,14 +23,14 @@ export const errorTable = {
     attempts: 0,
   },
   invalid_json: {
-    meaning: 'The body is not JSON.',
-    remedy: 'Send a JSON object with `content-type: application/json`.',
+    meaning: 'The body is not JSON in UTF-8, or has a key twice.',
+    remedy: 'Send a JSON object in UTF-8 with `content-type: application/json`.',
     attempts: 0,
   },
   unsupported_media_type: {
-    meaning: 'This call does not accept the content type of the body.',
+    meaning: 'This call does not accept the content type or the encoding of the body.',
     remedy:
-      'Send `content-type: application/json` (the page sends a form); an upload is image/png, image/jpeg or image/webp.',
+      'Send `content-type: application/json` (the page sends a form), not compressed; an upload is image/png, image/jpeg or image/webp.',
     attempts: 0,
   },
   body_too_large: {
@@ -49,8 +49,20 @@ export const errorTable = {
     attempts: 1,
   },
   cross_site: {
-    meaning: 'A page of another site submitted a form of this page.',
-    remedy: 'Submit it from the page itself; programs use `POST /v1/jobs`.',
+    meaning: 'A page of another site sent this request through a browser.',
+    remedy:
+      'Send it from the page itself. If it was, the proxy in front does not pass on its own name: see "Behind a proxy" in docs/operating.md.',
+    attempts: 0,
+  },
+  wrong_host: {
+    meaning: "The request is for a host name that is not this server's.",
+    remedy:
+      'Use `localhost`, an address, or a name in `PACKSHOT_ALLOWED_HOSTS`; behind a proxy see "Behind a proxy" in docs/operating.md.',
+    attempts: 0,
+  },
+  too_slow: {
+    meaning: 'The request was not received in time: nothing came for a while, or too little per second.',
+    remedy: 'Send it again, over a faster connection if you can.',
     attempts: 0,
   },
   forbidden: {

@@ -106,9 +106,16 @@ export interface SamplerNames {
   of(model: ModelInfo): readonly SamplerInfo[]
 }
 
-/** Names that differ only in case are one name: some file systems, and prompts, cannot distinguish them. */
+/**
+ * Names that differ only in case, or in how Unicode composes their letters (macOS takes them apart), are one name: some file
+ * systems, and prompts, cannot distinguish them.
+ */
 export function sameName(a: string, b: string): boolean {
-  return a.toLowerCase() === b.toLowerCase()
+  return plain(a) === plain(b)
+}
+
+function plain(name: string): string {
+  return name.normalize('NFC').toLowerCase()
 }
 
 /** Undefined if there is no entry of this name. */

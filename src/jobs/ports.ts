@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream'
 import type { Caller, RateName } from './caller.ts'
 import type { ImageFormat } from './fields.ts'
 import type {
@@ -169,11 +170,19 @@ export interface StatusStore {
 }
 
 /** Pictures, manifests and uploads, until they expire. */
+/** A file on its way to a client: in pieces if the store can, so that a client that reads slowly holds no memory. */
+export interface StoredFile {
+  readonly bytes: number
+  readonly body: Readable | Uint8Array
+}
+
 export interface ImageStore {
   /** The whole picture or nothing; a repeated attempt overwrites it. */
   putImage(id: string, index: number, format: ImageFormat, bytes: Uint8Array): Promise<void>
   /** Undefined when there is none. */
   getImage(id: string, index: number, format: ImageFormat): Promise<Uint8Array | undefined>
+  /** The same for an answer to a client. Its body must be read or destroyed. */
+  openImage(id: string, index: number, format: ImageFormat): Promise<StoredFile | undefined>
   /**
    * An address from which a client can fetch the picture for `seconds`; undefined from a store that clients cannot
    * reach. Whether the picture exists is not checked.
@@ -186,6 +195,8 @@ export interface ImageStore {
   putUpload(id: string, bytes: Uint8Array): Promise<void>
   /** Undefined when there is none. */
   getUpload(id: string): Promise<Uint8Array | undefined>
+  /** The same for an answer to a client. Its body must be read or destroyed. */
+  openUpload(id: string): Promise<StoredFile | undefined>
   /** The first bytes of an upload, at least 33 (all of a shorter one): what tells the size of a PNG. */
   getUploadHead(id: string): Promise<Uint8Array | undefined>
   /** Deletes an upload; a missing one is no fault. */
@@ -236,14 +247,13 @@ export interface UploadLimits {
   readonly bytes: number
   /** Width times height of the picture. */
   readonly pixels: number
-  /**
-   * A picture is scaled down until its shorter side is at most this long, and its longer side at most four times that: no
-   * picture made here needs more.
-   */
+  /** Width and height; the longer side may also have at most eight times the shorter one. */
+  readonly longest: number
+  /** A picture is scaled down until its shorter side is at most this long: no picture made here needs more. Its longer side is kept at most twice as long. */
   readonly side: number
 }
 
-/** Reads pictures that come from outside. Both methods reject `invalid_upload` with a sentence for the user. */
+/** Reads pictures that come from outside. Both methods reject `invalid_upload` with a sentence for the user, and `unavailable` when too many wait. */
 export interface PictureReader {
   /**
    * Reads a PNG, JPEG or WebP file of one picture, rotates it as its metadata says, drops everything but pixels, and

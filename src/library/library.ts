@@ -33,8 +33,10 @@ export interface Contents {
   readonly addOns: readonly Entry[]
   /** All that cannot be used. */
   readonly unusable: readonly Entry[]
-  /** For the operator: a sentence for each file that cannot be used, and for what was passed over. */
+  /** For the operator: a sentence for each file that cannot be used. */
   readonly problems: readonly string[]
+  /** For the operator: what was passed over, or not searched. */
+  readonly remarks: readonly string[]
 }
 
 type Settings = Pick<Config, 'model' | 'modelsDir'>
@@ -70,11 +72,10 @@ export class Library {
 
   async #list(): Promise<Contents> {
     const { entries, remarks } = await listModels(this.#settings.modelsDir, this.#facts)
-    const problems = entries.flatMap(({ kind, name, problem, remarks }) => [
-      ...(problem === undefined ? [] : [`The ${kind} ${name} cannot be used: ${problem.detail}`]),
-      ...remarks,
-    ])
-    problems.push(...remarks)
+    const problems = entries.flatMap(({ kind, name, problem }) =>
+      problem === undefined ? [] : [`The ${kind} ${name} cannot be used: ${problem.detail}`],
+    )
+    const notes = [...remarks, ...entries.flatMap((entry) => entry.remarks)]
     const usable = entries.filter((entry) => entry.problem === undefined)
     const bad = entries.filter((entry) => entry.problem !== undefined)
     const { model: chosen, fault: defaultFault } = await this.#default(entries)
@@ -90,7 +91,7 @@ export class Library {
       }
     }
     const addOns = usable.filter((entry) => entry.kind !== 'model')
-    return { models, defaultFault, addOns, unusable: bad, problems }
+    return { models, defaultFault, addOns, unusable: bad, problems, remarks: notes }
   }
 
   async #default(entries: readonly Entry[]): Promise<{ model?: LibraryModel; fault?: AppError }> {

@@ -86,6 +86,7 @@ test('a model without a VAE is offered as long as there is one that fits', async
   writeSafetensors(source, { ...content, tensors: bare })
   const added = await models(dir, ['add', source])
   assert.equal(added.status, 0, added.stderr)
+  assert.match(added.stdout, /It cannot be used yet: this is a model without a VAE: put .* into vae\//)
   const without = await offer(dir)
   assert.ok(!without.models.some(({ name }) => name === 'bare'))
   assert.match(

@@ -24,7 +24,7 @@ export async function openOffer(config: Config, log: Log): Promise<OfferSource> 
   const library = new Library(config)
   let contents = await library.read()
   let offer = offerOf(contents)
-  tellProblems(contents, [], log)
+  tell(contents, undefined, log)
   let looking = false
   let lastFault = ''
   const look = async () => {
@@ -34,7 +34,7 @@ export async function openOffer(config: Config, log: Log): Promise<OfferSource> 
       const now = await library.read()
       lastFault = ''
       if (now === contents) return
-      tellProblems(now, contents.problems, log)
+      tell(now, contents, log)
       offer = offerOf(now)
       contents = now
       log.info({ models: offer.models.map(({ name }) => name) }, 'the models folder changed')
@@ -63,12 +63,17 @@ function vectorsOf(parameters: number | undefined): number {
   return parameters === undefined ? mostVectors : Math.min(mostVectors, Math.ceil(parameters / width))
 }
 
-function tellProblems({ problems }: Contents, known: readonly string[], log: Log): void {
+/** Logs what was not known before. */
+function tell({ problems, remarks }: Contents, before: Contents | undefined, log: Log): void {
   // the text before the first colon names the file; the fault of a file that is being copied keeps changing
   const subject = (problem: string) => problem.split(':')[0]
-  const told = new Set(known.map(subject))
+  const told = new Set(before?.problems.map(subject))
   for (const problem of problems) {
     if (!told.has(subject(problem))) log.warn({ problem }, 'a model file cannot be used')
+  }
+  for (const remark of remarks) {
+    if (!before?.remarks.includes(remark))
+      log.info({ remark }, 'something in the models folder is passed over')
   }
 }
 

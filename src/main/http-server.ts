@@ -59,6 +59,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     uploadLimits: {
       bytes: config.uploadMb * 2 ** 20,
       pixels: config.uploadMegapixels * 1e6,
+      longest: config.uploadSide,
       side: defaultLimits.maxSize,
     },
     ttlSeconds,
@@ -73,11 +74,24 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     log,
     ...(imageOrigin === undefined ? {} : { imageOrigin: new URL(imageOrigin).origin }),
     ...(config.trustedProxies === undefined ? {} : { trustedProxies: config.trustedProxies }),
+    traffic: {
+      idleMs: config.idleSeconds * 1000,
+      bytesPerSecond: config.minKibPerSecond * 1024,
+      bufferBytes: Math.max(config.bufferMb, 2 * config.uploadMb) * 2 ** 20,
+    },
+    connections: { all: config.connections, perAddress: config.clientConnections },
+    ...(config.allowedHosts === undefined ? {} : { allowedHosts: config.allowedHosts }),
   })
   await using starting = new AsyncDisposableStack()
   starting.adopt(http, (app) => app.close())
   starting.defer(() => watch.close())
   const address = await listen(http, config)
+  if (!isLoopback(config.host)) {
+    log.warn(
+      { host: config.host },
+      'listening beyond this machine without a login: anybody who can reach this address can use it, see docs/operating.md',
+    )
+  }
   starting.adopt(await startHousekeeping({ ...core, watch }), (keeping) => keeping.stop())
   const started = starting.move()
   return { address, [Symbol.asyncDispose]: () => started.disposeAsync() }
@@ -99,6 +113,10 @@ async function listen(http: FastifyInstance, { host, port }: Config): Promise<st
   const bound = http.server.address() as AddressInfo
   const shown = bound.family === 'IPv6' ? `[${bound.address}]` : bound.address
   return `http://${shown === '0.0.0.0' || shown === '[::]' ? 'localhost' : shown}:${bound.port}`
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d+){3}$/.test(host)
 }
 
 /** A setting of 0 is no limit. */

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { Config } from '../config.ts'
+import { hostNames, isOwnName } from '../http/hosts.ts'
 import type { Holdings } from '../jobs/holdings.ts'
 
 /** What an orchestrator asks of a worker. */
@@ -15,12 +16,19 @@ export interface WorkerHealth {
 /**
  * `/healthz/live` answers while the event loop does; `/healthz/ready` is 200 while the worker takes tasks, and lists
  * the models in memory. Neither asks a broker or a store: a restart of one of those must not become a restart of every
- * worker. A hung engine ends the process, so it shows here as no answer.
+ * worker. Names other than `isOwnName` allows are refused, as by a server. A hung engine ends the process, so it shows here as no answer.
  */
-export async function startWorkerHealth({ workerPort, host }: Config): Promise<WorkerHealth> {
+export async function startWorkerHealth({ workerPort, host, allowedHosts }: Config): Promise<WorkerHealth> {
   const health: WorkerHealth = { ready: false, holdings: undefined, close: () => {} }
   if (workerPort === undefined) return health
+  const allowed = hostNames(allowedHosts)
   const server = createServer((request, response) => {
+    const named = /^https?:\/\/([^/?#]*)/i.exec(request.url ?? '')?.[1] ?? request.headers.host
+    if (named !== undefined && !isOwnName(named, allowed)) {
+      response.writeHead(421, { 'content-type': 'application/json' })
+      response.end(JSON.stringify({ status: 'wrong host' }))
+      return
+    }
     const ok = request.url === '/healthz/live' || (request.url === '/healthz/ready' && health.ready)
     const known = request.url === '/healthz/live' || request.url === '/healthz/ready'
     response.writeHead(ok ? 200 : known ? 503 : 404, { 'content-type': 'application/json' })

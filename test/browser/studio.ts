@@ -13,7 +13,7 @@ import { invalidRequest, resolveRequest } from '../../src/jobs/request/resolve.t
 import type { JobView } from '../../src/jobs/serving/job-view.ts'
 import { withNotes } from '../../src/jobs/serving/notes.ts'
 import type { PictureFile } from '../../src/jobs/serving/picture.ts'
-import { acceptUpload, readUpload, uploadFaults } from '../../src/jobs/serving/upload.ts'
+import { acceptUpload, findUpload, uploadFaults } from '../../src/jobs/serving/upload.ts'
 import { testIds } from '../contract/jobs.ts'
 import { standInOffer } from '../stand-in/engine.ts'
 import { ballPng } from './png.ts'
@@ -60,14 +60,18 @@ export class Studio implements Services {
 
   /** Uploads are kept as in the real one, and in memory. */
   readonly uploads = new Map<string, Uint8Array>()
-  readonly uploadLimits = { bytes: 2_000_000, pixels: 4e6, side: 512 }
+  readonly uploadLimits = { bytes: 2_000_000, pixels: 4e6, longest: 3000, side: 512 }
   readonly #uploadDeps = {
     ids: testIds,
     images: {
       putUpload: async (id: string, bytes: Uint8Array) => void this.uploads.set(id, bytes),
       getUpload: async (id: string) => this.uploads.get(id),
+      openUpload: async (id: string) => {
+        const body = this.uploads.get(id)
+        return body === undefined ? undefined : { bytes: body.byteLength, body }
+      },
       getUploadHead: async (id: string) => this.uploads.get(id),
-    } as Pick<ImageStore, 'putUpload' | 'getUpload' | 'getUploadHead'> as ImageStore,
+    } as Pick<ImageStore, 'putUpload' | 'getUpload' | 'openUpload' | 'getUploadHead'> as ImageStore,
     limiter: memoryRateLimiter(),
     space: { take: async () => {} },
     pictures: pictureReader(),
@@ -81,7 +85,7 @@ export class Studio implements Services {
   }
 
   async uploaded(id: string) {
-    return readUpload(this.#uploadDeps, id)
+    return findUpload(this.#uploadDeps, id)
   }
 
   async count() {}
@@ -155,7 +159,8 @@ export class Studio implements Services {
     const job = await this.view(id)
     const image = job.images[index]
     if (image === undefined) throw new AppError('not_ready', 'This picture is not finished.')
-    return { bytes: ballPng(image.width, image.height), image, job }
+    const body = ballPng(image.width, image.height)
+    return { open: async () => ({ bytes: body.length, body }), image, job }
   }
 
   get newest(): JobView {

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
+import { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
 import { suite, type TestContext, test } from 'node:test'
 import { imageFormats } from '../../src/jobs/fields.ts'
-import type { ImageStore } from '../../src/jobs/ports.ts'
+import type { ImageStore, StoredFile } from '../../src/jobs/ports.ts'
 import { someManifest, someTask, testIds } from './jobs.ts'
 
 /** What every ImageStore promises. `start` returns a way to open stores with a TTL of one hour on one location. */
@@ -16,6 +18,18 @@ export function imageStoreContract(name: string, start: (t: TestContext) => Prom
       assert.deepEqual([...((await store.getImage(id, 0, 'png')) ?? [])], [1, 2, 3])
       assert.deepEqual([...((await store.getImage(id, 1, 'png')) ?? [])], [4])
       assert.equal(await store.getImage(someTask().id, 0, 'png'), undefined)
+    })
+
+    test('opens pictures and uploads for an answer, with their length', async (t) => {
+      const store = (await start(t))()
+      const { id } = someTask()
+      const uploaded = testIds.issue(new Date())
+      assert.equal(await store.openImage(id, 0, 'png'), undefined)
+      assert.equal(await store.openUpload(uploaded), undefined)
+      await store.putImage(id, 0, 'png', Uint8Array.of(1, 2, 3))
+      await store.putUpload(uploaded, Uint8Array.of(4, 5))
+      assert.deepEqual(await contentOf(await store.openImage(id, 0, 'png')), [3, [1, 2, 3]])
+      assert.deepEqual(await contentOf(await store.openUpload(uploaded)), [2, [4, 5]])
     })
 
     test('keeps files of every format apart, and sweeps them', async (t) => {
@@ -183,4 +197,10 @@ export function imageStoreContract(name: string, start: (t: TestContext) => Prom
       }
     })
   })
+}
+
+async function contentOf(file: StoredFile | undefined): Promise<unknown> {
+  assert.ok(file)
+  const { bytes, body } = file
+  return [bytes, [...(body instanceof Readable ? await buffer(body) : body)]]
 }

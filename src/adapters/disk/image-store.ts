@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path'
 import { Value } from 'typebox/value'
 import { Manifest } from '../../jobs/job.ts'
 import { hasExpired, isJobIdShaped, uploadIsOver } from '../../jobs/job-id.ts'
-import type { ImageStore } from '../../jobs/ports.ts'
+import type { ImageStore, StoredFile } from '../../jobs/ports.ts'
 import { DamagedManifest, dayOf, imageName, manifestName, uploadHeadBytes } from '../../jobs/stored-names.ts'
 import { isTemporary, storageError, unlessMissing, writeFirst, writeWhole } from './files.ts'
 
@@ -74,6 +74,7 @@ export function diskImageStore(options: ImageStoreOptions): ImageStore {
       guarded(() => writeWhole(join(folderOf(id), imageName(index, format)), bytes)),
     getImage: (id, index, format) =>
       guarded(() => unlessMissing(readFile(join(folderOf(id), imageName(index, format))))),
+    openImage: (id, index, format) => guarded(() => openFile(join(folderOf(id), imageName(index, format)))),
     /** Clients cannot reach a folder of the server. */
     addressOf: async () => undefined,
     commit: (manifest) =>
@@ -85,6 +86,7 @@ export function diskImageStore(options: ImageStoreOptions): ImageStore {
     getManifest: (id) => guarded(() => readManifest(id)),
     putUpload: (id, bytes) => guarded(() => writeWhole(uploadOf(id), bytes)),
     getUpload: (id) => guarded(() => unlessMissing(readFile(uploadOf(id)))),
+    openUpload: (id) => guarded(() => openFile(uploadOf(id))),
     getUploadHead: (id) =>
       guarded(async () => {
         const file = await unlessMissing(open(uploadOf(id)))
@@ -134,6 +136,13 @@ export function diskImageStore(options: ImageStoreOptions): ImageStore {
         return removed
       }),
   }
+}
+
+async function openFile(path: string): Promise<StoredFile | undefined> {
+  const file = await unlessMissing(open(path))
+  if (file === undefined) return undefined
+  const { size } = await file.stat()
+  return { bytes: size, body: file.createReadStream() }
 }
 
 function manifestBytes(manifest: Manifest): Buffer {

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { crc32, deflateSync } from 'node:zlib'
 import sharp from 'sharp'
 import { AppError } from '../../jobs/errors.ts'
 import { pictureReader } from './picture-reader.ts'
 
-const limits = { bytes: 1e6, pixels: 1e6, side: 512 }
+const limits = { bytes: 1e6, pixels: 1e6, longest: 3000, side: 512 }
 const reader = pictureReader()
 
 /** Red on the left half and blue on the right, lighter towards the bottom. */
@@ -99,7 +100,7 @@ test('what is too large, moves, or is damaged is refused with a sentence', async
       await twoSides(2000, 1000).jpeg().toBuffer(),
       /at most 1 megapixels, but has 2000 x 1000 \(2 megapixels\)/,
     ],
-    [moving, /still image, but has 3 frames/],
+    [moving, /still image, but has several frames/],
     [png.subarray(0, png.length - 40), /damaged or was cut short/],
     [png.subarray(0, 20), /damaged or was cut short/],
     [(await twoSides(60, 40).jpeg().toBuffer()).subarray(0, 400), /damaged or was cut short/],
@@ -149,6 +150,76 @@ test('white is repainted in a mask, black stays, and there is nothing between th
   const { pixels } = await reader.fit(png, 16, 16, 'mask')
   assert.equal(pixels.length, 256)
   assert.deepEqual([...pixels.subarray(0, 16)], [...Array(8).fill(255), ...Array(8).fill(0)])
+})
+
+const solid = (width: number, height: number) =>
+  sharp({ create: { width, height, channels: 3, background: '#c33' }, limitInputPixels: false })
+
+test('a shape that no picture needs is refused before it is decoded, in every format', async () => {
+  const wide = { ...limits, pixels: 24e6, longest: 16_384 }
+  const files: [Buffer, RegExp][] = [
+    [await solid(1, 200_000).png().toBuffer(), /at most 16384 pixels on each side, but has 1 x 200000/],
+    [await solid(200_000, 1).png().toBuffer(), /at most 16384 pixels on each side/],
+    [
+      await solid(16_383, 1464).webp().toBuffer(),
+      /at most 8 times as long as it is wide, but has 16383 x 1464/,
+    ],
+    [await solid(9000, 1000).webp({ lossless: true }).toBuffer(), /at most 8 times/],
+    [await solid(60_000, 100).jpeg().toBuffer(), /at most 16384 pixels/],
+    [await solid(900, 100).jpeg({ progressive: true }).toBuffer(), /at most 8 times/],
+    [await solid(900, 100).ensureAlpha(0.5).webp().toBuffer(), /at most 8 times/],
+  ]
+  for (const [file, message] of files) {
+    await assert.rejects(reader.normalise(file, wide), { code: 'invalid_upload', message })
+  }
+  assert.equal((await reader.normalise(await solid(800, 100).png().toBuffer(), wide)).width, 800)
+})
+
+test('the longer side of what is kept has a bound too', async () => {
+  const { width, height } = await reader.normalise(await solid(2800, 350).png().toBuffer(), limits)
+  assert.deepEqual([width, height], [1024, 128])
+})
+
+test('a picture that moves is refused in PNG as in WebP', async () => {
+  const png = await twoSides(60, 40).png().toBuffer()
+  const control = Buffer.alloc(20)
+  control.writeUInt32BE(8, 0)
+  control.write('acTL', 4, 'latin1')
+  control.writeUInt32BE(3, 8)
+  control.writeUInt32BE(crc32(control.subarray(4, 16)), 16)
+  const animated = Buffer.concat([png.subarray(0, 33), control, png.subarray(33)])
+  await assert.rejects(reader.normalise(animated, limits), { message: /still image, but has several frames/ })
+})
+
+test('a profile or a text that unpacks to much more than the file does not stop the reader', async () => {
+  const png = await twoSides(60, 40).png().toBuffer()
+  const packed = deflateSync(Buffer.alloc(60_000_000))
+  for (const [name, head] of [
+    ['iCCP', 'x\0\0'],
+    ['zTXt', 'x\0\0'],
+  ] as const) {
+    const data = Buffer.concat([Buffer.from(name + head, 'latin1'), packed])
+    const chunk = Buffer.alloc(8 + data.length)
+    chunk.writeUInt32BE(data.length - 4, 0)
+    data.copy(chunk, 4)
+    chunk.writeUInt32BE(crc32(data), 4 + data.length)
+    const bomb = Buffer.concat([png.subarray(0, 33), chunk, png.subarray(33)])
+    const before = process.memoryUsage.rss()
+    const read = await reader.normalise(bomb, limits).catch((thrown: unknown) => thrown)
+    const refused = read instanceof AppError && read.code === 'invalid_upload'
+    assert.ok(refused || (read as { width?: number }).width === 60, `${name}: ${read}`)
+    assert.ok(process.memoryUsage.rss() - before < 200e6, name)
+  }
+})
+
+test('more files than may wait are refused until there is room', async () => {
+  const png = await twoSides(60, 40).png().toBuffer()
+  const own = pictureReader()
+  const all = await Promise.allSettled(Array.from({ length: 60 }, () => own.normalise(png, limits)))
+  const refused = all.filter((each) => each.status === 'rejected')
+  assert.equal(refused.length, 60 - 2 - 32)
+  assert.ok(refused.every(({ reason }) => reason.code === 'unavailable'))
+  assert.equal((await own.normalise(png, limits)).width, 60)
 })
 
 test('many at once are read one after the other', async () => {

@@ -1,6 +1,7 @@
 import sharp, { type Metadata, type Sharp } from 'sharp'
 import { AppError } from '../../jobs/errors.ts'
 import type { PictureReader, UploadLimits } from '../../jobs/ports.ts'
+import { type PictureHead, pictureHead } from './picture-head.ts'
 
 /**
  * Pictures from outside, read by libvips. Only the PNG, JPEG and WebP loaders are used (the caller has checked the
@@ -9,20 +10,27 @@ import type { PictureReader, UploadLimits } from '../../jobs/ports.ts'
 
 /** Decoding a large photo takes some hundred megabytes: the others wait. */
 const atOnce = 2
+/** Files that wait for their turn are in memory. */
+const mostWaiting = { files: 32, bytes: 128 * 2 ** 20 }
+/** A file of a few hundred bytes can keep a decoder busy for long. */
+const longestDecodeSeconds = 20
+/** The longer side as a multiple of the shorter one; the pictures made here have at most this shape. */
+const mostAspect = 8
 /** Our own pictures are at most 1024 x 1024; this is not a limit for users, it stops decompression bombs. */
 const storedPixels = 64e6
-/** A panorama is kept no longer than this many times the longest side of a job: more would be cropped away. */
-const longestRatio = 4
 const formats = ['png', 'jpeg', 'webp']
 /** Half transparent and half grey: where a mask changes its mind. */
 const threshold = 128
 
 export function pictureReader(): PictureReader {
-  const turn = turns(atOnce)
+  const turn = turns()
   return {
-    normalise: (bytes, limits) => turn(() => normalise(bytes, limits)),
+    normalise: async (bytes, limits) => {
+      checkHead(pictureHead(bytes), limits)
+      return turn(bytes.byteLength, () => normalise(bytes, limits))
+    },
     fit: (png, width, height, kind) =>
-      turn(async () => {
+      turn(png.byteLength, async () => {
         const image = open(png, storedPixels)
         const pixels =
           kind === 'picture' ? await fitPicture(image, width, height) : await fitMask(image, width, height)
@@ -32,39 +40,54 @@ export function pictureReader(): PictureReader {
 }
 
 function open(bytes: Uint8Array, pixels: number): Sharp {
-  return sharp(bytes, { limitInputPixels: pixels, failOn: 'error', sequentialRead: false })
+  const image = sharp(bytes, { limitInputPixels: pixels, failOn: 'error', sequentialRead: false })
+  return image.timeout({ seconds: longestDecodeSeconds })
 }
 
+/** The file is decoded once: whether any part is transparent is seen in the smaller picture. */
 async function normalise(bytes: Uint8Array, limits: UploadLimits) {
-  // libvips would refuse a size above the limit with a message of its own
-  const header = await sharp(bytes, { limitInputPixels: false }).metadata().catch(refuse)
-  checkHeader(header, limits)
+  const header = await sharp(bytes, { limitInputPixels: limits.pixels }).metadata().catch(refuse)
+  checkFormat(header)
   const image = open(bytes, limits.pixels).autoOrient().toColourspace('srgb')
   const { width, height } = header.autoOrient
   const [shorter, longer] = [Math.min(width, height), Math.max(width, height)]
-  const scale = Math.min(1, limits.side / shorter, (longestRatio * limits.side) / longer)
-  if (scale < 1)
-    image.resize(Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale)), {
-      fit: 'fill',
-    })
-  const transparent = header.hasAlpha && !(await open(bytes, limits.pixels).stats().catch(refuse)).isOpaque
-  if (!transparent) image.removeAlpha()
-  const { data, info } = await image
-    .png({ compressionLevel: 6, palette: false })
-    .toBuffer({ resolveWithObject: true })
-    .catch(refuse)
-  return { png: new Uint8Array(data), width: info.width, height: info.height }
+  const scale = Math.min(1, limits.side / shorter, (2 * limits.side) / longer)
+  if (scale < 1) {
+    const scaled = (side: number) => Math.max(1, Math.round(side * scale))
+    image.resize(scaled(width), scaled(height), { fit: 'fill' })
+  }
+  if (!header.hasAlpha) image.removeAlpha()
+  const { data, info } = await image.raw().toBuffer({ resolveWithObject: true }).catch(refuse)
+  const kept = sharp(data, { raw: { width: info.width, height: info.height, channels: info.channels } })
+  if (info.channels === 4 && data.every((value, at) => at % 4 !== 3 || value === 255)) kept.removeAlpha()
+  const png = await kept.toColourspace('srgb').png({ compressionLevel: 6, palette: false }).toBuffer()
+  return { png: new Uint8Array(png), width: info.width, height: info.height }
 }
 
-function checkHeader({ format, width, height, pages = 1 }: Metadata, limits: UploadLimits): void {
-  if (!formats.includes(format)) throw invalid(`The picture must be PNG, JPEG or WebP, but was ${format}.`)
-  const pixels = width * height
-  if (pixels > limits.pixels) {
-    const most = limits.pixels / 1e6
+/** Decides before a decoder sees the file. What the head cannot be read of is left to the decoder's own words. */
+function checkHead(head: PictureHead | undefined, { pixels, longest }: UploadLimits): void {
+  if (head === undefined) return
+  const { width, height, animated } = head
+  const has = `has ${width} x ${height}`
+  if (width * height > pixels) {
+    const megapixels = Math.ceil((width * height) / 1e5) / 10
     throw invalid(
-      `The picture must have at most ${most} megapixels, but has ${width} x ${height} (${Math.ceil(pixels / 1e5) / 10} megapixels).`,
+      `The picture must have at most ${pixels / 1e6} megapixels, but ${has} (${megapixels} megapixels).`,
     )
   }
+  if (Math.max(width, height) > longest) {
+    throw invalid(`The picture must have at most ${longest} pixels on each side, but ${has}.`)
+  }
+  if (Math.max(width, height) > mostAspect * Math.min(width, height)) {
+    throw invalid(
+      `One side of the picture must be at most ${mostAspect} times as long as the other, but it ${has}.`,
+    )
+  }
+  if (animated) throw invalid('The picture must be a still image, but has several frames.')
+}
+
+function checkFormat({ format, pages = 1 }: Metadata): void {
+  if (!formats.includes(format)) throw invalid(`The picture must be PNG, JPEG or WebP, but was ${format}.`)
   if (pages > 1) throw invalid(`The picture must be a still image, but has ${pages} frames.`)
 }
 
@@ -96,23 +119,32 @@ async function fitMask(image: Sharp, width: number, height: number): Promise<Uin
 /** What libvips cannot read is the file's fault; its technical message goes to the log only. */
 function refuse(thrown: unknown): never {
   if (thrown instanceof AppError) throw thrown
-  throw new AppError('invalid_upload', 'The picture cannot be read: the file is damaged or was cut short.', {
-    param: 'body',
-    cause: thrown,
-  })
+  const tooLong = thrown instanceof Error && thrown.message.startsWith('timeout')
+  const why = tooLong
+    ? `reading it takes longer than ${longestDecodeSeconds} seconds. Save it again, or make it smaller.`
+    : 'the file is damaged or was cut short.'
+  throw new AppError('invalid_upload', `The picture cannot be read: ${why}`, { param: 'body', cause: thrown })
 }
 
 function invalid(message: string): AppError {
   return new AppError('invalid_upload', message, { param: 'body' })
 }
 
-/** Runs at most `most` actions at a time; the others wait in order. */
-function turns(most: number) {
+/** Runs `atOnce` actions at a time; the others wait in order. Rejects `unavailable` when too many wait. */
+function turns() {
   const waiting: (() => void)[] = []
   let running = 0
-  return async <T>(action: () => Promise<T>): Promise<T> => {
-    if (running >= most) await new Promise<void>((resolve) => waiting.push(resolve))
-    else running += 1
+  let waitingBytes = 0
+  return async <T>(bytes: number, action: () => Promise<T>): Promise<T> => {
+    if (running >= atOnce) {
+      const full = waiting.length >= mostWaiting.files || waitingBytes + bytes > mostWaiting.bytes
+      if (full && waiting.length > 0) {
+        throw new AppError('unavailable', 'Many pictures are being read at this moment. Try again.')
+      }
+      waitingBytes += bytes
+      await new Promise<void>((resolve) => waiting.push(resolve))
+      waitingBytes -= bytes
+    } else running += 1
     try {
       return await action()
     } finally {

@@ -1,5 +1,5 @@
 import { imageFiles } from '../../jobs/fields.ts'
-import type { ImageStore } from '../../jobs/ports.ts'
+import type { ImageStore, StoredFile } from '../../jobs/ports.ts'
 import { uploadHeadBytes } from '../../jobs/stored-names.ts'
 import type { Bucket } from './bucket.ts'
 import { imageKey, resultsFolder, uploadKey, uploadsFolder } from './keys.ts'
@@ -17,12 +17,14 @@ export function s3ImageStore(bucket: Bucket, options: { readonly ttlSeconds: num
     putImage: async (id, index, format, bytes) =>
       bucket.put(imageKey(id, index, format), bytes, imageFiles[format].type),
     getImage: async (id, index, format) => bucket.get(imageKey(id, index, format)),
+    openImage: async (id, index, format) => whole(await bucket.get(imageKey(id, index, format))),
     addressOf: async (id, index, format, seconds) =>
       addressOf?.(imageKey(id, index, format), imageFiles[format].type, seconds),
     commit: (manifest) => commitManifest(bucket, manifest),
     getManifest: (id) => readManifest(bucket, id),
     putUpload: async (id, bytes) => bucket.put(uploadKey(id), bytes, 'image/png'),
     getUpload: async (id) => bucket.get(uploadKey(id)),
+    openUpload: async (id) => whole(await bucket.get(uploadKey(id))),
     getUploadHead: async (id) => bucket.getHead(uploadKey(id), uploadHeadBytes),
     deleteUpload: async (id) => bucket.delete(uploadKey(id)),
     async purge(tombstone, { images, request }) {
@@ -37,6 +39,11 @@ export function s3ImageStore(bucket: Bucket, options: { readonly ttlSeconds: num
     freeBytes: async () => undefined,
     sweep: (now) => sweepExpired(bucket, options.ttlSeconds, now),
   }
+}
+
+/** Read to its end, for its hash, and so that a client that reads slowly keeps no connection to the storage. */
+function whole(bytes: Uint8Array | undefined): StoredFile | undefined {
+  return bytes === undefined ? undefined : { bytes: bytes.byteLength, body: bytes }
 }
 
 async function bytesUnder(bucket: Bucket, folder: string): Promise<number> {

@@ -58,8 +58,13 @@ export interface Header {
 /** The deepest valid header is {key: {field: [numbers]}}. */
 const maxDepth = 3
 
-/** Ten times as many as the largest models have; a million would keep a process busy for many seconds. */
-const maxTensors = 50_000
+/** Several times as many as the largest models have; a million would keep a process busy for many seconds. */
+const maxTensors = 15_000
+
+/** In characters, twice as long as the longest: names are searched by patterns, some in time that is not linear. */
+const maxName = 400
+
+const maxAxes = 64
 
 /**
  * @param bytes the header only @param dataBegin where the tensors' bytes begin in the file
@@ -133,6 +138,11 @@ function checkKeys(text: string, file: string): void {
       if (keys && nextIs(text, end + 1, code.colon)) {
         const raw = text.slice(at, end + 1)
         const key: string = raw.includes('\\') ? JSON.parse(raw) : raw.slice(1, -1)
+        if (key.length > maxName) {
+          throw new CheckpointError(
+            `${file}: the header has a key of ${key.length} characters: "${clipped(key)}"`,
+          )
+        }
         if (keys.has(key)) throw new CheckpointError(`${file}: the header contains "${clipped(key)}" twice`)
         keys.add(key)
         if (keys.size > maxTensors) {
@@ -186,7 +196,8 @@ function parseTensor(key: string, value: unknown, dataBegin: number, file: strin
   if (typeof dtype !== 'string' || !dtypeName.test(dtype)) {
     throw fault(`has dtype ${shown(dtype)}; it must be the name of one, such as F16`)
   }
-  if (!Array.isArray(shape) || !shape.every(isCount)) throw fault(`has shape ${shown(shape)}`)
+  if (!Array.isArray(shape) || shape.length > maxAxes || !shape.every(isCount))
+    throw fault(`has shape ${shown(shape)}`)
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount)) {
     throw fault(`has data_offsets ${shown(offsets)}`)
   }

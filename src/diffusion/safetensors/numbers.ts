@@ -1,5 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises'
-import { CheckpointError, refused } from '../errors.ts'
+import { parse } from 'node:path'
+import { CheckpointError } from '../errors.ts'
 import type { Dtype } from './header.ts'
 import { type SafetensorsFile, type StoredTensor, toFloat32 } from './safetensors.ts'
 
@@ -42,11 +43,12 @@ export class NumberReader {
   }
 
   #fault(what: string): CheckpointError {
-    return refused(
-      this.#file.path,
-      'the file has numbers that cannot be used: it is damaged, or its values overflowed when they were converted to half precision',
-      new Error(what),
-    )
+    const { path, name } = this.#file
+    const reason =
+      'the file has numbers that cannot be used: it is damaged, or its values overflowed when they were converted ' +
+      'to half precision'
+    const subject = `The LoRA ${parse(name).name}`
+    return new CheckpointError(`${path}: ${reason}`, { reason, subject, cause: new Error(what) })
   }
 }
 

@@ -5,6 +5,7 @@ import { imageFiles } from '../../jobs/fields.ts'
 import { formatOf } from '../../jobs/serving/picture.ts'
 import { fileName } from '../content-disposition.ts'
 import { isUnchanged } from '../etag.ts'
+import { sendFile } from '../send-file.ts'
 import type { Services } from '../services.ts'
 
 interface Address {
@@ -33,18 +34,18 @@ export function imageRoutes(app: FastifyInstance, services: Services): void {
       reply.header('cache-control', `private, max-age=${Math.floor(picture.seconds / 2)}`)
       return reply.redirect(picture.url, 307)
     }
-    const { bytes, image, job } = picture
+    const { image, job } = picture
     const { type, extension } = imageFiles[formatOf(picture)]
     const seconds = Math.max(0, Math.floor((Date.parse(job.expires_at) - Date.now()) / 1000))
     const tag = `"${image.sha256}"`
     const disposition = download ? 'attachment' : 'inline'
     reply.headers({
       etag: tag,
-      'cache-control': `public, max-age=${seconds}, immutable`,
+      'cache-control': `private, max-age=${seconds}, immutable`,
       'content-disposition': `${disposition}; ${fileName(job.request?.prompt ?? '', image.seed, extension)}`,
     })
     if (isUnchanged(request, tag)) return reply.code(304).send()
-    return reply.type(type).send(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))
+    return sendFile(request, reply.type(type), picture.open)
   })
 }
 

@@ -78,7 +78,7 @@ suite('the API', () => {
     assert.equal(picture.body, 'picture of seed 7')
     assert.equal(picture.headers['content-type'], 'image/png')
     assert.equal(picture.headers.etag, `"${images[0].sha256}"`)
-    assert.match(String(picture.headers['cache-control']), /^public, max-age=3\d{3}, immutable$/)
+    assert.match(String(picture.headers['cache-control']), /^private, max-age=3\d{3}, immutable$/)
     assert.equal(picture.headers['content-disposition'], 'inline; filename="a-red-apple-7.png"')
   })
 
@@ -313,14 +313,11 @@ suite('the API', () => {
     const { family, clip_layers, images, inpainting, schedules } = models[0]
     assert.deepEqual([family, clip_layers, images, inpainting], ['sd1', 12, true, false])
     assert.deepEqual([schedules, models[0].vaes], [['karras', 'normal', 'leading'], ['sharp-vae']])
-    assert.deepEqual(vaes, [{ name: 'sharp-vae', family: 'sd1', models: ['stand-in'] }])
-    assert.deepEqual(loras[0], {
-      name: 'detail',
-      family: 'sd1',
-      models: ['stand-in'],
-      description: 'More of everything',
-    })
-    assert.deepEqual(embeddings, [{ name: 'EasyNegative', family: 'sd1', models: ['stand-in'] }])
+    const fits = { family: 'sd1', models: ['stand-in'] }
+    assert.deepEqual(vaes, [{ name: 'sharp-vae', ...fits }])
+    assert.deepEqual(loras[0], { name: 'detail', ...fits, description: 'More of everything' })
+    assert.deepEqual(loras.at(-1), { name: 'big-detail', family: 'sdxl', models: [] })
+    assert.deepEqual(embeddings, [{ name: 'EasyNegative', ...fits }])
     assert.deepEqual([limits.max_loras, limits.max_lora_strength, limits.upload_bytes], [5, 2, 200_000])
     const { samplers } = (await app.inject('/v1/samplers?model=stand-in')).json()
     assert.deepEqual(samplers[0], {

@@ -122,6 +122,6 @@ function traceOf({ headers }: FastifyRequest): { trace?: string } {
 
 /** `Retry-After` has whole seconds only; `poll_after_ms` in the body is more precise. */
 function setWaitHeaders(reply: FastifyReply, view: JobView): void {
-  reply.header('cache-control', 'no-cache')
+  reply.header('cache-control', 'no-store')
   if (view.poll_after_ms !== undefined) reply.header('retry-after', Math.ceil(view.poll_after_ms / 1000))
 }

@@ -99,3 +99,45 @@ test('words of other languages and signs are accepted with the note, what nobody
     assert.match(said, message)
   }
 })
+
+test('files that cannot be used are not listed, and a job that names one is refused with the reason', async (t) => {
+  const parts = {
+    ...embedded(t),
+    offer: () => ({
+      ...standInOffer,
+      loras: [
+        { name: 'page', family: 'sd1', problem: 'this is a web page, not a model' },
+        { name: 'wide', family: 'sd1', misfits: new Map([['stand-in', 'is made for another model']]) },
+      ],
+      unusable: [{ name: 'half', problem: 'the file is incomplete' }],
+    }),
+  }
+  const app = await buildHttp({ services: createServices(parts, () => true), log: pino({ level: 'silent' }) })
+  t.after(() => app.close())
+  const { models, loras } = (await app.inject('/v1/models')).json()
+  assert.deepEqual(loras, [{ name: 'wide', family: 'sd1', models: [] }])
+  assert.deepEqual(
+    models.map(({ name }: { name: string }) => name),
+    ['stand-in'],
+  )
+  const refused = async (body: object) => {
+    const { statusCode, json } = await app.inject({
+      method: 'POST',
+      url: '/v1/jobs',
+      payload: { prompt: 'x', ...body },
+    })
+    return [statusCode, json().error.message]
+  }
+  assert.deepEqual(await refused({ loras: [{ name: 'page' }] }), [
+    400,
+    'The LoRA page cannot be used: this is a web page, not a model.',
+  ])
+  assert.deepEqual(await refused({ prompt: 'x <lora:wide>' }), [
+    400,
+    'The LoRA wide is made for another model.',
+  ])
+  assert.deepEqual(await refused({ model: 'half' }), [
+    400,
+    'The model half cannot be used: the file is incomplete.',
+  ])
+})

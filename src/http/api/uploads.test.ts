@@ -180,6 +180,7 @@ test('a storage that is away is no fault of the picture', async (t) => {
     ...parts.images,
     putUpload: async () => storageIsAway(),
     getUpload: async () => storageIsAway(),
+    openUpload: async () => storageIsAway(),
     getUploadHead: async () => storageIsAway(),
   }
   const away = await studio(t, { images })

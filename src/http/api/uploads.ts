@@ -1,8 +1,9 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
-import { uploadTooLarge, wrongUploadType } from '../../jobs/serving/upload.ts'
+import { requireUploadType, uploadTooLarge, wrongUploadType } from '../../jobs/serving/upload.ts'
 import { isUnchanged } from '../etag.ts'
 import { ErrorBody, httpFault, sendFault } from '../faults.ts'
+import { sendFile } from '../send-file.ts'
 import type { Services } from '../services.ts'
 
 const UploadView = Type.Object({
@@ -44,7 +45,12 @@ export function uploadRoutes(app: FastifyInstance, services: Services): void {
     consumes: ['image/png', 'image/jpeg', 'image/webp'],
     response: { 201: UploadView, '4xx': ErrorBody, '5xx': ErrorBody },
   }
-  app.post('/v1/uploads', { schema: submit, bodyLimit: uploadLimits.bytes }, async (request, reply) => {
+  // before a byte of the body is read
+  const onRequest = async ({ headers }: FastifyRequest) => {
+    requireUploadType(headers['content-type'] ?? '')
+  }
+  const options = { schema: submit, bodyLimit: uploadLimits.bytes, onRequest }
+  app.post('/v1/uploads', options, async (request, reply) => {
     const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
     const options = { type: request.headers['content-type'] ?? '', caller: services.caller(request.ip) }
     const upload = await services.upload(body, options)
@@ -72,11 +78,11 @@ export function uploadRoutes(app: FastifyInstance, services: Services): void {
   }
   app.get<{ Params: { id: string } }>('/v1/uploads/:id', { schema: read }, async (request, reply) => {
     const { id } = request.params
-    const { png, expires_at } = await services.uploaded(id)
+    const { open, expires_at } = await services.uploaded(id)
     const seconds = Math.max(0, Math.floor((Date.parse(expires_at) - Date.now()) / 1000))
     const tag = `"${id}"`
     reply.headers({ etag: tag, 'cache-control': `private, max-age=${seconds}, immutable` })
     if (isUnchanged(request, tag)) return reply.code(304).send()
-    return reply.type('image/png').send(Buffer.from(png.buffer, png.byteOffset, png.byteLength))
+    return sendFile(request, reply.type('image/png'), open)
   })
 }

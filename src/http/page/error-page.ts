@@ -5,6 +5,7 @@ const titles: Readonly<Partial<Record<ErrorCode, string>>> = {
   not_found: 'There is nothing here',
   expired: 'This picture has expired',
   cross_site: 'This came from another site',
+  wrong_host: 'This is not the address of the studio',
   body_too_large: 'That was too much text',
   queue_full: 'The studio is full',
   unavailable: 'The studio is closed for a moment',

@@ -180,7 +180,7 @@ test('a form of another site is refused', async () => {
   assert.equal(studio.submitted, 0)
   const ours: Record<string, string>[] = [
     { 'sec-fetch-site': 'same-origin', origin: 'null' },
-    { host: 'studio.test:8080', origin: 'http://studio.test:8080' },
+    { host: '192.168.1.5:8080', origin: 'http://192.168.1.5:8080' },
     {},
   ]
   for (const headers of ours) {

@@ -2,7 +2,10 @@ import formbody from '@fastify/formbody'
 import type { FastifyInstance } from 'fastify'
 import { toAppError } from '../../jobs/errors.ts'
 import { isFinal, type JobView } from '../../jobs/serving/job-view.ts'
+import { parseForm } from '../bodies.ts'
 import { httpFault } from '../faults.ts'
+import type { Hosts } from '../hosts.ts'
+import type { Refusals } from '../refusals.ts'
 import type { Services } from '../services.ts'
 import { isFragment, sendError, sendFragment, sendPage, setErrorHeaders } from './answers.ts'
 import { assetRoutes, loadAssets } from './assets.ts'
@@ -18,6 +21,8 @@ import { refuseCrossSite, setSecurityHeaders } from './security.ts'
 export interface PageOptions {
   readonly services: Services
   readonly imageOrigin: string | undefined
+  readonly hosts: Hosts
+  readonly refused: Refusals
 }
 
 type JobAddress = { Params: { id: string }; Querystring: { stopping?: string } }
@@ -28,10 +33,10 @@ type JobAddress = { Params: { id: string }; Querystring: { stopping?: string } }
  */
 export async function pageRoutes(
   app: FastifyInstance,
-  { services, imageOrigin }: PageOptions,
+  { services, imageOrigin, hosts, refused }: PageOptions,
 ): Promise<void> {
   app.addHook('onRequest', async (_request, reply) => setSecurityHeaders(reply, imageOrigin))
-  await app.register(formbody)
+  await app.register(formbody, { parser: parseForm })
   const assets = await loadAssets()
   await assetRoutes(app, assets)
   const { limits, uploadLimits } = services
@@ -41,6 +46,7 @@ export async function pageRoutes(
     const error = httpFault(thrown)
     if (error.code === 'internal')
       request.log.error({ err: thrown }, 'internal error while answering a page request')
+    refused(request, error)
     return sendError(assets, error, request, reply)
   })
 
@@ -52,7 +58,7 @@ export async function pageRoutes(
 
   // posted, since a prompt may be too long for an address
   app.post('/form', async (request, reply) => {
-    refuseCrossSite(request)
+    refuseCrossSite(request, hosts)
     const values = forChosenModel(offer(), readFields(request.body))
     const state = { values, errors: {}, prefilled: false }
     if (isFragment(request)) return sendFragment(reply, renewedForm(offer(), state))
@@ -60,14 +66,15 @@ export async function pageRoutes(
   })
 
   app.post('/jobs', async (request, reply) => {
-    refuseCrossSite(request)
     const values = forChosenModel(offer(), readFields(request.body))
     try {
+      refuseCrossSite(request, hosts)
       const view = await services.submit(requestBody(values), { caller: services.caller(request.ip) })
       if (!isFragment(request)) return reply.redirect(`/jobs/${view.id}`, 303)
       return sendFragment(reply, jobCard(view, { usual: usualSize(), isNew: true }))
     } catch (thrown) {
       const error = toAppError(thrown)
+      refused(request, error)
       const state = { values, errors: formErrors(error, values), prefilled: false }
       setErrorHeaders(reply, error)
       if (error.code === 'invalid_request') reply.code(422)
@@ -93,7 +100,7 @@ export async function pageRoutes(
   })
 
   app.post<JobAddress>('/jobs/:id/cancel', async (request, reply) => {
-    refuseCrossSite(request)
+    refuseCrossSite(request, hosts)
     const view = await services.cancel(request.params.id)
     if (!isFragment(request)) return reply.redirect(`/jobs/${view.id}`, 303)
     return sendFragment(reply, jobCard(view, { usual: usualSize(), stopping: true }))

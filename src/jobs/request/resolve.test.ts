@@ -565,6 +565,12 @@ test('names of models, VAEs and LoRAs are found in any case, and the request has
   ])
 })
 
+test('a name is found however Unicode composes it', () => {
+  const loras = [{ name: 'cafe\u0301', family: 'sd1' }]
+  const { request } = resolveRequest({ prompt: 'x <lora:CAF\u00c9>' }, { ...offer, loras }, defaultLimits, 1)
+  assert.deepEqual(request.loras, [{ name: 'cafe\u0301', strength: 1 }])
+})
+
 test('a picture is a PNG by default, and what is not has a quality', () => {
   const file = (body: object) => {
     const { format, quality } = resolve({ prompt: 'x', ...body })

@@ -1,5 +1,6 @@
 import { AppError } from '../errors.ts'
 import type { ImageFormat } from '../fields.ts'
+import type { StoredFile } from '../ports.ts'
 import { type AnswerDeps, type ImageView, type JobView, viewJob } from './job-view.ts'
 
 interface PictureOf {
@@ -8,7 +9,8 @@ interface PictureOf {
 }
 
 export interface PictureFile extends PictureOf {
-  readonly bytes: Uint8Array
+  /** Rejects `expired` if the file was deleted. */
+  open(): Promise<StoredFile>
 }
 
 /** An address from which the client can fetch the picture for `seconds` from now. */
@@ -26,7 +28,7 @@ const longestAddressSeconds = 300
  * an index it does not have.
  */
 export async function getPicture(deps: AnswerDeps, id: string, index: number): Promise<PictureFile> {
-  return readPicture(deps, await findPicture(deps, id, index), id, index)
+  return fileOf(deps, await findPicture(deps, id, index), id, index)
 }
 
 /**
@@ -42,18 +44,16 @@ export async function locatePicture(
   const rest = Math.floor((Date.parse(picture.job.expires_at) - deps.now().getTime()) / 1000)
   const seconds = Math.max(1, Math.min(longestAddressSeconds, rest))
   const url = await deps.images.addressOf(id, index, formatOf(picture), seconds)
-  return url === undefined ? readPicture(deps, picture, id, index) : { ...picture, url, seconds }
+  return url === undefined ? fileOf(deps, picture, id, index) : { ...picture, url, seconds }
 }
 
-async function readPicture(
-  deps: AnswerDeps,
-  picture: PictureOf,
-  id: string,
-  index: number,
-): Promise<PictureFile> {
-  const bytes = await deps.images.getImage(id, index, formatOf(picture))
-  if (bytes !== undefined) return { ...picture, bytes }
-  throw new AppError('expired', `Picture ${index} of job ${id} was deleted.`, { param: 'id' })
+function fileOf(deps: AnswerDeps, picture: PictureOf, id: string, index: number): PictureFile {
+  const open = async () => {
+    const file = await deps.images.openImage(id, index, formatOf(picture))
+    if (file !== undefined) return file
+    throw new AppError('expired', `Picture ${index} of job ${id} was deleted.`, { param: 'id' })
+  }
+  return { ...picture, open }
 }
 
 async function findPicture(deps: AnswerDeps, id: string, index: number): Promise<PictureOf> {

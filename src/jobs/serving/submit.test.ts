@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import { test } from 'node:test'
 import { collect } from '../../../test/contract/task-queue.ts'
 import {
@@ -227,7 +229,9 @@ test('a finished job is expired when its time is over, swept or not', async (t) 
   const parts = embedded(t)
   const { id } = await submit(parts, apple)
   await workUntil(parts, runDeps(parts), async () => (await parts.queue.depth()) === 0)
-  assert.equal(String((await getPicture(parts, id, 0)).bytes).startsWith('picture of seed'), true)
+  const { body } = await (await getPicture(parts, id, 0)).open()
+  assert.ok(body instanceof Readable)
+  assert.match(await text(body), /^picture of seed/)
   parts.clock.ahead = 3_600_001
   await assert.rejects(viewJob(parts, id), { code: 'expired' })
   await assert.rejects(getPicture(parts, id, 0), { code: 'expired' })
@@ -381,6 +385,8 @@ test('a picture is there when its job succeeded, and not before', async (t) => {
   await assert.rejects(getPicture(parts, id, 0), { code: 'not_ready' })
   await workUntil(parts, runDeps(parts), async () => (await parts.queue.depth()) === 0)
   await assert.rejects(getPicture(parts, id, 1), { code: 'not_found', param: 'index' })
-  const { image, bytes } = await getPicture(parts, id, 0)
-  assert.equal(image.bytes, bytes.byteLength)
+  const { image, open } = await getPicture(parts, id, 0)
+  const { bytes, body } = await open()
+  assert.ok(body instanceof Readable)
+  assert.deepEqual([image.bytes, (await text(body)).length], [bytes, bytes])
 })

@@ -2,7 +2,7 @@ import { type Caller, requireScope } from '../caller.ts'
 import { AppError, type ErrorCode, type Fault } from '../errors.ts'
 import type { ResolvedRequest } from '../job.ts'
 import { expiryOf, hasExpired, type JobIds } from '../job-id.ts'
-import type { ImageStore, PictureReader, RateLimiter, UploadLimits } from '../ports.ts'
+import type { ImageStore, PictureReader, RateLimiter, StoredFile, UploadLimits } from '../ports.ts'
 import { describeValue } from '../wording.ts'
 import { checkRate } from './rate.ts'
 import type { Space } from './space.ts'
@@ -90,9 +90,15 @@ export function wrongUploadType(type: string): AppError {
   return new AppError('unsupported_media_type', message, { param: 'content-type' })
 }
 
-function checkType(body: Uint8Array, type: string): void {
+/** The content type without its parameters. Throws `unsupported_media_type` for one that cannot be uploaded. */
+export function requireUploadType(type: string): UploadType {
   const declared = type.split(';', 1)[0]?.trim().toLowerCase() ?? ''
   if (!isUploadType(declared)) throw wrongUploadType(declared)
+  return declared
+}
+
+function checkType(body: Uint8Array, type: string): void {
+  const declared = requireUploadType(type)
   const head = Buffer.from(body.buffer, body.byteOffset, Math.min(16, body.byteLength))
   if (uploadTypes[declared](head)) return
   const found = Object.entries(uploadTypes).find(([, begins]) => begins(head))?.[0]
@@ -106,29 +112,7 @@ function isUploadType(text: string): text is UploadType {
   return Object.hasOwn(uploadTypes, text)
 }
 
-/** The PNG of an upload. Rejects `not_found` for an id that was never issued, `expired`, `deleted`. */
-export async function readUpload(
-  deps: ReadDeps,
-  id: string,
-): Promise<{ png: Uint8Array; expires_at: string }> {
-  const png = await find(deps, id, deps.images.getUpload)
-  return { png, expires_at: expiryOf(deps.ids.issuedAt(id).toISOString(), deps.ttlSeconds) }
-}
-
 type ReadDeps = Pick<UploadDeps, 'ids' | 'images' | 'ttlSeconds' | 'now'>
-
-async function find(
-  { ids, ttlSeconds, now }: ReadDeps,
-  id: string,
-  get: (id: string) => Promise<Uint8Array | undefined>,
-): Promise<Uint8Array> {
-  ids.uploads.verify(id)
-  if (hasExpired(id, ttlSeconds, now()))
-    throw new AppError('expired', 'The upload has expired.', { param: 'id' })
-  const found = await get(id)
-  if (found !== undefined) return found
-  throw new AppError('deleted', 'The upload was deleted.', { param: 'id' })
-}
 
 /** Deletes an upload; one that is deleted already is no fault. Rejects `not_found`, `forbidden`, `unavailable`. */
 export async function deleteUpload(
@@ -145,6 +129,28 @@ export async function deleteUpload(
 const gone: Partial<Record<ErrorCode, string>> = {
   expired: 'which has expired: upload the picture again',
   deleted: 'which was deleted: upload the picture again',
+}
+
+/** The PNG of an upload. Throws `not_found` for an id that was never issued, or `expired`; opening it rejects `deleted`. */
+export function findUpload(deps: ReadDeps, id: string): { open(): Promise<StoredFile>; expires_at: string } {
+  checkId(deps, id)
+  return {
+    open: () => find(deps, id, deps.images.openUpload),
+    expires_at: expiryOf(deps.ids.issuedAt(id).toISOString(), deps.ttlSeconds),
+  }
+}
+
+async function find<T>(deps: ReadDeps, id: string, get: (id: string) => Promise<T | undefined>): Promise<T> {
+  checkId(deps, id)
+  const found = await get(id)
+  if (found === undefined) throw new AppError('deleted', 'The upload was deleted.', { param: 'id' })
+  return found
+}
+
+function checkId({ ids, ttlSeconds, now }: ReadDeps, id: string): void {
+  ids.uploads.verify(id)
+  if (!hasExpired(id, ttlSeconds, now())) return
+  throw new AppError('expired', 'The upload has expired.', { param: 'id' })
 }
 
 /** What is wrong with the uploads that a request names; rejects `unavailable` when the store does not answer. */
@@ -174,7 +180,7 @@ export async function uploadFaults(deps: ReadDeps, { init_image, mask }: Resolve
   return faults
 }
 
-/** Reads the header only, which comes first in a PNG made by `normalise`. Rejects like `readUpload`. */
+/** Reads the header only, which comes first in a PNG made by `normalise`. Rejects `not_found`, `expired`, `deleted`. */
 async function sizeOfUpload(
   deps: ReadDeps,
   id: string,

@@ -101,7 +101,7 @@ test('a folder that may not be read is named, and keeps nothing else from being 
   t.after(() => chmodSync(join(dir, 'loras/closed'), 0o700))
   const contents = await new Library({ model: 'good', modelsDir: dir }).read()
   assert.equal(contents.models[0]?.name, 'good')
-  assert.match(contents.problems.join(), /closed: it cannot be searched \(EACCES/)
+  assert.match(contents.remarks.join(), /closed: it cannot be searched \(EACCES/)
 })
 
 test('a file in the place of a folder is named, and keeps nothing else from being used', async (t) => {

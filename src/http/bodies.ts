@@ -1,0 +1,76 @@
+import type { FastifyInstance } from 'fastify'
+import { AppError } from '../jobs/errors.ts'
+
+/** Bodies as text. What is damaged is refused rather than repaired: other words than were sent must not become a picture. */
+
+/** Reads JSON bodies. Rejects `invalid_json` with a reason. */
+export function readJsonBodies(app: FastifyInstance): void {
+  const parse = app.getDefaultJsonParser('error', 'error')
+  app.removeContentTypeParser('application/json')
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
+    const text = textOf(body)
+    void parse(request, text, (error, value) => {
+      const twice = error == null ? repeatedKey(text) : undefined
+      if (twice === undefined) return done(error, value)
+      done(new AppError('invalid_json', `The body has the key ${twice} twice in one object.`))
+    })
+  })
+}
+
+/** A byte order mark stays in the text: the JSON parser removes it. */
+function textOf(body: string | Buffer): string {
+  if (typeof body === 'string') return body
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(body)
+  } catch (cause) {
+    throw new AppError('invalid_json', 'The body is not UTF-8. Send JSON as UTF-8 (RFC 8259).', { cause })
+  }
+}
+
+/** The first key that comes twice in an object of this valid JSON text, as it is shown; `JSON.parse` keeps the last. */
+function repeatedKey(text: string): string | undefined {
+  const open: (Set<string> | undefined)[] = []
+  for (const { 0: token, 1: key } of text.matchAll(
+    /("(?:[^"\\]|\\.)*")(?=\s*:)|"(?:[^"\\]|\\.)*"|[{}[\]]/g,
+  )) {
+    if (token === '{') open.push(new Set())
+    else if (token === '[') open.push(undefined)
+    else if (token === '}' || token === ']') open.pop()
+    else if (key !== undefined) {
+      const name = String(JSON.parse(key))
+      const keys = open.at(-1)
+      if (keys?.has(name)) return JSON.stringify(name.length > 40 ? `${name.slice(0, 40)}...` : name)
+      keys?.add(name)
+    }
+  }
+  return undefined
+}
+
+/**
+ * A posted form, for `@fastify/formbody`. Bytes other than ASCII must be escaped in a form, so a replacement character
+ * in its text is the trace of bytes that were not UTF-8. Throws `invalid_request`.
+ */
+export function parseForm(text: string): Record<string, string> {
+  const fields: Record<string, string> = Object.create(null)
+  for (const pair of text.split('&')) {
+    if (pair === '') continue
+    const at = pair.indexOf('=')
+    const name = unescaped(at < 0 ? pair : pair.slice(0, at))
+    const value = unescaped(at < 0 ? '' : pair.slice(at + 1))
+    if (name in fields) {
+      const shown = name.length > 40 ? `${name.slice(0, 40)}...` : name
+      throw new AppError('invalid_request', `The form has the field ${JSON.stringify(shown)} twice.`)
+    }
+    fields[name] = value
+  }
+  return fields
+}
+
+function unescaped(text: string): string {
+  try {
+    if (!text.includes('\ufffd')) return decodeURIComponent(text.replaceAll('+', ' '))
+  } catch {
+    // a sequence of bytes that is not UTF-8
+  }
+  throw new AppError('invalid_request', 'The form is not UTF-8.')
+}
