@@ -118,17 +118,15 @@ export async function buildHttp({
       refused(request, thrown)
       throw thrown
     }
+    const path = request.routeOptions.url ?? ''
+    if (!path.startsWith('/healthz/') && !path.startsWith('/assets/')) {
+      await services.count(services.caller(request.ip))
+    }
     // before its body is read
     return request.is404 ? answerNothing(answer, routes, request, reply) : undefined
   })
   const routes = knownRoutes()
   app.addHook('onRoute', ({ url, method }) => routes.add(url, method))
-  app.addHook('onRequest', async (request) => {
-    const path = request.routeOptions.url ?? ''
-    if (!path.startsWith('/healthz/') && !path.startsWith('/assets/')) {
-      await services.count(services.caller(request.ip))
-    }
-  })
   app.addHook('onSend', async (request, reply) => {
     setMissingHeaders(reply)
     // A draining server sends its clients to another one: a kept connection would stay until the end.
