@@ -83,7 +83,7 @@ export async function buildHttp({
     connectionTimeout: Math.max(60_000, 2 * trafficLimits.idleMs),
     http: {
       headersTimeout: trafficLimits.idleMs,
-      connectionsCheckingInterval: Math.max(100, trafficLimits.idleMs / 10),
+      connectionsCheckingInterval: Math.max(100, Math.round(trafficLimits.idleMs / 10)),
       // a missing Host header is answered like other faults
       requireHostHeader: false,
     },

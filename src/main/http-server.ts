@@ -86,12 +86,6 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   starting.adopt(http, (app) => app.close())
   starting.defer(() => watch.close())
   const address = await listen(http, config)
-  if (!isLoopback(config.host)) {
-    log.warn(
-      { host: config.host },
-      'listening beyond this machine without a login: anybody who can reach this address can use it, see docs/operating.md',
-    )
-  }
   starting.adopt(await startHousekeeping({ ...core, watch }), (keeping) => keeping.stop())
   const started = starting.move()
   return { address, [Symbol.asyncDispose]: () => started.disposeAsync() }
@@ -113,10 +107,6 @@ async function listen(http: FastifyInstance, { host, port }: Config): Promise<st
   const bound = http.server.address() as AddressInfo
   const shown = bound.family === 'IPv6' ? `[${bound.address}]` : bound.address
   return `http://${shown === '0.0.0.0' || shown === '[::]' ? 'localhost' : shown}:${bound.port}`
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127(\.\d+){3}$/.test(host)
 }
 
 /** A setting of 0 is no limit. */

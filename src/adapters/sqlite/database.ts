@@ -90,10 +90,7 @@ function connect(path: string, synchronous: 'FULL' | 'NORMAL'): DatabaseSync {
       throw new AppError(
         'unavailable',
         'The file system of the data folder has no memory that processes can share, which SQLite needs. Choose a folder on a local disk with PACKSHOT_DATA_DIR.',
-        {
-          param: 'PACKSHOT_DATA_DIR',
-          detail: `The file system of ${path} has no memory that processes can share, which SQLite needs. Choose a folder on a local disk with PACKSHOT_DATA_DIR.`,
-        },
+        { param: 'PACKSHOT_DATA_DIR', detail: path },
       )
     }
     connection.exec(`PRAGMA synchronous = ${synchronous}`)
