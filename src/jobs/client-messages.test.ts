@@ -14,7 +14,7 @@ const texts = files.map((file) => [file, readFileSync(join(source, file), 'utf8'
 const inner = /\$\{[^}]*\b(path|folder|dir|directory|place|source|key|target|partial)\b[^}]*\}/
 
 /** Shown by commands, or at the start only. */
-const operatorsOwn = /^(cli|main|library)\/|^adapters\/disk\/folder-lock\.ts$/
+const operatorsOwn = /^(cli|main|library)\/|^adapters\/disk\/(folder-lock|probe)\.ts$/
 
 test('no message of a fault that clients are told has a path or a key in it', () => {
   const operators: readonly ErrorCode[] = [

@@ -1,5 +1,5 @@
 import { hostname } from 'node:os'
-import { lockFolder } from '../adapters/disk/folder-lock.ts'
+import { type FolderLock, lockFolder } from '../adapters/disk/folder-lock.ts'
 import { diskImageStore } from '../adapters/disk/image-store.ts'
 import { memoryRateLimiter } from '../adapters/memory/rate-limiter.ts'
 import { openBroker } from '../adapters/rabbitmq/broker.ts'
@@ -15,7 +15,7 @@ import { sqliteEventQueue } from '../adapters/sqlite/event-queue.ts'
 import { sqliteStatusStore } from '../adapters/sqlite/status-store.ts'
 import { sqliteTaskQueue } from '../adapters/sqlite/task-queue.ts'
 import { type Config, ConfigError } from '../config.ts'
-import { messageOf } from '../jobs/errors.ts'
+import { AppError, messageOf } from '../jobs/errors.ts'
 import type { Log } from '../jobs/log.ts'
 import type { EventQueue, ImageStore, RateLimiter, StatusStore, TaskQueue } from '../jobs/ports.ts'
 import { signedEvents, signedTasks } from '../jobs/signed.ts'
@@ -93,10 +93,20 @@ async function openEmbedded(
   if (nothing) return undefined
   const folder = await openDataFolder(config.dataDir)
   if (role === 'server') {
-    opening.adopt(lockFolder(folder.lock, folder.path), (lock) => lock.release())
+    opening.adopt(lockData(folder), (lock) => lock.release())
     await checkDataFolder(folder, log)
   }
   return { folder, database: opening.adopt(openDatabase(folder.database), (open) => open.close()) }
+}
+
+function lockData({ lock, path }: DataFolder): FolderLock {
+  try {
+    return lockFolder(lock, path)
+  } catch (cause) {
+    if (cause instanceof AppError) throw cause
+    const message = `${messageOf(cause)} Make room there, or choose a folder on a local disk with PACKSHOT_DATA_DIR.`
+    throw new AppError('unavailable', message, { param: 'PACKSHOT_DATA_DIR', cause })
+  }
 }
 
 async function openQueues(

@@ -16,6 +16,7 @@ import { someManifest, someTask } from '../../../test/contract/jobs.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
 import { tempFolder } from '../../../test/temp-folder.ts'
 import { renameFirst, writeFirst, writeWhole } from './files.ts'
+import { lockFolder } from './folder-lock.ts'
 import { diskImageStore } from './image-store.ts'
 import { keepPrivate, probeFolder } from './probe.ts'
 
@@ -167,4 +168,13 @@ test('what other users could read is closed to them; a folder with other things 
   await keepPrivate(folder, entries, log)
   assert.deepEqual([mode(''), mode('results'), mode('packshot.sqlite')], ['755', '700', '600'])
   assert.match(log.lines.at(-1)?.message ?? '', /left so because it also has other things in it/)
+})
+
+test('a folder that cannot be locked is not said to be in use by another', async (t) => {
+  const folder = tempFolder(t)
+  assert.throws(() => lockFolder(join(folder, 'absent', 'lock'), folder), /cannot be locked: unable to open/)
+  const lock = lockFolder(join(folder, 'lock'), folder)
+  assert.throws(() => lockFolder(join(folder, 'lock'), folder), /in use by another running Packshot/)
+  lock.release()
+  lockFolder(join(folder, 'lock'), folder).release()
 })

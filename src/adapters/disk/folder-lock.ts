@@ -1,9 +1,12 @@
 import { DatabaseSync } from 'node:sqlite'
-import { AppError } from '../../jobs/errors.ts'
+import { AppError, messageOf } from '../../jobs/errors.ts'
 
 export interface FolderLock {
   release(): void
 }
+
+/** SQLITE_BUSY */
+const busy = 5
 
 /**
  * Locks a file for this process only. The lock is the operating system's, taken through an open SQLite
@@ -11,20 +14,22 @@ export interface FolderLock {
  * Throws `unavailable` when another process has it, and a plain error when the file system cannot lock.
  */
 export function lockFolder(path: string, folder: string): FolderLock {
-  const connection = new DatabaseSync(path, { timeout: 0 })
+  let connection: DatabaseSync | undefined
   try {
+    connection = new DatabaseSync(path, { timeout: 0 })
     connection.exec('PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE')
-  } catch (thrown) {
-    connection.close()
-    const busy = thrown instanceof Error && 'errcode' in thrown && thrown.errcode === 5
-    if (!busy) throw new Error(`The folder ${folder} cannot be locked: ${thrown}.`, { cause: thrown })
+  } catch (cause) {
+    connection?.close()
+    const isBusy = cause instanceof Error && 'errcode' in cause && cause.errcode === busy
+    if (!isBusy) throw new Error(`The folder ${folder} cannot be locked: ${messageOf(cause)}.`, { cause })
     const message = `The data folder ${folder} is in use by another running Packshot. Stop that one, or give this one a folder of its own with PACKSHOT_DATA_DIR.`
-    throw new AppError('unavailable', message, { param: 'PACKSHOT_DATA_DIR', cause: thrown })
+    throw new AppError('unavailable', message, { param: 'PACKSHOT_DATA_DIR', cause })
   }
+  const held = connection
   return {
     release() {
-      connection.exec('ROLLBACK')
-      connection.close()
+      held.exec('ROLLBACK')
+      held.close()
     },
   }
 }

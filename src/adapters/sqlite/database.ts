@@ -87,11 +87,12 @@ function connect(path: string, synchronous: 'FULL' | 'NORMAL'): DatabaseSync {
   try {
     const { journal_mode } = connection.prepare('PRAGMA journal_mode = WAL').get() as { journal_mode: string }
     if (journal_mode !== 'wal') {
-      throw new AppError(
-        'unavailable',
-        'The file system of the data folder has no memory that processes can share, which SQLite needs. Choose a folder on a local disk with PACKSHOT_DATA_DIR.',
-        { param: 'PACKSHOT_DATA_DIR', detail: path },
-      )
+      const what =
+        'has no memory that processes can share, which SQLite needs. Choose a folder on a local disk with PACKSHOT_DATA_DIR.'
+      throw new AppError('unavailable', `The file system of the database ${what}`, {
+        param: 'PACKSHOT_DATA_DIR',
+        detail: `The file system of ${path} ${what}`,
+      })
     }
     connection.exec(`PRAGMA synchronous = ${synchronous}`)
     return connection

@@ -6,7 +6,7 @@ import { type About, readAbout } from './about.ts'
 import { type AddOnSizes, addOnSizes, type VaeSizes } from './add-on-sizes.ts'
 import type { Classified } from './kinds.ts'
 import { type Checkpoint, modelOf, readCheckpoint } from './model.ts'
-import { hasVae } from './single-file.ts'
+import { hasVae, strangeKeys } from './single-file.ts'
 import type { Vae } from './vae-file.ts'
 import { Weights } from './weights.ts'
 
@@ -83,6 +83,11 @@ function describe(checkpoint: Checkpoint, remarks: string[]): ModelDescription {
   const needsVae = 'file' in checkpoint && !hasVae(checkpoint.file)
   const model = modelOf(checkpoint, needsVae ? standInVae(checkpoint.file) : undefined)
   const { family, inpainting, architecture, vae } = model
+  const strange = 'file' in checkpoint ? strangeKeys(checkpoint.file) : []
+  if (strange[0] !== undefined) {
+    const such = `${strange.length} tensors outside the model, such as ${JSON.stringify(strange[0])}`
+    remarks.push(`${model.path}: ${such}, are passed over`)
+  }
   const scale = vaeScale(architecture.vae)
   const size = architecture.sampleSize * scale
   const { own, shared } = checkpoint.beside

@@ -40,6 +40,9 @@ const harmless = [
   /^(control_model|controlnet|safety_checker|adapter)\./,
 ]
 
+/** Of no part of the model, whoever wrote them. */
+const outside = /^(?!(model|model_ema|cond_stage_model|first_stage_model|vae)\.)/
+
 /** Not harmless if the UNet itself is missing: then its average is used. */
 const average = /^model_ema\.diffusion_model/
 
@@ -85,8 +88,13 @@ export function openSingleFile(file: SafetensorsFile, beside: Beside, vae?: Vae)
     sampleSize: stated.integer('sample_size', 64),
   }
   checkArchitecture(architecture, file.path)
-  checkLeftOver(file, used, onlyAveraged ? harmless : [...harmless, average])
+  checkLeftOver(file, used, onlyAveraged ? [...harmless, outside] : [...harmless, outside, average])
   return { architecture, text: textView, unet: unetView, vae: chosen.file }
+}
+
+/** Tensors whose names nobody here knows, outside the parts of the model: they are passed over. */
+export function strangeKeys({ tensors }: Pick<SafetensorsFile, 'tensors'>): string[] {
+  return [...tensors.keys()].filter((key) => outside.test(key) && !harmless.some((each) => each.test(key)))
 }
 
 /** Whether a file in the original layout comes with a VAE. */

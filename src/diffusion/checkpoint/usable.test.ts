@@ -154,7 +154,38 @@ test('other networks in the file of a model, and buffers of any dtype, do not ke
     tensors.set('betas', { dtype: 'BRAND_NEW', shape: [8], bytes: new Uint8Array(3) })
   })
   assert.equal(await why(path, 'model'), undefined)
+  assert.deepEqual((await readFacts(path)).remarks, [])
   await openModel(path)
+})
+
+test('tensors outside the parts of a model are passed over with a remark, within them they are refused', async (t) => {
+  const outside = await changed(t, (tensors) => {
+    tensors.set('brand_new.adapter.weight', matrix(2, 2))
+    tensors.set('trainer_state', matrix(1))
+  })
+  assert.equal(await why(outside, 'model'), undefined)
+  assert.match(
+    (await readFacts(outside)).remarks.join(),
+    /: 2 tensors outside the model, such as "brand_new\.adapter\.weight", are passed over$/,
+  )
+  const within = await changed(
+    t,
+    (tensors) => void tensors.set('model.diffusion_model.new.weight', matrix(2, 2)),
+  )
+  assert.match((await why(within, 'model')) ?? '', /^the file has weights that the model has no place for/)
+})
+
+test('counters and other networks beside a VAE do not keep it from being used', async (t) => {
+  const { tensors } = await readContent(await writeVariant(tempFolder(t), 'vae'))
+  tensors.set('global_step', matrix(1))
+  tensors.set('discriminator.main.0.weight', matrix(2, 2))
+  const path = written(t, Object.fromEntries(tensors))
+  const groups = await readContent(tinyCheckpoint)
+  writeSafetensors(path, { tensors, metadata: groups.metadata })
+  assert.equal(await why(path, 'vae'), undefined)
+  tensors.set('decoder.new.weight', matrix(2, 2))
+  writeSafetensors(path, { tensors, metadata: groups.metadata })
+  assert.match((await why(path, 'vae')) ?? '', /^the file has weights that the model has no place for/)
 })
 
 test('a model without a VAE can be used with the file of one', async (t) => {

@@ -15,8 +15,11 @@ export interface Vae {
   readonly file: SafetensorsFile
 }
 
-/** Leftovers of training: LDM's discriminator and moving average. */
-const harmless = [/^(first_stage_model\.|vae\.)?(loss|model_ema)\./]
+/** Leftovers of training (LDM's discriminator and moving average), and whatever is in neither half of the VAE. */
+const harmless = [
+  /^(first_stage_model\.|vae\.)?(loss|model_ema)\./,
+  /^(?!(first_stage_model\.|vae\.)?(encoder|decoder|quant_conv|post_quant_conv)\.)/,
+]
 
 /**
  * Opens a file that contains only a VAE, with encoder and decoder, in the original layout or in diffusers', its keys

@@ -120,6 +120,13 @@ const refusals: Record<string, [(folder: string) => Promise<void>, RegExp]> = {
     },
     /gives the token "sks" two ids, 802 and 801/,
   ],
+  'a word that stands for more than a window': [
+    (folder) => {
+      const names = Array.from({ length: 76 }, (_, i) => [i === 0 ? '<x>' : `<x>_${i}`, 800 + i])
+      return writeFile(join(folder, 'added_tokens.json'), JSON.stringify(Object.fromEntries(names)))
+    },
+    /a learned token of more than 75 vectors/,
+  ],
   'more than ten megabytes': [
     (folder) => writeFile(join(folder, 'tokenizer.json'), ' '.repeat(10_000_001)),
     /too large/,

@@ -18,6 +18,9 @@ import {
 /** CLIP's own vocabulary has 2 MB. */
 const mostBytes = 10_000_000
 
+/** Of a learned token: they fit into a window, and a word of a prompt costs no more than that. */
+const mostVectors = 75
+
 /** CLIP's byte-pair tokens, as transformers' CLIPTokenizer makes them. */
 export class ClipTokenizer {
   readonly #tokenizer: Tokenizer
@@ -40,7 +43,7 @@ export class ClipTokenizer {
     this.begin = id(begin)
     this.end = id(end)
     this.pad = id(pad)
-    this.#more = followers(definition.added)
+    this.#more = followers(definition.added, source)
     const ids = [...Object.values(definition.vocabulary), ...definition.added.map((token) => token.id)]
     this.size = 1 + ids.reduce((most, each) => Math.max(most, each), 0)
   }
@@ -140,7 +143,7 @@ function unique(tokens: readonly AddedToken[], source: string): AddedToken[] {
 }
 
 /** `<cat>`, `<cat>_1`, `<cat>_2` are one learned concept. */
-function followers(added: readonly AddedToken[]): Map<number, number[]> {
+function followers(added: readonly AddedToken[], source: string): Map<number, number[]> {
   const ids = new Map(added.map(({ content, id }) => [content, id]))
   const found = new Map<number, number[]>()
   for (const { content, id } of added) {
@@ -151,6 +154,9 @@ function followers(added: readonly AddedToken[]): Map<number, number[]> {
       next = ids.get(`${content}_${more.length + 1}`)
     )
       more.push(next)
+    if (more.length >= mostVectors) {
+      throw refused(source, `its tokenizer has a learned token of more than ${mostVectors} vectors`)
+    }
     if (more.length > 0) found.set(id, more)
   }
   return found
