@@ -46,8 +46,12 @@ export async function probeFolder(folder: string, param: string, log: Log): Prom
     }
     throw new AppError(
       'unavailable',
-      `The file system of the data folder ${folder} cannot be used (${messageOf(thrown)}). Choose a folder on a local disk with ${param}.`,
-      { param, cause: thrown },
+      `The file system of the data folder cannot be used. Choose one on a local disk with ${param}.`,
+      {
+        param,
+        cause: thrown,
+        detail: `The file system of the data folder ${folder} cannot be used (${messageOf(thrown)}). Choose a folder on a local disk with ${param}.`,
+      },
     )
   } finally {
     await rm(path, { force: true }).catch(() => {})
