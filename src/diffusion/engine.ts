@@ -1,6 +1,6 @@
 import { join, parse } from 'node:path'
 import { type Model, openModel } from './checkpoint/model.ts'
-import { AbortedError, type CheckpointError, opening, saidToAll } from './errors.ts'
+import { AbortedError, type CheckpointError, opening, PromptTooLongError, saidToAll } from './errors.ts'
 import { FileCache } from './file-cache.ts'
 import type { Attention, Precision } from './graph/graph.ts'
 import { startRun } from './image-to-image.ts'
@@ -32,6 +32,8 @@ export interface EngineOptions extends SessionOptions {
   readonly attention?: Attention
   /** Where its sessions are held, to share a memory budget with other engines; by default one of 6 GiB. */
   readonly sessions?: SessionCache<Session>
+  /** Windows of 75 tokens that a prompt may have: memory and time of a step grow with them. By default any number. */
+  readonly promptWindows?: number
   /** Receives what an operator should know of, in a sentence. */
   readonly onWarning?: (message: string) => void
   /** Where the `dense` profile keeps float32 copies of half-precision weights; without it, it makes none. */
@@ -59,7 +61,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     attention: options.attention ?? 'fused',
     sessions: options.sessions ?? new SessionCache(defaultMemoryBudget),
   })
-  return new Engine(sessions, await model.tokenizer())
+  return new Engine(sessions, await model.tokenizer(), options.promptWindows)
 }
 
 async function widenedModel(model: Model, folder: string): Promise<Model> {
@@ -87,7 +89,14 @@ export class Engine {
     keptEmbeddings,
   )
 
-  constructor(sessions: ModelSessions, tokenizer: ClipTokenizer) {
+  readonly #promptWindows: number
+
+  constructor(
+    sessions: ModelSessions,
+    tokenizer: ClipTokenizer,
+    promptWindows: number = Number.POSITIVE_INFINITY,
+  ) {
+    this.#promptWindows = promptWindows
     this.model = sessions.model
     this.tokenizer = tokenizer
     this.#sessions = sessions
@@ -170,14 +179,18 @@ export class Engine {
     const { hidden_size: width, max_position_embeddings: positions } = this.model.architecture.text
     const inversions = await this.#openEmbeddings(request)
     const prompts = guided ? [negativePrompt, prompt] : [prompt]
-    return encodePrompts(
-      prompts.map((text) => layOutPrompt(text, this.tokenizer, inversions, positions)),
-      {
-        width,
-        lookUp: networks.lookUp,
-        run: (embeddings) => networks.encodeText(embeddings, clipSkip),
-      },
-    )
+    const laidOut = prompts.map((text) => layOutPrompt(text, this.tokenizer, inversions, positions))
+    const most = Math.max(...laidOut.map(({ length }) => length))
+    if (most > this.#promptWindows) {
+      throw new PromptTooLongError(
+        `A prompt may have at most ${this.#promptWindows} windows of 75 tokens, this one has ${most}.`,
+      )
+    }
+    return encodePrompts(laidOut, {
+      width,
+      lookUp: networks.lookUp,
+      run: (embeddings) => networks.encodeText(embeddings, clipSkip),
+    })
   }
 
   /** Only those that a prompt names: a folder may hold hundreds, and a damaged one spoils no other's prompts. */

@@ -69,3 +69,8 @@ export class MemoryError extends Error {
     )
   }
 }
+
+/** A prompt of more windows than the engine was told to allow. */
+export class PromptTooLongError extends Error {
+  override readonly name = 'PromptTooLongError'
+}

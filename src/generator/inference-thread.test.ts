@@ -87,6 +87,8 @@ test('a picture that needs more memory than there is is refused before it is com
     return true
   })
   assert.deepEqual(pixels(await make({ model: 'one' })), pixels(plain))
+  const long = { model: 'one', prompt: Array.from({ length: 17 }, () => 'apple').join(' BREAK ') }
+  await assert.rejects(make(long), { code: 'too_large', message: /at most 16 windows .* has 17/ })
 })
 
 test('a default model without a VAE makes the same pictures with a file of its VAE', async (t) => {

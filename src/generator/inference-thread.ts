@@ -3,7 +3,13 @@ import { resolve } from 'node:path'
 import { workerData } from 'node:worker_threads'
 import { pictureReader } from '../adapters/pictures/picture-reader.ts'
 import { type Engine, openEngine } from '../diffusion/engine.ts'
-import { CheckpointError, MemoryError, opening, ProviderError } from '../diffusion/errors.ts'
+import {
+  CheckpointError,
+  MemoryError,
+  opening,
+  PromptTooLongError,
+  ProviderError,
+} from '../diffusion/errors.ts'
 import { infotext } from '../diffusion/output/infotext.ts'
 import type { Picture } from '../diffusion/request.ts'
 import { findDevice } from '../diffusion/runtime/provider.ts'
@@ -29,7 +35,7 @@ interface Choice extends EngineChoice {
 }
 
 async function load(settings: InferenceSettings, tell: (news: ThreadNews) => void): Promise<PictureMaker> {
-  const { threads, profile } = settings
+  const { threads, profile, promptWindows } = settings
   const device = await findDevice(settings.providers)
   const { provider } = device
   const onWarning = (message: string) => tell({ type: 'warning', message })
@@ -39,7 +45,17 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
   const pool: EnginePool<Choice, Engine> = new EnginePool({
     open: ({ name, model, vae }: Choice) =>
       opening(`The model ${name}`, () =>
-        openEngine({ ...device, model, vae, profile, threads, sessions, cacheFolder, onWarning }),
+        openEngine({
+          ...device,
+          model,
+          vae,
+          profile,
+          threads,
+          sessions,
+          cacheFolder,
+          promptWindows,
+          onWarning,
+        }),
       ),
     onChange: () => tell({ type: 'holdings', holdings: { models: pool.held(), provider, profile } }),
   })
@@ -96,7 +112,8 @@ function modelMemory({ modelMemoryMb }: InferenceSettings): number {
 function expected(thrown: unknown): AppError | undefined {
   if (thrown instanceof CheckpointError) return fileFault(thrown)
   const details = { cause: thrown }
-  if (thrown instanceof MemoryError) return new AppError('too_large', thrown.message, details)
+  if (thrown instanceof MemoryError || thrown instanceof PromptTooLongError)
+    return new AppError('too_large', thrown.message, details)
   return thrown instanceof ProviderError ? new AppError('unavailable', thrown.message, details) : undefined
 }
 

@@ -9,12 +9,12 @@ import type { GivenImages } from '../jobs/ports.ts'
 /** The thread's workerData: what it needs of the configuration, and no secrets. */
 export type InferenceSettings = Pick<
   Config,
-  'model' | 'modelsDir' | 'dataDir' | 'providers' | 'profile' | 'threads' | 'modelMemoryMb'
+  'model' | 'modelsDir' | 'dataDir' | 'providers' | 'profile' | 'threads' | 'modelMemoryMb' | 'promptWindows'
 >
 
 export function inferenceSettings(config: Config): InferenceSettings {
-  const { model, modelsDir, dataDir, providers, profile, threads, modelMemoryMb } = config
-  return { model, modelsDir, dataDir, providers, profile, threads, modelMemoryMb }
+  const { model, modelsDir, dataDir, providers, profile, threads, modelMemoryMb, promptWindows } = config
+  return { model, modelsDir, dataDir, providers, profile, threads, modelMemoryMb, promptWindows }
 }
 
 export interface GenerateMessage {

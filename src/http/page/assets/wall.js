@@ -140,7 +140,7 @@
 
   function showGone(card, id) {
     const { title, address } = recipes()[id] ?? {}
-    if (!title || !address?.startsWith('/?')) return forget(card, id)
+    if (!title || !address?.startsWith(`${document.documentElement.dataset.root}?`)) return forget(card, id)
     const line = document.createElement('article')
     line.className = 'card job is-gone'
     line.innerHTML =
@@ -171,7 +171,11 @@
     const button = sent.querySelector('button')
     button.disabled = true
     htmx
-      .ajax('POST', '/jobs', { source: sent, target: '#jobs', swap: 'afterbegin' })
+      .ajax('POST', `${document.documentElement.dataset.root}jobs`, {
+        source: sent,
+        target: '#jobs',
+        swap: 'afterbegin',
+      })
       .catch(() => {})
       .finally(() => {
         button.disabled = false
