@@ -16,7 +16,6 @@ test('names of the server, clients and paths behind a proxy are treated as the s
     PACKSHOT_UPLOAD_MB: '1',
   })
   const port = Number(new URL(await server.address).port)
-  assert.match(server.output(), /listening beyond this machine without a login/)
   const body = '{"prompt":"a red apple"}'
   const post = async (...headers: string[]) => {
     const length = `Content-Length: ${body.length}`
