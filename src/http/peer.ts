@@ -1,5 +1,6 @@
 import { BlockList, isIP, isIPv4, isIPv6 } from 'node:net'
 import type { FastifyRequest } from 'fastify'
+import { canonicalAddress } from '../jobs/account.ts'
 
 /** Who is at the other end of a request, and what a proxy in between says of it. */
 
@@ -22,22 +23,6 @@ export function trustedPeers(list: string | undefined): Trusts {
 function maskBits(mask: string): number {
   const bits = mask.split('.').map((part) => Number(part).toString(2).padStart(8, '0'))
   return bits.join('').replace(/0+$/, '').length
-}
-
-/**
- * The one form of an address that proxies write in many ways: without port, brackets and zone, and an IPv4 address as
- * such. Undefined for text that is not an address.
- */
-function canonicalAddress(text: string): string | undefined {
-  const [, bracketed] = /^\[([^\]]*)\](?::\d*)?$/.exec(text) ?? []
-  const [, v4] = /^(\d+(?:\.\d+){3}):\d*$/.exec(text) ?? []
-  const address = (bracketed ?? v4 ?? text).replace(/%.*$/, '')
-  if (isIPv4(address)) return address
-  if (!isIPv6(address)) return undefined
-  const canonical = new URL(`http://[${address}]`).hostname.slice(1, -1)
-  const [, high, low] = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(canonical) ?? []
-  if (high === undefined || low === undefined) return canonical
-  return [high, low].flatMap((part) => [...Buffer.from(part.padStart(4, '0'), 'hex')]).join('.')
 }
 
 /**
