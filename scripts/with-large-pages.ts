@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process'
+import { noTelemetry } from '../src/diffusion/runtime/telemetry.ts'
 import { withLargePages } from '../src/main/large-pages.ts'
 
 /**
@@ -7,7 +8,7 @@ import { withLargePages } from '../src/main/large-pages.ts'
  *
  *   node scripts/with-large-pages.ts PROGRAM [ARGUMENT...]
  */
-const { env, note } = withLargePages(process.env)
+const { env, note } = withLargePages({ ...process.env, ...noTelemetry })
 if (note !== undefined) console.error(note)
 const args = [...process.execArgv, ...process.argv.slice(2)]
 if (process.platform === 'win32') {

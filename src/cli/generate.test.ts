@@ -28,6 +28,20 @@ test('a picture is written, and the same seed writes the same bytes', (t) => {
   assert.ok(bytes.includes('parameters\0a red apple\nSteps: 2, Sampler: DPM++ 2M'))
 })
 
+test('no library stores an identifier of the device, or anything else, in the home of the user', (t) => {
+  const [folder, home] = [tempFolder(t), tempFolder(t)]
+  // on a test machine the library is quiet anyway
+  const { CI: _, ...env } = process.env
+  const command = [entry, 'a box', ...quick, '--out', 'box.png']
+  const inHome = { ...env, HOME: home, XDG_CACHE_HOME: home, XDG_DATA_HOME: home }
+  const { status, stderr } = spawnSync(process.execPath, command, {
+    cwd: folder,
+    encoding: 'utf8',
+    env: inHome,
+  })
+  assert.deepEqual([status, stderr, readdirSync(home)], [0, '', []])
+})
+
 test('several pictures are numbered and have seeds in a row', (t) => {
   const folder = tempFolder(t)
   const { stdout } = generate(folder, 'a box', ...quick, '--seed', '5', '--count', '2', '--out', 'box.png')

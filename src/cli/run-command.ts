@@ -2,6 +2,7 @@ import { setImmediate } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import { ConfigError } from '../config.ts'
 import { CheckpointError, ProviderError } from '../diffusion/errors.ts'
+import { noTelemetry } from '../diffusion/runtime/telemetry.ts'
 import { AppError } from '../jobs/errors.ts'
 import { DownloadError } from '../library/download/addresses.ts'
 
@@ -19,6 +20,7 @@ export async function runCommand(
   action: () => Promise<number>,
   complain: (text: string) => void = (text) => console.error(text),
 ): Promise<number> {
+  Object.assign(process.env, noTelemetry)
   let unwritten: NodeJS.ErrnoException | undefined
   const onError = (fault: NodeJS.ErrnoException) => {
     if (fault.code !== 'EPIPE') unwritten ??= fault

@@ -1,3 +1,5 @@
+import { noTelemetry } from '../diffusion/runtime/telemetry.ts'
+
 /**
  * What a worker process is given of the environment: its settings, the paths of the system, and what tunes Node, the
  * engine's libraries and drivers. Native code runs in that process on files from elsewhere, so whatever else the
@@ -28,5 +30,5 @@ export function workerEnvironment(env: NodeJS.ProcessEnv, alsoNeeds?: RegExp): N
   const passes = (name: string) =>
     alsoNeeds?.test(name) === true ||
     (needed.test(name) && !secret.test(name) && (usesStorage || !name.startsWith('AWS_')))
-  return Object.fromEntries(Object.entries(env).filter(([name]) => passes(name)))
+  return { ...Object.fromEntries(Object.entries(env).filter(([name]) => passes(name))), ...noTelemetry }
 }
