@@ -49,6 +49,7 @@ const rules: readonly Rule[] = [
   adapter('s3', 'typebox', '@aws-sdk/client-s3', '@aws-sdk/s3-request-presigner'),
   adapter('pictures', 'sharp'),
   adapter('memory'),
+  adapter('log'),
   {
     files: /^src\/library\//,
     folders: ['src/library', words, 'src/diffusion', 'src/config.ts', 'src/adapters/disk'],

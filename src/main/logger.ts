@@ -1,6 +1,6 @@
 import { type Logger, pino } from 'pino'
+import { openLogOutput } from '../adapters/log/log-output.ts'
 import type { Config } from '../config.ts'
-import { openLogOutput } from './log-output.ts'
 
 /**
  * JSON lines on stdout, errors with their causes. `part` says which process wrote a line. A log that cannot be written

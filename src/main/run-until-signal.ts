@@ -1,7 +1,7 @@
 import type { Logger } from 'pino'
+import { openLogOutput } from '../adapters/log/log-output.ts'
 import { explain, operatorMessage } from '../cli/run-command.ts'
 import { ConfigError } from '../config.ts'
-import { openLogOutput } from './log-output.ts'
 
 /** A started service. */
 export interface Running {

@@ -10,7 +10,7 @@ import { defaultStorageRetry, type StorageRetry } from '../jobs/working/storage-
 import { type Backends, openBackends, workerName } from './backends.ts'
 import { createLogger } from './logger.ts'
 import { startWorkerHealth } from './worker-health.ts'
-import type { FromWorker, ToWorker } from './worker-messages.ts'
+import type { FromWorker, ToWorker } from './worker-supervisor.ts'
 
 const heartbeatMs = 2000
 

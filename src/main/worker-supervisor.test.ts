@@ -7,8 +7,7 @@ import { waitFor } from '../../test/kit/waiting.ts'
 import { keepingLog } from '../../test/quiet-log.ts'
 import { tempFolder } from '../../test/temp-folder.ts'
 import { withLargePages } from './large-pages.ts'
-import { workerEnvironment } from './worker-environment.ts'
-import { superviseWorker } from './worker-supervisor.ts'
+import { superviseWorker, workerEnvironment } from './worker-supervisor.ts'
 
 test('a worker process gets large memory pages where the system has them, unless they are off', async (t) => {
   const entry = join(tempFolder(t), 'worker.mjs')

@@ -78,7 +78,8 @@ suite('s3 images', () => {
     await put(imageKey(task.id, 0, 'png'), 'half', createHash('sha256').update('whole').digest('hex'))
     await assert.rejects(store.getImage(task.id, 0, 'png'), {
       code: 'unavailable',
-      message: new RegExp(`${task.id}/0.png is damaged`),
+      message: 'A stored file is damaged.',
+      detail: new RegExp(`${task.id}/0.png is damaged`),
     })
     for (const text of ['{', '{}', 'null']) {
       await put(manifestKey(task.id), text)

@@ -4,9 +4,9 @@ import { once } from 'node:events'
 import { closeSync, constants, openSync, readFileSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { ownEnvironment } from '../../test/kit/own-environment.ts'
-import { waitFor } from '../../test/kit/waiting.ts'
-import { type Cleanup, tempFolder } from '../../test/temp-folder.ts'
+import { ownEnvironment } from '../../../test/kit/own-environment.ts'
+import { waitFor } from '../../../test/kit/waiting.ts'
+import { type Cleanup, tempFolder } from '../../../test/temp-folder.ts'
 
 /** Writes lines faster than nobody reads them, then says on stderr that it could; one more line for each on stdin. */
 const program = (lines: number, then = '') => `

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { keepingLog } from '../../test/quiet-log.ts'
 import { loadConfig } from '../config.ts'
-import { warnIfOpen } from './exposure.ts'
+import { warnIfOpen } from './http-server.ts'
 
 test('an address that the network reaches is a warning that says what to set; this machine alone is none', () => {
   const warnings = (env: Record<string, string>) => {
