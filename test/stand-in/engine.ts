@@ -55,7 +55,7 @@ export const standInOffer: Offer = {
 
 export const standInEngine: Engine = {
   workerEntry: new URL('./worker-process.ts', import.meta.url),
-  workerNeeds: /^TEST_/,
+  workerNeeds: /^(TEST_|FAKETIME|NO_FAKE_STAT)/,
   openOffer: async () => ({
     current: () => standInOffer,
     prompts: promptReader(() => []),

@@ -73,8 +73,10 @@
     if (accepted.includes(file.type) && !heavy && !(large && file.size > slowBytes)) return file
     // a panorama may have too many pixels, or more than a canvas has, though its short side is small
     const most = Math.min(pixels, canvasPixels)
+    // the server keeps a longer side of at most twice the other bound
+    const longest = Math.min(canvasSide, 2 * side)
     const scales = [1, side / Math.min(width, height), Math.sqrt(most / (width * height))]
-    const scale = Math.min(...scales, canvasSide / Math.max(width, height))
+    const scale = Math.min(...scales, longest / Math.max(width, height))
     const canvas = document.createElement('canvas')
     canvas.width = Math.max(1, Math.floor(width * scale))
     canvas.height = Math.max(1, Math.floor(height * scale))
