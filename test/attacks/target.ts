@@ -58,7 +58,8 @@ export async function openTarget(t: Cleanup): Promise<Target> {
       ...Object.fromEntries(usual.map((name) => [`PACKSHOT_${name}`, ''])),
       PACKSHOT_DATA_DIR: dataDir,
       PACKSHOT_TRUSTED_PROXIES: '127.0.0.1',
-      PACKSHOT_LOG_LEVEL: 'info',
+      // a tenth of the default, which is reached in seconds
+      PACKSHOT_CALLER_UPLOADS_MB: '200',
     },
     realServer,
   )
