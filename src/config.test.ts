@@ -41,6 +41,7 @@ test('an empty environment gives the defaults, and other programs` variables are
     drainSeconds: 5,
     workerPort: undefined,
     promptWindows: 16,
+    pictureSettings: 'on',
     jobsPerMinute: 120,
     requestsPerMinute: 6000,
     unitsPerHour: 50_000,

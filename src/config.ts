@@ -77,6 +77,11 @@ export const Environment = Type.Object({
     description:
       'Maximum windows of 75 tokens in a prompt; each needs memory on the worker (about 20 MB at 512x512). The same for all servers and workers.',
   }),
+  PACKSHOT_PICTURE_SETTINGS: Type.Enum(['on', 'off'], {
+    default: 'on',
+    description:
+      'Whether pictures carry the prompt and the settings that made them (PNG text, EXIF UserComment), for everybody who gets the file.',
+  }),
   PACKSHOT_RESULT_TTL_SECONDS: Type.Integer({
     minimum: 1,
     maximum: 31_536_000,

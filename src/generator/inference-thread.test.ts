@@ -104,6 +104,22 @@ test('a default model without a VAE makes the same pictures with a file of its V
   assert.deepEqual(pixels(await make({ model: 'bare' })), pixels(await make({ model: 'one' })))
 })
 
+test('pictures carry no prompt if the operator wants none in them, in any format', async (t) => {
+  const PACKSHOT_MODELS_DIR = modelsFolder(t)
+  for (const [pictureSettings, has] of [
+    ['on', true],
+    ['off', false],
+  ] as const) {
+    const env = { PACKSHOT_MODELS_DIR, PACKSHOT_MODEL: 'one', PACKSHOT_PICTURE_SETTINGS: pictureSettings }
+    const { make } = startGenerator(t, env)
+    for (const format of ['png', 'jpeg', 'webp'] as const) {
+      const { bytes } = await make({ model: 'one', format, prompt: 'secret apple' })
+      const text = Buffer.from(bytes).toString('latin1').replaceAll('\0', '')
+      assert.equal(text.includes('secret apple'), has, `${pictureSettings} ${format}`)
+    }
+  }
+})
+
 test('with room, both stay', async (t) => {
   const { make, holdings } = startGenerator(t, {
     PACKSHOT_MODELS_DIR: modelsFolder(t),

@@ -35,7 +35,7 @@ interface Choice extends EngineChoice {
 }
 
 async function load(settings: InferenceSettings, tell: (news: ThreadNews) => void): Promise<PictureMaker> {
-  const { threads, profile, promptWindows } = settings
+  const { threads, profile, promptWindows, pictureSettings } = settings
   const device = await findDevice(settings.providers)
   const { provider } = device
   const onWarning = (message: string) => tell({ type: 'warning', message })
@@ -96,7 +96,8 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
       } finally {
         await pool.trim()
       }
-      const bytes = await pictureFile(picture, request, infotext(wanted, { ...request, version }))
+      const parameters = pictureSettings === 'on' ? infotext(wanted, { ...request, version }) : undefined
+      const bytes = await pictureFile(picture, request, parameters)
       return { bytes, width: picture.width, height: picture.height }
     },
   }

@@ -9,12 +9,31 @@ import type { GivenImages } from '../jobs/ports.ts'
 /** The thread's workerData: what it needs of the configuration, and no secrets. */
 export type InferenceSettings = Pick<
   Config,
-  'model' | 'modelsDir' | 'dataDir' | 'providers' | 'profile' | 'threads' | 'modelMemoryMb' | 'promptWindows'
+  | 'model'
+  | 'modelsDir'
+  | 'dataDir'
+  | 'providers'
+  | 'profile'
+  | 'threads'
+  | 'modelMemoryMb'
+  | 'promptWindows'
+  | 'pictureSettings'
 >
 
 export function inferenceSettings(config: Config): InferenceSettings {
-  const { model, modelsDir, dataDir, providers, profile, threads, modelMemoryMb, promptWindows } = config
-  return { model, modelsDir, dataDir, providers, profile, threads, modelMemoryMb, promptWindows }
+  const { model, modelsDir, dataDir, providers, profile, threads } = config
+  const { modelMemoryMb, promptWindows, pictureSettings } = config
+  return {
+    model,
+    modelsDir,
+    dataDir,
+    providers,
+    profile,
+    threads,
+    modelMemoryMb,
+    promptWindows,
+    pictureSettings,
+  }
 }
 
 export interface GenerateMessage {

@@ -13,7 +13,7 @@ export interface LossyFile {
   /** 1 to 100. */
   readonly quality: number
   /** How the picture was made: stored in EXIF UserComment, where AUTOMATIC1111's web UI writes and reads it. */
-  readonly parameters: string
+  readonly parameters: string | undefined
 }
 
 /** A picture as a JPEG or WebP file, with colours at full resolution if the format supports it. */
@@ -26,5 +26,5 @@ export async function encodeLossy(
     format === 'jpeg'
       ? await image.jpeg({ quality, chromaSubsampling: '4:4:4' }).toBuffer()
       : await image.webp({ quality, smartSubsample: true }).toBuffer()
-  return withExif(file, { format, width, height, comment: parameters })
+  return parameters === undefined ? file : withExif(file, { format, width, height, comment: parameters })
 }
