@@ -34,18 +34,21 @@ export const groups: readonly Group[] = [
   },
   {
     name: 'program',
-    share: 0.33,
+    share: 0.28,
     files: [
       'test/service/**',
       'src/http/{traffic,answers}.test.ts',
       'src/library/library.test.ts',
       'src/main/jobs.test.ts',
+      // they wait: for a store that does not answer, for steps that take their time
+      'src/jobs/serving/{wait,submit}.test.ts',
+      'src/jobs/working/run.test.ts',
       'src/generator/{inference-thread,thread-generator}.test.ts',
     ],
   },
   {
     name: 'adapters',
-    share: 0.33,
+    share: 0.28,
     services: true,
     files: [
       'src/adapters/rabbitmq/outages.test.ts',
@@ -55,7 +58,7 @@ export const groups: readonly Group[] = [
   },
   {
     name: 'browser',
-    share: 0.5,
+    share: 0.4,
     files: ['test/browser/whole.test.ts', 'test/browser/**', 'test/golden/webgpu.test.ts'],
   },
   {

@@ -6,7 +6,8 @@ const host = 'Host: localhost'
 const json = ['Content-Type: application/json', 'Content-Length: 2']
 
 test('whatever is wrong with a request, the answer has a status, the usual body and a type', async (t) => {
-  const { port } = await listening(t)
+  // some answers come before a body that never does: the rest is waited for this long
+  const { port } = await listening(t, { traffic: { idleMs: 300, bytesPerSecond: 1, bufferBytes: 2 ** 28 } })
   const many = Array.from({ length: 300 }, (_, index) => `x${index}: 1`)
   const faults: [text: string, status: number][] = [
     [request('POST', '/v1/jobs', [host, ...json, 'Expect: magic']), 417],

@@ -38,7 +38,7 @@ test('300 different requests stay within the memory that a worker may use', asyn
 /** Every one has another shape: size, windows of the prompt, guidance, LoRAs, CLIP skip or model. */
 function requestOf(i: number): Partial<ResolvedRequest> {
   return {
-    model: i % 12 === 7 ? 'packshot-mini' : i % 2 === 0 ? 'one' : 'two',
+    model: i % 60 === 7 ? 'packshot-mini' : i % 2 === 0 ? 'one' : 'two',
     width: 64 + 16 * (i % 8),
     height: 64 + 16 * ((i * 7) % 9),
     prompt: Array.from({ length: 1 + (i % 5) }, () => 'a red apple').join(' BREAK '),
