@@ -18,6 +18,8 @@ import type {
  *
  * Every method rejects with an `AppError`: `unavailable` when the external system does not answer,
  * `storage_full` when it has no room.
+ *
+ * Longer than most files: the ports are read together, and most of it is their promises.
  */
 
 /**

@@ -3,6 +3,9 @@
 /**
  * What the job cards do beyond htmx: they survive a reload and an unavailable server, their bar moves between two
  * answers, and a screen reader announces changes of a job. Without this file a card still polls until it is final.
+ *
+ * Longer than most files: cards, the remembered list and the title of the page follow one state, and the page loads one
+ * file less.
  */
 ;(() => {
   const storageKey = 'packshot.jobs'
