@@ -5,9 +5,10 @@ import { type Attribute, type ElementType, elementType, node, tensorHeader, valu
 import { ProtobufWriter } from './protobuf.ts'
 
 /**
- * A typed writer of ONNX graphs. Longer than most files: one class that every network is written with. All shapes are fixed when the graph is written, so that ONNX Runtime can plan
- * memory once; weights are external data that point into the checkpoint file by offset and are never copied
- * here.
+ * A typed writer of ONNX graphs. All shapes are fixed when the graph is written, so that its memory is known before it
+ * is loaded; weights are external data that point into the checkpoint file by offset and are never copied here.
+ *
+ * Longer than most files: it is one class, with which every network is written.
  */
 
 /**
