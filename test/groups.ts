@@ -23,7 +23,7 @@ export const groups: readonly Group[] = [
   { name: 'chaos', share: 0.4, files: ['test/chaos/**'] },
   {
     name: 'fleet',
-    share: 0.28,
+    share: 0.33,
     services: true,
     files: [
       'test/fleet/kill-points.test.ts',
@@ -34,7 +34,7 @@ export const groups: readonly Group[] = [
   },
   {
     name: 'program',
-    share: 0.28,
+    share: 0.33,
     files: [
       'test/service/**',
       'src/http/{traffic,answers}.test.ts',
@@ -48,7 +48,7 @@ export const groups: readonly Group[] = [
   },
   {
     name: 'adapters',
-    share: 0.28,
+    share: 0.33,
     services: true,
     files: [
       'src/adapters/rabbitmq/outages.test.ts',
@@ -58,7 +58,7 @@ export const groups: readonly Group[] = [
   },
   {
     name: 'browser',
-    share: 0.4,
+    share: 0.5,
     files: ['test/browser/whole.test.ts', 'test/browser/**', 'test/golden/webgpu.test.ts'],
   },
   {
