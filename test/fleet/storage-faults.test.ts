@@ -85,7 +85,11 @@ test('F17: storage away for longer than a worker is patient: the job goes back u
   await fleet.storage.refuse()
   openGate()
   await untilSays(worker, 'storage is unavailable; the job is redelivered')
-  assert.match((await view(address, id)).status, /running|queued/)
+  // a Redis that answers too late costs a 503
+  await waitFor(async () => {
+    const answer = await fetch(`${address}/v1/jobs/${id}`)
+    return answer.ok && /running|queued/.test(((await answer.json()) as { status: string }).status)
+  })
   await fleet.storage.pass()
   const raw = rawBroker(t, fleet, all.queueUrl)
   await waitFor(async () => {

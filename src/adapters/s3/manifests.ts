@@ -61,11 +61,12 @@ export async function commitManifest(bucket: Bucket, manifest: Manifest): Promis
  * other writer that saw nothing must have written. Always returns false: what is stored then counts.
  */
 async function putCarefully(bucket: Bucket, id: string, body: Uint8Array): Promise<false> {
-  if ((await readManifest(bucket, id)) !== undefined) return false
   const start = performance.now()
+  if ((await readManifest(bucket, id)) !== undefined) return false
   // A condition costs nothing if ignored, and decides if support was unknown at startup.
   const write = bucket.conditional === 'refused' ? bucket.put : bucket.putFirst
   await write(manifestKey(id), body, 'application/json')
-  await sleep(Math.max(settleMs, 2 * (performance.now() - start)))
+  // another writer may be several times as slow as this one
+  await sleep(Math.max(settleMs, 4 * (performance.now() - start)))
   return false
 }
