@@ -115,7 +115,8 @@ export class Engine {
 
   /**
    * @throws AbortedError before a call of the model once the signal is aborted; CheckpointError naming the model,
-   * LoRA or embedding at fault; MemoryError if the picture needs more than there is; RangeError for a picture or strength that does not fit the request
+   * LoRA or embedding at fault; MemoryError if the picture needs more than there is; PromptTooLongError; RangeError for
+   * a picture or strength that does not fit the request
    */
   async generate(request: PictureRequest, { onStep, signal }: RunOptions = {}): Promise<Picture> {
     const { vae, noise } = this.model.architecture

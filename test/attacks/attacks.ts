@@ -6,6 +6,8 @@ import type { Answer, Target } from './target.ts'
 /**
  * What anonymous strangers tried on services like this one, each with what is the right answer. The settings that bound
  * them are listed in docs/operating.md, "What a stranger can cost".
+ *
+ * Longer than most files: each attack is an entry of one list.
  */
 
 interface Outcome {

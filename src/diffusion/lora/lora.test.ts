@@ -21,6 +21,8 @@ import { type Lora, openLora } from './lora.ts'
 import { LayerNames } from './names.ts'
 import { planLoras } from './plan.ts'
 
+/** LoRAs as they are found. Longer than most files: one place shows every spelling, and every refusal. */
+
 const golden = join(import.meta.dirname, '../../../test/golden')
 const attention = 'down_blocks.0.attentions.0.transformer_blocks.0.attn2'
 const convolution = 'up_blocks.1.upsamplers.0.conv'

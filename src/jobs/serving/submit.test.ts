@@ -17,6 +17,8 @@ import { type Task, versionOf } from '../job.ts'
 import { viewJob } from './job-view.ts'
 import { getPicture } from './picture.ts'
 
+/** Accepting requests. Longer than most files: one place shows every promise of an acceptance, and every refusal. */
+
 const apple = { prompt: 'a red apple' }
 
 test('an accepted job has an id, a place, and a time to ask again', async (t) => {

@@ -7,6 +7,8 @@
  * that its photo was replaced.
  */
 ;(() => {
+  /** The path of a proxy under which the page is served, or a slash. */
+  const { root } = document.documentElement.dataset
   const accepted = ['image/png', 'image/jpeg', 'image/webp']
   /** Of a visible canvas, and of a mask: more would only be slow to paint on. */
   const longestSide = 1024
@@ -48,7 +50,7 @@
   // --- Sending
 
   async function upload(blob) {
-    const answer = await fetch(`${document.documentElement.dataset.root}v1/uploads`, {
+    const answer = await fetch(`${root}v1/uploads`, {
       method: 'POST',
       headers: { 'content-type': blob.type },
       body: blob,
@@ -225,7 +227,7 @@
   }
 
   async function fetched(id) {
-    const answer = await fetch(`${document.documentElement.dataset.root}v1/uploads/${encodeURIComponent(id)}`)
+    const answer = await fetch(`${root}v1/uploads/${encodeURIComponent(id)}`)
     if (!answer.ok) throw new Error('gone')
     return createImageBitmap(await answer.blob())
   }

@@ -8,6 +8,8 @@
  * file less.
  */
 ;(() => {
+  /** The path of a proxy under which the page is served, or a slash. */
+  const { root } = document.documentElement.dataset
   const storageKey = 'packshot.jobs'
   const recipesKey = 'packshot.recipes'
   const mostRemembered = 200
@@ -62,10 +64,7 @@
       const place = document.createElement('article')
       place.dataset.restore = id
       place.hidden = true
-      place.setAttribute(
-        'hx-get',
-        `${document.documentElement.dataset.root}jobs/${encodeURIComponent(id)}/card`,
-      )
+      place.setAttribute('hx-get', `${root}jobs/${encodeURIComponent(id)}/card`)
       place.setAttribute('hx-trigger', 'load, retry')
       place.setAttribute('hx-swap', 'outerHTML')
       wall().append(place)
@@ -143,7 +142,7 @@
 
   function showGone(card, id) {
     const { title, address } = recipes()[id] ?? {}
-    if (!title || !address?.startsWith(`${document.documentElement.dataset.root}?`)) return forget(card, id)
+    if (!title || !address?.startsWith(`${root}?`)) return forget(card, id)
     const line = document.createElement('article')
     line.className = 'card job is-gone'
     line.innerHTML =
@@ -174,7 +173,7 @@
     const button = sent.querySelector('button')
     button.disabled = true
     htmx
-      .ajax('POST', `${document.documentElement.dataset.root}jobs`, {
+      .ajax('POST', `${root}jobs`, {
         source: sent,
         target: '#jobs',
         swap: 'afterbegin',
