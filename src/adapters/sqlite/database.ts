@@ -58,6 +58,7 @@ const migrations = [
   ALTER TABLE states ADD COLUMN turn REAL NOT NULL DEFAULT 0;
   CREATE INDEX tasks_of_account ON tasks (account, priority);
   `,
+  'ALTER TABLE states ADD COLUMN kept TEXT',
 ]
 
 /** Creates the file and its tables if missing. Throws an `AppError` that names the path. */

@@ -5,6 +5,8 @@ import {
   JobError,
   type JobState,
   type JobStatus,
+  Kept,
+  keptOf,
   ResolvedRequest,
   statusRank,
   type Task,
@@ -23,7 +25,7 @@ export function sqliteStatusStore(database: Database): StatusStore {
   const reserved = new Map<string, { readonly account: string; readonly units: number }>()
   const db = database.relaxed
   const insert =
-    db.prepare(`INSERT INTO states (id, status, rank, request, units, created_at, expires_at, priority, sent, account, turn)
+    db.prepare(`INSERT INTO states (id, status, rank, request, units, created_at, expires_at, priority, kept, account, turn)
     VALUES (?1, 'queued', 0, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ${turnOf('states', 'rank < 2', '?8', '?6')})
     ON CONFLICT (id) DO NOTHING`)
   const select = db.prepare(`SELECT states.*, cancels.id IS NOT NULL AS cancel_requested
@@ -49,12 +51,12 @@ export function sqliteStatusStore(database: Database): StatusStore {
 
   return {
     async create(task: Task) {
-      const { id, request, created_at, expires_at, sent = null, account = '' } = task
+      const { id, request, created_at, expires_at, account = '' } = task
       const rank = priorities.indexOf(task.priority ?? 'interactive')
       const first = [id, JSON.stringify(request), unitsOf(task), created_at, expires_at] as const
       reserved.delete(id)
       return guard(() => {
-        insert.run(...first, rank, sent, account)
+        insert.run(...first, rank, JSON.stringify(keptOf(task)), account)
         return toState(select.get(id) as Record<string, SQLOutputValue>)
       })
     },
@@ -141,7 +143,9 @@ function toState(row: Record<string, SQLOutputValue>): JobState {
     created_at: String(row.created_at),
     expires_at: String(row.expires_at),
     units: Number(row.units),
+    // `sent` is from before there was `kept`
     ...(typeof row.sent === 'string' ? { sent: row.sent } : {}),
+    ...(typeof row.kept === 'string' ? Value.Parse(Kept, JSON.parse(row.kept)) : {}),
     ...(row.account === '' ? {} : { account: String(row.account) }),
     ...(typeof started_at === 'string' ? { started_at } : {}),
     ...(typeof step === 'number' && typeof steps === 'number' ? { progress: { step, steps } } : {}),

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { announce } from '../announce.ts'
 import { AppError, clientMessage, toAppError } from '../errors.ts'
-import type { JobState, Manifest, ManifestImage, Task } from '../job.ts'
+import { type JobState, keptOf, type Manifest, type ManifestImage, type Task } from '../job.ts'
 import { bestEffort } from '../log.ts'
 import type { Delivery, EventQueue } from '../ports.ts'
 import { doubled, jitter, retryBriefly } from '../retry.ts'
@@ -164,7 +164,7 @@ function tooOften(losses: number): Outcome {
 
 function manifestOf(deps: RunDeps, delivery: Delivery, task: Task, outcome: Outcome): Manifest {
   const { status, images, error, started_at } = outcome
-  const { id, request, sent, created_at, expires_at } = task
+  const { id, request, created_at, expires_at } = task
   return {
     v: 1,
     id,
@@ -173,7 +173,7 @@ function manifestOf(deps: RunDeps, delivery: Delivery, task: Task, outcome: Outc
     images: images ?? [],
     ...(error === undefined ? {} : { error: { code: error.code, message: clientMessage(error) } }),
     attempts: delivery.attempt,
-    ...(sent === undefined ? {} : { sent }),
+    ...keptOf(task),
     created_at,
     ...(started_at === undefined ? {} : { started_at }),
     finished_at: deps.now().toISOString(),
