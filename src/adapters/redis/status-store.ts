@@ -162,6 +162,13 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
     async turn(name, forMs) {
       return (await redis.command('SET', key(`turn:${name}`), '1', 'PX', String(forMs), 'NX')) === 'OK'
     },
+    async note(name, text, seconds) {
+      await redis.command('SET', key(`note:${name}`), text, 'PX', String(Math.ceil(seconds * 1000)))
+    },
+    async noted(name) {
+      const reply = await redis.command('GET', key(`note:${name}`))
+      return typeof reply === 'string' ? reply : undefined
+    },
     /** Every key expires by itself. */
     async sweep() {},
     async close() {

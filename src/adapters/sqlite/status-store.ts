@@ -49,6 +49,10 @@ export function sqliteStatusStore(database: Database): StatusStore {
   const alive = db.prepare('SELECT count(*) AS workers FROM workers WHERE seen_at > ?')
   const speed = db.prepare('SELECT seconds_per_unit AS speed FROM workers ORDER BY seen_at DESC LIMIT 8')
 
+  const write = db.prepare(`INSERT INTO notes (name, text, until) VALUES (?, ?, ?)
+    ON CONFLICT (name) DO UPDATE SET text = excluded.text, until = excluded.until`)
+  const read = db.prepare('SELECT text FROM notes WHERE name = ? AND until > ?')
+
   return {
     async create(task: Task) {
       const { id, request, created_at, expires_at, account = '' } = task
@@ -119,10 +123,18 @@ export function sqliteStatusStore(database: Database): StatusStore {
       turns.set(name, now + forMs)
       return true
     },
+    async note(name, text, seconds) {
+      guard(() => write.run(name, text, Math.ceil(Date.now() + seconds * 1000)))
+    },
+    async noted(name) {
+      const row = guard(() => read.get(name, Date.now()))
+      return row === undefined ? undefined : String(row.text)
+    },
     async sweep(now) {
       guard(() => {
         const limit = new Date(now.getTime() - keptAfterExpiryMs).toISOString()
         db.prepare('DELETE FROM states WHERE expires_at < ?').run(limit)
+        db.prepare('DELETE FROM notes WHERE until <= ?').run(now.getTime())
         db.prepare('DELETE FROM cancels WHERE marked_at < ?').run(now.getTime() - cancelKeptMs)
       })
     },
