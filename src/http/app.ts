@@ -6,8 +6,10 @@ import Fastify, {
   type FastifyRequest,
   LogController,
 } from 'fastify'
+import packageFile from '../../package.json' with { type: 'json' }
 import { AppError } from '../jobs/errors.ts'
 import { type KnownRoutes, knownRoutes } from './allowed-methods.ts'
+import { descriptionRoute } from './api/description.ts'
 import { healthRoutes } from './api/health.ts'
 import { imageRoutes } from './api/images.ts'
 import { jobRoutes } from './api/jobs.ts'
@@ -145,7 +147,12 @@ export async function buildHttp({
   await app.register(fastifySwagger, {
     openapi: {
       openapi: '3.1.0',
-      info: { title: 'Packshot', version: '1', description: 'Pictures from text.' },
+      info: {
+        title: 'Packshot',
+        version: packageFile.version,
+        description: packageFile.description,
+        license: { name: packageFile.license, identifier: packageFile.license },
+      },
     },
   })
   await app.register(async (api) => {
@@ -155,7 +162,7 @@ export async function buildHttp({
     modelRoutes(api, services)
     healthRoutes(api, services)
     await api.register(async (uploads) => uploadRoutes(uploads, services))
-    api.get('/openapi.json', { schema: { hide: true } }, () => app.swagger())
+    descriptionRoute(api)
   })
   await app.register(async (page) => {
     page.addHook('onRoute', (route) => {

@@ -6,7 +6,7 @@ import { ErrorBody, httpFault, sendFault } from '../faults.ts'
 import { sendFile } from '../send-file.ts'
 import type { Services } from '../services.ts'
 
-const UploadView = Type.Object({
+export const UploadView = Type.Object({
   id: Type.String({ description: 'The value for `init_image` or `mask` of a job.' }),
   width: Type.Integer({ description: 'As stored: larger pictures are scaled down.' }),
   height: Type.Integer(),
