@@ -9,6 +9,7 @@ import Fastify, {
 import packageFile from '../../package.json' with { type: 'json' }
 import { AppError } from '../jobs/errors.ts'
 import { type KnownRoutes, knownRoutes } from './allowed-methods.ts'
+import { catalogueRoutes } from './api/catalogues.ts'
 import { descriptionRoute } from './api/description.ts'
 import { healthRoutes } from './api/health.ts'
 import { imageRoutes } from './api/images.ts'
@@ -162,6 +163,7 @@ export async function buildHttp({
     modelRoutes(api, services)
     healthRoutes(api, services)
     await api.register(async (uploads) => uploadRoutes(uploads, services))
+    await api.register(async (runs) => catalogueRoutes(runs, services.catalogues))
     descriptionRoute(api)
   })
   await app.register(async (page) => {

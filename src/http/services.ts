@@ -1,4 +1,5 @@
 import type { Caller, Credentials } from '../jobs/caller.ts'
+import type { Catalogues } from '../jobs/catalogue/catalogues.ts'
 import { toAppError } from '../jobs/errors.ts'
 import type { RequestLimits } from '../jobs/fields.ts'
 import type { Holdings } from '../jobs/holdings.ts'
@@ -74,6 +75,8 @@ export interface Services {
   count(caller: Caller): Promise<void>
   /** The caller of a request, from its address and what it sends to be recognised. */
   caller(from: Credentials): Caller
+  /** Catalogue runs. Absent: this server has none. */
+  readonly catalogues?: Catalogues
   /** What can be requested now. */
   offer(): Offer
   readonly limits: RequestLimits
@@ -91,10 +94,13 @@ export function createServices(
   deps: SubmitDeps &
     CancelDeps &
     UploadDeps &
-    Pick<Services, 'holdings' | 'caller'> & { readonly watch: JobWatch; readonly requests: RateLimiter },
+    Pick<Services, 'holdings' | 'caller' | 'catalogues'> & {
+      readonly watch: JobWatch
+      readonly requests: RateLimiter
+    },
   ready: () => boolean,
 ): Services {
-  const { holdings } = deps
+  const { holdings, catalogues } = deps
   const asAppError = async <T>(action: Promise<T>): Promise<T> => {
     try {
       return await action
@@ -123,6 +129,7 @@ export function createServices(
     limits: deps.limits,
     uploadLimits: deps.uploadLimits,
     ...(holdings === undefined ? {} : { holdings }),
+    ...(catalogues === undefined ? {} : { catalogues }),
     ready,
   }
 }

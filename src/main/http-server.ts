@@ -7,6 +7,7 @@ import type { Config } from '../config.ts'
 import { buildHttp } from '../http/app.ts'
 import { createServices } from '../http/services.ts'
 import { anonymousCaller, type CallerLimits, type Credentials, type RateName } from '../jobs/caller.ts'
+import { type CataloguesDeps, createCatalogues } from '../jobs/catalogue/catalogues.ts'
 import { defaultLimits } from '../jobs/fields.ts'
 import type { Holdings } from '../jobs/holdings.ts'
 import { createJobIds, uploadKeptSeconds } from '../jobs/job-id.ts'
@@ -69,9 +70,19 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     now: () => new Date(),
   }
   const watch = watchJobs(core)
+  const catalogues = createCatalogues({
+    ...core,
+    ...catalogueSettings(config),
+    callerNamed: (name, account) => ({
+      name,
+      account,
+      limits,
+      scopes: core.caller({ address: account }).scopes,
+    }),
+  })
   const imageOrigin = config.storage?.publicEndpoint
   const http = await buildHttp({
-    services: createServices({ ...core, watch }, ready),
+    services: createServices({ ...core, watch, catalogues }, ready),
     log,
     ...(imageOrigin === undefined ? {} : { imageOrigin: new URL(imageOrigin).origin }),
     ...(config.trustedProxies === undefined ? {} : { trustedProxies: config.trustedProxies }),
@@ -88,6 +99,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   starting.defer(() => watch.close())
   const address = await listen(http, config)
   starting.adopt(await startHousekeeping({ ...core, watch }), (keeping) => keeping.stop())
+  starting.adopt(catalogues.start(), (feeder) => feeder.stop())
   const started = starting.move()
   return { address, [Symbol.asyncDispose]: () => started.disposeAsync() }
 }
@@ -108,6 +120,18 @@ async function listen(http: FastifyInstance, { host, port }: Config): Promise<st
   const bound = http.server.address() as AddressInfo
   const shown = bound.family === 'IPv6' ? `[${bound.address}]` : bound.address
   return `http://${shown === '0.0.0.0' || shown === '[::]' ? 'localhost' : shown}:${bound.port}`
+}
+
+function catalogueSettings(config: Config): Pick<CataloguesDeps, 'catalogueTtlSeconds' | 'catalogueLimits'> {
+  return {
+    catalogueTtlSeconds: config.catalogueTtlSeconds,
+    catalogueLimits: {
+      rows: config.catalogueRows,
+      pictures: config.cataloguePictures,
+      bytes: config.catalogueMb * 2 ** 20,
+      runs: config.catalogueRuns,
+    },
+  }
 }
 
 /** A setting of 0 is no limit. */
