@@ -36,8 +36,9 @@ const styles = [
   'photo.css',
   'wall.css',
   'pictures.css',
+  'catalogue.css',
 ] as const
-const scripts = ['htmx.js', 'form.js', 'photo.js', 'wall.js'] as const
+const scripts = ['htmx.js', 'form.js', 'photo.js', 'wall.js', 'catalogue.js'] as const
 
 /** A whole page. `data-root` is where the server is, for scripts. form.js removes the class `no-js`; what works only with JavaScript is hidden until then. */
 export function document(assets: Assets, page: Page): string {
