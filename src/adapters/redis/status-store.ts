@@ -5,14 +5,8 @@ import { unitsOf } from '../../jobs/work.ts'
 import type { Redis } from './connection.ts'
 import type { Reply } from './dial.ts'
 import { stateFields, texts, toState } from './state.ts'
-import {
-  advanceScript,
-  aheadScript,
-  createScript,
-  heartbeatScript,
-  loadScript,
-  reserveScript,
-} from './status-scripts.ts'
+import { advanceScript, createScript, heartbeatScript, loadScript, reserveScript } from './status-scripts.ts'
+import { aheadScript, laneScript } from './turn-scripts.ts'
 
 /** Longer than the longest pause before an event, and with it a final status, is written again. */
 const doubtMs = 90_000
@@ -27,7 +21,7 @@ const longestHeldMs = 6 * 3_600_000
 
 /**
  * States are hashes that expire by themselves; the unfinished jobs are also in sorted sets (see
- * `status-scripts.ts`). Times to live count from the write, by Redis' clock. A poll (`get`, then `ahead` and
+ * `places.ts`). Times to live count from the write, by Redis' clock. A poll (`get`, then `ahead` and
  * `load` at once) is two round trips of five commands. `close` leaves the connection to its owner.
  *
  * A process that failed to record a job's end sets a marker once Redis is back; until it expires, every server treats
@@ -74,7 +68,7 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
         ...(sent === undefined ? [] : ['sent', sent]),
         ...(account === undefined ? [] : ['account', account]),
       ]
-      const args = [id, priority, String(units), ...times, ...first, ...owned]
+      const args = [id, priority, String(units), ...times, account ?? '', ...first, ...owned]
       const isNew = (await redis.script(createScript, [...jobs, state(id)], args)) === 1
       const standing = isNew ? undefined : await get(id)
       if (standing !== undefined) return standing
@@ -100,6 +94,10 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
     },
     async release({ id, account }) {
       await redis.command('HDEL', held + account, id)
+    },
+    async lane(account, priority, lanes) {
+      const args = [account, priority, String(lanes)]
+      return Number(await redis.script(laneScript, [...jobs, key(`lanes:${priority}`)], args))
     },
     get,
     async advance(id, { status, progress, started_at, error }) {

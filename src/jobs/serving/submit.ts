@@ -92,7 +92,7 @@ async function accept(deps: SubmitDeps, { now, caller, ...wanted }: Wanted): Pro
   const task: Task = { v: versionOf(request), ...wanted, units, created_at, expires_at }
   const giveBack = await admit(deps, caller, { id, account, request, units })
   try {
-    await deps.queue.publish(task)
+    await deps.queue.publish(task, await laneOf(deps, account, task.priority))
   } catch (thrown) {
     await giveBack()
     throw await withRetryAfter(deps, toAppError(thrown), units)
@@ -110,6 +110,17 @@ async function accept(deps: SubmitDeps, { now, caller, ...wanted }: Wanted): Pro
     if (view !== undefined) return view
   }
   return waitingView(deps, standing ?? { id, status: 'queued', request, units, created_at, expires_at })
+}
+
+/** Without the status store the queue chooses: callers may share a lane then, and no job is lost. */
+async function laneOf(
+  { queue: { lanes }, status, log }: SubmitDeps,
+  account: string,
+  priority: Task['priority'] = 'interactive',
+): Promise<{ lane?: number }> {
+  if (lanes === undefined) return {}
+  const lane = await bestEffort(log, 'choosing a lane', status.lane(account, priority, lanes), 'debug')
+  return lane === undefined ? {} : { lane }
 }
 
 /** The model's entry may be gone by now: then it calls once. */
