@@ -11,13 +11,13 @@ export interface RoomOptions {
 
 /** For how long a count is used. */
 const freshMs = 1000
-/** The same while it leaves no room. */
-const freshWhenFullMs = 200
+/** The same while nine tenths of the bound are used. */
+const freshWhenNearMs = 100
 
 /**
- * The bound of a class, whose tasks are in several queues. The broker is asked at most once a second (more often while
- * it is full), and what this process published since then is added: a process alone never exceeds the bound, several
- * may by what the others publish within a second. Each queue has the same bound of its own, which the broker keeps.
+ * The bound of a class, whose tasks are in several queues. The broker is asked at most once a second, ten times while it
+ * is nearly full, and what this process published since then is added: a process alone never exceeds the bound, several
+ * may by what the others publish in that time. Each queue has the same bound of its own, which the broker keeps.
  *
  * Runs `publish` if there is room, else rejects `queue_full`. While the broker does not answer the publish decides.
  */
@@ -44,16 +44,16 @@ export function createRoom({
     }
     readAt = performance.now()
   }
-  const isFull = () => known + since >= max
+  const used = () => (known + since) / max
 
   return async (publish) => {
-    if (performance.now() - readAt > (isFull() ? freshWhenFullMs : freshMs)) {
+    if (performance.now() - readAt > (used() >= 0.9 ? freshWhenNearMs : freshMs)) {
       reading ??= read().finally(() => {
         reading = undefined
       })
       await reading
     }
-    if (isFull()) throw queueFull(max)
+    if (used() >= 1) throw queueFull(max)
     since += 1
     inFlight += 1
     try {

@@ -119,7 +119,7 @@ async function laneOf(
   priority: Task['priority'] = 'interactive',
 ): Promise<{ lane?: number }> {
   if (lanes === undefined) return {}
-  const lane = await bestEffort(log, 'choosing a lane', status.lane(account, priority, lanes), 'debug')
+  const lane = await bestEffort(log, 'choosing a lane', status.lane(account, priority, lanes))
   return lane === undefined ? {} : { lane }
 }
 
