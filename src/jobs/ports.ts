@@ -63,10 +63,10 @@ export interface DeadTask {
  */
 export interface TaskQueue {
   /**
-   * Present if it cannot tell accounts apart: the number of lanes of each class, which are served in turn. The caller of
-   * `publish` names one, see `StatusStore.lane`.
+   * The number of lanes of each class, which are served in turn; the caller of `publish` names one, see
+   * `StatusStore.lane`. 1 for a queue whose accounts take turns without lanes.
    */
-  readonly lanes?: number
+  readonly lanes: number
   /**
    * Resolves when the task is durable: it then survives any crash. Rejects `queue_full` when the limit is
    * reached, for all tasks or for those of its priority (a few that are published at the same moment may still pass),

@@ -118,7 +118,7 @@ async function laneOf(
   account: string,
   priority: Task['priority'] = 'interactive',
 ): Promise<{ lane?: number }> {
-  if (lanes === undefined) return {}
+  if (lanes === 1) return {}
   const lane = await bestEffort(log, 'choosing a lane', status.lane(account, priority, lanes))
   return lane === undefined ? {} : { lane }
 }
