@@ -6,16 +6,20 @@ import Fastify, {
   type FastifyRequest,
   LogController,
 } from 'fastify'
+import packageFile from '../../package.json' with { type: 'json' }
 import { AppError } from '../jobs/errors.ts'
 import { type KnownRoutes, knownRoutes } from './allowed-methods.ts'
+import { descriptionRoute } from './api/description.ts'
 import { healthRoutes } from './api/health.ts'
 import { imageRoutes } from './api/images.ts'
 import { jobRoutes } from './api/jobs.ts'
 import { modelRoutes } from './api/models.ts'
+import { pictureRoutes } from './api/pictures.ts'
 import { uploadRoutes } from './api/uploads.ts'
 import { readJsonBodies } from './bodies.ts'
 import { answerClientError, answerOddRequests } from './client-error.ts'
 import { type ConnectionLimits, limitConnections, limitRequestsInARow } from './connections.ts'
+import { credentialsOf } from './credentials.ts'
 import { bodyLimit, httpFault, sendFault } from './faults.ts'
 import { firstLook } from './first-look.ts'
 import { hostNames } from './hosts.ts'
@@ -24,6 +28,7 @@ import { pageRoutes } from './page/routes.ts'
 import { permissionsPolicy } from './page/security.ts'
 import { trustedPeers } from './peer.ts'
 import { serveUnderPrefix } from './prefix.ts'
+import { publicAddress } from './public-address.ts'
 import { refusals } from './refusals.ts'
 import type { Services } from './services.ts'
 import { defaultTrafficLimits, type TrafficLimits } from './traffic.ts'
@@ -106,6 +111,10 @@ export async function buildHttp({
   answerOddRequests(app.server)
   if (connections !== undefined) limitConnections(app.server, connections, trusts)
   const inARow = limitRequestsInARow()
+  app.decorateRequest('caller')
+  app.decorateRequest('publicAddress', function () {
+    return publicAddress(this, trusts)
+  })
   const refused = refusals(log)
   app.addHook('onRequest', async (request, reply) => {
     try {
@@ -115,9 +124,10 @@ export async function buildHttp({
       refused(request, thrown)
       throw thrown
     }
+    request.caller = services.caller(credentialsOf(request))
     const path = request.routeOptions.url ?? ''
     if (!path.startsWith('/healthz/') && !path.startsWith('/assets/')) {
-      await services.count(services.caller(request.ip))
+      await services.count(request.caller)
     }
     // before its body is read
     return request.is404 ? answerNothing(answer, routes, request, reply) : undefined
@@ -137,16 +147,22 @@ export async function buildHttp({
   await app.register(fastifySwagger, {
     openapi: {
       openapi: '3.1.0',
-      info: { title: 'Packshot', version: '1', description: 'Pictures from text.' },
+      info: {
+        title: 'Packshot',
+        version: packageFile.version,
+        description: packageFile.description,
+        license: { name: packageFile.license, identifier: packageFile.license },
+      },
     },
   })
   await app.register(async (api) => {
     jobRoutes(api, services)
     imageRoutes(api, services)
+    pictureRoutes(api, services)
     modelRoutes(api, services)
     healthRoutes(api, services)
     await api.register(async (uploads) => uploadRoutes(uploads, services))
-    api.get('/openapi.json', { schema: { hide: true } }, () => app.swagger())
+    descriptionRoute(api)
   })
   await app.register(async (page) => {
     page.addHook('onRoute', (route) => {

@@ -28,9 +28,9 @@ test('one client behind a trusted proxy is one client, whatever the proxy writes
   const { url, studio } = await listening(t, { trustedProxies: '127.0.0.1, 10.0.0.0/8' })
   const addresses: string[] = []
   const caller = studio.caller.bind(studio)
-  studio.caller = (address) => {
-    addresses.push(address)
-    return caller(address)
+  studio.caller = (from) => {
+    addresses.push(from.address)
+    return caller(from)
   }
   const seen = async (forwarded: string) => {
     addresses.length = 0

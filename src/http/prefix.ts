@@ -23,11 +23,13 @@ export function serveUnderPrefix(app: FastifyInstance, trusts: Trusts): void {
 /** The addresses of a job: `links` and the `url` of each picture. */
 function underPrefix(payload: unknown, prefix: string): unknown {
   if (typeof payload !== 'object' || payload === null || !('links' in payload)) return payload
-  const { links, images } = payload as { links: object; images?: readonly { url: string }[] }
+  const { links, images } = payload as { links: object; images?: readonly { url: string; link: string }[] }
   return {
     ...payload,
     links: Object.fromEntries(Object.entries(links).map(([name, path]) => [name, `${prefix}${path}`])),
-    ...(images !== undefined && { images: images.map((image) => ({ ...image, url: prefix + image.url })) }),
+    ...(images !== undefined && {
+      images: images.map((image) => ({ ...image, url: prefix + image.url, link: prefix + image.link })),
+    }),
   }
 }
 

@@ -1,4 +1,4 @@
-import type { Caller } from '../jobs/caller.ts'
+import type { Caller, Credentials } from '../jobs/caller.ts'
 import { toAppError } from '../jobs/errors.ts'
 import type { RequestLimits } from '../jobs/fields.ts'
 import type { Holdings } from '../jobs/holdings.ts'
@@ -9,7 +9,13 @@ import { type CancelDeps, cancelJob } from '../jobs/serving/cancel.ts'
 import { deleteJob } from '../jobs/serving/delete.ts'
 import { type JobView, viewJob } from '../jobs/serving/job-view.ts'
 import { withNotes } from '../jobs/serving/notes.ts'
-import { getPicture, locatePicture, type PictureAddress, type PictureFile } from '../jobs/serving/picture.ts'
+import {
+  getPicture,
+  locateLinked,
+  locatePicture,
+  type PictureAddress,
+  type PictureFile,
+} from '../jobs/serving/picture.ts'
 import { checkRate } from '../jobs/serving/rate.ts'
 import { type SubmitDeps, type SubmitOptions, submitJob } from '../jobs/serving/submit.ts'
 import {
@@ -35,20 +41,26 @@ export interface Services {
    */
   submit(body: unknown, options: SubmitOptions): Promise<JobView>
   /** Rejects `not_found` for an id never issued (of whatever shape), `expired` for one whose results are gone. */
-  view(id: string): Promise<JobView>
+  view(id: string, caller: Caller): Promise<JobView>
   /**
    * The job once it is final, or as it stands after `ms`, when `signal` aborts, or at once if too many wait. Rejects
    * like `view`.
    */
-  untilFinal(id: string, options: { readonly ms: number; readonly signal: AbortSignal }): Promise<JobView>
+  untilFinal(
+    id: string,
+    caller: Caller,
+    options: { readonly ms: number; readonly signal: AbortSignal },
+  ): Promise<JobView>
   /** Picture `index` of a job; rejects like `view`, and `not_ready` until the job succeeded. */
-  image(id: string, index: number): Promise<PictureFile>
+  image(id: string, index: number, caller: Caller): Promise<PictureFile>
   /** The same, or an address from which the client can fetch it, if there is one. */
-  imageOrAddress(id: string, index: number): Promise<PictureFile | PictureAddress>
+  imageOrAddress(id: string, index: number, caller: Caller): Promise<PictureFile | PictureAddress>
+  /** The picture of a link, which needs no caller. Rejects `not_found`, `expired`, `deleted`. */
+  linkedImage(link: string): Promise<PictureFile | PictureAddress>
   /** Stops a queued or running job; a final job stays unchanged. Idempotent. Rejects like `view`. */
-  cancel(id: string): Promise<JobView>
+  cancel(id: string, caller: Caller): Promise<JobView>
   /** The same, but deletes a final job with its pictures and prompts. Idempotent. */
-  remove(id: string): Promise<JobView>
+  remove(id: string, caller: Caller): Promise<JobView>
   /**
    * Stores a picture that jobs may start from. Rejects `unsupported_media_type`, `body_too_large`, `invalid_upload`,
    * `forbidden`, `rate_limited`, `unavailable`, `storage_full`.
@@ -57,11 +69,11 @@ export interface Services {
   /** Deletes an upload. Rejects `not_found` for an id never issued. Idempotent. */
   removeUpload(id: string, caller: Caller): Promise<void>
   /** The PNG of an upload. Rejects `not_found` for an id never issued, `expired`; opening it rejects `deleted`. */
-  uploaded(id: string): Promise<{ open(): Promise<StoredFile>; expires_at: string }>
+  uploaded(id: string, caller: Caller): Promise<{ open(): Promise<StoredFile>; expires_at: string }>
   /** Counts a request of any kind; rejects `rate_limited`. */
   count(caller: Caller): Promise<void>
-  /** The caller, from the address of a request. */
-  caller(address: string): Caller
+  /** The caller of a request, from its address and what it sends to be recognised. */
+  caller(from: Credentials): Caller
   /** What can be requested now. */
   offer(): Offer
   readonly limits: RequestLimits
@@ -93,18 +105,20 @@ export function createServices(
   const noted = async (view: Promise<JobView>) => withNotes(await view, deps.offer())
   return {
     submit: (body, options) => asAppError(noted(submitJob(deps, body, options))),
-    view: (id) => asAppError(noted(viewJob(deps, id))),
-    untilFinal: (id, options) => asAppError(noted(deps.watch.untilFinal(id, options))),
-    image: (id, index) => asAppError(getPicture(deps, id, index)),
-    imageOrAddress: (id, index) => asAppError(locatePicture(deps, id, index)),
-    cancel: (id) => asAppError(noted(cancelJob(deps, id))),
-    remove: (id) => asAppError(noted(deleteJob(deps, id))),
+    view: (id, { name }) => asAppError(noted(viewJob(deps, id, name))),
+    untilFinal: (id, { name: owner }, options) =>
+      asAppError(noted(deps.watch.untilFinal(id, { ...options, owner }))),
+    image: (id, index, { name }) => asAppError(getPicture(deps, id, index, name)),
+    imageOrAddress: (id, index, { name }) => asAppError(locatePicture(deps, id, index, name)),
+    linkedImage: (link) => asAppError(locateLinked(deps, link)),
+    cancel: (id, { name }) => asAppError(noted(cancelJob(deps, id, name))),
+    remove: (id, { name }) => asAppError(noted(deleteJob(deps, id, name))),
     upload: (body, options) => asAppError(acceptUpload(deps, body, options)),
     removeUpload: (id, caller) => asAppError(deleteUpload(deps, id, caller)),
-    uploaded: (id) => asAppError(Promise.try(findUpload, deps, id)),
+    uploaded: (id, { name }) => asAppError(Promise.try(findUpload, deps, id, name)),
     load: () => asAppError(loadOf(deps)),
     count: (caller) => asAppError(checkRate(deps.requests, caller, 'requests')),
-    caller: (address) => deps.caller(address),
+    caller: (from) => deps.caller(from),
     offer: () => deps.offer(),
     limits: deps.limits,
     uploadLimits: deps.uploadLimits,

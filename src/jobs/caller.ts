@@ -36,8 +36,11 @@ export interface CallerLimits extends Rates {
   readonly unfinished?: Partial<Held>
 }
 
+/** The name of callers without a key, and the owner of what was made before there were keys. */
+export const anonymous = 'anonymous'
+
 export interface Caller {
-  /** `anonymous` if it has no name of its own. */
+  /** `anonymous` if it has no key. Jobs and uploads belong to this name: it is part of the signature of their ids. */
   readonly name: string
   /** The key under which its use is counted: its name or, for an anonymous caller, what stands for its address. */
   readonly account: string
@@ -45,9 +48,19 @@ export interface Caller {
   readonly scopes: ReadonlySet<Scope>
 }
 
+/** What a request brings to be recognised by. */
+export interface Credentials {
+  /** The client's address. */
+  readonly address: string
+  /** The `Authorization` header, unread. */
+  readonly authorization?: string
+  /** The cookie of the page's sign-in, unread. */
+  readonly session?: string
+}
+
 /** A caller known by its address only. May do everything, within `limits`. */
 export function anonymousCaller(address: string, limits: CallerLimits = {}, networkBits?: number): Caller {
-  return { name: 'anonymous', account: accountOfAddress(address, networkBits), limits, scopes: allScopes }
+  return { name: anonymous, account: accountOfAddress(address, networkBits), limits, scopes: allScopes }
 }
 
 /** Throws `forbidden` for a caller that may not do this. */

@@ -84,3 +84,29 @@ test('ids that an older secret signed are still accepted, and none is issued wit
   assert.throws(() => old.verify(both.issue(now)))
   assert.throws(() => both.verify(old.uploads.issue(now)), /id of an upload/)
 })
+
+test('an id belongs to one caller: for every other it was never issued, with or without a name', () => {
+  const ids = createJobIds(Buffer.alloc(32, 7))
+  const now = new Date()
+  const issued: [string, string?][] = [
+    [ids.issue(now, 'ann'), 'ann'],
+    [ids.fromKey('caller:ann', 'key', now, 'ann')[0], 'ann'],
+    [ids.fromName('row 1', now, 'ann'), 'ann'],
+    [ids.issue(now)],
+  ]
+  for (const [id, owner] of issued) {
+    ids.verify(id, owner)
+    for (const other of ['ann', 'bob', 'an', undefined].filter((each) => each !== owner)) {
+      assert.throws(() => ids.verify(id, other), { code: 'not_found', message: /There is no job/ })
+    }
+  }
+  const upload = ids.uploads.issue(now, 'ann')
+  ids.uploads.verify(upload, 'ann')
+  for (const other of ['bob', undefined]) {
+    assert.throws(() => ids.uploads.verify(upload, other), {
+      code: 'not_found',
+      message: /There is no upload/,
+    })
+    assert.throws(() => ids.verify(upload, other), { code: 'not_found', message: /There is no job/ })
+  }
+})

@@ -1,10 +1,13 @@
 import { createHmac, createSecretKey, type KeyObject, randomBytes, timingSafeEqual } from 'node:crypto'
+import { anonymous } from './caller.ts'
 import { AppError } from './errors.ts'
+import { createPictureLinks, type PictureLinks } from './picture-links.ts'
 
 /**
  * A job id is a ULID (10 characters of time, 16 random) followed by 16 characters of its HMAC, all in lower-case
  * Crockford base32: 42 characters, safe in a path, sorted by time. Any server that has the secret distinguishes an id
- * that was never issued, one without data yet and one that is too old, without asking a store.
+ * that was never issued, one without data yet and one that is too old, without asking a store. The name of its owner is
+ * signed too: for every other caller an id was never issued.
  */
 
 const alphabet = '0123456789abcdefghjkmnpqrstvwxyz'
@@ -21,22 +24,27 @@ const keyWindowMs = 3_600_000
 type Kind = 'job' | 'upload'
 
 export interface JobIds {
-  issue(now: Date): string
+  /** @param owner the name of the caller; absent: `anonymous` */
+  issue(now: Date, owner?: string): string
   /** Ids of the same form for uploads: neither is ever mistaken for the other. */
   readonly uploads: {
-    issue(now: Date): string
-    /** Throws `not_found` unless this id was issued for an upload with the same secret. */
-    verify(id: string): void
+    issue(now: Date, owner?: string): string
+    /** Throws `not_found` unless this id was issued to this owner for an upload with the same secret. */
+    verify(id: string, owner?: string): void
   }
   /** The ids that a caller's key has now: that of this window, then that of the previous one. */
-  fromKey(account: string, key: string, now: Date): readonly [string, string]
+  fromKey(account: string, key: string, now: Date, owner?: string): readonly [string, string]
+  /** The id that a name always has, for work that is derived from other work. `time` is the time of the id. */
+  fromName(name: string, time: Date, owner?: string): string
   /** A seed that a caller's key always has, and that nobody else can know. */
   seedFromKey(account: string, key: string): number
   /** The same for every job of an account, and no way back to it. */
   accountTag(account: string): string
-  /** Throws `not_found` unless this id was issued with the same secret. Anything that passes is safe in a path. */
-  verify(id: string): void
+  /** Throws `not_found` unless this id was issued to this owner with the same secret. Anything that passes is safe in a path. */
+  verify(id: string, owner?: string): void
   issuedAt(id: string): Date
+  /** Links to single pictures. */
+  readonly pictures: PictureLinks
 }
 
 /** @param older secrets that signed ids before: those ids are accepted, none is issued */
@@ -48,49 +56,54 @@ export function createJobIds(secret: Uint8Array, ...older: readonly Uint8Array[]
   const mac = (text: string, length: number) => macBy(key, text, length)
   const signFor =
     (kind: Kind) =>
-    (ulid: string, by = key) =>
-      ulid + macBy(by, `${kind}:${ulid}`, 16)
+    (ulid: string, owner: string, by = key) =>
+      ulid + macBy(by, owner === anonymous ? `${kind}:${ulid}` : `${kind}:${owner}:${ulid}`, 16)
   const sign = signFor('job')
   const signUpload = signFor('upload')
   // the length keeps one caller's key from being another's
   const named = (account: string, name: string) => `${account.length}:${account}:${name}`
-  const derive = (name: string, windowStart: number) =>
-    sign(encodeTime(windowStart) + mac(`key:${windowStart}:${name}`, 16))
+  const derive = (name: string, windowStart: number, owner: string) =>
+    sign(encodeTime(windowStart) + mac(`key:${windowStart}:${name}`, 16), owner)
   const fresh = (now: Date) => encodeTime(now.getTime()) + encode(randomBytes(10))
-  const isSigned = (id: string, signed: (ulid: string, by: KeyObject) => string) =>
+  const isSigned = (id: string, owner: string, signed: ReturnType<typeof signFor>) =>
     shape.test(id) &&
-    keys.some((by) => timingSafeEqual(Buffer.from(signed(id.slice(0, ulidLength), by)), Buffer.from(id)))
+    keys.some((by) =>
+      timingSafeEqual(Buffer.from(signed(id.slice(0, ulidLength), owner, by)), Buffer.from(id)),
+    )
   return {
-    issue: (now) => sign(fresh(now)),
+    issue: (now, owner = anonymous) => sign(fresh(now), owner),
     uploads: {
-      issue: (now) => signUpload(fresh(now)),
-      verify(id) {
-        if (isSigned(id, signUpload)) return
-        const message = isSigned(id, sign)
+      issue: (now, owner = anonymous) => signUpload(fresh(now), owner),
+      verify(id, owner = anonymous) {
+        if (isSigned(id, owner, signUpload)) return
+        const message = isSigned(id, owner, sign)
           ? 'This is the id of a job, not of an upload.'
           : 'There is no upload with this id.'
         throw new AppError('not_found', message, { param: 'id' })
       },
     },
-    fromKey(account, name, now) {
+    fromKey(account, name, now, owner = anonymous) {
       const start = now.getTime() - (now.getTime() % keyWindowMs)
       const whose = named(account, name)
-      return [derive(whose, start), derive(whose, start - keyWindowMs)]
+      return [derive(whose, start, owner), derive(whose, start - keyWindowMs, owner)]
     },
+    fromName: (name, time, owner = anonymous) =>
+      sign(encodeTime(time.getTime()) + mac(`name:${name}`, 16), owner),
     seedFromKey: (account, name) =>
       createHmac('sha256', key)
         .update(`seed:${named(account, name)}`)
         .digest()
         .readUInt32BE(0),
     accountTag: (account) => mac(`account:${account}`, 16),
-    verify(id) {
-      if (isSigned(id, sign)) return
-      const message = isSigned(id, signUpload)
+    verify(id, owner = anonymous) {
+      if (isSigned(id, owner, sign)) return
+      const message = isSigned(id, owner, signUpload)
         ? 'This is the id of an upload, not of a job.'
         : 'There is no job with this id.'
       throw new AppError('not_found', message, { param: 'id' })
     },
     issuedAt: jobIdTime,
+    pictures: createPictureLinks(secret, ...older),
   }
 }
 

@@ -67,6 +67,34 @@ export function versionOf({ format, loras = [] }: ResolvedRequest): 2 | 3 | type
   return format === 'png' ? 2 : 3
 }
 
+/** Where the outcome of a job is sent. */
+const Webhook = Type.Object({
+  url: Type.String(),
+  /** In whose format: that of the API in which the job was requested. Absent: our own. */
+  form: Type.Optional(Type.String()),
+  /** The address of this service for the receiver, without a slash at its end: links in the body begin with it. */
+  base: Type.String(),
+})
+
+/** What is kept of a task as long as its job is known. */
+const keptFields = {
+  /** The request as it was sent, as a hash; only for a job with an idempotency key. */
+  sent: Type.Optional(Type.String()),
+  /** The name of the caller it belongs to; absent: `anonymous`. */
+  caller: Type.Optional(Type.String()),
+  webhook: Type.Optional(Webhook),
+}
+export const Kept = Type.Object(keptFields)
+export type Kept = Static<typeof Kept>
+
+export function keptOf({ sent, caller, webhook }: Kept): Kept {
+  return {
+    ...(sent === undefined ? {} : { sent }),
+    ...(caller === undefined ? {} : { caller }),
+    ...(webhook === undefined ? {} : { webhook }),
+  }
+}
+
 /**
  * Times on the wire are ISO 8601 in UTC. `v` rises when an older worker would make a different picture than was
  * requested; a field that it may ignore is added without a rise. An absent priority is `interactive`.
@@ -82,9 +110,8 @@ export const Task = Type.Object({
   priority: Type.Optional(Type.Enum(priorities)),
   /** The trace that the request belongs to: a W3C `traceparent`. */
   trace: Type.Optional(Type.String()),
-  /** The request as it was sent, as a hash; only for a job with an idempotency key. */
-  sent: Type.Optional(Type.String()),
-  /** Who submitted it: the same for all jobs of a caller, and no way back to its name or address. */
+  ...keptFields,
+  /** Under which its use is counted: the same for all jobs of a caller, and no way back to its name or address. */
   account: Type.Optional(Type.String()),
   /** How much work it is, see `work.ts`. */
   units: Type.Optional(Type.Number()),
@@ -117,8 +144,7 @@ export const Manifest = Type.Object({
   images: Type.Array(ManifestImage),
   error: Type.Optional(JobError),
   attempts: Type.Integer(),
-  /** That of the task. */
-  sent: Type.Optional(Type.String()),
+  ...keptFields,
   /** Present in a tombstone: what remains of a job that was deleted, without prompts and pictures. */
   deleted_at: Type.Optional(Type.String()),
   created_at: Type.String(),
@@ -138,20 +164,22 @@ export const JobEvent = Type.Object({
   status: Type.Enum([...finalStatuses, 'expired']),
   error: Type.Optional(JobError),
   at: Type.String(),
-  /** The task's trace. */
+  /** Those of the task. */
+  caller: Type.Optional(Type.String()),
   trace: Type.Optional(Type.String()),
 })
 export type JobEvent = Static<typeof JobEvent>
 
 /** The event of a final job. `trace` is that of its task, if known. */
 export function eventOf(manifest: Manifest, trace?: string): JobEvent {
-  const { id, status, error, finished_at } = manifest
+  const { id, status, error, finished_at, caller } = manifest
   return {
     v: 1,
     id,
     status,
     at: finished_at,
     ...(error === undefined ? {} : { error }),
+    ...(caller === undefined ? {} : { caller }),
     ...(trace === undefined ? {} : { trace }),
   }
 }
@@ -163,14 +191,13 @@ export interface Progress {
 }
 
 /** What the status store holds for a job. */
-export interface JobState {
+export interface JobState extends Kept {
   readonly id: string
   readonly status: JobStatus
   readonly request: ResolvedRequest
   readonly created_at: string
   readonly expires_at: string
   /** Those of the task. */
-  readonly sent?: string
   readonly account?: string
   readonly units?: number
   readonly started_at?: string

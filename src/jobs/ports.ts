@@ -178,6 +178,10 @@ export interface StatusStore {
    * The store of a single server may keep this in memory.
    */
   turn(name: string, forMs: number): Promise<boolean>
+  /** Keeps a small text under a name for so many seconds, in place of what is there. It may be lost earlier. */
+  note(name: string, text: string, seconds: number): Promise<void>
+  /** What `note` kept; undefined if there is nothing, or its time is over. */
+  noted(name: string): Promise<string | undefined>
   /** Deletes entries long past their expiry; does nothing in a store whose entries expire on their own. */
   sweep(now: Date): Promise<void>
   close(): Promise<void>

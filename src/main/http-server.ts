@@ -6,7 +6,7 @@ import { pictureReader } from '../adapters/pictures/picture-reader.ts'
 import type { Config } from '../config.ts'
 import { buildHttp } from '../http/app.ts'
 import { createServices } from '../http/services.ts'
-import { anonymousCaller, type CallerLimits, type RateName } from '../jobs/caller.ts'
+import { anonymousCaller, type CallerLimits, type Credentials, type RateName } from '../jobs/caller.ts'
 import { defaultLimits } from '../jobs/fields.ts'
 import type { Holdings } from '../jobs/holdings.ts'
 import { createJobIds, uploadKeptSeconds } from '../jobs/job-id.ts'
@@ -42,7 +42,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const core = {
     ...backends,
     ids,
-    caller: (address: string) => anonymousCaller(address, limits, config.ipv6Network),
+    caller: ({ address }: Credentials) => anonymousCaller(address, limits, config.ipv6Network),
     requests: memoryRateLimiter(),
     space: watchSpace(
       { images: backends.images, log },

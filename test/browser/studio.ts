@@ -4,7 +4,7 @@ import { memoryRateLimiter } from '../../src/adapters/memory/rate-limiter.ts'
 import { pictureReader } from '../../src/adapters/pictures/picture-reader.ts'
 import { buildHttp, type HttpDeps } from '../../src/http/app.ts'
 import type { Services } from '../../src/http/services.ts'
-import { anonymousCaller, type Caller } from '../../src/jobs/caller.ts'
+import { anonymousCaller, type Caller, type Credentials } from '../../src/jobs/caller.ts'
 import { AppError } from '../../src/jobs/errors.ts'
 import { defaultLimits } from '../../src/jobs/fields.ts'
 import type { ModelInfo, Offer } from '../../src/jobs/offer.ts'
@@ -98,7 +98,7 @@ export class Studio implements Services {
     this.uploads.delete(id)
   }
 
-  caller(address: string) {
+  caller({ address }: Credentials) {
     return anonymousCaller(address)
   }
 
@@ -115,6 +115,11 @@ export class Studio implements Services {
   }
 
   async imageOrAddress(id: string, index: number) {
+    return this.image(id, index)
+  }
+
+  async linkedImage(link: string) {
+    const { id, index } = testIds.pictures.open(link)
     return this.image(id, index)
   }
 
@@ -192,6 +197,7 @@ export class Studio implements Services {
     const { width = 256, height = 256, seed = 0, count = 1 } = view.request ?? {}
     const images = Array.from({ length: count }, (_, index) => ({
       url: `/v1/jobs/${id}/images/${index}`,
+      link: `/v1/pictures/${testIds.pictures.issue(id, index)}`,
       width,
       height,
       seed: seed + index,

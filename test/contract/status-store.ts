@@ -4,6 +4,7 @@ import type { Priority } from '../../src/jobs/fields.ts'
 import type { Task } from '../../src/jobs/job.ts'
 import type { StatusStore } from '../../src/jobs/ports.ts'
 import { workUnits } from '../../src/jobs/work.ts'
+import { waitFor } from '../kit/waiting.ts'
 import { someRequest, someTask } from './jobs.ts'
 
 /**
@@ -241,6 +242,21 @@ export function statusStoreContract(
       assert.equal(await store.turn('something else', 300), true)
       await new Promise((resolve) => setTimeout(resolve, 400))
       assert.equal(await store.turn('sweep', 300), true)
+    })
+
+    test('keeps a text under a name until its time is over, and whose a job is', async (t) => {
+      const store = await start(t)
+      assert.equal(await store.noted('a'), undefined)
+      await store.note('a', 'one', 60)
+      await store.note('a', 'two "\u00e9"', 60)
+      await store.note('b', 'short', 0.05)
+      assert.equal(await store.noted('a'), 'two "\u00e9"')
+      await waitFor(async () => (await store.noted('b')) === undefined)
+      const webhook = { url: 'https://shop.example/hook', base: 'https://packshot.example' }
+      const task = { ...someTask(), caller: 'ann', sent: 'hash', webhook }
+      await store.create(task)
+      const { caller, sent, webhook: kept } = (await store.get(task.id)) ?? {}
+      assert.deepEqual([caller, sent, kept], ['ann', 'hash', webhook])
     })
 
     test('knows workers by their heartbeats, and their speed', async (t) => {

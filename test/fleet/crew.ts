@@ -5,7 +5,7 @@ import { waitFor } from '../kit/waiting.ts'
 import { type ServerProcess, untilFinal, untilView, view } from '../service/server-process.ts'
 import { messagesOf } from '../services/broker-namespace.ts'
 import type { Services } from '../services/provide.ts'
-import type { Fleet } from './fleet.ts'
+import { type Fleet, idsOf } from './fleet.ts'
 import { assertTruth, readStorage, type TruthOptions } from './truth.ts'
 
 /** Processes of a fleet that were started together, and what a client of theirs does. */
@@ -176,7 +176,8 @@ export async function endWell(
   for (const id of accepted) {
     const manifest = stored.manifests.get(id)
     assert.ok(manifest !== undefined, `job ${id} is said to be final and has no manifest`)
-    for (const address of addresses) assert.deepEqual(await view(address, id), viewOfManifest(manifest))
+    for (const address of addresses)
+      assert.deepEqual(await view(address, id), viewOfManifest({ ids: idsOf(fleet) }, manifest))
   }
   const parked = `${fleet.namespace}.parked.v1`
   const untilEmpty = async () => {

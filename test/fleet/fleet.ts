@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { loadConfig } from '../../src/config.ts'
+import { createJobIds, type JobIds } from '../../src/jobs/job-id.ts'
 import { type OpenBackends, openBackends } from '../../src/main/backends.ts'
 import { type FaultProxy, startProxy } from '../fault-kit/proxy.ts'
 import { keepingLog } from '../quiet-log.ts'
@@ -23,6 +24,11 @@ export interface Fleet {
   worker(env?: Record<string, string>): ServerProcess
   /** The ports of this fleet in this process, past the proxies, for tests that look behind the curtain. */
   open(role?: 'server' | 'worker'): Promise<OpenBackends>
+}
+
+/** The ids that the servers of a fleet issue. */
+export function idsOf({ env }: Pick<Fleet, 'env'>): JobIds {
+  return createJobIds(Buffer.from(env.PACKSHOT_SECRET ?? ''))
 }
 
 const serverFile = new URL('../stand-in/fleet-server.ts', import.meta.url)

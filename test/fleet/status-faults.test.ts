@@ -7,7 +7,7 @@ import type { Services } from '../services/provide.ts'
 import { type RedisService, startRedis } from '../services/redis.ts'
 import { services } from '../services/services.ts'
 import { cancelPatiently, endWell, post, startCrew } from './crew.ts'
-import { prepareFleet } from './fleet.ts'
+import { idsOf, prepareFleet } from './fleet.ts'
 
 /** F15 and F16: Redis unavailable, emptied or full. Answers stay right, and accepted jobs are unaffected. */
 
@@ -36,7 +36,7 @@ test('F15: with Redis away jobs are accepted, made and answered, and known to it
       const seen = await untilFinal(address, id)
       const manifest = await parts.images.getManifest(id)
       assert.ok(manifest !== undefined && manifest.status === 'succeeded' && manifest.attempts === 1)
-      assert.deepEqual(seen, viewOfManifest(manifest))
+      assert.deepEqual(seen, viewOfManifest({ ids: idsOf(fleet) }, manifest))
     }
     await fleet.redis.pass()
     // its end could not be written down; the event of it is repeated until it is

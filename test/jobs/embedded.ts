@@ -6,7 +6,7 @@ import { openDatabase } from '../../src/adapters/sqlite/database.ts'
 import { sqliteEventQueue } from '../../src/adapters/sqlite/event-queue.ts'
 import { sqliteStatusStore } from '../../src/adapters/sqlite/status-store.ts'
 import { sqliteTaskQueue } from '../../src/adapters/sqlite/task-queue.ts'
-import { anonymousCaller } from '../../src/jobs/caller.ts'
+import { anonymousCaller, type Credentials } from '../../src/jobs/caller.ts'
 import { AppError } from '../../src/jobs/errors.ts'
 import { defaultLimits } from '../../src/jobs/fields.ts'
 import { imageSeed, stepsOf } from '../../src/jobs/job.ts'
@@ -51,7 +51,7 @@ export function embedded(t: Cleanup, options: { queueMax?: number; ttlSeconds?: 
     requests: memoryRateLimiter(),
     space: { take: async () => {} },
     attemptSeconds: 1800,
-    caller: (address: string) => anonymousCaller(address),
+    caller: ({ address }: Credentials) => anonymousCaller(address),
     offer: () => standInOffer,
     prompts: promptReader(() => [{ name: 'EasyNegative', vectors: 8 }]),
     pictures: pictureReader(),

@@ -1,5 +1,5 @@
 import { Value } from 'typebox/value'
-import { JobError, type JobState, type JobStatus, ResolvedRequest, statusRank } from '../../jobs/job.ts'
+import { JobError, type JobState, type JobStatus, Kept, ResolvedRequest, statusRank } from '../../jobs/job.ts'
 import type { Reply } from './dial.ts'
 
 /** The state of a job as the fields of a hash. */
@@ -14,7 +14,7 @@ export const stateFields = [
   'steps',
   'error',
   'units',
-  'sent',
+  'kept',
   'account',
 ]
 
@@ -24,7 +24,7 @@ export function texts(reply: Reply | undefined): (string | undefined)[] {
 
 /** Undefined if it is missing, or if another version wrote it unreadably: a cache may miss. */
 export function toState(id: string, values: Reply, cancelRequested: boolean): JobState | undefined {
-  const [status, request, created_at, expires_at, started_at, step, steps, error, units, sent, account] =
+  const [status, request, created_at, expires_at, started_at, step, steps, error, units, kept, account] =
     texts(values)
   if (created_at === undefined || expires_at === undefined || !isStatus(status)) return undefined
   const wanted = parsed(ResolvedRequest, request)
@@ -37,7 +37,7 @@ export function toState(id: string, values: Reply, cancelRequested: boolean): Jo
     created_at,
     expires_at,
     ...(units === undefined ? {} : { units: Number(units) }),
-    ...(sent === undefined ? {} : { sent }),
+    ...parsed(Kept, kept),
     ...(account === undefined ? {} : { account }),
     ...(started_at === undefined ? {} : { started_at }),
     ...(step === undefined || steps === undefined
@@ -52,7 +52,10 @@ function isStatus(text: string | undefined): text is JobStatus {
   return text !== undefined && Object.hasOwn(statusRank, text)
 }
 
-function parsed<T extends typeof ResolvedRequest | typeof JobError>(schema: T, text: string | undefined) {
+function parsed<T extends typeof ResolvedRequest | typeof JobError | typeof Kept>(
+  schema: T,
+  text: string | undefined,
+) {
   if (text === undefined) return undefined
   try {
     return Value.Parse(schema, JSON.parse(text))

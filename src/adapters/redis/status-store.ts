@@ -1,4 +1,4 @@
-import { type JobState, type JobStatus, statusRank } from '../../jobs/job.ts'
+import { type JobState, type JobStatus, keptOf, statusRank } from '../../jobs/job.ts'
 import type { StatusStore } from '../../jobs/ports.ts'
 import { cancelKeptMs, keptAfterExpiryMs, workerSilenceMs } from '../../jobs/status-times.ts'
 import { unitsOf } from '../../jobs/work.ts'
@@ -59,13 +59,14 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
 
   return {
     async create(task) {
-      const { id, request, priority = 'interactive', created_at, expires_at, sent, account } = task
+      const { id, request, priority = 'interactive', created_at, expires_at, account } = task
+      const kept = keptOf(task)
       const units = unitsOf(task)
       const lifeMs = Math.max(0, Date.parse(expires_at) - Date.parse(created_at))
       const times = [lifeMs, lifeMs + keptAfterExpiryMs].map(String)
       const first = ['request', JSON.stringify(request), 'created_at', created_at, 'expires_at', expires_at]
       const owned = [
-        ...(sent === undefined ? [] : ['sent', sent]),
+        ...(Object.keys(kept).length === 0 ? [] : ['kept', JSON.stringify(kept)]),
         ...(account === undefined ? [] : ['account', account]),
       ]
       const args = [id, priority, String(units), ...times, account ?? '', ...first, ...owned]
@@ -79,7 +80,7 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
         created_at,
         expires_at,
         units,
-        ...(sent === undefined ? {} : { sent }),
+        ...kept,
         ...(account === undefined ? {} : { account }),
       }
     },
@@ -158,6 +159,13 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
     },
     async turn(name, forMs) {
       return (await redis.command('SET', key(`turn:${name}`), '1', 'PX', String(forMs), 'NX')) === 'OK'
+    },
+    async note(name, text, seconds) {
+      await redis.command('SET', key(`note:${name}`), text, 'PX', String(Math.ceil(seconds * 1000)))
+    },
+    async noted(name) {
+      const reply = await redis.command('GET', key(`note:${name}`))
+      return typeof reply === 'string' ? reply : undefined
     },
     /** Every key expires by itself. */
     async sweep() {},

@@ -58,6 +58,10 @@ const migrations = [
   ALTER TABLE states ADD COLUMN turn REAL NOT NULL DEFAULT 0;
   CREATE INDEX tasks_of_account ON tasks (account, priority);
   `,
+  `
+  ALTER TABLE states ADD COLUMN kept TEXT;
+  CREATE TABLE notes (name TEXT PRIMARY KEY, text TEXT NOT NULL, until INTEGER NOT NULL) STRICT;
+  `,
 ]
 
 /** Creates the file and its tables if missing. Throws an `AppError` that names the path. */

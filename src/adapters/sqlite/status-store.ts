@@ -5,6 +5,8 @@ import {
   JobError,
   type JobState,
   type JobStatus,
+  Kept,
+  keptOf,
   ResolvedRequest,
   statusRank,
   type Task,
@@ -23,7 +25,7 @@ export function sqliteStatusStore(database: Database): StatusStore {
   const reserved = new Map<string, { readonly account: string; readonly units: number }>()
   const db = database.relaxed
   const insert =
-    db.prepare(`INSERT INTO states (id, status, rank, request, units, created_at, expires_at, priority, sent, account, turn)
+    db.prepare(`INSERT INTO states (id, status, rank, request, units, created_at, expires_at, priority, kept, account, turn)
     VALUES (?1, 'queued', 0, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ${turnOf('states', 'rank < 2', '?8', '?6')})
     ON CONFLICT (id) DO NOTHING`)
   const select = db.prepare(`SELECT states.*, cancels.id IS NOT NULL AS cancel_requested
@@ -47,14 +49,18 @@ export function sqliteStatusStore(database: Database): StatusStore {
   const alive = db.prepare('SELECT count(*) AS workers FROM workers WHERE seen_at > ?')
   const speed = db.prepare('SELECT seconds_per_unit AS speed FROM workers ORDER BY seen_at DESC LIMIT 8')
 
+  const write = db.prepare(`INSERT INTO notes (name, text, until) VALUES (?, ?, ?)
+    ON CONFLICT (name) DO UPDATE SET text = excluded.text, until = excluded.until`)
+  const read = db.prepare('SELECT text FROM notes WHERE name = ? AND until > ?')
+
   return {
     async create(task: Task) {
-      const { id, request, created_at, expires_at, sent = null, account = '' } = task
+      const { id, request, created_at, expires_at, account = '' } = task
       const rank = priorities.indexOf(task.priority ?? 'interactive')
       const first = [id, JSON.stringify(request), unitsOf(task), created_at, expires_at] as const
       reserved.delete(id)
       return guard(() => {
-        insert.run(...first, rank, sent, account)
+        insert.run(...first, rank, JSON.stringify(keptOf(task)), account)
         return toState(select.get(id) as Record<string, SQLOutputValue>)
       })
     },
@@ -121,10 +127,18 @@ export function sqliteStatusStore(database: Database): StatusStore {
       turns.set(name, now + forMs)
       return true
     },
+    async note(name, text, seconds) {
+      guard(() => write.run(name, text, Math.ceil(Date.now() + seconds * 1000)))
+    },
+    async noted(name) {
+      const row = guard(() => read.get(name, Date.now()))
+      return row === undefined ? undefined : String(row.text)
+    },
     async sweep(now) {
       guard(() => {
         const limit = new Date(now.getTime() - keptAfterExpiryMs).toISOString()
         db.prepare('DELETE FROM states WHERE expires_at < ?').run(limit)
+        db.prepare('DELETE FROM notes WHERE until <= ?').run(now.getTime())
         db.prepare('DELETE FROM cancels WHERE marked_at < ?').run(now.getTime() - cancelKeptMs)
       })
     },
@@ -145,7 +159,9 @@ function toState(row: Record<string, SQLOutputValue>): JobState {
     created_at: String(row.created_at),
     expires_at: String(row.expires_at),
     units: Number(row.units),
+    // `sent` is from before there was `kept`
     ...(typeof row.sent === 'string' ? { sent: row.sent } : {}),
+    ...(typeof row.kept === 'string' ? Value.Parse(Kept, JSON.parse(row.kept)) : {}),
     ...(row.account === '' ? {} : { account: String(row.account) }),
     ...(typeof started_at === 'string' ? { started_at } : {}),
     ...(typeof step === 'number' && typeof steps === 'number' ? { progress: { step, steps } } : {}),

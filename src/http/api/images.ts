@@ -28,7 +28,11 @@ export function imageRoutes(app: FastifyInstance, services: Services): void {
   app.get<Address>('/v1/jobs/:id/images/:index', { schema }, async (request, reply) => {
     const { id, index } = request.params
     const download = request.query.download === '1'
-    const picture = await services[download ? 'image' : 'imageOrAddress'](id, parseIndex(index))
+    const picture = await services[download ? 'image' : 'imageOrAddress'](
+      id,
+      parseIndex(index),
+      request.caller,
+    )
     if ('url' in picture) {
       // cached for less time than it is valid, so that a browser never follows an expired address
       reply.header('cache-control', `private, max-age=${Math.floor(picture.seconds / 2)}`)

@@ -7,7 +7,7 @@ import { collect } from '../../../test/contract/task-queue.ts'
 import { type Embedded, embedded, runDeps, storageIsAway, workUntil } from '../../../test/jobs/embedded.ts'
 import { waitFor } from '../../../test/kit/waiting.ts'
 import { memoryRateLimiter } from '../../adapters/memory/rate-limiter.ts'
-import { anonymousCaller } from '../../jobs/caller.ts'
+import { anonymousCaller, type Credentials } from '../../jobs/caller.ts'
 import type { Task } from '../../jobs/job.ts'
 import { buildHttp } from '../app.ts'
 import { createServices } from '../services.ts'
@@ -95,6 +95,13 @@ suite('the API', () => {
     const changed = await ask(`/v1/jobs/${id}`, tag)
     assert.deepEqual([changed.statusCode, changed.json().status], [200, 'succeeded'])
     const image = await app.inject(`/v1/jobs/${id}/images/0`)
+    const [{ link }] = (await app.inject(`/v1/jobs/${id}`)).json().images
+    const linked = await app.inject(link)
+    assert.deepEqual([linked.statusCode, linked.rawPayload], [200, image.rawPayload])
+    assert.equal(linked.headers['cross-origin-resource-policy'], 'cross-origin')
+    assert.doesNotMatch(JSON.stringify(linked.headers), new RegExp(id))
+    assert.equal((await ask(link, String(linked.headers.etag))).statusCode, 304)
+    assertFault(await app.inject(`${link}x`), 404, 'not_found', 'link')
     assert.equal((await ask(`/v1/jobs/${id}/images/0`, String(image.headers.etag))).statusCode, 304)
   })
 
@@ -174,7 +181,8 @@ suite('the API', () => {
   test('a caller that asks too often is told so, whatever it asks for; health checks are never counted', async (t) => {
     const { app } = await server(t, () => ({
       requests: memoryRateLimiter(),
-      caller: (address: string) => anonymousCaller(address, { requests: { perMinute: 1, burst: 3 } }),
+      caller: ({ address }: Credentials) =>
+        anonymousCaller(address, { requests: { perMinute: 1, burst: 3 } }),
     }))
     const urls = ['/v1/jobs/nothing', '/nowhere', '/v1/models', '/v1/models', '/v1/jobs/nothing']
     const statuses = []
@@ -289,6 +297,7 @@ suite('the API', () => {
       '/v1/jobs/{id}/cancel',
       '/v1/jobs/{id}/images/{index}',
       '/v1/models',
+      '/v1/pictures/{link}',
       '/v1/samplers',
       '/v1/uploads',
       '/v1/uploads/{id}',

@@ -30,7 +30,7 @@ export function jobRoutes(app: FastifyInstance, services: Services): void {
     const gone = new AbortController()
     reply.raw.once('close', () => gone.abort())
     reply.header('preference-applied', `wait=${seconds}`)
-    return services.untilFinal(id, { ms: seconds * 1000, signal: gone.signal })
+    return services.untilFinal(id, request.caller, { ms: seconds * 1000, signal: gone.signal })
   }
 
   const submit = {
@@ -42,7 +42,7 @@ export function jobRoutes(app: FastifyInstance, services: Services): void {
   app.post('/v1/jobs', { schema: submit }, async (request, reply) => {
     const key = request.headers['idempotency-key']
     const view = await services.submit(request.body, {
-      caller: services.caller(request.ip),
+      caller: request.caller,
       ...traceOf(request),
       ...(typeof key === 'string' ? { idempotencyKey: key } : {}),
     })
@@ -61,7 +61,7 @@ export function jobRoutes(app: FastifyInstance, services: Services): void {
   }
   app.get<ById>('/v1/jobs/:id', { schema: read }, async (request, reply) => {
     const { id } = request.params
-    const view = (await waitedFor(request, reply, id)) ?? (await services.view(id))
+    const view = (await waitedFor(request, reply, id)) ?? (await services.view(id, request.caller))
     const { eta_seconds: _eta, poll_after_ms: _poll, ...content } = view
     const tag = weakTag(content)
     setWaitHeaders(reply, view)
@@ -76,7 +76,7 @@ export function jobRoutes(app: FastifyInstance, services: Services): void {
     response: { 200: JobView, '4xx': ErrorBody, '5xx': ErrorBody },
   }
   app.post<ById>('/v1/jobs/:id/cancel', { schema: cancel }, async (request, reply) => {
-    const view = await services.cancel(request.params.id)
+    const view = await services.cancel(request.params.id, request.caller)
     setWaitHeaders(reply, view)
     return view
   })
@@ -92,7 +92,7 @@ export function jobRoutes(app: FastifyInstance, services: Services): void {
       },
     },
     async (request, reply) => {
-      const view = await services.remove(request.params.id)
+      const view = await services.remove(request.params.id, request.caller)
       setWaitHeaders(reply, view)
       return view
     },

@@ -6,7 +6,7 @@ import { ErrorBody, httpFault, sendFault } from '../faults.ts'
 import { sendFile } from '../send-file.ts'
 import type { Services } from '../services.ts'
 
-const UploadView = Type.Object({
+export const UploadView = Type.Object({
   id: Type.String({ description: 'The value for `init_image` or `mask` of a job.' }),
   width: Type.Integer({ description: 'As stored: larger pictures are scaled down.' }),
   height: Type.Integer(),
@@ -52,7 +52,7 @@ export function uploadRoutes(app: FastifyInstance, services: Services): void {
   const options = { schema: submit, bodyLimit: uploadLimits.bytes, onRequest }
   app.post('/v1/uploads', options, async (request, reply) => {
     const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
-    const options = { type: request.headers['content-type'] ?? '', caller: services.caller(request.ip) }
+    const options = { type: request.headers['content-type'] ?? '', caller: request.caller }
     const upload = await services.upload(body, options)
     return reply
       .code(201)
@@ -67,7 +67,7 @@ export function uploadRoutes(app: FastifyInstance, services: Services): void {
     response: { 204: Type.Null(), '4xx': ErrorBody, '5xx': ErrorBody },
   }
   app.delete<{ Params: { id: string } }>('/v1/uploads/:id', { schema: remove }, async (request, reply) => {
-    await services.removeUpload(request.params.id, services.caller(request.ip))
+    await services.removeUpload(request.params.id, request.caller)
     return reply.code(204).send()
   })
 
@@ -78,7 +78,7 @@ export function uploadRoutes(app: FastifyInstance, services: Services): void {
   }
   app.get<{ Params: { id: string } }>('/v1/uploads/:id', { schema: read }, async (request, reply) => {
     const { id } = request.params
-    const { open, expires_at } = await services.uploaded(id)
+    const { open, expires_at } = await services.uploaded(id, request.caller)
     const seconds = Math.max(0, Math.floor((Date.parse(expires_at) - Date.now()) / 1000))
     const tag = `"${id}"`
     reply.headers({ etag: tag, 'cache-control': `private, max-age=${seconds}, immutable` })

@@ -1,5 +1,5 @@
 import formbody from '@fastify/formbody'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { toAppError } from '../../jobs/errors.ts'
 import { isFinal, type JobView } from '../../jobs/serving/job-view.ts'
 import { parseForm } from '../bodies.ts'
@@ -51,7 +51,7 @@ export async function pageRoutes(
   })
 
   app.get('/', async (request, reply) => {
-    const values = await prefill(services, request.query)
+    const values = await prefill(services, request)
     const state = { values, errors: {}, prefilled: values.prompt !== '' }
     return sendPage(reply, assets, { title: 'Packshot', body: home(offer(), state) })
   })
@@ -69,7 +69,7 @@ export async function pageRoutes(
     const values = forChosenModel(offer(), readFields(request.body))
     try {
       refuseCrossSite(request, hosts)
-      const view = await services.submit(requestBody(values), { caller: services.caller(request.ip) })
+      const view = await services.submit(requestBody(values), { caller: request.caller })
       if (!isFragment(request)) return reply.redirect(`/jobs/${view.id}`, 303)
       return sendFragment(reply, jobCard(view, { usual: usualSize(), isNew: true }))
     } catch (thrown) {
@@ -87,7 +87,7 @@ export async function pageRoutes(
   })
 
   app.get<JobAddress>('/jobs/:id', async (request, reply) => {
-    const view = await services.view(request.params.id)
+    const view = await services.view(request.params.id, request.caller)
     return sendPage(reply, assets, pageOfJob(view, { usual: usualSize() }))
   })
 
@@ -95,24 +95,24 @@ export async function pageRoutes(
     const stopping = request.query.stopping === '1'
     return sendFragment(
       reply,
-      jobCard(await services.view(request.params.id), { usual: usualSize(), stopping }),
+      jobCard(await services.view(request.params.id, request.caller), { usual: usualSize(), stopping }),
     )
   })
 
   app.post<JobAddress>('/jobs/:id/cancel', async (request, reply) => {
     refuseCrossSite(request, hosts)
-    const view = await services.cancel(request.params.id)
+    const view = await services.cancel(request.params.id, request.caller)
     if (!isFragment(request)) return reply.redirect(`/jobs/${view.id}`, 303)
     return sendFragment(reply, jobCard(view, { usual: usualSize(), stopping: true }))
   })
 }
 
 /** The form as prefilled by a link: from the settings in the URL or, for a long prompt, from those of a job. */
-async function prefill(services: Services, query: unknown): Promise<FormValues> {
+async function prefill(services: Services, { query, caller }: FastifyRequest): Promise<FormValues> {
   const { from, ...fields } = { from: undefined, ...(query as Record<string, unknown>) }
   const given = readFields(fields)
   if (typeof from !== 'string') return given
-  const view = await services.view(from).catch(() => undefined)
+  const view = await services.view(from, caller).catch(() => undefined)
   if (view?.request === undefined) return given
   const { seed, count } = given
   const values = valuesOfRequest(view.request)

@@ -1,5 +1,5 @@
 import { type AnnounceDeps, announce } from '../announce.ts'
-import type { Manifest } from '../job.ts'
+import { keptOf, type Manifest } from '../job.ts'
 import type { DeadTask, ImageStore } from '../ports.ts'
 import { isTask } from '../task-check.ts'
 
@@ -18,7 +18,7 @@ export async function buryTask(deps: BuryDeps, { message, reason }: DeadTask): P
     deps.log.error({ reason }, 'a message that is not a task was parked')
     return
   }
-  const { id, request, sent, created_at, expires_at } = task
+  const { id, request, created_at, expires_at } = task
   const manifest: Manifest = {
     v: 1,
     id,
@@ -27,7 +27,7 @@ export async function buryTask(deps: BuryDeps, { message, reason }: DeadTask): P
     images: [],
     error: { code: 'generation_failed', message: 'Workers failed on this job too many times.' },
     attempts: 0,
-    ...(sent === undefined ? {} : { sent }),
+    ...keptOf(task),
     created_at,
     finished_at: deps.now().toISOString(),
     expires_at,

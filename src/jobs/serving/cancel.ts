@@ -1,5 +1,5 @@
 import { announce } from '../announce.ts'
-import type { JobState, Manifest } from '../job.ts'
+import { type JobState, keptOf, type Manifest } from '../job.ts'
 import { bestEffort } from '../log.ts'
 import type { EventQueue, TaskQueue } from '../ports.ts'
 import {
@@ -25,17 +25,17 @@ export interface CancelDeps extends AnswerDeps {
  * A job whose request is unknown here (status store wiped) gets only the mark, and the worker commits.
  * A final job stays unchanged. Rejects `not_found` and `expired` like `viewJob`.
  */
-export async function cancelJob(deps: CancelDeps, id: string): Promise<JobView> {
-  deps.ids.verify(id)
+export async function cancelJob(deps: CancelDeps, id: string, owner?: string): Promise<JobView> {
+  deps.ids.verify(id, owner)
   const existing = await findManifest(deps, id)
-  if (existing !== undefined) return viewOfManifest(existing)
+  if (existing !== undefined) return viewOfManifest(deps, existing)
   const state = await deps.status.get(id)
   if (state === undefined) {
-    const view = await viewJob(deps, id)
+    const view = await viewJob(deps, id, owner)
     await deps.status.requestCancel(id)
     return view
   }
-  if (state.status !== 'queued' && state.status !== 'running') return viewJob(deps, id)
+  if (state.status !== 'queued' && state.status !== 'running') return viewJob(deps, id, owner)
   await bestEffort(deps.log, 'marking a job as canceled', deps.status.requestCancel(id))
   if (state.status === 'queued' && (await withdrawn(deps, id))) {
     deps.log.info({ job: id }, 'job canceled before a worker had it')
@@ -45,7 +45,7 @@ export async function cancelJob(deps: CancelDeps, id: string): Promise<JobView> 
   await bestEffort(deps.log, 'announcing a canceled job', announce(deps, manifest))
   await bestEffort(deps.log, 'withdrawing a canceled job', deps.queue.withdraw(id))
   deps.log.info({ job: id, status: manifest.status }, 'job canceled on request')
-  return viewOfManifest(manifest)
+  return viewOfManifest(deps, manifest)
 }
 
 /**
@@ -69,7 +69,7 @@ export function canceledManifest(deps: Pick<CancelDeps, 'now'>, state: JobState)
     request: state.request,
     images: [],
     attempts: 0,
-    ...(state.sent === undefined ? {} : { sent: state.sent }),
+    ...keptOf(state),
     created_at: state.created_at,
     ...(state.started_at === undefined ? {} : { started_at: state.started_at }),
     finished_at: deps.now().toISOString(),

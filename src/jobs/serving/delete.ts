@@ -9,10 +9,10 @@ import { type JobView, viewOfManifest } from './job-view.ts'
  * has. Only a tombstone remains, without which the id would seem to wait; it is swept when the job would have expired.
  * A deleted job stays as it is. Rejects `not_found` and `expired` like `viewJob`.
  */
-export async function deleteJob(deps: CancelDeps, id: string): Promise<JobView> {
-  deps.ids.verify(id)
+export async function deleteJob(deps: CancelDeps, id: string, owner?: string): Promise<JobView> {
+  deps.ids.verify(id, owner)
   const manifest = (await deps.images.getManifest(id)) ?? (await canceledBefore(deps, id))
-  if (manifest === undefined) return cancelJob(deps, id)
+  if (manifest === undefined) return cancelJob(deps, id, owner)
   if (Date.parse(manifest.expires_at) <= deps.now().getTime()) {
     throw new AppError('expired', `The results of job ${id} have expired.`, { param: 'id' })
   }
@@ -22,7 +22,7 @@ export async function deleteJob(deps: CancelDeps, id: string): Promise<JobView> 
     deps.log.info({ job: id }, 'job deleted on request')
   }
   await deps.status.forget(id)
-  const { request: _request, ...view } = viewOfManifest(tombstone)
+  const { request: _request, ...view } = viewOfManifest(deps, tombstone)
   return view
 }
 

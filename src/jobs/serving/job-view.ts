@@ -20,6 +20,10 @@ const shownStatuses = ['queued', 'running', ...finalStatuses] as const
 
 export const ImageView = Type.Object({
   url: Type.String({ description: 'Address of the picture, relative to this server.' }),
+  link: Type.String({
+    description:
+      'Address of the picture for others, relative to this server: it needs no key, shows nothing else of the job, and may be shown by pages of other sites.',
+  }),
   width: Type.Integer(),
   height: Type.Integer(),
   seed: Type.Integer({ description: 'The same request with this seed and a count of 1 makes this picture.' }),
@@ -77,14 +81,19 @@ export interface AnswerDeps {
   readonly log: Log
 }
 
-/** Rejects `not_found` for an id that was never issued, `expired` and `deleted` for one whose results are gone. */
-export async function viewJob(deps: AnswerDeps, id: string): Promise<JobView> {
-  deps.ids.verify(id)
+/** @param owner the caller's name. Rejects `not_found` for an id that was never issued to it, `expired` and `deleted` for one whose results are gone. */
+export async function viewJob(deps: AnswerDeps, id: string, owner?: string): Promise<JobView> {
+  deps.ids.verify(id, owner)
+  return viewVerified(deps, id)
+}
+
+/** The same for an id that was verified, or comes from a link to a picture. */
+export async function viewVerified(deps: AnswerDeps, id: string): Promise<JobView> {
   const state = await bestEffort(deps.log, 'reading a status', deps.status.get(id), 'debug')
   const waiting = state !== undefined && isWaiting(state, deps.now())
   if (waiting && !deps.status.doubtful()) return waitingView(deps, state)
   const manifest = await findManifest(deps, id)
-  if (manifest !== undefined) return viewOfManifest(manifest)
+  if (manifest !== undefined) return viewOfManifest(deps, manifest)
   if (waiting) return waitingView(deps, state)
   if (state?.status === 'canceled' && Date.parse(state.expires_at) > deps.now().getTime()) {
     return viewOfCanceled(state)
@@ -124,7 +133,7 @@ export function viewOfCanceled({ id, request, created_at, expires_at }: JobState
   }
 }
 
-export function viewOfManifest(manifest: Manifest): JobView {
+export function viewOfManifest({ ids }: Pick<AnswerDeps, 'ids'>, manifest: Manifest): JobView {
   const { id, status, request, created_at, started_at, finished_at, expires_at, error } = manifest
   return {
     id,
@@ -132,6 +141,7 @@ export function viewOfManifest(manifest: Manifest): JobView {
     request,
     images: manifest.images.map(({ index, ...image }) => ({
       url: `${addressOf(id)}/images/${index}`,
+      link: `/v1/pictures/${ids.pictures.issue(id, index)}`,
       ...image,
     })),
     created_at,

@@ -19,9 +19,9 @@ export interface NewsDeps {
  */
 export async function handleEvent(
   { ids, images, status, now, log }: NewsDeps,
-  { id, status: told }: JobEvent,
+  { id, status: told, caller }: JobEvent,
 ): Promise<void> {
-  if (!isIssued(ids, id)) return log.warn({}, 'an event of a job that was never accepted was dropped')
+  if (!isIssued(ids, id, caller)) return log.warn({}, 'an event of a job that was never accepted was dropped')
   const manifest = await images.getManifest(id).catch((thrown: unknown) => {
     if (thrown instanceof DamagedManifest) return undefined
     throw thrown
@@ -38,9 +38,9 @@ export async function handleEvent(
   if (told !== 'expired') log.warn({ job: id, told }, 'an event of a job that is not final was dropped')
 }
 
-function isIssued(ids: JobIds, id: string): boolean {
+function isIssued(ids: JobIds, id: string, owner: string | undefined): boolean {
   try {
-    ids.verify(id)
+    ids.verify(id, owner)
     return true
   } catch {
     return false

@@ -1,7 +1,7 @@
 import { AppError } from '../errors.ts'
 import type { ImageFormat } from '../fields.ts'
 import type { StoredFile } from '../ports.ts'
-import { type AnswerDeps, type ImageView, type JobView, viewJob } from './job-view.ts'
+import { type AnswerDeps, type ImageView, type JobView, viewJob, viewVerified } from './job-view.ts'
 
 interface PictureOf {
   readonly image: ImageView
@@ -27,8 +27,19 @@ const longestAddressSeconds = 300
  * committed do not exist for a client. Rejects like `viewJob`, `not_ready` until the job succeeded, `not_found` for
  * an index it does not have.
  */
-export async function getPicture(deps: AnswerDeps, id: string, index: number): Promise<PictureFile> {
-  return fileOf(deps, await findPicture(deps, id, index), id, index)
+export async function getPicture(
+  deps: AnswerDeps,
+  id: string,
+  index: number,
+  owner?: string,
+): Promise<PictureFile> {
+  return fileOf(deps, findPicture(await viewJob(deps, id, owner), index), id, index)
+}
+
+/** The picture of a link, as `locatePicture` returns it. Rejects `not_found` for a link that was never issued. */
+export async function locateLinked(deps: AnswerDeps, link: string): Promise<PictureFile | PictureAddress> {
+  const { id, index } = deps.ids.pictures.open(link)
+  return locate(deps, findPicture(await viewVerified(deps, id), index), id, index)
 }
 
 /**
@@ -39,8 +50,17 @@ export async function locatePicture(
   deps: AnswerDeps,
   id: string,
   index: number,
+  owner?: string,
 ): Promise<PictureFile | PictureAddress> {
-  const picture = await findPicture(deps, id, index)
+  return locate(deps, findPicture(await viewJob(deps, id, owner), index), id, index)
+}
+
+async function locate(
+  deps: AnswerDeps,
+  picture: PictureOf,
+  id: string,
+  index: number,
+): Promise<PictureFile | PictureAddress> {
   const rest = Math.floor((Date.parse(picture.job.expires_at) - deps.now().getTime()) / 1000)
   const seconds = Math.max(1, Math.min(longestAddressSeconds, rest))
   const url = await deps.images.addressOf(id, index, formatOf(picture), seconds)
@@ -56,8 +76,8 @@ function fileOf(deps: AnswerDeps, picture: PictureOf, id: string, index: number)
   return { ...picture, open }
 }
 
-async function findPicture(deps: AnswerDeps, id: string, index: number): Promise<PictureOf> {
-  const job = await viewJob(deps, id)
+function findPicture(job: JobView, index: number): PictureOf {
+  const { id } = job
   if (job.status !== 'succeeded') {
     throw new AppError('not_ready', `Job ${id} has no pictures: its status is ${job.status}.`, {
       param: 'id',

@@ -1,4 +1,4 @@
-import { type Caller, requireScope } from '../caller.ts'
+import { anonymous, type Caller, requireScope } from '../caller.ts'
 import { AppError, toAppError } from '../errors.ts'
 import type { RequestLimits } from '../fields.ts'
 import { type ResolvedRequest, statusRank, type Task, versionOf } from '../job.ts'
@@ -46,18 +46,19 @@ export async function submitJob(deps: SubmitDeps, body: unknown, options: Submit
   if (key === undefined) await checkRate(deps.limiter, caller)
   const now = deps.now()
   const account = ids.accountTag(caller.account)
-  const wanted = { now, caller, account, ...(trace === undefined ? {} : { trace }) }
+  const owned = caller.name === anonymous ? {} : { caller: caller.name }
+  const wanted = { now, by: caller, account, ...owned, ...(trace === undefined ? {} : { trace }) }
   const decide = (seed?: number) => resolveRequest(body, deps.offer(), deps.limits, seed)
-  if (key === undefined) return accept(deps, { ...decide(), ...wanted, id: ids.issue(now) })
+  if (key === undefined) return accept(deps, { ...decide(), ...wanted, id: ids.issue(now, caller.name) })
 
   checkKey(key)
   const decideByKey = () => decide(ids.seedFromKey(caller.account, key))
   const sent = hashOfSent(body)
-  const keyIds = ids.fromKey(caller.account, key, now)
+  const keyIds = ids.fromKey(caller.account, key, now, caller.name)
   for (const id of keyIds) {
     const earlier = await findEarlier(deps, id)
     if (earlier === undefined) continue
-    if (isSameRequest(earlier, sent, () => decideByKey().request)) return viewJob(deps, id)
+    if (isSameRequest(earlier, sent, () => decideByKey().request)) return viewJob(deps, id, caller.name)
     await checkRate(deps.limiter, caller)
     throw keyReused(key)
   }
@@ -69,9 +70,9 @@ export async function submitJob(deps: SubmitDeps, body: unknown, options: Submit
   }
 }
 
-interface Wanted extends Resolved, Pick<Task, 'id' | 'sent' | 'trace'> {
+interface Wanted extends Resolved, Pick<Task, 'id' | 'sent' | 'trace' | 'caller'> {
   readonly now: Date
-  readonly caller: Caller
+  readonly by: Caller
   readonly account: string
 }
 
@@ -80,17 +81,17 @@ interface Wanted extends Resolved, Pick<Task, 'id' | 'sent' | 'trace'> {
  * have afterwards, and not what was decided here: the queue where it can tell, otherwise the status store, by which
  * workers go too.
  */
-async function accept(deps: SubmitDeps, { now, caller, ...wanted }: Wanted): Promise<JobView> {
+async function accept(deps: SubmitDeps, { now, by, ...wanted }: Wanted): Promise<JobView> {
   const { id, account, request, sent, trace } = wanted
   const prompts = await promptCost(request, deps.limits, deps.prompts)
-  const faults = [...prompts.faults, ...(await uploadFaults(deps, request))]
+  const faults = [...prompts.faults, ...(await uploadFaults(deps, request, by.name))]
   if (faults.length > 0) throw invalidRequest(faults)
   const created_at = now.toISOString()
   const expires_at = expiryOf(created_at, deps.ttlSeconds)
   const callsPerStep = callsPerStepOf(request, deps.offer())
   const units = workUnits(request, { callsPerStep, windows: prompts.windows })
   const task: Task = { v: versionOf(request), ...wanted, units, created_at, expires_at }
-  const giveBack = await admit(deps, caller, { id, account, request, units })
+  const giveBack = await admit(deps, by, { id, account, request, units })
   try {
     await deps.queue.publish(task, await laneOf(deps, account, task.priority))
   } catch (thrown) {
@@ -106,7 +107,7 @@ async function accept(deps: SubmitDeps, { now, caller, ...wanted }: Wanted): Pro
   deps.log.info({ job: id, trace, units }, 'job accepted')
   // from here on nothing may reject: the job is accepted, and a 503 would say that it may not be
   if (standing !== undefined && statusRank[standing.status] > statusRank.running) {
-    const view = await bestEffort(deps.log, 'reading a job that is final', viewJob(deps, id))
+    const view = await bestEffort(deps.log, 'reading a job that is final', viewJob(deps, id, by.name))
     if (view !== undefined) return view
   }
   return waitingView(deps, standing ?? { id, status: 'queued', request, units, created_at, expires_at })

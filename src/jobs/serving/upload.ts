@@ -64,7 +64,7 @@ export async function acceptUpload(
   if (body.byteLength > uploadLimits.bytes) throw uploadTooLarge(uploadLimits, body.byteLength)
   const { png, width, height } = await pictures.normalise(body, uploadLimits)
   const now = deps.now()
-  const id = ids.uploads.issue(now)
+  const id = ids.uploads.issue(now, caller.name)
   const bytes = png.byteLength
   await checkRate(deps.limiter, caller, 'uploadBytes', bytes)
   try {
@@ -121,7 +121,7 @@ export async function deleteUpload(
   caller: Caller,
 ): Promise<void> {
   requireScope(caller, 'uploads')
-  ids.uploads.verify(id)
+  ids.uploads.verify(id, caller.name)
   await images.deleteUpload(id)
 }
 
@@ -132,34 +132,47 @@ const gone: Partial<Record<ErrorCode, string>> = {
 }
 
 /** The PNG of an upload. Throws `not_found` for an id that was never issued, or `expired`; opening it rejects `deleted`. */
-export function findUpload(deps: ReadDeps, id: string): { open(): Promise<StoredFile>; expires_at: string } {
-  checkId(deps, id)
+export function findUpload(
+  deps: ReadDeps,
+  id: string,
+  owner?: string,
+): { open(): Promise<StoredFile>; expires_at: string } {
+  checkId(deps, id, owner)
   return {
-    open: () => find(deps, id, deps.images.openUpload),
+    open: () => find(deps, id, owner, deps.images.openUpload),
     expires_at: expiryOf(deps.ids.issuedAt(id).toISOString(), deps.ttlSeconds),
   }
 }
 
-async function find<T>(deps: ReadDeps, id: string, get: (id: string) => Promise<T | undefined>): Promise<T> {
-  checkId(deps, id)
+async function find<T>(
+  deps: ReadDeps,
+  id: string,
+  owner: string | undefined,
+  get: (id: string) => Promise<T | undefined>,
+): Promise<T> {
+  checkId(deps, id, owner)
   const found = await get(id)
   if (found === undefined) throw new AppError('deleted', 'The upload was deleted.', { param: 'id' })
   return found
 }
 
-function checkId({ ids, ttlSeconds, now }: ReadDeps, id: string): void {
-  ids.uploads.verify(id)
+function checkId({ ids, ttlSeconds, now }: ReadDeps, id: string, owner: string | undefined): void {
+  ids.uploads.verify(id, owner)
   if (!hasExpired(id, ttlSeconds, now())) return
   throw new AppError('expired', 'The upload has expired.', { param: 'id' })
 }
 
 /** What is wrong with the uploads that a request names; rejects `unavailable` when the store does not answer. */
-export async function uploadFaults(deps: ReadDeps, { init_image, mask }: ResolvedRequest): Promise<Fault[]> {
+export async function uploadFaults(
+  deps: ReadDeps,
+  { init_image, mask }: ResolvedRequest,
+  owner?: string,
+): Promise<Fault[]> {
   const faults: Fault[] = []
   const look = async (param: string, id: string | undefined) => {
     if (id === undefined) return undefined
     try {
-      return await sizeOfUpload(deps, id)
+      return await sizeOfUpload(deps, id, owner)
     } catch (thrown) {
       if (!(thrown instanceof AppError) || thrown.code === 'unavailable') throw thrown
       const why = gone[thrown.code] ?? 'which was never issued'
@@ -184,8 +197,9 @@ export async function uploadFaults(deps: ReadDeps, { init_image, mask }: Resolve
 async function sizeOfUpload(
   deps: ReadDeps,
   id: string,
+  owner: string | undefined,
 ): Promise<{ readonly width: number; readonly height: number }> {
-  const head = await find(deps, id, deps.images.getUploadHead)
+  const head = await find(deps, id, owner, deps.images.getUploadHead)
   const header = new DataView(head.buffer, head.byteOffset, head.byteLength)
   return { width: header.getUint32(16), height: header.getUint32(20) }
 }

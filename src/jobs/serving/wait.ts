@@ -13,11 +13,18 @@ export interface JobWatch {
    * The job once it is final, or as it stands after `ms`, when `signal` aborts or the watch is closed, or at once if too
    * many wait already. Rejects like `viewJob`.
    */
-  untilFinal(id: string, options: { readonly ms: number; readonly signal?: AbortSignal }): Promise<JobView>
+  untilFinal(id: string, options: WaitOptions): Promise<JobView>
   /** Call it when a job changed: its waits check it at once. */
   changed(id: string): void
   /** Ends all waits; later ones end at once. */
   close(): void
+}
+
+interface WaitOptions {
+  readonly ms: number
+  readonly signal?: AbortSignal
+  /** The caller's name. */
+  readonly owner?: string
 }
 
 export interface WatchOptions {
@@ -92,8 +99,8 @@ export function watchJobs(
   }
 
   return {
-    async untilFinal(id, { ms, signal }) {
-      let view = await viewJob(deps, id)
+    async untilFinal(id, { ms, signal, owner }) {
+      let view = await viewJob(deps, id, owner)
       if (waits >= mostWaits || ms <= 0) return view
       const over = AbortSignal.any([closing.signal, AbortSignal.timeout(ms), ...(signal ? [signal] : [])])
       let news = Promise.withResolvers<void>()
@@ -105,7 +112,7 @@ export function watchJobs(
         while (!isFinal(view) && !over.aborted) {
           await news.promise
           news = Promise.withResolvers<void>()
-          view = await viewJob(deps, id)
+          view = await viewJob(deps, id, owner)
         }
         return view
       } finally {

@@ -55,6 +55,7 @@ export async function expire(deps: RefuseDeps, delivery: Delivery, task: Task): 
     id: task.id,
     status: 'expired',
     at: deps.now().toISOString(),
+    ...(task.caller === undefined ? {} : { caller: task.caller }),
     ...(task.trace === undefined ? {} : { trace: task.trace }),
   })
   await delivery.ack()
