@@ -109,6 +109,7 @@ export interface EventQueue {
 export interface StateUpdate {
   readonly status: JobStatus
   readonly progress?: Progress
+  readonly preview?: number
   readonly started_at?: string
   readonly error?: JobError
 }
@@ -132,6 +133,20 @@ export interface Load {
   readonly workers: number
   /** Measured seconds for one unit of work (see `work.ts`); undefined before the first measurement. */
   readonly secondsPerUnit: number | undefined
+}
+
+/** A place in a list of jobs: behind this one. */
+export interface ListPlace {
+  /** When it was created, in milliseconds since 1970. */
+  readonly at: number
+  readonly id: string
+}
+
+export interface ListOptions {
+  /** Absent: all. */
+  readonly statuses?: readonly JobStatus[]
+  readonly after?: ListPlace
+  readonly most: number
 }
 
 /** Fast, volatile state of jobs. Nothing that must not be lost is stored only here. */
@@ -161,6 +176,14 @@ export interface StatusStore {
   advance(id: string, update: StateUpdate): Promise<void>
   /** The jobs that run and wait, in about their order, at most so many. */
   unfinished(most: number): Promise<JobState[]>
+  /**
+   * The jobs of an account that have not expired, newest first, at most so many; `next` is where the list continues if
+   * there may be more. A store may list only the newest 1000 of an account, and only jobs with a `caller`.
+   */
+  list(
+    account: string,
+    options: ListOptions,
+  ): Promise<{ readonly states: readonly JobState[]; readonly next?: ListPlace }>
   /** Drops what it has about a job, except for its place among the unfinished ones. */
   forget(id: string): Promise<void>
   /** Marks a job so that a worker stops it. Works before `create` too: the mark is kept for at least an hour. */
