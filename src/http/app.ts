@@ -124,7 +124,7 @@ export async function buildHttp({
       refused(request, thrown)
       throw thrown
     }
-    request.caller = services.caller(credentialsOf(request))
+    request.caller = await services.caller(credentialsOf(request))
     const path = request.routeOptions.url ?? ''
     if (!path.startsWith('/healthz/') && !path.startsWith('/assets/')) {
       await services.count(request.caller)

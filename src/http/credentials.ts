@@ -6,10 +6,55 @@ declare module 'fastify' {
     /** Whose request it is; set before any route sees it. */
     caller: Caller
   }
+  interface FastifyContextConfig {
+    /** The route needs no key. */
+    open?: boolean
+  }
 }
 
-/** What a request brings to be recognised by. */
-export function credentialsOf({ ip, headers }: FastifyRequest): Credentials {
-  const { authorization } = headers
-  return { address: ip, ...(authorization === undefined ? {} : { authorization }) }
+/**
+ * The cookie of the page's sign-in. The prefix makes a browser take it from this host alone and over TLS alone, so it
+ * has another name without TLS.
+ */
+export function sessionCookie({ protocol }: Pick<FastifyRequest, 'protocol'>): string {
+  return protocol === 'https' ? '__Host-packshot' : 'packshot'
+}
+
+/** What a request brings to be recognised by. A key in `Authorization` counts before the session of a browser. */
+export function credentialsOf(request: FastifyRequest): Credentials {
+  const { ip: address, headers, routeOptions, is404 } = request
+  if (is404 || routeOptions.config.open === true) return { address, open: true }
+  const session = cookieIn(headers.cookie, sessionCookie(request))
+  const key = keyIn(headers.authorization, session !== undefined)
+  return {
+    address,
+    ...(key === undefined ? {} : { key }),
+    ...(session === undefined ? {} : { session }),
+  }
+}
+
+/**
+ * The key in an `Authorization` header: after `Bearer`, `Token` or `Key`, or as user or password of `Basic`. Undefined if
+ * the header names none; one that cannot be read is returned as it is, and is no key.
+ *
+ * @param hasSession the browser of somebody who signed in sends the password of a proxy in front along: it is not ours
+ */
+function keyIn(header: string | undefined, hasSession: boolean): string | undefined {
+  const [, scheme = '', given = ''] = /^\s*(\S+)\s*(.*?)\s*$/.exec(header ?? '') ?? []
+  if (scheme === '' || (given === '' && /^(bearer|token|key|basic)$/i.test(scheme))) return undefined
+  if (/^(bearer|token|key)$/i.test(scheme)) return given
+  if (!/^basic$/i.test(scheme)) return given || scheme
+  const [user = '', ...rest] = Buffer.from(given, 'base64').toString().split(':')
+  const password = rest.join(':')
+  if (user === '' && password === '') return undefined
+  const key = [user, password].find((text) => text.startsWith('pks_'))
+  return key ?? (hasSession ? undefined : password || user)
+}
+
+function cookieIn(header: string | undefined, name: string): string | undefined {
+  for (const pair of (header ?? '').split(';')) {
+    const [key, value = ''] = pair.split('=', 2)
+    if (key?.trim() === name) return value.trim() || undefined
+  }
+  return undefined
 }
