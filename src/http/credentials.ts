@@ -1,10 +1,13 @@
-import type { FastifyRequest } from 'fastify'
-import type { Caller, Credentials } from '../jobs/caller.ts'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { type Caller, type Credentials, whose } from '../jobs/caller.ts'
+import type { Services } from './services.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
     /** Whose request it is; set before any route sees it. */
     caller: Caller
+    /** The caller signed in on the page: its browser sends the cookie along whatever page asks it to. */
+    signedIn: boolean
   }
   interface FastifyContextConfig {
     /** The route needs no key. */
@@ -20,8 +23,39 @@ export function sessionCookie({ protocol }: Pick<FastifyRequest, 'protocol'>): s
   return protocol === 'https' ? '__Host-packshot' : 'packshot'
 }
 
+/**
+ * Sets `request.caller`, and what every answer says of who may have it. Returns what recognises a request: it rejects
+ * `unauthorized` and `rate_limited`.
+ */
+export function recogniseCallers(
+  app: FastifyInstance,
+  services: Services,
+): (request: FastifyRequest) => Promise<void> {
+  app.decorateRequest('caller')
+  app.decorateRequest('signedIn', false)
+  app.addHook('onSend', async (request, reply) => {
+    if (reply.statusCode === 401 && !reply.hasHeader('www-authenticate')) {
+      const error = request.headers.authorization === undefined ? '' : ', error="invalid_token"'
+      reply.header('www-authenticate', `Bearer realm="Packshot"${error}`)
+    }
+    if (services.signIn !== undefined && request.routeOptions.config.open !== true) varyByCaller(reply)
+  })
+  return async (request) => {
+    const credentials = credentialsOf(request)
+    request.caller = await services.caller(credentials)
+    if (request.caller.keyId === undefined) return
+    request.signedIn = credentials.key === undefined
+    request.log = request.log.child(whose(request.caller))
+  }
+}
+
+function varyByCaller(reply: FastifyReply): void {
+  const before = reply.getHeader('vary')
+  reply.header('vary', [before, 'authorization', 'cookie'].filter(Boolean).join(', '))
+}
+
 /** What a request brings to be recognised by. A key in `Authorization` counts before the session of a browser. */
-export function credentialsOf(request: FastifyRequest): Credentials {
+function credentialsOf(request: FastifyRequest): Credentials {
   const { ip: address, headers, routeOptions, is404 } = request
   if (is404 || routeOptions.config.open === true) return { address, open: true }
   const session = cookieIn(headers.cookie, sessionCookie(request))
