@@ -1,4 +1,4 @@
-import { anonymous, type Caller, requireScope } from '../caller.ts'
+import { anonymous, type Caller, requirePriority, requireScope, whose } from '../caller.ts'
 import { AppError, toAppError } from '../errors.ts'
 import type { RequestLimits } from '../fields.ts'
 import { type ResolvedRequest, statusRank, type Task, versionOf } from '../job.ts'
@@ -42,13 +42,17 @@ export interface SubmitOptions {
 export async function submitJob(deps: SubmitDeps, body: unknown, options: SubmitOptions): Promise<JobView> {
   const { caller, trace, idempotencyKey: key } = options
   const { ids } = deps
-  requireScope(caller, 'jobs')
+  requireScope(caller, 'jobs:write')
   if (key === undefined) await checkRate(deps.limiter, caller)
   const now = deps.now()
   const account = ids.accountTag(caller.account)
   const owned = caller.name === anonymous ? {} : { caller: caller.name }
   const wanted = { now, by: caller, account, ...owned, ...(trace === undefined ? {} : { trace }) }
-  const decide = (seed?: number) => resolveRequest(body, deps.offer(), deps.limits, seed)
+  const decide = (seed?: number) => {
+    const resolved = resolveRequest(body, deps.offer(), deps.limits, seed)
+    requirePriority(caller, resolved.priority)
+    return resolved
+  }
   if (key === undefined) return accept(deps, { ...decide(), ...wanted, id: ids.issue(now, caller.name) })
 
   checkKey(key)
@@ -104,7 +108,7 @@ async function accept(deps: SubmitDeps, { now, by, ...wanted }: Wanted): Promise
   if (sent !== undefined && standing !== undefined && !isSameRequest(standing, sent, () => request)) {
     throw new AppError('idempotency_key_reused', 'The id stands for another request.')
   }
-  deps.log.info({ job: id, trace, units }, 'job accepted')
+  deps.log.info({ job: id, trace, units, ...whose(by) }, 'job accepted')
   // from here on nothing may reject: the job is accepted, and a 503 would say that it may not be
   if (standing !== undefined && statusRank[standing.status] > statusRank.running) {
     const view = await bestEffort(deps.log, 'reading a job that is final', viewJob(deps, id, by.name))
