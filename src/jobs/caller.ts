@@ -43,6 +43,8 @@ interface Rates {
   readonly uploadBytes?: RateLimit
   /** Bytes of pictures: the most that they could have. */
   readonly resultBytes?: RateLimit
+  /** Jobs in place of `unfinished`, while the store that counts those is unavailable. */
+  readonly held?: RateLimit
   /** Requests with a key that is not valid, by address. */
   readonly failures?: RateLimit
 }
