@@ -75,7 +75,7 @@ export interface Caller {
 }
 
 /** What the keys file says of a caller's webhooks. */
-export interface WebhookDefaults {
+interface WebhookDefaults {
   /** Where the outcome of its jobs is sent unless a job names another receiver. */
   readonly url?: string
   /** The generation of its secret, from 1: the secret is derived from it. While it is rotated the one before counts too. */
