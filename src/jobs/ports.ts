@@ -142,7 +142,7 @@ export interface ListPlace {
   readonly id: string
 }
 
-export interface ListOptions {
+interface ListOptions {
   /** Absent: all. */
   readonly statuses?: readonly JobStatus[]
   readonly after?: ListPlace
