@@ -3,16 +3,11 @@ import { AppError } from '../jobs/errors.ts'
 
 /** Bodies as text. What is damaged is refused rather than repaired: other words than were sent must not become a picture. */
 
-/**
- * Reads JSON bodies. Rejects `invalid_json` with a reason.
- *
- * @param options.empty what an empty body is: clients of other APIs send one with every call; a fault if absent
- */
-export function readJsonBodies(app: FastifyInstance, options: { readonly empty?: unknown } = {}): void {
+/** Reads JSON bodies. Rejects `invalid_json` with a reason. */
+export function readJsonBodies(app: FastifyInstance): void {
   const parse = app.getDefaultJsonParser('error', 'error')
   app.removeContentTypeParser('application/json')
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
-    if (body.length === 0 && 'empty' in options) return done(null, options.empty)
     const text = textOf(body)
     void parse(request, text, (error, value) => {
       const twice = error == null ? repeatedKey(text) : undefined
@@ -35,35 +30,20 @@ function textOf(body: string | Buffer): string {
 /** The first key that comes twice in an object of this valid JSON text, as it is shown; `JSON.parse` keeps the last. */
 function repeatedKey(text: string): string | undefined {
   const open: (Set<string> | undefined)[] = []
-  const token = /["{}[\]]/g
-  const colon = /\s*:/y
-  for (let found = token.exec(text); found !== null; found = token.exec(text)) {
-    const [sign] = found
-    if (sign === '{') open.push(new Set())
-    else if (sign === '[') open.push(undefined)
-    else if (sign !== '"') open.pop()
-    else {
-      const end = endOfString(text, found.index)
-      token.lastIndex = end
-      colon.lastIndex = end
-      if (!colon.test(text)) continue
-      const name = String(JSON.parse(text.slice(found.index, end)))
+  for (const { 0: token, 1: key } of text.matchAll(
+    /("(?:[^"\\]|\\.)*")(?=\s*:)|"(?:[^"\\]|\\.)*"|[{}[\]]/g,
+  )) {
+    if (token === '{') open.push(new Set())
+    else if (token === '[') open.push(undefined)
+    else if (token === '}' || token === ']') open.pop()
+    else if (key !== undefined) {
+      const name = String(JSON.parse(key))
       const keys = open.at(-1)
       if (keys?.has(name)) return JSON.stringify(name.length > 40 ? `${name.slice(0, 40)}...` : name)
       keys?.add(name)
     }
   }
   return undefined
-}
-
-/** Where the string that begins at `start` is over. A search for each quote: a pattern would need a stack for a long string. */
-function endOfString(text: string, start: number): number {
-  for (let at = text.indexOf('"', start + 1); at >= 0; at = text.indexOf('"', at + 1)) {
-    let first = at
-    while (text[first - 1] === '\\') first -= 1
-    if ((at - first) % 2 === 0) return at + 1
-  }
-  return text.length
 }
 
 /**
