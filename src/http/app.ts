@@ -20,6 +20,8 @@ import { readJsonBodies } from './bodies.ts'
 import { answerClientError, answerOddRequests } from './client-error.ts'
 import { type ConnectionLimits, limitConnections, limitRequestsInARow } from './connections.ts'
 import { credentialsOf } from './credentials.ts'
+import { defaultHoldSeconds } from './dialects/held.ts'
+import { huggingFaceRoutes } from './dialects/huggingface/routes.ts'
 import { bodyLimit, httpFault, sendFault } from './faults.ts'
 import { firstLook } from './first-look.ts'
 import { hostNames } from './hosts.ts'
@@ -46,6 +48,8 @@ export interface HttpDeps {
   readonly traffic?: TrafficLimits
   /** Absent: no limit. */
   readonly connections?: ConnectionLimits
+  /** How long the calls of other APIs that wait for pictures are held open. */
+  readonly holdSeconds?: number
 }
 
 /** Sends an error in the client's format: a page to a browser, JSON to everything else. */
@@ -73,6 +77,7 @@ export async function buildHttp({
   allowedHosts,
   traffic = defaultTrafficLimits,
   connections,
+  holdSeconds = defaultHoldSeconds,
 }: HttpDeps): Promise<FastifyInstance> {
   const sendPage = await errorPages()
   const trusts = trustedPeers(trustedProxies)
@@ -164,6 +169,8 @@ export async function buildHttp({
     await api.register(async (uploads) => uploadRoutes(uploads, services))
     descriptionRoute(api)
   })
+  const dialect = { services, holdSeconds }
+  await app.register(huggingFaceRoutes, dialect)
   await app.register(async (page) => {
     page.addHook('onRoute', (route) => {
       route.schema = { ...route.schema, hide: true }

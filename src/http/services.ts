@@ -70,6 +70,13 @@ export interface Services {
   removeUpload(id: string, caller: Caller): Promise<void>
   /** The PNG of an upload. Rejects `not_found` for an id never issued, `expired`; opening it rejects `deleted`. */
   uploaded(id: string, caller: Caller): Promise<{ open(): Promise<StoredFile>; expires_at: string }>
+  /**
+   * Keeps a small text of the caller under a name for so many seconds, in place of what is there. It may be lost earlier,
+   * or not be kept at all: what is kept so only saves work or remembers a choice. Never rejects.
+   */
+  note(caller: Caller, name: string, text: string, seconds: number): Promise<void>
+  /** What `note` kept for the caller; undefined if there is nothing. Never rejects. */
+  noted(caller: Caller, name: string): Promise<string | undefined>
   /** Counts a request of any kind; rejects `rate_limited`. */
   count(caller: Caller): Promise<void>
   /** The caller of a request, from its address and what it sends to be recognised. */
@@ -102,6 +109,8 @@ export function createServices(
       throw toAppError(thrown)
     }
   }
+  // nobody reads another's notes, and the store learns neither names nor addresses
+  const noteName = ({ account }: Caller, name: string) => `${deps.ids.accountTag(account)}:${name}`
   const noted = async (view: Promise<JobView>) => withNotes(await view, deps.offer())
   return {
     submit: (body, options) => asAppError(noted(submitJob(deps, body, options))),
@@ -116,6 +125,11 @@ export function createServices(
     upload: (body, options) => asAppError(acceptUpload(deps, body, options)),
     removeUpload: (id, caller) => asAppError(deleteUpload(deps, id, caller)),
     uploaded: (id, { name }) => asAppError(Promise.try(findUpload, deps, id, name)),
+    note: async (caller, name, text, seconds) => {
+      await bestEffort(deps.log, 'keeping a note', deps.status.note(noteName(caller, name), text, seconds))
+    },
+    noted: (caller, name) =>
+      bestEffort(deps.log, 'reading a note', deps.status.noted(noteName(caller, name))),
     load: () => asAppError(loadOf(deps)),
     count: (caller) => asAppError(checkRate(deps.requests, caller, 'requests')),
     caller: (from) => deps.caller(from),

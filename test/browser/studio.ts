@@ -102,6 +102,16 @@ export class Studio implements Services {
     return anonymousCaller(address)
   }
 
+  readonly #notes = new Map<string, string>()
+
+  async note({ account }: Caller, name: string, text: string) {
+    this.#notes.set(`${account}:${name}`, text)
+  }
+
+  async noted({ account }: Caller, name: string) {
+    return this.#notes.get(`${account}:${name}`)
+  }
+
   async load() {
     return { waiting: 0, workers: 1, secondsPerUnit: undefined }
   }
