@@ -103,6 +103,7 @@ export interface EventQueue {
 export interface StateUpdate {
   readonly status: JobStatus
   readonly progress?: Progress
+  readonly preview?: number
   readonly started_at?: string
   readonly error?: JobError
 }
@@ -128,6 +129,20 @@ export interface Load {
   readonly secondsPerUnit: number | undefined
 }
 
+/** A place in a list of jobs: behind this one. */
+export interface ListPlace {
+  /** When it was created, in milliseconds since 1970. */
+  readonly at: number
+  readonly id: string
+}
+
+export interface ListOptions {
+  /** Absent: all. */
+  readonly statuses?: readonly JobStatus[]
+  readonly after?: ListPlace
+  readonly most: number
+}
+
 /** Fast, volatile state of jobs. Nothing that must not be lost is stored only here. */
 export interface StatusStore {
   /** Stores a new job as queued. A known id stays unchanged. Returns what the store now has, in one atomic step. */
@@ -149,6 +164,14 @@ export interface StatusStore {
   advance(id: string, update: StateUpdate): Promise<void>
   /** The jobs that run and wait, in about their order, at most so many. */
   unfinished(most: number): Promise<JobState[]>
+  /**
+   * The jobs of an account that have not expired, newest first, at most so many; `next` is where the list continues if
+   * there may be more. A store may list only the newest 1000 of an account, and only jobs with a `caller`.
+   */
+  list(
+    account: string,
+    options: ListOptions,
+  ): Promise<{ readonly states: readonly JobState[]; readonly next?: ListPlace }>
   /** Drops what it has about a job, except for its place among the unfinished ones. */
   forget(id: string): Promise<void>
   /** Marks a job so that a worker stops it. Works before `create` too: the mark is kept for at least an hour. */

@@ -184,3 +184,10 @@ redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', now + ARGV[5]) .. ' '
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
 return false
 `)
+
+/** KEYS: the jobs of an account by when they were created. ARGV: id, that time, the most to keep, ms to keep it. */
+export const listScript = defineScript(`
+redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
+redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - ARGV[3])
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
+`)
