@@ -22,6 +22,7 @@ import { type ConnectionLimits, limitConnections, limitRequestsInARow } from './
 import { credentialsOf } from './credentials.ts'
 import { defaultHoldSeconds } from './dialects/held.ts'
 import { huggingFaceRoutes } from './dialects/huggingface/routes.ts'
+import { replicateRoutes } from './dialects/replicate/routes.ts'
 import { bodyLimit, httpFault, sendFault } from './faults.ts'
 import { firstLook } from './first-look.ts'
 import { hostNames } from './hosts.ts'
@@ -171,6 +172,7 @@ export async function buildHttp({
   })
   const dialect = { services, holdSeconds }
   await app.register(huggingFaceRoutes, dialect)
+  await app.register(replicateRoutes, dialect)
   await app.register(async (page) => {
     page.addHook('onRoute', (route) => {
       route.schema = { ...route.schema, hide: true }

@@ -8,11 +8,20 @@ import type { RateLimiter, StoredFile, UploadLimits } from '../jobs/ports.ts'
 import type { Preview } from '../jobs/previews.ts'
 import { type CancelDeps, cancelJob } from '../jobs/serving/cancel.ts'
 import { deleteJob } from '../jobs/serving/delete.ts'
+import {
+  acceptGranted,
+  type GrantedUpload,
+  grantFollowing,
+  grantUpload,
+  openFollowing,
+  type SentForGrant,
+} from '../jobs/serving/grants.ts'
 import { type JobView, viewJob } from '../jobs/serving/job-view.ts'
 import { type JobList, type ListRequest, listJobs } from '../jobs/serving/list.ts'
 import { newestPreview } from '../jobs/serving/newest-preview.ts'
 import { withNotes } from '../jobs/serving/notes.ts'
 import {
+  getLinked,
   getPicture,
   locateLinked,
   locatePicture,
@@ -78,6 +87,8 @@ export interface Services {
   imageOrAddress(id: string, index: number, caller: Caller): Promise<PictureFile | PictureAddress>
   /** The picture of a link, which needs no caller. Rejects `not_found`, `expired`, `deleted`. */
   linkedImage(link: string): Promise<PictureFile | PictureAddress>
+  /** The same, but always the file. */
+  linkedFile(link: string): Promise<PictureFile>
   /** Stops a queued or running job; a final job stays unchanged. Idempotent. Rejects like `view`. */
   cancel(id: string, caller: Caller): Promise<JobView>
   /** The same, but deletes a final job with its pictures and prompts. Idempotent. */
@@ -98,6 +109,14 @@ export interface Services {
   note(caller: Caller, name: string, text: string, seconds: number): Promise<void>
   /** What `note` kept for the caller; undefined if there is nothing. Never rejects. */
   noted(caller: Caller, name: string): Promise<string | undefined>
+  /** What lets whoever has it follow a job, without a key. */
+  followingGrant(id: string, caller: Caller): string
+  /** The job of such a grant, and whom it belongs to. Throws `not_found`. */
+  followingGranted(grant: string, client: Caller): { readonly id: string; readonly caller: Caller }
+  /** The id of an upload to come, and what lets one picture be sent for it. Rejects like `upload`. */
+  uploadGrant(caller: Caller, type: string): Promise<GrantedUpload>
+  /** Stores the picture of such a grant; one that is there stays. Rejects `not_found`, and like `upload`. */
+  uploadGranted(sent: SentForGrant, body: Uint8Array): Promise<void>
   /** Counts a request of any kind; rejects `rate_limited`. */
   count(caller: Caller): Promise<void>
   /** The caller of a request, from its address and what it sends to be recognised. */
@@ -158,6 +177,7 @@ export function createServices(
     image: (id, index, { name }) => asAppError(getPicture(deps, id, index, name)),
     imageOrAddress: (id, index, { name }) => asAppError(locatePicture(deps, id, index, name)),
     linkedImage: (link) => asAppError(locateLinked(deps, link)),
+    linkedFile: (link) => asAppError(getLinked(deps, link)),
     cancel: (id, { name }) => asAppError(noted(cancelJob(deps, id, name))),
     remove: (id, { name }) => asAppError(noted(deleteJob(deps, id, name))),
     upload: (body, options) => asAppError(acceptUpload(deps, body, options)),
@@ -168,6 +188,10 @@ export function createServices(
     },
     noted: (caller, name) =>
       bestEffort(deps.log, 'reading a note', deps.status.noted(noteName(caller, name))),
+    followingGrant: (id, caller) => grantFollowing(deps, id, caller),
+    followingGranted: (grant, client) => openFollowing(deps, grant, client),
+    uploadGrant: (caller, type) => asAppError(grantUpload(deps, caller, type)),
+    uploadGranted: (sent, body) => asAppError(acceptGranted(deps, sent, body)),
     load: () => asAppError(loadOf(deps)),
     count: (caller) => asAppError(checkRate(deps.requests, caller, 'requests')),
     caller: (from) => deps.caller(from),

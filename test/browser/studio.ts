@@ -10,6 +10,13 @@ import { defaultLimits } from '../../src/jobs/fields.ts'
 import type { ModelInfo, Offer } from '../../src/jobs/offer.ts'
 import type { ImageStore } from '../../src/jobs/ports.ts'
 import { invalidRequest, resolveRequest } from '../../src/jobs/request/resolve.ts'
+import {
+  acceptGranted,
+  grantFollowing,
+  grantUpload,
+  openFollowing,
+  type SentForGrant,
+} from '../../src/jobs/serving/grants.ts'
 import type { JobView } from '../../src/jobs/serving/job-view.ts'
 import { withNotes } from '../../src/jobs/serving/notes.ts'
 import type { PictureFile } from '../../src/jobs/serving/picture.ts'
@@ -102,6 +109,22 @@ export class Studio implements Services {
     return anonymousCaller(address)
   }
 
+  followingGrant(id: string, caller: Caller) {
+    return grantFollowing(this.#uploadDeps, id, caller)
+  }
+
+  followingGranted(grant: string, client: Caller) {
+    return openFollowing(this.#uploadDeps, grant, client)
+  }
+
+  async uploadGrant(caller: Caller, type: string) {
+    return grantUpload(this.#uploadDeps, caller, type)
+  }
+
+  async uploadGranted(sent: SentForGrant, body: Uint8Array) {
+    return acceptGranted(this.#uploadDeps, sent, body)
+  }
+
   readonly #notes = new Map<string, string>()
 
   async note({ account }: Caller, name: string, text: string) {
@@ -143,6 +166,10 @@ export class Studio implements Services {
   async linkedImage(link: string) {
     const { id, index } = testIds.pictures.open(link)
     return this.image(id, index)
+  }
+
+  async linkedFile(link: string) {
+    return this.linkedImage(link)
   }
 
   async submit(body: unknown): Promise<JobView> {
