@@ -20,6 +20,7 @@ import { readJsonBodies } from './bodies.ts'
 import { answerClientError, answerOddRequests } from './client-error.ts'
 import { type ConnectionLimits, limitConnections, limitRequestsInARow } from './connections.ts'
 import { credentialsOf } from './credentials.ts'
+import { falRoutes } from './dialects/fal/routes.ts'
 import { defaultHoldSeconds } from './dialects/held.ts'
 import { huggingFaceRoutes } from './dialects/huggingface/routes.ts'
 import { replicateRoutes } from './dialects/replicate/routes.ts'
@@ -173,6 +174,7 @@ export async function buildHttp({
   const dialect = { services, holdSeconds }
   await app.register(huggingFaceRoutes, dialect)
   await app.register(replicateRoutes, dialect)
+  await app.register(falRoutes, dialect)
   await app.register(async (page) => {
     page.addHook('onRoute', (route) => {
       route.schema = { ...route.schema, hide: true }

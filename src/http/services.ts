@@ -10,6 +10,7 @@ import { type CancelDeps, cancelJob } from '../jobs/serving/cancel.ts'
 import { deleteJob } from '../jobs/serving/delete.ts'
 import {
   acceptGranted,
+  checkUploadGrant,
   type GrantedUpload,
   grantFollowing,
   grantUpload,
@@ -113,8 +114,10 @@ export interface Services {
   followingGrant(id: string, caller: Caller): string
   /** The job of such a grant, and whom it belongs to. Throws `not_found`. */
   followingGranted(grant: string, client: Caller): { readonly id: string; readonly caller: Caller }
-  /** The id of an upload to come, and what lets one picture be sent for it. Rejects like `upload`. */
-  uploadGrant(caller: Caller, type: string): Promise<GrantedUpload>
+  /** The id of an upload to come, and what lets one picture be sent for it. Rejects `forbidden`, `rate_limited`. */
+  uploadGrant(caller: Caller): Promise<GrantedUpload>
+  /** Throws `not_found` for what was not granted: to refuse a body before it is read. */
+  checkUploadGrant(granted: GrantedUpload): void
   /** Stores the picture of such a grant; one that is there stays. Rejects `not_found`, and like `upload`. */
   uploadGranted(sent: SentForGrant, body: Uint8Array): Promise<void>
   /** Counts a request of any kind; rejects `rate_limited`. */
@@ -190,7 +193,8 @@ export function createServices(
       bestEffort(deps.log, 'reading a note', deps.status.noted(noteName(caller, name))),
     followingGrant: (id, caller) => grantFollowing(deps, id, caller),
     followingGranted: (grant, client) => openFollowing(deps, grant, client),
-    uploadGrant: (caller, type) => asAppError(grantUpload(deps, caller, type)),
+    uploadGrant: (caller) => asAppError(grantUpload(deps, caller)),
+    checkUploadGrant: (granted) => void checkUploadGrant(deps, granted),
     uploadGranted: (sent, body) => asAppError(acceptGranted(deps, sent, body)),
     load: () => asAppError(loadOf(deps)),
     count: (caller) => asAppError(checkRate(deps.requests, caller, 'requests')),

@@ -12,6 +12,8 @@ import type { ImageStore } from '../../src/jobs/ports.ts'
 import { invalidRequest, resolveRequest } from '../../src/jobs/request/resolve.ts'
 import {
   acceptGranted,
+  checkUploadGrant,
+  type GrantedUpload,
   grantFollowing,
   grantUpload,
   openFollowing,
@@ -117,8 +119,12 @@ export class Studio implements Services {
     return openFollowing(this.#uploadDeps, grant, client)
   }
 
-  async uploadGrant(caller: Caller, type: string) {
-    return grantUpload(this.#uploadDeps, caller, type)
+  async uploadGrant(caller: Caller) {
+    return grantUpload(this.#uploadDeps, caller)
+  }
+
+  checkUploadGrant(granted: GrantedUpload) {
+    checkUploadGrant(this.#uploadDeps, granted)
   }
 
   async uploadGranted(sent: SentForGrant, body: Uint8Array) {

@@ -2,7 +2,7 @@ import { type Caller, requireScope } from '../caller.ts'
 import { AppError } from '../errors.ts'
 import type { JobIds } from '../job-id.ts'
 import { checkRate } from './rate.ts'
-import { acceptUpload, requireUploadType, type UploadDeps } from './upload.ts'
+import { acceptUpload, type UploadDeps } from './upload.ts'
 
 /**
  * Grants: texts for addresses that clients of other APIs use without their key. Each allows one thing, for one job or
@@ -40,11 +40,10 @@ export interface GrantedUpload {
 
 /**
  * Allows to send one picture in the next 15 minutes. It counts as an upload now; its bytes count when they come. Rejects
- * `unsupported_media_type`, `forbidden`, `rate_limited`.
+ * `forbidden`, `rate_limited`.
  */
-export async function grantUpload(deps: UploadDeps, caller: Caller, type: string): Promise<GrantedUpload> {
+export async function grantUpload(deps: UploadDeps, caller: Caller): Promise<GrantedUpload> {
   const { name, account, limits } = caller
-  requireUploadType(type)
   requireScope(caller, 'uploads')
   await checkRate(deps.limiter, caller)
   const now = deps.now()
@@ -63,18 +62,21 @@ export interface SentForGrant extends GrantedUpload {
   readonly client: Caller
 }
 
-/**
- * Stores the picture of a grant; one that is there already stays. Rejects `not_found` for what was not granted, or not
- * for now, and like `acceptUpload`.
- */
-export async function acceptGranted(deps: UploadDeps, sent: SentForGrant, body: Uint8Array): Promise<void> {
-  const [kind, id, name, account, until, perMinute, burst] = opened(deps.ids, sent.grant)
-  if (kind !== 'upload' || id !== sent.id || Number(until) < deps.now().getTime()) throw unknown()
-  if ((await deps.images.getUploadHead(sent.id)) !== undefined) return
+/** Throws `not_found` for what was not granted, or not for now. */
+export function checkUploadGrant(deps: UploadDeps, { id: sent, grant }: GrantedUpload) {
+  const [kind, id, name, account, until, perMinute, burst] = opened(deps.ids, grant)
+  if (kind !== 'upload' || id !== sent || Number(until) < deps.now().getTime()) throw unknown()
   const bytes = { perMinute: Number(perMinute), burst: Number(burst) }
   const limits = bytes.burst === 0 ? {} : { uploadBytes: bytes }
-  const caller = { ...sent.client, name: String(name), account: String(account), limits }
-  await acceptUpload(deps, body, { type: sent.type, caller, id: sent.id })
+  return { name: String(name), account: String(account), limits }
+}
+
+/** Stores the picture of a grant; one that is there already stays. Rejects like `checkUploadGrant` and `acceptUpload`. */
+export async function acceptGranted(deps: UploadDeps, sent: SentForGrant, body: Uint8Array): Promise<void> {
+  const { id, type, client } = sent
+  const caller = { ...client, ...checkUploadGrant(deps, sent) }
+  if ((await deps.images.getUploadHead(id)) !== undefined) return
+  await acceptUpload(deps, body, { type, caller, id })
 }
 
 function opened(ids: JobIds, grant: string): readonly unknown[] {

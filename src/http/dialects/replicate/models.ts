@@ -13,14 +13,6 @@ export function versionOf(model: string): string {
   return createHash('sha256').update(`version of ${model}`).digest('hex')
 }
 
-/** A model by its name in an address; rejects `not_found`. */
-export function modelCalled(name: string, { models }: Offer): ModelInfo {
-  const model = findNamed(models, name)
-  if (model !== undefined) return model
-  const names = listed(models.map((each) => each.name))
-  throw new AppError('not_found', `There is no model ${describeValue(name)}. The models are ${names}.`)
-}
-
 /**
  * The name of the model that a `version` means: that of a model, alone or as `owner/name` or `owner/name:version`, or the
  * version that we give a model. Undefined, the default model, for any other 64 digits: elsewhere they mean files that

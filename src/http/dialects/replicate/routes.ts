@@ -6,11 +6,12 @@ import { type StreamEvent, streamEvents } from '../event-stream.ts'
 import { submitWithPictures } from '../given-pictures.ts'
 import { nameJobs } from '../held.ts'
 import { fieldsOf, readJsonOrNothing } from '../json-bodies.ts'
+import { modelCalled } from '../named-model.ts'
 import { progressLine } from '../progress-line.ts'
 import { sendReplicateFault } from './faults.ts'
 import { fileRoutes } from './files.ts'
 import { requestOf } from './input.ts'
-import { modelCalled, modelOfVersion, modelView } from './models.ts'
+import { modelOfVersion, modelView } from './models.ts'
 import { predictionOf } from './prediction.ts'
 
 /** Predictions as Replicate's API has them, for its official clients with `baseUrl` .../v1. Ids are those of the jobs. */
