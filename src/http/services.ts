@@ -1,4 +1,4 @@
-import type { Caller, Credentials } from '../jobs/caller.ts'
+import { type Caller, type Credentials, requireScope, type Scope } from '../jobs/caller.ts'
 import { toAppError } from '../jobs/errors.ts'
 import type { RequestLimits } from '../jobs/fields.ts'
 import type { Holdings } from '../jobs/holdings.ts'
@@ -30,6 +30,7 @@ import {
   type PictureFile,
 } from '../jobs/serving/picture.ts'
 import { checkRate } from '../jobs/serving/rate.ts'
+import type { SignedIn } from '../jobs/serving/recognise.ts'
 import { type SubmitDeps, type SubmitOptions, submitJob } from '../jobs/serving/submit.ts'
 import {
   acceptUpload,
@@ -122,8 +123,13 @@ export interface Services {
   uploadGranted(sent: SentForGrant, body: Uint8Array): Promise<void>
   /** Counts a request of any kind; rejects `rate_limited`. */
   count(caller: Caller): Promise<void>
-  /** The caller of a request, from its address and what it sends to be recognised. */
-  caller(from: Credentials): Caller
+  /**
+   * The caller of a request, from its address and what it sends to be recognised. Rejects `unauthorized`, and
+   * `rate_limited` for an address that fails too often.
+   */
+  caller(from: Credentials): Caller | Promise<Caller>
+  /** Exchanges a key for the session of a browser; rejects like `caller`. Absent: callers have no keys. */
+  signIn?(key: string, address: string): Promise<SignedIn>
   /** What can be requested now. */
   offer(): Offer
   readonly limits: RequestLimits
@@ -141,10 +147,13 @@ export function createServices(
   deps: SubmitDeps &
     CancelDeps &
     UploadDeps &
-    Pick<Services, 'holdings' | 'caller'> & { readonly watch: JobWatch; readonly requests: RateLimiter },
+    Pick<Services, 'holdings' | 'caller' | 'signIn'> & {
+      readonly watch: JobWatch
+      readonly requests: RateLimiter
+    },
   ready: () => boolean,
 ): Services {
-  const { holdings } = deps
+  const { holdings, signIn } = deps
   const asAppError = async <T>(action: Promise<T>): Promise<T> => {
     try {
       return await action
@@ -168,24 +177,36 @@ export function createServices(
     }
   }
   const noted = async (view: Promise<JobView>) => withNotes(await view, deps.offer())
+  /** For a caller that has the scope, with its name: what it may see is its own. */
+  const by = <T>(scope: Scope, caller: Caller, action: (owner: string) => T | Promise<T>) =>
+    asAppError(
+      Promise.try(() => {
+        requireScope(caller, scope)
+        return action(caller.name)
+      }),
+    )
   return {
     submit: (body, options) => asAppError(noted(submitJob(deps, body, options))),
-    view: (id, { name }) => asAppError(noted(viewJob(deps, id, name))),
-    untilFinal: (id, { name: owner }, options) =>
-      asAppError(noted(deps.watch.untilFinal(id, { ...options, owner }))),
-    follow: (id, { name: owner, account }, { signal }) =>
-      notedEach(deps.watch.follow(id, { owner, account, signal })),
-    preview: (id, { name }) => asAppError(newestPreview(deps, id, name)),
-    list: (caller, request) => asAppError(listJobs(deps, caller, request)),
-    image: (id, index, { name }) => asAppError(getPicture(deps, id, index, name)),
-    imageOrAddress: (id, index, { name }) => asAppError(locatePicture(deps, id, index, name)),
+    view: (id, caller) => by('jobs:read', caller, (owner) => noted(viewJob(deps, id, owner))),
+    untilFinal: (id, caller, options) =>
+      by('jobs:read', caller, (owner) => noted(deps.watch.untilFinal(id, { ...options, owner }))),
+    follow: (id, caller, { signal }) => {
+      requireScope(caller, 'jobs:read')
+      const { name: owner, account } = caller
+      return notedEach(deps.watch.follow(id, { owner, account, signal }))
+    },
+    preview: (id, caller) => by('jobs:read', caller, (owner) => newestPreview(deps, id, owner)),
+    list: (caller, request) => by('jobs:read', caller, () => listJobs(deps, caller, request)),
+    image: (id, index, caller) => by('jobs:read', caller, (owner) => getPicture(deps, id, index, owner)),
+    imageOrAddress: (id, index, caller) =>
+      by('jobs:read', caller, (owner) => locatePicture(deps, id, index, owner)),
     linkedImage: (link) => asAppError(locateLinked(deps, link)),
     linkedFile: (link) => asAppError(getLinked(deps, link)),
-    cancel: (id, { name }) => asAppError(noted(cancelJob(deps, id, name))),
-    remove: (id, { name }) => asAppError(noted(deleteJob(deps, id, name))),
+    cancel: (id, caller) => by('jobs:cancel', caller, (owner) => noted(cancelJob(deps, id, owner))),
+    remove: (id, caller) => by('jobs:cancel', caller, (owner) => noted(deleteJob(deps, id, owner))),
     upload: (body, options) => asAppError(acceptUpload(deps, body, options)),
     removeUpload: (id, caller) => asAppError(deleteUpload(deps, id, caller)),
-    uploaded: (id, { name }) => asAppError(Promise.try(findUpload, deps, id, name)),
+    uploaded: (id, caller) => by('uploads', caller, (owner) => findUpload(deps, id, owner)),
     note: async (caller, name, text, seconds) => {
       await bestEffort(deps.log, 'keeping a note', deps.status.note(noteName(caller, name), text, seconds))
     },
@@ -198,7 +219,10 @@ export function createServices(
     uploadGranted: (sent, body) => asAppError(acceptGranted(deps, sent, body)),
     load: () => asAppError(loadOf(deps)),
     count: (caller) => asAppError(checkRate(deps.requests, caller, 'requests')),
-    caller: (from) => deps.caller(from),
+    caller: (from) => asAppError(Promise.try(() => deps.caller(from))),
+    ...(signIn === undefined
+      ? {}
+      : { signIn: (key: string, address: string) => asAppError(signIn(key, address)) }),
     offer: () => deps.offer(),
     limits: deps.limits,
     uploadLimits: deps.uploadLimits,

@@ -3,13 +3,6 @@ import { bodyLimit } from '../faults.ts'
 import type { Services } from '../services.ts'
 import { base64Length } from './pictures.ts'
 
-declare module 'fastify' {
-  interface FastifyContextConfig {
-    /** The route needs no key. */
-    open?: boolean
-  }
-}
-
 /** What every dialect is given. */
 export interface DialectOptions {
   readonly services: Services
