@@ -10,6 +10,7 @@ import packageFile from '../../package.json' with { type: 'json' }
 import { AppError } from '../jobs/errors.ts'
 import { type KnownRoutes, knownRoutes } from './allowed-methods.ts'
 import { descriptionRoute } from './api/description.ts'
+import { eventRoutes } from './api/events.ts'
 import { healthRoutes } from './api/health.ts'
 import { imageRoutes } from './api/images.ts'
 import { jobRoutes } from './api/jobs.ts'
@@ -167,6 +168,7 @@ export async function buildHttp({
   })
   await app.register(async (api) => {
     jobRoutes(api, services)
+    eventRoutes(api, services)
     imageRoutes(api, services)
     pictureRoutes(api, services)
     modelRoutes(api, services)

@@ -13,7 +13,7 @@ export interface ListRequest {
   /** `next` of the page before. */
   readonly cursor?: string | undefined
   /** 1 to 100; 20 if absent. */
-  readonly limit?: string | number | undefined
+  readonly limit?: string | undefined
 }
 
 export interface JobList {
