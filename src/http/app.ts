@@ -22,6 +22,7 @@ import { type ConnectionLimits, limitConnections, limitRequestsInARow } from './
 import { credentialsOf } from './credentials.ts'
 import { defaultHoldSeconds } from './dialects/held.ts'
 import { huggingFaceRoutes } from './dialects/huggingface/routes.ts'
+import { openAiRoutes } from './dialects/openai/routes.ts'
 import { bodyLimit, httpFault, sendFault } from './faults.ts'
 import { firstLook } from './first-look.ts'
 import { hostNames } from './hosts.ts'
@@ -170,6 +171,7 @@ export async function buildHttp({
     descriptionRoute(api)
   })
   const dialect = { services, holdSeconds }
+  await app.register(openAiRoutes, dialect)
   await app.register(huggingFaceRoutes, dialect)
   await app.register(async (page) => {
     page.addHook('onRoute', (route) => {
