@@ -20,6 +20,7 @@ import { readJsonBodies } from './bodies.ts'
 import { answerClientError, answerOddRequests } from './client-error.ts'
 import { type ConnectionLimits, limitConnections, limitRequestsInARow } from './connections.ts'
 import { credentialsOf } from './credentials.ts'
+import { a1111Routes } from './dialects/a1111/routes.ts'
 import { defaultHoldSeconds } from './dialects/held.ts'
 import { huggingFaceRoutes } from './dialects/huggingface/routes.ts'
 import { openAiRoutes } from './dialects/openai/routes.ts'
@@ -172,6 +173,7 @@ export async function buildHttp({
   })
   const dialect = { services, holdSeconds }
   await app.register(openAiRoutes, dialect)
+  await app.register(a1111Routes, dialect)
   await app.register(huggingFaceRoutes, dialect)
   await app.register(async (page) => {
     page.addHook('onRoute', (route) => {
