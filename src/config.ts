@@ -93,7 +93,7 @@ export const Environment = Type.Object({
     maximum: 1_000_000,
     default: 1000,
     description:
-      'Maximum number of waiting jobs; more are refused with `queue_full`. In embedded mode running jobs count too; on RabbitMQ it applies to interactive and batch jobs separately, must be the same for all servers and workers, and is fixed when the queue is created.',
+      'Maximum number of waiting jobs; more are refused with `queue_full`. In embedded mode running jobs count too; on RabbitMQ it applies to interactive and batch jobs separately, must be the same for all servers and workers, and is fixed when the queues are created.',
   }),
   PACKSHOT_ATTEMPT_SECONDS: Type.Integer({
     minimum: 1,

@@ -5,9 +5,12 @@ import type { Holdings } from '../jobs/holdings.ts'
 import { bestEffort } from '../jobs/log.ts'
 import type { Offer } from '../jobs/offer.ts'
 import type { RateLimiter, StoredFile, UploadLimits } from '../jobs/ports.ts'
+import type { Preview } from '../jobs/previews.ts'
 import { type CancelDeps, cancelJob } from '../jobs/serving/cancel.ts'
 import { deleteJob } from '../jobs/serving/delete.ts'
 import { type JobView, viewJob } from '../jobs/serving/job-view.ts'
+import { type JobList, type ListRequest, listJobs } from '../jobs/serving/list.ts'
+import { newestPreview } from '../jobs/serving/newest-preview.ts'
 import { withNotes } from '../jobs/serving/notes.ts'
 import {
   getPicture,
@@ -51,6 +54,24 @@ export interface Services {
     caller: Caller,
     options: { readonly ms: number; readonly signal: AbortSignal },
   ): Promise<JobView>
+  /**
+   * The job as it is, then after each change of status, progress, preview or place in the queue, last the final view.
+   * A slow reader gets the newest state only. Ends early when `signal` aborts or the server stops. The first read
+   * rejects like `view`, and `unavailable` or `rate_limited` if too many follow; a later one if the job is deleted or
+   * expires. Read it to its end, or call `return`.
+   */
+  follow(
+    id: string,
+    caller: Caller,
+    options: { readonly signal: AbortSignal },
+  ): AsyncGenerator<JobView, void, undefined>
+  /** The newest preview of a job that runs; undefined if there is none. Rejects like `view`. */
+  preview(id: string, caller: Caller): Promise<Preview | undefined>
+  /**
+   * The caller's jobs, newest first, from the status store. Rejects `forbidden` for an anonymous caller,
+   * `invalid_request`, `unavailable`.
+   */
+  list(caller: Caller, request: ListRequest): Promise<JobList>
   /** Picture `index` of a job; rejects like `view`, and `not_ready` until the job succeeded. */
   image(id: string, index: number, caller: Caller): Promise<PictureFile>
   /** The same, or an address from which the client can fetch it, if there is one. */
@@ -111,12 +132,29 @@ export function createServices(
   }
   // nobody reads another's notes, and the store learns neither names nor addresses
   const noteName = ({ account }: Caller, name: string) => `${deps.ids.accountTag(account)}:${name}`
+  /** Notes are added once for all who follow a job: they get the same object. */
+  const seen = new WeakMap<JobView, JobView>()
+  async function* notedEach(views: AsyncIterable<JobView>) {
+    try {
+      for await (const view of views) {
+        const once = seen.get(view) ?? withNotes(view, deps.offer())
+        seen.set(view, once)
+        yield once
+      }
+    } catch (thrown) {
+      throw toAppError(thrown)
+    }
+  }
   const noted = async (view: Promise<JobView>) => withNotes(await view, deps.offer())
   return {
     submit: (body, options) => asAppError(noted(submitJob(deps, body, options))),
     view: (id, { name }) => asAppError(noted(viewJob(deps, id, name))),
     untilFinal: (id, { name: owner }, options) =>
       asAppError(noted(deps.watch.untilFinal(id, { ...options, owner }))),
+    follow: (id, { name: owner, account }, { signal }) =>
+      notedEach(deps.watch.follow(id, { owner, account, signal })),
+    preview: (id, { name }) => asAppError(newestPreview(deps, id, name)),
+    list: (caller, request) => asAppError(listJobs(deps, caller, request)),
     image: (id, index, { name }) => asAppError(getPicture(deps, id, index, name)),
     imageOrAddress: (id, index, { name }) => asAppError(locatePicture(deps, id, index, name)),
     linkedImage: (link) => asAppError(locateLinked(deps, link)),

@@ -120,6 +120,18 @@ export class Studio implements Services {
     return this.view(id)
   }
 
+  async *follow(id: string) {
+    yield await this.view(id)
+  }
+
+  async preview() {
+    return undefined
+  }
+
+  async list() {
+    return { jobs: [...this.#jobs.values()].reverse() }
+  }
+
   ready(): boolean {
     return true
   }

@@ -188,6 +188,18 @@ test('a job that killed its worker too often is failed without another try', asy
   )
 })
 
+test('a job whose workers survived, because only their connections broke, is not taken for one that kills them', async (t) => {
+  const parts = embedded(t)
+  const task = someTask()
+  for (let loss = 0; loss < 2; loss += 1) {
+    const { delivery, lose } = recordedDelivery(task, { losses: loss })
+    await runTask(runDeps(parts, { generator: quickGenerator(lose) }), delivery, never)
+  }
+  const { delivery } = recordedDelivery(task, { losses: 4 })
+  await runTask(runDeps(parts), delivery, never)
+  assert.equal((await parts.images.getManifest(task.id))?.status, 'succeeded')
+})
+
 test('a job that is final already is only announced again', async (t) => {
   const parts = embedded(t)
   const task = someTask()

@@ -113,7 +113,7 @@ export async function a1111Routes(app: FastifyInstance, options: DialectOptions)
       const current = views.find((view) => view.status === 'running')
       const wanted = current !== undefined && query.skip_current_image !== 'true'
       const kind = current?.request?.init_image === undefined ? 'scripts_txt2img' : 'scripts_img2img'
-      return progressOf(views, kind, wanted ? await previewOf(current.id) : null)
+      return progressOf(views, kind, wanted ? await previewOf(services, current, caller) : null)
     },
   )
 
@@ -132,8 +132,13 @@ export async function a1111Routes(app: FastifyInstance, options: DialectOptions)
   })
 }
 
-async function previewOf(_id: string): Promise<string | null> {
-  return null
+async function previewOf(
+  services: DialectOptions['services'],
+  { id, preview }: JobView,
+  caller: FastifyRequest['caller'],
+): Promise<string | null> {
+  const found = preview === undefined ? undefined : await services.preview(id, caller)
+  return found === undefined ? null : Buffer.from(found.bytes).toString('base64')
 }
 
 /**

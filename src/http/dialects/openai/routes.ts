@@ -31,7 +31,8 @@ export async function openAiRoutes(app: FastifyInstance, options: DialectOptions
   })
 
   const answer = async (request: FastifyRequest, reply: FastifyReply, call: ImageCall, name: StreamName) => {
-    const { body, total } = call
+    const { total, stream: streams, partials } = call
+    const body = streams && partials > 0 ? { ...call.body, previews: partials } : call.body
     const key = await keyOf(services, request, call)
     const views = await submitAll(services, request, {
       body,
@@ -39,7 +40,7 @@ export async function openAiRoutes(app: FastifyInstance, options: DialectOptions
       ...seedFor(services.limits.maxCount, call, key),
       ...(key === undefined ? {} : { idempotencyKey: key }),
     })
-    if (call.stream) return stream(services, request, reply, { views, name })
+    if (streams) return stream(services, request, reply, { views, name })
     const ended = await held(services, request, reply, { views, seconds: holdSeconds })
     const made = ended.map((view) => requireSuccess(reply, view))
     return imagesOf(services, request, made, call)

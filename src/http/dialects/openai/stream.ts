@@ -7,7 +7,7 @@ import { type EventStream, openEvents } from '../event-stream.ts'
 import { faultOf } from '../faults.ts'
 import { endOf, nameJobs } from '../held.ts'
 import { bytesOf } from '../pictures.ts'
-import { completedOf, errorOf, type StreamName } from './answers.ts'
+import { completedOf, errorOf, partialOf, type StreamName } from './answers.ts'
 import { openAiNames } from './request.ts'
 
 /**
@@ -46,9 +46,17 @@ async function streamJob(
   { view, name }: { readonly view: JobView; readonly name: StreamName },
 ): Promise<void> {
   const { caller } = request
-  const last = isFinal(view)
-    ? view
-    : await services.untilFinal(view.id, caller, { ms: 3_600_000, signal: events.gone })
+  let last = view
+  let shown = 0
+  for await (const now of services.follow(view.id, caller, { signal: events.gone })) {
+    last = now
+    // the newest one: a client that reads slowly misses those before it
+    if (now.preview === undefined || now.preview.index <= shown) continue
+    const preview = await services.preview(view.id, caller)
+    if (preview === undefined || preview.index <= shown) continue
+    shown = preview.index
+    await events.send(partialOf(name, now, preview.bytes, shown - 1), `${name}.partial_image`)
+  }
   if (events.gone.aborted) return
   if (!isFinal(last)) {
     throw new AppError('unavailable', `This server cannot wait for job ${last.id}. It continues.`)
