@@ -21,9 +21,11 @@ import { readJsonBodies } from './bodies.ts'
 import { answerClientError, answerOddRequests } from './client-error.ts'
 import { type ConnectionLimits, limitConnections, limitRequestsInARow } from './connections.ts'
 import { recogniseCallers } from './credentials.ts'
+import { a1111Routes } from './dialects/a1111/routes.ts'
 import { falRoutes } from './dialects/fal/routes.ts'
 import { defaultHoldSeconds } from './dialects/held.ts'
 import { huggingFaceRoutes } from './dialects/huggingface/routes.ts'
+import { openAiRoutes } from './dialects/openai/routes.ts'
 import { replicateRoutes } from './dialects/replicate/routes.ts'
 import { bodyLimit, httpFault, sendFault } from './faults.ts'
 import { firstLook } from './first-look.ts'
@@ -177,6 +179,8 @@ export async function buildHttp({
     descriptionRoute(api)
   })
   const dialect = { services, holdSeconds }
+  await app.register(openAiRoutes, dialect)
+  await app.register(a1111Routes, dialect)
   await app.register(huggingFaceRoutes, dialect)
   await app.register(replicateRoutes, dialect)
   await app.register(falRoutes, dialect)

@@ -1,60 +1,67 @@
 import { once } from 'node:events'
 import type { FastifyReply } from 'fastify'
-import type { JobView } from '../../jobs/serving/job-view.ts'
 
-export interface StreamEvent {
-  /** Absent: `message`. */
-  readonly event?: string
-  readonly data: string
+/** Server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html) as an answer. */
+export interface EventStream {
+  /** Aborted when the client is gone, or reads too slowly. */
+  readonly gone: AbortSignal
+  /**
+   * Sends one event, a text as it is and all else as JSON; resolves when there is room for the next one. Does nothing
+   * once the client is gone.
+   */
+  send(data: object | string, event?: string): Promise<void>
+  end(): void
 }
 
-/** Proxies and clients count silence. */
+/** Proxies and clients end what is silent for a minute or less. */
 const pingEveryMs = 15_000
+/** How long an event may remain unread. */
+const unreadMs = 30_000
 
 /**
- * Answers with server-sent events, some for each state of a job, until the job is final or the client leaves. What the
- * first state rejects with is thrown, and becomes an answer like any other.
- *
- * @param follow the states, until the signal aborts
+ * Sends the headers at once: a client may give up if none come for minutes. The answer is ours from here on, so the
+ * hooks for answers do not see it: what they would set is set here.
  */
-export async function streamEvents(
-  reply: FastifyReply,
-  follow: (signal: AbortSignal) => AsyncGenerator<JobView, void, undefined>,
-  eventsOf: (view: JobView) => readonly StreamEvent[],
-): Promise<FastifyReply> {
-  const gone = new AbortController()
+export function openEvents(reply: FastifyReply): EventStream {
   const { raw } = reply
-  raw.once('close', () => gone.abort())
-  const views = follow(gone.signal)
-  const first = await views.next()
-  // a stream has no end that could be slow: it is not measured as an answer is
   reply.hijack()
+  for (const [name, value] of Object.entries(reply.getHeaders())) {
+    if (value !== undefined) raw.setHeader(name, value)
+  }
   raw.writeHead(200, {
-    ...reply.getHeaders(),
     'content-type': 'text/event-stream; charset=utf-8',
     'cache-control': 'no-store',
     'x-accel-buffering': 'no',
     'x-content-type-options': 'nosniff',
-  } as Record<string, string>)
+    'cross-origin-resource-policy': 'same-origin',
+  })
   raw.flushHeaders()
-  const ping = setInterval(() => raw.write(': ping\n\n'), pingEveryMs)
-  try {
-    for (let next = first; next.done !== true; next = await views.next()) {
-      const text = eventsOf(next.value).map(textOf).join('')
-      if (text !== '' && !raw.write(text)) await once(raw, 'drain', { signal: gone.signal })
-    }
-  } catch (thrown) {
-    if (!gone.signal.aborted) reply.log.warn({ err: thrown }, 'a stream of events ended early')
-  } finally {
-    clearInterval(ping)
-    await views.return()
-    raw.end()
+  const gone = new AbortController()
+  const leave = () => gone.abort()
+  raw.once('close', leave)
+  const ping = setInterval(() => {
+    if (raw.writableLength === 0) raw.write(': ping\n\n')
+  }, pingEveryMs)
+  const isOver = () => gone.signal.aborted || raw.destroyed || raw.writableEnded
+  return {
+    gone: gone.signal,
+    async send(data, event) {
+      if (isOver()) return
+      const name = event === undefined ? '' : `event: ${event}\n`
+      const text =
+        typeof data === 'string' ? data.replaceAll(/\r\n|\r|\n/g, '\ndata: ') : JSON.stringify(data)
+      if (raw.write(`${name}data: ${text}\n\n`)) return
+      try {
+        await once(raw, 'drain', { signal: AbortSignal.any([gone.signal, AbortSignal.timeout(unreadMs)]) })
+      } catch {
+        raw.destroy()
+        gone.abort()
+      }
+    },
+    end() {
+      clearInterval(ping)
+      raw.off('close', leave)
+      if (!isOver()) raw.end()
+    },
   }
-  return reply
-}
-
-function textOf({ event, data }: StreamEvent): string {
-  const named = event === undefined ? '' : `event: ${event}\n`
-  const lines = data.split(/\r\n|\r|\n/).map((line) => `data: ${line}\n`)
-  return `${named}${lines.join('')}\n`
 }

@@ -2,7 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { AppError, toAppError } from '../../../jobs/errors.ts'
 import { isFinal } from '../../../jobs/serving/job-view.ts'
 import type { DialectOptions } from '../dialect.ts'
-import { streamEvents } from '../event-stream.ts'
+import { streamFollowed } from '../followed.ts'
 import { submitWithPictures } from '../given-pictures.ts'
 import { endOf, held, nameJobs, requireSuccess } from '../held.ts'
 import { modelCalled } from '../named-model.ts'
@@ -64,11 +64,12 @@ export function queueCall({ services }: DialectOptions, call: Call): Promise<unk
       })
     case 'status/stream':
       return allowing(call, 'GET', () =>
-        streamEvents(
-          reply,
-          (signal) => services.follow(id, request.caller, { signal }),
-          (view) => [{ data: JSON.stringify(statusOf(view, shown)) }],
-        ),
+        streamFollowed(reply, {
+          follow: (signal) => services.follow(id, request.caller, { signal }),
+          eventsOf: (view) => [{ data: statusOf(view, shown) }],
+          // its client takes the last event for the end, and asks for the result then: that says what is the matter
+          broken: () => [],
+        }),
       )
     case 'cancel':
       return allowing(call, 'PUT', () => cancel(services, call, id))

@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { anonymous } from '../../../jobs/caller.ts'
 import { isFinal, type JobView } from '../../../jobs/serving/job-view.ts'
 import { beDialect, bodyLimitFor, type DialectOptions } from '../dialect.ts'
-import { type StreamEvent, streamEvents } from '../event-stream.ts'
+import { streamFollowed } from '../followed.ts'
 import { submitWithPictures } from '../given-pictures.ts'
 import { nameJobs } from '../held.ts'
 import { fieldsOf, readJsonOrNothing } from '../json-bodies.ts'
@@ -89,11 +89,11 @@ export async function replicateRoutes(app: FastifyInstance, options: DialectOpti
   app.get<{ Params: { grant: string } }>('/v1/streams/:grant', { config }, (request, reply) => {
     const { id, caller } = services.followingGranted(request.params.grant, request.caller)
     const base = request.publicAddress()
-    return streamEvents(
-      reply,
-      (signal) => services.follow(id, caller, { signal }),
-      (view) => eventsOf(view, base),
-    )
+    return streamFollowed(reply, {
+      follow: (signal) => services.follow(id, caller, { signal }),
+      eventsOf: (view) => eventsOf(view, base),
+      broken: () => [{ event: 'error', data: 'The prediction can no longer be followed; get it by its id.' }],
+    })
   })
 
   app.get<OfModel>('/v1/models/:owner/:name', (request) => {
@@ -115,9 +115,9 @@ function waitOf({ headers }: FastifyRequest): number | undefined {
 }
 
 /** What the client's `stream()` knows: `logs`, `output` for each picture, `error`, and `done` at the end. */
-function eventsOf(view: JobView, base: string): readonly StreamEvent[] {
+function eventsOf(view: JobView, base: string) {
   const line = progressLine(view)
-  const events: StreamEvent[] = line === undefined ? [] : [{ event: 'logs', data: `${line}\n` }]
+  const events = line === undefined ? [] : [{ event: 'logs', data: `${line}\n` }]
   if (!isFinal(view)) return events
   if (view.status === 'succeeded') {
     events.push(...view.images.map(({ link }) => ({ event: 'output', data: base + link })))
