@@ -6,8 +6,8 @@ import Fastify, {
   type FastifyRequest,
   LogController,
 } from 'fastify'
-import packageFile from '../../package.json' with { type: 'json' }
 import { AppError } from '../jobs/errors.ts'
+import { packageVersion } from '../version.ts'
 import { type KnownRoutes, knownRoutes } from './allowed-methods.ts'
 import { descriptionRoute } from './api/description.ts'
 import { eventRoutes } from './api/events.ts'
@@ -162,9 +162,9 @@ export async function buildHttp({
       openapi: '3.1.0',
       info: {
         title: 'Packshot',
-        version: packageFile.version,
-        description: packageFile.description,
-        license: { name: packageFile.license, identifier: packageFile.license },
+        version: await packageVersion(),
+        description: 'Studio photos of products from words.',
+        license: { name: 'MIT', identifier: 'MIT' },
       },
     },
   })
