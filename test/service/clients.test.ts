@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
+import { createFalClient } from '@fal-ai/client'
 import { InferenceClient } from '@huggingface/inference'
 import OpenAI, { toFile } from 'openai'
+import Replicate, { type Prediction } from 'replicate'
 import sharp from 'sharp'
 import { StableDiffusionApi } from 'stable-diffusion-api'
 import { tempFolder } from '../temp-folder.ts'
@@ -137,4 +139,99 @@ test('stable-diffusion-api makes pictures, from text and from a picture, and rea
   assert.equal(await client.getCurrentModel(), model)
   // POST with content-type json and no body
   await client.refreshCheckpoints()
+})
+
+suite('replicate', () => {
+  const client = () => new Replicate({ auth: key, baseUrl: `${address}/v1`, useFileOutput: false })
+  const input = { prompt: 'a red apple', ...size, num_inference_steps: 2, seed: 7 }
+  const fetched = async (address: unknown) =>
+    new Uint8Array(await (await fetch(String(address))).arrayBuffer())
+
+  test('runs a model in every way to wait', async () => {
+    for (const wait of [
+      { mode: 'block' },
+      { mode: 'poll', interval: 200 },
+      { mode: 'block', timeout: 1 },
+    ] as const) {
+      const output = await client().run(`packshot/${model}`, { input, wait })
+      assert.ok(Array.isArray(output) && output.length === 1, JSON.stringify(wait))
+      await assertPicture(await fetched(output[0]))
+    }
+    const version = await client().run(`packshot/${model}:${'0'.repeat(64)}`, { input })
+    await assertPicture(await fetched((version as string[])[0]))
+  })
+
+  test('sends files, follows a stream, and cancels', async () => {
+    const image = new Blob([new Uint8Array(await png())], { type: 'image/png' })
+    const from = { ...input, image, prompt_strength: 0.7 }
+    const made: Prediction = await client().predictions.create({
+      model: `packshot/${model}`,
+      input: from,
+      wait: 60,
+    })
+    assert.equal(made.status, 'succeeded')
+    const events = []
+    for await (const event of client().stream(`packshot/${model}`, { input })) events.push(event)
+    assert.equal(events.at(-1)?.event, 'done')
+    await assertPicture(await fetched(events.find(({ event }) => event === 'output')?.data))
+    const long = { ...input, num_inference_steps: 50 }
+    const { id } = await client().predictions.create({ model: `packshot/${model}`, input: long })
+    await client().predictions.cancel(id)
+    const ended = await client().wait(await client().predictions.get(id), {})
+    assert.equal(ended.status, 'canceled')
+    assert.deepEqual((await client().predictions.list()).results, [])
+  })
+
+  test('shows what is wrong', async () => {
+    await assert.rejects(client().predictions.get('n'.repeat(26)), /404.*no job with this id/)
+    await assert.rejects(client().run(`packshot/${model}`, { input: size }), /422.*prompt is missing/)
+    await assert.rejects(client().run('stability-ai/sdxl', { input }), /404.*no model/)
+  })
+})
+
+suite('@fal-ai/client', () => {
+  const app = `packshot/${model}`
+  const input = { prompt: 'a red apple', image_size: size, num_inference_steps: 2, num_images: 1, seed: 7 }
+  const ways = {
+    middleware: () => ({
+      requestMiddleware: async <Request extends { url: string }>(request: Request) => ({
+        ...request,
+        url: request.url
+          .replace('https://queue.fal.run', `${address}/fal/queue`)
+          .replace('https://fal.run', `${address}/fal/run`)
+          .replace('https://rest.fal.ai', `${address}/fal/rest`),
+      }),
+    }),
+    proxy: () => ({ proxyUrl: { url: `${address}/fal/proxy`, when: 'always' as const } }),
+  }
+  const client = (way: keyof typeof ways) =>
+    createFalClient({ credentials: key, suppressLocalCredentialsWarning: true, ...ways[way]() })
+  const shown = async ({ data }: { data: unknown }) => {
+    const { images } = data as { images: { url: string }[] }
+    await assertPicture(new Uint8Array(await (await fetch(images[0]?.url ?? '')).arrayBuffer()))
+  }
+
+  for (const way of ['middleware', 'proxy'] as const) {
+    test(`subscribes and runs, by ${way}`, async () => {
+      const fal = client(way)
+      await shown(await fal.subscribe(app, { input, logs: true, pollInterval: 200 }))
+      await shown(await fal.subscribe(app, { input, mode: 'streaming', logs: true }))
+      await shown(await fal.run(app, { input }))
+      const image_url = new Blob([new Uint8Array(await png())], { type: 'image/png' })
+      await shown(await fal.subscribe(`${app}/image-to-image`, { input: { ...input, image_url } }))
+    })
+  }
+
+  test('has its own classes for errors', async () => {
+    const fal = client('proxy')
+    const caught = (action: Promise<unknown>) => action.catch((thrown: unknown) => thrown)
+    const invalid = await caught(fal.queue.submit(app, { input: { prompt: '' } }))
+    assert.equal((invalid as Error).name, 'ValidationError')
+    const { request_id: requestId } = await fal.queue.submit(app, { input })
+    await fal.queue.cancel(app, { requestId })
+    const late = await caught(fal.queue.cancel(app, { requestId }))
+    assert.equal((late as { status: number }).status, 400)
+    const missing = await caught(fal.queue.result(app, { requestId: 'n'.repeat(26) }))
+    assert.equal((missing as { status: number }).status, 404)
+  })
 })
