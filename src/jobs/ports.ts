@@ -336,6 +336,11 @@ export interface GenerateOptions {
   readonly onProgress: (progress: Progress) => void
   /** Present when the request has an `init_image`. */
   readonly images?: GivenImages
+  /** Looks at the first picture while it is made, about so many: small JPEG files, numbered from 1. */
+  readonly previews?: {
+    readonly count: number
+    readonly onPreview: (preview: { readonly index: number; readonly bytes: Uint8Array }) => void
+  }
 }
 
 /** Makes pictures. Runs off the event loop of its caller. */

@@ -93,7 +93,11 @@ async function accept(deps: SubmitDeps, { now, by, ...wanted }: Wanted): Promise
   const created_at = now.toISOString()
   const expires_at = expiryOf(created_at, deps.ttlSeconds)
   const callsPerStep = callsPerStepOf(request, deps.offer())
-  const units = workUnits(request, { callsPerStep, windows: prompts.windows })
+  const units = workUnits(request, {
+    callsPerStep,
+    windows: prompts.windows,
+    ...(wanted.previews !== undefined && { previews: wanted.previews }),
+  })
   const task: Task = { v: versionOf(request), ...wanted, units, created_at, expires_at }
   const giveBack = await admit(deps, by, { id, account, request, units })
   try {
