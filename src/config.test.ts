@@ -60,6 +60,7 @@ test('an empty environment gives the defaults, and other programs` variables are
     uploadMb: 10,
     uploadMegapixels: 24,
     uploadSide: 16_384,
+    holdSeconds: 270,
     trustedProxies: undefined,
     allowedHosts: undefined,
     idleSeconds: 30,

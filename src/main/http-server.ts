@@ -85,8 +85,9 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     traffic: {
       idleMs: config.idleSeconds * 1000,
       bytesPerSecond: config.minKibPerSecond * 1024,
-      bufferBytes: Math.max(config.bufferMb, 2 * config.uploadMb) * 2 ** 20,
+      bufferBytes: Math.max(config.bufferMb, 3 * config.uploadMb) * 2 ** 20,
     },
+    holdSeconds: config.holdSeconds,
     connections: { all: config.connections, perAddress: config.clientConnections },
     ...(config.allowedHosts === undefined ? {} : { allowedHosts: config.allowedHosts }),
   })

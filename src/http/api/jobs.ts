@@ -145,7 +145,7 @@ function preferredWait({ headers }: FastifyRequest): number | undefined {
  * The trace that a request belongs to, from its `traceparent` (W3C Trace Context, version 00). A malformed one is
  * ignored, as the specification requires.
  */
-function traceOf({ headers }: FastifyRequest): { trace?: string } {
+export function traceOf({ headers }: FastifyRequest): { trace?: string } {
   const given = headers.traceparent
   const valid =
     typeof given === 'string' && /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/.test(given)
