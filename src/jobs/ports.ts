@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { Caller, RateName } from './caller.ts'
-import type { ImageFormat } from './fields.ts'
+import type { ImageFormat, Priority } from './fields.ts'
 import type {
   JobError,
   JobEvent,
@@ -58,17 +58,23 @@ export interface DeadTask {
 }
 
 /**
- * Tasks from servers to workers, at least once. Interactive tasks go before batch ones; within a class they go in
- * order of acceptance apart from retries.
+ * Tasks from servers to workers, at least once. Interactive tasks go before batch ones; within a class the accounts are
+ * served in turn, and the tasks of one account go in order of acceptance apart from retries.
  */
 export interface TaskQueue {
+  /**
+   * The number of lanes of each class, which are served in turn; the caller of `publish` names one, see
+   * `StatusStore.lane`. 1 for a queue whose accounts take turns without lanes.
+   */
+  readonly lanes: number
   /**
    * Resolves when the task is durable: it then survives any crash. Rejects `queue_full` when the limit is
    * reached, for all tasks or for those of its priority (a few that are published at the same moment may still pass),
    * `idempotency_key_reused` when the queue can tell that it has another request under this id, `unavailable` when the
-   * task is not known to be durable. A task published twice may be delivered twice.
+   * task is not known to be durable. A task published twice may be delivered twice. Without a `lane` (from 0) the
+   * queue chooses one by the account's name, which another account may have, too.
    */
-  publish(task: Task): Promise<void>
+  publish(task: Task, options?: { readonly lane?: number }): Promise<void>
   /**
    * Delivers one task at a time, and takes none while the handler works; a task whose worker dies is delivered
    * again. A handler never rejects. Resumes automatically after an outage of the queue.
@@ -155,6 +161,12 @@ export interface StatusStore {
   reserve(job: Reserved, most: Partial<Held>): Promise<Held | undefined>
   /** The job was not published after all. Must not be called after `create`. */
   release(job: Reserved): Promise<void>
+  /**
+   * The lane of the next task of an account in a class, from 0. An account with waiting jobs stays in its lane; any other
+   * gets the lane with the fewest. The last lane is for accounts with few jobs, so that a new account does not queue
+   * behind another's many when every lane has one. Undefined if the store does not assign lanes.
+   */
+  lane(account: string, priority: Priority, lanes: number): Promise<number | undefined>
   /**
    * Asked after `get`: true while the store may have missed the end of a job, because it was unavailable. An
    * unfinished state may then be out of date. Always false for a store that cannot be unavailable.
@@ -254,6 +266,16 @@ export interface RateLimiter {
    * a caller without such a limit.
    */
   take(caller: Caller, name?: RateName, amount?: number): Promise<number>
+  /** What is left in a bucket, and in how many seconds one more is there; undefined for a caller without such a limit. */
+  room(caller: Caller, name: RateName): Promise<Room | undefined>
+}
+
+/** What a bucket has left. */
+export interface Room {
+  /** Never below 0; not a whole number. */
+  readonly left: number
+  /** Whole seconds until there is one more than the whole part of `left`; 0 if the bucket is full. */
+  readonly seconds: number
 }
 
 export interface GeneratedImage {

@@ -7,13 +7,13 @@ import type { Reply } from './dial.ts'
 import { stateFields, texts, toState } from './state.ts'
 import {
   advanceScript,
-  aheadScript,
   createScript,
   heartbeatScript,
   listScript,
   loadScript,
   reserveScript,
 } from './status-scripts.ts'
+import { aheadScript, laneScript } from './turn-scripts.ts'
 
 /** Longer than the longest pause before an event, and with it a final status, is written again. */
 const doubtMs = 90_000
@@ -32,7 +32,7 @@ const listChunk = 100
 
 /**
  * States are hashes that expire by themselves; the unfinished jobs are also in sorted sets (see
- * `status-scripts.ts`). Times to live count from the write, by Redis' clock. A poll (`get`, then `ahead` and
+ * `places.ts`). Times to live count from the write, by Redis' clock. A poll (`get`, then `ahead` and
  * `load` at once) is two round trips of five commands. `close` leaves the connection to its owner.
  *
  * A process that failed to record a job's end sets a marker once Redis is back; until it expires, every server treats
@@ -87,7 +87,7 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
         ...(Object.keys(kept).length === 0 ? [] : ['kept', JSON.stringify(kept)]),
         ...(account === undefined ? [] : ['account', account]),
       ]
-      const args = [id, priority, String(units), ...times, ...first, ...owned]
+      const args = [id, priority, String(units), ...times, account ?? '', ...first, ...owned]
       const creating = redis.script(createScript, [...jobs, state(id)], args)
       // a job that is missing in the list is still there
       const listing = enlist(task, lifeMs + keptAfterExpiryMs).catch(() => {})
@@ -117,6 +117,10 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
     },
     async release({ id, account }) {
       await redis.command('HDEL', held + account, id)
+    },
+    async lane(account, priority, lanes) {
+      const args = [account, priority, String(lanes)]
+      return Number(await redis.script(laneScript, [...jobs, key(`lanes:${priority}`)], args))
     },
     get,
     async advance(id, { status, progress, preview, started_at, error }) {

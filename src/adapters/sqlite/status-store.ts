@@ -79,6 +79,10 @@ export function sqliteStatusStore(database: Database): StatusStore {
     async release({ id }) {
       reserved.delete(id)
     },
+    /** The embedded queue needs none: its callers take turns. */
+    async lane() {
+      return undefined
+    },
     async get(id) {
       const row = guard(() => select.get(id))
       return row === undefined ? undefined : toState(row)

@@ -306,7 +306,10 @@ test('a client that sends too much is told when to come back, others are not', a
   const parts = embedded(t)
   const deps = {
     ...parts,
-    limiter: { take: async ({ account }: Caller) => (account === '192.0.2.1' ? 2.4 : 0) },
+    limiter: {
+      ...parts.limiter,
+      take: async ({ account }: Caller) => (account === '192.0.2.1' ? 2.4 : 0),
+    },
   }
   await assert.rejects(submit(deps, { prompt: 'an apple' }, { caller: anonymousCaller('192.0.2.1') }), {
     code: 'rate_limited',
@@ -320,11 +323,11 @@ test('a client that sends too much is told when to come back, others are not', a
 
 test('a caller without the scope is refused before anything is counted or accepted', async (t) => {
   const parts = embedded(t)
-  const limiter = { take: () => assert.fail('nothing is counted') }
+  const limiter = { ...parts.limiter, take: () => assert.fail('nothing is counted') }
   const caller = { ...anonymousCaller('::1'), name: 'a shop', scopes: new Set(['uploads'] as const) }
   await assert.rejects(submit({ ...parts, limiter }, { prompt: 'an apple' }, { caller }), {
     code: 'forbidden',
-    message: 'a shop may not use jobs.',
+    message: 'a shop may not do this: its keys lack the scope jobs:write.',
   })
   assert.equal(await parts.queue.depth(), 0)
 })
