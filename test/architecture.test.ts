@@ -85,7 +85,7 @@ const rules: readonly Rule[] = [
   },
   {
     files: /^src\/http\//,
-    folders: ['src/http', 'src/jobs'],
+    folders: ['src/http', 'src/jobs', 'src/version.ts'],
     packages: ['fastify', '@fastify/', 'typebox', 'ghtml', 'pino'],
   },
   { files: /^src\/config\.ts$/, folders: ['src/jobs/nearest.ts'], packages: ['typebox'] },

@@ -6,10 +6,11 @@ import Fastify, {
   type FastifyRequest,
   LogController,
 } from 'fastify'
-import packageFile from '../../package.json' with { type: 'json' }
 import { AppError } from '../jobs/errors.ts'
+import { packageVersion } from '../version.ts'
 import { type KnownRoutes, knownRoutes } from './allowed-methods.ts'
 import { descriptionRoute } from './api/description.ts'
+import { eventRoutes } from './api/events.ts'
 import { healthRoutes } from './api/health.ts'
 import { imageRoutes } from './api/images.ts'
 import { jobRoutes } from './api/jobs.ts'
@@ -20,6 +21,12 @@ import { readJsonBodies } from './bodies.ts'
 import { answerClientError, answerOddRequests } from './client-error.ts'
 import { type ConnectionLimits, limitConnections, limitRequestsInARow } from './connections.ts'
 import { recogniseCallers } from './credentials.ts'
+import { a1111Routes } from './dialects/a1111/routes.ts'
+import { falRoutes } from './dialects/fal/routes.ts'
+import { defaultHoldSeconds } from './dialects/held.ts'
+import { huggingFaceRoutes } from './dialects/huggingface/routes.ts'
+import { openAiRoutes } from './dialects/openai/routes.ts'
+import { replicateRoutes } from './dialects/replicate/routes.ts'
 import { bodyLimit, httpFault, sendFault } from './faults.ts'
 import { firstLook } from './first-look.ts'
 import { hostNames } from './hosts.ts'
@@ -49,6 +56,8 @@ export interface HttpDeps {
   readonly page?: PageAccess
   /** Absent: no limit. */
   readonly connections?: ConnectionLimits
+  /** How long the calls of other APIs that wait for pictures are held open. */
+  readonly holdSeconds?: number
 }
 
 /** `sign-in`: with a key, exchanged for the session of a browser. `off`: there is no page. */
@@ -79,6 +88,7 @@ export async function buildHttp({
   allowedHosts,
   traffic = defaultTrafficLimits,
   connections,
+  holdSeconds = defaultHoldSeconds,
   page: access = 'open',
 }: HttpDeps): Promise<FastifyInstance> {
   const sendPage = await errorPages()
@@ -154,14 +164,15 @@ export async function buildHttp({
       openapi: '3.1.0',
       info: {
         title: 'Packshot',
-        version: packageFile.version,
-        description: packageFile.description,
-        license: { name: packageFile.license, identifier: packageFile.license },
+        version: await packageVersion(),
+        description: 'Studio photos of products from words.',
+        license: { name: 'MIT', identifier: 'MIT' },
       },
     },
   })
   await app.register(async (api) => {
     jobRoutes(api, services)
+    eventRoutes(api, services)
     imageRoutes(api, services)
     pictureRoutes(api, services)
     modelRoutes(api, services)
@@ -169,6 +180,12 @@ export async function buildHttp({
     await api.register(async (uploads) => uploadRoutes(uploads, services))
     descriptionRoute(api)
   })
+  const dialect = { services, holdSeconds }
+  await app.register(openAiRoutes, dialect)
+  await app.register(a1111Routes, dialect)
+  await app.register(huggingFaceRoutes, dialect)
+  await app.register(replicateRoutes, dialect)
+  await app.register(falRoutes, dialect)
   if (access === 'off') return app
   await app.register(async (page) => {
     page.addHook('onRoute', (route) => {

@@ -21,6 +21,8 @@ export interface Resolved {
   readonly request: ResolvedRequest
   /** How urgent it is. Not part of the picture, hence not of the request. */
   readonly priority: Priority
+  /** How often its first picture is shown while it is made: not part of the picture either. */
+  readonly previews?: number
 }
 
 /**
@@ -89,7 +91,8 @@ export function resolveRequest(
     )
   }
   if (faults.length > 0) throw invalidRequest(faults)
-  return { request: resolved, priority: request.priority ?? 'interactive' }
+  const { priority = 'interactive', previews = 0 } = request
+  return { request: resolved, priority, ...(previews === 0 ? {} : { previews }) }
 }
 
 /** The format of the delivered file. PNG has no quality. */

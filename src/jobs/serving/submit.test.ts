@@ -383,6 +383,24 @@ test('batch jobs wait behind interactive ones', async (t) => {
   })
 })
 
+test('previews are no part of the picture: they are in the task, and cost work', async (t) => {
+  const parts = embedded(t)
+  const published: Task[] = []
+  const queue: typeof parts.queue = {
+    ...parts.queue,
+    publish: async (task) => {
+      published.push(task)
+      await parts.queue.publish(task)
+    },
+  }
+  for (const previews of [0, 2]) await submit({ ...parts, queue }, { ...apple, seed: 7, previews })
+  const [without, with2] = published
+  assert.deepEqual(with2?.request, without?.request)
+  assert.deepEqual([without?.previews, with2?.previews, with2?.v], [undefined, 2, without?.v])
+  assert.ok((with2?.units ?? 0) > (without?.units ?? 0))
+  await assert.rejects(submit(parts, { ...apple, previews: 4 }), { param: 'previews' })
+})
+
 test('a picture is there when its job succeeded, and not before', async (t) => {
   const parts = embedded(t)
   const { id } = await submit(parts, apple)

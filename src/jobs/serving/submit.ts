@@ -93,11 +93,15 @@ async function accept(deps: SubmitDeps, { now, by, ...wanted }: Wanted): Promise
   const created_at = now.toISOString()
   const expires_at = expiryOf(created_at, deps.ttlSeconds)
   const callsPerStep = callsPerStepOf(request, deps.offer())
-  const units = workUnits(request, { callsPerStep, windows: prompts.windows })
+  const units = workUnits(request, {
+    callsPerStep,
+    windows: prompts.windows,
+    ...(wanted.previews !== undefined && { previews: wanted.previews }),
+  })
   const task: Task = { v: versionOf(request), ...wanted, units, created_at, expires_at }
   const giveBack = await admit(deps, by, { id, account, request, units })
   try {
-    await deps.queue.publish(task)
+    await deps.queue.publish(task, await laneOf(deps, account, task.priority))
   } catch (thrown) {
     await giveBack()
     throw await withRetryAfter(deps, toAppError(thrown), units)
@@ -115,6 +119,17 @@ async function accept(deps: SubmitDeps, { now, by, ...wanted }: Wanted): Promise
     if (view !== undefined) return view
   }
   return waitingView(deps, standing ?? { id, status: 'queued', request, units, created_at, expires_at })
+}
+
+/** Without the status store the queue chooses: callers may share a lane then, and no job is lost. */
+async function laneOf(
+  { queue: { lanes }, status, log }: SubmitDeps,
+  account: string,
+  priority: Task['priority'] = 'interactive',
+): Promise<{ lane?: number }> {
+  if (lanes === 1) return {}
+  const lane = await bestEffort(log, 'choosing a lane', status.lane(account, priority, lanes))
+  return lane === undefined ? {} : { lane }
 }
 
 /** The model's entry may be gone by now: then it calls once. */

@@ -4,9 +4,11 @@ import { AppError, clientMessage, toAppError } from '../errors.ts'
 import { type JobState, keptOf, type Manifest, type ManifestImage, type Task } from '../job.ts'
 import { bestEffort } from '../log.ts'
 import type { Delivery, EventQueue } from '../ports.ts'
+import { dropPreview } from '../previews.ts'
 import { doubled, jitter, retryBriefly } from '../retry.ts'
 import { isTask } from '../task-check.ts'
 import { type AttemptDeps, type Made, makePictures, Stopped } from './attempt.ts'
+import { deadlyLosses, noteSurvival } from './losses.ts'
 import { expire, refuse } from './refuse.ts'
 import { learnSpeed, type Speed } from './speed.ts'
 import { StorageAway, withStorageRetry } from './storage-retry.ts'
@@ -25,7 +27,7 @@ export interface RunDeps extends AttemptDeps {
   readonly events: EventQueue
   readonly speed: Speed
   readonly now: () => Date
-  /** A job whose deliveries were lost this often in a row is assumed to kill its workers. */
+  /** A job whose workers died this often in a row is assumed to kill them. */
   readonly maxLosses: number
   /** The pause before the second attempt in milliseconds, doubled for each further one. */
   readonly retryPauseMs: number
@@ -76,7 +78,8 @@ async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal):
     await conclude(deps, delivery, task, await atStorage(() => deps.images.commit(manifest)))
   }
   if (state?.cancel_requested === true) return commit({ status: 'canceled' })
-  if (delivery.losses >= deps.maxLosses) return commit(tooOften(delivery.losses))
+  const losses = await deadlyLosses(deps, delivery, task.id)
+  if (losses >= deps.maxLosses) return commit(tooOften(losses))
 
   const started_at = state?.started_at ?? deps.now().toISOString()
   const running = status.advance(task.id, { status: 'running', started_at })
@@ -124,7 +127,7 @@ async function endAttempt(
 ): Promise<void> {
   if (delivery.lost.aborted) {
     deps.log.warn({ job: task.id }, 'the task was lost to another worker')
-    return
+    return noteSurvival(deps, task.id)
   }
   const fields = { job: task.id, attempt: delivery.attempt, err: thrown }
   if (thrown instanceof Stopped) {
@@ -158,7 +161,7 @@ interface Outcome {
 }
 
 function tooOften(losses: number): Outcome {
-  const message = `Workers died or lost their connection ${losses} times while working on this job.`
+  const message = `Workers died ${losses} times while working on this job.`
   return { status: 'failed', error: new AppError('generation_failed', message) }
 }
 
@@ -185,10 +188,12 @@ function manifestOf(deps: RunDeps, delivery: Delivery, task: Task, outcome: Outc
 async function conclude(
   deps: RunDeps,
   delivery: Delivery,
-  { trace }: Task,
+  { trace, previews = 0 }: Task,
   manifest: Manifest,
 ): Promise<void> {
   await announce(deps, manifest, trace)
+  if (previews > 0)
+    void bestEffort(deps.log, 'deleting a preview', dropPreview(deps.status, manifest.id), 'debug')
   await delivery.ack()
   const { id, status } = manifest
   deps.log.info({ job: id, status, attempt: delivery.attempt }, 'job is final')
