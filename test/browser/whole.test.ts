@@ -163,7 +163,7 @@ test('a program in the page follows a job with EventSource, which ends with it',
       events.addEventListener(type, () => types.push(type))
     }
     const last = await new Promise<{ status: string }>((resolve) => {
-      events.addEventListener('done', (event) => resolve(JSON.parse((event as MessageEvent<string>).data)))
+      events.addEventListener('done', (event) => resolve(JSON.parse((event as MessageEvent).data)))
     })
     // it is not closed here: the browser connects once more, and is told to stay away
     await new Promise<void>((resolve) => {
