@@ -20,6 +20,8 @@ interface Case {
   /** `open`: needs no key. `any`: every caller has it. `own`: it is about something of one caller. */
   readonly for: 'open' | 'any' | 'own'
   readonly scope?: Scope
+  /** The owner of a final job finds nothing here. */
+  readonly nothing?: true
   readonly request: (things: Things) => InjectOptions
 }
 
@@ -45,6 +47,18 @@ const picture: InjectOptions = {
 const cases: Readonly<Record<string, Case>> = {
   'POST /v1/jobs': { for: 'any', scope: 'jobs:write', request: () => json('/v1/jobs') },
   'GET /v1/jobs/:id': { for: 'own', scope: 'jobs:read', request: ({ job }) => ({ url: `/v1/jobs/${job}` }) },
+  'GET /v1/jobs': { for: 'any', scope: 'jobs:read', request: () => ({ url: '/v1/jobs' }) },
+  'GET /v1/jobs/:id/events': {
+    for: 'own',
+    scope: 'jobs:read',
+    request: ({ job }) => ({ url: `/v1/jobs/${job}/events` }),
+  },
+  'GET /v1/jobs/:id/preview': {
+    for: 'own',
+    scope: 'jobs:read',
+    nothing: true,
+    request: ({ job }) => ({ url: `/v1/jobs/${job}/preview` }),
+  },
   'POST /v1/jobs/:id/cancel': {
     for: 'own',
     scope: 'jobs:cancel',
@@ -197,9 +211,10 @@ test('what is of another caller is as if it had never been, with all stores wipe
   // the same with its own key; what deletes comes last
   const own = Object.entries(cases).filter(([, each]) => each.for === 'own')
   const deletes = ([route]: [string, unknown]) => Number(route.startsWith('DELETE'))
-  for (const [route, { request }] of own.sort((a, b) => deletes(a) - deletes(b))) {
+  for (const [route, { request, nothing }] of own.sort((a, b) => deletes(a) - deletes(b))) {
     const response = await server.ann(request(server.things))
-    assert.ok(response.statusCode < 400, `${route}: ${response.statusCode}`)
+    const found = nothing === undefined ? response.statusCode < 400 : /has no preview now/.test(response.body)
+    assert.ok(found, `${route}: ${response.statusCode}`)
   }
   const unknown = await never.app.inject(as(never.keyOf('ann'), { url: `/v1/jobs/${server.things.job}` }))
   assert.deepEqual([unknown.statusCode, unknown.json().status], [200, 'queued'])
