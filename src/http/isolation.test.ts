@@ -160,12 +160,12 @@ test('one Idempotency-Key of two callers is two jobs; a picture of another is no
       'replicate',
       json('/v1/predictions', {
         model: 'packshot/stand-in',
-        input: { prompt: 'x', image: `http://localhost/v1/files/${id}` },
+        input: { prompt: 'x', image: `http://localhost:80/v1/files/${id}` },
       }),
     ],
     [
       'fal',
-      json('/fal/queue/packshot/stand-in', { prompt: 'x', image_url: `http://localhost/fal/files/${id}` }),
+      json('/fal/queue/packshot/stand-in', { prompt: 'x', image_url: `http://localhost:80/fal/files/${id}` }),
     ],
   ]
   const said = async (name: string, id: string) => {
