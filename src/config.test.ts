@@ -19,6 +19,10 @@ test('an empty environment gives the defaults, and other programs` variables are
   assert.deepEqual(config, {
     port: 8080,
     host: '127.0.0.1',
+    keysFile: undefined,
+    open: '0',
+    page: undefined,
+    failedKeysPerMinute: 30,
     dataDir: './data',
     model: 'packshot-mini',
     modelsDir: './models',
@@ -61,6 +65,7 @@ test('an empty environment gives the defaults, and other programs` variables are
     uploadMb: 10,
     uploadMegapixels: 24,
     uploadSide: 16_384,
+    holdSeconds: 270,
     trustedProxies: undefined,
     allowedHosts: undefined,
     idleSeconds: 30,
@@ -68,6 +73,8 @@ test('an empty environment gives the defaults, and other programs` variables are
     bufferMb: 256,
     connections: 2048,
     clientConnections: 512,
+    eventStreams: 10_000,
+    callerEventStreams: 500,
     logLevel: 'info',
   })
 })

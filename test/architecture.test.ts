@@ -90,7 +90,7 @@ const rules: readonly Rule[] = [
   },
   {
     files: /^src\/http\//,
-    folders: ['src/http', 'src/jobs'],
+    folders: ['src/http', 'src/jobs', 'src/version.ts'],
     packages: ['fastify', '@fastify/', 'typebox', 'ghtml', 'pino'],
   },
   { files: /^src\/config\.ts$/, folders: ['src/jobs/nearest.ts'], packages: ['typebox'] },
@@ -127,6 +127,16 @@ test('nobody imports main, and nothing is called index.ts or utils.ts', () => {
     if (importsOf(file).some((specifier) => resolved(file, specifier).startsWith('src/main/')))
       faults.push(file)
   }
+  assert.deepEqual(faults, [])
+})
+
+test('the dialects of other APIs do not import one another', () => {
+  const dialect = (path: string) => /^src\/http\/dialects\/(\w+)\//.exec(path)?.[1]
+  const faults = files.flatMap((file) => {
+    const own = dialect(file)
+    const others = importsOf(file).map((specifier) => dialect(resolved(file, specifier)))
+    return own !== undefined && others.some((name) => name !== undefined && name !== own) ? [file] : []
+  })
   assert.deepEqual(faults, [])
 })
 

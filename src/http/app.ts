@@ -6,11 +6,12 @@ import Fastify, {
   type FastifyRequest,
   LogController,
 } from 'fastify'
-import packageFile from '../../package.json' with { type: 'json' }
 import { AppError } from '../jobs/errors.ts'
+import { packageVersion } from '../version.ts'
 import { type KnownRoutes, knownRoutes } from './allowed-methods.ts'
 import { catalogueRoutes } from './api/catalogues.ts'
 import { descriptionRoute } from './api/description.ts'
+import { eventRoutes } from './api/events.ts'
 import { healthRoutes } from './api/health.ts'
 import { imageRoutes } from './api/images.ts'
 import { jobRoutes } from './api/jobs.ts'
@@ -20,16 +21,23 @@ import { uploadRoutes } from './api/uploads.ts'
 import { readJsonBodies } from './bodies.ts'
 import { answerClientError, answerOddRequests } from './client-error.ts'
 import { type ConnectionLimits, limitConnections, limitRequestsInARow } from './connections.ts'
-import { credentialsOf } from './credentials.ts'
+import { recogniseCallers } from './credentials.ts'
+import { a1111Routes } from './dialects/a1111/routes.ts'
+import { falRoutes } from './dialects/fal/routes.ts'
+import { defaultHoldSeconds } from './dialects/held.ts'
+import { huggingFaceRoutes } from './dialects/huggingface/routes.ts'
+import { openAiRoutes } from './dialects/openai/routes.ts'
+import { replicateRoutes } from './dialects/replicate/routes.ts'
 import { bodyLimit, httpFault, sendFault } from './faults.ts'
 import { firstLook } from './first-look.ts'
 import { hostNames } from './hosts.ts'
 import { errorPages, wantsPage } from './page/answers.ts'
 import { pageRoutes } from './page/routes.ts'
-import { permissionsPolicy } from './page/security.ts'
+import { permissionsPolicy, requireOwnPage } from './page/security.ts'
 import { trustedPeers } from './peer.ts'
 import { serveUnderPrefix } from './prefix.ts'
 import { publicAddress } from './public-address.ts'
+import { sayLimits } from './rate-headers.ts'
 import { refusals } from './refusals.ts'
 import type { Services } from './services.ts'
 import { defaultTrafficLimits, type TrafficLimits } from './traffic.ts'
@@ -45,9 +53,16 @@ export interface HttpDeps {
   /** Names (comma-separated) that this server answers to, beside `localhost` and addresses. */
   readonly allowedHosts?: string
   readonly traffic?: TrafficLimits
+  /** How the page is reached; absent: by everybody. */
+  readonly page?: PageAccess
   /** Absent: no limit. */
   readonly connections?: ConnectionLimits
+  /** How long the calls of other APIs that wait for pictures are held open. */
+  readonly holdSeconds?: number
 }
+
+/** `sign-in`: with a key, exchanged for the session of a browser. `off`: there is no page. */
+export type PageAccess = 'open' | 'sign-in' | 'off'
 
 /** Sends an error in the client's format: a page to a browser, JSON to everything else. */
 type Answer = (error: AppError, request: FastifyRequest, reply: FastifyReply) => FastifyReply
@@ -74,12 +89,14 @@ export async function buildHttp({
   allowedHosts,
   traffic = defaultTrafficLimits,
   connections,
+  holdSeconds = defaultHoldSeconds,
+  page: access = 'open',
 }: HttpDeps): Promise<FastifyInstance> {
   const sendPage = await errorPages()
   const trusts = trustedPeers(trustedProxies)
   const hosts = { allowed: hostNames(allowedHosts), trusts }
   const answer: Answer = (error, request, reply) =>
-    wantsPage(request) ? sendPage(error, reply) : sendFault(reply, error)
+    access !== 'off' && wantsPage(request) ? sendPage(error, reply) : sendFault(reply, error)
   const app = Fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
@@ -112,20 +129,16 @@ export async function buildHttp({
   answerOddRequests(app.server)
   if (connections !== undefined) limitConnections(app.server, connections, trusts)
   const inARow = limitRequestsInARow()
-  app.decorateRequest('caller')
   app.decorateRequest('publicAddress', function () {
     return publicAddress(this, trusts)
   })
+  const recognise = recogniseCallers(app, services)
   const refused = refusals(log)
   app.addHook('onRequest', async (request, reply) => {
-    try {
-      firstLook(request, hosts)
-      if (isConnected(request)) inARow(request.raw.socket, reply.raw)
-    } catch (thrown) {
-      refused(request, thrown)
-      throw thrown
-    }
-    request.caller = services.caller(credentialsOf(request))
+    firstLook(request, hosts)
+    if (isConnected(request)) inARow(request.raw.socket, reply.raw)
+    await recognise(request)
+    if (request.signedIn) requireOwnPage(request, hosts)
     const path = request.routeOptions.url ?? ''
     if (!path.startsWith('/healthz/') && !path.startsWith('/assets/')) {
       await services.count(request.caller)
@@ -134,12 +147,15 @@ export async function buildHttp({
     return request.is404 ? answerNothing(answer, routes, request, reply) : undefined
   })
   const routes = knownRoutes()
+  app.decorate('knownRoutes', routes)
   app.addHook('onRoute', ({ url, method }) => routes.add(url, method))
+  app.addHook('onError', async (request, _reply, error) => refused(request, error))
   app.addHook('onSend', async (_request, reply) => {
     setMissingHeaders(reply)
     // A draining server sends its clients to another one: a kept connection would stay until the end.
     if (!services.ready()) reply.header('connection', 'close')
   })
+  sayLimits(app, services)
   limitTransfers(app, traffic)
   serveUnderPrefix(app, trusts)
   app.setErrorHandler((thrown, request, reply) => answerFault(answer, thrown, request, reply))
@@ -150,14 +166,15 @@ export async function buildHttp({
       openapi: '3.1.0',
       info: {
         title: 'Packshot',
-        version: packageFile.version,
-        description: packageFile.description,
-        license: { name: packageFile.license, identifier: packageFile.license },
+        version: await packageVersion(),
+        description: 'Studio photos of products from words.',
+        license: { name: 'MIT', identifier: 'MIT' },
       },
     },
   })
   await app.register(async (api) => {
     jobRoutes(api, services)
+    eventRoutes(api, services)
     imageRoutes(api, services)
     pictureRoutes(api, services)
     modelRoutes(api, services)
@@ -166,11 +183,18 @@ export async function buildHttp({
     await api.register(async (runs) => catalogueRoutes(runs, services.catalogues))
     descriptionRoute(api)
   })
+  const dialect = { services, holdSeconds }
+  await app.register(openAiRoutes, dialect)
+  await app.register(a1111Routes, dialect)
+  await app.register(huggingFaceRoutes, dialect)
+  await app.register(replicateRoutes, dialect)
+  await app.register(falRoutes, dialect)
+  if (access === 'off') return app
   await app.register(async (page) => {
     page.addHook('onRoute', (route) => {
       route.schema = { ...route.schema, hide: true }
     })
-    await page.register(pageRoutes, { services, imageOrigin, hosts, refused })
+    await page.register(pageRoutes, { services, imageOrigin, hosts, access, refused })
   })
   return app
 }
@@ -179,6 +203,7 @@ function setMissingHeaders(reply: FastifyReply): void {
   for (const [name, value] of Object.entries(securityHeaders)) {
     if (!reply.hasHeader(name)) reply.header(name, value)
   }
+  if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')
 }
 
 function answerFault(

@@ -1,4 +1,4 @@
-import type { Caller, Credentials } from '../jobs/caller.ts'
+import { type Caller, type Credentials, requireScope, type Scope } from '../jobs/caller.ts'
 import type { Catalogues } from '../jobs/catalogue/catalogues.ts'
 import { toAppError } from '../jobs/errors.ts'
 import type { RequestLimits } from '../jobs/fields.ts'
@@ -6,11 +6,24 @@ import type { Holdings } from '../jobs/holdings.ts'
 import { bestEffort } from '../jobs/log.ts'
 import type { Offer } from '../jobs/offer.ts'
 import type { RateLimiter, StoredFile, UploadLimits } from '../jobs/ports.ts'
+import type { Preview } from '../jobs/previews.ts'
 import { type CancelDeps, cancelJob } from '../jobs/serving/cancel.ts'
 import { deleteJob } from '../jobs/serving/delete.ts'
+import {
+  acceptGranted,
+  checkUploadGrant,
+  type GrantedUpload,
+  grantFollowing,
+  grantUpload,
+  openFollowing,
+  type SentForGrant,
+} from '../jobs/serving/grants.ts'
 import { type JobView, viewJob } from '../jobs/serving/job-view.ts'
+import { type JobList, type ListRequest, listJobs } from '../jobs/serving/list.ts'
+import { newestPreview } from '../jobs/serving/newest-preview.ts'
 import { withNotes } from '../jobs/serving/notes.ts'
 import {
+  getLinked,
   getPicture,
   locateLinked,
   locatePicture,
@@ -18,6 +31,8 @@ import {
   type PictureFile,
 } from '../jobs/serving/picture.ts'
 import { checkRate } from '../jobs/serving/rate.ts'
+import type { SignedIn } from '../jobs/serving/recognise.ts'
+import { type Policy, policiesOf } from '../jobs/serving/room.ts'
 import { type SubmitDeps, type SubmitOptions, submitJob } from '../jobs/serving/submit.ts'
 import {
   acceptUpload,
@@ -52,12 +67,32 @@ export interface Services {
     caller: Caller,
     options: { readonly ms: number; readonly signal: AbortSignal },
   ): Promise<JobView>
+  /**
+   * The job as it is, then after each change of status, progress, preview or place in the queue, last the final view.
+   * A slow reader gets the newest state only. Ends early when `signal` aborts or the server stops. The first read
+   * rejects like `view`, and `unavailable` or `rate_limited` if too many follow; a later one if the job is deleted or
+   * expires. Read it to its end, or call `return`.
+   */
+  follow(
+    id: string,
+    caller: Caller,
+    options: { readonly signal: AbortSignal },
+  ): AsyncGenerator<JobView, void, undefined>
+  /** The newest preview of a job that runs; undefined if there is none. Rejects like `view`. */
+  preview(id: string, caller: Caller): Promise<Preview | undefined>
+  /**
+   * The caller's jobs, newest first, from the status store. Rejects `forbidden` for an anonymous caller,
+   * `invalid_request`, `unavailable`.
+   */
+  list(caller: Caller, request: ListRequest): Promise<JobList>
   /** Picture `index` of a job; rejects like `view`, and `not_ready` until the job succeeded. */
   image(id: string, index: number, caller: Caller): Promise<PictureFile>
   /** The same, or an address from which the client can fetch it, if there is one. */
   imageOrAddress(id: string, index: number, caller: Caller): Promise<PictureFile | PictureAddress>
   /** The picture of a link, which needs no caller. Rejects `not_found`, `expired`, `deleted`. */
   linkedImage(link: string): Promise<PictureFile | PictureAddress>
+  /** The same, but always the file. */
+  linkedFile(link: string): Promise<PictureFile>
   /** Stops a queued or running job; a final job stays unchanged. Idempotent. Rejects like `view`. */
   cancel(id: string, caller: Caller): Promise<JobView>
   /** The same, but deletes a final job with its pictures and prompts. Idempotent. */
@@ -71,10 +106,34 @@ export interface Services {
   removeUpload(id: string, caller: Caller): Promise<void>
   /** The PNG of an upload. Rejects `not_found` for an id never issued, `expired`; opening it rejects `deleted`. */
   uploaded(id: string, caller: Caller): Promise<{ open(): Promise<StoredFile>; expires_at: string }>
+  /**
+   * Keeps a small text of the caller under a name for so many seconds, in place of what is there. It may be lost earlier,
+   * or not be kept at all: what is kept so only saves work or remembers a choice. Never rejects.
+   */
+  note(caller: Caller, name: string, text: string, seconds: number): Promise<void>
+  /** What `note` kept for the caller; undefined if there is nothing. Never rejects. */
+  noted(caller: Caller, name: string): Promise<string | undefined>
+  /** What lets whoever has it follow a job, without a key. */
+  followingGrant(id: string, caller: Caller): string
+  /** The job of such a grant, and whom it belongs to. Throws `not_found`. */
+  followingGranted(grant: string, client: Caller): { readonly id: string; readonly caller: Caller }
+  /** The id of an upload to come, and what lets one picture be sent for it. Rejects `forbidden`, `rate_limited`. */
+  uploadGrant(caller: Caller): Promise<GrantedUpload>
+  /** Throws `not_found` for what was not granted: to refuse a body before it is read. */
+  checkUploadGrant(granted: GrantedUpload): void
+  /** Stores the picture of such a grant; one that is there stays. Rejects `not_found`, and like `upload`. */
+  uploadGranted(sent: SentForGrant, body: Uint8Array): Promise<void>
   /** Counts a request of any kind; rejects `rate_limited`. */
   count(caller: Caller): Promise<void>
-  /** The caller of a request, from its address and what it sends to be recognised. */
-  caller(from: Credentials): Caller
+  /**
+   * The caller of a request, from its address and what it sends to be recognised. Rejects `unauthorized`, and
+   * `rate_limited` for an address that fails too often.
+   */
+  caller(from: Credentials): Caller | Promise<Caller>
+  /** The limits that jobs and uploads of a caller count against, with what is left. Never rejects. */
+  policies(caller: Caller): Promise<readonly Policy[]>
+  /** Exchanges a key for the session of a browser; rejects like `caller`. Absent: callers have no keys. */
+  signIn?(key: string, address: string): Promise<SignedIn>
   /** Catalogue runs. Absent: this server has none. */
   readonly catalogues?: Catalogues
   /** What can be requested now. */
@@ -94,13 +153,13 @@ export function createServices(
   deps: SubmitDeps &
     CancelDeps &
     UploadDeps &
-    Pick<Services, 'holdings' | 'caller' | 'catalogues'> & {
+    Pick<Services, 'holdings' | 'caller' | 'signIn' | 'catalogues'> & {
       readonly watch: JobWatch
       readonly requests: RateLimiter
     },
   ready: () => boolean,
 ): Services {
-  const { holdings, catalogues } = deps
+  const { holdings, signIn, catalogues } = deps
   const asAppError = async <T>(action: Promise<T>): Promise<T> => {
     try {
       return await action
@@ -108,23 +167,69 @@ export function createServices(
       throw toAppError(thrown)
     }
   }
+  // nobody reads another's notes, and the store learns neither names nor addresses
+  const noteName = ({ account }: Caller, name: string) => `${deps.ids.accountTag(account)}:${name}`
+  /** Notes are added once for all who follow a job: they get the same object. */
+  const seen = new WeakMap<JobView, JobView>()
+  async function* notedEach(views: AsyncIterable<JobView>) {
+    try {
+      for await (const view of views) {
+        const once = seen.get(view) ?? withNotes(view, deps.offer())
+        seen.set(view, once)
+        yield once
+      }
+    } catch (thrown) {
+      throw toAppError(thrown)
+    }
+  }
   const noted = async (view: Promise<JobView>) => withNotes(await view, deps.offer())
+  /** For a caller that has the scope, with its name: what it may see is its own. */
+  const by = <T>(scope: Scope, caller: Caller, action: (owner: string) => T | Promise<T>) =>
+    asAppError(
+      Promise.try(() => {
+        requireScope(caller, scope)
+        return action(caller.name)
+      }),
+    )
   return {
     submit: (body, options) => asAppError(noted(submitJob(deps, body, options))),
-    view: (id, { name }) => asAppError(noted(viewJob(deps, id, name))),
-    untilFinal: (id, { name: owner }, options) =>
-      asAppError(noted(deps.watch.untilFinal(id, { ...options, owner }))),
-    image: (id, index, { name }) => asAppError(getPicture(deps, id, index, name)),
-    imageOrAddress: (id, index, { name }) => asAppError(locatePicture(deps, id, index, name)),
+    view: (id, caller) => by('jobs:read', caller, (owner) => noted(viewJob(deps, id, owner))),
+    untilFinal: (id, caller, options) =>
+      by('jobs:read', caller, (owner) => noted(deps.watch.untilFinal(id, { ...options, owner }))),
+    follow: (id, caller, { signal }) => {
+      requireScope(caller, 'jobs:read')
+      const { name: owner, account } = caller
+      return notedEach(deps.watch.follow(id, { owner, account, signal }))
+    },
+    preview: (id, caller) => by('jobs:read', caller, (owner) => newestPreview(deps, id, owner)),
+    list: (caller, request) => by('jobs:read', caller, () => listJobs(deps, caller, request)),
+    image: (id, index, caller) => by('jobs:read', caller, (owner) => getPicture(deps, id, index, owner)),
+    imageOrAddress: (id, index, caller) =>
+      by('jobs:read', caller, (owner) => locatePicture(deps, id, index, owner)),
     linkedImage: (link) => asAppError(locateLinked(deps, link)),
-    cancel: (id, { name }) => asAppError(noted(cancelJob(deps, id, name))),
-    remove: (id, { name }) => asAppError(noted(deleteJob(deps, id, name))),
+    linkedFile: (link) => asAppError(getLinked(deps, link)),
+    cancel: (id, caller) => by('jobs:cancel', caller, (owner) => noted(cancelJob(deps, id, owner))),
+    remove: (id, caller) => by('jobs:cancel', caller, (owner) => noted(deleteJob(deps, id, owner))),
     upload: (body, options) => asAppError(acceptUpload(deps, body, options)),
     removeUpload: (id, caller) => asAppError(deleteUpload(deps, id, caller)),
-    uploaded: (id, { name }) => asAppError(Promise.try(findUpload, deps, id, name)),
+    uploaded: (id, caller) => by('uploads', caller, (owner) => findUpload(deps, id, owner)),
+    note: async (caller, name, text, seconds) => {
+      await bestEffort(deps.log, 'keeping a note', deps.status.note(noteName(caller, name), text, seconds))
+    },
+    noted: (caller, name) =>
+      bestEffort(deps.log, 'reading a note', deps.status.noted(noteName(caller, name))),
+    followingGrant: (id, caller) => grantFollowing(deps, id, caller),
+    followingGranted: (grant, client) => openFollowing(deps, grant, client),
+    uploadGrant: (caller) => asAppError(grantUpload(deps, caller)),
+    checkUploadGrant: (granted) => void checkUploadGrant(deps, granted),
+    uploadGranted: (sent, body) => asAppError(acceptGranted(deps, sent, body)),
     load: () => asAppError(loadOf(deps)),
     count: (caller) => asAppError(checkRate(deps.requests, caller, 'requests')),
-    caller: (from) => deps.caller(from),
+    caller: (from) => asAppError(Promise.try(() => deps.caller(from))),
+    ...(signIn === undefined
+      ? {}
+      : { signIn: (key: string, address: string) => asAppError(signIn(key, address)) }),
+    policies: (caller) => policiesOf(deps, caller),
     offer: () => deps.offer(),
     limits: deps.limits,
     uploadLimits: deps.uploadLimits,

@@ -4,12 +4,14 @@ import type { AppError, ErrorCode } from '../jobs/errors.ts'
 const statuses: Record<ErrorCode, number> = {
   invalid_request: 400,
   invalid_json: 400,
+  unauthorized: 401,
   cross_site: 403,
   forbidden: 403,
   not_found: 404,
   method_not_allowed: 405,
   too_slow: 408,
   not_ready: 409,
+  canceled: 409,
   expired: 410,
   deleted: 410,
   body_too_large: 413,
@@ -27,6 +29,7 @@ const statuses: Record<ErrorCode, number> = {
   internal: 500,
   queue_full: 503,
   unavailable: 503,
+  still_running: 504,
   storage_full: 507,
 }
 

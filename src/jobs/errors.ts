@@ -65,9 +65,15 @@ export const errorTable = {
     remedy: 'Send it again, over a faster connection if you can.',
     attempts: 0,
   },
+  unauthorized: {
+    meaning: 'The call needs a key and has none, or one that is not valid, has expired or is disabled.',
+    remedy:
+      'Send the key that the operator gave you as `authorization: Bearer pks_...`; on the page, sign in again.',
+    attempts: 0,
+  },
   forbidden: {
     meaning: 'The caller is known but may not make this call.',
-    remedy: 'Ask the operator for the scope that the message names.',
+    remedy: 'Ask the operator for the scope or the priority that the message names.',
     attempts: 0,
   },
   not_found: {
@@ -93,6 +99,19 @@ export const errorTable = {
   not_ready: {
     meaning: 'The picture was requested before the job finished.',
     remedy: 'Poll the job until its status is `succeeded`.',
+    attempts: 0,
+  },
+  canceled: {
+    meaning:
+      'The job was canceled before its pictures were made; only calls that wait for pictures are answered so.',
+    remedy: 'Submit it again if the pictures are still wanted.',
+    attempts: 0,
+  },
+  still_running: {
+    meaning:
+      'The job was not finished when a call that waits for its pictures had to be answered. The job continues.',
+    remedy:
+      'Read the job that the header `X-Job-Id` names (`GET /v1/jobs/ID`) until its status is `succeeded`; do not submit it again.',
     attempts: 0,
   },
   idempotency_key_reused: {

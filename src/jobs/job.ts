@@ -1,5 +1,5 @@
 import { type Static, Type } from 'typebox'
-import { decidedFields, priorities } from './fields.ts'
+import { decidedFields, mostPreviews, priorities } from './fields.ts'
 
 /**
  * The terms of the service, and the state machine of a job.
@@ -44,19 +44,6 @@ export const statusRank: Record<JobStatus, number> = {
  */
 export const ResolvedRequest = Type.Object(decidedFields, { additionalProperties: false })
 export type ResolvedRequest = Static<typeof ResolvedRequest>
-
-/** The seed of picture `index`. Seeds are 32 bits wide and wrap around, so that every picture has a valid one. */
-export function imageSeed(request: ResolvedRequest, index: number): number {
-  return (request.seed + index) % 2 ** 32
-}
-
-/**
- * How many steps a picture takes. A job that starts from a picture skips the first of them: of 20 steps at a strength
- * of 0.75 it takes 15 (whole steps, as diffusers counts).
- */
-export function stepsOf({ steps, strength, init_image }: ResolvedRequest): number {
-  return init_image === undefined || strength === undefined ? steps : Math.floor(steps * strength)
-}
 
 /** The newest version that this release supports. */
 export const taskVersion = 4
@@ -116,6 +103,8 @@ export const Task = Type.Object({
   account: Type.Optional(Type.String()),
   /** How much work it is, see `work.ts`. */
   units: Type.Optional(Type.Number()),
+  /** How often its first picture is shown while it is made; absent: never. */
+  previews: Type.Optional(Type.Integer({ minimum: 0, maximum: mostPreviews })),
   created_at: Type.String(),
   /** When the job's results are deleted; working on it after that is pointless. */
   expires_at: Type.String(),
@@ -203,6 +192,8 @@ export interface JobState extends Kept {
   readonly units?: number
   readonly started_at?: string
   readonly progress?: Progress
+  /** The newest preview that was kept (`serving/preview.ts`), counted from 1. */
+  readonly preview?: number
   readonly error?: JobError
   /** Set by a cancellation that has not reached the worker yet. */
   readonly cancel_requested?: boolean

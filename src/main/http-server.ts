@@ -6,17 +6,16 @@ import { pictureReader } from '../adapters/pictures/picture-reader.ts'
 import type { Config } from '../config.ts'
 import { buildHttp } from '../http/app.ts'
 import { createServices } from '../http/services.ts'
-import { anonymousCaller, type CallerLimits, type Credentials, type RateName } from '../jobs/caller.ts'
 import { type CataloguesDeps, createCatalogues } from '../jobs/catalogue/catalogues.ts'
 import { defaultLimits } from '../jobs/fields.ts'
 import type { Holdings } from '../jobs/holdings.ts'
-import { createJobIds, uploadKeptSeconds } from '../jobs/job-id.ts'
-import type { Log } from '../jobs/log.ts'
+import { createJobIds } from '../jobs/job-id.ts'
 import { startHousekeeping } from '../jobs/serving/housekeeping.ts'
 import { watchSpace } from '../jobs/serving/space.ts'
 import { watchJobs } from '../jobs/serving/wait.ts'
 import type { OfferSource } from '../library/offer-source.ts'
 import type { OpenBackends } from './backends.ts'
+import { openCallers, pageOf } from './callers.ts'
 
 /** Page and API of one server process, and a server's background work. */
 export interface HttpServer extends AsyncDisposable {
@@ -39,12 +38,16 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const { config, backends, offer, log, ready } = options
   const ttlSeconds = config.resultTtlSeconds
   const ids = createJobIds(...backends.secrets)
-  const limits = anonymousLimits(config)
+  await using starting = new AsyncDisposableStack()
+  const requests = memoryRateLimiter()
+  const callers = await openCallers({ config, requests, secrets: backends.secrets, log })
+  starting.defer(() => callers.close())
   const core = {
     ...backends,
     ids,
-    caller: ({ address }: Credentials) => anonymousCaller(address, limits, config.ipv6Network),
-    requests: memoryRateLimiter(),
+    caller: callers.caller,
+    ...(callers.signIn === undefined ? {} : { signIn: callers.signIn }),
+    requests,
     space: watchSpace(
       { images: backends.images, log },
       {
@@ -69,32 +72,31 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     limits: { ...defaultLimits, promptWindows: config.promptWindows },
     now: () => new Date(),
   }
-  const watch = watchJobs(core)
+  const watch = watchJobs(core, {
+    mostFollowers: config.eventStreams,
+    mostOfAccount: config.callerEventStreams,
+  })
   const catalogues = createCatalogues({
     ...core,
     ...catalogueSettings(config),
-    callerNamed: (name, account) => ({
-      name,
-      account,
-      limits,
-      scopes: core.caller({ address: account }).scopes,
-    }),
+    callerNamed: callers.named,
   })
   const imageOrigin = config.storage?.publicEndpoint
   const http = await buildHttp({
     services: createServices({ ...core, watch, catalogues }, ready),
     log,
+    page: pageOf(config),
     ...(imageOrigin === undefined ? {} : { imageOrigin: new URL(imageOrigin).origin }),
     ...(config.trustedProxies === undefined ? {} : { trustedProxies: config.trustedProxies }),
     traffic: {
       idleMs: config.idleSeconds * 1000,
       bytesPerSecond: config.minKibPerSecond * 1024,
-      bufferBytes: Math.max(config.bufferMb, 2 * config.uploadMb) * 2 ** 20,
+      bufferBytes: Math.max(config.bufferMb, 3 * config.uploadMb, 2 * config.catalogueMb) * 2 ** 20,
     },
+    holdSeconds: config.holdSeconds,
     connections: { all: config.connections, perAddress: config.clientConnections },
     ...(config.allowedHosts === undefined ? {} : { allowedHosts: config.allowedHosts }),
   })
-  await using starting = new AsyncDisposableStack()
   starting.adopt(http, (app) => app.close())
   starting.defer(() => watch.close())
   const address = await listen(http, config)
@@ -132,39 +134,4 @@ function catalogueSettings(config: Config): Pick<CataloguesDeps, 'catalogueTtlSe
       runs: config.catalogueRuns,
     },
   }
-}
-
-/** A setting of 0 is no limit. */
-function anonymousLimits(config: Config): CallerLimits {
-  const { jobsPerMinute, requestsPerMinute, unitsPerHour, callerJobs, callerUnits } = config
-  const resultMinutes = config.resultTtlSeconds / 60
-  const uploadMinutes = uploadKeptSeconds(config.resultTtlSeconds) / 60
-  const bucket = (name: RateName, amount: number, minutes: number) =>
-    amount === 0 ? {} : { [name]: { perMinute: amount / minutes, burst: amount } }
-  return {
-    ...bucket('rate', jobsPerMinute, 1),
-    ...bucket('requests', requestsPerMinute, 1),
-    ...bucket('work', unitsPerHour, 60),
-    // a bucket that refills while files are kept lets through twice its size in that time
-    ...bucket('uploadBytes', (config.callerUploadsMb * 2 ** 20) / 2, uploadMinutes),
-    ...bucket('resultBytes', (config.callerResultsMb * 2 ** 20) / 2, resultMinutes),
-    unfinished: {
-      ...(callerJobs === 0 ? {} : { jobs: callerJobs }),
-      ...(callerUnits === 0 ? {} : { units: callerUnits }),
-    },
-  }
-}
-
-/** Warns when everybody who reaches this machine can use the service, and says what to set. */
-export function warnIfOpen({ host, port, trustedProxies, jobsPerMinute }: Config, log: Log): void {
-  if (isLoopback(host) || trustedProxies !== undefined) return
-  const limit = jobsPerMinute === 0 ? ' PACKSHOT_JOBS_PER_MINUTE limits each client.' : ''
-  log.warn(
-    { host, port },
-    `Packshot is open to the network without a login: everybody who reaches ${host} port ${port} can make jobs, upload pictures and see the models. Put a proxy with TLS and access control in front and name it in PACKSHOT_TRUSTED_PROXIES, or set PACKSHOT_HOST=127.0.0.1.${limit}`,
-  )
-}
-
-function isLoopback(host: string): boolean {
-  return /^(localhost|.*\.localhost|127(\.\d{1,3}){1,3}|\[?::1\]?|::ffff:127(\.\d{1,3}){3})$/i.test(host)
 }

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { suite, type TestContext, test } from 'node:test'
 import type { Priority } from '../../src/jobs/fields.ts'
 import type { Task } from '../../src/jobs/job.ts'
-import type { StatusStore } from '../../src/jobs/ports.ts'
+import type { ListPlace, StatusStore } from '../../src/jobs/ports.ts'
 import { workUnits } from '../../src/jobs/work.ts'
 import { waitFor } from '../kit/waiting.ts'
-import { someRequest, someTask } from './jobs.ts'
+import { someRequest, someTask, testIds } from './jobs.ts'
 
 /**
  * What every StatusStore promises. `start` answers an empty one, removed after the test. `forgets`: by `sweep`, or by
@@ -82,6 +82,59 @@ export function statusStoreContract(
       const ids = async (most: number) => (await store.unfinished(most)).map(({ id }) => id)
       assert.deepEqual(await ids(100), [running.id, waiting.id, batch.id])
       assert.deepEqual(await ids(2), [running.id, waiting.id])
+    })
+
+    test('lists the jobs of one account, newest first, page by page', async (t) => {
+      const store = await start(t)
+      const now = Date.now()
+      // two of them in the same millisecond
+      const tasks = [50, 40, 40, 30, 20].map((ago) => {
+        const created = new Date(now - ago)
+        return someTask({
+          ...{ id: testIds.issue(created, 'ann'), caller: 'ann', account: 'a' },
+          created_at: created.toISOString(),
+        })
+      })
+      const [, canceled, , running] = tasks as [Task, Task, Task, Task]
+      for (const task of tasks) await store.create(task)
+      await store.create(someTask({ caller: 'bob', account: 'b' }))
+      const old = new Date(now - 7_200_000).toISOString()
+      await store.create(someTask({ caller: 'ann', account: 'a', created_at: old, expires_at: old }))
+      await store.advance(running.id, { status: 'running' })
+      await store.advance(canceled.id, { status: 'canceled' })
+      const newestFirst = [...tasks].sort((a, b) => (a.created_at + a.id < b.created_at + b.id ? 1 : -1))
+      const seen: string[] = []
+      let after: ListPlace | undefined
+      do {
+        const { states, next } = await store.list('a', { most: 2, ...(after && { after }) })
+        assert.ok(states.length <= 2)
+        seen.push(...states.map(({ id }) => id))
+        after = next
+      } while (after !== undefined)
+      assert.deepEqual(
+        seen,
+        newestFirst.map(({ id }) => id),
+      )
+      const some = await store.list('a', { most: 10, statuses: ['running', 'canceled'] })
+      assert.deepEqual(
+        some.states.map(({ id, status }) => [id, status]),
+        [
+          [running.id, 'running'],
+          [canceled.id, 'canceled'],
+        ],
+      )
+      await store.forget(running.id)
+      const rest = await store.list('a', { most: 10 })
+      assert.equal(rest.states.length, 4)
+      assert.deepEqual((await store.list('nobody', { most: 10 })).states, [])
+    })
+
+    test('keeps the newest preview of a job that runs', async (t) => {
+      const store = await start(t)
+      const { id } = await store.create(someTask())
+      for (const preview of [1, 2]) await store.advance(id, { status: 'running', preview })
+      await store.advance(id, { status: 'running', progress: { step: 1, steps: 4 } })
+      assert.equal((await store.get(id))?.preview, 2)
     })
 
     test('forgets a job', async (t) => {
@@ -191,6 +244,35 @@ export function statusStoreContract(
       await store.advance(done.id, { status: 'running' })
       assert.equal((await store.get(done.id))?.status, 'succeeded')
       assert.deepEqual(await store.ahead(waiting.id), { jobs: 0, units: 0 })
+    })
+
+    test('tells the place by turns of the accounts', async (t) => {
+      const store = await start(t)
+      const create = async (account: string, count: number) => {
+        const tasks = Array.from({ length: count }, () => someTask({ account }))
+        for (const task of tasks) await store.create(task)
+        return tasks.map(({ id }) => id)
+      }
+      const many = await create('ann', 20)
+      const [first, second] = (await create('bob', 2)) as [string, string]
+      const jobs = async (id: string | undefined) => (await store.ahead(id ?? ''))?.jobs ?? -1
+      // of two with the same turn either may come first
+      const about = async (id: string | undefined, place: number) =>
+        assert.ok([place - 1, place].includes(await jobs(id)), `${await jobs(id)} for ${place}`)
+      await about(first, 1)
+      await about(second, 3)
+      await about(many[0], 1)
+      await about(many[1], 3)
+      assert.equal(await jobs(many[19]), 21)
+      const units = (await store.ahead(first))?.units ?? 0
+      assert.ok(units <= 2 * workUnits(someRequest()), `${units} units`)
+      await store.advance(many[0] ?? '', { status: 'running' })
+      await store.advance(many[5] ?? '', { status: 'canceled' })
+      await about(first, 2)
+      assert.equal(await jobs(many[19]), 20)
+      await store.advance(second, { status: 'canceled' })
+      await store.advance(first, { status: 'succeeded' })
+      assert.equal(await jobs(many[19]), 18)
     })
 
     test('puts batch jobs behind interactive ones', async (t) => {

@@ -10,8 +10,8 @@ import { anonymousCaller, type Credentials } from '../../src/jobs/caller.ts'
 import { createCatalogues } from '../../src/jobs/catalogue/catalogues.ts'
 import { AppError } from '../../src/jobs/errors.ts'
 import { defaultLimits } from '../../src/jobs/fields.ts'
-import { imageSeed, stepsOf } from '../../src/jobs/job.ts'
 import { createJobIds } from '../../src/jobs/job-id.ts'
+import { imageSeed, stepsOf } from '../../src/jobs/pictures.ts'
 import type { ImageGenerator } from '../../src/jobs/ports.ts'
 import { type SubmitDeps, type SubmitOptions, submitJob } from '../../src/jobs/serving/submit.ts'
 import { watchJobs } from '../../src/jobs/serving/wait.ts'
@@ -88,7 +88,7 @@ export type StepAction = (step: number, prompt: string) => void | Promise<void>
 /** Pictures of a few bytes, made on the caller's event loop. */
 export function quickGenerator(onStep: StepAction = () => {}): ImageGenerator {
   return {
-    async *generate(request, { signal, onProgress, images }) {
+    async *generate(request, { signal, onProgress, images, previews }) {
       const each = stepsOf(request)
       const steps = each * request.count
       for (let index = 0; index < request.count; index += 1) {
@@ -96,6 +96,9 @@ export function quickGenerator(onStep: StepAction = () => {}): ImageGenerator {
           signal.throwIfAborted()
           await onStep(step, request.prompt)
           onProgress({ step: index * each + step, steps })
+          if (previews !== undefined && index === 0 && step <= Math.min(previews.count, each - 1)) {
+            previews.onPreview({ index: step, bytes: Buffer.from(`preview ${step}`) })
+          }
         }
         signal.throwIfAborted()
         const seed = imageSeed(request, index)

@@ -4,7 +4,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { deflateSync } from 'node:zlib'
 import { serveInference } from '../../src/generator/serve.ts'
-import { stepsOf } from '../../src/jobs/job.ts'
+import { stepsOf } from '../../src/jobs/pictures.ts'
 import type { GivenImages } from '../../src/jobs/ports.ts'
 
 /**
@@ -56,12 +56,15 @@ function noise(seed: number, length: number): Buffer {
 
 await serveInference(
   async () => ({
-    async make(request, seed, { onStep, signal, images }) {
+    async make(request, seed, { onStep, signal, images, previews }) {
       if (process.env.TEST_TELL) writeSync(1, `engine begins "${request.prompt}" with seed ${seed}\n`)
       for (let step = 1; step <= stepsOf(request); step += 1) {
         if (signal.aborted) throw new Error('stopped')
         await act(request.prompt, step, signal)
         onStep(step)
+        if (previews !== undefined && step <= Math.min(previews.count, stepsOf(request) - 1)) {
+          previews.show(Buffer.from(`preview of seed ${seed} after step ${step}`))
+        }
       }
       if (process.env.TEST_TELL) writeSync(1, `engine made "${request.prompt}" with seed ${seed}\n`)
       return { bytes: bytesOf(request.prompt, seed, images), width: request.width, height: request.height }

@@ -30,6 +30,7 @@ export interface BrokerOptions {
 export interface Broker {
   readonly log: Log
   readonly topology: Topology
+  readonly queueMax: number
   /** Separate: a broker short of disk stops reading connections that publish, acknowledgements included. */
   readonly consuming: Link
   readonly publish: Publish
@@ -94,6 +95,7 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
   return {
     log,
     topology: plan,
+    queueMax,
     consuming,
     publish: createPublisher(publishing, confirmMs, () => void redeclare()),
     redeclare,

@@ -62,6 +62,10 @@ const migrations = [
   ALTER TABLE states ADD COLUMN kept TEXT;
   CREATE TABLE notes (name TEXT PRIMARY KEY, text TEXT NOT NULL, until INTEGER NOT NULL) STRICT;
   `,
+  `
+  ALTER TABLE states ADD COLUMN preview INTEGER;
+  CREATE INDEX states_of_account ON states (account, created_at, id);
+  `,
 ]
 
 /** Creates the file and its tables if missing. Throws an `AppError` that names the path. */

@@ -55,7 +55,7 @@ export function createCatalogues(given: CataloguesDeps): Catalogues {
   }
   const asAppError = async <T>(caller: Caller, action: () => Promise<T>): Promise<T> => {
     try {
-      requireScope(caller, 'jobs')
+      requireScope(caller, 'catalogues')
       return await action()
     } catch (thrown) {
       throw toAppError(thrown)

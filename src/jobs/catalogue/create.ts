@@ -1,4 +1,4 @@
-import { type Caller, requireScope } from '../caller.ts'
+import { type Caller, requirePriority, requireScope } from '../caller.ts'
 import { AppError } from '../errors.ts'
 import type { Webhook } from '../job.ts'
 import { keyWindows } from '../job-id.ts'
@@ -37,7 +37,8 @@ let checks = 0
  */
 export async function createRun(deps: CreateDeps, body: unknown, options: RunOptions): Promise<Definition> {
   const { caller, idempotencyKey: key } = options
-  requireScope(caller, 'jobs')
+  requireScope(caller, 'catalogues')
+  requirePriority(caller, 'batch')
   await checkRate(deps.limiter, caller)
   const { ids, documents } = deps
   const later = (deps.catalogueTtlSeconds - deps.ttlSeconds) * 1000

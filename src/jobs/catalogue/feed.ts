@@ -1,5 +1,5 @@
-import type { Caller } from '../caller.ts'
-import { type AppError, clientMessage, toAppError } from '../errors.ts'
+import { anonymous, type Caller } from '../caller.ts'
+import { AppError, clientMessage, toAppError } from '../errors.ts'
 import type { JobError } from '../job.ts'
 import { bestEffort } from '../log.ts'
 import { type CancelDeps, cancelJob } from '../serving/cancel.ts'
@@ -250,7 +250,7 @@ async function submitItem(deps: FeedDeps, feed: Feed, item: number): Promise<voi
   const { definition, round } = feed
   const { caller: name, account, expires_at } = definition
   const by = deps.callerNamed(name, account)
-  if (by === undefined) throw toAppError(new Error('its caller has no key any longer'))
+  if (by === undefined) throw new AppError('forbidden', 'Its caller has no key any longer.')
   const { request } = await itemOf(deps, feed, item)
   await accept(deps, {
     request,
@@ -258,7 +258,7 @@ async function submitItem(deps: FeedDeps, feed: Feed, item: number): Promise<voi
     id: jobOf(deps.ids, definition, item, round),
     by,
     account: deps.ids.accountTag(account),
-    ...(name === 'anonymous' ? {} : { caller: name }),
+    ...(name === anonymous ? {} : { caller: name }),
     now: deps.now(),
     expires_at,
   })

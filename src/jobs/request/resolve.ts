@@ -9,9 +9,10 @@ import {
   type Priority,
   type RequestLimits,
 } from '../fields.ts'
-import { type ResolvedRequest, stepsOf } from '../job.ts'
+import type { ResolvedRequest } from '../job.ts'
 import { nearest } from '../nearest.ts'
 import { findNamed, type ModelInfo, type Offer } from '../offer.ts'
+import { stepsOf } from '../pictures.ts'
 import { cleanText, describeValue, expectation, listed } from '../wording.ts'
 import { loraFieldFaults, resolveLoras } from './loras.ts'
 import { checkModel, givenImages, resolveVae } from './model-rules.ts'
@@ -21,6 +22,8 @@ export interface Resolved {
   readonly request: ResolvedRequest
   /** How urgent it is. Not part of the picture, hence not of the request. */
   readonly priority: Priority
+  /** How often its first picture is shown while it is made: not part of the picture either. */
+  readonly previews?: number
 }
 
 /**
@@ -89,7 +92,8 @@ export function resolveRequest(
     )
   }
   if (faults.length > 0) throw invalidRequest(faults)
-  return { request: resolved, priority: request.priority ?? 'interactive' }
+  const { priority = 'interactive', previews = 0 } = request
+  return { request: resolved, priority, ...(previews === 0 ? {} : { previews }) }
 }
 
 /** The format of the delivered file. PNG has no quality. */

@@ -1,9 +1,11 @@
 import { isDeepStrictEqual } from 'node:util'
 import { announce } from '../announce.ts'
+import { ConnectionLost } from '../connection-lost.ts'
 import { AppError, clientMessage, toAppError } from '../errors.ts'
 import { type JobState, keptOf, type Manifest, type ManifestImage, type Task } from '../job.ts'
 import { bestEffort } from '../log.ts'
 import type { Delivery, EventQueue } from '../ports.ts'
+import { dropPreview } from '../previews.ts'
 import { doubled, jitter, retryBriefly } from '../retry.ts'
 import { isTask } from '../task-check.ts'
 import { type AttemptDeps, type Made, makePictures, Stopped } from './attempt.ts'
@@ -126,7 +128,7 @@ async function endAttempt(
 ): Promise<void> {
   if (delivery.lost.aborted) {
     deps.log.warn({ job: task.id }, 'the task was lost to another worker')
-    return noteSurvival(deps, task.id)
+    return delivery.lost.reason instanceof ConnectionLost ? noteSurvival(deps, task.id) : undefined
   }
   const fields = { job: task.id, attempt: delivery.attempt, err: thrown }
   if (thrown instanceof Stopped) {
@@ -160,7 +162,7 @@ interface Outcome {
 }
 
 function tooOften(losses: number): Outcome {
-  const message = `Workers died ${losses} times while working on this job.`
+  const message = `Workers died ${losses} times while working on this job, or were too slow for the queue.`
   return { status: 'failed', error: new AppError('generation_failed', message) }
 }
 
@@ -187,10 +189,12 @@ function manifestOf(deps: RunDeps, delivery: Delivery, task: Task, outcome: Outc
 async function conclude(
   deps: RunDeps,
   delivery: Delivery,
-  { trace }: Task,
+  { trace, previews = 0 }: Task,
   manifest: Manifest,
 ): Promise<void> {
   await announce(deps, manifest, trace)
+  if (previews > 0)
+    void bestEffort(deps.log, 'deleting a preview', dropPreview(deps.status, manifest.id), 'debug')
   await delivery.ack()
   const { id, status } = manifest
   deps.log.info({ job: id, status, attempt: delivery.attempt }, 'job is final')
