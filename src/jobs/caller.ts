@@ -46,6 +46,16 @@ export interface Caller {
   readonly account: string
   readonly limits: CallerLimits
   readonly scopes: ReadonlySet<Scope>
+  /** Absent: it has no defaults, and its secret is of generation 1. */
+  readonly webhook?: WebhookDefaults
+}
+
+/** What the keys file says of a caller's webhooks. */
+export interface WebhookDefaults {
+  /** Where the outcome of its jobs is sent unless a job names another receiver. */
+  readonly url?: string
+  /** The generation of its secret, from 1: the secret is derived from it. While it is rotated the one before counts too. */
+  readonly secret: number
 }
 
 /** What a request brings to be recognised by. */
