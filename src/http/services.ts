@@ -26,6 +26,8 @@ import {
   type UploadDeps,
 } from '../jobs/serving/upload.ts'
 import type { JobWatch } from '../jobs/serving/wait.ts'
+import { resendWebhookOf, type WebhookCallDeps, webhookLogOf } from '../jobs/serving/webhooks/of-job.ts'
+import type { WebhookLog } from '../jobs/webhook.ts'
 
 /**
  * What the HTTP side (API and page) may ask of the service.
@@ -70,6 +72,12 @@ export interface Services {
   removeUpload(id: string, caller: Caller): Promise<void>
   /** The PNG of an upload. Rejects `not_found` for an id never issued, `expired`; opening it rejects `deleted`. */
   uploaded(id: string, caller: Caller): Promise<{ open(): Promise<StoredFile>; expires_at: string }>
+  /** The tries of a job's webhook. Rejects like `view`, and `not_found` while there is none. */
+  webhookLog(id: string, caller: Caller): Promise<WebhookLog>
+  /** Sends it again. Rejects like `view`, `not_ready` until the job is final, `invalid_request` if it has none, `rate_limited`. */
+  resendWebhook(id: string, caller: Caller): Promise<WebhookLog>
+  /** What this caller's receivers check signatures with: `whsec_` and base64. */
+  webhookSecret(caller: Caller): string
   /** Counts a request of any kind; rejects `rate_limited`. */
   count(caller: Caller): Promise<void>
   /** The caller of a request, from its address and what it sends to be recognised. */
@@ -91,6 +99,7 @@ export function createServices(
   deps: SubmitDeps &
     CancelDeps &
     UploadDeps &
+    WebhookCallDeps &
     Pick<Services, 'holdings' | 'caller'> & { readonly watch: JobWatch; readonly requests: RateLimiter },
   ready: () => boolean,
 ): Services {
@@ -116,6 +125,9 @@ export function createServices(
     upload: (body, options) => asAppError(acceptUpload(deps, body, options)),
     removeUpload: (id, caller) => asAppError(deleteUpload(deps, id, caller)),
     uploaded: (id, { name }) => asAppError(Promise.try(findUpload, deps, id, name)),
+    webhookLog: (id, caller) => asAppError(webhookLogOf(deps, id, caller)),
+    resendWebhook: (id, caller) => asAppError(resendWebhookOf(deps, id, caller)),
+    webhookSecret: (caller) => deps.webhooks.secretOf(caller),
     load: () => asAppError(loadOf(deps)),
     count: (caller) => asAppError(checkRate(deps.requests, caller, 'requests')),
     caller: (from) => deps.caller(from),

@@ -16,6 +16,7 @@ import { watchSpace } from '../jobs/serving/space.ts'
 import { watchJobs } from '../jobs/serving/wait.ts'
 import type { OfferSource } from '../library/offer-source.ts'
 import type { OpenBackends } from './backends.ts'
+import { webhookParts } from './webhooks.ts'
 
 /** Page and API of one server process, and a server's background work. */
 export interface HttpServer extends AsyncDisposable {
@@ -39,8 +40,10 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const ttlSeconds = config.resultTtlSeconds
   const ids = createJobIds(...backends.secrets)
   const limits = anonymousLimits(config)
+  const { webhooks, sender } = await webhookParts(config, backends, log)
   const core = {
     ...backends,
+    webhooks,
     ids,
     caller: ({ address }: Credentials) => anonymousCaller(address, limits, config.ipv6Network),
     requests: memoryRateLimiter(),
@@ -87,7 +90,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   starting.adopt(http, (app) => app.close())
   starting.defer(() => watch.close())
   const address = await listen(http, config)
-  starting.adopt(await startHousekeeping({ ...core, watch }), (keeping) => keeping.stop())
+  starting.adopt(await startHousekeeping({ ...core, watch, sender }), (keeping) => keeping.stop())
   const started = starting.move()
   return { address, [Symbol.asyncDispose]: () => started.disposeAsync() }
 }

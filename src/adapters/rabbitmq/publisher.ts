@@ -97,7 +97,7 @@ function explain(thrown: unknown, route: Route, onMissing: () => void): AppError
   if (code === 'NOT_FOUND') onMissing()
   if (code !== 'NACK') return away('disconnected before it answered', thrown)
   if (route.max === undefined) return away(`refused a message for ${route.routingKey}`, thrown)
-  const message = `${route.max} jobs are already waiting, the maximum for this installation.`
+  const message = `${route.max} ${route.holds ?? 'jobs'} are already waiting, the maximum for this installation.`
   return new AppError('queue_full', message, { cause: thrown })
 }
 

@@ -21,6 +21,8 @@ export interface Resolved {
   readonly request: ResolvedRequest
   /** How urgent it is. Not part of the picture, hence not of the request. */
   readonly priority: Priority
+  /** Where its outcome is wanted, unchecked. */
+  readonly webhook?: string
 }
 
 /**
@@ -89,7 +91,8 @@ export function resolveRequest(
     )
   }
   if (faults.length > 0) throw invalidRequest(faults)
-  return { request: resolved, priority: request.priority ?? 'interactive' }
+  const { priority = 'interactive', webhook } = request
+  return { request: resolved, priority, ...(webhook === undefined ? {} : { webhook }) }
 }
 
 /** The format of the delivered file. PNG has no quality. */

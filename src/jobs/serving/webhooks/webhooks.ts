@@ -1,5 +1,5 @@
 import type { Caller } from '../../caller.ts'
-import type { Manifest, Webhook } from '../../job.ts'
+import type { Kept, Webhook } from '../../job.ts'
 import type { WebhookEvent, WebhookLog } from '../../webhook.ts'
 import type { JobView } from '../job-view.ts'
 
@@ -27,9 +27,9 @@ export interface Webhooks {
    */
   announce(event: WebhookEvent): Promise<void>
   /** The same for a job that is final, if it has a webhook and this was not done before. */
-  jobEnded(manifest: Manifest): Promise<void>
-  /** Puts the delivery of a final job on the queue again, with the same event id. Rejects `invalid_request` if it has none. */
-  resend(manifest: Manifest): Promise<WebhookLog>
+  jobEnded(view: JobView, kept: Kept): Promise<void>
+  /** Puts the delivery of a final job on the queue again, with the same event id. Rejects `invalid_request` if it has no webhook. */
+  resend(view: JobView, kept: Kept): Promise<WebhookLog>
   /** The log of a job (by its id) or of another event. */
   log(name: string): Promise<WebhookLog | undefined>
   /** `whsec_` and base64: what a receiver checks the signatures of this caller's messages with. */
