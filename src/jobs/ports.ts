@@ -125,7 +125,7 @@ export interface WebhookQueue {
   close(): Promise<void>
 }
 
-export interface WebhookRequest {
+interface WebhookRequest {
   readonly headers: Readonly<Record<string, string>>
   readonly body: string
   readonly signal: AbortSignal

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import type { Cleanup } from '../temp-folder.ts'
 
 /** A message that a receiver got. */
-export interface Message {
+interface Message {
   readonly headers: IncomingHttpHeaders
   readonly body: string
   readonly path: string

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { FastifyInstance } from 'fastify'
 import { imageFiles } from '../../jobs/fields.ts'
 import { JobView } from '../../jobs/serving/job-view.ts'
+import { WebhookLog } from '../../jobs/webhook.ts'
 import { ErrorBody } from '../faults.ts'
 import { examples } from './examples.ts'
 import { UploadView } from './uploads.ts'
@@ -13,7 +14,7 @@ import { UploadView } from './uploads.ts'
  */
 
 /** Shapes by their names in the description. */
-const components: Record<string, unknown> = { Job: JobView, Upload: UploadView, Error: ErrorBody }
+const components: Record<string, unknown> = { Job: JobView, Upload: UploadView, Error: ErrorBody, WebhookLog }
 
 type Json = Record<string, unknown>
 

@@ -7,7 +7,7 @@ import type { JobView } from '../job-view.ts'
 export type WebhookForm = (view: JobView, webhook: Webhook) => unknown
 
 /** Where a request wants its outcome sent. */
-export interface WantedWebhook {
+interface WantedWebhook {
   /** Absent: the caller's default, if it has one. */
   readonly url?: string
   readonly form?: string
