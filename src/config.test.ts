@@ -19,6 +19,10 @@ test('an empty environment gives the defaults, and other programs` variables are
   assert.deepEqual(config, {
     port: 8080,
     host: '127.0.0.1',
+    keysFile: undefined,
+    open: '0',
+    page: undefined,
+    failedKeysPerMinute: 30,
     dataDir: './data',
     model: 'packshot-mini',
     modelsDir: './models',

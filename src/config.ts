@@ -20,7 +20,33 @@ export const Environment = Type.Object({
     minLength: 1,
     default: '127.0.0.1',
     description:
-      'Address to listen on. The default allows this machine only, because there is no login; `0.0.0.0` opens it to the network.',
+      'Address to listen on. The default allows this machine only; another address needs `PACKSHOT_KEYS_FILE` or `PACKSHOT_OPEN`. `0.0.0.0` is every address of this machine.',
+  }),
+  PACKSHOT_KEYS_FILE: Type.Optional(
+    Type.String({
+      minLength: 1,
+      examples: ['/etc/packshot/keys.json'],
+      description:
+        'File with the hashed keys of callers, written by `npm run keys`, the same for every server: every call then needs a key. It is read again within seconds when it changes. When not set, callers need no key and are told apart by their address.',
+    }),
+  ),
+  PACKSHOT_OPEN: Type.Enum(['0', '1'], {
+    default: '0',
+    description:
+      '`1`: listening on an address that the network reaches, without keys, is intended: everybody who reaches it may use everything, within the limits of an address.',
+  }),
+  PACKSHOT_PAGE: Type.Optional(
+    Type.Enum(['open', 'sign-in', 'off'], {
+      description:
+        'The page: `open` to everybody (with keys, then also calls without a key are served), behind a `sign-in` with a key, or `off`. When not set, `sign-in` with `PACKSHOT_KEYS_FILE`, else `open`.',
+    }),
+  ),
+  PACKSHOT_FAILED_KEYS_PER_MINUTE: Type.Integer({
+    minimum: 0,
+    maximum: 1_000_000,
+    default: 30,
+    description:
+      'Maximum requests per minute from one address with a key that is not valid, counted by each server; more are answered 429 and not logged; 0: no limit.',
   }),
   PACKSHOT_DATA_DIR: Type.String({
     minLength: 1,
@@ -94,7 +120,7 @@ export const Environment = Type.Object({
     maximum: 1_000_000,
     default: 1000,
     description:
-      'Maximum number of waiting jobs; more are refused with `queue_full`. In embedded mode running jobs count too; on RabbitMQ it applies to interactive and batch jobs separately, must be the same for all servers and workers, and is fixed when the queue is created.',
+      'Maximum number of waiting jobs; more are refused with `queue_full`. In embedded mode running jobs count too; on RabbitMQ it applies to interactive and batch jobs separately, must be the same for all servers and workers, and is fixed when the queues are created.',
   }),
   PACKSHOT_ATTEMPT_SECONDS: Type.Integer({
     minimum: 1,

@@ -86,7 +86,7 @@ const rules: readonly Rule[] = [
   },
   {
     files: /^src\/http\//,
-    folders: ['src/http', 'src/jobs'],
+    folders: ['src/http', 'src/jobs', 'src/version.ts'],
     packages: ['fastify', '@fastify/', 'typebox', 'ghtml', 'pino'],
   },
   {

@@ -18,7 +18,9 @@ import type { Picture, PictureRequest, RunOptions } from './request.ts'
 import type { Session, SessionOptions } from './runtime/session.ts'
 import { SessionCache } from './runtime/session-cache.ts'
 import { widened } from './safetensors/widen.ts'
+import { samplerEntry } from './samplers/catalog.ts'
 import { beginIndex, createSampler } from './samplers/create-sampler.ts'
+import { callsToShow, estimateClean } from './samplers/estimate.ts'
 import { guide, scaled, withExtra } from './samples.ts'
 import type { ClipTokenizer } from './tokenizer/clip-tokenizer.ts'
 
@@ -118,7 +120,7 @@ export class Engine {
    * LoRA or embedding at fault; MemoryError if the picture needs more than there is; PromptTooLongError; RangeError for
    * a picture or strength that does not fit the request
    */
-  async generate(request: PictureRequest, { onStep, signal }: RunOptions = {}): Promise<Picture> {
+  async generate(request: PictureRequest, { onStep, signal, previews }: RunOptions = {}): Promise<Picture> {
     const { vae, noise } = this.model.architecture
     const { width, height, steps, guidanceScale, image } = request
     const scale = vaeScale(vae)
@@ -142,6 +144,12 @@ export class Engine {
       inpainting: this.model.inpainting,
       encode: networks.encode,
     })
+    const run = {
+      begin,
+      end: timesteps.length,
+      callsPerStep: samplerEntry(request.sampler).callsPerStep ?? 1,
+    }
+    const shown = callsToShow(run, previews?.count ?? 0)
     let sample = start.sample
     for (let call = begin; call < timesteps.length; call++) {
       if (signal?.aborted) throw new AbortedError(`stopped before call ${call + 1} of ${timesteps.length}`)
@@ -149,8 +157,14 @@ export class Engine {
       const prediction = await networks.predict(input, timesteps[call]!, text, size)
       const wanted = guided ? guide(prediction, guidanceScale) : prediction
       if (!wanted.every(Number.isFinite)) throw this.#notFinite(call)
+      const before = sample
       sample = start.keep(sampler.step(wanted, call, sample), call)
       onStep?.(Math.ceil((steps * (call + 1 - begin)) / (timesteps.length - begin)), steps)
+      if (previews !== undefined && shown.has(call)) {
+        const at = { prediction: wanted, sample: before, index: call }
+        const clean = start.keep(estimateClean(sampler, noise.prediction_type, at), timesteps.length - 1)
+        await previews.show(toPicture(await networks.decode(clean, size), width, height))
+      }
     }
     return toPicture(await networks.decode(sample, size), width, height)
   }

@@ -36,6 +36,11 @@ export interface RunOptions {
   readonly onStep?: (step: number, steps: number) => void
   /** Read before each call of the model. */
   readonly signal?: { readonly aborted: boolean }
+  /**
+   * Looks at the picture while it is made: what it would be if all noise that the model sees were taken away at once.
+   * `count` of them at even distances, fewer in a short run; each costs one decoding. The run waits for `show`.
+   */
+  readonly previews?: { readonly count: number; readonly show: (picture: Picture) => void | Promise<void> }
 }
 
 /** 8 bits a channel, rows from top to bottom, [height, width, 3]. */

@@ -1,6 +1,7 @@
 import { totalmem } from 'node:os'
 import { resolve } from 'node:path'
 import { workerData } from 'node:worker_threads'
+import { encodePreview } from '../adapters/pictures/encode.ts'
 import { pictureReader } from '../adapters/pictures/picture-reader.ts'
 import { type Engine, openEngine } from '../diffusion/engine.ts'
 import {
@@ -79,7 +80,7 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
   const version = await packageVersion()
   const reader = pictureReader()
   return {
-    async make(request, seed, { onStep, signal, images }) {
+    async make(request, seed, { onStep, signal, images, previews }) {
       const contents = await library.readAll()
       const files = engineFiles(request, contents)
       const asked = engineRequest(request, seed, contents)
@@ -88,10 +89,19 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
       const engine = await pool.get(await choose(files.model, files.vae))
       const steps = stepsOf(request)
       const onPart = (step: number, all: number) => onStep(Math.ceil((step / all) * steps))
+      const show = async (seen: Picture) => {
+        // the picture does not depend on it
+        const bytes = await encodePreview(seen).catch(() => undefined)
+        if (bytes !== undefined) previews?.show(bytes)
+      }
       let picture: Picture
       try {
         picture = await opening(`The model ${files.model.name}`, () =>
-          engine.generate(wanted, { onStep: onPart, signal }),
+          engine.generate(wanted, {
+            onStep: onPart,
+            signal,
+            ...(previews !== undefined && { previews: { count: previews.count, show } }),
+          }),
         )
       } finally {
         await pool.trim()

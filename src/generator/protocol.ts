@@ -40,6 +40,8 @@ export interface GenerateMessage {
   readonly run: number
   readonly request: ResolvedRequest
   readonly images?: GivenImages
+  /** How many previews of the first picture; absent: none. */
+  readonly previews?: number
   /** One Int32: not 0 once the run should stop. Shared, because a busy thread reads no messages. */
   readonly abort: SharedArrayBuffer
 }
@@ -66,6 +68,7 @@ export type ThreadMessage =
   | { readonly type: 'ready' }
   | { readonly type: 'unusable'; readonly fault: ThreadFault }
   | { readonly type: 'progress'; readonly run: number; readonly step: number; readonly steps: number }
+  | { readonly type: 'preview'; readonly run: number; readonly index: number; readonly bytes: Uint8Array }
   | {
       readonly type: 'image'
       readonly run: number

@@ -15,6 +15,8 @@ export interface PictureMaker {
       signal: { readonly aborted: boolean }
       /** Present when the request has an `init_image`. */
       images?: GivenImages
+      /** Present when previews of this picture are wanted: small JPEG files. */
+      previews?: { readonly count: number; readonly show: (bytes: Uint8Array) => void }
     },
   ): Promise<{ bytes: Uint8Array; width: number; height: number }>
 }
@@ -41,7 +43,7 @@ export async function serveInference(
 
 async function runOne(
   maker: PictureMaker,
-  { run, request, images, abort }: GenerateMessage,
+  { run, request, images, previews: count = 0, abort }: GenerateMessage,
   send: (message: ThreadMessage) => void,
   expected: (thrown: unknown) => AppError | undefined,
 ): Promise<void> {
@@ -57,7 +59,14 @@ async function runOne(
     for (let index = 0; index < request.count; index += 1) {
       const seed = imageSeed(request, index)
       const onStep = (step: number) => send({ type: 'progress', run, step: index * each + step, steps })
-      const hooks = { onStep, signal, ...(images === undefined ? {} : { images }) }
+      let shown = 0
+      const show = (bytes: Uint8Array) => send({ type: 'preview', run, index: ++shown, bytes })
+      const hooks = {
+        onStep,
+        signal,
+        ...(images === undefined ? {} : { images }),
+        ...(count > 0 && index === 0 ? { previews: { count, show } } : {}),
+      }
       send({ type: 'image', run, seed, ...(await maker.make(request, seed, hooks)) })
     }
     send({ type: 'done', run })

@@ -101,7 +101,7 @@ function startRun(
   thread: InferenceThread,
   run: number,
   request: Generate[0],
-  { signal, onProgress, images: given }: Generate[1],
+  { signal, onProgress, images: given, previews }: Generate[1],
   abortGraceMs: number,
 ) {
   const abort = new SharedArrayBuffer(4)
@@ -126,6 +126,9 @@ function startRun(
     if (!('run' in message) || message.run !== run) return
     if (message.type === 'progress') {
       if (!signal.aborted) onProgress({ step: message.step, steps: message.steps })
+    } else if (message.type === 'preview') {
+      const { index, bytes } = message
+      if (!signal.aborted) previews?.onPreview({ index, bytes })
     } else if (message.type === 'image') {
       const { bytes, width, height, seed } = message
       images.push({ bytes, width, height, seed })
@@ -137,7 +140,13 @@ function startRun(
     }
   }
   signal.addEventListener('abort', stop)
-  const message = { run, request, abort, ...(given === undefined ? {} : { images: given }) }
+  const message = {
+    run,
+    request,
+    abort,
+    ...(given === undefined ? {} : { images: given }),
+    ...(previews === undefined ? {} : { previews: previews.count }),
+  }
   thread.start(message, onMessage, (error) => finish({ error: signal.aborted ? signal.reason : error }))
   if (signal.aborted) stop()
 

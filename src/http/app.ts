@@ -6,10 +6,11 @@ import Fastify, {
   type FastifyRequest,
   LogController,
 } from 'fastify'
-import packageFile from '../../package.json' with { type: 'json' }
 import { AppError } from '../jobs/errors.ts'
+import { packageVersion } from '../version.ts'
 import { type KnownRoutes, knownRoutes } from './allowed-methods.ts'
 import { descriptionRoute } from './api/description.ts'
+import { eventRoutes } from './api/events.ts'
 import { healthRoutes } from './api/health.ts'
 import { imageRoutes } from './api/images.ts'
 import { jobRoutes } from './api/jobs.ts'
@@ -20,13 +21,13 @@ import { webhookRoutes } from './api/webhooks.ts'
 import { readJsonBodies } from './bodies.ts'
 import { answerClientError, answerOddRequests } from './client-error.ts'
 import { type ConnectionLimits, limitConnections, limitRequestsInARow } from './connections.ts'
-import { credentialsOf } from './credentials.ts'
+import { recogniseCallers } from './credentials.ts'
 import { bodyLimit, httpFault, sendFault } from './faults.ts'
 import { firstLook } from './first-look.ts'
 import { hostNames } from './hosts.ts'
 import { errorPages, wantsPage } from './page/answers.ts'
 import { pageRoutes } from './page/routes.ts'
-import { permissionsPolicy } from './page/security.ts'
+import { permissionsPolicy, requireOwnPage } from './page/security.ts'
 import { trustedPeers } from './peer.ts'
 import { serveUnderPrefix } from './prefix.ts'
 import { publicAddress } from './public-address.ts'
@@ -45,9 +46,14 @@ export interface HttpDeps {
   /** Names (comma-separated) that this server answers to, beside `localhost` and addresses. */
   readonly allowedHosts?: string
   readonly traffic?: TrafficLimits
+  /** How the page is reached; absent: by everybody. */
+  readonly page?: PageAccess
   /** Absent: no limit. */
   readonly connections?: ConnectionLimits
 }
+
+/** `sign-in`: with a key, exchanged for the session of a browser. `off`: there is no page. */
+export type PageAccess = 'open' | 'sign-in' | 'off'
 
 /** Sends an error in the client's format: a page to a browser, JSON to everything else. */
 type Answer = (error: AppError, request: FastifyRequest, reply: FastifyReply) => FastifyReply
@@ -74,12 +80,13 @@ export async function buildHttp({
   allowedHosts,
   traffic = defaultTrafficLimits,
   connections,
+  page: access = 'open',
 }: HttpDeps): Promise<FastifyInstance> {
   const sendPage = await errorPages()
   const trusts = trustedPeers(trustedProxies)
   const hosts = { allowed: hostNames(allowedHosts), trusts }
   const answer: Answer = (error, request, reply) =>
-    wantsPage(request) ? sendPage(error, reply) : sendFault(reply, error)
+    access !== 'off' && wantsPage(request) ? sendPage(error, reply) : sendFault(reply, error)
   const app = Fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
@@ -112,20 +119,16 @@ export async function buildHttp({
   answerOddRequests(app.server)
   if (connections !== undefined) limitConnections(app.server, connections, trusts)
   const inARow = limitRequestsInARow()
-  app.decorateRequest('caller')
   app.decorateRequest('publicAddress', function () {
     return publicAddress(this, trusts)
   })
+  const recognise = recogniseCallers(app, services)
   const refused = refusals(log)
   app.addHook('onRequest', async (request, reply) => {
-    try {
-      firstLook(request, hosts)
-      if (isConnected(request)) inARow(request.raw.socket, reply.raw)
-    } catch (thrown) {
-      refused(request, thrown)
-      throw thrown
-    }
-    request.caller = services.caller(credentialsOf(request))
+    firstLook(request, hosts)
+    if (isConnected(request)) inARow(request.raw.socket, reply.raw)
+    await recognise(request)
+    if (request.signedIn) requireOwnPage(request, hosts)
     const path = request.routeOptions.url ?? ''
     if (!path.startsWith('/healthz/') && !path.startsWith('/assets/')) {
       await services.count(request.caller)
@@ -135,6 +138,7 @@ export async function buildHttp({
   })
   const routes = knownRoutes()
   app.addHook('onRoute', ({ url, method }) => routes.add(url, method))
+  app.addHook('onError', async (request, _reply, error) => refused(request, error))
   app.addHook('onSend', async (_request, reply) => {
     setMissingHeaders(reply)
     // A draining server sends its clients to another one: a kept connection would stay until the end.
@@ -150,14 +154,15 @@ export async function buildHttp({
       openapi: '3.1.0',
       info: {
         title: 'Packshot',
-        version: packageFile.version,
-        description: packageFile.description,
-        license: { name: packageFile.license, identifier: packageFile.license },
+        version: await packageVersion(),
+        description: 'Studio photos of products from words.',
+        license: { name: 'MIT', identifier: 'MIT' },
       },
     },
   })
   await app.register(async (api) => {
     jobRoutes(api, services)
+    eventRoutes(api, services)
     imageRoutes(api, services)
     pictureRoutes(api, services)
     modelRoutes(api, services)
@@ -166,11 +171,12 @@ export async function buildHttp({
     await api.register(async (uploads) => uploadRoutes(uploads, services))
     descriptionRoute(api)
   })
+  if (access === 'off') return app
   await app.register(async (page) => {
     page.addHook('onRoute', (route) => {
       route.schema = { ...route.schema, hide: true }
     })
-    await page.register(pageRoutes, { services, imageOrigin, hosts, refused })
+    await page.register(pageRoutes, { services, imageOrigin, hosts, access, refused })
   })
   return app
 }
@@ -179,6 +185,7 @@ function setMissingHeaders(reply: FastifyReply): void {
   for (const [name, value] of Object.entries(securityHeaders)) {
     if (!reply.hasHeader(name)) reply.header(name, value)
   }
+  if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')
 }
 
 function answerFault(

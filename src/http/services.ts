@@ -1,13 +1,16 @@
-import type { Caller, Credentials } from '../jobs/caller.ts'
+import { type Caller, type Credentials, requireScope, type Scope } from '../jobs/caller.ts'
 import { toAppError } from '../jobs/errors.ts'
 import type { RequestLimits } from '../jobs/fields.ts'
 import type { Holdings } from '../jobs/holdings.ts'
 import { bestEffort } from '../jobs/log.ts'
 import type { Offer } from '../jobs/offer.ts'
 import type { RateLimiter, StoredFile, UploadLimits } from '../jobs/ports.ts'
+import type { Preview } from '../jobs/previews.ts'
 import { type CancelDeps, cancelJob } from '../jobs/serving/cancel.ts'
 import { deleteJob } from '../jobs/serving/delete.ts'
 import { type JobView, viewJob } from '../jobs/serving/job-view.ts'
+import { type JobList, type ListRequest, listJobs } from '../jobs/serving/list.ts'
+import { newestPreview } from '../jobs/serving/newest-preview.ts'
 import { withNotes } from '../jobs/serving/notes.ts'
 import {
   getPicture,
@@ -17,6 +20,7 @@ import {
   type PictureFile,
 } from '../jobs/serving/picture.ts'
 import { checkRate } from '../jobs/serving/rate.ts'
+import type { SignedIn } from '../jobs/serving/recognise.ts'
 import { type SubmitDeps, type SubmitOptions, submitJob } from '../jobs/serving/submit.ts'
 import {
   acceptUpload,
@@ -53,6 +57,24 @@ export interface Services {
     caller: Caller,
     options: { readonly ms: number; readonly signal: AbortSignal },
   ): Promise<JobView>
+  /**
+   * The job as it is, then after each change of status, progress, preview or place in the queue, last the final view.
+   * A slow reader gets the newest state only. Ends early when `signal` aborts or the server stops. The first read
+   * rejects like `view`, and `unavailable` or `rate_limited` if too many follow; a later one if the job is deleted or
+   * expires. Read it to its end, or call `return`.
+   */
+  follow(
+    id: string,
+    caller: Caller,
+    options: { readonly signal: AbortSignal },
+  ): AsyncGenerator<JobView, void, undefined>
+  /** The newest preview of a job that runs; undefined if there is none. Rejects like `view`. */
+  preview(id: string, caller: Caller): Promise<Preview | undefined>
+  /**
+   * The caller's jobs, newest first, from the status store. Rejects `forbidden` for an anonymous caller,
+   * `invalid_request`, `unavailable`.
+   */
+  list(caller: Caller, request: ListRequest): Promise<JobList>
   /** Picture `index` of a job; rejects like `view`, and `not_ready` until the job succeeded. */
   image(id: string, index: number, caller: Caller): Promise<PictureFile>
   /** The same, or an address from which the client can fetch it, if there is one. */
@@ -76,12 +98,17 @@ export interface Services {
   webhookLog(id: string, caller: Caller): Promise<WebhookLog>
   /** Sends it again. Rejects like `view`, `not_ready` until the job is final, `invalid_request` if it has none, `rate_limited`. */
   resendWebhook(id: string, caller: Caller): Promise<WebhookLog>
-  /** What this caller's receivers check signatures with: `whsec_` and base64. */
-  webhookSecret(caller: Caller): string
+  /** What this caller's receivers check signatures with: `whsec_` and base64. Rejects `forbidden`. */
+  webhookSecret(caller: Caller): Promise<string>
   /** Counts a request of any kind; rejects `rate_limited`. */
   count(caller: Caller): Promise<void>
-  /** The caller of a request, from its address and what it sends to be recognised. */
-  caller(from: Credentials): Caller
+  /**
+   * The caller of a request, from its address and what it sends to be recognised. Rejects `unauthorized`, and
+   * `rate_limited` for an address that fails too often.
+   */
+  caller(from: Credentials): Caller | Promise<Caller>
+  /** Exchanges a key for the session of a browser; rejects like `caller`. Absent: callers have no keys. */
+  signIn?(key: string, address: string): Promise<SignedIn>
   /** What can be requested now. */
   offer(): Offer
   readonly limits: RequestLimits
@@ -100,10 +127,13 @@ export function createServices(
     CancelDeps &
     UploadDeps &
     WebhookCallDeps &
-    Pick<Services, 'holdings' | 'caller'> & { readonly watch: JobWatch; readonly requests: RateLimiter },
+    Pick<Services, 'holdings' | 'caller' | 'signIn'> & {
+      readonly watch: JobWatch
+      readonly requests: RateLimiter
+    },
   ready: () => boolean,
 ): Services {
-  const { holdings } = deps
+  const { holdings, signIn } = deps
   const asAppError = async <T>(action: Promise<T>): Promise<T> => {
     try {
       return await action
@@ -111,26 +141,58 @@ export function createServices(
       throw toAppError(thrown)
     }
   }
+  /** Notes are added once for all who follow a job: they get the same object. */
+  const seen = new WeakMap<JobView, JobView>()
+  async function* notedEach(views: AsyncIterable<JobView>) {
+    try {
+      for await (const view of views) {
+        const once = seen.get(view) ?? withNotes(view, deps.offer())
+        seen.set(view, once)
+        yield once
+      }
+    } catch (thrown) {
+      throw toAppError(thrown)
+    }
+  }
   const noted = async (view: Promise<JobView>) => withNotes(await view, deps.offer())
+  /** For a caller that has the scope, with its name: what it may see is its own. */
+  const by = <T>(scope: Scope, caller: Caller, action: (owner: string) => T | Promise<T>) =>
+    asAppError(
+      Promise.try(() => {
+        requireScope(caller, scope)
+        return action(caller.name)
+      }),
+    )
   return {
     submit: (body, options) => asAppError(noted(submitJob(deps, body, options))),
-    view: (id, { name }) => asAppError(noted(viewJob(deps, id, name))),
-    untilFinal: (id, { name: owner }, options) =>
-      asAppError(noted(deps.watch.untilFinal(id, { ...options, owner }))),
-    image: (id, index, { name }) => asAppError(getPicture(deps, id, index, name)),
-    imageOrAddress: (id, index, { name }) => asAppError(locatePicture(deps, id, index, name)),
+    view: (id, caller) => by('jobs:read', caller, (owner) => noted(viewJob(deps, id, owner))),
+    untilFinal: (id, caller, options) =>
+      by('jobs:read', caller, (owner) => noted(deps.watch.untilFinal(id, { ...options, owner }))),
+    follow: (id, caller, { signal }) => {
+      requireScope(caller, 'jobs:read')
+      const { name: owner, account } = caller
+      return notedEach(deps.watch.follow(id, { owner, account, signal }))
+    },
+    preview: (id, caller) => by('jobs:read', caller, (owner) => newestPreview(deps, id, owner)),
+    list: (caller, request) => by('jobs:read', caller, () => listJobs(deps, caller, request)),
+    image: (id, index, caller) => by('jobs:read', caller, (owner) => getPicture(deps, id, index, owner)),
+    imageOrAddress: (id, index, caller) =>
+      by('jobs:read', caller, (owner) => locatePicture(deps, id, index, owner)),
     linkedImage: (link) => asAppError(locateLinked(deps, link)),
-    cancel: (id, { name }) => asAppError(noted(cancelJob(deps, id, name))),
-    remove: (id, { name }) => asAppError(noted(deleteJob(deps, id, name))),
+    cancel: (id, caller) => by('jobs:cancel', caller, (owner) => noted(cancelJob(deps, id, owner))),
+    remove: (id, caller) => by('jobs:cancel', caller, (owner) => noted(deleteJob(deps, id, owner))),
     upload: (body, options) => asAppError(acceptUpload(deps, body, options)),
     removeUpload: (id, caller) => asAppError(deleteUpload(deps, id, caller)),
-    uploaded: (id, { name }) => asAppError(Promise.try(findUpload, deps, id, name)),
-    webhookLog: (id, caller) => asAppError(webhookLogOf(deps, id, caller)),
-    resendWebhook: (id, caller) => asAppError(resendWebhookOf(deps, id, caller)),
-    webhookSecret: (caller) => deps.webhooks.secretOf(caller),
+    uploaded: (id, caller) => by('uploads', caller, (owner) => findUpload(deps, id, owner)),
+    webhookLog: (id, caller) => by('webhooks', caller, () => webhookLogOf(deps, id, caller)),
+    resendWebhook: (id, caller) => by('webhooks', caller, () => resendWebhookOf(deps, id, caller)),
+    webhookSecret: (caller) => by('webhooks', caller, () => deps.webhooks.secretOf(caller)),
     load: () => asAppError(loadOf(deps)),
     count: (caller) => asAppError(checkRate(deps.requests, caller, 'requests')),
-    caller: (from) => deps.caller(from),
+    caller: (from) => asAppError(Promise.try(() => deps.caller(from))),
+    ...(signIn === undefined
+      ? {}
+      : { signIn: (key: string, address: string) => asAppError(signIn(key, address)) }),
     offer: () => deps.offer(),
     limits: deps.limits,
     uploadLimits: deps.uploadLimits,

@@ -4,6 +4,7 @@ import type { AppError, ErrorCode } from '../jobs/errors.ts'
 const statuses: Record<ErrorCode, number> = {
   invalid_request: 400,
   invalid_json: 400,
+  unauthorized: 401,
   cross_site: 403,
   forbidden: 403,
   not_found: 404,

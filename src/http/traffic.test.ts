@@ -140,3 +140,35 @@ test('a client that reads an answer drop by drop loses it', async (t) => {
   await waitFor(async () => (await connections()) === 0)
   assert.ok(socket.bytesRead < body.length)
 })
+
+test('a stream of events may be silent for any time; what it sends must be read', async (t) => {
+  const idleMs = stretched(300)
+  const { url, studio } = await listening(t, {
+    traffic: { idleMs, bytesPerSecond: 50_000_000, bufferBytes: 2 ** 28 },
+  })
+  const { id } = await studio.submit({ prompt: 'a red apple' })
+  const happens = Promise.withResolvers<void>()
+  const view = await studio.view(id)
+  const more = { ...view, status: 'running' as const, notes: ['x'.repeat(40 * 2 ** 20)] }
+  studio.follow = async function* () {
+    yield view
+    await happens.promise
+    yield more
+    await new Promise(() => {})
+  }
+  const { hostname, port } = new URL(url)
+  const socket = connect(Number(port), hostname)
+  socket.on('error', () => {})
+  const ended = new Promise<void>((done) => socket.once('close', () => done()))
+  socket.write(`GET /v1/jobs/${id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n`)
+  await new Promise((done) => socket.once('readable', done))
+  await sleep(4 * idleMs)
+  assert.match(String(socket.read()), /event: status[\s\S]*queued/)
+  happens.resolve()
+  // nothing of it is read, until the server has closed the connection
+  await waitFor(() => socket.readableLength > 0)
+  await sleep(4 * idleMs)
+  socket.resume()
+  await ended
+  assert.ok(socket.bytesRead < 40 * 2 ** 20)
+})

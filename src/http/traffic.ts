@@ -47,8 +47,11 @@ interface Transfer {
 export interface Traffic {
   /** The body as it comes. It fails with `too_slow`, or `unavailable` when memory is short. */
   meter(body: IncomingMessage): Transform
-  /** Ends the connection if its client does not read the answer. */
-  watchAnswer(request: IncomingMessage, answer: ServerResponse): void
+  /**
+   * Ends the connection if its client does not read the answer. `open`: an answer that goes on for as long as something
+   * happens; there may be nothing to send for any time, but what there is must be read at the same pace.
+   */
+  watchAnswer(request: IncomingMessage, answer: ServerResponse, kind?: 'open'): void
   /**
    * For an answer that is sent before the body was read (RFC 9112, section 9.6): closing at once would reset the
    * connection, and a client that is still sending could not read the answer. Reads on, within limits.
@@ -106,9 +109,9 @@ export function watchTraffic(server: Server, limits: TrafficLimits): Traffic {
       body.once('close', () => body.complete || meter.destroy(new Error('aborted')))
       return body.pipe(meter)
     },
-    watchAnswer(request, answer) {
+    watchAnswer(request, answer, kind) {
       const { socket } = request
-      const transfer = answering(socket, answer, limits)
+      const transfer = answering(socket, answer, limits, kind === 'open')
       transfers.add(transfer)
       if (transfer.held() > 0) endOldest()
       answer.once('close', () => transfers.delete(transfer))
@@ -159,13 +162,19 @@ class Meter extends Transform {
 }
 
 /** The kernel takes the first bytes of an answer whether they are read or not; the rest waits in the socket's queue. */
-function answering(socket: Socket, answer: ServerResponse, limits: TrafficLimits): Transfer {
-  const before = socket.bytesWritten
-  const isTooSlow = paceOf(limits)
+function answering(socket: Socket, answer: ServerResponse, limits: TrafficLimits, open: boolean): Transfer {
   const waiting = () => answer.writableLength
+  let before = socket.bytesWritten
+  let isTooSlow = paceOf(limits)
   return {
     held: waiting,
-    isTooSlow: () => isTooSlow(socket.bytesWritten - before - socket.writableLength),
+    isTooSlow() {
+      if (open && waiting() === 0) {
+        before = socket.bytesWritten
+        isTooSlow = paceOf(limits)
+      }
+      return isTooSlow(socket.bytesWritten - before - socket.writableLength)
+    },
     end: () => socket.destroy(),
   }
 }

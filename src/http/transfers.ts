@@ -1,5 +1,6 @@
 import { Socket } from 'node:net'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { eventStreamType } from './event-stream.ts'
 import { type TrafficLimits, watchTraffic } from './traffic.ts'
 
 /** Puts every body and every answer of the app under `limits`. Hooks that set `connection` must come before. */
@@ -10,7 +11,8 @@ export function limitTransfers(app: FastifyInstance, limits: TrafficLimits): voi
   })
   app.addHook('onSend', async (request, reply) => {
     if (!isConnected(request)) return
-    traffic.watchAnswer(request.raw, reply.raw)
+    const isOpen = reply.getHeader('content-type') === eventStreamType
+    traffic.watchAnswer(request.raw, reply.raw, isOpen ? 'open' : undefined)
     if (request.raw.complete || !hasBody(request) || reply.statusCode === 408) return
     if (reply.getHeader('connection') === 'close') reply.removeHeader('connection')
     traffic.discardRest(request.raw, reply.raw)

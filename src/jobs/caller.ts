@@ -1,13 +1,29 @@
 import { accountOfAddress } from './account.ts'
 import { AppError } from './errors.ts'
+import type { Priority } from './fields.ts'
 import type { Held } from './ports.ts'
 
 /** The client behind a request: its name, what it may do, and how much of it. */
 
-/** `jobs`: submit, read and cancel jobs. `uploads`: send and read pictures to start from. */
-const scopes = ['jobs', 'uploads'] as const
+/**
+ * What a caller may do.
+ *
+ * - `jobs:read`: read jobs and their pictures.
+ * - `jobs:write`: submit jobs, and read them: `scopesOf` adds `jobs:read`.
+ * - `jobs:cancel`: cancel and delete jobs.
+ * - `uploads`: send, read and delete pictures to start from.
+ * - `catalogues`: catalogue runs.
+ * - `webhooks`: name a receiver, read its deliveries and send them again.
+ */
+export const scopes = ['jobs:read', 'jobs:write', 'jobs:cancel', 'uploads', 'catalogues', 'webhooks'] as const
 export type Scope = (typeof scopes)[number]
 const allScopes: ReadonlySet<Scope> = new Set(scopes)
+
+/** The scopes that a list of them grants. Absent: all. */
+export function scopesOf(list?: readonly Scope[]): ReadonlySet<Scope> {
+  if (list === undefined) return allScopes
+  return new Set(list.includes('jobs:write') ? [...list, 'jobs:read'] : list)
+}
 
 /** A bucket: `burst` at once, refilled at `perMinute`; in requests, units of work or bytes. */
 export interface RateLimit {
@@ -27,6 +43,8 @@ interface Rates {
   readonly uploadBytes?: RateLimit
   /** Bytes of pictures: the most that they could have. */
   readonly resultBytes?: RateLimit
+  /** Requests with a key that is not valid, by address. */
+  readonly failures?: RateLimit
 }
 export type RateName = keyof Rates
 
@@ -46,6 +64,10 @@ export interface Caller {
   readonly account: string
   readonly limits: CallerLimits
   readonly scopes: ReadonlySet<Scope>
+  /** The id of the key that it was recognised by, which is not secret. Absent: recognised by its address only. */
+  readonly keyId?: string
+  /** Absent: all. */
+  readonly priorities?: readonly Priority[]
   /** Absent: it has no defaults, and its secret is of generation 1. */
   readonly webhook?: WebhookDefaults
 }
@@ -62,10 +84,12 @@ export interface WebhookDefaults {
 export interface Credentials {
   /** The client's address. */
   readonly address: string
-  /** The `Authorization` header, unread. */
-  readonly authorization?: string
+  /** What it sent as its key, whatever that is. */
+  readonly key?: string
   /** The cookie of the page's sign-in, unread. */
   readonly session?: string
+  /** What it asks for needs no key: nobody is refused, and the caller is `anonymous`. */
+  readonly open?: boolean
 }
 
 /** A caller known by its address only. May do everything, within `limits`. */
@@ -73,8 +97,20 @@ export function anonymousCaller(address: string, limits: CallerLimits = {}, netw
   return { name: anonymous, account: accountOfAddress(address, networkBits), limits, scopes: allScopes }
 }
 
-/** Throws `forbidden` for a caller that may not do this. */
+/** A caller as the fields of a log line: nothing in them is secret. */
+export function whose({ name, keyId }: Caller): { caller?: string; key?: string } {
+  return keyId === undefined ? {} : { caller: name, key: keyId }
+}
+
+/** Throws `forbidden` with the scope for a caller that may not do this. */
 export function requireScope(caller: Caller, scope: Scope): void {
   if (caller.scopes.has(scope)) return
-  throw new AppError('forbidden', `${caller.name} may not use ${scope}.`)
+  throw new AppError('forbidden', `${caller.name} may not do this: its keys lack the scope ${scope}.`)
+}
+
+/** Throws `forbidden` with the class for a caller whose jobs may not have it. */
+export function requirePriority({ name, priorities }: Caller, priority: Priority): void {
+  if (priorities === undefined || priorities.includes(priority)) return
+  const message = `${name} may not send jobs of the priority ${priority}, only ${priorities.join(' and ')}.`
+  throw new AppError('forbidden', message, { param: 'priority' })
 }

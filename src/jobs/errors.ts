@@ -65,9 +65,15 @@ export const errorTable = {
     remedy: 'Send it again, over a faster connection if you can.',
     attempts: 0,
   },
+  unauthorized: {
+    meaning: 'The call needs a key and has none, or one that is not valid, has expired or is disabled.',
+    remedy:
+      'Send the key that the operator gave you as `authorization: Bearer pks_...`; on the page, sign in again.',
+    attempts: 0,
+  },
   forbidden: {
     meaning: 'The caller is known but may not make this call.',
-    remedy: 'Ask the operator for the scope that the message names.',
+    remedy: 'Ask the operator for the scope or the priority that the message names.',
     attempts: 0,
   },
   not_found: {

@@ -30,6 +30,8 @@ export type RequestLimits = Readonly<typeof defaultLimits>
 export const priorities = ['interactive', 'batch'] as const
 export type Priority = (typeof priorities)[number]
 
+export const mostPreviews = 3
+
 /** Files that a picture can be delivered as. The first is the default. */
 export const imageFormats = ['png', 'jpeg', 'webp'] as const
 export type ImageFormat = (typeof imageFormats)[number]
@@ -263,6 +265,18 @@ export const requestFields = {
       Type.Optional(
         Type.Enum(priorities, {
           description: 'Batch jobs run when no interactive job waits. Absent: interactive.',
+        }),
+      ),
+    decided: undefined,
+  }),
+  previews: field({
+    asked: () =>
+      Type.Optional(
+        Type.Integer({
+          minimum: 0,
+          maximum: mostPreviews,
+          description:
+            'How often to show the first picture while it is made, as a small JPEG. Absent: never.',
         }),
       ),
     decided: undefined,

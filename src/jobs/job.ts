@@ -1,5 +1,5 @@
 import { type Static, Type } from 'typebox'
-import { decidedFields, priorities } from './fields.ts'
+import { decidedFields, mostPreviews, priorities } from './fields.ts'
 
 /**
  * The terms of the service, and the state machine of a job.
@@ -116,6 +116,8 @@ export const Task = Type.Object({
   account: Type.Optional(Type.String()),
   /** How much work it is, see `work.ts`. */
   units: Type.Optional(Type.Number()),
+  /** How often its first picture is shown while it is made; absent: never. */
+  previews: Type.Optional(Type.Integer({ minimum: 0, maximum: mostPreviews })),
   created_at: Type.String(),
   /** When the job's results are deleted; working on it after that is pointless. */
   expires_at: Type.String(),
@@ -205,6 +207,8 @@ export interface JobState extends Kept {
   readonly units?: number
   readonly started_at?: string
   readonly progress?: Progress
+  /** The newest preview that was kept (`serving/preview.ts`), counted from 1. */
+  readonly preview?: number
   readonly error?: JobError
   /** Set by a cancellation that has not reached the worker yet. */
   readonly cancel_requested?: boolean

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { Caller, RateName } from './caller.ts'
-import type { ImageFormat } from './fields.ts'
+import type { ImageFormat, Priority } from './fields.ts'
 import type {
   JobError,
   JobEvent,
@@ -59,17 +59,23 @@ export interface DeadTask {
 }
 
 /**
- * Tasks from servers to workers, at least once. Interactive tasks go before batch ones; within a class they go in
- * order of acceptance apart from retries.
+ * Tasks from servers to workers, at least once. Interactive tasks go before batch ones; within a class the accounts are
+ * served in turn, and the tasks of one account go in order of acceptance apart from retries.
  */
 export interface TaskQueue {
+  /**
+   * The number of lanes of each class, which are served in turn; the caller of `publish` names one, see
+   * `StatusStore.lane`. 1 for a queue whose accounts take turns without lanes.
+   */
+  readonly lanes: number
   /**
    * Resolves when the task is durable: it then survives any crash. Rejects `queue_full` when the limit is
    * reached, for all tasks or for those of its priority (a few that are published at the same moment may still pass),
    * `idempotency_key_reused` when the queue can tell that it has another request under this id, `unavailable` when the
-   * task is not known to be durable. A task published twice may be delivered twice.
+   * task is not known to be durable. A task published twice may be delivered twice. Without a `lane` (from 0) the
+   * queue chooses one by the account's name, which another account may have, too.
    */
-  publish(task: Task): Promise<void>
+  publish(task: Task, options?: { readonly lane?: number }): Promise<void>
   /**
    * Delivers one task at a time, and takes none while the handler works; a task whose worker dies is delivered
    * again. A handler never rejects. Resumes automatically after an outage of the queue.
@@ -146,6 +152,7 @@ export type WebhookPost = (url: string, request: WebhookRequest) => Promise<Webh
 export interface StateUpdate {
   readonly status: JobStatus
   readonly progress?: Progress
+  readonly preview?: number
   readonly started_at?: string
   readonly error?: JobError
 }
@@ -171,6 +178,20 @@ export interface Load {
   readonly secondsPerUnit: number | undefined
 }
 
+/** A place in a list of jobs: behind this one. */
+export interface ListPlace {
+  /** When it was created, in milliseconds since 1970. */
+  readonly at: number
+  readonly id: string
+}
+
+export interface ListOptions {
+  /** Absent: all. */
+  readonly statuses?: readonly JobStatus[]
+  readonly after?: ListPlace
+  readonly most: number
+}
+
 /** Fast, volatile state of jobs. Nothing that must not be lost is stored only here. */
 export interface StatusStore {
   /** Stores a new job as queued. A known id stays unchanged. Returns what the store now has, in one atomic step. */
@@ -184,6 +205,12 @@ export interface StatusStore {
   /** The job was not published after all. Must not be called after `create`. */
   release(job: Reserved): Promise<void>
   /**
+   * The lane of the next task of an account in a class, from 0. An account with waiting jobs stays in its lane; any other
+   * gets the lane with the fewest. The last lane is for accounts with few jobs, so that a new account does not queue
+   * behind another's many when every lane has one. Undefined if the store does not assign lanes.
+   */
+  lane(account: string, priority: Priority, lanes: number): Promise<number | undefined>
+  /**
    * Asked after `get`: true while the store may have missed the end of a job, because it was unavailable. An
    * unfinished state may then be out of date. Always false for a store that cannot be unavailable.
    */
@@ -192,6 +219,14 @@ export interface StatusStore {
   advance(id: string, update: StateUpdate): Promise<void>
   /** The jobs that run and wait, in about their order, at most so many. */
   unfinished(most: number): Promise<JobState[]>
+  /**
+   * The jobs of an account that have not expired, newest first, at most so many; `next` is where the list continues if
+   * there may be more. A store may list only the newest 1000 of an account, and only jobs with a `caller`.
+   */
+  list(
+    account: string,
+    options: ListOptions,
+  ): Promise<{ readonly states: readonly JobState[]; readonly next?: ListPlace }>
   /** Drops what it has about a job, except for its place among the unfinished ones. */
   forget(id: string): Promise<void>
   /** Marks a job so that a worker stops it. Works before `create` too: the mark is kept for at least an hour. */
@@ -344,6 +379,11 @@ export interface GenerateOptions {
   readonly onProgress: (progress: Progress) => void
   /** Present when the request has an `init_image`. */
   readonly images?: GivenImages
+  /** Looks at the first picture while it is made, about so many: small JPEG files, numbered from 1. */
+  readonly previews?: {
+    readonly count: number
+    readonly onPreview: (preview: { readonly index: number; readonly bytes: Uint8Array }) => void
+  }
 }
 
 /** Makes pictures. Runs off the event loop of its caller. */

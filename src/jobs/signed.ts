@@ -21,7 +21,7 @@ export function signedTasks(queue: TaskQueue, { key, log }: SignOptions): TaskQu
   const secret = createSecretKey(key)
   return {
     ...queue,
-    publish: (task) => queue.publish(sealed<Task>(secret, 'task', task)),
+    publish: (task, options) => queue.publish(sealed<Task>(secret, 'task', task), options),
     consume: (handler) =>
       queue.consume(async (delivery) => {
         const message = opened(secret, 'task', delivery.message)

@@ -2,7 +2,8 @@ import { type Config, loadConfig } from '../config.ts'
 import type { Log } from '../jobs/log.ts'
 import { type OfferSource, openOffer } from '../library/offer-source.ts'
 import { openBackends } from './backends.ts'
-import { startHttpServer, warnIfOpen } from './http-server.ts'
+import { requireDecision } from './callers.ts'
+import { startHttpServer } from './http-server.ts'
 import { createLogger } from './logger.ts'
 import { type Running, runUntilSignal } from './run-until-signal.ts'
 import { superviseWorker, type WorkerSupervisor } from './worker-supervisor.ts'
@@ -23,8 +24,8 @@ export interface Engine {
  */
 export async function startAllInOne(env: NodeJS.ProcessEnv, engine: Engine): Promise<Running> {
   const config = loadConfig(env)
+  requireDecision(config)
   const log = createLogger(config, 'server')
-  warnIfOpen(config, log)
   await using starting = new AsyncDisposableStack()
   const offer = await engine.openOffer(config, log)
   starting.adopt(offer, (open) => open.close())

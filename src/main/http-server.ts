@@ -6,16 +6,15 @@ import { pictureReader } from '../adapters/pictures/picture-reader.ts'
 import type { Config } from '../config.ts'
 import { buildHttp } from '../http/app.ts'
 import { createServices } from '../http/services.ts'
-import { anonymousCaller, type CallerLimits, type Credentials, type RateName } from '../jobs/caller.ts'
 import { defaultLimits } from '../jobs/fields.ts'
 import type { Holdings } from '../jobs/holdings.ts'
-import { createJobIds, uploadKeptSeconds } from '../jobs/job-id.ts'
-import type { Log } from '../jobs/log.ts'
+import { createJobIds } from '../jobs/job-id.ts'
 import { startHousekeeping } from '../jobs/serving/housekeeping.ts'
 import { watchSpace } from '../jobs/serving/space.ts'
 import { watchJobs } from '../jobs/serving/wait.ts'
 import type { OfferSource } from '../library/offer-source.ts'
 import type { OpenBackends } from './backends.ts'
+import { openCallers, pageOf } from './callers.ts'
 import { webhookParts } from './webhooks.ts'
 
 /** Page and API of one server process, and a server's background work. */
@@ -39,14 +38,18 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const { config, backends, offer, log, ready } = options
   const ttlSeconds = config.resultTtlSeconds
   const ids = createJobIds(...backends.secrets)
-  const limits = anonymousLimits(config)
-  const { webhooks, sender } = await webhookParts(config, backends, log)
+  await using starting = new AsyncDisposableStack()
+  const requests = memoryRateLimiter()
+  const callers = await openCallers({ config, requests, secrets: backends.secrets, log })
+  starting.defer(() => callers.close())
+  const { webhooks, sender } = await webhookParts(config, backends, log, callers.webhookGeneration)
   const core = {
     ...backends,
     webhooks,
     ids,
-    caller: ({ address }: Credentials) => anonymousCaller(address, limits, config.ipv6Network),
-    requests: memoryRateLimiter(),
+    caller: callers.caller,
+    ...(callers.signIn === undefined ? {} : { signIn: callers.signIn }),
+    requests,
     space: watchSpace(
       { images: backends.images, log },
       {
@@ -76,6 +79,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const http = await buildHttp({
     services: createServices({ ...core, watch }, ready),
     log,
+    page: pageOf(config),
     ...(imageOrigin === undefined ? {} : { imageOrigin: new URL(imageOrigin).origin }),
     ...(config.trustedProxies === undefined ? {} : { trustedProxies: config.trustedProxies }),
     traffic: {
@@ -86,7 +90,6 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     connections: { all: config.connections, perAddress: config.clientConnections },
     ...(config.allowedHosts === undefined ? {} : { allowedHosts: config.allowedHosts }),
   })
-  await using starting = new AsyncDisposableStack()
   starting.adopt(http, (app) => app.close())
   starting.defer(() => watch.close())
   const address = await listen(http, config)
@@ -111,39 +114,4 @@ async function listen(http: FastifyInstance, { host, port }: Config): Promise<st
   const bound = http.server.address() as AddressInfo
   const shown = bound.family === 'IPv6' ? `[${bound.address}]` : bound.address
   return `http://${shown === '0.0.0.0' || shown === '[::]' ? 'localhost' : shown}:${bound.port}`
-}
-
-/** A setting of 0 is no limit. */
-function anonymousLimits(config: Config): CallerLimits {
-  const { jobsPerMinute, requestsPerMinute, unitsPerHour, callerJobs, callerUnits } = config
-  const resultMinutes = config.resultTtlSeconds / 60
-  const uploadMinutes = uploadKeptSeconds(config.resultTtlSeconds) / 60
-  const bucket = (name: RateName, amount: number, minutes: number) =>
-    amount === 0 ? {} : { [name]: { perMinute: amount / minutes, burst: amount } }
-  return {
-    ...bucket('rate', jobsPerMinute, 1),
-    ...bucket('requests', requestsPerMinute, 1),
-    ...bucket('work', unitsPerHour, 60),
-    // a bucket that refills while files are kept lets through twice its size in that time
-    ...bucket('uploadBytes', (config.callerUploadsMb * 2 ** 20) / 2, uploadMinutes),
-    ...bucket('resultBytes', (config.callerResultsMb * 2 ** 20) / 2, resultMinutes),
-    unfinished: {
-      ...(callerJobs === 0 ? {} : { jobs: callerJobs }),
-      ...(callerUnits === 0 ? {} : { units: callerUnits }),
-    },
-  }
-}
-
-/** Warns when everybody who reaches this machine can use the service, and says what to set. */
-export function warnIfOpen({ host, port, trustedProxies, jobsPerMinute }: Config, log: Log): void {
-  if (isLoopback(host) || trustedProxies !== undefined) return
-  const limit = jobsPerMinute === 0 ? ' PACKSHOT_JOBS_PER_MINUTE limits each client.' : ''
-  log.warn(
-    { host, port },
-    `Packshot is open to the network without a login: everybody who reaches ${host} port ${port} can make jobs, upload pictures and see the models. Put a proxy with TLS and access control in front and name it in PACKSHOT_TRUSTED_PROXIES, or set PACKSHOT_HOST=127.0.0.1.${limit}`,
-  )
-}
-
-function isLoopback(host: string): boolean {
-  return /^(localhost|.*\.localhost|127(\.\d{1,3}){1,3}|\[?::1\]?|::ffff:127(\.\d{1,3}){3})$/i.test(host)
 }

@@ -3,7 +3,8 @@ import { loadConfig, requireServices } from '../config.ts'
 import { openOffer } from '../library/offer-source.ts'
 import type { Engine } from './all-in-one.ts'
 import { type Backends, openBackends } from './backends.ts'
-import { startHttpServer, warnIfOpen } from './http-server.ts'
+import { requireDecision } from './callers.ts'
+import { startHttpServer } from './http-server.ts'
 import { createLogger } from './logger.ts'
 import { type Running, runUntilSignal } from './run-until-signal.ts'
 
@@ -16,8 +17,8 @@ export interface ServerOptions extends Pick<Engine, 'openOffer'> {
 export async function startServer(env: NodeJS.ProcessEnv, options: ServerOptions): Promise<Running> {
   const config = loadConfig(env)
   requireServices(config, 'server')
+  requireDecision(config)
   const log = createLogger(config, 'server')
-  warnIfOpen(config, log)
   await using starting = new AsyncDisposableStack()
   const offer = await options.openOffer(config, log)
   starting.adopt(offer, (open) => open.close())

@@ -96,7 +96,7 @@ export class Studio implements Services {
     throw new AppError('invalid_request', 'The job has no webhook.')
   }
 
-  webhookSecret() {
+  async webhookSecret() {
     return 'whsec_'
   }
 
@@ -120,6 +120,18 @@ export class Studio implements Services {
 
   async untilFinal(id: string) {
     return this.view(id)
+  }
+
+  async *follow(id: string) {
+    yield await this.view(id)
+  }
+
+  async preview() {
+    return undefined
+  }
+
+  async list() {
+    return { jobs: [...this.#jobs.values()].reverse() }
   }
 
   ready(): boolean {

@@ -193,6 +193,35 @@ export function statusStoreContract(
       assert.deepEqual(await store.ahead(waiting.id), { jobs: 0, units: 0 })
     })
 
+    test('tells the place by turns of the accounts', async (t) => {
+      const store = await start(t)
+      const create = async (account: string, count: number) => {
+        const tasks = Array.from({ length: count }, () => someTask({ account }))
+        for (const task of tasks) await store.create(task)
+        return tasks.map(({ id }) => id)
+      }
+      const many = await create('ann', 20)
+      const [first, second] = (await create('bob', 2)) as [string, string]
+      const jobs = async (id: string | undefined) => (await store.ahead(id ?? ''))?.jobs ?? -1
+      // of two with the same turn either may come first
+      const about = async (id: string | undefined, place: number) =>
+        assert.ok([place - 1, place].includes(await jobs(id)), `${await jobs(id)} for ${place}`)
+      await about(first, 1)
+      await about(second, 3)
+      await about(many[0], 1)
+      await about(many[1], 3)
+      assert.equal(await jobs(many[19]), 21)
+      const units = (await store.ahead(first))?.units ?? 0
+      assert.ok(units <= 2 * workUnits(someRequest()), `${units} units`)
+      await store.advance(many[0] ?? '', { status: 'running' })
+      await store.advance(many[5] ?? '', { status: 'canceled' })
+      await about(first, 2)
+      assert.equal(await jobs(many[19]), 20)
+      await store.advance(second, { status: 'canceled' })
+      await store.advance(first, { status: 'succeeded' })
+      assert.equal(await jobs(many[19]), 18)
+    })
+
     test('puts batch jobs behind interactive ones', async (t) => {
       const store = await start(t)
       const batch = [someTask({ priority: 'batch' }), someTask({ priority: 'batch' })]

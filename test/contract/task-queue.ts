@@ -152,6 +152,64 @@ export function taskQueueContract(name: string, start: (t: TestContext) => Promi
       )
     })
 
+    test('serves the accounts of a class in turn, each in order, whatever the others sent before', async (t) => {
+      const queue = await (await start(t)).open(usual)
+      const accounts = ['ann', 'bob', 'cid']
+      const tasksOf = (lane: number, count: number, priority: 'interactive' | 'batch') =>
+        Array.from({ length: count }, () => someTask({ account: accounts[lane] as string, priority }))
+      // a queue that can tell accounts apart ignores the lane
+      const publish = async (lane: number, tasks: readonly Task[]) => {
+        for (const task of tasks) await queue.publish(task, { lane })
+      }
+      const batch = [tasksOf(0, 6, 'batch'), tasksOf(1, 6, 'batch')] as const
+      const [many, one] = [tasksOf(0, 20, 'interactive'), tasksOf(1, 1, 'interactive')]
+      await publish(0, batch[0])
+      await publish(1, batch[1])
+      await publish(0, many)
+      await publish(1, one)
+      const late = tasksOf(2, 1, 'interactive')
+      const seen = await collect(queue, 34, async (delivery) => {
+        if (isFor(delivery, many[9] as Task)) await publish(2, late)
+        await delivery.ack()
+      })
+      const order = seen.map(idOf)
+      const placesOf = (tasks: readonly Task[]) => tasks.map(({ id }) => order.indexOf(id))
+      for (const tasks of [...batch, many])
+        assert.deepEqual(
+          placesOf(tasks),
+          placesOf(tasks).toSorted((a, b) => a - b),
+        )
+      assert.ok((placesOf(one)[0] ?? 99) < 2, `behind one job, not 20: ${placesOf(one)}`)
+      const atTen = order.indexOf(many[9]?.id ?? '')
+      assert.ok((placesOf(late)[0] ?? 99) <= atTen + 2, `${placesOf(late)} after ${atTen}`)
+      assert.ok(Math.min(...placesOf(batch.flat())) === 22, 'batch after all interactive ones')
+      // two with many alternate
+      for (let n = 0; n < 6; n += 1) {
+        const pair = [placesOf(batch[0])[n] ?? 0, placesOf(batch[1])[n] ?? 0]
+        assert.deepEqual(
+          pair.toSorted((a, b) => a - b),
+          [22 + 2 * n, 23 + 2 * n],
+        )
+      }
+    })
+
+    test('holds its bound for all accounts of a class together', async (t) => {
+      const kit = await start(t)
+      const queue = await kit.open({ ...usual, max: 4 })
+      let accepted = 0
+      const untilRefused = async () => {
+        for (; accepted < 20; accepted += 1) {
+          const account = ['ann', 'bob', 'cid'][accepted % 3] as string
+          await queue.publish(someTask({ account }), { lane: accepted % 3 })
+        }
+      }
+      await assert.rejects(untilRefused(), { code: 'queue_full' })
+      assert.ok(accepted >= 4 && accepted <= 4 + kit.overshoot, `${accepted} were accepted`)
+      assert.equal(await queue.depth(), accepted)
+      await collect(queue, accepted, (delivery) => delivery.ack())
+      await eventually(() => queue.publish(someTask()))
+    })
+
     test('holds nothing back in a worker that is busy', async (t) => {
       const kit = await start(t)
       const busy = await kit.open({ ...usual, owner: 'busy' })

@@ -47,9 +47,9 @@ export function withFailPoint(backends: Backends, setting: string | undefined): 
     ...backends,
     queue: {
       ...queue,
-      async publish(task) {
+      async publish(...task) {
         reach('before the publish')
-        await after('after the publish', queue.publish(task))
+        await after('after the publish', queue.publish(...task))
       },
       consume: (handler) =>
         queue.consume((delivery) => {

@@ -202,7 +202,7 @@ test('F33: with the exchange of dead letters gone they stay in their queue, and 
   const channel = await stranger(t, impatient)
   await channel.exchangeDelete({ exchange: `${fleet.namespace}.dlx` })
   const { id } = await submit(address, { prompt: 'a red apple' })
-  const queue = `${fleet.namespace}.tasks.interactive.v1`
+  const [queue = ''] = Object.keys(await messagesOf(impatient.queueUrl, fleet.namespace))
   // returned to the queue until the broker itself gives up: its limit is 10
   for (let deliveries = 1; deliveries <= 11; deliveries += 1) {
     await waitFor(async () => {

@@ -1,14 +1,22 @@
 import assert from 'node:assert/strict'
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { waitFor } from '../kit/waiting.ts'
 import { submit, untilFinal, view } from '../service/server-process.ts'
+import { startRedis } from '../services/redis.ts'
 import { services } from '../services/services.ts'
+import { tempFolder } from '../temp-folder.ts'
 import { cancelPatiently, endWell, post, startCrew } from './crew.ts'
 import { prepareFleet } from './fleet.ts'
 import { rawBroker } from './raw-broker.ts'
+import { readStorage } from './truth.ts'
 
-/** F31 and F32: jobs that are over before a worker has them, and jobs that are ended twice in one moment. */
+/**
+ * F31 and F32: jobs that are over before a worker has them, and jobs that are ended twice in one moment. Callers that
+ * send jobs before others.
+ */
 
 test('F31: jobs whose time is over are told as gone, and passed over without being made', async (t) => {
   const all = await services()
@@ -92,5 +100,61 @@ test('F32: of a cancellation and a finish in one moment one wins, and everybody 
     const manifest = await parts.images.getManifest(id)
     await waitFor(async () => (await parts.status.get(id))?.status === manifest?.status)
   }
+  await endWell(fleet, all, crew, ids)
+})
+
+test('callers are served in turn, whatever each sent before, and Redis emptied loses nothing', async (t) => {
+  const redis = await startRedis(t)
+  const all = { ...(await services()), statusUrl: redis.url }
+  const fleet = await prepareFleet(t, all, { PACKSHOT_TRUSTED_PROXIES: '127.0.0.1' })
+  const gate = join(tempFolder(t), 'gate')
+  const crew = await startCrew(fleet, { servers: 1, workers: 2 }, { TEST_GATE: gate })
+  const [address] = crew.addresses
+  const ids: string[] = []
+  const submitAs = async (from: string, count: number, prompt = '1ms') => {
+    const sent: string[] = []
+    for (let seed = 0; seed < count; seed += 1) {
+      const { status, body } = await post(address, { prompt, seed }, { 'x-forwarded-for': from })
+      assert.equal(status, 202)
+      sent.push(body.id)
+    }
+    ids.push(...sent)
+    return sent
+  }
+  const bothWork = async (held: readonly string[]) => {
+    for (const id of held) await waitFor(async () => (await view(address, id)).status === 'running')
+  }
+  const [heavy, other, light] = ['192.0.2.1', '192.0.2.2', '192.0.2.3']
+  const held = await submitAs(heavy, 2, 'an apple behind a gate')
+  await bothWork(held)
+  const many = await submitAs(heavy, 60)
+  const some = await submitAs(other, 20)
+  const [one = ''] = await submitAs(light, 1)
+  const place = (await view(address, one)).position ?? 99
+  assert.ok(place <= 5, `behind two workers and a job of each caller, not ${place}`)
+  writeFileSync(gate, '')
+  for (const id of [...many, ...some, one]) await untilFinal(address, id)
+
+  const { manifests } = await readStorage(fleet, all)
+  const startOf = (id: string) => manifests.get(id)?.started_at ?? ''
+  const before = (id: string, of: readonly string[]) =>
+    of.filter((each) => startOf(each) < startOf(id)).length
+  const earlier = before(one, [...many, ...some])
+  // where Redis does not answer in time callers may share a lane
+  if (!crew.servers[0]?.output().includes('choosing a lane failed')) {
+    assert.ok(earlier <= 5, `among the next workers and callers: ${earlier} were before it`)
+    // each of the two workers alternates between the two callers that have many
+    for (const [n, id] of some.entries()) {
+      const ofMany = before(id, many)
+      assert.ok(Math.abs(ofMany - n) <= 4, `${ofMany} of the one before ${n} of the other`)
+    }
+  }
+
+  rmSync(gate)
+  await bothWork(await submitAs(heavy, 2, 'an apple behind a gate'))
+  await submitAs(heavy, 10)
+  await redis.cli('FLUSHALL')
+  await Promise.all([submitAs(heavy, 3), submitAs(other, 3), submitAs(light, 3)])
+  writeFileSync(gate, '')
   await endWell(fleet, all, crew, ids)
 })

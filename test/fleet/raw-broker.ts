@@ -1,10 +1,15 @@
 import { type Channel, Connection } from 'rabbitmq-client'
+import { topology } from '../../src/adapters/rabbitmq/topology.ts'
+import { priorities } from '../../src/jobs/fields.ts'
 import { messagesOf } from '../services/broker-namespace.ts'
 import { lastFirst } from '../services/daemon.ts'
 import type { Cleanup } from '../temp-folder.ts'
 import type { Fleet } from './fleet.ts'
 
-/** A foreign client of the broker: publishes what others might, and reads what is there. */
+/**
+ * A foreign client of the broker: publishes what others might, and reads what is there. `tasks.CLASS.v1` stands for all
+ * lanes of a class: which one a server chose depends on whether Redis answered it in time.
+ */
 export interface RawBroker {
   /** Resolves when the broker has the message, in the queue of new interactive tasks. */
   put(body: string | Uint8Array, properties?: Properties): Promise<void>
@@ -47,6 +52,11 @@ export function rawBroker(t: Cleanup, fleet: Fleet, queueUrl: string): RawBroker
     const channel = await confirming()
     await channel.basicPublish({ ...route, mandatory: true, durable: true, ...properties }, body)
   }
+  const laneZero = (priority: string) => `tasks.${priority}.v1`
+  const queuesOf = (queue: string) => {
+    const priority = priorities.find((each) => laneZero(each) === queue)
+    return priority === undefined ? [`${namespace}.${queue}`] : topology(namespace, 1).lanesOf(priority)
+  }
   return {
     put: (body, properties = {}) =>
       send(
@@ -60,9 +70,15 @@ export function rawBroker(t: Cleanup, fleet: Fleet, queueUrl: string): RawBroker
       }),
     async takeAndDie(queue) {
       const channel = await connection.acquire()
-      const message = await channel.basicGet({ queue: `${namespace}.${queue}`, noAck: false })
-      await channel.close()
-      return message?.body
+      try {
+        for (const each of queuesOf(queue)) {
+          const message = await channel.basicGet({ queue: each, noAck: false })
+          if (message !== undefined) return message.body
+        }
+        return undefined
+      } finally {
+        await channel.close()
+      }
     },
     async move(queue, { exchange, routingKey }) {
       const channel = await connection.acquire()
@@ -82,9 +98,13 @@ export function rawBroker(t: Cleanup, fleet: Fleet, queueUrl: string): RawBroker
     },
     async ready() {
       const found = await messagesOf(queueUrl, namespace)
-      return Object.fromEntries(
-        Object.entries(found).map(([queue, count]) => [queue.slice(namespace.length + 1), count]),
-      )
+      const sums: Record<string, number> = {}
+      for (const [queue, count] of Object.entries(found)) {
+        const priority = priorities.find((each) => queuesOf(laneZero(each)).includes(queue))
+        const name = priority === undefined ? queue.slice(namespace.length + 1) : laneZero(priority)
+        sums[name] = (sums[name] ?? 0) + count
+      }
+      return sums
     },
   }
 }

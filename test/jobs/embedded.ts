@@ -103,7 +103,7 @@ export type StepAction = (step: number, prompt: string) => void | Promise<void>
 /** Pictures of a few bytes, made on the caller's event loop. */
 export function quickGenerator(onStep: StepAction = () => {}): ImageGenerator {
   return {
-    async *generate(request, { signal, onProgress, images }) {
+    async *generate(request, { signal, onProgress, images, previews }) {
       const each = stepsOf(request)
       const steps = each * request.count
       for (let index = 0; index < request.count; index += 1) {
@@ -111,6 +111,9 @@ export function quickGenerator(onStep: StepAction = () => {}): ImageGenerator {
           signal.throwIfAborted()
           await onStep(step, request.prompt)
           onProgress({ step: index * each + step, steps })
+          if (previews !== undefined && index === 0 && step <= Math.min(previews.count, each - 1)) {
+            previews.onPreview({ index: step, bytes: Buffer.from(`preview ${step}`) })
+          }
         }
         signal.throwIfAborted()
         const seed = imageSeed(request, index)

@@ -11,7 +11,7 @@ export async function removeNamespace(url: string, namespace: string): Promise<v
       exchangeDeclare: ({ exchange }: { exchange: string }) => channel.exchangeDelete({ exchange }),
       queueBind: async () => {},
     }
-    for (const step of topology(namespace, 1, 1).steps.toReversed()) await step(undo as unknown as Channel)
+    for (const step of topology(namespace, 1).steps.toReversed()) await step(undo as unknown as Channel)
   })
 }
 
@@ -27,7 +27,7 @@ export async function messagesOf(url: string, namespace: string): Promise<Record
       exchangeDeclare: async () => {},
       queueBind: async () => {},
     }
-    for (const step of topology(namespace, 1, 1).steps) await step(look as unknown as Channel)
+    for (const step of topology(namespace, 1).steps) await step(look as unknown as Channel)
   })
   return found
 }

@@ -56,12 +56,15 @@ function noise(seed: number, length: number): Buffer {
 
 await serveInference(
   async () => ({
-    async make(request, seed, { onStep, signal, images }) {
+    async make(request, seed, { onStep, signal, images, previews }) {
       if (process.env.TEST_TELL) writeSync(1, `engine begins "${request.prompt}" with seed ${seed}\n`)
       for (let step = 1; step <= stepsOf(request); step += 1) {
         if (signal.aborted) throw new Error('stopped')
         await act(request.prompt, step, signal)
         onStep(step)
+        if (previews !== undefined && step <= Math.min(previews.count, stepsOf(request) - 1)) {
+          previews.show(Buffer.from(`preview of seed ${seed} after step ${step}`))
+        }
       }
       if (process.env.TEST_TELL) writeSync(1, `engine made "${request.prompt}" with seed ${seed}\n`)
       return { bytes: bytesOf(request.prompt, seed, images), width: request.width, height: request.height }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { link, mkdir, open, rename, rm, rmdir, stat } from 'node:fs/promises'
+import { type FileHandle, link, mkdir, open, rename, rm, rmdir, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError, toAppError } from '../../jobs/errors.ts'
@@ -17,9 +17,16 @@ export function isTemporary(name: string): boolean {
   return temporary.test(name)
 }
 
-/** Replaces an existing file. */
-export async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
-  await viaTemporary(path, bytes, (temp) => rename(temp, path))
+/**
+ * Replaces an existing file.
+ * @param prepare is given the new file while it is empty: for its owner and mode
+ */
+export async function writeWhole(
+  path: string,
+  bytes: Uint8Array,
+  prepare?: (file: FileHandle) => Promise<void>,
+): Promise<void> {
+  await viaTemporary(path, bytes, (temp) => rename(temp, path), prepare)
 }
 
 /** Returns false, and changes nothing, if the file exists: of many writers exactly one wins. */
@@ -83,6 +90,7 @@ async function viaTemporary<T>(
   path: string,
   bytes: Uint8Array,
   place: (temp: string) => Promise<T>,
+  prepare?: (file: FileHandle) => Promise<void>,
 ): Promise<T> {
   const folder = dirname(path)
   const temp = join(folder, `.tmp-${randomBytes(8).toString('hex')}`)
@@ -90,6 +98,7 @@ async function viaTemporary<T>(
   try {
     const file = await open(temp, 'wx')
     try {
+      await prepare?.(file)
       await file.writeFile(bytes)
       await file.sync()
     } finally {

@@ -8,22 +8,34 @@ export interface FolderLock {
 /** SQLITE_BUSY */
 const busy = 5
 
+/** Throws `unavailable` when another process has the folder, and a plain error when the file system cannot lock. */
+export function lockFolder(path: string, folder: string): FolderLock {
+  let lock: FolderLock | undefined
+  try {
+    lock = lockFile(path, 0)
+  } catch (cause) {
+    throw new Error(`The folder ${folder} cannot be locked: ${messageOf(cause)}.`, { cause })
+  }
+  if (lock !== undefined) return lock
+  const message = `The data folder ${folder} is in use by another running Packshot. Stop that one, or give this one a folder of its own with PACKSHOT_DATA_DIR.`
+  throw new AppError('unavailable', message, { param: 'PACKSHOT_DATA_DIR' })
+}
+
 /**
  * Locks a file for this process only. The lock is the operating system's, taken through an open SQLite
  * transaction, so it ends with the process however that ends; the remaining file has no meaning.
- * Throws `unavailable` when another process has it, and a plain error when the file system cannot lock.
+ * Undefined when another process still has it after `waitMs`, during which this process stands still. Throws when the
+ * file system cannot lock.
  */
-export function lockFolder(path: string, folder: string): FolderLock {
+export function lockFile(path: string, waitMs: number): FolderLock | undefined {
   let connection: DatabaseSync | undefined
   try {
-    connection = new DatabaseSync(path, { timeout: 0 })
+    connection = new DatabaseSync(path, { timeout: waitMs })
     connection.exec('PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE')
   } catch (cause) {
     connection?.close()
-    const isBusy = cause instanceof Error && 'errcode' in cause && cause.errcode === busy
-    if (!isBusy) throw new Error(`The folder ${folder} cannot be locked: ${messageOf(cause)}.`, { cause })
-    const message = `The data folder ${folder} is in use by another running Packshot. Stop that one, or give this one a folder of its own with PACKSHOT_DATA_DIR.`
-    throw new AppError('unavailable', message, { param: 'PACKSHOT_DATA_DIR', cause })
+    if (cause instanceof Error && 'errcode' in cause && cause.errcode === busy) return undefined
+    throw cause
   }
   const held = connection
   return {

@@ -28,3 +28,14 @@ export async function encodeLossy(
       : await image.webp({ quality, smartSubsample: true }).toBuffer()
   return parameters === undefined ? file : withExif(file, { format, width, height, comment: parameters })
 }
+
+/** Of the longer side of a preview, in pixels. */
+const previewSide = 256
+const previewQuality = 80
+
+/** A small JPEG of a picture: scaled down until it fits into a square of 256 pixels. */
+export async function encodePreview({ rgb, width, height }: Raster): Promise<Uint8Array> {
+  const box = { width: previewSide, height: previewSide, fit: 'inside', withoutEnlargement: true } as const
+  const image = sharp(rgb, { raw: { width, height, channels: 3 } }).resize(box)
+  return image.jpeg({ quality: previewQuality }).toBuffer()
+}

@@ -15,7 +15,7 @@ export interface BrokerOptions {
   readonly namespace: string
   /** Maximum number of waiting tasks of each priority. It is a queue argument, so all processes need the same. */
   readonly queueMax: number
-  /** Maximum number of webhooks that were not tried yet; an argument too. */
+  /** Maximum number of webhooks that were not tried yet; an argument too. 10 000 if absent. */
   readonly webhooksMax?: number
   readonly log: Log
   /** Shown in the broker's lists of connections. */
@@ -32,6 +32,7 @@ export interface BrokerOptions {
 export interface Broker {
   readonly log: Log
   readonly topology: Topology
+  readonly queueMax: number
   /** Separate: a broker short of disk stops reading connections that publish, acknowledgements included. */
   readonly consuming: Link
   readonly publish: Publish
@@ -53,7 +54,7 @@ const redeclareAfterMs = 500
  */
 export async function openBroker(options: BrokerOptions): Promise<Broker> {
   const { url, namespace, queueMax, log, name = 'packshot' } = options
-  const { webhooksMax = 10_000, confirmMs = 5000, heartbeatSeconds = 10, startMs = 30_000 } = options
+  const { webhooksMax, confirmMs = 5000, heartbeatSeconds = 10, startMs = 30_000 } = options
   const address = parseAddress(url)
   if (await answersOtherwise(address)) throw otherService(address)
   const plan = topology(namespace, queueMax, webhooksMax)
@@ -96,6 +97,7 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
   return {
     log,
     topology: plan,
+    queueMax,
     consuming,
     publish: createPublisher(publishing, confirmMs, () => void redeclare()),
     redeclare,

@@ -1,6 +1,8 @@
 import { certificateFault } from '../../jobs/certificates.ts'
 import { AppError } from '../../jobs/errors.ts'
+import { priorities } from '../../jobs/fields.ts'
 import type { Address } from './address.ts'
+import { lanes } from './topology.ts'
 
 /** The `code` of an error of the library ('NOT_FOUND'), of the broker or of the operating system ('ECONNREFUSED'). */
 export function codeOf(thrown: unknown): string {
@@ -61,6 +63,12 @@ function explain(code: string, text: string, address: Address): { param: string;
   )
 }
 
+/** The queues that have the same bound. */
+function otherLanes(queue: string): string {
+  const [ns] = /^.*(?=\.tasks\.)/.exec(queue) ?? [queue]
+  return `${priorities.map((priority) => `${ns}.tasks.${priority}.v1`).join(', ')}, and their lane1 to lane${lanes - 1} (${ns}.tasks.batch.lane1.v1)`
+}
+
 function otherArguments(text: string): { param: string; message: string } {
   const [, argument, name] = /inequivalent arg '([^']+)' for (?:queue|exchange) '([^']+)'/.exec(text) ?? []
   if (argument === undefined || name === undefined) {
@@ -74,7 +82,7 @@ function otherArguments(text: string): { param: string; message: string } {
     const other = current === undefined ? 'a different length' : `a length of ${current}`
     return {
       param: 'PACKSHOT_QUEUE_MAX',
-      message: `The queue ${name} exists with ${other}, which cannot be changed. Set PACKSHOT_QUEUE_MAX back, or ${remake}.`,
+      message: `The queue ${name} exists with ${other}, which cannot be changed. Set PACKSHOT_QUEUE_MAX back, or ${remake}. The same holds for the other queues of new tasks: ${otherLanes(name)}.`,
     }
   }
   return {

@@ -97,8 +97,12 @@ function explain(thrown: unknown, route: Route, onMissing: () => void): AppError
   if (code === 'NOT_FOUND') onMissing()
   if (code !== 'NACK') return away('disconnected before it answered', thrown)
   if (route.max === undefined) return away(`refused a message for ${route.routingKey}`, thrown)
-  const message = `${route.max} ${route.holds ?? 'jobs'} are already waiting, the maximum for this installation.`
-  return new AppError('queue_full', message, { cause: thrown })
+  return queueFull(route.max, thrown, route.holds)
+}
+
+export function queueFull(max: number, cause?: unknown, what = 'jobs'): AppError {
+  const message = `${max} ${what} are already waiting, the maximum for this installation.`
+  return new AppError('queue_full', message, cause === undefined ? {} : { cause })
 }
 
 function away(how: string, cause?: unknown): AppError {

@@ -17,6 +17,7 @@ import type { DeadTask, TaskQueue } from '../../jobs/ports.ts'
 import { type BrokerOptions, openBroker } from './broker.ts'
 import { rabbitEventQueue } from './event-queue.ts'
 import { rabbitTaskQueue } from './task-queue.ts'
+import { topology } from './topology.ts'
 import { rabbitWebhookQueue } from './webhook-queue.ts'
 
 /** A namespace of its own, deleted after the test with everything opened in it. */
@@ -110,6 +111,45 @@ test('a task that was given back goes before those that never were taken', async
       [first, first, second],
     )
   }
+})
+
+test('the bound of a class holds for the lanes and servers together, once they have counted', async (t) => {
+  const { keep, open } = await emptyBroker(t)
+  const servers = [0, 1].map(async () => keep(rabbitTaskQueue(await open({ queueMax: 4 }))))
+  const queues = await Promise.all(servers)
+  for (const [lane, queue] of queues.entries())
+    for (const _ of [1, 2]) await queue.publish(someTask(), { lane })
+  await sleep(1100)
+  for (const queue of queues)
+    for (const lane of [0, 5])
+      await assert.rejects(queue.publish(someTask(), { lane }), { code: 'queue_full' })
+  await queues[0]?.publish(someTask({ priority: 'batch' }), { lane: 1 })
+  await collect(queues[0] as TaskQueue, 2, (delivery) => delivery.ack())
+  const accepted = (queue: TaskQueue) => () =>
+    queue.publish(someTask(), { lane: 7 }).then(
+      () => true,
+      () => false,
+    )
+  for (const queue of queues) await waitFor(accepted(queue))
+})
+
+test('without a lane the tasks of an account are in one', async (t) => {
+  const { namespace, tasks, count } = await emptyBroker(t)
+  const queue = await tasks()
+  const lanes = topology(namespace, 1).lanesOf('interactive')
+  const counts = () => Promise.all(lanes.map(count))
+  for (const account of ['ann', 'bob', 'cid', 'dan']) {
+    const before = await counts()
+    for (const _ of [1, 2, 3]) await queue.publish(someTask({ account }))
+    const more = (await counts()).map((each, lane) => each - (before[lane] ?? 0))
+    assert.deepEqual(
+      more.filter((each) => each > 0),
+      [3],
+    )
+    assert.equal(more.at(-1), 0, 'the last is for accounts that are known to have few')
+  }
+  assert.ok((await counts()).filter((each) => each > 0).length > 1)
+  assert.equal(await queue.depth(), 12)
 })
 
 test('a retried task stays in its class, and does not expire once its pause is over', async (t) => {

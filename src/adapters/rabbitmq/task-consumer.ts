@@ -6,6 +6,7 @@ import { jitter } from '../../jobs/retry.ts'
 import type { Broker } from './broker.ts'
 import { keepChannel, untilDone } from './channel-loop.ts'
 import { type Held, holdDelivery } from './delivery.ts'
+import { createTurns, type Turns } from './turns.ts'
 
 type Handler = (delivery: Delivery) => Promise<void>
 
@@ -16,13 +17,15 @@ const longestSleepMs = 60_000
 
 /**
  * Takes one task at a time, and holds no other while it works. It polls the queues for a message in the order of
- * `sources`; only when all are empty does it subscribe to all of them, and it unsubscribes again with the first
- * message. So each class goes strictly before the next, which no broker before 4.3 offers itself.
+ * its turns; only when all are empty does it subscribe to all of them, and it unsubscribes again with the first
+ * message. So each class goes strictly before the next, and within a class callers take turns, which no broker before
+ * 4.3 offers itself.
  */
 export function startTaskConsumer(broker: Broker, handler: Handler): Consumer {
   const stopping = new AbortController()
+  const turns = createTurns(broker.topology.sources)
   const ended = keepChannel(broker, 'the task consumer', stopping.signal, (channel) =>
-    work(broker, channel, handler, stopping.signal),
+    work(broker, channel, turns, handler, stopping.signal),
   )
   return {
     stop() {
@@ -35,6 +38,7 @@ export function startTaskConsumer(broker: Broker, handler: Handler): Consumer {
 async function work(
   broker: Broker,
   channel: Channel,
+  turns: Turns,
   handler: Handler,
   stopping: AbortSignal,
 ): Promise<void> {
@@ -42,29 +46,34 @@ async function work(
   // more than one only if several arrived at once and could not be returned
   let held: Held[] = []
   while (!stopping.aborted) {
-    if (held.length === 0) held = await take(broker, channel)
-    if (held.length === 0) held = await sleepUntilWoken(broker, channel, stopping)
+    if (held.length === 0) held = await take(channel, turns)
+    if (held.length === 0) held = await sleepUntilWoken(channel, turns, stopping)
     // a message that the broker believes to be here, and is not, is released with the channel
     if (held.length === 0) return
     held = [...held.slice(0, 1), ...(await giveBackAll(broker, held.slice(1)))]
     const next = stopping.aborted ? undefined : held.shift()
-    if (next !== undefined) await handle(broker, next, handler, stopping)
+    if (next === undefined) continue
+    turns.served(next.source)
+    await handle(broker, next, handler, stopping)
   }
   // what cannot be returned now goes back to the broker when the channel closes
   await giveBackAll(broker, held)
 }
 
-async function take(broker: Broker, channel: Channel): Promise<Held[]> {
-  for (const source of broker.topology.sources) {
-    const message = await channel.basicGet({ queue: source.queue, noAck: false })
+/** A `get` is written to the log of its queue even if there is no message, a count is not. */
+async function take(channel: Channel, turns: Turns): Promise<Held[]> {
+  for (const source of turns.order()) {
+    const { queue } = source
+    const { messageCount } = await channel.queueDeclare({ queue, passive: true })
+    const message = messageCount === 0 ? undefined : await channel.basicGet({ queue, noAck: false })
     if (message !== undefined) return [{ channel, message, source }]
   }
   return []
 }
 
-/** At most one message of each queue, the most urgent first; none when it is to stop, or slept long enough. */
-async function sleepUntilWoken(broker: Broker, channel: Channel, stopping: AbortSignal): Promise<Held[]> {
-  const { sources } = broker.topology
+/** At most one message of each queue, the next one first; none when it is to stop, or slept long enough. */
+async function sleepUntilWoken(channel: Channel, turns: Turns, stopping: AbortSignal): Promise<Held[]> {
+  const sources = turns.order()
   const arrived: Held[] = []
   const woken = Promise.withResolvers<void>()
   // it may reject before it is awaited

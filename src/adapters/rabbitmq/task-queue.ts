@@ -1,9 +1,11 @@
+import { createHash } from 'node:crypto'
 import { AppError } from '../../jobs/errors.ts'
+import { priorities } from '../../jobs/fields.ts'
 import type { Consumer, DeadTask, TaskQueue } from '../../jobs/ports.ts'
 import { doubled } from '../../jobs/retry.ts'
 import type { Broker } from './broker.ts'
 import { untilDone } from './channel-loop.ts'
-import { closeChannel } from './connection.ts'
+import { depthOf, sharing } from './depth.ts'
 import { isMissing } from './faults.ts'
 import {
   bytesOf,
@@ -15,8 +17,9 @@ import {
   reasonOf,
 } from './message.ts'
 import { startPushConsumer } from './push-consumer.ts'
+import { createRoom } from './room.ts'
 import { startTaskConsumer } from './task-consumer.ts'
-import { orAfter } from './time-limit.ts'
+import { lanes } from './topology.ts'
 
 export interface TaskQueueOptions {
   /** The pause before a dead task is redelivered after its handler failed, doubled for each further failure. */
@@ -24,6 +27,8 @@ export interface TaskQueueOptions {
 }
 
 const depthMs = 5000
+/** A publish waits no longer to learn whether there is room. */
+const roomMs = 1000
 
 /** Tasks as messages in quorum queues; see topology.ts. Closing it stops its consumers, not the broker. */
 export function rabbitTaskQueue(broker: Broker, { deadRetryMs = 1000 }: TaskQueueOptions = {}): TaskQueue {
@@ -33,6 +38,14 @@ export function rabbitTaskQueue(broker: Broker, { deadRetryMs = 1000 }: TaskQueu
     consumers.add(consumer)
     return consumer
   }
+
+  const rooms = new Map(
+    priorities.map((priority) => {
+      const count = () => depthOf(broker.consuming, topology.lanesOf(priority), roomMs)
+      return [priority, createRoom({ max: broker.queueMax, count, log })]
+    }),
+  )
+  const depth = sharing(() => depthOf(broker.consuming, topology.waiting, depthMs))
 
   const park = (message: Received, reason: string) =>
     broker.publish(topology.parked(), {
@@ -69,15 +82,25 @@ export function rabbitTaskQueue(broker: Broker, { deadRetryMs = 1000 }: TaskQueu
   }
 
   return {
-    publish: (task) =>
-      broker.publish(topology.newTask(task.priority ?? 'interactive'), {
-        body: Buffer.from(JSON.stringify(task)),
-        messageId: task.id,
-      }),
+    lanes,
+    async publish(task, { lane = laneByName(task.account) } = {}) {
+      const priority = task.priority ?? 'interactive'
+      const message = { body: Buffer.from(JSON.stringify(task)), messageId: task.id }
+      const publish = () => broker.publish(topology.newTask(priority, lane), message)
+      return rooms.get(priority)?.(publish)
+    },
     async consume(handler) {
       return keep(startTaskConsumer(broker, handler))
     },
-    depth: () => depth(broker),
+    /** Counts tasks that no worker has, including those that wait for another attempt. */
+    async depth() {
+      try {
+        return await depth()
+      } catch (thrown) {
+        if (thrown instanceof AppError && isMissing(thrown.cause)) await broker.redeclare()
+        throw thrown
+      }
+    },
     async consumeDead(handler) {
       const subscription = {
         who: 'the dead-letter consumer',
@@ -99,29 +122,8 @@ export function rabbitTaskQueue(broker: Broker, { deadRetryMs = 1000 }: TaskQueu
   }
 }
 
-/** Counts tasks that no worker has, including those that wait for another attempt. */
-async function depth(broker: Broker): Promise<number> {
-  const { consuming, topology } = broker
-  const away = (cause?: unknown): never => {
-    throw new AppError('unavailable', 'The message broker does not answer.', { cause })
-  }
-  if (!consuming.ready) return away()
-  const count = async () => {
-    const channel = await consuming.open()
-    try {
-      let sum = 0
-      for (const queue of topology.waiting) {
-        sum += (await channel.queueDeclare({ queue, passive: true })).messageCount
-      }
-      return sum
-    } finally {
-      await closeChannel(channel)
-    }
-  }
-  try {
-    return await orAfter(depthMs, count(), away)
-  } catch (thrown) {
-    if (isMissing(thrown)) await broker.redeclare()
-    return thrown instanceof AppError ? away(thrown.cause) : away(thrown)
-  }
+/** Without a status store that knows better: the same for all tasks of an account. The last lane is for others. */
+function laneByName(account: string | undefined): number {
+  if (account === undefined) return 0
+  return createHash('sha256').update(account).digest().readUInt32BE() % (lanes - 1)
 }

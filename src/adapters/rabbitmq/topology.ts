@@ -4,7 +4,8 @@ import { type Priority, priorities } from '../../jobs/fields.ts'
 /**
  * What is declared in the broker. Correct for RabbitMQ 3.10 and 4.x; every queue is a durable quorum queue.
  *
- *   NS.tasks   new.CLASS ──────────> NS.tasks.CLASS.v1           accepted jobs; bounded, a full one rejects
+ *   NS.tasks   new.CLASS ──────────> NS.tasks.CLASS.v1           accepted jobs, lane 0; bounded, a full one rejects
+ *              new.CLASS.N ────────> NS.tasks.CLASS.laneN.v1     accepted jobs, the other lanes; the same
  *              returned.CLASS.# ───> NS.tasks.CLASS.returned.v1  returned or retried; taken before new ones
  *              dead.# ─────────────> NS.tasks.dead.v1            servers mark them failed, then they are parked
  *   NS.retry   #.BUCKET ───────────> NS.tasks.retry.BUCKET.v1    no consumer: what expires goes to NS.tasks
@@ -19,7 +20,17 @@ import { type Priority, priorities } from '../../jobs/fields.ts'
  *
  * An accepted task is never blocked by a bound: returned and retry queues have none. A queue cannot change its
  * arguments, hence the version in the names: raise it with every change below.
+ *
+ * Callers take turns because each class has several lanes, and a worker takes from the lane that it took from longest
+ * ago (turns.ts); the status store gives each caller a lane (`StatusStore.lane`). Servers and workers from before the
+ * lanes know lane 0 alone, which has the name that the one queue of a class had. Another number of lanes needs workers
+ * that know it before servers that use it.
  */
+
+/** Of each class. A quorum queue costs 6 ms when it is made, 0.3 ms at each later start, 0.2 ms when a worker looks for a task, and 0.15 MB in the broker (measured on 3.10.8). */
+export const lanes = 8
+
+const allLanes = Array.from({ length: lanes }, (_, lane) => lane)
 
 const bucketsMs = { '1s': 1000, '5s': 5000, '30s': 30_000, '2m': 120_000 } as const
 /** Those of the schedule of webhooks, and what a receiver that is busy may ask for. */
@@ -54,14 +65,16 @@ export interface TaskSource {
 }
 
 export interface Topology {
-  /** In the order in which a worker polls them. */
-  readonly sources: readonly TaskSource[]
+  /** In the order in which a worker looks at them. Those of one group are lanes, of which it chooses by turns. */
+  readonly sources: readonly (readonly TaskSource[])[]
   readonly deadQueue: string
   readonly statusQueue: string
   readonly webhookQueues: { readonly fresh: string; readonly returned: string }
   /** Those whose messages are jobs that wait. */
   readonly waiting: readonly string[]
-  newTask(priority: Priority): Route
+  /** The lanes of a class. */
+  lanesOf(priority: Priority): readonly string[]
+  newTask(priority: Priority, lane: number): Route
   returned(priority: Priority, delayMs?: number): Route
   dead(delayMs?: number): Route
   parked(): Route
@@ -73,14 +86,17 @@ export interface Topology {
   readonly steps: readonly ((channel: Channel) => Promise<unknown>)[]
 }
 
-export function topology(ns: string, queueMax: number, webhooksMax: number): Topology {
+export function topology(ns: string, queueMax: number, webhooksMax = 10_000): Topology {
   const exchanges = {
     tasks: `${ns}.tasks`,
     retry: `${ns}.retry`,
     dlx: `${ns}.dlx`,
     events: `${ns}.events`,
   }
-  const newQueue = (priority: Priority) => `${ns}.tasks.${priority}.v1`
+  const laneQueue = (priority: Priority, lane: number) =>
+    `${ns}.tasks.${priority}.${lane === 0 ? '' : `lane${lane}.`}v1`
+  const laneKey = (priority: Priority, lane: number) => `new.${priority}${lane === 0 ? '' : `.${lane}`}`
+  const lanesOf = (priority: Priority) => allLanes.map((lane) => laneQueue(priority, lane))
   const returnedQueue = (priority: Priority) => `${ns}.tasks.${priority}.returned.v1`
   const retryQueue = (bucket: string) => `${ns}.tasks.retry.${bucket}.v1`
   const deadQueue = `${ns}.tasks.dead.v1`
@@ -114,17 +130,22 @@ export function topology(ns: string, queueMax: number, webhooksMax: number): Top
 
   return {
     sources: priorities.flatMap((priority) => [
-      { queue: returnedQueue(priority), priority },
-      { queue: newQueue(priority), priority },
+      [{ queue: returnedQueue(priority), priority }],
+      lanesOf(priority).map((queue) => ({ queue, priority })),
     ]),
     deadQueue,
     statusQueue,
     webhookQueues,
     waiting: [
-      ...priorities.flatMap((priority) => [newQueue(priority), returnedQueue(priority)]),
+      ...priorities.flatMap((priority) => [...lanesOf(priority), returnedQueue(priority)]),
       ...Object.keys(bucketsMs).map(retryQueue),
     ],
-    newTask: (priority) => ({ exchange: exchanges.tasks, routingKey: `new.${priority}`, max: queueMax }),
+    lanesOf,
+    newTask: (priority, lane) => ({
+      exchange: exchanges.tasks,
+      routingKey: laneKey(priority, lane),
+      max: queueMax,
+    }),
     returned: (priority, delayMs = 0) =>
       delayMs > 0
         ? later(`returned.${priority}`, delayMs)
@@ -154,8 +175,10 @@ export function topology(ns: string, queueMax: number, webhooksMax: number): Top
       bind(exchanges.dlx, 'dead', deadQueue),
       bind(exchanges.tasks, 'dead.#', deadQueue),
       ...priorities.flatMap((priority) => [
-        queue(newQueue(priority), { 'x-max-length': queueMax, ...taskLimits }),
-        bind(exchanges.tasks, `new.${priority}`, newQueue(priority)),
+        ...allLanes.flatMap((lane) => [
+          queue(laneQueue(priority, lane), { 'x-max-length': queueMax, ...taskLimits }),
+          bind(exchanges.tasks, laneKey(priority, lane), laneQueue(priority, lane)),
+        ]),
         queue(returnedQueue(priority), taskLimits),
         bind(exchanges.tasks, `returned.${priority}.#`, returnedQueue(priority)),
       ]),

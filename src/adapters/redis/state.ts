@@ -16,6 +16,7 @@ export const stateFields = [
   'units',
   'kept',
   'account',
+  'preview',
 ]
 
 export function texts(reply: Reply | undefined): (string | undefined)[] {
@@ -24,8 +25,20 @@ export function texts(reply: Reply | undefined): (string | undefined)[] {
 
 /** Undefined if it is missing, or if another version wrote it unreadably: a cache may miss. */
 export function toState(id: string, values: Reply, cancelRequested: boolean): JobState | undefined {
-  const [status, request, created_at, expires_at, started_at, step, steps, error, units, kept, account] =
-    texts(values)
+  const [
+    status,
+    request,
+    created_at,
+    expires_at,
+    started_at,
+    step,
+    steps,
+    error,
+    units,
+    kept,
+    account,
+    preview,
+  ] = texts(values)
   if (created_at === undefined || expires_at === undefined || !isStatus(status)) return undefined
   const wanted = parsed(ResolvedRequest, request)
   if (wanted === undefined) return undefined
@@ -43,6 +56,7 @@ export function toState(id: string, values: Reply, cancelRequested: boolean): Jo
     ...(step === undefined || steps === undefined
       ? {}
       : { progress: { step: Number(step), steps: Number(steps) } }),
+    ...(preview === undefined ? {} : { preview: Number(preview) }),
     ...(reason === undefined ? {} : { error: reason }),
     ...(cancelRequested ? { cancel_requested: true } : {}),
   }

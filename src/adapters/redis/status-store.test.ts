@@ -261,6 +261,73 @@ test('does not count a worker that was not heard of for 20 seconds, and keeps it
   assert.equal(await redis.command('HGET', key('speeds'), 'one'), null)
 })
 
+test('gives each account a lane while it has jobs, and the emptiest to a new one', async (t) => {
+  const { store } = await started(t)
+  const submit = async (account: string, lanes = 4) => {
+    const lane = await store.lane(account, 'interactive', lanes)
+    const task = someTask({ account })
+    await store.create(task)
+    return { lane, id: task.id }
+  }
+  const lanesOf = async (account: string, count: number) => {
+    const seen = []
+    for (let n = 0; n < count; n += 1) seen.push((await submit(account)).lane)
+    return seen
+  }
+  assert.deepEqual(await lanesOf('ann', 9), Array(9).fill(0))
+  assert.deepEqual(await lanesOf('bob', 8), Array(8).fill(1))
+  assert.deepEqual(await lanesOf('cid', 7), Array(7).fill(2))
+  // the last lane is for few jobs: the fifth goes to the emptiest of the others
+  assert.deepEqual(await lanesOf('dan', 7), [3, 3, 3, 3, 2, 2, 2])
+  assert.equal(await store.lane('eve', 'interactive', 4), 3, 'not behind those with many')
+  assert.equal(await store.lane('fay', 'interactive', 4), 3)
+  assert.equal(await store.lane('eve', 'batch', 4), 0, 'each class has its own')
+  assert.deepEqual(await lanesOf('ann', 1), [0])
+  assert.equal((await submit('dan', 2)).lane, 0, 'a server with fewer lanes')
+})
+
+test('an account without jobs gives its lane back, and so does one whose jobs left unseen', async (t) => {
+  const { redis, store, key } = await started(t)
+  const [done, lost] = [someTask({ account: 'ann' }), someTask({ account: 'bob' })]
+  const ask = (account: string) => store.lane(account, 'interactive', 3)
+  const longAgo = async (account: string) => {
+    const [lane] = String(await redis.command('HGET', key('lanes:interactive'), account)).split(' ')
+    await redis.command('HSET', key('lanes:interactive'), account, `${lane} 1`)
+  }
+  assert.deepEqual([await ask('ann'), await ask('bob'), await ask('cid')], [0, 1, 2])
+  await store.create(done)
+  await store.create(lost)
+  for (const account of ['ann', 'bob', 'cid']) await longAgo(account)
+  await store.advance(done.id, { status: 'running' })
+  await store.advance(done.id, { status: 'succeeded' })
+  assert.equal(await ask('dan'), 0, 'that of ann')
+  assert.equal(await ask('bob'), 1, 'its job waits')
+  await longAgo('bob')
+  // a process of an earlier version takes a job out of its place only
+  await redis.command('ZREM', key('waiting:interactive'), lost.id)
+  assert.equal(await ask('eve'), 1)
+  assert.equal(await redis.command('HEXISTS', key('lanes:interactive'), 'bob'), 0)
+  assert.equal(await redis.command('ZCARD', key('waiting:interactive:callers')), 0)
+})
+
+test('with what it knows of turns evicted, the place is by order again', async (t) => {
+  const { redis, store, key } = await started(t)
+  const tasks = ['ann', 'ann', 'ann', 'bob'].map((account) => someTask({ account }))
+  for (const task of tasks) await store.create(task)
+  const last = tasks[3] as Task
+  assert.equal((await store.ahead(last.id))?.jobs, 1)
+  await redis.command('DEL', key('waiting:interactive:of:bob'))
+  assert.equal((await store.ahead(last.id))?.jobs, 3)
+  await redis.command('DEL', key('waiting:interactive:callers'))
+  assert.ok((await store.ahead((tasks[2] as Task).id)) !== undefined)
+  for (const { id } of tasks) {
+    await store.advance(id, { status: 'running' })
+    await store.advance(id, { status: 'succeeded' })
+  }
+  assert.deepEqual(await redis.command('KEYS', key('waiting:*')), [])
+  assert.deepEqual(await redis.command('KEYS', key('work')), [])
+})
+
 test('goes on after FLUSHALL and after a restart with nothing kept', async (t) => {
   const own = await startRedis(t)
   const redis = await openRedis({ url: own.url, log: keepingLog(), timeoutMs: 2000 })

@@ -1,5 +1,5 @@
 import { type JobState, type JobStatus, keptOf, statusRank } from '../../jobs/job.ts'
-import type { StatusStore } from '../../jobs/ports.ts'
+import type { ListPlace, StatusStore } from '../../jobs/ports.ts'
 import { cancelKeptMs, keptAfterExpiryMs, workerSilenceMs } from '../../jobs/status-times.ts'
 import { unitsOf } from '../../jobs/work.ts'
 import type { Redis } from './connection.ts'
@@ -7,12 +7,13 @@ import type { Reply } from './dial.ts'
 import { stateFields, texts, toState } from './state.ts'
 import {
   advanceScript,
-  aheadScript,
   createScript,
   heartbeatScript,
+  listScript,
   loadScript,
   reserveScript,
 } from './status-scripts.ts'
+import { aheadScript, laneScript } from './turn-scripts.ts'
 
 /** Longer than the longest pause before an event, and with it a final status, is written again. */
 const doubtMs = 90_000
@@ -25,9 +26,13 @@ const runSilenceMs = 15 * 60_000
 /** After this long a job no longer counts among those of its account: its end may never have been written. */
 const longestHeldMs = 6 * 3_600_000
 
+/** Jobs of one account that are listed. */
+const mostListed = 1000
+const listChunk = 100
+
 /**
  * States are hashes that expire by themselves; the unfinished jobs are also in sorted sets (see
- * `status-scripts.ts`). Times to live count from the write, by Redis' clock. A poll (`get`, then `ahead` and
+ * `places.ts`). Times to live count from the write, by Redis' clock. A poll (`get`, then `ahead` and
  * `load` at once) is two round trips of five commands. `close` leaves the connection to its owner.
  *
  * A process that failed to record a job's end sets a marker once Redis is back; until it expires, every server treats
@@ -43,6 +48,7 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
   const cancel = (id: string) => key(`cancel:${id}`)
   const doubt = key('doubt')
   const held = key('held:')
+  const listOf = (account: string) => key(`list:${account}`)
   let [doubted, closed] = [false, false]
   let telling: NodeJS.Timeout | undefined
 
@@ -75,8 +81,19 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
         ...(Object.keys(kept).length === 0 ? [] : ['kept', JSON.stringify(kept)]),
         ...(account === undefined ? [] : ['account', account]),
       ]
-      const args = [id, priority, String(units), ...times, ...first, ...owned]
-      const isNew = (await redis.script(createScript, [...jobs, state(id)], args)) === 1
+      const args = [id, priority, String(units), ...times, account ?? '', ...first, ...owned]
+      const creating = redis.script(createScript, [...jobs, state(id)], args)
+      if (kept.caller !== undefined && account !== undefined) {
+        // a job that is missing in the list is still there
+        const listing = [
+          id,
+          String(Date.parse(created_at)),
+          String(mostListed),
+          String(lifeMs + keptAfterExpiryMs),
+        ]
+        redis.script(listScript, [listOf(account)], listing).catch(() => {})
+      }
+      const isNew = (await creating) === 1
       const standing = isNew ? undefined : await get(id)
       if (standing !== undefined) return standing
       return {
@@ -102,10 +119,15 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
     async release({ id, account }) {
       await redis.command('HDEL', held + account, id)
     },
+    async lane(account, priority, lanes) {
+      const args = [account, priority, String(lanes)]
+      return Number(await redis.script(laneScript, [...jobs, key(`lanes:${priority}`)], args))
+    },
     get,
-    async advance(id, { status, progress, started_at, error }) {
+    async advance(id, { status, progress, preview, started_at, error }) {
       const changed = [
         ...(progress === undefined ? [] : ['step', String(progress.step), 'steps', String(progress.steps)]),
+        ...(preview === undefined ? [] : ['preview', String(preview)]),
         ...(started_at === undefined ? [] : ['started_at', started_at]),
         ...(error === undefined ? [] : ['error', JSON.stringify(error)]),
       ]
@@ -134,6 +156,25 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
         if (found !== undefined) states.push(found)
       }
       return states
+    },
+    async list(account, { statuses, after, most }) {
+      const states: JobState[] = []
+      const from = after === undefined ? '+inf' : String(after.at)
+      const reply = await redis.command('ZREVRANGEBYSCORE', listOf(account), from, '-inf', 'WITHSCORES')
+      const places = placesOf(reply).filter(({ at, id }) => !after || at < after.at || id < after.id)
+      for (let start = 0; start < places.length; start += listChunk) {
+        const chunk = places.slice(start, start + listChunk)
+        const found = await Promise.all(
+          chunk.map(({ id }) => redis.command('HMGET', state(id), ...stateFields)),
+        )
+        for (const [index, next] of chunk.entries()) {
+          const each = toState(next.id, found[index] ?? null, false)
+          if (each === undefined || Date.parse(each.expires_at) <= Date.now()) continue
+          if (statuses === undefined || statuses.includes(each.status)) states.push(each)
+          if (states.length === most) return { states, next }
+        }
+      }
+      return { states }
     },
     async forget(id) {
       await redis.command('DEL', state(id))
@@ -176,6 +217,14 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
       clearTimeout(telling)
     },
   }
+}
+
+/** Of a reply with ids and scores in turn. */
+function placesOf(reply: Reply): ListPlace[] {
+  const values = texts(reply)
+  return values.flatMap((id, index) =>
+    index % 2 === 0 && id !== undefined ? [{ id, at: Number(values[index + 1]) }] : [],
+  )
 }
 
 function isFinal(status: JobStatus): boolean {

@@ -62,6 +62,10 @@ const migrations = [
   ALTER TABLE states ADD COLUMN kept TEXT;
   CREATE TABLE notes (name TEXT PRIMARY KEY, text TEXT NOT NULL, until INTEGER NOT NULL) STRICT;
   `,
+  `
+  ALTER TABLE states ADD COLUMN preview INTEGER;
+  CREATE INDEX states_of_account ON states (account, created_at, id);
+  `,
   // webhooks on their way; fresh: not tried yet
   `
   CREATE TABLE webhooks (

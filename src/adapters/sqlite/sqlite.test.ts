@@ -177,7 +177,7 @@ test('a database of the first version is brought up to date, with its tasks', as
       seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, message TEXT NOT NULL, due_at INTEGER NOT NULL,
       attempts INTEGER NOT NULL DEFAULT 0, owner TEXT, token TEXT, lease_until INTEGER NOT NULL DEFAULT 0
     ) STRICT;
-    CREATE TABLE states (seq INTEGER PRIMARY KEY, id TEXT) STRICT;`)
+    CREATE TABLE states (seq INTEGER PRIMARY KEY, id TEXT, created_at TEXT) STRICT;`)
   const task = someTask()
   raw
     .prepare('INSERT INTO tasks (id, message, due_at, attempts) VALUES (?, ?, 0, 2)')

@@ -31,7 +31,7 @@ export function sqliteStatusStore(database: Database): StatusStore {
   const select = db.prepare(`SELECT states.*, cancels.id IS NOT NULL AS cancel_requested
     FROM states LEFT JOIN cancels USING (id) WHERE id = ?`)
   const update = db.prepare(`UPDATE states SET status = ?2, rank = ?3, step = coalesce(?4, step),
-    steps = coalesce(?5, steps), started_at = coalesce(?6, started_at), error = coalesce(?7, error)
+    steps = coalesce(?5, steps), started_at = coalesce(?6, started_at), error = coalesce(?7, error), preview = coalesce(?8, preview)
     WHERE id = ?1 AND (rank < ?3 OR (rank = ${statusRank.running} AND status = ?2))`)
   const mark = db.prepare('INSERT INTO cancels (id, marked_at) VALUES (?, ?) ON CONFLICT (id) DO NOTHING')
   const place = db.prepare('SELECT seq, priority, turn FROM states WHERE id = ? AND rank = 0')
@@ -49,6 +49,9 @@ export function sqliteStatusStore(database: Database): StatusStore {
   const alive = db.prepare('SELECT count(*) AS workers FROM workers WHERE seen_at > ?')
   const speed = db.prepare('SELECT seconds_per_unit AS speed FROM workers ORDER BY seen_at DESC LIMIT 8')
 
+  const listed = db.prepare(`SELECT states.*, 0 AS cancel_requested FROM states
+    WHERE account = ?1 AND expires_at > ?2 AND (created_at, id) < (?3, ?4)
+    AND status IN (SELECT value FROM json_each(?5)) ORDER BY created_at DESC, id DESC LIMIT ?6`)
   const write = db.prepare(`INSERT INTO notes (name, text, until) VALUES (?, ?, ?)
     ON CONFLICT (name) DO UPDATE SET text = excluded.text, until = excluded.until`)
   const read = db.prepare('SELECT text FROM notes WHERE name = ? AND until > ?')
@@ -76,17 +79,31 @@ export function sqliteStatusStore(database: Database): StatusStore {
     async release({ id }) {
       reserved.delete(id)
     },
+    /** The embedded queue needs none: its callers take turns. */
+    async lane() {
+      return undefined
+    },
     async get(id) {
       const row = guard(() => select.get(id))
       return row === undefined ? undefined : toState(row)
     },
-    async advance(id, { status, progress, started_at, error }: StateUpdate) {
+    async advance(id, { status, progress, preview, started_at, error }: StateUpdate) {
       const reason = error === undefined ? null : JSON.stringify(error)
       const [step, steps] = [progress?.step ?? null, progress?.steps ?? null]
-      guard(() => update.run(id, status, statusRank[status], step, steps, started_at ?? null, reason))
+      const others = [started_at ?? null, reason, preview ?? null]
+      guard(() => update.run(id, status, statusRank[status], step, steps, ...others))
     },
     async unfinished(most) {
       return guard(() => open.all(new Date().toISOString(), most)).map(toState)
+    },
+    async list(account, { statuses = Object.keys(statusRank), after, most }) {
+      const place = after === undefined ? ['~', ''] : [new Date(after.at).toISOString(), after.id]
+      const now = new Date().toISOString()
+      const rows = guard(() => listed.all(account, now, ...place, JSON.stringify(statuses), most))
+      const states = rows.map(toState)
+      const last = states.at(-1)
+      if (last === undefined || states.length < most) return { states }
+      return { states, next: { at: Date.parse(last.created_at), id: last.id } }
     },
     async forget(id) {
       guard(() => {
@@ -147,7 +164,7 @@ function unitsOfRow({ id, units }: Record<string, SQLOutputValue>): [string, num
 }
 
 function toState(row: Record<string, SQLOutputValue>): JobState {
-  const { step, steps, started_at, error } = row
+  const { step, steps, preview, started_at, error } = row
   return {
     id: String(row.id),
     status: String(row.status) as JobStatus,
@@ -161,6 +178,7 @@ function toState(row: Record<string, SQLOutputValue>): JobState {
     ...(row.account === '' ? {} : { account: String(row.account) }),
     ...(typeof started_at === 'string' ? { started_at } : {}),
     ...(typeof step === 'number' && typeof steps === 'number' ? { progress: { step, steps } } : {}),
+    ...(typeof preview === 'number' ? { preview } : {}),
     ...(typeof error === 'string' ? { error: Value.Parse(JobError, JSON.parse(error)) } : {}),
     ...(row.cancel_requested === 1 ? { cancel_requested: true } : {}),
   }

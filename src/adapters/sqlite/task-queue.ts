@@ -72,6 +72,7 @@ export function sqliteTaskQueue(database: Database, options: TaskQueueOptions): 
   }
 
   return {
+    lanes: 1,
     async publish(task: Task) {
       const rank = priorities.indexOf(task.priority ?? 'interactive')
       const { id, sent = null, account = '' } = task

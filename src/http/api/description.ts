@@ -1,8 +1,10 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { FastifyInstance } from 'fastify'
 import { imageFiles } from '../../jobs/fields.ts'
+import { previewType } from '../../jobs/previews.ts'
 import { JobView } from '../../jobs/serving/job-view.ts'
 import { WebhookLog } from '../../jobs/webhook.ts'
+import { eventStreamType } from '../event-stream.ts'
 import { ErrorBody } from '../faults.ts'
 import { examples } from './examples.ts'
 import { UploadView } from './uploads.ts'
@@ -33,6 +35,10 @@ const picture = Object.fromEntries(
 const files: Readonly<Record<string, Partial<Record<'request' | 'response', Json>>>> = {
   'post /v1/uploads': { request: picture },
   'get /v1/jobs/{id}/images/{index}': { response: picture },
+  'get /v1/jobs/{id}/events': { response: { [eventStreamType]: { schema: { type: 'string' } } } },
+  'get /v1/jobs/{id}/preview': {
+    response: { [previewType]: { schema: { type: 'string', format: 'binary' } } },
+  },
   'get /v1/pictures/{link}': { response: picture },
   'get /v1/uploads/{id}': { response: { 'image/png': { schema: { type: 'string', format: 'binary' } } } },
 }

@@ -9,12 +9,17 @@ import type { Services } from '../services.ts'
  * not become a restart of every server. Load is for autoscaling, and asks both.
  */
 export function healthRoutes(app: FastifyInstance, services: Services): void {
-  app.get('/healthz/live', { schema: { summary: 'The process answers' } }, async (_request, reply) => {
-    return reply.header('cache-control', 'no-store').send({ status: 'live' })
-  })
+  const config = { open: true }
+  app.get(
+    '/healthz/live',
+    { config, schema: { summary: 'The process answers' } },
+    async (_request, reply) => {
+      return reply.header('cache-control', 'no-store').send({ status: 'live' })
+    },
+  )
   app.get(
     '/healthz/ready',
-    { schema: { summary: 'The server accepts traffic' } },
+    { config, schema: { summary: 'The server accepts traffic' } },
     async (_request, reply) => {
       const ready = services.ready()
       reply.code(ready ? 200 : 503).header('cache-control', 'no-store')
@@ -22,7 +27,7 @@ export function healthRoutes(app: FastifyInstance, services: Services): void {
       return { status: ready ? 'ready' : 'not ready', ...held }
     },
   )
-  app.get('/healthz/load', { schema: load }, async (_request, reply) => {
+  app.get('/healthz/load', { config, schema: load }, async (_request, reply) => {
     const { waiting, workers, secondsPerUnit } = await services.load()
     reply.header('cache-control', 'no-store')
     return { waiting, workers, ...(secondsPerUnit === undefined ? {} : { seconds_per_unit: secondsPerUnit }) }

@@ -295,7 +295,9 @@ suite('the API', () => {
       '/v1/jobs',
       '/v1/jobs/{id}',
       '/v1/jobs/{id}/cancel',
+      '/v1/jobs/{id}/events',
       '/v1/jobs/{id}/images/{index}',
+      '/v1/jobs/{id}/preview',
       '/v1/jobs/{id}/webhooks',
       '/v1/jobs/{id}/webhooks/resend',
       '/v1/models',
@@ -463,7 +465,7 @@ suite('bad input', () => {
     const { app } = await server(t)
     const cases = [
       ['PUT', '/v1/jobs/x', 'DELETE, GET, HEAD'],
-      ['GET', '/v1/jobs', 'POST'],
+      ['PUT', '/v1/jobs', 'GET, HEAD, POST'],
       ['POST', '/v1/models', 'GET, HEAD'],
       ['DELETE', '/v1/jobs/x/images/0', 'GET, HEAD'],
     ] as const

@@ -9,6 +9,9 @@ import type { Services } from '../services.ts'
 type ById = { Params: { id: string } }
 const byId = Type.Object({ id: Type.String() })
 
+/** A field that is repeated is a list: `?status=queued&status=running`. */
+type ListQuery = Partial<Record<'status' | 'cursor' | 'limit', string | string[]>>
+
 /** Proxies close a connection that is silent for longer, most of them after 60 seconds. */
 const longestWaitSeconds = 50
 const preferHeader = {
@@ -19,7 +22,7 @@ const preferHeader = {
   ),
 }
 
-/** POST /v1/jobs, GET and DELETE /v1/jobs/:id, POST /v1/jobs/:id/cancel. Schemas describe and serialise; `Services` validates. */
+/** POST and GET /v1/jobs, GET and DELETE /v1/jobs/:id, POST /v1/jobs/:id/cancel. Schemas describe and serialise; `Services` validates. */
 export function jobRoutes(app: FastifyInstance, services: Services): void {
   app.setValidatorCompiler(() => () => true)
 
@@ -52,6 +55,35 @@ export function jobRoutes(app: FastifyInstance, services: Services): void {
     const latest = waited ?? view
     setWaitHeaders(reply, latest)
     return reply.code(waited !== undefined && isFinal(waited) ? 200 : 202).send(latest)
+  })
+
+  const list = {
+    summary: "The caller's jobs, newest first",
+    description:
+      'Only for callers with a key. The newest 1000 at most, as far as the status store remembers them: after it was ' +
+      'emptied, earlier jobs are not listed, but still answered by their ids. A page may be shorter than `limit`.',
+    querystring: Type.Object({
+      status: Type.Optional(Type.String({ description: 'One or more statuses, with commas between.' })),
+      cursor: Type.Optional(Type.String({ description: 'The `next` of the page before.' })),
+      limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 20 })),
+    }),
+    response: {
+      200: Type.Object({
+        jobs: Type.Array(JobView),
+        next: Type.Optional(Type.String({ description: 'The cursor of the next page; absent at the end.' })),
+      }),
+      '4xx': ErrorBody,
+      '5xx': ErrorBody,
+    },
+  }
+  app.get<{ Querystring: ListQuery }>('/v1/jobs', { schema: list }, async (request, reply) => {
+    const { status, cursor, limit } = request.query
+    reply.header('cache-control', 'no-store')
+    return services.list(request.caller, {
+      status: status === undefined ? undefined : String(status),
+      cursor: cursor === undefined ? undefined : String(cursor),
+      limit: limit === undefined ? undefined : String(limit),
+    })
   })
 
   const read = {

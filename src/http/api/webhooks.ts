@@ -57,7 +57,7 @@ export function webhookRoutes(app: FastifyInstance, services: Services): void {
     },
     async (request, reply) => {
       reply.header('cache-control', 'no-store')
-      return { key: services.webhookSecret(request.caller) }
+      return { key: await services.webhookSecret(request.caller) }
     },
   )
 }

@@ -15,7 +15,8 @@ export function isFragment(request: FastifyRequest): boolean {
 
 /** Prompts are private to the visitor: no cache may keep a page or a fragment. */
 export function sendPage(reply: FastifyReply, assets: Assets, page: Page): FastifyReply {
-  return sendHtml(reply, document(assets, page))
+  const { signedIn, caller } = reply.request
+  return sendHtml(reply, document(assets, page, signedIn ? caller.name : undefined))
 }
 
 /** `packshot-fragment` distinguishes our fragment, shown whatever its status, from a proxy's error page. */

@@ -60,10 +60,14 @@ export async function loadAssets(): Promise<Assets> {
  */
 export async function assetRoutes(app: FastifyInstance, assets: Assets): Promise<void> {
   await app.register(fastifyStatic, { serve: false })
-  app.get<{ Params: { version: string; name: string } }>('/assets/:version/:name', (request, reply) => {
-    const asset = assets.find(request.params.name)
-    if (asset === undefined) throw new AppError('not_found', 'There is no such file.')
-    const current = request.params.version === asset.version
-    return reply.sendFile(asset.file, asset.folder, { maxAge: current ? oneYear : 0, immutable: current })
-  })
+  app.get<{ Params: { version: string; name: string } }>(
+    '/assets/:version/:name',
+    { config: { open: true } },
+    (request, reply) => {
+      const asset = assets.find(request.params.name)
+      if (asset === undefined) throw new AppError('not_found', 'There is no such file.')
+      const current = request.params.version === asset.version
+      return reply.sendFile(asset.file, asset.folder, { maxAge: current ? oneYear : 0, immutable: current })
+    },
+  )
 }

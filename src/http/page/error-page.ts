@@ -2,6 +2,9 @@ import { type AppError, clientMessage, type ErrorCode } from '../../jobs/errors.
 import { type Html, html } from './html.ts'
 
 const titles: Readonly<Partial<Record<ErrorCode, string>>> = {
+  unauthorized: 'This needs a key',
+  forbidden: 'Your key does not allow this',
+  rate_limited: 'That was too much at once',
   not_found: 'There is nothing here',
   expired: 'This picture has expired',
   cross_site: 'This came from another site',

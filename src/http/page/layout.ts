@@ -39,8 +39,16 @@ const styles = [
 ] as const
 const scripts = ['htmx.js', 'form.js', 'photo.js', 'wall.js'] as const
 
+/** @param visitor the name of the caller that signed in */
+function masthead(visitor: string | undefined): Html {
+  const session =
+    visitor !== undefined &&
+    html`<form class="visitor" method="post" action="/sign-out"><span class="visitor-name" title="Signed in as ${visitor}">${visitor}</span><button class="btn text" type="submit">Sign out</button></form>`
+  return html`<header class="masthead"><a class="brand" href="/">${logo()}<span>Packshot</span></a>${session}</header>`
+}
+
 /** A whole page. `data-root` is where the server is, for scripts. form.js removes the class `no-js`; what works only with JavaScript is hidden until then. */
-export function document(assets: Assets, page: Page): string {
+export function document(assets: Assets, page: Page, visitor?: string): string {
   return html`<!doctype html>
 <html lang="en" class="no-js" data-root="/">
 <head>
@@ -59,7 +67,7 @@ ${scripts.map((name) => html`<script src="${assets.url(name)}" defer></script>`)
 </head>
 <body>
 <a class="skip-link" href="#main">Skip to the content</a>
-<header class="masthead"><a class="brand" href="/">${logo()}<span>Packshot</span></a></header>
+${masthead(visitor)}
 <main id="main" tabindex="-1">${page.body}</main>
 <footer class="colophon"><p>Packshot makes its pictures on this server; your words go nowhere else.</p></footer>
 <p id="live" class="visually-hidden" role="status" aria-live="polite"></p>

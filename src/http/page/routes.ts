@@ -17,11 +17,13 @@ import { home, jobPage, renewedForm } from './home.ts'
 import type { Page } from './layout.ts'
 import { forChosenModel } from './model-change.ts'
 import { refuseCrossSite, setSecurityHeaders } from './security.ts'
+import { signInRoutes, toSignIn } from './sign-in.ts'
 
 export interface PageOptions {
   readonly services: Services
   readonly imageOrigin: string | undefined
   readonly hosts: Hosts
+  readonly access: 'open' | 'sign-in'
   readonly refused: Refusals
 }
 
@@ -33,7 +35,7 @@ type JobAddress = { Params: { id: string }; Querystring: { stopping?: string } }
  */
 export async function pageRoutes(
   app: FastifyInstance,
-  { services, imageOrigin, hosts, refused }: PageOptions,
+  { services, imageOrigin, hosts, access, refused }: PageOptions,
 ): Promise<void> {
   app.addHook('onRequest', async (_request, reply) => setSecurityHeaders(reply, imageOrigin))
   await app.register(formbody, { parser: parseForm })
@@ -46,9 +48,12 @@ export async function pageRoutes(
     const error = httpFault(thrown)
     if (error.code === 'internal')
       request.log.error({ err: thrown }, 'internal error while answering a page request')
-    refused(request, error)
+    setSecurityHeaders(reply, imageOrigin)
+    if (error.code === 'unauthorized' && access === 'sign-in') return toSignIn(request, reply)
     return sendError(assets, error, request, reply)
   })
+
+  if (access === 'sign-in') signInRoutes(app, { services, assets, hosts, refused })
 
   app.get('/', async (request, reply) => {
     const values = await prefill(services, request)

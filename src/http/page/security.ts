@@ -51,6 +51,18 @@ export function refuseCrossSite(request: FastifyRequest, hosts: Hosts): void {
 }
 
 /**
+ * The same for a request that a browser's cookie stands for, on every route that changes something: such a request says
+ * where it comes from, as every browser does, or is refused.
+ */
+export function requireOwnPage(request: FastifyRequest, hosts: Hosts): void {
+  if (['GET', 'HEAD', 'OPTIONS'].includes(request.method)) return
+  refuseCrossSite(request, hosts)
+  const { origin, 'sec-fetch-site': site } = request.headers
+  if (site !== undefined || origin !== undefined) return
+  throw new AppError('cross_site', 'This request does not say which page sent it.')
+}
+
+/**
  * The scheme is not compared: behind a proxy that terminates TLS the server does not know it. An allowed name is ours
  * on any port: a proxy may pass on another host or leave the port out.
  */

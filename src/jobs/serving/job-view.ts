@@ -48,6 +48,15 @@ export const JobView = Type.Object({
       { description: 'Completed and total steps over all pictures of the job; only while it runs.' },
     ),
   ),
+  preview: Type.Optional(
+    Type.Object(
+      {
+        index: Type.Integer({ description: 'Counts from 1, up to the `previews` of the request.' }),
+        url: Type.String({ description: 'Address of the preview, relative to this server.' }),
+      },
+      { description: 'The newest look at the first picture while it is made; only while the job runs.' },
+    ),
+  ),
   position: Type.Optional(
     Type.Integer({ description: 'How many jobs are ahead of this one: 0 when it is next or running.' }),
   ),
@@ -104,7 +113,8 @@ export async function viewVerified(deps: AnswerDeps, id: string): Promise<JobVie
   return waitingView(deps, { id, status: 'queued', created_at, expires_at })
 }
 
-function isWaiting({ status, expires_at }: JobState, now: Date): boolean {
+/** Whether a state is that of a job that is not final, as far as the status store knows. */
+export function isWaiting({ status, expires_at }: JobState, now: Date): boolean {
   return (status === 'queued' || status === 'running') && Date.parse(expires_at) > now.getTime()
 }
 
@@ -179,7 +189,7 @@ type Waiting = Pick<JobState, 'id' | 'status' | 'created_at' | 'expires_at'> & P
 
 /** A job that is not known to be final. Never rejects: what the status store does not provide is omitted. */
 export async function waitingView(deps: AnswerDeps, state: Waiting): Promise<JobView> {
-  const { id, request, units: ofJob, created_at, started_at, progress } = state
+  const { id, request, units: ofJob, created_at, started_at, progress, preview } = state
   const running = state.status === 'running'
   const known = <T>(what: string, action: Promise<T>) => bestEffort(deps.log, what, action, 'debug')
   const [ahead, load = noLoad] = await Promise.all([
@@ -198,6 +208,7 @@ export async function waitingView(deps: AnswerDeps, state: Waiting): Promise<Job
     status: running ? 'running' : 'queued',
     ...(request === undefined ? {} : { request }),
     ...(running && progress !== undefined ? { progress } : {}),
+    ...(running && preview !== undefined ? { preview: previewOf(id, preview) } : {}),
     ...(request === undefined ? {} : { position: ahead?.jobs ?? 0 }),
     ...(seconds === undefined ? {} : { eta_seconds: seconds }),
     poll_after_ms: pollAfterMs(waited, seconds),
@@ -207,6 +218,11 @@ export async function waitingView(deps: AnswerDeps, state: Waiting): Promise<Job
     expires_at: state.expires_at,
     links: { self: addressOf(id) },
   }
+}
+
+/** A page shows each anew: its address has the index. */
+function previewOf(id: string, index: number): NonNullable<JobView['preview']> {
+  return { index, url: `${addressOf(id)}/preview?index=${index}` }
 }
 
 function addressOf(id: string): string {

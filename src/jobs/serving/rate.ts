@@ -1,13 +1,19 @@
-import type { Caller, RateName } from '../caller.ts'
+import type { Caller, RateLimit, RateName } from '../caller.ts'
 import { AppError } from '../errors.ts'
 import type { RateLimiter } from '../ports.ts'
 
-const limits: Record<RateName, (most: number) => string> = {
-  rate: (most) => `${most} jobs and uploads at once`,
-  requests: (most) => `${most} requests at once`,
-  work: (most) => `${most} units of work per hour`,
-  uploadBytes: (most) => `${Math.floor(most / 2 ** 20)} MB of uploads at once`,
-  resultBytes: (most) => `${Math.floor(most / 2 ** 20)} MB of pictures at once`,
+const limits: Record<RateName, (limit: RateLimit) => string> = {
+  rate: ({ burst }) => `${burst} jobs and uploads at once`,
+  requests: ({ burst }) => `${burst} requests at once`,
+  work: (limit) => `${limit.burst} units of work per ${secondsOf(limit) > 3600 ? 'day' : 'hour'}`,
+  uploadBytes: ({ burst }) => `${Math.floor(burst / 2 ** 20)} MB of uploads at once`,
+  resultBytes: ({ burst }) => `${Math.floor(burst / 2 ** 20)} MB of pictures at once`,
+  failures: ({ burst }) => `${burst} keys that are not valid`,
+}
+
+/** The time in which a bucket fills. */
+export function secondsOf({ perMinute, burst }: RateLimit): number {
+  return Math.round((60 * burst) / perMinute)
 }
 
 /** Counts an amount in a bucket of this caller; rejects `rate_limited` with the limit. */
@@ -19,7 +25,8 @@ export async function checkRate(
 ): Promise<void> {
   const retryAfterSeconds = Math.ceil(await limiter.take(caller, name, amount))
   if (retryAfterSeconds === 0) return
-  const limit = limits[name](caller.limits[name]?.burst ?? 0)
-  const message = `This is more than you may have for now (${limit}). Try again in ${retryAfterSeconds} seconds.`
+  const limit = caller.limits[name]
+  const shown = limit === undefined ? '' : ` (${limits[name](limit)})`
+  const message = `This is more than you may have for now${shown}. Try again in ${retryAfterSeconds} seconds.`
   throw new AppError('rate_limited', message, { retryAfterSeconds })
 }

@@ -324,7 +324,7 @@ test('a caller without the scope is refused before anything is counted or accept
   const caller = { ...anonymousCaller('::1'), name: 'a shop', scopes: new Set(['uploads'] as const) }
   await assert.rejects(submit({ ...parts, limiter }, { prompt: 'an apple' }, { caller }), {
     code: 'forbidden',
-    message: 'a shop may not use jobs.',
+    message: 'a shop may not do this: its keys lack the scope jobs:write.',
   })
   assert.equal(await parts.queue.depth(), 0)
 })

@@ -1,4 +1,4 @@
-import { anonymous, type Caller, requireScope } from '../caller.ts'
+import { anonymous, type Caller, requirePriority, requireScope, whose } from '../caller.ts'
 import { AppError, toAppError } from '../errors.ts'
 import type { RequestLimits } from '../fields.ts'
 import { type ResolvedRequest, statusRank, type Task, versionOf, type Webhook } from '../job.ts'
@@ -48,7 +48,7 @@ export interface SubmitOptions {
 export async function submitJob(deps: SubmitDeps, body: unknown, options: SubmitOptions): Promise<JobView> {
   const { caller, trace, idempotencyKey: key } = options
   const { ids } = deps
-  requireScope(caller, 'jobs')
+  requireScope(caller, 'jobs:write')
   if (key === undefined) await checkRate(deps.limiter, caller)
   const now = deps.now()
   const account = ids.accountTag(caller.account)
@@ -56,6 +56,7 @@ export async function submitJob(deps: SubmitDeps, body: unknown, options: Submit
   const wanted = { now, by: caller, account, ...owned, ...(trace === undefined ? {} : { trace }) }
   const decide = (seed?: number) => {
     const { webhook: url, ...decided } = resolveRequest(body, deps.offer(), deps.limits, seed)
+    requirePriority(caller, decided.priority)
     const { base = '', webhook: asked = { base, ...(url === undefined ? {} : { url }) } } = options
     const webhook = deps.webhooks.accept(caller, asked)
     return { ...decided, ...(webhook === undefined ? {} : { webhook }) }
@@ -102,11 +103,15 @@ async function accept(deps: SubmitDeps, { now, by, ...wanted }: Wanted): Promise
   const created_at = now.toISOString()
   const expires_at = expiryOf(created_at, deps.ttlSeconds)
   const callsPerStep = callsPerStepOf(request, deps.offer())
-  const units = workUnits(request, { callsPerStep, windows: prompts.windows })
+  const units = workUnits(request, {
+    callsPerStep,
+    windows: prompts.windows,
+    ...(wanted.previews !== undefined && { previews: wanted.previews }),
+  })
   const task: Task = { v: versionOf(request), ...wanted, units, created_at, expires_at }
   const giveBack = await admit(deps, by, { id, account, request, units })
   try {
-    await deps.queue.publish(task)
+    await deps.queue.publish(task, await laneOf(deps, account, task.priority))
   } catch (thrown) {
     await giveBack()
     throw await withRetryAfter(deps, toAppError(thrown), units)
@@ -117,13 +122,24 @@ async function accept(deps: SubmitDeps, { now, by, ...wanted }: Wanted): Promise
   if (sent !== undefined && standing !== undefined && !isSameRequest(standing, sent, () => request)) {
     throw new AppError('idempotency_key_reused', 'The id stands for another request.')
   }
-  deps.log.info({ job: id, trace, units }, 'job accepted')
+  deps.log.info({ job: id, trace, units, ...whose(by) }, 'job accepted')
   // from here on nothing may reject: the job is accepted, and a 503 would say that it may not be
   if (standing !== undefined && statusRank[standing.status] > statusRank.running) {
     const view = await bestEffort(deps.log, 'reading a job that is final', viewJob(deps, id, by.name))
     if (view !== undefined) return view
   }
   return waitingView(deps, standing ?? { id, status: 'queued', request, units, created_at, expires_at })
+}
+
+/** Without the status store the queue chooses: callers may share a lane then, and no job is lost. */
+async function laneOf(
+  { queue: { lanes }, status, log }: SubmitDeps,
+  account: string,
+  priority: Task['priority'] = 'interactive',
+): Promise<{ lane?: number }> {
+  if (lanes === 1) return {}
+  const lane = await bestEffort(log, 'choosing a lane', status.lane(account, priority, lanes))
+  return lane === undefined ? {} : { lane }
 }
 
 /** The model's entry may be gone by now: then it calls once. */

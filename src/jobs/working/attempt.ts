@@ -3,6 +3,7 @@ import { AppError } from '../errors.ts'
 import type { ManifestImage, Progress, Task } from '../job.ts'
 import { bestEffort, type Log } from '../log.ts'
 import type { GivenImages, ImageGenerator, ImageStore, StatusStore } from '../ports.ts'
+import { keepPreview } from '../previews.ts'
 import { type StorageRetry, withStorageRetry } from './storage-retry.ts'
 
 /** One try at a task: makes its pictures and stores each, while it watches for reasons to stop. */
@@ -64,7 +65,15 @@ export async function makePictures(
     const made: ManifestImage[] = []
     const { signal, onProgress } = watch
     const images = await givenImages(deps, task, signal)
-    const options = { signal, onProgress, ...(images === undefined ? {} : { images }) }
+    const { previews: count = 0 } = task
+    const onPreview = (preview: { index: number; bytes: Uint8Array }) =>
+      void bestEffort(deps.log, 'keeping a preview', keepPreview(deps.status, task.id, preview), 'debug')
+    const options = {
+      signal,
+      onProgress,
+      ...(images === undefined ? {} : { images }),
+      ...(count === 0 ? {} : { previews: { count, onPreview } }),
+    }
     for await (const picture of deps.generator.generate(task.request, options)) {
       const { bytes, width, height, seed } = picture
       const index = made.length

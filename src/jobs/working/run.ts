@@ -4,6 +4,7 @@ import { AppError, clientMessage, toAppError } from '../errors.ts'
 import { type JobState, keptOf, type Manifest, type ManifestImage, type Task } from '../job.ts'
 import { bestEffort } from '../log.ts'
 import type { Delivery, EventQueue } from '../ports.ts'
+import { dropPreview } from '../previews.ts'
 import { doubled, jitter, retryBriefly } from '../retry.ts'
 import { isTask } from '../task-check.ts'
 import { type AttemptDeps, type Made, makePictures, Stopped } from './attempt.ts'
@@ -187,10 +188,12 @@ function manifestOf(deps: RunDeps, delivery: Delivery, task: Task, outcome: Outc
 async function conclude(
   deps: RunDeps,
   delivery: Delivery,
-  { trace }: Task,
+  { trace, previews = 0 }: Task,
   manifest: Manifest,
 ): Promise<void> {
   await announce(deps, manifest, trace)
+  if (previews > 0)
+    void bestEffort(deps.log, 'deleting a preview', dropPreview(deps.status, manifest.id), 'debug')
   await delivery.ack()
   const { id, status } = manifest
   deps.log.info({ job: id, status, attempt: delivery.attempt }, 'job is final')

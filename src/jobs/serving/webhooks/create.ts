@@ -1,4 +1,4 @@
-import { anonymous, type Caller } from '../../caller.ts'
+import { anonymous, type Caller, requireScope } from '../../caller.ts'
 import { AppError } from '../../errors.ts'
 import type { Kept, Webhook } from '../../job.ts'
 import { bestEffort } from '../../log.ts'
@@ -41,6 +41,7 @@ export function createWebhooks(deps: WebhookDeps): Webhooks {
     accept: (caller, { url, form, base }) => {
       const asked = url ?? (deps.rules === undefined ? undefined : caller.webhook?.url)
       if (asked === undefined) return undefined
+      if (url !== undefined) requireScope(caller, 'webhooks')
       const fault =
         deps.rules === undefined ? 'cannot be used: this installation sends none' : deps.rules.faultOf(asked)
       if (fault !== undefined) {

@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { test } from 'node:test'
+import { pino } from 'pino'
+import { Value } from 'typebox/value'
+import { embedded } from '../../../test/jobs/embedded.ts'
+import { buildHttp } from '../app.ts'
+import { createServices } from '../services.ts'
+
+/** docs/api.md against the description of the API: every call is there, and every answer shown is one that it can give. */
+
+const text = readFileSync(new URL('../../../docs/api.md', import.meta.url), 'utf8')
+const sections = text.split(/^### /m).slice(1)
+
+interface Shown {
+  readonly call: string
+  /** `request`, or the status. */
+  readonly kind: string
+  readonly value: unknown
+}
+
+const shown = sections.flatMap((section): Shown[] => {
+  const call = section.slice(0, section.indexOf('\n')).trim()
+  const blocks = section.matchAll(/^```json (\w+)\n(.*?)^```/gms)
+  return [...blocks].map(([, kind = '', json = '']) => ({ call, kind, value: JSON.parse(json) }))
+})
+
+test('docs/api.md has every call, and shows what they accept and answer', async (t) => {
+  const services = createServices(embedded(t), () => true)
+  const app = await buildHttp({ services, log: pino({ level: 'silent' }) })
+  t.after(() => app.close())
+  const document = (await app.inject('/openapi.json')).json()
+  const calls = Object.entries(document.paths).flatMap(([path, operations]) =>
+    Object.keys(operations as object).map((method) => `${method.toUpperCase()} ${path}`),
+  )
+  const documented = sections.map((section) => section.slice(0, section.indexOf('\n')).trim())
+  assert.deepEqual(documented.toSorted(), calls.toSorted())
+
+  const expand = (schema: unknown): unknown => {
+    if (Array.isArray(schema)) return schema.map(expand)
+    if (typeof schema !== 'object' || schema === null) return schema
+    if ('$ref' in schema)
+      return expand(document.components.schemas[String(schema.$ref).split('/').at(-1) ?? ''])
+    return Object.fromEntries(Object.entries(schema).map(([name, each]) => [name, expand(each)]))
+  }
+  assert.ok(shown.length > 8, 'the answers were found')
+  for (const { call, kind, value } of shown) {
+    const [method = '', path = ''] = call.split(' ')
+    const { requestBody, responses } = document.paths[path][method.toLowerCase()]
+    const answer = responses[kind] ?? responses[`${kind.charAt(0)}XX`]
+    const schema = expand(
+      (kind === 'request' ? requestBody : answer).content['application/json'].schema,
+    ) as object
+    assert.ok(
+      Value.Check(schema, value),
+      `${call} ${kind}: ${JSON.stringify(Value.Errors(schema, value)[0])}`,
+    )
+  }
+})
