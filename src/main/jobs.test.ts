@@ -39,7 +39,15 @@ async function folder(t: TestContext) {
       })
     })
   const images = diskImageStore({ folder: join(path, 'results'), ttlSeconds: 3600 })
-  return { queue, status, images, database, tasks, ids: tasks.map(({ id }) => id) as [string, string, string], jobs }
+  return {
+    queue,
+    status,
+    images,
+    database,
+    tasks,
+    ids: tasks.map(({ id }) => id) as [string, string, string],
+    jobs,
+  }
 }
 
 test('an operator sees whose jobs wait, cancels those of one caller, and purges', async (t) => {
@@ -68,10 +76,16 @@ test('an operator has the webhook of a final job sent again', async (t) => {
   await images.commit(someManifest(tasks[0] as Task, { webhook }))
   const { code, output } = await jobs('webhook', final, waiting, 'nothing')
   assert.equal(code, 1)
-  assert.match(output, new RegExp(`${final}  on the queue.*\n${waiting}  The job is not final yet.*\nnothing  `))
+  assert.match(
+    output,
+    new RegExp(`${final}  on the queue.*\n${waiting}  The job is not final yet.*\nnothing  `),
+  )
   const rows = database.durable.prepare('SELECT message FROM webhooks').all()
   const [delivery, ...more] = rows.map(({ message }) => JSON.parse(String(message)))
-  assert.deepEqual([delivery.id, delivery.url, more], [`evt_${final.slice(0, 26)}_succeeded`, webhook.url, []])
+  assert.deepEqual(
+    [delivery.id, delivery.url, more],
+    [`evt_${final.slice(0, 26)}_succeeded`, webhook.url, []],
+  )
 })
 
 test('the command says what it wants, and what it cannot find', async (t) => {
