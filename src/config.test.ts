@@ -60,6 +60,7 @@ test('an empty environment gives the defaults, and other programs` variables are
     uploadMb: 10,
     uploadMegapixels: 24,
     uploadSide: 16_384,
+    holdSeconds: 270,
     webhooks: 'on',
     webhookHosts: undefined,
     webhooksMax: 10_000,
@@ -70,6 +71,8 @@ test('an empty environment gives the defaults, and other programs` variables are
     bufferMb: 256,
     connections: 2048,
     clientConnections: 512,
+    eventStreams: 10_000,
+    callerEventStreams: 500,
     logLevel: 'info',
   })
 })

@@ -311,6 +311,13 @@ export const Environment = Type.Object({
     description:
       'Maximum width and height of an uploaded picture, in pixels; the longer side may also have at most eight times the shorter one.',
   }),
+  PACKSHOT_HOLD_SECONDS: Type.Integer({
+    minimum: 1,
+    maximum: 3600,
+    default: 270,
+    description:
+      'How long a call of another API (docs/dialects.md) that waits for its pictures is held open; then it is answered 504 and the job continues. Clients built on Node give up after 300 seconds.',
+  }),
   PACKSHOT_WEBHOOKS: Type.Enum(['on', 'off'], {
     default: 'on',
     description: 'Whether jobs may name a receiver that is told when they are final.',
@@ -365,7 +372,7 @@ export const Environment = Type.Object({
     maximum: 1_000_000,
     default: 256,
     description:
-      'Memory of a server for bodies that are still coming and answers that are still unread, in MiB: beyond it the oldest of them is ended. Never less than twice `PACKSHOT_UPLOAD_MB`.',
+      'Memory of a server for bodies that are still coming and answers that are still unread, in MiB: beyond it the oldest of them is ended. Never less than three times `PACKSHOT_UPLOAD_MB`.',
   }),
   PACKSHOT_CONNECTIONS: Type.Integer({
     minimum: 1,
@@ -379,6 +386,19 @@ export const Environment = Type.Object({
     default: 512,
     description:
       'Maximum open connections from one address that is not a trusted proxy; more are answered 503 and closed.',
+  }),
+  PACKSHOT_EVENT_STREAMS: Type.Integer({
+    minimum: 1,
+    maximum: 1_000_000,
+    default: 10_000,
+    description:
+      'Maximum open event streams of a server (each is also one of `PACKSHOT_CONNECTIONS`, which is the lower limit by default); more are answered 503.',
+  }),
+  PACKSHOT_CALLER_EVENT_STREAMS: Type.Integer({
+    minimum: 1,
+    maximum: 1_000_000,
+    default: 500,
+    description: 'Maximum open event streams of one caller on one server; more are answered 429.',
   }),
   PACKSHOT_LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
     default: 'info',

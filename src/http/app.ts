@@ -22,6 +22,12 @@ import { readJsonBodies } from './bodies.ts'
 import { answerClientError, answerOddRequests } from './client-error.ts'
 import { type ConnectionLimits, limitConnections, limitRequestsInARow } from './connections.ts'
 import { recogniseCallers } from './credentials.ts'
+import { a1111Routes } from './dialects/a1111/routes.ts'
+import { falRoutes } from './dialects/fal/routes.ts'
+import { defaultHoldSeconds } from './dialects/held.ts'
+import { huggingFaceRoutes } from './dialects/huggingface/routes.ts'
+import { openAiRoutes } from './dialects/openai/routes.ts'
+import { replicateRoutes } from './dialects/replicate/routes.ts'
 import { bodyLimit, httpFault, sendFault } from './faults.ts'
 import { firstLook } from './first-look.ts'
 import { hostNames } from './hosts.ts'
@@ -31,6 +37,7 @@ import { permissionsPolicy, requireOwnPage } from './page/security.ts'
 import { trustedPeers } from './peer.ts'
 import { serveUnderPrefix } from './prefix.ts'
 import { publicAddress } from './public-address.ts'
+import { sayLimits } from './rate-headers.ts'
 import { refusals } from './refusals.ts'
 import type { Services } from './services.ts'
 import { defaultTrafficLimits, type TrafficLimits } from './traffic.ts'
@@ -50,6 +57,8 @@ export interface HttpDeps {
   readonly page?: PageAccess
   /** Absent: no limit. */
   readonly connections?: ConnectionLimits
+  /** How long the calls of other APIs that wait for pictures are held open. */
+  readonly holdSeconds?: number
 }
 
 /** `sign-in`: with a key, exchanged for the session of a browser. `off`: there is no page. */
@@ -80,6 +89,7 @@ export async function buildHttp({
   allowedHosts,
   traffic = defaultTrafficLimits,
   connections,
+  holdSeconds = defaultHoldSeconds,
   page: access = 'open',
 }: HttpDeps): Promise<FastifyInstance> {
   const sendPage = await errorPages()
@@ -144,6 +154,7 @@ export async function buildHttp({
     // A draining server sends its clients to another one: a kept connection would stay until the end.
     if (!services.ready()) reply.header('connection', 'close')
   })
+  sayLimits(app, services)
   limitTransfers(app, traffic)
   serveUnderPrefix(app, trusts)
   app.setErrorHandler((thrown, request, reply) => answerFault(answer, thrown, request, reply))
@@ -171,6 +182,12 @@ export async function buildHttp({
     await api.register(async (uploads) => uploadRoutes(uploads, services))
     descriptionRoute(api)
   })
+  const dialect = { services, holdSeconds }
+  await app.register(openAiRoutes, dialect)
+  await app.register(a1111Routes, dialect)
+  await app.register(huggingFaceRoutes, dialect)
+  await app.register(replicateRoutes, dialect)
+  await app.register(falRoutes, dialect)
   if (access === 'off') return app
   await app.register(async (page) => {
     page.addHook('onRoute', (route) => {

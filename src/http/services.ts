@@ -8,11 +8,21 @@ import type { RateLimiter, StoredFile, UploadLimits } from '../jobs/ports.ts'
 import type { Preview } from '../jobs/previews.ts'
 import { type CancelDeps, cancelJob } from '../jobs/serving/cancel.ts'
 import { deleteJob } from '../jobs/serving/delete.ts'
+import {
+  acceptGranted,
+  checkUploadGrant,
+  type GrantedUpload,
+  grantFollowing,
+  grantUpload,
+  openFollowing,
+  type SentForGrant,
+} from '../jobs/serving/grants.ts'
 import { type JobView, viewJob } from '../jobs/serving/job-view.ts'
 import { type JobList, type ListRequest, listJobs } from '../jobs/serving/list.ts'
 import { newestPreview } from '../jobs/serving/newest-preview.ts'
 import { withNotes } from '../jobs/serving/notes.ts'
 import {
+  getLinked,
   getPicture,
   locateLinked,
   locatePicture,
@@ -21,6 +31,7 @@ import {
 } from '../jobs/serving/picture.ts'
 import { checkRate } from '../jobs/serving/rate.ts'
 import type { SignedIn } from '../jobs/serving/recognise.ts'
+import { type Policy, policiesOf } from '../jobs/serving/room.ts'
 import { type SubmitDeps, type SubmitOptions, submitJob } from '../jobs/serving/submit.ts'
 import {
   acceptUpload,
@@ -81,6 +92,8 @@ export interface Services {
   imageOrAddress(id: string, index: number, caller: Caller): Promise<PictureFile | PictureAddress>
   /** The picture of a link, which needs no caller. Rejects `not_found`, `expired`, `deleted`. */
   linkedImage(link: string): Promise<PictureFile | PictureAddress>
+  /** The same, but always the file. */
+  linkedFile(link: string): Promise<PictureFile>
   /** Stops a queued or running job; a final job stays unchanged. Idempotent. Rejects like `view`. */
   cancel(id: string, caller: Caller): Promise<JobView>
   /** The same, but deletes a final job with its pictures and prompts. Idempotent. */
@@ -100,6 +113,23 @@ export interface Services {
   resendWebhook(id: string, caller: Caller): Promise<WebhookLog>
   /** What this caller's receivers check signatures with: `whsec_` and base64. Rejects `forbidden`. */
   webhookSecret(caller: Caller): Promise<string>
+  /**
+   * Keeps a small text of the caller under a name for so many seconds, in place of what is there. It may be lost earlier,
+   * or not be kept at all: what is kept so only saves work or remembers a choice. Never rejects.
+   */
+  note(caller: Caller, name: string, text: string, seconds: number): Promise<void>
+  /** What `note` kept for the caller; undefined if there is nothing. Never rejects. */
+  noted(caller: Caller, name: string): Promise<string | undefined>
+  /** What lets whoever has it follow a job, without a key. */
+  followingGrant(id: string, caller: Caller): string
+  /** The job of such a grant, and whom it belongs to. Throws `not_found`. */
+  followingGranted(grant: string, client: Caller): { readonly id: string; readonly caller: Caller }
+  /** The id of an upload to come, and what lets one picture be sent for it. Rejects `forbidden`, `rate_limited`. */
+  uploadGrant(caller: Caller): Promise<GrantedUpload>
+  /** Throws `not_found` for what was not granted: to refuse a body before it is read. */
+  checkUploadGrant(granted: GrantedUpload): void
+  /** Stores the picture of such a grant; one that is there stays. Rejects `not_found`, and like `upload`. */
+  uploadGranted(sent: SentForGrant, body: Uint8Array): Promise<void>
   /** Counts a request of any kind; rejects `rate_limited`. */
   count(caller: Caller): Promise<void>
   /**
@@ -107,6 +137,8 @@ export interface Services {
    * `rate_limited` for an address that fails too often.
    */
   caller(from: Credentials): Caller | Promise<Caller>
+  /** The limits that jobs and uploads of a caller count against, with what is left. Never rejects. */
+  policies(caller: Caller): Promise<readonly Policy[]>
   /** Exchanges a key for the session of a browser; rejects like `caller`. Absent: callers have no keys. */
   signIn?(key: string, address: string): Promise<SignedIn>
   /** What can be requested now. */
@@ -141,6 +173,8 @@ export function createServices(
       throw toAppError(thrown)
     }
   }
+  // nobody reads another's notes, and the store learns neither names nor addresses
+  const noteName = ({ account }: Caller, name: string) => `${deps.ids.accountTag(account)}:${name}`
   /** Notes are added once for all who follow a job: they get the same object. */
   const seen = new WeakMap<JobView, JobView>()
   async function* notedEach(views: AsyncIterable<JobView>) {
@@ -179,6 +213,7 @@ export function createServices(
     imageOrAddress: (id, index, caller) =>
       by('jobs:read', caller, (owner) => locatePicture(deps, id, index, owner)),
     linkedImage: (link) => asAppError(locateLinked(deps, link)),
+    linkedFile: (link) => asAppError(getLinked(deps, link)),
     cancel: (id, caller) => by('jobs:cancel', caller, (owner) => noted(cancelJob(deps, id, owner))),
     remove: (id, caller) => by('jobs:cancel', caller, (owner) => noted(deleteJob(deps, id, owner))),
     upload: (body, options) => asAppError(acceptUpload(deps, body, options)),
@@ -187,12 +222,23 @@ export function createServices(
     webhookLog: (id, caller) => by('webhooks', caller, () => webhookLogOf(deps, id, caller)),
     resendWebhook: (id, caller) => by('webhooks', caller, () => resendWebhookOf(deps, id, caller)),
     webhookSecret: (caller) => by('webhooks', caller, () => deps.webhooks.secretOf(caller)),
+    note: async (caller, name, text, seconds) => {
+      await bestEffort(deps.log, 'keeping a note', deps.status.note(noteName(caller, name), text, seconds))
+    },
+    noted: (caller, name) =>
+      bestEffort(deps.log, 'reading a note', deps.status.noted(noteName(caller, name))),
+    followingGrant: (id, caller) => grantFollowing(deps, id, caller),
+    followingGranted: (grant, client) => openFollowing(deps, grant, client),
+    uploadGrant: (caller) => asAppError(grantUpload(deps, caller)),
+    checkUploadGrant: (granted) => void checkUploadGrant(deps, granted),
+    uploadGranted: (sent, body) => asAppError(acceptGranted(deps, sent, body)),
     load: () => asAppError(loadOf(deps)),
     count: (caller) => asAppError(checkRate(deps.requests, caller, 'requests')),
     caller: (from) => asAppError(Promise.try(() => deps.caller(from))),
     ...(signIn === undefined
       ? {}
       : { signIn: (key: string, address: string) => asAppError(signIn(key, address)) }),
+    policies: (caller) => policiesOf(deps, caller),
     offer: () => deps.offer(),
     limits: deps.limits,
     uploadLimits: deps.uploadLimits,

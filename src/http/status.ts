@@ -11,6 +11,7 @@ const statuses: Record<ErrorCode, number> = {
   method_not_allowed: 405,
   too_slow: 408,
   not_ready: 409,
+  canceled: 409,
   expired: 410,
   deleted: 410,
   body_too_large: 413,
@@ -28,6 +29,7 @@ const statuses: Record<ErrorCode, number> = {
   internal: 500,
   queue_full: 503,
   unavailable: 503,
+  still_running: 504,
   storage_full: 507,
 }
 

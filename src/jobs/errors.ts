@@ -101,6 +101,19 @@ export const errorTable = {
     remedy: 'Poll the job until its status is `succeeded`.',
     attempts: 0,
   },
+  canceled: {
+    meaning:
+      'The job was canceled before its pictures were made; only calls that wait for pictures are answered so.',
+    remedy: 'Submit it again if the pictures are still wanted.',
+    attempts: 0,
+  },
+  still_running: {
+    meaning:
+      'The job was not finished when a call that waits for its pictures had to be answered. The job continues.',
+    remedy:
+      'Read the job that the header `X-Job-Id` names (`GET /v1/jobs/ID`) until its status is `succeeded`; do not submit it again.',
+    attempts: 0,
+  },
   idempotency_key_reused: {
     meaning: 'The `Idempotency-Key` was already used for a different request.',
     remedy: 'Send each request with a key of its own, and the same key only to repeat a request.',

@@ -2,6 +2,7 @@ import { createHmac, createSecretKey, type KeyObject, randomBytes, timingSafeEqu
 import { anonymous } from './caller.ts'
 import { AppError } from './errors.ts'
 import { createPictureLinks, type PictureLinks } from './picture-links.ts'
+import { createSeals, type Seals } from './seals.ts'
 
 /**
  * A job id is a ULID (10 characters of time, 16 random) followed by 16 characters of its HMAC, all in lower-case
@@ -45,6 +46,8 @@ export interface JobIds {
   issuedAt(id: string): Date
   /** Links to single pictures. */
   readonly pictures: PictureLinks
+  /** What an address allows that needs no key is sealed in it. */
+  readonly grants: Seals
 }
 
 /** @param older secrets that signed ids before: those ids are accepted, none is issued */
@@ -104,6 +107,7 @@ export function createJobIds(secret: Uint8Array, ...older: readonly Uint8Array[]
     },
     issuedAt: jobIdTime,
     pictures: createPictureLinks(secret, ...older),
+    grants: createSeals('grants', secret, ...older),
   }
 }
 

@@ -74,7 +74,10 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     limits: { ...defaultLimits, promptWindows: config.promptWindows },
     now: () => new Date(),
   }
-  const watch = watchJobs(core)
+  const watch = watchJobs(core, {
+    mostFollowers: config.eventStreams,
+    mostOfAccount: config.callerEventStreams,
+  })
   const imageOrigin = config.storage?.publicEndpoint
   const http = await buildHttp({
     services: createServices({ ...core, watch }, ready),
@@ -85,8 +88,9 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     traffic: {
       idleMs: config.idleSeconds * 1000,
       bytesPerSecond: config.minKibPerSecond * 1024,
-      bufferBytes: Math.max(config.bufferMb, 2 * config.uploadMb) * 2 ** 20,
+      bufferBytes: Math.max(config.bufferMb, 3 * config.uploadMb) * 2 ** 20,
     },
+    holdSeconds: config.holdSeconds,
     connections: { all: config.connections, perAddress: config.clientConnections },
     ...(config.allowedHosts === undefined ? {} : { allowedHosts: config.allowedHosts }),
   })

@@ -10,6 +10,15 @@ import { defaultLimits } from '../../src/jobs/fields.ts'
 import type { ModelInfo, Offer } from '../../src/jobs/offer.ts'
 import type { ImageStore } from '../../src/jobs/ports.ts'
 import { invalidRequest, resolveRequest } from '../../src/jobs/request/resolve.ts'
+import {
+  acceptGranted,
+  checkUploadGrant,
+  type GrantedUpload,
+  grantFollowing,
+  grantUpload,
+  openFollowing,
+  type SentForGrant,
+} from '../../src/jobs/serving/grants.ts'
 import type { JobView } from '../../src/jobs/serving/job-view.ts'
 import { withNotes } from '../../src/jobs/serving/notes.ts'
 import type { PictureFile } from '../../src/jobs/serving/picture.ts'
@@ -102,6 +111,10 @@ export class Studio implements Services {
 
   async count() {}
 
+  async policies() {
+    return []
+  }
+
   async remove(id: string) {
     return this.cancel(id)
   }
@@ -112,6 +125,36 @@ export class Studio implements Services {
 
   caller({ address }: Credentials) {
     return anonymousCaller(address)
+  }
+
+  followingGrant(id: string, caller: Caller) {
+    return grantFollowing(this.#uploadDeps, id, caller)
+  }
+
+  followingGranted(grant: string, client: Caller) {
+    return openFollowing(this.#uploadDeps, grant, client)
+  }
+
+  async uploadGrant(caller: Caller) {
+    return grantUpload(this.#uploadDeps, caller)
+  }
+
+  checkUploadGrant(granted: GrantedUpload) {
+    checkUploadGrant(this.#uploadDeps, granted)
+  }
+
+  async uploadGranted(sent: SentForGrant, body: Uint8Array) {
+    return acceptGranted(this.#uploadDeps, sent, body)
+  }
+
+  readonly #notes = new Map<string, string>()
+
+  async note({ account }: Caller, name: string, text: string) {
+    this.#notes.set(`${account}:${name}`, text)
+  }
+
+  async noted({ account }: Caller, name: string) {
+    return this.#notes.get(`${account}:${name}`)
   }
 
   async load() {
@@ -145,6 +188,10 @@ export class Studio implements Services {
   async linkedImage(link: string) {
     const { id, index } = testIds.pictures.open(link)
     return this.image(id, index)
+  }
+
+  async linkedFile(link: string) {
+    return this.linkedImage(link)
   }
 
   async submit(body: unknown): Promise<JobView> {

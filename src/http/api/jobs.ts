@@ -42,7 +42,7 @@ export function jobRoutes(app: FastifyInstance, services: Services): void {
     body: jobRequestSchema(services.limits),
     response: { 200: JobView, 202: JobView, '4xx': ErrorBody, '5xx': ErrorBody },
   }
-  app.post('/v1/jobs', { schema: submit }, async (request, reply) => {
+  app.post('/v1/jobs', { schema: submit, config: { limited: true } }, async (request, reply) => {
     const key = request.headers['idempotency-key']
     const view = await services.submit(request.body, {
       caller: request.caller,
@@ -146,7 +146,7 @@ function preferredWait({ headers }: FastifyRequest): number | undefined {
  * The trace that a request belongs to, from its `traceparent` (W3C Trace Context, version 00). A malformed one is
  * ignored, as the specification requires.
  */
-function traceOf({ headers }: FastifyRequest): { trace?: string } {
+export function traceOf({ headers }: FastifyRequest): { trace?: string } {
   const given = headers.traceparent
   const valid =
     typeof given === 'string' && /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/.test(given)

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import { Type } from 'typebox'
+import { type Static, Type } from 'typebox'
 import { AppError } from '../../jobs/errors.ts'
 import {
   type AddOn,
@@ -34,6 +34,19 @@ const Extra = Type.Object({
 /** The limits of requests and uploads, under their names in JSON. */
 const Limits = Type.Record(Type.String(), Type.Number())
 
+/** A model as OpenAI's clients read it. */
+const OpenAiModel = Type.Object({
+  id: Type.String({ description: 'The name of the model.' }),
+  object: Type.Literal('model'),
+  created: Type.Integer({ description: 'Always 0.' }),
+  owned_by: Type.String(),
+})
+
+/** A model as OpenAI's clients read it. When its file was made is not known. */
+export function openAiModel(name: string): Static<typeof OpenAiModel> {
+  return { id: name, object: 'model', created: 0, owned_by: 'packshot' }
+}
+
 const Sampler = Type.Object({
   name: Type.String(),
   label: Type.String(),
@@ -57,6 +70,8 @@ export function modelRoutes(app: FastifyInstance, services: Services): void {
         loras: Type.Array(Extra),
         embeddings: Type.Array(Extra, { description: 'Their names work in prompts.' }),
         limits: Limits,
+        object: Type.Literal('list', { description: 'With `data`: the list as OpenAI has it.' }),
+        data: Type.Array(OpenAiModel),
       }),
     },
   }
@@ -68,6 +83,8 @@ export function modelRoutes(app: FastifyInstance, services: Services): void {
       loras: extraViews(offer.loras, offer),
       embeddings: extraViews(offer.embeddings, offer),
       limits: limitsView(services),
+      object: 'list' as const,
+      data: offer.models.map(({ name }) => openAiModel(name)),
     }
   })
 

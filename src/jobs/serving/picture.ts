@@ -36,6 +36,12 @@ export async function getPicture(
   return fileOf(deps, findPicture(await viewJob(deps, id, owner), index), id, index)
 }
 
+/** The file of a link. Rejects `not_found` for a link that was never issued, `expired`, `deleted`. */
+export async function getLinked(deps: AnswerDeps, link: string): Promise<PictureFile> {
+  const { id, index } = deps.ids.pictures.open(link)
+  return fileOf(deps, findPicture(await viewVerified(deps, id), index), id, index)
+}
+
 /** The picture of a link, as `locatePicture` returns it. Rejects `not_found` for a link that was never issued. */
 export async function locateLinked(deps: AnswerDeps, link: string): Promise<PictureFile | PictureAddress> {
   const { id, index } = deps.ids.pictures.open(link)

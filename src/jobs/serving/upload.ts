@@ -48,6 +48,13 @@ type UploadType = keyof typeof uploadTypes
 const pngSignature = Buffer.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a)
 const typeNames = Object.keys(uploadTypes).join(', ')
 
+interface UploadOptions {
+  readonly type: string
+  readonly caller: Caller
+  /** One that was issued to the caller before; absent: a new one. */
+  readonly id?: string
+}
+
 /**
  * Stores a picture. Rejects `unsupported_media_type`, `body_too_large`, `invalid_upload`, `forbidden`, `rate_limited`,
  * `unavailable`, `storage_full`.
@@ -55,7 +62,7 @@ const typeNames = Object.keys(uploadTypes).join(', ')
 export async function acceptUpload(
   deps: UploadDeps,
   body: Uint8Array,
-  { type, caller }: { readonly type: string; readonly caller: Caller },
+  { type, caller, id: issued }: UploadOptions,
 ): Promise<Upload> {
   const { ids, images, pictures, uploadLimits, ttlSeconds } = deps
   requireScope(caller, 'uploads')
@@ -64,7 +71,7 @@ export async function acceptUpload(
   if (body.byteLength > uploadLimits.bytes) throw uploadTooLarge(uploadLimits, body.byteLength)
   const { png, width, height } = await pictures.normalise(body, uploadLimits)
   const now = deps.now()
-  const id = ids.uploads.issue(now, caller.name)
+  const id = issued ?? ids.uploads.issue(now, caller.name)
   const bytes = png.byteLength
   await checkRate(deps.limiter, caller, 'uploadBytes', bytes)
   try {
