@@ -19,8 +19,11 @@ import { predictionOf } from './prediction.ts'
 type ById = { Params: { id: string } }
 type OfModel = { Params: { owner: string; name: string } }
 
-/** Seconds; also that of a `Prefer: wait` without a number. */
-const longestWait = 60
+/**
+ * Seconds; also those of a `Prefer: wait` without a number. Proxies close a connection that is silent for longer; the
+ * client polls after it.
+ */
+const longestWait = 50
 
 export async function replicateRoutes(app: FastifyInstance, options: DialectOptions): Promise<void> {
   const { services } = options
