@@ -367,6 +367,19 @@ export const Environment = Type.Object({
     description:
       'Maximum open connections from one address that is not a trusted proxy; more are answered 503 and closed.',
   }),
+  PACKSHOT_EVENT_STREAMS: Type.Integer({
+    minimum: 1,
+    maximum: 1_000_000,
+    default: 10_000,
+    description:
+      'Maximum open event streams of a server (each is also one of `PACKSHOT_CONNECTIONS`, which is the lower limit by default); more are answered 503.',
+  }),
+  PACKSHOT_CALLER_EVENT_STREAMS: Type.Integer({
+    minimum: 1,
+    maximum: 1_000_000,
+    default: 500,
+    description: 'Maximum open event streams of one caller on one server; more are answered 429.',
+  }),
   PACKSHOT_LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
     default: 'info',
     description: 'Minimum log level (JSON lines on stdout).',

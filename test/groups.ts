@@ -39,7 +39,7 @@ export const groups: readonly Group[] = [
       'test/service/**',
       'src/http/{traffic,answers}.test.ts',
       'src/library/library.test.ts',
-      'src/main/jobs.test.ts',
+      'src/main/{jobs,keys}.test.ts',
       // they wait: for a store that does not answer, for steps that take their time
       'src/jobs/serving/{wait,submit}.test.ts',
       'src/jobs/working/run.test.ts',

@@ -5,7 +5,7 @@ import { type TestContext, test } from 'node:test'
 import { tempFolder } from '../../test/temp-folder.ts'
 import { type Engine, openEngine } from './engine.ts'
 import { openLora } from './lora/lora.ts'
-import type { PictureRequest } from './request.ts'
+import type { Picture, PictureRequest } from './request.ts'
 import { openSafetensors } from './safetensors/safetensors.ts'
 
 const golden = join(import.meta.dirname, '../../test/golden')
@@ -157,4 +157,30 @@ test('an embedding is read when a prompt names it, and again when its file chang
   })
   await writeFile(good, 'nothing')
   await assert.rejects(engine.generate(named), { name: 'CheckpointError', message: /style\.safetensors/ })
+})
+
+test('previews change no bit of the picture, whatever draws noise', async (t) => {
+  const engine = await open(t)
+  const rgb = Uint8Array.from({ length: 3 * 64 * 64 }, (_, i) => (i * 7) % 256)
+  const mask = Uint8Array.from({ length: 64 * 64 }, (_, i) => (i % 64 < 32 ? 255 : 0))
+  const image = { rgb, width: 64, height: 64, strength: 0.8, mask }
+  for (const [sampler, more] of [
+    ['dpmpp_2m', {}],
+    ['euler_ancestral', {}],
+    ['dpmpp_sde', {}],
+    ['pndm', {}],
+    ['dpmpp_2m_sde', { image }],
+  ] as const) {
+    const schedule = sampler === 'pndm' ? 'leading' : 'karras'
+    const wanted = { ...request, steps: 5, sampler, schedule, ...more } as const
+    const seen: Picture[] = []
+    const previews = { count: 3, show: (picture: Picture) => void seen.push(picture) }
+    const shown = await engine.generate(wanted, { previews })
+    assert.deepEqual(shown.rgb, (await engine.generate(wanted)).rgb, sampler)
+    assert.deepEqual(
+      seen.map(({ width, height, rgb: { length } }) => [width, height, length]),
+      Array.from({ length: 3 }, () => [64, 64, 3 * 64 * 64]),
+      sampler,
+    )
+  }
 })

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict'
 import { cpSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import sharp from 'sharp'
+import { someRequest } from '../../test/contract/jobs.ts'
 import {
   readContent,
   type Tensor,
@@ -12,6 +14,7 @@ import {
 import { pixels, startGenerator } from '../../test/models/generator.ts'
 import { tempFolder } from '../../test/temp-folder.ts'
 import { AppError } from '../jobs/errors.ts'
+import type { GeneratedImage } from '../jobs/ports.ts'
 
 /** The inference thread with the real engine and small models: what it loads, keeps, and finds. */
 
@@ -170,4 +173,31 @@ test('a default model that is not there is refused with the names of those that 
     detail:
       /There is no model nine in .*; known models are one, two, packshot-mini\. Set PACKSHOT_MODEL to one of them, or to a path\./,
   })
+})
+
+test('a preview is a small JPEG, and the file of the picture is the same with it', async (t) => {
+  const dir = modelsFolder(t)
+  const { thread } = startGenerator(t, { PACKSHOT_MODELS_DIR: dir, PACKSHOT_MODEL: 'one' })
+  const request = someRequest({ model: 'one', width: 320, height: 64, steps: 3 })
+  const files = async (count: number) => {
+    const previews: Uint8Array[] = []
+    const options = {
+      signal: new AbortController().signal,
+      onProgress: () => {},
+      previews: { count, onPreview: ({ bytes }: { bytes: Uint8Array }) => void previews.push(bytes) },
+    }
+    let picture: GeneratedImage | undefined
+    for await (const made of thread.generate(request, options)) picture = made
+    return { previews, picture }
+  }
+  const { previews, picture } = await files(2)
+  const facts = await Promise.all(previews.map((bytes) => sharp(bytes).metadata()))
+  assert.deepEqual(
+    facts.map(({ format, width, height }) => [format, width, height]),
+    [
+      ['jpeg', 256, 51],
+      ['jpeg', 256, 51],
+    ],
+  )
+  assert.deepEqual(picture?.bytes, (await files(0)).picture?.bytes)
 })

@@ -51,6 +51,18 @@ suite('the thread generator', () => {
     )
   })
 
+  test('hands over previews of the first picture, and the pictures are the same', async (t) => {
+    const from = generator(t)
+    const request = prompt('an apple', { count: 2, steps: 3 })
+    const seen: string[] = []
+    const onPreview = ({ index, bytes }: { index: number; bytes: Uint8Array }) =>
+      seen.push(`${index}: ${Buffer.from(bytes)}`)
+    const shown = await make(from, request, { previews: { count: 2, onPreview } })
+    const of = (step: number) => `${step}: preview of seed ${request.seed} after step ${step}`
+    assert.deepEqual(seen, [of(1), of(2)])
+    assert.deepEqual(shown, await make(from, request))
+  })
+
   test('hands over the pictures that a request starts from, and counts the steps that are left', async (t) => {
     const seen: Progress[] = []
     const request = prompt('an apple', { steps: 4, init_image: 'a', strength: 0.5 })

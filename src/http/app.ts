@@ -36,6 +36,7 @@ import { permissionsPolicy, requireOwnPage } from './page/security.ts'
 import { trustedPeers } from './peer.ts'
 import { serveUnderPrefix } from './prefix.ts'
 import { publicAddress } from './public-address.ts'
+import { sayLimits } from './rate-headers.ts'
 import { refusals } from './refusals.ts'
 import type { Services } from './services.ts'
 import { defaultTrafficLimits, type TrafficLimits } from './traffic.ts'
@@ -152,6 +153,7 @@ export async function buildHttp({
     // A draining server sends its clients to another one: a kept connection would stay until the end.
     if (!services.ready()) reply.header('connection', 'close')
   })
+  sayLimits(app, services)
   limitTransfers(app, traffic)
   serveUnderPrefix(app, trusts)
   app.setErrorHandler((thrown, request, reply) => answerFault(answer, thrown, request, reply))

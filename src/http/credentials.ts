@@ -77,7 +77,7 @@ function keyIn(header: string | undefined, hasSession: boolean): string | undefi
   const [, scheme = '', given = ''] = /^\s*(\S+)\s*(.*?)\s*$/.exec(header ?? '') ?? []
   if (scheme === '' || (given === '' && /^(bearer|token|key|basic)$/i.test(scheme))) return undefined
   if (/^(bearer|token|key)$/i.test(scheme)) return given
-  if (!/^basic$/i.test(scheme)) return given || scheme
+  if (!/^basic$/i.test(scheme)) return `${scheme} ${given}`
   const [user = '', ...rest] = Buffer.from(given, 'base64').toString().split(':')
   const password = rest.join(':')
   if (user === '' && password === '') return undefined

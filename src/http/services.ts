@@ -31,6 +31,7 @@ import {
 } from '../jobs/serving/picture.ts'
 import { checkRate } from '../jobs/serving/rate.ts'
 import type { SignedIn } from '../jobs/serving/recognise.ts'
+import { type Policy, policiesOf } from '../jobs/serving/room.ts'
 import { type SubmitDeps, type SubmitOptions, submitJob } from '../jobs/serving/submit.ts'
 import {
   acceptUpload,
@@ -128,6 +129,8 @@ export interface Services {
    * `rate_limited` for an address that fails too often.
    */
   caller(from: Credentials): Caller | Promise<Caller>
+  /** The limits that jobs and uploads of a caller count against, with what is left. Never rejects. */
+  policies(caller: Caller): Promise<readonly Policy[]>
   /** Exchanges a key for the session of a browser; rejects like `caller`. Absent: callers have no keys. */
   signIn?(key: string, address: string): Promise<SignedIn>
   /** What can be requested now. */
@@ -223,6 +226,7 @@ export function createServices(
     ...(signIn === undefined
       ? {}
       : { signIn: (key: string, address: string) => asAppError(signIn(key, address)) }),
+    policies: (caller) => policiesOf(deps, caller),
     offer: () => deps.offer(),
     limits: deps.limits,
     uploadLimits: deps.uploadLimits,

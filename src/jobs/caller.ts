@@ -43,6 +43,8 @@ interface Rates {
   readonly uploadBytes?: RateLimit
   /** Bytes of pictures: the most that they could have. */
   readonly resultBytes?: RateLimit
+  /** Jobs in place of `unfinished`, while the store that counts those is unavailable. */
+  readonly held?: RateLimit
   /** Requests with a key that is not valid, by address. */
   readonly failures?: RateLimit
 }
@@ -73,7 +75,7 @@ export interface Caller {
 }
 
 /** What the keys file says of a caller's webhooks. */
-export interface WebhookDefaults {
+interface WebhookDefaults {
   /** Where the outcome of its jobs is sent unless a job names another receiver. */
   readonly url?: string
   /** The generation of its secret, from 1: the secret is derived from it. While it is rotated the one before counts too. */

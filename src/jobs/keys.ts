@@ -127,7 +127,7 @@ export function withoutSecrets(text: string): string {
 }
 
 /** Why a key does not count now. */
-export type KeyFault = 'disabled' | 'expired'
+type KeyFault = 'disabled' | 'expired'
 
 export interface FoundKey {
   readonly caller: StoredCaller

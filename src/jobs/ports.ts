@@ -142,7 +142,7 @@ export interface ListPlace {
   readonly id: string
 }
 
-export interface ListOptions {
+interface ListOptions {
   /** Absent: all. */
   readonly statuses?: readonly JobStatus[]
   readonly after?: ListPlace
@@ -266,6 +266,16 @@ export interface RateLimiter {
    * a caller without such a limit.
    */
   take(caller: Caller, name?: RateName, amount?: number): Promise<number>
+  /** What is left in a bucket, and in how many seconds one more is there; undefined for a caller without such a limit. */
+  room(caller: Caller, name: RateName): Promise<Room | undefined>
+}
+
+/** What a bucket has left. */
+export interface Room {
+  /** Never below 0; not a whole number. */
+  readonly left: number
+  /** Whole seconds until there is one more than the whole part of `left`; 0 if the bucket is full. */
+  readonly seconds: number
 }
 
 export interface GeneratedImage {

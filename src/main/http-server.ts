@@ -71,7 +71,10 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     limits: { ...defaultLimits, promptWindows: config.promptWindows },
     now: () => new Date(),
   }
-  const watch = watchJobs(core)
+  const watch = watchJobs(core, {
+    mostFollowers: config.eventStreams,
+    mostOfAccount: config.callerEventStreams,
+  })
   const imageOrigin = config.storage?.publicEndpoint
   const http = await buildHttp({
     services: createServices({ ...core, watch }, ready),

@@ -99,6 +99,10 @@ export class Studio implements Services {
 
   async count() {}
 
+  async policies() {
+    return []
+  }
+
   async remove(id: string) {
     return this.cancel(id)
   }

@@ -89,6 +89,28 @@ export function rateLimiterContract(name: string, start: (t: TestContext) => Pro
       assert.ok((await limiter.take(caller, 'uploadBytes', 1)) > 0, 'never more than the burst')
     })
 
+    test('says what is left in each bucket, and when there is one more', async (t) => {
+      const limiter = (await start(t)).open()
+      const caller = anonymousCaller('::1', {
+        rate: { perMinute: 6, burst: 3 },
+        work: { perMinute: 1, burst: 100 },
+      })
+      assert.deepEqual(await limiter.room(caller, 'rate'), { left: 3, seconds: 0 })
+      assert.equal(await limiter.room(caller, 'requests'), undefined)
+      await limiter.take(caller)
+      await limiter.take(caller, 'work', 40.5)
+      const rate = await limiter.room(caller, 'rate')
+      assert.ok(
+        rate && rate.left >= 2 && rate.left < 3 && rate.seconds > 5 && rate.seconds <= 10,
+        `${rate?.seconds}`,
+      )
+      const work = await limiter.room(caller, 'work')
+      assert.ok(work && work.left >= 59.5 && work.left < 60 && work.seconds > 20 && work.seconds <= 30)
+      while ((await limiter.take(caller)) === 0);
+      const empty = await limiter.room(caller, 'rate')
+      assert.ok(empty && empty.left < 1 && empty.seconds <= (await limiter.take(caller)))
+    })
+
     test('allows no more than the burst to many at once, over all servers', async (t) => {
       const { open } = await start(t)
       const limiters = Array.from({ length: 4 }, () => limited(open(), { perMinute: 1, burst: 10 }))

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { suite, type TestContext, test } from 'node:test'
 import type { Priority } from '../../src/jobs/fields.ts'
 import type { Task } from '../../src/jobs/job.ts'
-import type { StatusStore } from '../../src/jobs/ports.ts'
+import type { ListPlace, StatusStore } from '../../src/jobs/ports.ts'
 import { workUnits } from '../../src/jobs/work.ts'
 import { waitFor } from '../kit/waiting.ts'
-import { someRequest, someTask } from './jobs.ts'
+import { someRequest, someTask, testIds } from './jobs.ts'
 
 /**
  * What every StatusStore promises. `start` answers an empty one, removed after the test. `forgets`: by `sweep`, or by
@@ -82,6 +82,59 @@ export function statusStoreContract(
       const ids = async (most: number) => (await store.unfinished(most)).map(({ id }) => id)
       assert.deepEqual(await ids(100), [running.id, waiting.id, batch.id])
       assert.deepEqual(await ids(2), [running.id, waiting.id])
+    })
+
+    test('lists the jobs of one account, newest first, page by page', async (t) => {
+      const store = await start(t)
+      const now = Date.now()
+      // two of them in the same millisecond
+      const tasks = [50, 40, 40, 30, 20].map((ago) => {
+        const created = new Date(now - ago)
+        return someTask({
+          ...{ id: testIds.issue(created, 'ann'), caller: 'ann', account: 'a' },
+          created_at: created.toISOString(),
+        })
+      })
+      const [, canceled, , running] = tasks as [Task, Task, Task, Task]
+      for (const task of tasks) await store.create(task)
+      await store.create(someTask({ caller: 'bob', account: 'b' }))
+      const old = new Date(now - 7_200_000).toISOString()
+      await store.create(someTask({ caller: 'ann', account: 'a', created_at: old, expires_at: old }))
+      await store.advance(running.id, { status: 'running' })
+      await store.advance(canceled.id, { status: 'canceled' })
+      const newestFirst = [...tasks].sort((a, b) => (a.created_at + a.id < b.created_at + b.id ? 1 : -1))
+      const seen: string[] = []
+      let after: ListPlace | undefined
+      do {
+        const { states, next } = await store.list('a', { most: 2, ...(after && { after }) })
+        assert.ok(states.length <= 2)
+        seen.push(...states.map(({ id }) => id))
+        after = next
+      } while (after !== undefined)
+      assert.deepEqual(
+        seen,
+        newestFirst.map(({ id }) => id),
+      )
+      const some = await store.list('a', { most: 10, statuses: ['running', 'canceled'] })
+      assert.deepEqual(
+        some.states.map(({ id, status }) => [id, status]),
+        [
+          [running.id, 'running'],
+          [canceled.id, 'canceled'],
+        ],
+      )
+      await store.forget(running.id)
+      const rest = await store.list('a', { most: 10 })
+      assert.equal(rest.states.length, 4)
+      assert.deepEqual((await store.list('nobody', { most: 10 })).states, [])
+    })
+
+    test('keeps the newest preview of a job that runs', async (t) => {
+      const store = await start(t)
+      const { id } = await store.create(someTask())
+      for (const preview of [1, 2]) await store.advance(id, { status: 'running', preview })
+      await store.advance(id, { status: 'running', progress: { step: 1, steps: 4 } })
+      assert.equal((await store.get(id))?.preview, 2)
     })
 
     test('forgets a job', async (t) => {

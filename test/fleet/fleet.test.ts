@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { waitFor } from '../kit/waiting.ts'
 import { submit, untilFinal } from '../service/server-process.ts'
 import { services } from '../services/services.ts'
+import { type OpenStream, openStream } from '../wire/event-stream.ts'
 import { prepareFleet } from './fleet.ts'
 
 test('jobs sent to any server are made by any worker and answered by every server', async (t) => {
@@ -23,4 +25,48 @@ test('jobs sent to any server are made by any worker and answered by every serve
   }
   for (const { process } of [one, two, ...workers]) process.kill('SIGTERM')
   assert.deepEqual(await Promise.all([one, two, ...workers].map(({ ended }) => ended)), [0, 0, 0, 0])
+})
+
+test('a job is followed on every server, whichever gets its event, with Redis away, and until a server stops', async (t) => {
+  const fleet = await prepareFleet(t, await services())
+  const servers = [fleet.server(), fleet.server()]
+  const worker = fleet.worker()
+  const addresses = await Promise.all(servers.map(({ address }) => address))
+  await worker.address
+  const [here = ''] = addresses
+  const follow = async (body: object) => {
+    const { id } = await submit(here, body)
+    return Promise.all(addresses.map((address) => openStream(`${address}/v1/jobs/${id}/events`)))
+  }
+  const untilDone = async (streams: readonly OpenStream[]) => {
+    await waitFor(() => streams.every(({ ended }) => ended))
+    for (const stream of streams) {
+      const last = stream.events().at(-1)
+      assert.deepEqual([last?.event, last?.data.status], ['done', 'succeeded'], stream.text)
+    }
+  }
+
+  const streams = await follow({ prompt: '300ms', steps: 6, previews: 2 })
+  await waitFor(() => streams.every((stream) => stream.events().some(({ event }) => event === 'preview')))
+  const previews = streams.map((stream) => stream.events().find(({ event }) => event === 'preview'))
+  for (const [index, address] of addresses.entries()) {
+    const preview = await fetch(`${address}${previews[index]?.data.url}`)
+    // it may have been the last
+    assert.ok(preview.status === 404 || /^preview of seed/.test(await preview.text()))
+  }
+  await untilDone(streams)
+  assert.ok(streams.every((stream) => stream.events().some(({ event }) => event === 'progress')))
+
+  const away = await follow({ prompt: '200ms', steps: 5 })
+  await waitFor(() => away.every((stream) => stream.events().some(({ event }) => event === 'progress')))
+  await fleet.redis.refuse()
+  await untilDone(away)
+  await fleet.redis.pass()
+
+  const open = await follow({ prompt: '200ms', steps: 50 })
+  servers[1]?.process.kill('SIGTERM')
+  await waitFor(() => open[1]?.ended)
+  assert.match(open[1]?.text ?? '', /: the server stops\n\n$/)
+  assert.equal(await servers[1]?.ended, 0)
+  assert.equal(open[0]?.ended, false)
 })

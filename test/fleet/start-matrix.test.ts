@@ -285,7 +285,7 @@ test('F34: what is there and does not fit is refused by the name of its variable
       name: 'no address of this machine',
       roles: ['server'],
       started: ['server'],
-      env: { PACKSHOT_HOST: '192.0.2.1' },
+      env: { PACKSHOT_HOST: '192.0.2.1', PACKSHOT_OPEN: '1' },
       says: [/192\.0\.2\.1 is not an address .*PACKSHOT_HOST/],
     },
   ])

@@ -47,3 +47,21 @@ test('packshot-mini makes a picture of something from any text', async (t) => {
     )
   }
 })
+
+test('previews come nearer to the picture', async (t) => {
+  const engine = await openEngine({ model: modelDir, provider: 'cpu' })
+  t.after(() => engine.close())
+  const seen: Uint8Array[] = []
+  const { rgb } = await engine.generate(
+    {
+      ...{ prompt: 'a red apple on white', negativePrompt: '', width: 256, height: 256 },
+      ...{ steps: 10, guidanceScale: 3.5, seed: 1, sampler: 'dpmpp_2m', schedule: 'karras' },
+    },
+    { previews: { count: 3, show: (picture) => void seen.push(picture.rgb) } },
+  )
+  const distances = seen.map(
+    (preview) => preview.reduce((sum, value, i) => sum + Math.abs(value - rgb[i]!), 0) / rgb.length,
+  )
+  const [first = 0, second = 0, third = 0] = distances
+  assert.ok(first > second && second > third && third > 0, `${distances.join(', ')} of 255`)
+})

@@ -10,6 +10,7 @@ test('names of the server, clients and paths behind a proxy are treated as the s
   const server = startServer(t, {
     PACKSHOT_DATA_DIR: tempFolder(t),
     PACKSHOT_HOST: '0.0.0.0',
+    PACKSHOT_OPEN: '1',
     PACKSHOT_ALLOWED_HOSTS: 'studio.lan',
     PACKSHOT_TRUSTED_PROXIES: '127.0.0.1',
     PACKSHOT_JOBS_PER_MINUTE: '3',

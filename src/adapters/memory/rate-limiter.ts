@@ -1,3 +1,4 @@
+import { roomIn } from '../../jobs/buckets.ts'
 import type { RateLimiter } from '../../jobs/ports.ts'
 
 export interface MemoryRateLimiterOptions {
@@ -43,6 +44,10 @@ export function memoryRateLimiter(options: MemoryRateLimiterOptions = {}): RateL
       fullAt.delete(key)
       fullAt.set(key, full)
       return 0
+    },
+    async room({ account, limits }, name) {
+      const limit = limits[name]
+      return limit && roomIn(limit, (fullAt.get(`${name} ${account}`) ?? 0) - now())
     },
   }
 }

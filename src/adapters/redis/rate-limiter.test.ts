@@ -6,11 +6,11 @@ import { limited, rateLimiterContract } from '../../../test/contract/rate-limite
 import { keepingLog } from '../../../test/quiet-log.ts'
 import { startRedis } from '../../../test/services/redis.ts'
 import { statusUrl } from '../../../test/services/services.ts'
-import type { Caller } from '../../jobs/caller.ts'
+import { anonymousCaller, type Caller } from '../../jobs/caller.ts'
 import { openRedis, type Redis } from './connection.ts'
 import { redisRateLimiter } from './rate-limiter.ts'
 
-const never = { take: () => assert.fail('Redis is there') }
+const never = { take: () => assert.fail('Redis is there'), room: () => assert.fail('Redis is there') }
 
 async function connected(t: TestContext, url?: string) {
   const redis = await openRedis({ url: url ?? (await statusUrl()), log: keepingLog(), timeoutMs: 2000 })
@@ -81,6 +81,7 @@ test('each server limits for itself while Redis is away, and says so once', asyn
   const asked: unknown[] = []
   const fallback = {
     take: async ({ account, limits }: Caller) => asked.push([account, limits.rate]),
+    room: async ({ limits }: Caller) => ({ left: limits.rate?.burst ?? 0, seconds: 0 }),
   }
   const options = { namespace: 'n', fallback, log }
   const limiter = limited(redisRateLimiter(redis, options), { perMinute: 60, burst: 5 })
@@ -92,6 +93,8 @@ test('each server limits for itself while Redis is away, and says so once', asyn
     ['a', half],
     ['b', half],
   ])
+  const caller = anonymousCaller('::1', { rate: { perMinute: 60, burst: 5 } })
+  assert.deepEqual(await redisRateLimiter(redis, options).room(caller, 'rate'), { left: 2, seconds: 0 })
   await own.start()
   while ((await limiter.take('c')) !== 0) await pause(20)
   assert.deepEqual(

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import type { RateLimit } from '../../jobs/caller.ts'
+import { roomIn } from '../../jobs/buckets.ts'
+import type { Caller, RateLimit, RateName } from '../../jobs/caller.ts'
 import type { Log } from '../../jobs/log.ts'
 import type { RateLimiter } from '../../jobs/ports.ts'
 import type { Redis } from './connection.ts'
@@ -35,32 +36,55 @@ redis.call('SET', KEYS[1], string.format('%.3f', full), 'PX', string.format('%.0
 return 0
 `)
 
+/** The ms until the bucket is full. */
+const roomScript = defineScript(`
+local time = redis.call('TIME')
+local full = tonumber(redis.call('GET', KEYS[1])) or 0
+return string.format('%.3f', math.max(0, full - time[1] * 1000 - math.floor(time[2] / 1000)))
+`)
+
 /**
  * Counts across all servers. Callers are stored as hashes only. Waiting times are whole seconds.
  */
 export function redisRateLimiter(redis: Redis, options: RedisRateLimiterOptions): RateLimiter {
   const { namespace, fallback, log } = options
   let away = false
+  const keyOf = ({ account }: Caller, name: RateName) => {
+    const hash = createHash('sha256').update(`${name} ${account}`).digest('base64url').slice(0, 22)
+    return `${namespace}:limit:${hash}`
+  }
+  const halved = (caller: Caller, name: RateName, rate: RateLimit) => ({
+    ...caller,
+    limits: { ...caller.limits, [name]: halfOf(rate) },
+  })
   return {
     async take(caller, name = 'rate', amount = 1) {
       const rate = caller.limits[name]
       if (rate === undefined) return 0
       const args = [60_000 / rate.perMinute, rate.burst, amount].map(String)
-      const hash = createHash('sha256').update(`${name} ${caller.account}`).digest('base64url').slice(0, 22)
       try {
-        const waitMs = Number(await redis.script(takeScript, [`${namespace}:limit:${hash}`], args))
+        const waitMs = Number(await redis.script(takeScript, [keyOf(caller, name)], args))
         if (away) log.info({}, 'Redis is back: callers are limited across all servers again')
         away = false
         return Math.ceil(waitMs / 1000)
       } catch (err) {
         if (!away) log.warn({ err }, 'Redis is unavailable: each server limits callers on its own')
         away = true
-        return fallback.take({ ...caller, limits: { ...caller.limits, [name]: halfOf(rate) } }, name, amount)
+        return fallback.take(halved(caller, name, rate), name, amount)
+      }
+    },
+    async room(caller, name) {
+      const rate = caller.limits[name]
+      if (rate === undefined) return undefined
+      try {
+        return roomIn(rate, Number(await redis.script(roomScript, [keyOf(caller, name)], [])))
+      } catch {
+        return fallback.room(halved(caller, name, rate), name)
       }
     },
   }
 }
 
 function halfOf({ perMinute, burst }: RateLimit): RateLimit {
-  return { perMinute: Math.max(1, Math.floor(perMinute / 2)), burst: Math.max(1, Math.floor(burst / 2)) }
+  return { perMinute: perMinute / 2, burst: Math.max(1, Math.floor(burst / 2)) }
 }

@@ -1,4 +1,4 @@
-import { type JobState, type JobStatus, keptOf, statusRank } from '../../jobs/job.ts'
+import { type JobState, type JobStatus, keptOf, statusRank, type Task } from '../../jobs/job.ts'
 import type { ListPlace, StatusStore } from '../../jobs/ports.ts'
 import { cancelKeptMs, keptAfterExpiryMs, workerSilenceMs } from '../../jobs/status-times.ts'
 import { unitsOf } from '../../jobs/work.ts'
@@ -69,6 +69,12 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
     return toState(id, values, marks === 1)
   }
 
+  const enlist = async ({ id, account, caller, created_at }: Task, keptMs: number) => {
+    if (caller === undefined || account === undefined) return
+    const args = [id, ...[Date.parse(created_at), mostListed, keptMs].map(String)]
+    await redis.script(listScript, [listOf(account)], args)
+  }
+
   return {
     async create(task) {
       const { id, request, priority = 'interactive', created_at, expires_at, account } = task
@@ -83,17 +89,10 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
       ]
       const args = [id, priority, String(units), ...times, account ?? '', ...first, ...owned]
       const creating = redis.script(createScript, [...jobs, state(id)], args)
-      if (kept.caller !== undefined && account !== undefined) {
-        // a job that is missing in the list is still there
-        const listing = [
-          id,
-          String(Date.parse(created_at)),
-          String(mostListed),
-          String(lifeMs + keptAfterExpiryMs),
-        ]
-        redis.script(listScript, [listOf(account)], listing).catch(() => {})
-      }
+      // a job that is missing in the list is still there
+      const listing = enlist(task, lifeMs + keptAfterExpiryMs).catch(() => {})
       const isNew = (await creating) === 1
+      await listing
       const standing = isNew ? undefined : await get(id)
       if (standing !== undefined) return standing
       return {

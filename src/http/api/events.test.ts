@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
-import { get, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { pino } from 'pino'
 import { type Embedded, embedded, runDeps, submit, workUntil } from '../../../test/jobs/embedded.ts'
 import { waitFor } from '../../../test/kit/waiting.ts'
+import { openStream } from '../../../test/wire/event-stream.ts'
 import type { Caller } from '../../jobs/caller.ts'
 import { keepPreview } from '../../jobs/previews.ts'
 import { type WatchOptions, watchJobs } from '../../jobs/serving/wait.ts'
@@ -36,36 +36,13 @@ async function server(t: TestContext, { watch: limits, idleMs = 30_000, caller }
   return { app, parts, watch, url: `http://127.0.0.1:${port}` }
 }
 
-/** An open stream: what came so far, and its end. */
-async function open(url: string, headers: Record<string, string> = {}) {
-  const answer = await new Promise<IncomingMessage>((resolve, reject) =>
-    get(url, { headers, agent: false }, resolve).once('error', reject),
-  )
-  const stream = { answer, text: '', ended: false, events: () => eventsOf(stream.text) }
-  answer.setEncoding('utf8').on('data', (text: string) => {
-    stream.text += text
-  })
-  answer.once('close', () => {
-    stream.ended = true
-  })
-  answer.on('error', () => {})
-  return stream
-}
-
-function eventsOf(text: string): { event: string; data: Record<string, unknown> }[] {
-  return text.split('\n\n').flatMap((block) => {
-    const [, event, data] = /event: (.+)\ndata: (.+)/.exec(block) ?? []
-    return event === undefined || data === undefined ? [] : [{ event, data: JSON.parse(data) }]
-  })
-}
-
 const workAll = (parts: Embedded) =>
   workUntil(parts, runDeps(parts), async () => (await parts.queue.depth()) === 0)
 
 test('a stream begins at once with the job, tells what happens, and ends with the final job', async (t) => {
   const { parts, url } = await server(t)
   const { id } = await submit(parts, { ...apple, previews: 1 })
-  const stream = await open(`${url}/v1/jobs/${id}/events`, { 'last-event-id': 'from another server' })
+  const stream = await openStream(`${url}/v1/jobs/${id}/events`, { 'last-event-id': 'from another server' })
   const { statusCode, headers } = stream.answer
   assert.deepEqual([statusCode, headers['content-type']], [200, 'text/event-stream'])
   assert.deepEqual([headers['cache-control'], headers['x-accel-buffering']], ['no-store', 'no'])
@@ -93,7 +70,7 @@ test('a stream begins at once with the job, tells what happens, and ends with th
   assert.ok(stream.answer.complete)
   assert.equal((await fetch(url + address)).status, 404, 'a final job has no preview')
 
-  const again = await open(`${url}/v1/jobs/${id}/events`)
+  const again = await openStream(`${url}/v1/jobs/${id}/events`)
   await waitFor(() => again.ended)
   assert.deepEqual(
     again.events().map(({ event }) => event),
@@ -114,7 +91,7 @@ test('what is not there is refused before a stream begins, and a job that goes e
   const { id } = await submit(parts, apple)
   assert.deepEqual(await fault(`/v1/jobs/${id}/preview`), [404, 'not_found'])
   assert.equal((await fetch(`${url}/v1/jobs/${id}/events`, { method: 'HEAD' })).status, 405)
-  const stream = await open(`${url}/v1/jobs/${id}/events`)
+  const stream = await openStream(`${url}/v1/jobs/${id}/events`)
   await waitFor(() => stream.events().length === 1)
   parts.clock.ahead = 3_700_000
   await waitFor(() => stream.ended)
@@ -129,12 +106,15 @@ test('what is not there is refused before a stream begins, and a job that goes e
 test('streams are bounded, a client that leaves makes room, and a server that stops ends them', async (t) => {
   const { parts, url, watch } = await server(t, { watch: { mostFollowers: 3, mostOfAccount: 2 } })
   const { id } = await submit(parts, apple)
-  const streams = [await open(`${url}/v1/jobs/${id}/events`), await open(`${url}/v1/jobs/${id}/events`)]
+  const streams = [
+    await openStream(`${url}/v1/jobs/${id}/events`),
+    await openStream(`${url}/v1/jobs/${id}/events`),
+  ]
   const refused = await fetch(`${url}/v1/jobs/${id}/events`)
   assert.deepEqual([refused.status, refused.headers.get('retry-after')], [429, '5'])
   streams[0]?.answer.destroy()
   await waitFor(async () => {
-    const { answer } = await open(`${url}/v1/jobs/${id}/events`)
+    const { answer } = await openStream(`${url}/v1/jobs/${id}/events`)
     answer.destroy()
     return answer.statusCode === 200
   })
@@ -148,8 +128,8 @@ test('a stream may be silent, and unread, for longer than an answer may stand st
   const idleMs = 200
   const { parts, url } = await server(t, { idleMs, watch: { mostOfAccount: 10 } })
   const { id } = await submit(parts, apple)
-  const silent = await open(`${url}/v1/jobs/${id}/events`)
-  const unread = await open(`${url}/v1/jobs/${id}/events`)
+  const silent = await openStream(`${url}/v1/jobs/${id}/events`)
+  const unread = await openStream(`${url}/v1/jobs/${id}/events`)
   unread.answer.pause()
   await new Promise((resolve) => setTimeout(resolve, 5 * idleMs))
   assert.equal(silent.ended, false, 'nothing happened, and nothing was due')

@@ -42,7 +42,7 @@ export function jobRoutes(app: FastifyInstance, services: Services): void {
     body: jobRequestSchema(services.limits),
     response: { 200: JobView, 202: JobView, '4xx': ErrorBody, '5xx': ErrorBody },
   }
-  app.post('/v1/jobs', { schema: submit }, async (request, reply) => {
+  app.post('/v1/jobs', { schema: submit, config: { limited: true } }, async (request, reply) => {
     const key = request.headers['idempotency-key']
     const view = await services.submit(request.body, {
       caller: request.caller,

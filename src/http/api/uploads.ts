@@ -49,7 +49,7 @@ export function uploadRoutes(app: FastifyInstance, services: Services): void {
   const onRequest = async ({ headers }: FastifyRequest) => {
     requireUploadType(headers['content-type'] ?? '')
   }
-  const options = { schema: submit, bodyLimit: uploadLimits.bytes, onRequest }
+  const options = { schema: submit, config: { limited: true }, bodyLimit: uploadLimits.bytes, onRequest }
   app.post('/v1/uploads', options, async (request, reply) => {
     const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
     const options = { type: request.headers['content-type'] ?? '', caller: request.caller }

@@ -213,7 +213,7 @@ const single: [string, object, string][] = [
   [
     'foreign',
     { webhook: 1 },
-    'webhook: There is no field webhook. The fields are prompt, negative_prompt, width, height, steps, guidance_scale, sampler, schedule, seed, count, model, format, quality, priority, vae, loras, clip_skip, init_image, strength, mask.',
+    'webhook: There is no field webhook. The fields are prompt, negative_prompt, width, height, steps, guidance_scale, sampler, schedule, seed, count, model, format, quality, priority, previews, vae, loras, clip_skip, init_image, strength, mask.',
   ],
 ]
 

@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Embedded, embedded, runDeps, submit, workUntil } from '../../../test/jobs/embedded.ts'
+import {
+  type Embedded,
+  embedded,
+  runDeps,
+  storageIsAway,
+  submit,
+  workUntil,
+} from '../../../test/jobs/embedded.ts'
 import { memoryRateLimiter } from '../../adapters/memory/rate-limiter.ts'
 import { anonymousCaller, type CallerLimits } from '../caller.ts'
 import { AppError } from '../errors.ts'
@@ -35,6 +42,18 @@ test('a caller has so many unfinished jobs, and is told which limit it reached; 
   await submit(parts, apple, { caller: caller({ unfinished: { jobs: 2 } }, '192.0.2.2') })
   await workAll(parts)
   await submit(parts, apple, { caller: few })
+})
+
+test('while nobody can count unfinished jobs, a rate of as many takes their place', async (t) => {
+  const parts = embedded(t)
+  const status = { ...parts.status, reserve: storageIsAway }
+  const few = caller({ unfinished: { jobs: 2 } })
+  for (let count = 0; count < 2; count++) await submit({ ...parts, status }, apple, { caller: few })
+  await assert.rejects(
+    submit({ ...parts, status }, apple, { caller: few }),
+    refused(/2 jobs while their end cannot be counted/),
+  )
+  await submit(parts, apple, { caller: caller({ unfinished: { units: 100 } }) })
 })
 
 test('the work of unfinished jobs is limited, and one job is always allowed', async (t) => {

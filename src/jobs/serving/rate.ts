@@ -8,6 +8,7 @@ const limits: Record<RateName, (limit: RateLimit) => string> = {
   work: (limit) => `${limit.burst} units of work per ${secondsOf(limit) > 3600 ? 'day' : 'hour'}`,
   uploadBytes: ({ burst }) => `${Math.floor(burst / 2 ** 20)} MB of uploads at once`,
   resultBytes: ({ burst }) => `${Math.floor(burst / 2 ** 20)} MB of pictures at once`,
+  held: ({ burst }) => `${burst} jobs while their end cannot be counted`,
   failures: ({ burst }) => `${burst} keys that are not valid`,
 }
 

@@ -306,7 +306,10 @@ test('a client that sends too much is told when to come back, others are not', a
   const parts = embedded(t)
   const deps = {
     ...parts,
-    limiter: { take: async ({ account }: Caller) => (account === '192.0.2.1' ? 2.4 : 0) },
+    limiter: {
+      ...parts.limiter,
+      take: async ({ account }: Caller) => (account === '192.0.2.1' ? 2.4 : 0),
+    },
   }
   await assert.rejects(submit(deps, { prompt: 'an apple' }, { caller: anonymousCaller('192.0.2.1') }), {
     code: 'rate_limited',
@@ -320,7 +323,7 @@ test('a client that sends too much is told when to come back, others are not', a
 
 test('a caller without the scope is refused before anything is counted or accepted', async (t) => {
   const parts = embedded(t)
-  const limiter = { take: () => assert.fail('nothing is counted') }
+  const limiter = { ...parts.limiter, take: () => assert.fail('nothing is counted') }
   const caller = { ...anonymousCaller('::1'), name: 'a shop', scopes: new Set(['uploads'] as const) }
   await assert.rejects(submit({ ...parts, limiter }, { prompt: 'an apple' }, { caller }), {
     code: 'forbidden',
@@ -378,6 +381,24 @@ test('batch jobs wait behind interactive ones', async (t) => {
     param: 'priority',
     message: /priority must be one of interactive, batch, but was "urgent"/,
   })
+})
+
+test('previews are no part of the picture: they are in the task, and cost work', async (t) => {
+  const parts = embedded(t)
+  const published: Task[] = []
+  const queue: typeof parts.queue = {
+    ...parts.queue,
+    publish: async (task) => {
+      published.push(task)
+      await parts.queue.publish(task)
+    },
+  }
+  for (const previews of [0, 2]) await submit({ ...parts, queue }, { ...apple, seed: 7, previews })
+  const [without, with2] = published
+  assert.deepEqual(with2?.request, without?.request)
+  assert.deepEqual([without?.previews, with2?.previews, with2?.v], [undefined, 2, without?.v])
+  assert.ok((with2?.units ?? 0) > (without?.units ?? 0))
+  await assert.rejects(submit(parts, { ...apple, previews: 4 }), { param: 'previews' })
 })
 
 test('a picture is there when its job succeeded, and not before', async (t) => {

@@ -17,9 +17,11 @@ import { waitFor } from '../../../test/kit/waiting.ts'
 import { AppError, type ErrorCode, errorTable } from '../errors.ts'
 import { type JobEvent, taskVersion } from '../job.ts'
 import type { Delivery } from '../ports.ts'
+import { keptPreview } from '../previews.ts'
 import { buryTask } from '../serving/bury.ts'
 import { cancelJob } from '../serving/cancel.ts'
 import { viewJob } from '../serving/job-view.ts'
+import { newestPreview } from '../serving/newest-preview.ts'
 import { type RunDeps, runTask } from './run.ts'
 
 /**
@@ -92,6 +94,21 @@ test('progress is seen while a job runs, and the speed is known after it', async
   goOn.resolve()
   await working
   assert.ok((deps.speed.secondsPerUnit ?? 0) > 0)
+})
+
+test('the newest preview of a job is seen while it runs, and gone when it is final', async (t) => {
+  const parts = embedded(t)
+  const { id } = await submit(parts, { prompt: 'an apple', steps: 4, count: 2, previews: 2 })
+  const goOn = Promise.withResolvers<void>()
+  const generator = quickGenerator((step) => (step < 3 ? undefined : goOn.promise))
+  const working = workUntil(parts, runDeps(parts, { generator }), isDone(parts))
+  await waitFor(async () => (await viewJob(parts, id)).preview?.index === 2)
+  assert.equal(String((await newestPreview(parts, id))?.bytes), 'preview 2')
+  goOn.resolve()
+  await working
+  assert.equal((await viewJob(parts, id)).preview, undefined)
+  assert.equal(await newestPreview(parts, id), undefined)
+  await waitFor(async () => (await keptPreview(parts.status, id)) === undefined)
 })
 
 test('an attempt that fails is repeated, and the job succeeds', async (t) => {
