@@ -124,10 +124,10 @@ async function result(
   return outputOf(view, base)
 }
 
+/** Repeatable: a job that is canceled stays so. */
 async function cancel(services: Services, { request, reply }: Call, id: string) {
-  const before = await services.view(id, request.caller)
-  const after = isFinal(before) ? before : await services.cancel(id, request.caller)
-  if (isFinal(before) || (isFinal(after) && after.status !== 'canceled')) {
+  const { status } = await services.cancel(id, request.caller)
+  if (status === 'succeeded' || status === 'failed') {
     return reply.code(400).send({ status: 'ALREADY_COMPLETED' })
   }
   return reply.code(202).send({ status: 'CANCELLATION_REQUESTED' })

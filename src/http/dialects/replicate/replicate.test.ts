@@ -295,7 +295,7 @@ suite('pictures to start from', () => {
       headers: { 'content-type': 'multipart/form-data; boundary=x' },
       payload: '--x\r\nnothing',
     })
-    assertFault(broken, 422, /no complete form/)
+    assertFault(broken, 422, /not a complete multipart form/)
     assert.equal(await server.parts.queue.depth(), 0)
   })
 })
