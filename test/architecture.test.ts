@@ -125,6 +125,16 @@ test('nobody imports main, and nothing is called index.ts or utils.ts', () => {
   assert.deepEqual(faults, [])
 })
 
+test('the dialects of other APIs do not import one another', () => {
+  const dialect = (path: string) => /^src\/http\/dialects\/(\w+)\//.exec(path)?.[1]
+  const faults = files.flatMap((file) => {
+    const own = dialect(file)
+    const others = importsOf(file).map((specifier) => dialect(resolved(file, specifier)))
+    return own !== undefined && others.some((name) => name !== undefined && name !== own) ? [file] : []
+  })
+  assert.deepEqual(faults, [])
+})
+
 function importsOf(file: string): string[] {
   const text = readFileSync(join(root, file), 'utf8')
   return [...text.matchAll(imports)].map((match) => (match[1] ?? match[2] ?? match[3]) as string)

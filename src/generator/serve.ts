@@ -1,6 +1,7 @@
 import { parentPort } from 'node:worker_threads'
 import { AppError, toAppError } from '../jobs/errors.ts'
-import { imageSeed, type ResolvedRequest, stepsOf } from '../jobs/job.ts'
+import type { ResolvedRequest } from '../jobs/job.ts'
+import { imageSeed, stepsOf } from '../jobs/pictures.ts'
 import type { GivenImages } from '../jobs/ports.ts'
 import type { GenerateMessage, ThreadFault, ThreadMessage, ThreadNews } from './protocol.ts'
 

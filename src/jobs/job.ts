@@ -45,19 +45,6 @@ export const statusRank: Record<JobStatus, number> = {
 export const ResolvedRequest = Type.Object(decidedFields, { additionalProperties: false })
 export type ResolvedRequest = Static<typeof ResolvedRequest>
 
-/** The seed of picture `index`. Seeds are 32 bits wide and wrap around, so that every picture has a valid one. */
-export function imageSeed(request: ResolvedRequest, index: number): number {
-  return (request.seed + index) % 2 ** 32
-}
-
-/**
- * How many steps a picture takes. A job that starts from a picture skips the first of them: of 20 steps at a strength
- * of 0.75 it takes 15 (whole steps, as diffusers counts).
- */
-export function stepsOf({ steps, strength, init_image }: ResolvedRequest): number {
-  return init_image === undefined || strength === undefined ? steps : Math.floor(steps * strength)
-}
-
 /** The newest version that this release supports. */
 export const taskVersion = 4
 

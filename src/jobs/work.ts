@@ -1,4 +1,5 @@
-import { type ResolvedRequest, stepsOf, type Task } from './job.ts'
+import type { ResolvedRequest, Task } from './job.ts'
+import { stepsOf } from './pictures.ts'
 import type { Held } from './ports.ts'
 
 /**

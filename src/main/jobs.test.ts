@@ -23,7 +23,12 @@ async function folder(t: TestContext) {
   const queue = sqliteTaskQueue(database, { max: 100, owner: 'server', log: keepingLog() })
   const status = sqliteStatusStore(database)
   const tasks = ['ann', 'ann', 'bob'].map((account) =>
-    someTask({ id: ids.issue(new Date()), account, units: 2.5 }),
+    someTask({
+      id: ids.issue(new Date(), account === 'bob' ? 'shop' : undefined),
+      account,
+      units: 2.5,
+      ...(account === 'bob' ? { caller: 'shop' } : {}),
+    }),
   )
   for (const task of tasks) {
     await queue.publish(task)
@@ -45,10 +50,17 @@ test('an operator sees whose jobs wait, cancels those of one caller, and purges'
   const { output } = await jobs('list')
   assert.match(
     output,
-    new RegExp(`${first}  queued +2\\.5  ann .*\\n.*${other}  queued .* bob .*\\n.*${second}  queued`),
+    new RegExp(
+      `${first}  queued +2\\.5  - +ann .*\\n.*${other}  queued .* shop +bob .*\\n.*${second}  queued`,
+    ),
   )
   assert.match(output, /3 jobs wait or run\./)
-  assert.match((await jobs('list', '--account', 'bob')).output, /1 jobs wait or run\./)
+  for (const [by, name] of [
+    ['--account', 'bob'],
+    ['--caller', 'shop'],
+  ] as const) {
+    assert.match((await jobs('list', by, name)).output, /1 jobs wait or run\./)
+  }
   assert.deepEqual(await jobs('cancel', '--account', 'ann'), {
     code: 0,
     output: `${first}  canceled\n${second}  canceled\n`,

@@ -190,7 +190,7 @@ test('F10: a worker slower than the consumer timeout loses its task and goes on;
   assert.match(failed.error?.message ?? '', /too many times/)
   assert.equal((await untilFinal(address, behind)).status, 'succeeded')
   await untilSays(worker, 'RabbitMQ closed a channel')
-  await endWell(fleet, impatient, crew, [once, always, behind])
+  await endWell(fleet, impatient, crew, [once, always, behind], { parked: 1 })
 })
 
 test('F33: with the exchange of dead letters gone they stay in their queue, and come when it is there again', async (t) => {

@@ -35,17 +35,21 @@ test('300 different requests stay within the memory that a worker may use', asyn
   assert.ok(most <= budgetMiB + remainderMiB, `${Math.round(most)} MiB`)
 })
 
-/** Every one has another shape: size, windows of the prompt, guidance, LoRAs, CLIP skip or model. */
+/**
+ * Three requests for each of 100 shapes: size, windows of the prompt, guidance, LoRAs and model decide which sessions
+ * are made; CLIP skip and steps make other requests of the same shape, which make a text encoder at most.
+ */
 function requestOf(i: number): Partial<ResolvedRequest> {
+  const shape = Math.floor(i / 3)
   return {
-    model: i % 60 === 7 ? 'packshot-mini' : i % 2 === 0 ? 'one' : 'two',
-    width: 64 + 16 * (i % 8),
-    height: 64 + 16 * ((i * 7) % 9),
-    prompt: Array.from({ length: 1 + (i % 5) }, () => 'a red apple').join(' BREAK '),
-    guidance_scale: i % 3 === 0 ? 1 : 5,
-    clip_skip: 1 + (i % 2),
-    steps: 1,
-    ...(i % 8 < loras.length && { loras: [{ name: loras[i % 8] as string, strength: 0.5 }] }),
+    model: shape % 20 === 7 ? 'packshot-mini' : shape % 2 === 0 ? 'one' : 'two',
+    width: 64 + 16 * (shape % 8),
+    height: 64 + 16 * ((shape * 7) % 9),
+    prompt: Array.from({ length: 1 + (shape % 5) }, () => 'a red apple').join(' BREAK '),
+    guidance_scale: shape % 3 === 0 ? 1 : 5,
+    clip_skip: 1 + (i % 3 === 1 ? 1 : 0),
+    steps: 1 + (i % 3 === 2 ? 1 : 0),
+    ...(shape % 8 < loras.length && { loras: [{ name: loras[shape % 8] as string, strength: 0.5 }] }),
   }
 }
 

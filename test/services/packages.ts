@@ -9,7 +9,7 @@ const run = promisify(execFile)
 const packages = {
   'RabbitMQ 3.10 or later': ['rabbitmq-server'],
   'Redis 7 or later': ['redis-server'],
-  'an S3 server (Ceph RGW)': ['ceph-mon', 'ceph-osd', 'ceph-mgr', 'radosgw', 'ceph-common'],
+  'an S3 server (Ceph RGW)': ['ceph-mon', 'ceph-osd', 'radosgw', 'ceph-common'],
   'faketime (libfaketime)': ['faketime'],
 } as const
 

@@ -15,7 +15,7 @@ import {
 import { freePort } from './free-port.ts'
 import { areOnPath, ensureInstalled } from './packages.ts'
 
-const programs = ['monmaptool', 'ceph', 'ceph-mon', 'ceph-osd', 'ceph-mgr', 'radosgw', 'radosgw-admin']
+const programs = ['monmaptool', 'ceph', 'ceph-mon', 'ceph-osd', 'radosgw', 'radosgw-admin']
 
 /** The control is of the gateway alone: the objects are in the store behind it and survive its `kill`. */
 export interface RgwService extends ServiceControl, S3Access {
@@ -27,30 +27,31 @@ export interface RgwService extends ServiceControl, S3Access {
 }
 
 export interface RgwOptions {
-  /** How long a day of a bucket's lifecycle rule lasts; 2 without it. */
+  /** How long a day of a bucket's lifecycle rule lasts. Short days cost: all rules are looked at once in each. */
   readonly lifecycleDaySeconds?: number
   /** Lines for the gateway's part of ceph.conf. */
   readonly config?: readonly string[]
 }
 
 /**
- * An S3 server of this test alone: Ceph's RADOS gateway over one monitor, one manager and one object store in memory
- * (1 GiB). Buckets without a lifecycle rule keep everything.
+ * An S3 server of this test alone: Ceph's RADOS gateway over one monitor and one object store in memory (1 GiB).
+ * Buckets without a lifecycle rule keep everything.
  */
 export async function startRgw(t: Cleanup, options: RgwOptions = {}): Promise<RgwService> {
   await ensureInstalled('an S3 server (Ceph RGW)', () => areOnPath(...programs))
   const cleanup = lastFirst(t)
   const folder = serviceFolder(cleanup)
-  const { lifecycleDaySeconds = 2, config = [] } = options
+  const { lifecycleDaySeconds, config = [] } = options
   const port = await freePort()
   const monitor = `[v2:127.0.0.1:${await freePort()},v1:127.0.0.1:${await freePort()}]`
   const clusterId = randomUUID()
+  const days = lifecycleDaySeconds === undefined ? [] : [`rgw lc debug interval = ${lifecycleDaySeconds}`]
   writeFileSync(
     join(folder, 'ceph.conf'),
-    configuration({ folder, clusterId, monitor, port, lifecycleDaySeconds, config }),
+    configuration({ folder, clusterId, monitor, port, config: [...days, ...config] }),
   )
   writeFileSync(join(folder, 'keyring'), keyring())
-  for (const name of ['mon', 'osd', 'mgr', 'rgw']) mkdirSync(join(folder, name))
+  for (const name of ['mon', 'osd', 'rgw']) mkdirSync(join(folder, name))
 
   const conf = ['-c', join(folder, 'ceph.conf')]
   const tool = (file: string, ...args: string[]) => runTool({ name: file, file, args, folder }, 60_000)
@@ -60,7 +61,6 @@ export async function startRgw(t: Cleanup, options: RgwOptions = {}): Promise<Rg
   await tool('monmaptool', '--create', '--fsid', clusterId, '--addv', 'a', monitor, 'monmap')
   await tool('ceph-mon', '-i', 'a', ...conf, '--mkfs', '--monmap', 'monmap', '--keyring', 'keyring')
   daemon('mon', 'ceph-mon', '-i', 'a')
-  daemon('mgr', 'ceph-mgr', '-i', 'x')
   const storeId = randomUUID()
   await tool('ceph', ...conf, 'osd', 'new', storeId)
   await tool('ceph-osd', '-i', '0', ...conf, '--mkfs', '--osd-uuid', storeId)
@@ -85,10 +85,9 @@ function configuration(values: {
   clusterId: string
   monitor: string
   port: number
-  lifecycleDaySeconds: number
   config: readonly string[]
 }): string {
-  const { folder, clusterId, monitor, port, lifecycleDaySeconds, config } = values
+  const { folder, clusterId, monitor, port, config } = values
   return `[global]
 fsid = ${clusterId}
 mon host = ${monitor}
@@ -110,12 +109,9 @@ log to stderr = true
 # the path of a socket may have 107 characters, that of a temporary folder more
 admin socket =
 pid file =
-mgr initial modules =
 paxos propose interval = 0.02
 [mon]
 mon data = ${folder}/mon
-[mgr]
-mgr data = ${folder}/mgr
 [osd]
 osd data = ${folder}/osd
 [client.rgw.a]
@@ -128,7 +124,6 @@ rgw cache enabled = false
 rgw lc lock max time = 10
 # a stop would wait for that lock
 rgw exit timeout secs = 3
-rgw lc debug interval = ${lifecycleDaySeconds}
 ${config.join('\n')}
 `
 }
@@ -143,6 +138,6 @@ function keyring(): string {
     const key = Buffer.concat([head, randomBytes(16)]).toString('base64')
     return `[${name}]\n\tkey = ${key}\n${caps.map((part) => `\tcaps ${part} = "allow *"\n`).join('')}`
   }
-  const users = ['client.admin', 'osd.0', 'mgr.x', 'client.rgw.a']
-  return entry('mon.', 'mon') + users.map((name) => entry(name, 'mon', 'osd', 'mgr')).join('')
+  const users = ['client.admin', 'osd.0', 'client.rgw.a']
+  return entry('mon.', 'mon') + users.map((name) => entry(name, 'mon', 'osd')).join('')
 }

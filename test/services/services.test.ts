@@ -96,25 +96,29 @@ test('two S3 servers at once, with conditions, quotas, lifecycle days of seconds
     client.send(
       new PutObjectCommand({ Bucket: 'pictures', Key: key, Body: Buffer.from('a'), IfNoneMatch: '*' }),
     )
-  const get = (from: S3Client) => from.send(new GetObjectCommand({ Bucket: 'pictures', Key: 'kept' }))
+  const get = (from: S3Client, key: string) =>
+    from.send(new GetObjectCommand({ Bucket: 'pictures', Key: key }))
   await put('kept')
   await assert.rejects(put('kept'), (error: S3ServiceException) => error.$metadata.httpStatusCode === 412)
-  await assert.rejects(get(otherClient), { name: 'NoSuchKey' })
-  await one.kill()
-  assert.equal(await speaksHttp(one.endpoint), false)
-  await one.start()
-  assert.equal(await (await get(client)).Body?.transformToString(), 'a')
-  const rule = { ID: 'days', Status: 'Enabled', Filter: { Prefix: '' }, Expiration: { Days: 1 } } as const
+  await assert.rejects(get(otherClient, 'kept'), { name: 'NoSuchKey' })
+  // before the kill: a gateway that dies at this work holds the lifecycle up for a minute
+  await put('passing')
+  const Filter = { Prefix: 'passing' }
+  const rule = { ID: 'days', Status: 'Enabled', Filter, Expiration: { Days: 1 } } as const
   const LifecycleConfiguration = { Rules: [rule] }
   await client.send(
     new PutBucketLifecycleConfigurationCommand({ Bucket: 'pictures', LifecycleConfiguration }),
   )
   const isGone = () =>
-    get(client).then(
+    get(client, 'passing').then(
       () => false,
       (error: Error) => error.name === 'NoSuchKey',
     )
   await waitFor(isGone)
+  await one.kill()
+  assert.equal(await speaksHttp(one.endpoint), false)
+  await one.start()
+  assert.equal(await (await get(client, 'kept')).Body?.transformToString(), 'a')
   await one.radosgwAdmin('user', 'suspend', '--uid=test')
   await one.restart()
   await assert.rejects(put('refused'), (error: S3ServiceException) => error.$metadata.httpStatusCode === 403)
@@ -138,7 +142,7 @@ test('nothing outlives a kill -9 of the process that started it', async (t) => {
   await once(starter.stdout, 'data')
   const started = descendants(starter.pid ?? 0)
   const names = started.map(({ name }) => name)
-  for (const name of ['beam.smp', 'epmd', 'redis-server', 'ceph-mon', 'ceph-osd', 'ceph-mgr', 'radosgw']) {
+  for (const name of ['beam.smp', 'epmd', 'redis-server', 'ceph-mon', 'ceph-osd', 'radosgw']) {
     assert.ok(names.includes(name), `${name} is among ${names}`)
   }
   assert.equal(readdirSync(folder).length, 3)

@@ -4,7 +4,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { deflateSync } from 'node:zlib'
 import { serveInference } from '../../src/generator/serve.ts'
-import { stepsOf } from '../../src/jobs/job.ts'
+import { stepsOf } from '../../src/jobs/pictures.ts'
 import type { GivenImages } from '../../src/jobs/ports.ts'
 
 /**

@@ -22,7 +22,7 @@ suite('a storage of its own', () => {
   let rgw: RgwService
   const ends: (() => void | Promise<void>)[] = []
   before(async () => {
-    rgw = await startRgw({ after: (end) => ends.push(end) })
+    rgw = await startRgw({ after: (end) => ends.push(end) }, { lifecycleDaySeconds: 2 })
   })
   after(async () => {
     for (const end of ends) await end()

@@ -25,7 +25,7 @@ export function readForms(app: FastifyInstance, bodyLimit: number): void {
 
 /**
  * The parts of a body of this content type, in order. Rejects `unsupported_media_type` for a body that is no form,
- * `invalid_request` for one that is not complete or has more than 50 parts.
+ * `invalid_request` for one that is not complete, `body_too_large` for more than 50 parts.
  */
 export function partsOf(body: unknown, type = ''): FormPart[] {
   const [, quoted, plain] = /;\s*boundary=(?:"([^"]{1,70})"|([^\s;]{1,70}))/i.exec(type) ?? []
@@ -47,7 +47,7 @@ export function partsOf(body: unknown, type = ''): FormPart[] {
     const end = bytesAt < 0 ? -1 : body.indexOf(between, bytesAt + crlf.length)
     if (end < 0 || bytesAt - headersAt > mostHeaderBytes) throw incomplete()
     if (parts.length === mostParts) {
-      throw new AppError('invalid_request', `A form must have at most ${mostParts} parts.`, { param: 'body' })
+      throw new AppError('body_too_large', `A form must have at most ${mostParts} parts.`, { param: 'body' })
     }
     const bytes = body.subarray(Math.min(end, bytesAt + endOfHeaders.length), end)
     parts.push({ ...named(body.toString('utf8', headersAt, bytesAt)), bytes })

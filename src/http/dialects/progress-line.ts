@@ -1,4 +1,4 @@
-import { stepsOf } from '../../jobs/job.ts'
+import { stepsOf } from '../../jobs/pictures.ts'
 import type { JobView } from '../../jobs/serving/job-view.ts'
 
 const width = 10

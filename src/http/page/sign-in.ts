@@ -7,7 +7,6 @@ import type { Services } from '../services.ts'
 import { isFragment, sendPage, setErrorHeaders } from './answers.ts'
 import type { Assets } from './assets.ts'
 import { type Html, html } from './html.ts'
-import { warningIcon } from './icons.ts'
 import { refuseCrossSite } from './security.ts'
 
 interface SignInOptions {
@@ -86,7 +85,7 @@ function signInForm(next: string, fault: string | undefined): Html {
 <form class="card" method="post" action="/sign-in">
 <div class="field${wrong && ' is-wrong'}"><label for="key">Key</label>
 <input id="key" name="key" type="password" required autofocus autocomplete="current-password" autocapitalize="none" spellcheck="false"${wrong && html` aria-invalid="true" aria-describedby="key-error"`}>
-${wrong && html`<p class="field-error" id="key-error" role="alert">${warningIcon()}<span>${fault}</span></p>`}</div>
+<div class="field-notes">${wrong && html`<p class="field-error" id="key-error" role="alert">${fault}</p>`}</div></div>
 <input type="hidden" name="next" value="${next}">
 <button class="btn filled" type="submit">Sign in</button>
 </form>

@@ -9,9 +9,10 @@ import {
   type Priority,
   type RequestLimits,
 } from '../fields.ts'
-import { type ResolvedRequest, stepsOf } from '../job.ts'
+import type { ResolvedRequest } from '../job.ts'
 import { nearest } from '../nearest.ts'
 import { findNamed, type ModelInfo, type Offer } from '../offer.ts'
+import { stepsOf } from '../pictures.ts'
 import { cleanText, describeValue, expectation, listed } from '../wording.ts'
 import { loraFieldFaults, resolveLoras } from './loras.ts'
 import { checkModel, givenImages, resolveVae } from './model-rules.ts'

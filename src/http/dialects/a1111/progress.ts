@@ -4,7 +4,7 @@ import { isFinal, type JobView } from '../../../jobs/serving/job-view.ts'
  * The state of the newest call as the web UI reports it. Clients wait until `progress` is exactly 0 and `job_count` is 0:
  * that means that nothing runs. Each picture counts as one job.
  */
-export function progressOf(views: readonly JobView[], kind: string, picture: string | null): object {
+export function progressOf(views: readonly JobView[]): object {
   const total = sum(views.map(picturesOf))
   const done = sum(views.map(picturesDone))
   const current = views.find((view) => !isFinal(view))
@@ -20,14 +20,14 @@ export function progressOf(views: readonly JobView[], kind: string, picture: str
       skipped: false,
       interrupted: false,
       stopping_generation: false,
-      job: kind,
+      job: request?.init_image === undefined ? 'scripts_txt2img' : 'scripts_img2img',
       job_count: total,
       job_timestamp: timestampOf(created_at),
       job_no: Math.min(done, total - 1),
       sampling_step: step,
       sampling_steps: request?.steps ?? 0,
     },
-    current_image: picture,
+    current_image: null,
     textinfo: position > 0 ? `Waiting: ${position} ahead` : null,
   }
 }

@@ -106,16 +106,7 @@ export async function a1111Routes(app: FastifyInstance, options: DialectOptions)
   app.post('/sdapi/v1/txt2img', { bodyLimit: most }, (request, reply) => make(request, reply, 'text'))
   app.post('/sdapi/v1/img2img', { bodyLimit: most }, (request, reply) => make(request, reply, 'picture'))
 
-  app.get<{ Querystring: { skip_current_image?: unknown } }>(
-    '/sdapi/v1/progress',
-    async ({ caller, query }) => {
-      const views = await running.newest(caller)
-      const current = views.find((view) => view.status === 'running')
-      const wanted = current !== undefined && query.skip_current_image !== 'true'
-      const kind = current?.request?.init_image === undefined ? 'scripts_txt2img' : 'scripts_img2img'
-      return progressOf(views, kind, wanted ? await previewOf(services, current, caller) : null)
-    },
-  )
+  app.get('/sdapi/v1/progress', async ({ caller }) => progressOf(await running.newest(caller)))
 
   for (const name of ['interrupt', 'skip']) {
     app.post(`/sdapi/v1/${name}`, async ({ caller }) => {
@@ -130,15 +121,6 @@ export async function a1111Routes(app: FastifyInstance, options: DialectOptions)
     const info = infotextOf(bytes) ?? ''
     return { info, items: info === '' ? {} : { parameters: info }, parameters: {} }
   })
-}
-
-async function previewOf(
-  services: DialectOptions['services'],
-  { id, preview }: JobView,
-  caller: FastifyRequest['caller'],
-): Promise<string | null> {
-  const found = preview === undefined ? undefined : await services.preview(id, caller)
-  return found === undefined ? null : Buffer.from(found.bytes).toString('base64')
 }
 
 /**

@@ -56,13 +56,15 @@ export async function imagesOf(
 
 export type StreamName = 'image_generation' | 'image_edit'
 
-export function partialOf(name: StreamName, view: JobView, picture: Uint8Array, index: number): object {
+/** A preview is a small JPEG, whatever was asked for. `index` counts from 0. */
+export function partialOf(name: StreamName, view: JobView, preview: Uint8Array, index: number): object {
   return {
     type: `${name}.partial_image`,
-    b64_json: Buffer.from(picture).toString('base64'),
+    b64_json: Buffer.from(preview).toString('base64'),
     partial_image_index: index,
     created_at: seconds(view.created_at),
     ...made(view),
+    output_format: 'jpeg',
   }
 }
 

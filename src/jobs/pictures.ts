@@ -1,0 +1,19 @@
+import type { ResolvedRequest } from './job.ts'
+
+/**
+ * What a request says of its pictures. Apart from the schemas of job.ts: the engine's thread needs only this, and would
+ * otherwise load the library of schemas at each start.
+ */
+
+/** The seed of picture `index`. Seeds are 32 bits wide and wrap around, so that every picture has a valid one. */
+export function imageSeed(request: ResolvedRequest, index: number): number {
+  return (request.seed + index) % 2 ** 32
+}
+
+/**
+ * How many steps a picture takes. A job that starts from a picture skips the first of them: of 20 steps at a strength
+ * of 0.75 it takes 15 (whole steps, as diffusers counts).
+ */
+export function stepsOf({ steps, strength, init_image }: ResolvedRequest): number {
+  return init_image === undefined || strength === undefined ? steps : Math.floor(steps * strength)
+}
