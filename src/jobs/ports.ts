@@ -33,7 +33,10 @@ export interface Delivery {
   readonly attempt: number
   /** How often this attempt was delivered before without being ended: its worker died, or lost its connection. */
   readonly losses: number
-  /** Aborted when the delivery is lost (lease expired, connection gone): it must no longer be ended. */
+  /**
+   * Aborted when the delivery is lost (lease expired, connection gone): it must no longer be ended. The reason is a
+   * `ConnectionLost` if a connection broke, and not because the worker was too slow.
+   */
   readonly lost: AbortSignal
   /** The task is done for good. */
   ack(): Promise<void>
