@@ -41,6 +41,8 @@ import {
   type UploadDeps,
 } from '../jobs/serving/upload.ts'
 import type { JobWatch } from '../jobs/serving/wait.ts'
+import { resendWebhookOf, type WebhookCallDeps, webhookLogOf } from '../jobs/serving/webhooks/of-job.ts'
+import type { WebhookLog } from '../jobs/webhook.ts'
 
 /**
  * What the HTTP side (API and page) may ask of the service.
@@ -122,6 +124,12 @@ export interface Services {
   checkUploadGrant(granted: GrantedUpload): void
   /** Stores the picture of such a grant; one that is there stays. Rejects `not_found`, and like `upload`. */
   uploadGranted(sent: SentForGrant, body: Uint8Array): Promise<void>
+  /** The tries of a job's webhook. Rejects like `view`, and `not_found` while there is none. */
+  webhookLog(id: string, caller: Caller): Promise<WebhookLog>
+  /** Sends it again. Rejects like `view`, `not_ready` until the job is final, `invalid_request` if it has none, `rate_limited`. */
+  resendWebhook(id: string, caller: Caller): Promise<WebhookLog>
+  /** What this caller's receivers check signatures with: `whsec_` and base64. Rejects `forbidden`. */
+  webhookSecret(caller: Caller): Promise<string>
   /** Counts a request of any kind; rejects `rate_limited`. */
   count(caller: Caller): Promise<void>
   /**
@@ -150,6 +158,7 @@ export function createServices(
   deps: SubmitDeps &
     CancelDeps &
     UploadDeps &
+    WebhookCallDeps &
     Pick<Services, 'holdings' | 'caller' | 'signIn'> & {
       readonly watch: JobWatch
       readonly requests: RateLimiter
@@ -220,6 +229,9 @@ export function createServices(
     uploadGrant: (caller) => asAppError(grantUpload(deps, caller)),
     checkUploadGrant: (granted) => void checkUploadGrant(deps, granted),
     uploadGranted: (sent, body) => asAppError(acceptGranted(deps, sent, body)),
+    webhookLog: (id, caller) => by('webhooks', caller, () => webhookLogOf(deps, id, caller)),
+    resendWebhook: (id, caller) => by('webhooks', caller, () => resendWebhookOf(deps, id, caller)),
+    webhookSecret: (caller) => by('webhooks', caller, () => deps.webhooks.secretOf(caller)),
     load: () => asAppError(loadOf(deps)),
     count: (caller) => asAppError(checkRate(deps.requests, caller, 'requests')),
     caller: (from) => asAppError(Promise.try(() => deps.caller(from))),

@@ -105,6 +105,11 @@ const replicate: Readonly<Record<string, Case>> = {
   'GET /v1/streams/:grant': { for: 'open', request: ({ stream }) => ({ url: stream }) },
   'GET /v1/models/:owner/:name': any('/v1/models/packshot/stand-in'),
   'GET /v1/account': any('/v1/account'),
+  'GET /v1/webhooks/default/secret': {
+    for: 'any',
+    scope: 'webhooks',
+    request: () => ({ url: '/v1/webhooks/default/secret' }),
+  },
   'POST /v1/files': {
     for: 'any',
     scope: 'uploads',

@@ -271,6 +271,19 @@ test('names of sizes, a low priority, and fields that nobody here knows', async 
   assert.deepEqual(made, ['a green apple', 'a red apple'])
 })
 
+test('a webhook is told of the end in the format of fal', async (t) => {
+  const server = await served(t)
+  const at = (url: string) => `queue.fal.run/${app}?fal_webhook=${encodeURIComponent(url)}`
+  for (const ask of [byPath, byProxy]) {
+    const { request_id: id } = (await ask(server, 'POST', at('https://shop.test/hook'), input)).json()
+    const { webhook } = (await server.parts.status.get(id)) ?? {}
+    assert.deepEqual(webhook, { url: 'https://shop.test/hook', form: 'fal', base: 'http://localhost:80' })
+    const refused = await ask(server, 'POST', at('http://169.254.169.254/'), input)
+    assertFault(refused, 422, /webhook/)
+    assert.deepEqual(refused.json().detail[0].loc, ['query', 'fal_webhook'])
+  }
+})
+
 test('a request that failed is COMPLETED, and its result 500: its client repeats 502 to 504', async (t) => {
   const server = await served(t)
   const { request_id: id } = await submit(server)
