@@ -147,6 +147,7 @@ export async function buildHttp({
     return request.is404 ? answerNothing(answer, routes, request, reply) : undefined
   })
   const routes = knownRoutes()
+  app.decorate('knownRoutes', routes)
   app.addHook('onRoute', ({ url, method }) => routes.add(url, method))
   app.addHook('onError', async (request, _reply, error) => refused(request, error))
   app.addHook('onSend', async (_request, reply) => {
