@@ -7,6 +7,8 @@ import { BlockList, isIP } from 'node:net'
 export interface WebhookRules {
   /** Why nothing may be sent to this URL: the rest of a sentence about it. Undefined if something may. No name is resolved. */
   faultOf(url: string): string | undefined
+  /** Whether the operator lists it: then it may be in a private network. */
+  isListed(url: URL): boolean
   /** Whether a connection to this address is allowed, to which the host of the URL resolves. */
   allows(url: URL, address: string): boolean
 }
@@ -132,6 +134,7 @@ export function webhookRules(hosts: readonly string[] = []): WebhookRules {
       if (!publicPorts.includes(url.port)) return `must use port 443 or 8443, not ${url.port}`
       return hostFault(hostOf(url))
     },
+    isListed,
     allows: (url, address) => isListed(url) || isPublicAddress(address),
   }
 }

@@ -69,11 +69,11 @@ const migrations = [
   // webhooks on their way; fresh: not tried yet
   `
   CREATE TABLE webhooks (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, message TEXT NOT NULL, due_at INTEGER NOT NULL, waits_ms INTEGER NOT NULL,
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, due_at INTEGER NOT NULL, waits_ms INTEGER NOT NULL,
     fresh INTEGER NOT NULL DEFAULT 1, losses INTEGER NOT NULL DEFAULT 0, owner TEXT, token TEXT,
-    lease_until INTEGER NOT NULL DEFAULT 0
+    lease_until INTEGER NOT NULL DEFAULT 0, message TEXT NOT NULL
   ) STRICT;
-  CREATE INDEX webhooks_due ON webhooks (due_at);
+  CREATE INDEX webhooks_due ON webhooks (due_at, waits_ms, lease_until);
   CREATE INDEX webhooks_fresh ON webhooks (seq) WHERE fresh = 1;
   `,
 ]

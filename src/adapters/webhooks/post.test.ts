@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { createSocket } from 'node:dgram'
 import { createServer } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -189,6 +190,45 @@ test('the address is checked where the connection is made: one that changes gain
     await assert.rejects(post(url), /The address/)
   assert.equal(asked.length, answers.length)
   assert.deepEqual(inside.messages, [])
+})
+
+/** A DNS server that answers each question for an IPv4 address with the next of these, and has no IPv6 address. */
+async function nameServer(t: TestContext, answers: readonly string[]): Promise<string> {
+  const socket = createSocket('udp4')
+  t.after(() => socket.close())
+  let asked = 0
+  socket.on('message', (question, { port, address }) => {
+    const end = question.indexOf(0, 12) + 5
+    const isFour = question.readUInt16BE(end - 4) === 1
+    const reply = Buffer.from(question.subarray(0, end))
+    reply.writeUInt16BE(0x8180, 2)
+    reply.writeUInt16BE(isFour ? 1 : 0, 6)
+    reply.writeUInt32BE(0, 8)
+    const ip = (answers[isFour ? asked++ : 0] ?? '0.0.0.0').split('.').map(Number)
+    const record = [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, ...ip]
+    socket.send(Buffer.concat([reply, Buffer.from(isFour ? record : [])]), port, address)
+  })
+  await new Promise<void>((done) => socket.bind(0, '127.0.0.1', done))
+  return `127.0.0.1:${socket.address().port}`
+}
+
+test('a public name is resolved by DNS for every message, so a name server that changes its mind gains nothing', async (t) => {
+  const inside = await startReceiver(t)
+  const dnsServers = [await nameServer(t, ['127.0.0.1', '169.254.169.254', '127.0.0.1'])]
+  const allowed: string[] = []
+  const rules = {
+    ...webhookRules(),
+    faultOf: () => undefined,
+    // the first look finds the receiver outside, as it were
+    allows: (_url: URL, address: string) => allowed.push(address) === 1,
+  }
+  const post = poster({ rules, dnsServers })
+  const url = `http://shop.example.net:${inside.port}/hook`
+  assert.equal((await post(url)).status, 204)
+  await assert.rejects(post(url), /169\.254\.169\.254, to which nothing may be sent/)
+  const real = poster({ dnsServers })
+  await assert.rejects(real('https://shop.example.net:8443/'), /127\.0\.0\.1, to which nothing may be sent/)
+  assert.equal(inside.messages.length, 1)
 })
 
 test('a name that the operator lists may be at a private address', async (t) => {

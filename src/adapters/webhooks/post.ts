@@ -1,4 +1,5 @@
 import { type LookupAddress, lookup as systemLookup } from 'node:dns'
+import { Resolver } from 'node:dns/promises'
 import {
   type ClientRequest,
   type IncomingMessage,
@@ -12,8 +13,10 @@ import type { WebhookRules } from '../../jobs/webhook-address.ts'
 
 export interface PostOptions {
   readonly rules: WebhookRules
-  /** Resolves a name to all its addresses; absent: as the system does. */
+  /** Resolves a name to all its addresses; absent: by DNS or, for a name that the operator lists, as the system does. */
   readonly resolve?: (host: string) => Promise<readonly LookupAddress[]>
+  /** `address:port` of DNS servers; absent: those of the system. */
+  readonly dnsServers?: readonly string[]
   /** Until the connection stands, TLS included. */
   readonly connectMs?: number
   /** Until the answer has been read. */
@@ -29,7 +32,7 @@ const readBytes = 65_536
  * gains nothing: a name with any address that is not allowed is refused.
  */
 export function webhookPost(options: PostOptions): WebhookPost {
-  const { rules, resolve = resolveAll, connectMs = 5000, totalMs = 15_000 } = options
+  const { rules, connectMs = 5000, totalMs = 15_000 } = options
   return async (text, { headers, body, signal }) => {
     const fault = rules.faultOf(text)
     if (fault !== undefined) throw new Error(`The address ${fault}.`)
@@ -38,6 +41,7 @@ export function webhookPost(options: PostOptions): WebhookPost {
     const refusal = (address: string) => new Error(`${host} is at ${address}, to which nothing may be sent.`)
     // no name is looked up for an address
     if (isIP(host) !== 0 && !rules.allows(url, host)) throw refusal(host)
+    const resolve = options.resolve ?? (rules.isListed(url) ? bySystem : byDns(options.dnsServers))
     const lookup: LookupFunction = (name, { all }, done) => {
       resolve(name).then(
         (found) => {
@@ -102,8 +106,22 @@ function readAnswer({ statusCode = 0, headers }: IncomingMessage): WebhookAnswer
   return { status: statusCode, ...(seconds > 0 ? { retryAfterSeconds: Math.ceil(seconds) } : {}) }
 }
 
-function resolveAll(host: string): Promise<LookupAddress[]> {
+/** Knows names of the private network. It occupies one of the few threads of this process until it is answered. */
+function bySystem(host: string): Promise<LookupAddress[]> {
   const { promise, resolve, reject } = Promise.withResolvers<LookupAddress[]>()
   systemLookup(host, { all: true }, (thrown, found) => (thrown === null ? resolve(found) : reject(thrown)))
   return promise
+}
+
+/** Without a thread: anybody can have a name whose DNS server does not answer. */
+function byDns(servers?: readonly string[]): (host: string) => Promise<LookupAddress[]> {
+  return async (host) => {
+    const resolver = new Resolver({ timeout: 2000, tries: 2 })
+    if (servers !== undefined) resolver.setServers(servers)
+    const [four, six] = await Promise.allSettled([resolver.resolve4(host), resolver.resolve6(host)])
+    if (four.status === 'rejected' && six.status === 'rejected') throw four.reason
+    const found = (answer: typeof four, family: 4 | 6) =>
+      answer.status === 'rejected' ? [] : answer.value.map((address) => ({ address, family }))
+    return [...found(four, 4), ...found(six, 6)]
+  }
 }
