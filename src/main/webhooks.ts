@@ -1,5 +1,7 @@
 import { webhookPost } from '../adapters/webhooks/post.ts'
 import type { Config } from '../config.ts'
+import { falWebhookBody } from '../http/dialects/fal/answers.ts'
+import { replicateWebhookBody } from '../http/dialects/replicate/prediction.ts'
 import type { Log } from '../jobs/log.ts'
 import { createWebhooks } from '../jobs/serving/webhooks/create.ts'
 import type { SendDeps } from '../jobs/serving/webhooks/send.ts'
@@ -10,7 +12,10 @@ import { packageVersion } from '../version.ts'
 import type { OpenBackends } from './backends.ts'
 
 /** Bodies in the formats of other APIs. */
-const forms: Readonly<Record<string, WebhookForm>> = {}
+const forms: Readonly<Record<string, WebhookForm>> = {
+  replicate: replicateWebhookBody,
+  fal: falWebhookBody,
+}
 
 export interface WebhookParts {
   readonly webhooks: Webhooks
