@@ -157,6 +157,8 @@ export const JobEvent = Type.Object({
   /** Those of the task. */
   caller: Type.Optional(Type.String()),
   trace: Type.Optional(Type.String()),
+  /** That of the task, for a job that expired: it has no manifest. */
+  webhook: Type.Optional(Webhook),
 })
 export type JobEvent = Static<typeof JobEvent>
 

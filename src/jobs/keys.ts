@@ -146,6 +146,8 @@ export interface Keyring {
   recall(keyId: string, name: string, now: Date): FoundKey | undefined
   /** One of the keys of a caller that count now, for work that it asked for before. */
   anyOf(name: string, now: Date): FoundKey | undefined
+  /** The generation of the secret that webhooks of the caller of this name are signed with. */
+  webhookGeneration(name: string): number
 }
 
 const longestKey = 200
@@ -161,6 +163,7 @@ export function keyring({ callers }: KeysFile): Keyring {
     if (caller.disabled === true || key.disabled === true) return 'disabled'
     return key.expires !== undefined && Date.parse(key.expires) <= now.getTime() ? 'expired' : undefined
   }
+  const generations = new Map(callers.map(({ name, webhook }) => [name, webhook?.secret ?? 1]))
   return {
     anyOf(name, now) {
       const caller = callers.find((each) => each.name === name)
@@ -169,6 +172,7 @@ export function keyring({ callers }: KeysFile): Keyring {
         ? undefined
         : { caller, keyId: key.id, fault: undefined }
     },
+    webhookGeneration: (name) => generations.get(name) ?? 1,
     find(text, now) {
       const id = form.exec(text)?.[1] ?? ''
       const entry = known.get(id)

@@ -25,6 +25,8 @@ export interface CallersOptions {
 }
 
 export interface Callers extends Pick<Services, 'caller' | 'signIn'>, Pick<Recogniser, 'named'> {
+  /** See `Keyring.webhookGeneration`. */
+  webhookGeneration(name: string): number
   close(): void
 }
 
@@ -37,6 +39,7 @@ export async function openCallers(options: CallersOptions): Promise<Callers> {
     return {
       caller: ({ address }: Credentials) => anonymousCaller(address, usual, ipv6Network),
       named: (name, account) => (name === anonymous ? { ...anonymousCaller('', usual), account } : undefined),
+      webhookGeneration: () => 1,
       close() {},
     }
   }
@@ -52,7 +55,8 @@ export async function openCallers(options: CallersOptions): Promise<Callers> {
     requests,
     now: () => new Date(),
   })
-  return { ...recogniser, close: watched.close }
+  const webhookGeneration = (name: string) => watched.current().webhookGeneration(name)
+  return { ...recogniser, webhookGeneration, close: watched.close }
 }
 
 /** How the page is reached. */

@@ -4,7 +4,8 @@ import { AppError, toAppError } from '../errors.ts'
 import { type ArchiveDeps, manifestCsv, zipOf } from './archive.ts'
 import { type CreateDeps, createRun, isOwn, type RunOptions } from './create.ts'
 import { type Control, runDocuments } from './documents.ts'
-import { type Feeder, type FeederDeps, type FeederTimes, startFeeder } from './feeder.ts'
+import type { FeedDeps } from './feed.ts'
+import { type Feeder, type FeederTimes, startFeeder } from './feeder.ts'
 import {
   type CatalogueView,
   findRun,
@@ -42,7 +43,7 @@ export interface Catalogues {
 export const controlNames = ['pause', 'resume', 'cancel', 'retry'] as const
 export type ControlName = (typeof controlNames)[number]
 
-export type CataloguesDeps = Omit<CreateDeps & FeederDeps & ArchiveDeps, 'documents'>
+export type CataloguesDeps = Omit<CreateDeps & FeedDeps & ArchiveDeps, 'documents'>
 
 const mostListed = 100
 

@@ -238,7 +238,9 @@ suite('the list of a catalogue run', () => {
       [{ csv: `title\n${'an apple\n'.repeat(600)}`, template, variants: 4 }, 'variants'],
       [{ csv, template, name: 7 }, 'name'],
       [{ csv, template, name: '{sku}' }, 'name'],
-      [{ csv, template, webhook: 'https://shop.example' }, 'webhook'],
+      [{ csv, template, webhook: 'http://10.0.0.1/hook' }, 'webhook'],
+      [{ csv, template, webhook: 7 }, 'webhook'],
+      [{ csv, template: { ...template, webhook: 'https://shop.test' } }, 'webhook'],
       [{ csv, template, format: 'png' }, '"format"'],
     ] as const) {
       const { faults } = await refused(t, body)

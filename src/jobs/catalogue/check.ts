@@ -137,6 +137,10 @@ function templateOf(
       message: 'A template has no count: variants says how many pictures a row gets.',
     })
   }
+  for (const name of ['webhook', 'previews']) {
+    if (template[name] === undefined) continue
+    faults.note({ param: name, message: `A template has no ${name}: that is for single jobs.` })
+  }
   if (template.priority !== undefined && template.priority !== 'batch') {
     const message = `priority must be batch in a catalogue run, but was ${describeValue(template.priority)}.`
     faults.note({ param: 'priority', message })

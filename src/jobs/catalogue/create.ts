@@ -10,12 +10,10 @@ import { describeValue } from '../wording.ts'
 import { type CheckDeps, checkRun } from './check.ts'
 import type { Definition, RunDocuments } from './documents.ts'
 import { listFault } from './list.ts'
-import type { Webhooks } from './webhooks.ts'
 
 export interface CreateDeps extends CheckDeps, SubmitDeps {
   readonly documents: RunDocuments
   readonly catalogueTtlSeconds: number
-  readonly webhooks?: Webhooks
 }
 
 export interface RunOptions {
@@ -112,12 +110,10 @@ function webhookOf(
   { caller, base }: RunOptions,
 ): Webhook | undefined {
   const url = typeof body === 'object' && body !== null && 'webhook' in body ? body.webhook : undefined
-  if (url !== undefined && (typeof url !== 'string' || webhooks === undefined)) {
-    const said =
-      webhooks === undefined ? 'is not available here' : `must be text, but was ${describeValue(url)}`
-    throw listFault('webhook', `webhook ${said}.`)
+  if (url !== undefined && typeof url !== 'string') {
+    throw listFault('webhook', `webhook must be text, but was ${describeValue(url)}.`)
   }
-  return webhooks?.accept(caller, { ...(url === undefined ? {} : { url }), base })
+  return webhooks.accept(caller, { ...(url === undefined ? {} : { url }), base })
 }
 
 async function checkOpenRuns(deps: CreateDeps, caller: Caller): Promise<void> {

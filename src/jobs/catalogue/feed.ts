@@ -4,6 +4,7 @@ import type { JobError } from '../job.ts'
 import { bestEffort } from '../log.ts'
 import { type CancelDeps, cancelJob } from '../serving/cancel.ts'
 import { accept, type SubmitDeps } from '../serving/submit.ts'
+import type { Webhooks } from '../serving/webhooks/webhooks.ts'
 import {
   type Control,
   type Definition,
@@ -29,6 +30,7 @@ import {
  */
 
 export interface FeedDeps extends SubmitDeps, CancelDeps {
+  readonly webhooks: Pick<Webhooks, 'accept' | 'announce'>
   readonly documents: RunDocuments
   /** The caller as it is now; undefined if it may do nothing any longer. */
   readonly callerNamed: (name: string, account: string) => Caller | undefined

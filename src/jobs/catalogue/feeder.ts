@@ -12,17 +12,12 @@ import {
   type Summary,
 } from './documents.ts'
 import { type Feed, type FeedDeps, openFeed, stepFeed, summaryOf, writeSummary } from './feed.ts'
-import type { Webhooks } from './webhooks.ts'
 
 /**
  * A server's work on open runs: each run is fed by one server at a time, which holds it by a note in the status store.
  * While that store is unavailable, runs wait; if it is wiped, another server may begin to feed a run that is being fed,
  * which does no harm (see `feed.ts`).
  */
-
-export interface FeederDeps extends FeedDeps {
-  readonly webhooks?: Webhooks
-}
 
 export interface FeederTimes {
   /** Between two steps of a run. */
@@ -46,7 +41,7 @@ export interface Feeder {
 const orphanMs = 3_600_000
 const purgeMs = 500
 
-export function startFeeder(deps: FeederDeps, times: FeederTimes = feederTimes): Feeder {
+export function startFeeder(deps: FeedDeps, times: FeederTimes = feederTimes): Feeder {
   const me = randomUUID()
   const feeds = new Map<string, Feed>()
   /** Where the deletion of a run is. */
@@ -185,7 +180,7 @@ export function startFeeder(deps: FeederDeps, times: FeederTimes = feederTimes):
 function laterOf({
   ttlSeconds,
   catalogueTtlSeconds = ttlSeconds,
-}: FeederDeps & { catalogueTtlSeconds?: number }) {
+}: FeedDeps & { catalogueTtlSeconds?: number }) {
   return (catalogueTtlSeconds - ttlSeconds) * 1000
 }
 
@@ -195,14 +190,14 @@ function roomFor(load: Load | undefined): number {
 }
 
 /** The end first, then its announcement, then the mark: a crash in between repeats the rest. */
-async function finish(deps: FeederDeps, feed: Feed, control: Control): Promise<void> {
+async function finish(deps: FeedDeps, feed: Feed, control: Control): Promise<void> {
   const { definition } = feed
   const { id, webhook, caller } = definition
   const before = await deps.documents.summary(id)
   const ended = before.round === feed.round ? before.finished_at : undefined
   const summary = summaryOf(feed, ended ?? deps.now().toISOString())
   if (ended === undefined) await deps.documents.putSummary(id, summary)
-  if (webhook !== undefined && deps.webhooks !== undefined) {
+  if (webhook !== undefined) {
     const event = { id: `evt_${id.slice(0, 26)}_finished_${control.round}`, type: 'catalogue.finished' }
     await deps.webhooks.announce({ ...event, caller, webhook, data: announced(definition, summary, control) })
   }
@@ -216,7 +211,8 @@ async function finish(deps: FeederDeps, feed: Feed, control: Control): Promise<v
   )
 }
 
-function announced({ id, rows, items }: Definition, summary: Summary, { wanted }: Control) {
+function announced({ id, rows, items, webhook }: Definition, summary: Summary, { wanted }: Control) {
+  const base = webhook?.base ?? ''
   const { succeeded, failed, finished_at } = summary
   return {
     id,
@@ -227,6 +223,10 @@ function announced({ id, rows, items }: Definition, summary: Summary, { wanted }
     failed,
     canceled: items - succeeded - failed,
     finished_at,
-    links: { self: `/v1/catalogues/${id}` },
+    links: {
+      self: `${base}/v1/catalogues/${id}`,
+      pictures: `${base}/v1/catalogues/${id}/pictures.zip`,
+      manifest: `${base}/v1/catalogues/${id}/manifest.csv`,
+    },
   }
 }
