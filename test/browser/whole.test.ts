@@ -148,3 +148,32 @@ test(
     await rm(folder, { recursive: true })
   },
 )
+
+test('a program in the page follows a job with EventSource, which ends with it', async () => {
+  await using visitor = await visit(browser, url)
+  const { page } = visitor
+  const seen = await page.evaluate(async () => {
+    const body = JSON.stringify({ prompt: 'a red apple', steps: 20, previews: 2 })
+    const headers = { 'content-type': 'application/json' }
+    const answer = await fetch('/v1/jobs', { method: 'POST', headers, body })
+    const { id } = (await answer.json()) as { id: string }
+    const events = new EventSource(`/v1/jobs/${id}/events`)
+    const types: string[] = []
+    for (const type of ['status', 'progress', 'preview']) {
+      events.addEventListener(type, () => types.push(type))
+    }
+    const last = await new Promise<{ status: string }>((resolve) => {
+      events.addEventListener('done', (event) => resolve(JSON.parse((event as MessageEvent).data)))
+    })
+    // it is not closed here: the browser connects once more, and is told to stay away
+    await new Promise<void>((resolve) => {
+      events.onerror = () => {
+        if (events.readyState === EventSource.CLOSED) resolve()
+      }
+    })
+    return { types, status: last.status }
+  })
+  assert.equal(seen.status, 'succeeded')
+  assert.equal(seen.types[0], 'status')
+  assert.ok(seen.types.includes('progress') || seen.types.includes('preview'), seen.types.join())
+})

@@ -209,6 +209,34 @@ suite('the end of a call', () => {
   })
 })
 
+test('a server that stops ends its held calls as ones to repeat: another server has the jobs', async (t) => {
+  const { post, parts, accepted } = await dialectServer(t, { works: false })
+  const tried = { 'x-stainless-retry-count': '0' }
+  const answering = post(generations, asked, tried)
+  await waitFor(() => accepted.length === 1)
+  parts.watch.close()
+  const answer = await answering
+  assertFault(answer, 503, 'unavailable')
+  assert.deepEqual([jobIds(answer), answer.headers['x-should-retry']], [accepted, undefined])
+  const streamed = await post(generations, { ...asked, stream: true })
+  assert.match(streamed.body, /^data: .*"code":"unavailable"/m)
+})
+
+test('without a key, where keys are needed, the answer is in the shape that clients read', async (t) => {
+  const refuse = (): never => {
+    throw new AppError('unauthorized', 'This key is unknown.')
+  }
+  const { post, parts } = await dialectServer(t, { change: () => ({ caller: refuse }) })
+  const answer = await post(generations, asked)
+  assertFault(answer, 401, 'unauthorized')
+  assert.equal(answer.json().error.type, 'authentication_error')
+  const other = await post('/sdapi/v1/txt2img', asked)
+  assert.deepEqual([other.statusCode, other.json().detail], [401, 'This key is unknown.'])
+  assert.match(String(other.headers['www-authenticate']), /^Basic /)
+  assert.deepEqual((await post('/hf/models/stand-in', {})).json(), { error: 'This key is unknown.' })
+  assert.equal(await parts.queue.depth(), 0)
+})
+
 suite('repeats', () => {
   const tried = (count: number) => ({ 'x-stainless-retry-count': String(count) })
 

@@ -22,10 +22,27 @@ export async function stream(
   { views, name }: { readonly views: readonly JobView[]; readonly name: StreamName },
 ): Promise<void> {
   nameJobs(reply, views)
-  const events = openEvents(reply)
   const { caller } = request
+  const gone = new AbortController()
+  const leave = () => gone.abort()
+  reply.raw.once('close', leave)
+  const [first] = views
+  const firstStates =
+    first === undefined ? undefined : services.follow(first.id, caller, { signal: gone.signal })
+  // what this rejects with is an answer like any other, after which the client's library repeats the call
+  const began = await firstStates?.next()
+  const events = openEvents(reply)
+  events.gone.addEventListener('abort', leave)
   try {
-    for (const view of views) await streamJob(services, request, events, { view, name })
+    for (const view of views) {
+      const states = view === first ? firstStates : services.follow(view.id, caller, { signal: gone.signal })
+      if (states === undefined) continue
+      await streamJob(services, request, events, {
+        view: view === first ? (began?.value ?? view) : view,
+        states,
+        name,
+      })
+    }
   } catch (thrown) {
     if (!events.gone.aborted) {
       const error = faultOf(thrown, request, { names: openAiNames })
@@ -39,16 +56,23 @@ export async function stream(
   }
 }
 
+interface StreamedJob {
+  readonly view: JobView
+  /** Those after `view`. */
+  readonly states: AsyncIterable<JobView>
+  readonly name: StreamName
+}
+
 async function streamJob(
   services: Services,
   request: FastifyRequest,
   events: EventStream,
-  { view, name }: { readonly view: JobView; readonly name: StreamName },
+  { view, states, name }: StreamedJob,
 ): Promise<void> {
   const { caller } = request
   let last = view
   let shown = 0
-  for await (const now of services.follow(view.id, caller, { signal: events.gone })) {
+  for await (const now of states) {
     last = now
     // the newest one: a client that reads slowly misses those before it
     if (now.preview === undefined || now.preview.index <= shown) continue
