@@ -17,6 +17,7 @@ import { jobRoutes } from './api/jobs.ts'
 import { modelRoutes } from './api/models.ts'
 import { pictureRoutes } from './api/pictures.ts'
 import { uploadRoutes } from './api/uploads.ts'
+import { webhookRoutes } from './api/webhooks.ts'
 import { readJsonBodies } from './bodies.ts'
 import { answerClientError, answerOddRequests } from './client-error.ts'
 import { type ConnectionLimits, limitConnections, limitRequestsInARow } from './connections.ts'
@@ -146,6 +147,7 @@ export async function buildHttp({
     return request.is404 ? answerNothing(answer, routes, request, reply) : undefined
   })
   const routes = knownRoutes()
+  app.decorate('knownRoutes', routes)
   app.addHook('onRoute', ({ url, method }) => routes.add(url, method))
   app.addHook('onError', async (request, _reply, error) => refused(request, error))
   app.addHook('onSend', async (_request, reply) => {
@@ -176,6 +178,7 @@ export async function buildHttp({
     imageRoutes(api, services)
     pictureRoutes(api, services)
     modelRoutes(api, services)
+    webhookRoutes(api, services)
     healthRoutes(api, services)
     await api.register(async (uploads) => uploadRoutes(uploads, services))
     descriptionRoute(api)

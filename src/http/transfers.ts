@@ -11,7 +11,7 @@ export function limitTransfers(app: FastifyInstance, limits: TrafficLimits): voi
   })
   app.addHook('onSend', async (request, reply) => {
     if (!isConnected(request)) return
-    const isOpen = reply.getHeader('content-type') === eventStreamType
+    const isOpen = String(reply.getHeader('content-type')).startsWith(eventStreamType)
     traffic.watchAnswer(request.raw, reply.raw, isOpen ? 'open' : undefined)
     if (request.raw.complete || !hasBody(request) || reply.statusCode === 408) return
     if (reply.getHeader('connection') === 'close') reply.removeHeader('connection')

@@ -148,3 +148,44 @@ test(
     await rm(folder, { recursive: true })
   },
 )
+
+test('a program in the page follows a job with EventSource, which ends with it', async () => {
+  await using visitor = await visit(browser, url)
+  const { page } = visitor
+  const seen = await page.evaluate(async () => {
+    const body = JSON.stringify({ prompt: 'a red apple', steps: 20, previews: 2 })
+    const headers = { 'content-type': 'application/json' }
+    const answer = await fetch('/v1/jobs', { method: 'POST', headers, body })
+    const { id } = (await answer.json()) as { id: string }
+    const events = new EventSource(`/v1/jobs/${id}/events`)
+    const types: string[] = []
+    for (const type of ['status', 'progress', 'preview']) {
+      events.addEventListener(type, () => types.push(type))
+    }
+    const last = await new Promise<{ status: string }>((resolve) => {
+      events.addEventListener('done', (event) => resolve(JSON.parse((event as MessageEvent).data)))
+    })
+    // it is not closed here: the browser connects once more, and is told to stay away
+    await new Promise<void>((resolve) => {
+      events.onerror = () => {
+        if (events.readyState === EventSource.CLOSED) resolve()
+      }
+    })
+    return { types, status: last.status }
+  })
+  assert.equal(seen.status, 'succeeded')
+  assert.equal(seen.types[0], 'status')
+  assert.ok(seen.types.includes('progress') || seen.types.includes('preview'), seen.types.join())
+})
+
+test('the client of README.md makes its picture', patience, async () => {
+  const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8')
+  const [, client = ''] = /^```js\n(.*?)^```/ms.exec(readme) ?? []
+  const folder = await mkdtemp(join(tmpdir(), 'packshot-readme-'))
+  await writeFile(join(folder, 'client.mjs'), client)
+  const env = { ...process.env, PACKSHOT: url.replace(/\/$/, '') }
+  await promisify(execFile)(process.execPath, ['client.mjs'], { cwd: folder, env })
+  const file = await readFile(join(folder, 'apple.png'))
+  await rm(folder, { recursive: true })
+  assert.match(file.toString('latin1'), /^.PNG[\s\S]*parameters\0a red apple on white/)
+})

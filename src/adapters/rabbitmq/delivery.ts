@@ -1,4 +1,5 @@
 import type { Channel } from 'rabbitmq-client'
+import { ConnectionLost } from '../../jobs/connection-lost.ts'
 import type { Delivery } from '../../jobs/ports.ts'
 import type { Broker } from './broker.ts'
 import {
@@ -33,8 +34,10 @@ export interface HeldDelivery extends Delivery {
  */
 export function holdDelivery(broker: Broker, { channel, message, source }: Held): HeldDelivery {
   const lost = new AbortController()
-  const onClose = () => lost.abort(new Error('The connection to the queue was lost.'))
-  if (channel.active) channel.once('close', onClose)
+  // before `close`, and only if the broker closed the channel: its consumer timeout does
+  const onError = () => lost.abort(new Error('The broker took the task back.'))
+  const onClose = () => lost.abort(new ConnectionLost())
+  if (channel.active) channel.once('error', onError).once('close', onClose)
   else onClose()
   let ended = false
 
@@ -63,6 +66,6 @@ export function holdDelivery(broker: Broker, { channel, message, source }: Held)
       move(topology.returned(source.priority, delayMs), { [attemptHeader]: attempt }),
     dead: (reason) => move(topology.dead(), { [attemptHeader]: attempt, [reasonHeader]: reason }),
     ended: () => ended,
-    release: () => void channel.off('close', onClose),
+    release: () => void channel.off('error', onError).off('close', onClose),
   }
 }

@@ -62,6 +62,10 @@ test('what a list cannot answer is refused with a sentence', async (t) => {
   for (const [request, param] of faults) {
     await assert.rejects(listJobs(parts, ann, request), { code: 'invalid_request', param })
   }
+  const few = { ...ann, limits: { requests: { perMinute: 1, burst: 2 } } }
+  await listJobs(parts, few, {})
+  await listJobs(parts, few, {})
+  await assert.rejects(listJobs(parts, few, {}), { code: 'rate_limited' }, 'two jobs are one more request')
   const { next } = await listJobs(parts, ann, { limit: '1' })
   assert.equal(typeof next, 'string')
   await assert.rejects(listJobs(parts, bob, { cursor: next }), { param: 'cursor' }, "another's cursor")

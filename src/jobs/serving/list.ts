@@ -1,10 +1,11 @@
 import { anonymous, type Caller } from '../caller.ts'
 import { AppError, type ErrorCode, type Fault } from '../errors.ts'
 import { finalStatuses } from '../job.ts'
-import type { ListPlace } from '../ports.ts'
+import type { ListPlace, RateLimiter } from '../ports.ts'
 import { invalidRequest } from '../request/resolve.ts'
 import { describeValue, listed } from '../wording.ts'
 import { type AnswerDeps, type JobView, viewJob } from './job-view.ts'
+import { checkRate } from './rate.ts'
 
 /** What a client may ask of its list. Values are checked here: they come from an address. */
 export interface ListRequest {
@@ -32,9 +33,13 @@ const gone: readonly ErrorCode[] = ['not_found', 'expired', 'deleted']
 /**
  * The caller's own jobs, newest first, as far as the status store remembers them. A page may be shorter than asked for.
  * Rejects `forbidden` for an anonymous caller: it is known by its address only, which neighbours share, and an id is all
- * that one needs to see a job. Rejects `invalid_request`, `unavailable`.
+ * that one needs to see a job. Rejects `invalid_request`, `unavailable`, `rate_limited`: each job counts as a request.
  */
-export async function listJobs(deps: AnswerDeps, caller: Caller, request: ListRequest): Promise<JobList> {
+export async function listJobs(
+  deps: AnswerDeps & { readonly requests: RateLimiter },
+  caller: Caller,
+  request: ListRequest,
+): Promise<JobList> {
   if (caller.name === anonymous) {
     throw new AppError('forbidden', 'Jobs are listed for callers with a key only; keep the ids of your jobs.')
   }
@@ -42,6 +47,8 @@ export async function listJobs(deps: AnswerDeps, caller: Caller, request: ListRe
   const account = deps.ids.accountTag(caller.account)
   const wanted = { most, ...(statuses && { statuses }), ...(after && { after }) }
   const { states, next } = await deps.status.list(account, wanted)
+  // each is looked up as if it had been asked for alone; the request itself is counted already
+  await checkRate(deps.requests, caller, 'requests', Math.max(0, states.length - 1))
   const views: JobView[] = []
   for (let start = 0; start < states.length; start += readers) {
     const some = states.slice(start, start + readers).map(({ id }) => seen(deps, id, caller))

@@ -14,6 +14,7 @@ import {
   workUntil,
 } from '../../../test/jobs/embedded.ts'
 import { waitFor } from '../../../test/kit/waiting.ts'
+import { ConnectionLost } from '../connection-lost.ts'
 import { AppError, type ErrorCode, errorTable } from '../errors.ts'
 import { type JobEvent, taskVersion } from '../job.ts'
 import type { Delivery } from '../ports.ts'
@@ -53,7 +54,7 @@ function recordedDelivery(message: unknown, counts: { attempt?: number; losses?:
     giveBack: end('giveBack'),
     dead: end('dead'),
   }
-  return { delivery, endings, lose: () => lost.abort(new Error('lost')) }
+  return { delivery, endings, lose: (why: Error = new ConnectionLost()) => lost.abort(why) }
 }
 
 const never = new AbortController().signal
@@ -208,13 +209,18 @@ test('a job that killed its worker too often is failed without another try', asy
 test('a job whose workers survived, because only their connections broke, is not taken for one that kills them', async (t) => {
   const parts = embedded(t)
   const task = someTask()
-  for (let loss = 0; loss < 2; loss += 1) {
-    const { delivery, lose } = recordedDelivery(task, { losses: loss })
-    await runTask(runDeps(parts, { generator: quickGenerator(lose) }), delivery, never)
+  const lost = async (losses: number, why: Error) => {
+    const { delivery, lose } = recordedDelivery(task, { losses })
+    await runTask(runDeps(parts, { generator: quickGenerator(() => lose(why)) }), delivery, never)
   }
+  for (const losses of [0, 1]) await lost(losses, new ConnectionLost())
+  await lost(2, new Error('too slow'))
   const { delivery } = recordedDelivery(task, { losses: 4 })
   await runTask(runDeps(parts), delivery, never)
   assert.equal((await parts.images.getManifest(task.id))?.status, 'succeeded')
+  const last = someTask()
+  await runTask(runDeps(parts), recordedDelivery(last, { losses: 3 }).delivery, never)
+  assert.match((await parts.images.getManifest(last.id))?.error?.message ?? '', /3 times/)
 })
 
 test('a job that is final already is only announced again', async (t) => {
@@ -404,7 +410,7 @@ test('a lost task is left to the worker that has it now', async (t) => {
   const parts = embedded(t)
   const task = someTask()
   const { delivery, endings, lose } = recordedDelivery(task)
-  await runTask(runDeps(parts, { generator: quickGenerator(lose) }), delivery, never)
+  await runTask(runDeps(parts, { generator: quickGenerator(() => lose()) }), delivery, never)
   assert.deepEqual(endings, [])
   assert.equal(await parts.images.getManifest(task.id), undefined)
 })

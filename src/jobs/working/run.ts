@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import { announce } from '../announce.ts'
+import { ConnectionLost } from '../connection-lost.ts'
 import { AppError, clientMessage, toAppError } from '../errors.ts'
 import { type JobState, keptOf, type Manifest, type ManifestImage, type Task } from '../job.ts'
 import { bestEffort } from '../log.ts'
@@ -127,7 +128,7 @@ async function endAttempt(
 ): Promise<void> {
   if (delivery.lost.aborted) {
     deps.log.warn({ job: task.id }, 'the task was lost to another worker')
-    return noteSurvival(deps, task.id)
+    return delivery.lost.reason instanceof ConnectionLost ? noteSurvival(deps, task.id) : undefined
   }
   const fields = { job: task.id, attempt: delivery.attempt, err: thrown }
   if (thrown instanceof Stopped) {
@@ -161,7 +162,7 @@ interface Outcome {
 }
 
 function tooOften(losses: number): Outcome {
-  const message = `Workers died ${losses} times while working on this job.`
+  const message = `Workers died ${losses} times while working on this job, or were too slow for the queue.`
   return { status: 'failed', error: new AppError('generation_failed', message) }
 }
 
