@@ -61,6 +61,9 @@ test('an empty environment gives the defaults, and other programs` variables are
     uploadMegapixels: 24,
     uploadSide: 16_384,
     holdSeconds: 270,
+    webhooks: 'on',
+    webhookHosts: undefined,
+    webhooksMax: 10_000,
     trustedProxies: undefined,
     allowedHosts: undefined,
     idleSeconds: 30,
@@ -283,6 +286,10 @@ test('addresses of proxies, regions and switches are checked here, not by a libr
   ]) {
     assert.match(proxies(text).join(), /^PACKSHOT_TRUSTED_PROXIES must be addresses or ranges/, text)
   }
+  const hosts = (text: string) => faultsOf({ PACKSHOT_WEBHOOK_HOSTS: text })
+  assert.deepEqual(hosts('hooks.lan, *.svc.cluster.local,10.0.0.7:8080, [fd00::7]:80'), [])
+  for (const text of ['hooks.lan,', '10.0.0.0/8', '*', 'http://hooks', 'hooks:99999', '[10.0.0.1]'])
+    assert.match(hosts(text).join(), /^PACKSHOT_WEBHOOK_HOSTS must be/, text)
   const storage = { PACKSHOT_STORAGE_URL: 's3://b' }
   for (const [name, value] of [
     ['AWS_REGION', 'eu west'],

@@ -2,6 +2,7 @@ import { isIP } from 'node:net'
 import { type Static, type TSchema, Type } from 'typebox'
 import { Value } from 'typebox/value'
 import { nearest } from './jobs/nearest.ts'
+import { parseWebhookHost } from './jobs/webhook-address.ts'
 
 /**
  * Longer than most files: every variable is in this one table.
@@ -317,6 +318,25 @@ export const Environment = Type.Object({
     description:
       'How long a call of another API (docs/dialects.md) that waits for its pictures is held open; then it is answered 504 and the job continues. Clients built on Node give up after 300 seconds.',
   }),
+  PACKSHOT_WEBHOOKS: Type.Enum(['on', 'off'], {
+    default: 'on',
+    description: 'Whether jobs may name a receiver that is told when they are final.',
+  }),
+  PACKSHOT_WEBHOOK_HOSTS: Type.Optional(
+    Type.String({
+      pattern: '^[A-Za-z0-9*._:\\[\\], -]+$',
+      examples: ['hooks.lan, 10.0.0.7:8080'],
+      description:
+        'Receivers of webhooks that need not be on the public internet, as names or addresses, with a port or for all ports: only these may use http, other ports than 443 and 8443, and private addresses.',
+    }),
+  ),
+  PACKSHOT_WEBHOOKS_MAX: Type.Integer({
+    minimum: 1,
+    maximum: 1_000_000,
+    default: 10_000,
+    description:
+      'Maximum webhooks that wait for their first try; more wait with the events of their jobs. On RabbitMQ it must be the same for all servers and workers, and is fixed when the queue is created.',
+  }),
   PACKSHOT_TRUSTED_PROXIES: Type.Optional(
     Type.String({
       pattern: '^[0-9a-fA-F.:/, ]+$',
@@ -504,6 +524,7 @@ const checks: Readonly<Record<string, (text: string) => string | undefined>> = {
   PACKSHOT_S3_PUBLIC_ENDPOINT: endpointFault,
   PACKSHOT_SECRET: secretFault,
   PACKSHOT_TRUSTED_PROXIES: proxiesFault,
+  PACKSHOT_WEBHOOK_HOSTS: webhookHostsFault,
 }
 
 /** A password that is not encoded ends the host's part of a URL early: the rest of it would be taken for host or path. */
@@ -540,6 +561,12 @@ function proxiesFault(text: string): string | undefined {
   const wrong = text.split(',').find((entry) => !isAddressRange(entry.trim()))
   if (wrong === undefined) return undefined
   return `must be addresses or ranges (10.0.0.0/8) with commas between, but ${JSON.stringify(wrong.trim())} is neither.`
+}
+
+function webhookHostsFault(text: string): string | undefined {
+  const wrong = text.split(',').find((entry) => parseWebhookHost(entry.trim()) === undefined)
+  if (wrong === undefined) return undefined
+  return `must be names or addresses with commas between, each with or without a port, but ${JSON.stringify(wrong.trim())} is none.`
 }
 
 function isAddressRange(text: string): boolean {

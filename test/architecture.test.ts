@@ -48,6 +48,7 @@ const rules: readonly Rule[] = [
   adapter('redis', 'typebox', '@redis/client'),
   adapter('s3', 'typebox', '@aws-sdk/client-s3', '@aws-sdk/s3-request-presigner'),
   adapter('pictures', 'sharp'),
+  adapter('webhooks'),
   adapter('memory'),
   adapter('log'),
   {
@@ -88,7 +89,11 @@ const rules: readonly Rule[] = [
     folders: ['src/http', 'src/jobs', 'src/version.ts'],
     packages: ['fastify', '@fastify/', 'typebox', 'ghtml', 'pino'],
   },
-  { files: /^src\/config\.ts$/, folders: ['src/jobs/nearest.ts'], packages: ['typebox'] },
+  {
+    files: /^src\/config\.ts$/,
+    folders: ['src/jobs/nearest.ts', 'src/jobs/webhook-address.ts'],
+    packages: ['typebox'],
+  },
   { files: /^src\/version\.ts$/, folders: [], packages: [] },
   { files: /^src\/main\//, folders: ['src'], packages: ['pino', 'fastify', 'typebox'] },
 ]

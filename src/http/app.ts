@@ -17,6 +17,7 @@ import { jobRoutes } from './api/jobs.ts'
 import { modelRoutes } from './api/models.ts'
 import { pictureRoutes } from './api/pictures.ts'
 import { uploadRoutes } from './api/uploads.ts'
+import { webhookRoutes } from './api/webhooks.ts'
 import { readJsonBodies } from './bodies.ts'
 import { answerClientError, answerOddRequests } from './client-error.ts'
 import { type ConnectionLimits, limitConnections, limitRequestsInARow } from './connections.ts'
@@ -177,6 +178,7 @@ export async function buildHttp({
     imageRoutes(api, services)
     pictureRoutes(api, services)
     modelRoutes(api, services)
+    webhookRoutes(api, services)
     healthRoutes(api, services)
     await api.register(async (uploads) => uploadRoutes(uploads, services))
     descriptionRoute(api)

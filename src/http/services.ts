@@ -41,6 +41,8 @@ import {
   type UploadDeps,
 } from '../jobs/serving/upload.ts'
 import type { JobWatch } from '../jobs/serving/wait.ts'
+import { resendWebhookOf, type WebhookCallDeps, webhookLogOf } from '../jobs/serving/webhooks/of-job.ts'
+import type { WebhookLog } from '../jobs/webhook.ts'
 
 /**
  * What the HTTP side (API and page) may ask of the service.
@@ -105,6 +107,12 @@ export interface Services {
   removeUpload(id: string, caller: Caller): Promise<void>
   /** The PNG of an upload. Rejects `not_found` for an id never issued, `expired`; opening it rejects `deleted`. */
   uploaded(id: string, caller: Caller): Promise<{ open(): Promise<StoredFile>; expires_at: string }>
+  /** The tries of a job's webhook. Rejects like `view`, and `not_found` while there is none. */
+  webhookLog(id: string, caller: Caller): Promise<WebhookLog>
+  /** Sends it again. Rejects like `view`, `not_ready` until the job is final, `invalid_request` if it has none, `rate_limited`. */
+  resendWebhook(id: string, caller: Caller): Promise<WebhookLog>
+  /** What this caller's receivers check signatures with: `whsec_` and base64. Rejects `forbidden`. */
+  webhookSecret(caller: Caller): Promise<string>
   /**
    * Keeps a small text of the caller under a name for so many seconds, in place of what is there. It may be lost earlier,
    * or not be kept at all: what is kept so only saves work or remembers a choice. Never rejects.
@@ -150,6 +158,7 @@ export function createServices(
   deps: SubmitDeps &
     CancelDeps &
     UploadDeps &
+    WebhookCallDeps &
     Pick<Services, 'holdings' | 'caller' | 'signIn'> & {
       readonly watch: JobWatch
       readonly requests: RateLimiter
@@ -210,6 +219,9 @@ export function createServices(
     upload: (body, options) => asAppError(acceptUpload(deps, body, options)),
     removeUpload: (id, caller) => asAppError(deleteUpload(deps, id, caller)),
     uploaded: (id, caller) => by('uploads', caller, (owner) => findUpload(deps, id, owner)),
+    webhookLog: (id, caller) => by('webhooks', caller, () => webhookLogOf(deps, id, caller)),
+    resendWebhook: (id, caller) => by('webhooks', caller, () => resendWebhookOf(deps, id, caller)),
+    webhookSecret: (caller) => by('webhooks', caller, () => deps.webhooks.secretOf(caller)),
     note: async (caller, name, text, seconds) => {
       await bestEffort(deps.log, 'keeping a note', deps.status.note(noteName(caller, name), text, seconds))
     },

@@ -97,7 +97,7 @@ export const errorTable = {
     attempts: 0,
   },
   not_ready: {
-    meaning: 'The picture was requested before the job finished.',
+    meaning: 'A picture was requested, or a webhook to be sent again, before the job finished.',
     remedy: 'Poll the job until its status is `succeeded`.',
     attempts: 0,
   },
@@ -126,7 +126,7 @@ export const errorTable = {
     attempts: 0,
   },
   queue_full: {
-    meaning: 'The queue holds the maximum number of waiting jobs.',
+    meaning: 'The queue holds the maximum number of waiting jobs, or of waiting webhooks.',
     remedy: 'Try again after the seconds given in `Retry-After`, or add workers.',
     attempts: 0,
   },

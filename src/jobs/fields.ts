@@ -364,6 +364,16 @@ export const requestFields = {
     decided: Type.Optional(Type.String()),
     form: { place: 'photo', as: 'text', label: 'Mask', subject: 'The mask' },
   }),
+  webhook: field({
+    asked: () =>
+      Type.Optional(
+        Type.String({
+          description:
+            'An https address that is told when the job is final, by Standard Webhooks. Absent: that of the caller, if it has one.',
+        }),
+      ),
+    decided: undefined,
+  }),
 }
 
 type Table = typeof requestFields

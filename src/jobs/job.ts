@@ -55,13 +55,14 @@ export function versionOf({ format, loras = [] }: ResolvedRequest): 2 | 3 | type
 }
 
 /** Where the outcome of a job is sent. */
-const Webhook = Type.Object({
+export const Webhook = Type.Object({
   url: Type.String(),
   /** In whose format: that of the API in which the job was requested. Absent: our own. */
   form: Type.Optional(Type.String()),
   /** The address of this service for the receiver, without a slash at its end: links in the body begin with it. */
   base: Type.String(),
 })
+export type Webhook = Static<typeof Webhook>
 
 /** What is kept of a task as long as its job is known. */
 const keptFields = {
@@ -156,6 +157,8 @@ export const JobEvent = Type.Object({
   /** Those of the task. */
   caller: Type.Optional(Type.String()),
   trace: Type.Optional(Type.String()),
+  /** That of the task, for a job that expired: it has no manifest. */
+  webhook: Type.Optional(Webhook),
 })
 export type JobEvent = Static<typeof JobEvent>
 

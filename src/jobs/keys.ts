@@ -144,6 +144,8 @@ export interface Keyring {
   find(key: string, now: Date): FoundKey | undefined
   /** A key that was recognised before, while it still belongs to this caller. */
   recall(keyId: string, name: string, now: Date): FoundKey | undefined
+  /** The generation of the secret that webhooks of the caller of this name are signed with. */
+  webhookGeneration(name: string): number
 }
 
 const longestKey = 200
@@ -159,7 +161,9 @@ export function keyring({ callers }: KeysFile): Keyring {
     if (caller.disabled === true || key.disabled === true) return 'disabled'
     return key.expires !== undefined && Date.parse(key.expires) <= now.getTime() ? 'expired' : undefined
   }
+  const generations = new Map(callers.map(({ name, webhook }) => [name, webhook?.secret ?? 1]))
   return {
+    webhookGeneration: (name) => generations.get(name) ?? 1,
     find(text, now) {
       const id = form.exec(text)?.[1] ?? ''
       const entry = known.get(id)

@@ -11,6 +11,7 @@ import type {
   ResolvedRequest,
   Task,
 } from './job.ts'
+import type { WebhookDelivery } from './webhook.ts'
 
 /**
  * What the service needs from the outside world. Each port has one contract suite in test/contract that every
@@ -108,6 +109,48 @@ export interface EventQueue {
   consume(handler: (event: JobEvent) => Promise<void>): Promise<Consumer>
   close(): Promise<void>
 }
+
+/** What becomes of a delivery after a try: it comes again as it is here, after so long. */
+export interface WebhookAgain {
+  readonly delivery: WebhookDelivery
+  readonly delayMs: number
+}
+
+/** Webhooks on their way, at least once, shared by all servers. Each is delivered when it is due, in no order. */
+export interface WebhookQueue {
+  /**
+   * Resolves when the delivery is durable. Rejects `queue_full` while too many wait for their first try, `unavailable`
+   * when it is not known to be durable.
+   */
+  publish(delivery: WebhookDelivery): Promise<void>
+  /**
+   * Delivers at most `concurrency` at a time, and those of a process that died to others. A handler returns undefined for
+   * a delivery that is done with; one that rejects gets it again later. A message that is no delivery is parked.
+   */
+  consume(
+    handler: (delivery: WebhookDelivery) => Promise<WebhookAgain | undefined>,
+    options: { readonly concurrency: number },
+  ): Promise<Consumer>
+  close(): Promise<void>
+}
+
+interface WebhookRequest {
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
+  readonly signal: AbortSignal
+}
+
+export interface WebhookAnswer {
+  readonly status: number
+  /** The seconds of a `Retry-After` header. */
+  readonly retryAfterSeconds?: number
+}
+
+/**
+ * Sends one message to a receiver that may be anybody's. Follows no redirect, and reads little of the answer. Rejects when
+ * there is no answer in time, and for an address that nothing may be sent to; the reason is for the operator.
+ */
+export type WebhookPost = (url: string, request: WebhookRequest) => Promise<WebhookAnswer>
 
 export interface StateUpdate {
   readonly status: JobStatus

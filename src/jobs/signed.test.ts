@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { someManifest, someRequest, someTask } from '../../test/contract/jobs.ts'
+import { someDelivery } from '../../test/contract/webhook-queue.ts'
 import { embedded } from '../../test/jobs/embedded.ts'
 import { waitFor } from '../../test/kit/waiting.ts'
 import { keepingLog } from '../../test/quiet-log.ts'
 import { eventOf, type JobEvent } from './job.ts'
-import type { DeadTask } from './ports.ts'
-import { signedEvents, signedTasks } from './signed.ts'
+import type { DeadTask, WebhookAgain } from './ports.ts'
+import { signedEvents, signedTasks, signedWebhooks } from './signed.ts'
+import type { WebhookDelivery } from './webhook.ts'
 
 const key = Buffer.from('a key of at least 32 characters, for tests')
 
@@ -66,6 +68,41 @@ test('a task that the queue gave up on is believed only with its signature', asy
     handed.map(({ message }) => message),
     [task, undefined],
   )
+})
+
+test('only webhooks that a server signed are sent, with any secret of the installation, also when they come again', async (t) => {
+  const { webhookQueue } = embedded(t)
+  const received = new Map<string, unknown>()
+  const messages: WebhookDelivery[] = []
+  const raw = {
+    ...webhookQueue,
+    publish: async (delivery: WebhookDelivery) => void messages.push(delivery),
+    async consume(handler: (delivery: WebhookDelivery) => Promise<WebhookAgain | undefined>) {
+      for (const message of messages.splice(0)) {
+        const again = await handler(message)
+        if (again !== undefined) messages.push(again.delivery)
+      }
+      return { stop: async () => {} }
+    },
+  }
+  const [old, now] = [Buffer.from('the old secret'), Buffer.from('the new secret')]
+  const log = keepingLog()
+  const before = signedWebhooks(raw, { secrets: [old], log })
+  const signed = signedWebhooks(raw, { secrets: [now, old], log })
+  const [first, second, forged] = [someDelivery(), someDelivery(), someDelivery()]
+  await before.publish(first)
+  await signed.publish(second)
+  messages.push(forged, { ...(messages[1] as WebhookDelivery), url: 'https://other.example.net/' })
+  const keep = async (delivery: WebhookDelivery) => {
+    received.set(delivery.id, delivery)
+    return delivery.failures > 0 ? undefined : { delivery: { ...delivery, failures: 1 }, delayMs: 0 }
+  }
+  for (let n = 0; n < 2; n += 1) await signed.consume(keep, { concurrency: 1 })
+  assert.deepEqual(
+    [...received.values()],
+    [first, second].map((each) => ({ ...each, failures: 1 })),
+  )
+  assert.deepEqual(messages, [])
 })
 
 test('only signed events reach a server', async (t) => {

@@ -1,7 +1,8 @@
-import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto'
+import { createHmac, createSecretKey, hkdfSync, type KeyObject, timingSafeEqual } from 'node:crypto'
 import type { JobEvent, Task } from './job.ts'
 import type { Log } from './log.ts'
-import type { DeadTask, Delivery, EventQueue, TaskQueue } from './ports.ts'
+import type { DeadTask, Delivery, EventQueue, TaskQueue, WebhookQueue } from './ports.ts'
+import type { WebhookDelivery } from './webhook.ts'
 
 /**
  * Messages that whoever reaches the broker cannot forge: servers and workers share a key, and each message has the HMAC
@@ -9,7 +10,7 @@ import type { DeadTask, Delivery, EventQueue, TaskQueue } from './ports.ts'
  * sent again by others is harmless: it is for a job that is final, or hastens what happens anyway.
  */
 
-type Kind = 'task' | 'event'
+type Kind = 'task' | 'event' | 'webhook'
 
 export interface SignOptions {
   readonly key: Uint8Array
@@ -46,6 +47,39 @@ export function signedEvents(events: EventQueue, { key, log }: SignOptions): Eve
         if (event !== undefined) return handler(event as JobEvent)
         log.error({ job: received.id }, 'an event that is not signed with PACKSHOT_MESSAGE_KEY was dropped')
       }),
+  }
+}
+
+/**
+ * Webhooks are made and sent by servers only, so they are signed with what servers have in any case: the secrets of the
+ * installation, of which the first signs and all are accepted. Otherwise whoever can write to the broker could have
+ * anything sent under a caller's signature.
+ */
+export function signedWebhooks(
+  queue: WebhookQueue,
+  { secrets, log }: { readonly secrets: readonly Uint8Array[]; readonly log: Log },
+): WebhookQueue {
+  const keys = secrets.map((each) =>
+    createSecretKey(Buffer.from(hkdfSync('sha256', each, '', 'webhook queue', 32))),
+  )
+  const [first] = keys
+  if (first === undefined) throw new Error('signing needs a secret')
+  const seal = (delivery: WebhookDelivery) => sealed<WebhookDelivery>(first, 'webhook', delivery)
+  return {
+    ...queue,
+    publish: (delivery) => queue.publish(seal(delivery)),
+    consume: (handler, options) =>
+      queue.consume(async (received) => {
+        const delivery = keys
+          .map((key) => opened(key, 'webhook', received))
+          .find((each) => each !== undefined)
+        if (delivery === undefined) {
+          log.error({}, 'a webhook that no server of this installation signed was dropped')
+          return undefined
+        }
+        const again = await handler(delivery as WebhookDelivery)
+        return again && { ...again, delivery: seal(again.delivery) }
+      }, options),
   }
 }
 

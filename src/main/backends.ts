@@ -5,6 +5,7 @@ import { memoryRateLimiter } from '../adapters/memory/rate-limiter.ts'
 import { openBroker } from '../adapters/rabbitmq/broker.ts'
 import { rabbitEventQueue } from '../adapters/rabbitmq/event-queue.ts'
 import { rabbitTaskQueue } from '../adapters/rabbitmq/task-queue.ts'
+import { rabbitWebhookQueue } from '../adapters/rabbitmq/webhook-queue.ts'
 import { openRedis } from '../adapters/redis/connection.ts'
 import { redisRateLimiter } from '../adapters/redis/rate-limiter.ts'
 import { redisStatusStore } from '../adapters/redis/status-store.ts'
@@ -14,17 +15,26 @@ import { type Database, openDatabase, readSecret } from '../adapters/sqlite/data
 import { sqliteEventQueue } from '../adapters/sqlite/event-queue.ts'
 import { sqliteStatusStore } from '../adapters/sqlite/status-store.ts'
 import { sqliteTaskQueue } from '../adapters/sqlite/task-queue.ts'
+import { sqliteWebhookQueue } from '../adapters/sqlite/webhook-queue.ts'
 import { type Config, ConfigError } from '../config.ts'
 import { AppError, messageOf } from '../jobs/errors.ts'
 import type { Log } from '../jobs/log.ts'
-import type { EventQueue, ImageStore, RateLimiter, StatusStore, TaskQueue } from '../jobs/ports.ts'
-import { signedEvents, signedTasks } from '../jobs/signed.ts'
+import type {
+  EventQueue,
+  ImageStore,
+  RateLimiter,
+  StatusStore,
+  TaskQueue,
+  WebhookQueue,
+} from '../jobs/ports.ts'
+import { signedEvents, signedTasks, signedWebhooks } from '../jobs/signed.ts'
 import { checkDataFolder, type DataFolder, openDataFolder } from './data-folder.ts'
 
 /** The external systems of a process: each port is the service that its URL names, or embedded without one. */
 export interface Backends {
   readonly queue: TaskQueue
   readonly events: EventQueue
+  readonly webhookQueue: WebhookQueue
   readonly status: StatusStore
   readonly images: ImageStore
   readonly limiter: RateLimiter
@@ -109,41 +119,64 @@ function lockData({ lock, path }: DataFolder): FolderLock {
   }
 }
 
+type Queues = Pick<Backends, 'queue' | 'events' | 'webhookQueue'>
+
 async function openQueues(
   config: Config,
   embedded: Embedded | undefined,
   role: Role,
   log: Log,
   opening: AsyncDisposableStack,
-): Promise<Pick<Backends, 'queue' | 'events'>> {
-  const { queueUrl, namespace, queueMax, startSeconds } = config
-  let queues: Pick<Backends, 'queue' | 'events'>
+): Promise<Queues> {
+  const { queueUrl, namespace, queueMax, webhooksMax, startSeconds } = config
+  let queues: Queues
   if (queueUrl !== undefined) {
     const name = `packshot ${role} ${workerName(config)}`
-    const options = { url: queueUrl, namespace, queueMax, name, log, startMs: startSeconds * 1000 }
+    const options = {
+      url: queueUrl,
+      namespace,
+      queueMax,
+      webhooksMax,
+      name,
+      log,
+      startMs: startSeconds * 1000,
+    }
     const broker = opening.adopt(await openBroker(options), (open) => open.close())
-    queues = signed({ queue: rabbitTaskQueue(broker), events: rabbitEventQueue(broker) }, config, log)
+    const plain = {
+      queue: rabbitTaskQueue(broker),
+      events: rabbitEventQueue(broker),
+      webhookQueue: rabbitWebhookQueue(broker),
+    }
+    // a worker has no secret, and sends no webhook
+    const secrets = role === 'worker' ? undefined : secretsOf(config, embedded?.database)
+    queues = signed(plain, config, secrets, log)
   } else {
     const { database } = expectEmbedded(embedded)
     const owner = role === 'worker' ? workerName(config) : 'server'
     queues = {
       queue: sqliteTaskQueue(database, { max: queueMax, owner, log }),
       events: sqliteEventQueue(database, { log }),
+      webhookQueue: sqliteWebhookQueue(database, { max: webhooksMax, owner, log }),
     }
   }
   opening.adopt(queues.queue, (queue) => queue.close())
   opening.adopt(queues.events, (events) => events.close())
+  opening.adopt(queues.webhookQueue, (webhooks) => webhooks.close())
   return queues
 }
 
 function signed(
-  queues: Pick<Backends, 'queue' | 'events'>,
+  queues: Queues,
   { messageKey }: Config,
+  secrets: OpenBackends['secrets'] | undefined,
   log: Log,
-): Pick<Backends, 'queue' | 'events'> {
-  if (messageKey === undefined) return queues
+): Queues {
+  const { queue, events } = queues
+  const webhookQueue =
+    secrets === undefined ? queues.webhookQueue : signedWebhooks(queues.webhookQueue, { secrets, log })
+  if (messageKey === undefined) return { queue, events, webhookQueue }
   const options = { key: Buffer.from(messageKey), log }
-  return { queue: signedTasks(queues.queue, options), events: signedEvents(queues.events, options) }
+  return { queue: signedTasks(queue, options), events: signedEvents(events, options), webhookQueue }
 }
 
 async function openStatus(

@@ -19,6 +19,8 @@ export interface CallersOptions {
 }
 
 export interface Callers extends Pick<Services, 'caller' | 'signIn'> {
+  /** See `Keyring.webhookGeneration`. */
+  webhookGeneration(name: string): number
   close(): void
 }
 
@@ -30,6 +32,7 @@ export async function openCallers(options: CallersOptions): Promise<Callers> {
   if (path === undefined) {
     return {
       caller: ({ address }: Credentials) => anonymousCaller(address, usual, ipv6Network),
+      webhookGeneration: () => 1,
       close() {},
     }
   }
@@ -45,7 +48,8 @@ export async function openCallers(options: CallersOptions): Promise<Callers> {
     requests,
     now: () => new Date(),
   })
-  return { ...recogniser, close: watched.close }
+  const webhookGeneration = (name: string) => watched.current().webhookGeneration(name)
+  return { ...recogniser, webhookGeneration, close: watched.close }
 }
 
 /** How the page is reached. */

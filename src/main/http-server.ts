@@ -15,6 +15,7 @@ import { watchJobs } from '../jobs/serving/wait.ts'
 import type { OfferSource } from '../library/offer-source.ts'
 import type { OpenBackends } from './backends.ts'
 import { openCallers, pageOf } from './callers.ts'
+import { webhookParts } from './webhooks.ts'
 
 /** Page and API of one server process, and a server's background work. */
 export interface HttpServer extends AsyncDisposable {
@@ -41,8 +42,10 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const requests = memoryRateLimiter()
   const callers = await openCallers({ config, requests, secrets: backends.secrets, log })
   starting.defer(() => callers.close())
+  const { webhooks, sender } = await webhookParts(config, backends, log, callers.webhookGeneration)
   const core = {
     ...backends,
+    webhooks,
     ids,
     caller: callers.caller,
     ...(callers.signIn === undefined ? {} : { signIn: callers.signIn }),
@@ -94,7 +97,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   starting.adopt(http, (app) => app.close())
   starting.defer(() => watch.close())
   const address = await listen(http, config)
-  starting.adopt(await startHousekeeping({ ...core, watch }), (keeping) => keeping.stop())
+  starting.adopt(await startHousekeeping({ ...core, watch, sender }), (keeping) => keeping.stop())
   const started = starting.move()
   return { address, [Symbol.asyncDispose]: () => started.disposeAsync() }
 }

@@ -3,13 +3,15 @@ import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { someTask } from '../../test/contract/jobs.ts'
+import { someManifest, someTask } from '../../test/contract/jobs.ts'
 import { ownEnvironment } from '../../test/kit/own-environment.ts'
 import { keepingLog } from '../../test/quiet-log.ts'
 import { tempFolder } from '../../test/temp-folder.ts'
+import { diskImageStore } from '../adapters/disk/image-store.ts'
 import { openDatabase, readSecret } from '../adapters/sqlite/database.ts'
 import { sqliteStatusStore } from '../adapters/sqlite/status-store.ts'
 import { sqliteTaskQueue } from '../adapters/sqlite/task-queue.ts'
+import type { Task } from '../jobs/job.ts'
 import { createJobIds } from '../jobs/job-id.ts'
 
 const program = fileURLToPath(new URL('./jobs.ts', import.meta.url))
@@ -41,7 +43,16 @@ async function folder(t: TestContext) {
         resolve({ code: Number(error?.code ?? 0), output: stdout + stderr })
       })
     })
-  return { queue, status, ids: tasks.map(({ id }) => id) as [string, string, string], jobs }
+  const images = diskImageStore({ folder: join(path, 'results'), ttlSeconds: 3600 })
+  return {
+    queue,
+    status,
+    images,
+    database,
+    tasks,
+    ids: tasks.map(({ id }) => id) as [string, string, string],
+    jobs,
+  }
 }
 
 test('an operator sees whose jobs wait, cancels those of one caller, and purges', async (t) => {
@@ -68,6 +79,25 @@ test('an operator sees whose jobs wait, cancels those of one caller, and purges'
   assert.equal(await queue.depth(), 1)
   assert.deepEqual(await jobs('purge', other), { code: 0, output: `${other}  deleted\n` })
   assert.deepEqual([await queue.depth(), await status.get(other)], [0, undefined])
+})
+
+test('an operator has the webhook of a final job sent again', async (t) => {
+  const { tasks, images, database, ids, jobs } = await folder(t)
+  const [final, waiting] = ids
+  const webhook = { url: 'https://shop.example.net/hook', base: 'https://studio.example.com' }
+  await images.commit(someManifest(tasks[0] as Task, { webhook }))
+  const { code, output } = await jobs('webhook', final, waiting, 'nothing')
+  assert.equal(code, 1)
+  assert.match(
+    output,
+    new RegExp(`${final}  on the queue.*\n${waiting}  The job is not final yet.*\nnothing  `),
+  )
+  const rows = database.durable.prepare('SELECT message FROM webhooks').all()
+  const [delivery, ...more] = rows.map(({ message }) => JSON.parse(String(message)))
+  assert.deepEqual(
+    [delivery.id, delivery.url, more],
+    [`evt_${final.slice(0, 26)}_succeeded`, webhook.url, []],
+  )
 })
 
 test('the command says what it wants, and what it cannot find', async (t) => {

@@ -8,20 +8,24 @@ import { createJobIds, isJobIdShaped } from '../jobs/job-id.ts'
 import { type CancelDeps, cancelJob } from '../jobs/serving/cancel.ts'
 import { deleteJob } from '../jobs/serving/delete.ts'
 import { isFinal } from '../jobs/serving/job-view.ts'
+import { resendWebhook } from '../jobs/serving/webhooks/of-job.ts'
 import { unitsOf } from '../jobs/work.ts'
 import { openBackends } from './backends.ts'
 import { createLogger } from './logger.ts'
+import { webhookParts } from './webhooks.ts'
 
 /** `npm run jobs`: what operators do about other people's jobs. Works beside a running service. */
 
 const usage = `Usage: npm run jobs -- list [--caller NAME | --account NAME]
        npm run jobs -- cancel (ID... | --caller NAME | --account NAME | --all)
        npm run jobs -- purge ID...
+       npm run jobs -- webhook ID...
 
   list    the jobs that wait or run, in their order, with their work in units, the name of their caller ("-" without a
           key) and its account (not an address: only the same for all jobs of one caller)
   cancel  cancels these jobs, those of a caller or an account, or all; final ones stay unchanged
   purge   cancels what is unfinished and deletes pictures, prompts and status
+  webhook sends the webhooks of these final jobs again, with the same ids
 `
 
 const most = 10_000
@@ -46,7 +50,7 @@ async function jobs(args: readonly string[]): Promise<number> {
   const fits =
     (command === 'list' && ids.length === 0 && !all && named <= 1) ||
     (command === 'cancel' && chosen === 1) ||
-    (command === 'purge' && ids.length > 0 && chosen === 1)
+    ((command === 'purge' || command === 'webhook') && ids.length > 0 && chosen === 1)
   if (!fits) throw new UsageError()
   const { PACKSHOT_LOG_LEVEL = 'error' } = process.env
   const config = loadConfig({ ...process.env, PACKSHOT_LOG_LEVEL })
@@ -61,6 +65,13 @@ async function jobs(args: readonly string[]): Promise<number> {
   }
   // awaited here: the backends are closed when this function returns
   if (command === 'list') return await list(deps, { account, caller, all: true })
+  if (command === 'webhook') {
+    const { webhooks } = await webhookParts(config, backends, log)
+    return await each(ids, async (id) => {
+      await resendWebhook({ ...deps, webhooks }, id)
+      return 'on the queue: a server sends it'
+    })
+  }
   if (command === 'purge') return await each(ids, (id) => purge(deps, id))
   const wanted = ids.length > 0 ? ids : (await unfinished(deps, { account, caller, all })).map(({ id }) => id)
   return await each(wanted, async (id) => (await cancelJob(deps, id, await ownerOf(deps, id))).status)

@@ -97,6 +97,18 @@ export class Studio implements Services {
     return findUpload(this.#uploadDeps, id)
   }
 
+  async webhookLog(): Promise<never> {
+    throw new AppError('not_found', 'Nothing was sent for this job.')
+  }
+
+  async resendWebhook(): Promise<never> {
+    throw new AppError('invalid_request', 'The job has no webhook.')
+  }
+
+  async webhookSecret() {
+    return 'whsec_'
+  }
+
   async count() {}
 
   async policies() {

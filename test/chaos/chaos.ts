@@ -2,6 +2,7 @@ import { readdirSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Fleet, prepareFleet } from '../fleet/fleet.ts'
 import { checkTruth, readStorage } from '../fleet/truth.ts'
+import { startReceiver } from '../kit/receiver.ts'
 import { deadline } from '../kit/waiting.ts'
 import { isAlive } from '../service/server-process.ts'
 import { messagesOf } from '../services/broker-namespace.ts'
@@ -16,7 +17,7 @@ import { type Deaths, plannedDeaths } from './deaths.ts'
 import { faultsOn, type Stage } from './faults.ts'
 import { keepMember, type Member } from './members.ts'
 import { type Plan, randomOf } from './schedule.ts'
-import { compareWithManifests, type Printed, readOutputs } from './verdict.ts'
+import { compareWithManifests, type Printed, readOutputs, webhookFaults } from './verdict.ts'
 
 /**
  * A fleet of two servers and three workers over services of its own, while its processes, its services and its
@@ -63,7 +64,18 @@ export async function runChaos(t: Cleanup, plan: Plan, tell: Tell = () => {}): P
   let zero = started
   // where the processes could leave files; over services they need neither
   const folder = tempFolder(cleanup)
-  const env = { TMPDIR: folder, PACKSHOT_DATA_DIR: `${folder}/data` }
+  const env = {
+    TMPDIR: folder,
+    PACKSHOT_DATA_DIR: `${folder}/data`,
+    PACKSHOT_WEBHOOK_HOSTS: '127.0.0.1',
+  }
+  const told = new Map<string, number>()
+  // it fails with the first message of every third event
+  const receiver = await startReceiver(cleanup, (response, _number, { headers }) => {
+    const event = String(headers['webhook-id'])
+    told.set(event, (told.get(event) ?? 0) + 1)
+    response.writeHead(told.get(event) === 1 && told.size % 3 === 0 ? 500 : 204).end()
+  })
   const deaths = plannedDeaths(cleanup, plan)
   const { services, stage } = await setUp(cleanup, env, deaths, fault)
   const { fleet, servers, workers } = stage
@@ -87,7 +99,8 @@ export async function runChaos(t: Cleanup, plan: Plan, tell: Tell = () => {}): P
   }
   const clients = plan.jobs.map(async (job, number) => {
     await sleep(job.at)
-    return followJob(world, randomOf(plan.seed + number), job)
+    const request = { ...job.request, webhook: receiver.url }
+    return followJob(world, randomOf(plan.seed + number), { ...job, request })
   })
   await unleash(plan, stage, fault, tell)
   const healed = performance.now()
@@ -113,6 +126,7 @@ export async function runChaos(t: Cleanup, plan: Plan, tell: Tell = () => {}): P
   for (const text of await checkTruth(fleet, services, accepted)) if (!isProbe(text)) fault(text)
   const { manifests } = await readStorage(fleet, services)
   for (const text of compareWithManifests(seen, manifests)) fault(text)
+  for (const text of webhookFaults(seen, told)) fault(text)
   const printed = readOutputs(members)
   for (const line of printed.strange) fault(`a process printed ${line}`)
   return {

@@ -34,6 +34,17 @@ export function compareWithManifests(
   return faults
 }
 
+/** Each job was told at least once, with one id, and nothing else was. */
+export function webhookFaults(clients: readonly Seen[], told: ReadonlyMap<string, number>): string[] {
+  const expected = clients.flatMap(({ id, final }) =>
+    id === undefined || final === undefined ? [] : [`evt_${id.slice(0, 26)}_${final.status}`],
+  )
+  return [
+    ...expected.filter((event) => !told.has(event)).map((event) => `${event} was never sent`),
+    ...[...told.keys()].filter((event) => !expected.includes(event)).map((event) => `${event} was sent`),
+  ]
+}
+
 export interface Printed {
   /** How often each message of level error or above was logged. */
   readonly errors: Readonly<Record<string, number>>

@@ -20,7 +20,12 @@ export const workerPoints = [
   'acknowledged',
 ] as const
 export const serverPoints = ['before the publish', 'after the publish'] as const
-export type FailPoint = (typeof workerPoints)[number] | (typeof serverPoints)[number]
+/** Between the end of a job and the receiver of its webhook. */
+export const webhookPoints = ['event received', 'webhook queued', 'webhook taken', 'webhook sent'] as const
+export type FailPoint =
+  | (typeof workerPoints)[number]
+  | (typeof serverPoints)[number]
+  | (typeof webhookPoints)[number]
 
 /** Set for a stand-in program: `POINT|MARKER`. It is killed at POINT if the file MARKER is not there yet. */
 export const failPointVariable = 'TEST_FAIL_POINT'
@@ -37,7 +42,7 @@ export function withFailPoint(backends: Backends, setting: string | undefined): 
     reach(reached)
     return value
   }
-  const { queue, events, status, images } = backends
+  const { queue, events, webhookQueue, status, images } = backends
   return {
     ...backends,
     queue: {
@@ -62,7 +67,24 @@ export function withFailPoint(backends: Backends, setting: string | undefined): 
           return handler(wrapped)
         }),
     },
-    events: { ...events, publish: (event) => after('event published', events.publish(event)) },
+    events: {
+      ...events,
+      publish: (event) => after('event published', events.publish(event)),
+      consume: (handler) =>
+        events.consume((event) => {
+          reach('event received')
+          return handler(event)
+        }),
+    },
+    webhookQueue: {
+      ...webhookQueue,
+      publish: (delivery) => after('webhook queued', webhookQueue.publish(delivery)),
+      consume: (handler, options) =>
+        webhookQueue.consume((delivery) => {
+          reach('webhook taken')
+          return after('webhook sent', handler(delivery))
+        }, options),
+    },
     status: {
       ...status,
       create: (task) => after('status written', status.create(task)),

@@ -6,6 +6,7 @@ import { openDatabase } from '../../src/adapters/sqlite/database.ts'
 import { sqliteEventQueue } from '../../src/adapters/sqlite/event-queue.ts'
 import { sqliteStatusStore } from '../../src/adapters/sqlite/status-store.ts'
 import { sqliteTaskQueue } from '../../src/adapters/sqlite/task-queue.ts'
+import { sqliteWebhookQueue } from '../../src/adapters/sqlite/webhook-queue.ts'
 import { anonymousCaller, type Credentials } from '../../src/jobs/caller.ts'
 import { AppError } from '../../src/jobs/errors.ts'
 import { defaultLimits } from '../../src/jobs/fields.ts'
@@ -14,6 +15,9 @@ import { imageSeed, stepsOf } from '../../src/jobs/pictures.ts'
 import type { ImageGenerator } from '../../src/jobs/ports.ts'
 import { type SubmitDeps, type SubmitOptions, submitJob } from '../../src/jobs/serving/submit.ts'
 import { watchJobs } from '../../src/jobs/serving/wait.ts'
+import { createWebhooks } from '../../src/jobs/serving/webhooks/create.ts'
+import { webhookRules } from '../../src/jobs/webhook-address.ts'
+import { createWebhookSecrets } from '../../src/jobs/webhook-secrets.ts'
 import { defaultAttemptLimits } from '../../src/jobs/working/attempt.ts'
 import { type RunDeps, runTask } from '../../src/jobs/working/run.ts'
 import type { Speed } from '../../src/jobs/working/speed.ts'
@@ -32,9 +36,24 @@ export function embedded(t: Cleanup, options: { queueMax?: number; ttlSeconds?: 
   const clock = { ahead: 0 }
   const queue = sqliteTaskQueue(database, { max: queueMax, owner: 'test', log, pollMs: 10 })
   const events = sqliteEventQueue(database, { log, pollMs: 10 })
+  const webhookQueue = sqliteWebhookQueue(database, { max: 100, owner: 'test', log, pollMs: 10, retryMs: 20 })
+  const status = sqliteStatusStore(database)
+  const now = () => new Date(Date.now() + clock.ahead)
+  const webhookSecrets = createWebhookSecrets(Buffer.from('the secret of the tests'))
+  const webhooks = createWebhooks({
+    status,
+    queue: webhookQueue,
+    secrets: webhookSecrets,
+    rules: webhookRules(['127.0.0.1', 'shop.test']),
+    forms: { brief: ({ id, status: ended }) => ({ id, ended }) },
+    ttlSeconds,
+    now,
+    log,
+  })
   t.after(async () => {
     await queue.close()
     await events.close()
+    await webhookQueue.close()
     database.close()
   })
   const core = {
@@ -45,7 +64,10 @@ export function embedded(t: Cleanup, options: { queueMax?: number; ttlSeconds?: 
     queue,
     events,
     ids: createJobIds(Buffer.from('the secret of the tests')),
-    status: sqliteStatusStore(database),
+    status,
+    webhooks,
+    webhookQueue,
+    webhookSecrets,
     images: diskImageStore({ folder: join(folder, 'results'), ttlSeconds }),
     limiter: memoryRateLimiter(),
     requests: memoryRateLimiter(),
@@ -58,7 +80,7 @@ export function embedded(t: Cleanup, options: { queueMax?: number; ttlSeconds?: 
     uploadLimits: { bytes: 200_000, pixels: 1e6, longest: 3000, side: 512 },
     limits: defaultLimits,
     ttlSeconds,
-    now: () => new Date(Date.now() + clock.ahead),
+    now,
   }
   const watch = watchJobs(core)
   t.after(() => watch.close())

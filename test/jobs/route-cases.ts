@@ -138,6 +138,24 @@ export const routeCases: Readonly<Record<string, RouteCase>> = {
     request: ({ job }) => ({ url: `/v1/jobs/${job}/preview` }),
   },
 
+  'GET /v1/jobs/:id/webhooks': {
+    for: 'own',
+    scope: 'webhooks',
+    says: 404,
+    request: ({ job }) => ({ url: `/v1/jobs/${job}/webhooks` }),
+  },
+  'POST /v1/jobs/:id/webhooks/resend': {
+    for: 'own',
+    scope: 'webhooks',
+    says: 400,
+    request: ({ job }) => ({ method: 'POST', url: `/v1/jobs/${job}/webhooks/resend` }),
+  },
+  'GET /v1/webhooks/secret': {
+    for: 'any',
+    scope: 'webhooks',
+    request: () => ({ url: '/v1/webhooks/secret' }),
+  },
+
   // OpenAI
   'GET /v1/models/:model': { for: 'any', request: () => ({ url: '/v1/models/stand-in' }) },
   'POST /v1/images/generations': {
@@ -160,6 +178,11 @@ export const routeCases: Readonly<Record<string, RouteCase>> = {
 
   // Replicate
   'GET /v1/account': { for: 'any', request: () => ({ url: '/v1/account' }) },
+  'GET /v1/webhooks/default/secret': {
+    for: 'any',
+    scope: 'webhooks',
+    request: () => ({ url: '/v1/webhooks/default/secret' }),
+  },
   'GET /v1/models/:owner/:name': { for: 'any', request: () => ({ url: '/v1/models/packshot/stand-in' }) },
   'GET /v1/predictions': { for: 'any', scope: 'jobs:read', request: () => ({ url: '/v1/predictions' }) },
   'POST /v1/predictions': { for: 'any', scope: 'jobs:write', request: () => prediction('/v1/predictions') },
@@ -209,27 +232,15 @@ export const routeCases: Readonly<Record<string, RouteCase>> = {
   },
   'PUT /fal/queue/*': {
     for: 'own',
-    scope: 'jobs:read',
+    scope: 'jobs:cancel',
     says: 400,
     request: ({ job }) => ({ method: 'PUT', url: `/fal/queue/packshot/stand-in/requests/${job}/cancel` }),
   },
-  'GET /fal/run/*': { for: 'any', says: 405, request: () => ({ url: '/fal/run/packshot/stand-in' }) },
   'POST /fal/run/*': { for: 'any', scope: 'jobs:write', request: () => json('/fal/run/packshot/stand-in') },
-  'PUT /fal/run/*': {
-    for: 'any',
-    says: 405,
-    request: () => ({ method: 'PUT', url: '/fal/run/packshot/stand-in' }),
-  },
-  'GET /fal/rest/*': { for: 'any', says: 404, request: () => ({ url: '/fal/rest/storage/upload/initiate' }) },
   'POST /fal/rest/*': {
     for: 'any',
     scope: 'uploads',
     request: () => json('/fal/rest/storage/upload/initiate', { content_type: 'image/png' }),
-  },
-  'PUT /fal/rest/*': {
-    for: 'any',
-    says: 404,
-    request: () => ({ method: 'PUT', url: '/fal/rest/storage/upload/initiate' }),
   },
   'GET /fal/proxy': {
     for: 'own',
@@ -239,7 +250,7 @@ export const routeCases: Readonly<Record<string, RouteCase>> = {
   'POST /fal/proxy': { for: 'any', scope: 'jobs:write', request: () => proxied('POST', 'packshot/stand-in') },
   'PUT /fal/proxy': {
     for: 'own',
-    scope: 'jobs:read',
+    scope: 'jobs:cancel',
     says: 400,
     request: ({ job }) => proxied('PUT', `packshot/stand-in/requests/${job}/cancel`),
   },

@@ -6,6 +6,8 @@ import { test } from 'node:test'
 import { Value } from 'typebox/value'
 import { openDatabase } from '../../src/adapters/sqlite/database.ts'
 import { Manifest } from '../../src/jobs/job.ts'
+import type { WebhookLog } from '../../src/jobs/webhook.ts'
+import { startReceiver } from '../kit/receiver.ts'
 import { stretched, waitFor } from '../kit/waiting.ts'
 import { tempFolder } from '../temp-folder.ts'
 import { isAlive, type ServerProcess, startServer, submit, untilFinal, view } from './server-process.ts'
@@ -89,6 +91,28 @@ test('a job that kills its worker every time is failed, and the jobs behind it a
   const failed = await untilFinal(address, poison.id)
   assert.deepEqual([failed.status, failed.error?.code], ['failed', 'generation_failed'])
   assert.ok(server.workers().length >= 4)
+})
+
+test('a server that is killed while it tells a receiver tells it again, with the same id', async (t) => {
+  const folder = tempFolder(t)
+  const env = { PACKSHOT_DATA_DIR: folder, PACKSHOT_WEBHOOK_HOSTS: '127.0.0.1' }
+  const receiver = await startReceiver(t, (response, number) => {
+    if (number > 1) response.writeHead(204).end()
+  })
+  const first = startServer(t, env)
+  const { id } = await submit(await first.address, { prompt: 'a red apple', webhook: receiver.url })
+  await waitFor(() => receiver.messages.length === 1)
+  first.process.kill('SIGKILL')
+  await first.ended
+  await waitFor(async () => !isAlive(first.workers().at(-1) as number))
+  const address = await startServer(t, env).address
+  await waitFor(() => receiver.messages.length === 2)
+  const ids = receiver.messages.map(({ headers }) => headers['webhook-id'])
+  assert.deepEqual(ids, Array(2).fill(`evt_${id.slice(0, 26)}_succeeded`))
+  await waitFor(async () => {
+    const log = (await (await fetch(`${address}/v1/jobs/${id}/webhooks`)).json()) as WebhookLog
+    return log.tries.at(-1)?.status === 204
+  })
 })
 
 test('faults of the engine end as the job`s error, never as a dead worker', async (t) => {

@@ -15,6 +15,8 @@ export interface BrokerOptions {
   readonly namespace: string
   /** Maximum number of waiting tasks of each priority. It is a queue argument, so all processes need the same. */
   readonly queueMax: number
+  /** Maximum number of webhooks that were not tried yet; an argument too. 10 000 if absent. */
+  readonly webhooksMax?: number
   readonly log: Log
   /** Shown in the broker's lists of connections. */
   readonly name?: string
@@ -52,10 +54,10 @@ const redeclareAfterMs = 500
  */
 export async function openBroker(options: BrokerOptions): Promise<Broker> {
   const { url, namespace, queueMax, log, name = 'packshot' } = options
-  const { confirmMs = 5000, heartbeatSeconds = 10, startMs = 30_000 } = options
+  const { webhooksMax, confirmMs = 5000, heartbeatSeconds = 10, startMs = 30_000 } = options
   const address = parseAddress(url)
   if (await answersOtherwise(address)) throw otherService(address)
-  const plan = topology(namespace, queueMax)
+  const plan = topology(namespace, queueMax, webhooksMax)
   const shared = { address, heartbeatSeconds, log, giveUpAt: performance.now() + startMs }
   const consuming = await connect({
     ...shared,

@@ -97,11 +97,11 @@ function explain(thrown: unknown, route: Route, onMissing: () => void): AppError
   if (code === 'NOT_FOUND') onMissing()
   if (code !== 'NACK') return away('disconnected before it answered', thrown)
   if (route.max === undefined) return away(`refused a message for ${route.routingKey}`, thrown)
-  return queueFull(route.max, thrown)
+  return queueFull(route.max, thrown, route.holds)
 }
 
-export function queueFull(max: number, cause?: unknown): AppError {
-  const message = `${max} jobs are already waiting, the maximum for this installation.`
+export function queueFull(max: number, cause?: unknown, what = 'jobs'): AppError {
+  const message = `${max} ${what} are already waiting, the maximum for this installation.`
   return new AppError('queue_full', message, cause === undefined ? {} : { cause })
 }
 

@@ -6,6 +6,7 @@ import { Connection } from 'rabbitmq-client'
 import { eventQueueContract } from '../../../test/contract/event-queue.ts'
 import { someTask } from '../../../test/contract/jobs.ts'
 import { collect, taskQueueContract } from '../../../test/contract/task-queue.ts'
+import { webhookQueueContract } from '../../../test/contract/webhook-queue.ts'
 import { type FaultProxy, startProxy } from '../../../test/fault-kit/proxy.ts'
 import { waitFor } from '../../../test/kit/waiting.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
@@ -17,6 +18,7 @@ import { type BrokerOptions, openBroker } from './broker.ts'
 import { rabbitEventQueue } from './event-queue.ts'
 import { rabbitTaskQueue } from './task-queue.ts'
 import { topology } from './topology.ts'
+import { rabbitWebhookQueue } from './webhook-queue.ts'
 
 /** A namespace of its own, deleted after the test with everything opened in it. */
 async function emptyBroker(t: TestContext) {
@@ -79,6 +81,17 @@ taskQueueContract('rabbitmq', async (t) => {
 eventQueueContract('rabbitmq', async (t) => {
   const { keep, open } = await emptyBroker(t)
   return async () => keep(rabbitEventQueue(await open(), { retryMs: 20 }))
+})
+
+webhookQueueContract('rabbitmq', async (t) => {
+  const { namespace, raw, keep, open } = await emptyBroker(t)
+  const publisher = keep(raw.createPublisher({ confirm: true }))
+  return {
+    open: async ({ max = 100 } = {}) =>
+      keep(rabbitWebhookQueue(await open({ webhooksMax: max }), { retryMs: 20 })),
+    inject: (message) =>
+      publisher.send({ routingKey: `${namespace}.webhooks.v1`, durable: true }, Buffer.from(message)),
+  }
 })
 
 test('a task that was given back goes before those that never were taken', async (t) => {

@@ -11,6 +11,8 @@ import { type Priority, priorities } from '../../jobs/fields.ts'
  *   NS.retry   #.BUCKET ───────────> NS.tasks.retry.BUCKET.v1    no consumer: what expires goes to NS.tasks
  *   NS.dlx     dead ───────────────> NS.tasks.dead.v1            what the broker itself gives up on
  *   NS.events  * ──────────────────> NS.events.status.v1         and NS.events.retry.v1, which expires into it
+ *                                    NS.webhooks.v1              not tried yet; bounded, a full one rejects
+ *                                    NS.webhooks.retry.BUCKET.v1 no consumer: expires into NS.webhooks.returned.v1
  *                                    NS.parked.v1                for a person to look at, seven days
  *
  * A message keeps its routing key when it expires, so one retry queue serves all classes. Only the head of a queue
@@ -31,6 +33,16 @@ export const lanes = 8
 const allLanes = Array.from({ length: lanes }, (_, lane) => lane)
 
 const bucketsMs = { '1s': 1000, '5s': 5000, '30s': 30_000, '2m': 120_000 } as const
+/** Those of the schedule of webhooks, and what a receiver that is busy may ask for. */
+const webhookBucketsMs = {
+  '5s': 5000,
+  '1m': 60_000,
+  '5m': 300_000,
+  '30m': 1_800_000,
+  '2h': 7_200_000,
+  '5h': 18_000_000,
+  '10h': 36_000_000,
+} as const
 const longestEventPauseMs = 60_000
 const parkedMs = 7 * 24 * 3_600_000
 const parkedMax = 10_000
@@ -43,6 +55,8 @@ export interface Route {
   readonly waitMs?: number
   /** The bound of the queue; without one a rejection is a broker fault. */
   readonly max?: number
+  /** What is bounded, in words; absent: jobs. */
+  readonly holds?: string
 }
 
 export interface TaskSource {
@@ -55,6 +69,7 @@ export interface Topology {
   readonly sources: readonly (readonly TaskSource[])[]
   readonly deadQueue: string
   readonly statusQueue: string
+  readonly webhookQueues: { readonly fresh: string; readonly returned: string }
   /** Those whose messages are jobs that wait. */
   readonly waiting: readonly string[]
   /** The lanes of a class. */
@@ -65,11 +80,13 @@ export interface Topology {
   parked(): Route
   event(status: string): Route
   eventAgain(delayMs: number): Route
+  webhook(): Route
+  webhookAgain(delayMs: number): Route
   /** In order: a queue's dead-letter target is declared before it. Each step is repeatable. */
   readonly steps: readonly ((channel: Channel) => Promise<unknown>)[]
 }
 
-export function topology(ns: string, queueMax: number): Topology {
+export function topology(ns: string, queueMax: number, webhooksMax = 10_000): Topology {
   const exchanges = {
     tasks: `${ns}.tasks`,
     retry: `${ns}.retry`,
@@ -86,11 +103,11 @@ export function topology(ns: string, queueMax: number): Topology {
   const parkedQueue = `${ns}.parked.v1`
   const statusQueue = `${ns}.events.status.v1`
   const eventRetryQueue = `${ns}.events.retry.v1`
+  const webhookQueues = { fresh: `${ns}.webhooks.v1`, returned: `${ns}.webhooks.returned.v1` }
+  const webhookRetryQueue = (bucket: string) => `${ns}.webhooks.retry.${bucket}.v1`
 
   const later = (key: string, delayMs: number): Route => {
-    const buckets = Object.entries(bucketsMs)
-    const [name, ms] = buckets.find(([, bucketMs]) => bucketMs >= delayMs) ?? ['2m', bucketsMs['2m']]
-    const waitMs = Math.ceil(Math.max(1, Math.min(delayMs, ms)))
+    const [name, waitMs] = bucketFor(bucketsMs, delayMs)
     return { exchange: exchanges.retry, routingKey: `${key}.${name}`, waitMs }
   }
 
@@ -118,6 +135,7 @@ export function topology(ns: string, queueMax: number): Topology {
     ]),
     deadQueue,
     statusQueue,
+    webhookQueues,
     waiting: [
       ...priorities.flatMap((priority) => [...lanesOf(priority), returnedQueue(priority)]),
       ...Object.keys(bucketsMs).map(retryQueue),
@@ -141,6 +159,12 @@ export function topology(ns: string, queueMax: number): Topology {
       routingKey: eventRetryQueue,
       waitMs: Math.ceil(Math.max(1, Math.min(delayMs, longestEventPauseMs))),
     }),
+    webhook: () => ({ exchange: '', routingKey: webhookQueues.fresh, max: webhooksMax, holds: 'webhooks' }),
+    webhookAgain(delayMs) {
+      if (delayMs <= 0) return { exchange: '', routingKey: webhookQueues.returned }
+      const [name, waitMs] = bucketFor(webhookBucketsMs, delayMs)
+      return { exchange: '', routingKey: webhookRetryQueue(name), waitMs }
+    },
     steps: [
       queue(parkedQueue, { 'x-message-ttl': parkedMs, 'x-max-length': parkedMax, 'x-overflow': 'drop-head' }),
       exchange(exchanges.dlx, 'direct'),
@@ -165,6 +189,21 @@ export function topology(ns: string, queueMax: number): Topology {
       queue(statusQueue, serverLimits),
       bind(exchanges.events, '*', statusQueue),
       queue(eventRetryQueue, { 'x-message-ttl': longestEventPauseMs, ...lettersTo('', statusQueue) }),
+      queue(webhookQueues.fresh, { 'x-max-length': webhooksMax, ...serverLimits }),
+      queue(webhookQueues.returned, serverLimits),
+      ...Object.entries(webhookBucketsMs).map(([bucket, ms]) =>
+        queue(webhookRetryQueue(bucket), { 'x-message-ttl': ms, ...lettersTo('', webhookQueues.returned) }),
+      ),
     ],
   }
+}
+
+/** The bucket whose messages wait least but long enough, and how long this one waits in it. */
+function bucketFor(
+  buckets: Readonly<Record<string, number>>,
+  delayMs: number,
+): [name: string, waitMs: number] {
+  const entries = Object.entries(buckets)
+  const [name, ms] = entries.find(([, bucketMs]) => bucketMs >= delayMs) ?? entries.at(-1) ?? ['', 0]
+  return [name, Math.ceil(Math.max(1, Math.min(delayMs, ms)))]
 }

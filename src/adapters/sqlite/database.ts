@@ -66,6 +66,16 @@ const migrations = [
   ALTER TABLE states ADD COLUMN preview INTEGER;
   CREATE INDEX states_of_account ON states (account, created_at, id);
   `,
+  // webhooks on their way; fresh: not tried yet
+  `
+  CREATE TABLE webhooks (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, due_at INTEGER NOT NULL, waits_ms INTEGER NOT NULL,
+    fresh INTEGER NOT NULL DEFAULT 1, losses INTEGER NOT NULL DEFAULT 0, owner TEXT, token TEXT,
+    lease_until INTEGER NOT NULL DEFAULT 0, message TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX webhooks_due ON webhooks (due_at, waits_ms, lease_until);
+  CREATE INDEX webhooks_fresh ON webhooks (seq) WHERE fresh = 1;
+  `,
 ]
 
 /** Creates the file and its tables if missing. Throws an `AppError` that names the path. */

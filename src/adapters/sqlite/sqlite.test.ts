@@ -7,6 +7,7 @@ import { eventQueueContract } from '../../../test/contract/event-queue.ts'
 import { someTask } from '../../../test/contract/jobs.ts'
 import { statusStoreContract } from '../../../test/contract/status-store.ts'
 import { abandon, collect, type TaskQueueKit, taskQueueContract } from '../../../test/contract/task-queue.ts'
+import { someDelivery, webhookQueueContract } from '../../../test/contract/webhook-queue.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
 import { tempFolder } from '../../../test/temp-folder.ts'
 import type { Task } from '../../jobs/job.ts'
@@ -16,6 +17,7 @@ import { openDatabase, readSecret } from './database.ts'
 import { sqliteEventQueue } from './event-queue.ts'
 import { sqliteStatusStore } from './status-store.ts'
 import { sqliteTaskQueue } from './task-queue.ts'
+import { sqliteWebhookQueue } from './webhook-queue.ts'
 
 function database(t: TestContext) {
   const open = openDatabase(join(tempFolder(t), 'test.db'))
@@ -52,6 +54,42 @@ taskQueueContract('sqlite', async (t) => taskQueueKit(t))
 eventQueueContract('sqlite', async (t) => {
   const { open, keep } = database(t)
   return async () => keep(sqliteEventQueue(open, { log: keepingLog(), pollMs: 10, retryMs: 50 }))
+})
+
+webhookQueueContract('sqlite', async (t) => {
+  const { open, keep } = database(t)
+  const sql = 'INSERT INTO webhooks (message, due_at, waits_ms) VALUES (?, 0, 0)'
+  const shared = { log: keepingLog(), pollMs: 10, retryMs: 20 }
+  return {
+    open: async ({ name = 'server', max = 100 } = {}) =>
+      keep(sqliteWebhookQueue(open, { ...shared, owner: name, max })),
+    inject: async (message) => void open.durable.prepare(sql).run(message),
+  }
+})
+
+test('a server that starts takes the webhooks that it had in work when it died', async (t) => {
+  const { open, keep } = database(t)
+  const start = () =>
+    sqliteWebhookQueue(open, { max: 9, owner: 'server', log: keepingLog(), pollMs: 10, leaseMs: 3_600_000 })
+  const dead = start()
+  const delivery = someDelivery()
+  await dead.publish(delivery)
+  const taken = Promise.withResolvers<void>()
+  const hanging = Promise.withResolvers<undefined>()
+  t.after(() => hanging.resolve(undefined))
+  await dead.consume(
+    (each) => {
+      taken.resolve()
+      return each === undefined ? Promise.resolve(undefined) : hanging.promise
+    },
+    { concurrency: 1 },
+  )
+  await taken.promise
+  const again = Promise.withResolvers<unknown>()
+  await keep(start()).consume(async (each) => void again.resolve(each), { concurrency: 1 })
+  assert.deepEqual(await again.promise, delivery)
+  hanging.resolve(undefined)
+  await dead.close()
 })
 
 statusStoreContract('sqlite', async (t) => sqliteStatusStore(database(t).open), 'by sweep')

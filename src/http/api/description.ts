@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import { imageFiles } from '../../jobs/fields.ts'
 import { previewType } from '../../jobs/previews.ts'
 import { JobView } from '../../jobs/serving/job-view.ts'
+import { WebhookLog } from '../../jobs/webhook.ts'
 import { eventStreamType } from '../event-stream.ts'
 import { ErrorBody } from '../faults.ts'
 import { examples } from './examples.ts'
@@ -15,7 +16,7 @@ import { UploadView } from './uploads.ts'
  */
 
 /** Shapes by their names in the description. */
-const components: Record<string, unknown> = { Job: JobView, Upload: UploadView, Error: ErrorBody }
+const components: Record<string, unknown> = { Job: JobView, Upload: UploadView, Error: ErrorBody, WebhookLog }
 
 type Json = Record<string, unknown>
 

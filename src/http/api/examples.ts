@@ -45,6 +45,20 @@ export const examples: Readonly<Record<string, unknown>> = {
     bytes: 812_345,
     expires_at: '2026-11-29T10:00:00.000Z',
   },
+  WebhookLog: {
+    event: 'evt_01kc3v0q6ntb0m2k4x1h9s7d5e_succeeded',
+    url: 'https://shop.example.com/hook?...',
+    queued_at: '2026-11-28T10:00:00.950Z',
+    tries: [
+      {
+        at: '2026-11-28T10:00:00.980Z',
+        status: 503,
+        reason: 'The receiver did not answer with 2xx.',
+        next_at: '2026-11-28T10:00:05.700Z',
+      },
+      { at: '2026-11-28T10:00:05.720Z', status: 200 },
+    ],
+  },
   Error: {
     error: {
       code: 'invalid_request',

@@ -298,11 +298,14 @@ suite('the API', () => {
       '/v1/jobs/{id}/events',
       '/v1/jobs/{id}/images/{index}',
       '/v1/jobs/{id}/preview',
+      '/v1/jobs/{id}/webhooks',
+      '/v1/jobs/{id}/webhooks/resend',
       '/v1/models',
       '/v1/pictures/{link}',
       '/v1/samplers',
       '/v1/uploads',
       '/v1/uploads/{id}',
+      '/v1/webhooks/secret',
     ])
   })
 

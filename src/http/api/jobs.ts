@@ -46,6 +46,7 @@ export function jobRoutes(app: FastifyInstance, services: Services): void {
     const key = request.headers['idempotency-key']
     const view = await services.submit(request.body, {
       caller: request.caller,
+      base: request.publicAddress(),
       ...traceOf(request),
       ...(typeof key === 'string' ? { idempotencyKey: key } : {}),
     })

@@ -4,7 +4,6 @@ import type { FastifyRequest } from 'fastify'
 import { AppError, type Fault } from '../../jobs/errors.ts'
 import { invalidRequest, resolveRequest } from '../../jobs/request/resolve.ts'
 import type { JobView } from '../../jobs/serving/job-view.ts'
-import type { SubmitOptions } from '../../jobs/serving/submit.ts'
 import { describeValue } from '../../jobs/wording.ts'
 import { traceOf } from '../api/jobs.ts'
 import type { Services } from '../services.ts'
@@ -24,7 +23,8 @@ export interface Wanted {
   /** A body of POST /v1/jobs, without its pictures. */
   readonly body: Readonly<Record<string, unknown>>
   readonly pictures: readonly Given[]
-  readonly options?: Omit<SubmitOptions, 'caller'>
+  /** Where its outcome is sent, in the format of this API. */
+  readonly webhook?: { readonly url: string; readonly form: string }
 }
 
 type Source =
@@ -44,9 +44,10 @@ const linkPath = /^\/v1\/pictures\/([\w-]{1,256})$/
 export async function submitWithPictures(
   services: Services,
   request: FastifyRequest,
-  { body, pictures, options = {} }: Wanted,
+  { body, pictures, webhook }: Wanted,
 ): Promise<JobView> {
-  const sources = checked(services, request.publicAddress(), { body, pictures })
+  const base = request.publicAddress()
+  const sources = checked(services, base, { body, pictures })
   const uploads: Record<string, string> = {}
   for (const [field, source] of sources) uploads[field] = await uploadOf(services, request, source)
   const key = request.headers['idempotency-key']
@@ -56,7 +57,8 @@ export async function submitWithPictures(
       caller: request.caller,
       ...traceOf(request),
       ...(typeof key === 'string' ? { idempotencyKey: key } : {}),
-      ...options,
+      base,
+      ...(webhook === undefined ? {} : { webhook: { ...webhook, base } }),
     },
   )
 }
@@ -65,7 +67,7 @@ export async function submitWithPictures(
 function checked(
   { limits, offer, uploadLimits }: Services,
   base: string,
-  { body, pictures }: Wanted,
+  { body, pictures }: Pick<Wanted, 'body' | 'pictures'>,
 ): ReadonlyMap<string, Source> {
   const faults: Fault[] = []
   const sources = new Map<string, Source>()

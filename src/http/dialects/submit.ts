@@ -35,7 +35,9 @@ export async function submitAll(
         ...(seed === undefined ? {} : { seed: first === 0 ? seed : (seed + first) % seeds }),
       }
       const key = idempotencyKey === undefined ? {} : { idempotencyKey: `${idempotencyKey}.${first}` }
-      accepted.push(await services.submit(part, { caller, ...traceOf(request), ...key }))
+      accepted.push(
+        await services.submit(part, { caller, base: request.publicAddress(), ...traceOf(request), ...key }),
+      )
     }
   } catch (thrown) {
     await Promise.allSettled(

@@ -74,7 +74,10 @@ export async function pageRoutes(
     const values = forChosenModel(offer(), readFields(request.body))
     try {
       refuseCrossSite(request, hosts)
-      const view = await services.submit(requestBody(values), { caller: request.caller })
+      const view = await services.submit(requestBody(values), {
+        caller: request.caller,
+        base: request.publicAddress(),
+      })
       if (!isFragment(request)) return reply.redirect(`/jobs/${view.id}`, 303)
       return sendFragment(reply, jobCard(view, { usual: usualSize(), isNew: true }))
     } catch (thrown) {

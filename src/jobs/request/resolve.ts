@@ -24,6 +24,8 @@ export interface Resolved {
   readonly priority: Priority
   /** How often its first picture is shown while it is made: not part of the picture either. */
   readonly previews?: number
+  /** Where its outcome is wanted, unchecked. */
+  readonly webhook?: string
 }
 
 /**
@@ -92,8 +94,13 @@ export function resolveRequest(
     )
   }
   if (faults.length > 0) throw invalidRequest(faults)
-  const { priority = 'interactive', previews = 0 } = request
-  return { request: resolved, priority, ...(previews === 0 ? {} : { previews }) }
+  const { priority = 'interactive', previews = 0, webhook } = request
+  return {
+    request: resolved,
+    priority,
+    ...(previews === 0 ? {} : { previews }),
+    ...(webhook === undefined ? {} : { webhook }),
+  }
 }
 
 /** The format of the delivered file. PNG has no quality. */

@@ -19,7 +19,8 @@ export interface CancelDeps extends AnswerDeps {
 /**
  * Cancels a job, queued or running, by committing a canceled manifest: the first manifest wins, so a job that
  * finishes at the same moment is either finished or canceled, and stays so. A job that is taken out of the queue before a
- * worker had it needs no manifest: its status says it. The mark in the status store only
+ * worker had it needs no manifest, unless it has a webhook: its status says it. A task stays in the queue until the end
+ * of its job is announced: whatever fails here, a worker then announces it. The mark in the status store only
  * saves work: the worker that has the job stops at its next step.
  *
  * A job whose request is unknown here (status store wiped) gets only the mark, and the worker commits.
@@ -37,13 +38,13 @@ export async function cancelJob(deps: CancelDeps, id: string, owner?: string): P
   }
   if (state.status !== 'queued' && state.status !== 'running') return viewJob(deps, id, owner)
   await bestEffort(deps.log, 'marking a job as canceled', deps.status.requestCancel(id))
-  if (state.status === 'queued' && (await withdrawn(deps, id))) {
+  if (state.status === 'queued' && state.webhook === undefined && (await withdrawn(deps, id))) {
     deps.log.info({ job: id }, 'job canceled before a worker had it')
     return viewOfCanceled(state)
   }
   const manifest = await deps.images.commit(canceledManifest(deps, state))
-  await bestEffort(deps.log, 'announcing a canceled job', announce(deps, manifest))
-  await bestEffort(deps.log, 'withdrawing a canceled job', deps.queue.withdraw(id))
+  const announced = announce(deps, manifest).then(() => deps.queue.withdraw(id))
+  await bestEffort(deps.log, 'announcing and withdrawing a canceled job', announced)
   deps.log.info({ job: id, status: manifest.status }, 'job canceled on request')
   return viewOfManifest(deps, manifest)
 }

@@ -119,7 +119,10 @@ export function isWaiting({ status, expires_at }: JobState, now: Date): boolean 
 }
 
 /** The manifest of a job, undefined if there is none yet; rejects `deleted`, and `expired` after its expiry, swept or not. */
-export async function findManifest(deps: AnswerDeps, id: string): Promise<Manifest | undefined> {
+export async function findManifest(
+  deps: Pick<AnswerDeps, 'images' | 'now'>,
+  id: string,
+): Promise<Manifest | undefined> {
   const manifest = await deps.images.getManifest(id)
   if (manifest !== undefined && Date.parse(manifest.expires_at) <= deps.now().getTime()) throw expired(id)
   if (manifest?.deleted_at !== undefined) {
@@ -137,6 +140,23 @@ export function viewOfCanceled({ id, request, created_at, expires_at }: JobState
     status: 'canceled',
     request,
     images: [],
+    created_at,
+    expires_at,
+    links: { self: addressOf(id) },
+  }
+}
+
+/** A job that no worker had in time, for its webhook: to clients it is gone. */
+export function viewOfExpired(
+  job: Pick<JobState, 'id' | 'created_at' | 'expires_at'> & Partial<JobState>,
+): JobView {
+  const { id, request, created_at, expires_at } = job
+  return {
+    id,
+    status: 'failed',
+    ...(request === undefined ? {} : { request }),
+    images: [],
+    error: { code: 'expired', message: 'The job expired before a worker took it.' },
     created_at,
     expires_at,
     links: { self: addressOf(id) },

@@ -1,7 +1,7 @@
 import { anonymous, type Caller, requirePriority, requireScope, whose } from '../caller.ts'
 import { AppError, toAppError } from '../errors.ts'
 import type { RequestLimits } from '../fields.ts'
-import { type ResolvedRequest, statusRank, type Task, versionOf } from '../job.ts'
+import { type ResolvedRequest, statusRank, type Task, versionOf, type Webhook } from '../job.ts'
 import { expiryOf } from '../job-id.ts'
 import { bestEffort } from '../log.ts'
 import { findNamed, type Offer } from '../offer.ts'
@@ -15,6 +15,7 @@ import { checkKey, findEarlier, hashOfSent, isSameRequest, keyReused } from './i
 import { type AnswerDeps, type JobView, viewJob, waitingView } from './job-view.ts'
 import { checkRate } from './rate.ts'
 import { uploadFaults } from './upload.ts'
+import type { Webhooks } from './webhooks/webhooks.ts'
 
 export interface SubmitDeps extends AnswerDeps, AdmissionDeps {
   readonly queue: TaskQueue
@@ -22,6 +23,7 @@ export interface SubmitDeps extends AnswerDeps, AdmissionDeps {
   readonly offer: () => Offer
   readonly prompts: PromptReader
   readonly limits: RequestLimits
+  readonly webhooks: Pick<Webhooks, 'accept'>
 }
 
 export interface SubmitOptions {
@@ -29,6 +31,10 @@ export interface SubmitOptions {
   readonly idempotencyKey?: string
   /** The trace that the request belongs to: a W3C `traceparent`. */
   readonly trace?: string
+  /** Instead of the field of the body: for other APIs. */
+  readonly webhook?: Webhook
+  /** The address of this service as the client reaches it, for links in the webhook. */
+  readonly base?: string
 }
 
 /**
@@ -49,9 +55,11 @@ export async function submitJob(deps: SubmitDeps, body: unknown, options: Submit
   const owned = caller.name === anonymous ? {} : { caller: caller.name }
   const wanted = { now, by: caller, account, ...owned, ...(trace === undefined ? {} : { trace }) }
   const decide = (seed?: number) => {
-    const resolved = resolveRequest(body, deps.offer(), deps.limits, seed)
-    requirePriority(caller, resolved.priority)
-    return resolved
+    const { webhook: url, ...decided } = resolveRequest(body, deps.offer(), deps.limits, seed)
+    requirePriority(caller, decided.priority)
+    const { base = '', webhook: asked = { base, ...(url === undefined ? {} : { url }) } } = options
+    const webhook = deps.webhooks.accept(caller, asked)
+    return { ...decided, ...(webhook === undefined ? {} : { webhook }) }
   }
   if (key === undefined) return accept(deps, { ...decide(), ...wanted, id: ids.issue(now, caller.name) })
 
@@ -74,7 +82,9 @@ export async function submitJob(deps: SubmitDeps, body: unknown, options: Submit
   }
 }
 
-interface Wanted extends Resolved, Pick<Task, 'id' | 'sent' | 'trace' | 'caller'> {
+interface Wanted
+  extends Omit<Resolved, 'webhook'>,
+    Pick<Task, 'id' | 'sent' | 'trace' | 'caller' | 'webhook'> {
   readonly now: Date
   readonly by: Caller
   readonly account: string

@@ -57,6 +57,7 @@ export async function expire(deps: RefuseDeps, delivery: Delivery, task: Task): 
     at: deps.now().toISOString(),
     ...(task.caller === undefined ? {} : { caller: task.caller }),
     ...(task.trace === undefined ? {} : { trace: task.trace }),
+    ...(task.webhook === undefined ? {} : { webhook: task.webhook }),
   })
   await delivery.ack()
   deps.log.warn({ job: task.id }, 'job expired before a worker took it')

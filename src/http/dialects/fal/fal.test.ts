@@ -101,10 +101,14 @@ for (const [way, ask] of Object.entries({ byPath, byProxy })) {
       const server = await served(t)
       const { request_id: id } = await submit(server)
       const cancel = (id: string) => ask(server, 'PUT', `queue.fal.run/${app}/requests/${id}/cancel`)
-      const first = await cancel(id)
-      assert.deepEqual([first.statusCode, first.json()], [202, { status: 'CANCELLATION_REQUESTED' }])
-      const again = await cancel(id)
-      assert.deepEqual([again.statusCode, again.json()], [400, { status: 'ALREADY_COMPLETED' }])
+      for (let i = 0; i < 2; i += 1) {
+        const answer = await cancel(id)
+        assert.deepEqual([answer.statusCode, answer.json()], [202, { status: 'CANCELLATION_REQUESTED' }])
+      }
+      const { request_id: finished } = await submit(server)
+      await server.work()
+      const late = await cancel(finished)
+      assert.deepEqual([late.statusCode, late.json()], [400, { status: 'ALREADY_COMPLETED' }])
       assertFault(await ask(server, 'GET', `queue.fal.run/${app}/requests/${id}`), 409, /was canceled/)
       assertFault(await cancel('n'.repeat(26)), 404, /no job with this id/)
     })
@@ -155,7 +159,7 @@ for (const [way, ask] of Object.entries({ byPath, byProxy })) {
         413,
         /at most/,
       )
-      assertFault(await ask(server, 'GET', 'rest.fal.ai/tokens'), 404, /nothing at tokens/)
+      assertFault(await ask(server, 'POST', 'rest.fal.ai/tokens'), 404, /nothing at tokens/)
       server.parts.clock.ahead = 16 * 60_000
       assertFault(await put(other), 404, /not any more/)
     })
@@ -265,6 +269,19 @@ test('names of sizes, a low priority, and fields that nobody here knows', async 
   const made: string[] = []
   await server.work(quickGenerator((step, prompt) => void (step === 1 && made.push(prompt))))
   assert.deepEqual(made, ['a green apple', 'a red apple'])
+})
+
+test('a webhook is told of the end in the format of fal', async (t) => {
+  const server = await served(t)
+  const at = (url: string) => `queue.fal.run/${app}?fal_webhook=${encodeURIComponent(url)}`
+  for (const ask of [byPath, byProxy]) {
+    const { request_id: id } = (await ask(server, 'POST', at('https://shop.test/hook'), input)).json()
+    const { webhook } = (await server.parts.status.get(id)) ?? {}
+    assert.deepEqual(webhook, { url: 'https://shop.test/hook', form: 'fal', base: 'http://localhost:80' })
+    const refused = await ask(server, 'POST', at('http://169.254.169.254/'), input)
+    assertFault(refused, 422, /webhook/)
+    assert.deepEqual(refused.json().detail[0].loc, ['query', 'fal_webhook'])
+  }
 })
 
 test('a request that failed is COMPLETED, and its result 500: its client repeats 502 to 504', async (t) => {

@@ -34,7 +34,7 @@ const sizes: Readonly<Record<string, readonly [width: number, height: number]>> 
 export function requestOf(
   input: unknown,
   { model, priority }: { readonly model: string; readonly priority: string | undefined },
-): Omit<Wanted, 'options'> {
+): Omit<Wanted, 'webhook'> {
   const fields = fieldsOf(input)
   if (fields.prompt === undefined && typeof fields.input === 'object' && fields.input !== null) {
     const message = 'prompt is missing: the body is the input itself, without "input" around it.'

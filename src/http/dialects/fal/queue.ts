@@ -100,14 +100,16 @@ export function runCall({ services, holdSeconds }: DialectOptions, call: Call): 
 
 type Services = DialectOptions['services']
 
-async function submit(services: Services, { request, reply }: Call, alias: string) {
+async function submit(services: Services, { request, reply, query }: Call, alias: string) {
   const { name: model } = modelCalled(alias, services.offer())
   const priority = request.headers['x-fal-queue-priority']
   const wanted = requestOf(request.body, {
     model,
     priority: typeof priority === 'string' ? priority : undefined,
   })
-  const view = await submitWithPictures(services, request, wanted)
+  const url = query.get('fal_webhook') ?? undefined
+  const webhook = url === undefined ? {} : { webhook: { url, form: 'fal' } }
+  const view = await submitWithPictures(services, request, { ...wanted, ...webhook })
   nameJobs(reply, [view])
   reply.header('x-fal-request-id', view.id)
   return view
@@ -124,10 +126,10 @@ async function result(
   return outputOf(view, base)
 }
 
+/** Repeatable: a job that is canceled stays so. */
 async function cancel(services: Services, { request, reply }: Call, id: string) {
-  const before = await services.view(id, request.caller)
-  const after = isFinal(before) ? before : await services.cancel(id, request.caller)
-  if (isFinal(before) || (isFinal(after) && after.status !== 'canceled')) {
+  const { status } = await services.cancel(id, request.caller)
+  if (status === 'succeeded' || status === 'failed') {
     return reply.code(400).send({ status: 'ALREADY_COMPLETED' })
   }
   return reply.code(202).send({ status: 'CANCELLATION_REQUESTED' })

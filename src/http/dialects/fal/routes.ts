@@ -14,7 +14,11 @@ import { restCall, storageRoutes } from './storage.ts'
 
 type Handler = (options: DialectOptions, call: Call) => unknown
 
-const handlers: Readonly<Record<string, Handler>> = { queue: queueCall, run: runCall, rest: restCall }
+const handlers: readonly (readonly [name: string, methods: string[], handle: Handler])[] = [
+  ['queue', ['GET', 'POST', 'PUT'], queueCall],
+  ['run', ['POST'], runCall],
+  ['rest', ['POST'], restCall],
+]
 
 /** fal's hosts, and ours for them. */
 const hosts: Readonly<Record<string, Handler>> = {
@@ -24,15 +28,13 @@ const hosts: Readonly<Record<string, Handler>> = {
   'rest.alpha.fal.ai': restCall,
 }
 
-const method = ['GET', 'POST', 'PUT']
-
 export async function falRoutes(app: FastifyInstance, options: DialectOptions): Promise<void> {
   const most = bodyLimitFor(options.services)
   beDialect(app)
   readJsonOrNothing(app, most)
   app.setErrorHandler((thrown, request, reply) => sendFalFault(thrown, { request, reply, most }))
 
-  for (const [name, handle] of Object.entries(handlers)) {
+  for (const [name, method, handle] of handlers) {
     app.route<{ Params: { '*': string } }>({
       method,
       url: `/fal/${name}/*`,
@@ -44,7 +46,7 @@ export async function falRoutes(app: FastifyInstance, options: DialectOptions): 
     })
   }
   app.route({
-    method,
+    method: ['GET', 'POST', 'PUT'],
     url: '/fal/proxy',
     bodyLimit: most,
     handler: async (request, reply) => {

@@ -1,17 +1,17 @@
 import { randomInt } from 'node:crypto'
-import multipart from '@fastify/multipart'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { AppError } from '../../../jobs/errors.ts'
 import { findNamed } from '../../../jobs/offer.ts'
 import { openAiModel } from '../../api/models.ts'
 import { beDialect, bodyLimitFor, type DialectOptions } from '../dialect.ts'
 import { faultOf, setFaultHeaders } from '../faults.ts'
+import { readForms } from '../form-data.ts'
 import { held, requireSuccess } from '../held.ts'
 import { fieldsOf, readJsonOrNothing } from '../json-bodies.ts'
 import { store } from '../pictures.ts'
 import { submitAll } from '../submit.ts'
 import { errorOf, imagesOf, type StreamName } from './answers.ts'
-import { formLimits, readEditForm } from './edit-form.ts'
+import { readEditForm } from './edit-form.ts'
 import { keyOf } from './repeats.ts'
 import { fieldsOfForm, type ImageCall, imageCallOf, openAiNames } from './request.ts'
 import { stream } from './stream.ts'
@@ -23,7 +23,7 @@ export async function openAiRoutes(app: FastifyInstance, options: DialectOptions
   const most = bodyLimitFor(services)
   beDialect(app)
   readJsonOrNothing(app, most)
-  await app.register(multipart, { limits: formLimits(uploadLimits) })
+  readForms(app, most)
   app.setErrorHandler((thrown, request, reply) => {
     const error = faultOf(thrown, request, { names: openAiNames, most })
     const status = setFaultHeaders(reply, error)
@@ -51,7 +51,7 @@ export async function openAiRoutes(app: FastifyInstance, options: DialectOptions
   })
 
   app.post('/v1/images/edits', { bodyLimit: most }, async (request, reply) => {
-    const { fields, image, mask } = await readEditForm(request, uploadLimits)
+    const { fields, image, mask } = readEditForm(request, uploadLimits)
     const call = imageCallOf(fieldsOfForm(fields))
     const init_image = await store(services, request.caller, image)
     const painted = mask === undefined ? {} : { mask: await store(services, request.caller, mask) }

@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { AppError } from '../../../jobs/errors.ts'
 import { bodyLimit } from '../../faults.ts'
 import type { DialectOptions } from '../dialect.ts'
+import { type FormPart, partsOf, readForms } from '../form-data.ts'
 import { pictureOf, store } from '../pictures.ts'
 
 type ById = { Params: { id: string } }
@@ -10,19 +11,14 @@ type ById = { Params: { id: string } }
 /** POST /v1/files (multipart: `content`), GET and DELETE /v1/files/ID. A file is an upload, and has its id. */
 export function fileRoutes(app: FastifyInstance, { services }: DialectOptions): void {
   const most = services.uploadLimits.bytes + bodyLimit
-  app.addContentTypeParser(
-    'multipart/form-data',
-    { parseAs: 'buffer', bodyLimit: most },
-    (_request, body, done) => done(null, body),
-  )
+  readForms(app, most)
 
   app.post('/v1/files', { bodyLimit: most }, async (request, reply) => {
-    const content = await contentOf(request.body, request.headers['content-type'] ?? '')
-    const bytes = Buffer.from(await content.arrayBuffer())
+    const { bytes, fileName } = contentOf(request)
     const picture = pictureOf(bytes, 'content', services.uploadLimits)
     const id = await store(services, request.caller, picture)
     const view = await viewOf(id, request)
-    return reply.code(201).send({ ...view, name: content.name })
+    return reply.code(201).send({ ...view, name: fileName })
   })
 
   app.get<ById>('/v1/files/:id', (request) => viewOf(request.params.id, request))
@@ -51,20 +47,10 @@ export function fileRoutes(app: FastifyInstance, { services }: DialectOptions): 
   }
 }
 
-/** The file of a form. Rejects `unsupported_media_type`, `invalid_request`. */
-async function contentOf(body: unknown, type: string): Promise<File> {
-  if (!Buffer.isBuffer(body)) {
-    const message = 'content-type must be multipart/form-data, with the picture as the file "content".'
-    throw new AppError('unsupported_media_type', message, { param: 'content-type' })
-  }
-  let form: FormData
-  try {
-    form = await new Response(new Uint8Array(body), { headers: { 'content-type': type } }).formData()
-  } catch (cause) {
-    throw new AppError('invalid_request', 'The body is no complete form.', { param: 'body', cause })
-  }
-  const content = form.get('content')
-  if (content instanceof File) return content
-  const message = `content ${content === null ? 'is missing: it' : ''} must be a file.`
+/** The file of a form. Rejects like `partsOf`. */
+function contentOf({ body, headers }: FastifyRequest): FormPart {
+  const content = partsOf(body, headers['content-type']).find(({ name }) => name === 'content')
+  if (content?.fileName !== undefined) return content
+  const message = `content ${content === undefined ? 'is missing: it ' : ''}must be a file.`
   throw new AppError('invalid_request', message, { param: 'content' })
 }

@@ -26,7 +26,7 @@ const same = ['prompt', 'negative_prompt', 'width', 'height', 'guidance_scale', 
 const schedulers: Readonly<Record<string, string>> = { KarrasDPM: 'DPM++ 2M Karras' }
 
 /** Throws `invalid_request` for what is no input. `model` is absent for the default. */
-export function requestOf(input: unknown, model: string | undefined): Omit<Wanted, 'options'> {
+export function requestOf(input: unknown, model: string | undefined): Omit<Wanted, 'webhook'> {
   if (typeof input !== 'object' || input === null || Array.isArray(input)) {
     const message = `input must be an object such as {"prompt": "a red apple"}, but was ${describeValue(input)}.`
     throw new AppError('invalid_request', message, { param: 'input' })

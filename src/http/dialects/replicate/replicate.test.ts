@@ -201,6 +201,29 @@ suite('predictions', () => {
     assert.deepEqual((await server.app.inject('/v1/predictions')).json().results, [])
   })
 
+  test('tell a webhook of their end, unless it wants to hear of something else only', async (t) => {
+    const server = await served(t)
+    const wanted = async (body: object) => {
+      const answer = await post(server, ofModel, { input, ...body })
+      assert.equal(answer.statusCode, 201, answer.body)
+      return (await server.parts.status.get(answer.json().id))?.webhook
+    }
+    const webhook = 'https://shop.test/hook?for=7'
+    const kept = { url: webhook, form: 'replicate', base: 'http://localhost:80' }
+    assert.deepEqual(await wanted({ webhook }), kept)
+    const events = ['start', 'completed']
+    assert.deepEqual(await wanted({ webhook, webhook_events_filter: events }), kept)
+    assert.equal(await wanted({ webhook, webhook_events_filter: ['start', 'logs'] }), undefined)
+    assert.equal(await wanted({}), undefined)
+    for (const wrong of ['http://169.254.169.254/', 'shop', 7]) {
+      const answer = await post(server, ofModel, { input, webhook: wrong })
+      assertFault(answer, 422, /webhook/)
+      assert.equal(answer.json().invalid_fields[0].field, 'webhook')
+    }
+    const { key } = (await server.app.inject('/v1/webhooks/default/secret')).json()
+    assert.match(key, /^whsec_[A-Za-z0-9+/=]{32,}$/)
+  })
+
   test('that are sent again with a key are the same prediction', async (t) => {
     const server = await served(t)
     const key = { 'idempotency-key': 'order-1-of-a-customer' }
@@ -295,7 +318,7 @@ suite('pictures to start from', () => {
       headers: { 'content-type': 'multipart/form-data; boundary=x' },
       payload: '--x\r\nnothing',
     })
-    assertFault(broken, 422, /no complete form/)
+    assertFault(broken, 422, /not a complete multipart form/)
     assert.equal(await server.parts.queue.depth(), 0)
   })
 })

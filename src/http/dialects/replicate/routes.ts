@@ -1,6 +1,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { anonymous } from '../../../jobs/caller.ts'
+import { AppError } from '../../../jobs/errors.ts'
 import { isFinal, type JobView } from '../../../jobs/serving/job-view.ts'
+import { describeValue } from '../../../jobs/wording.ts'
 import { beDialect, bodyLimitFor, type DialectOptions } from '../dialect.ts'
 import { streamFollowed } from '../followed.ts'
 import { submitWithPictures } from '../given-pictures.ts'
@@ -19,8 +21,11 @@ import { predictionOf } from './prediction.ts'
 type ById = { Params: { id: string } }
 type OfModel = { Params: { owner: string; name: string } }
 
-/** Seconds; also that of a `Prefer: wait` without a number. */
-const longestWait = 60
+/**
+ * Seconds; also those of a `Prefer: wait` without a number. Proxies close a connection that is silent for longer; the
+ * client polls after it.
+ */
+const longestWait = 50
 
 export async function replicateRoutes(app: FastifyInstance, options: DialectOptions): Promise<void> {
   const { services } = options
@@ -36,8 +41,9 @@ export async function replicateRoutes(app: FastifyInstance, options: DialectOpti
   }
 
   const create = async (request: FastifyRequest, reply: FastifyReply, model: string | undefined) => {
-    const { input } = fieldsOf(request.body)
-    const view = await submitWithPictures(services, request, requestOf(input, model))
+    const fields = fieldsOf(request.body)
+    const wanted = { ...requestOf(fields.input, model), ...webhookOf(fields) }
+    const view = await submitWithPictures(services, request, wanted)
     nameJobs(reply, [view])
     const seconds = waitOf(request)
     const latest = seconds === undefined ? view : await waited(request, reply, { view, seconds })
@@ -101,9 +107,24 @@ export async function replicateRoutes(app: FastifyInstance, options: DialectOpti
     return modelView(model, services.limits, request.publicAddress())
   })
 
+  app.get('/v1/webhooks/default/secret', async ({ caller }) => ({
+    key: await services.webhookSecret(caller),
+  }))
+
   app.get('/v1/account', ({ caller: { name } }) => ({ type: 'user', username: name, name, github_url: null }))
 
   await app.register(async (files) => fileRoutes(files, options))
+}
+
+/** Only the end is sent: with a filter that leaves it out there is no webhook. Throws `invalid_request`. */
+function webhookOf({ webhook, webhook_events_filter: events }: Readonly<Record<string, unknown>>) {
+  if (webhook === undefined || webhook === null || webhook === '') return {}
+  if (typeof webhook !== 'string') {
+    const message = `webhook must be an address, but was ${describeValue(webhook)}.`
+    throw new AppError('invalid_request', message, { param: 'webhook' })
+  }
+  if (Array.isArray(events) && !events.includes('completed')) return {}
+  return { webhook: { url: webhook, form: 'replicate' } }
 }
 
 /** Seconds of `Prefer: wait` and `Prefer: wait=N`; undefined if there is none. */
