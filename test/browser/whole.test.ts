@@ -177,3 +177,15 @@ test('a program in the page follows a job with EventSource, which ends with it',
   assert.equal(seen.types[0], 'status')
   assert.ok(seen.types.includes('progress') || seen.types.includes('preview'), seen.types.join())
 })
+
+test('the client of README.md makes its picture', patience, async () => {
+  const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8')
+  const [, client = ''] = /^```js\n(.*?)^```/ms.exec(readme) ?? []
+  const folder = await mkdtemp(join(tmpdir(), 'packshot-readme-'))
+  await writeFile(join(folder, 'client.mjs'), client)
+  const env = { ...process.env, PACKSHOT: url.replace(/\/$/, '') }
+  await promisify(execFile)(process.execPath, ['client.mjs'], { cwd: folder, env })
+  const file = await readFile(join(folder, 'apple.png'))
+  await rm(folder, { recursive: true })
+  assert.match(file.toString('latin1'), /^.PNG[\s\S]*parameters\0a red apple on white/)
+})
