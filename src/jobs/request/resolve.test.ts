@@ -212,8 +212,8 @@ const single: [string, object, string][] = [
   ],
   [
     'foreign',
-    { webhook: 1 },
-    'webhook: There is no field webhook. The fields are prompt, negative_prompt, width, height, steps, guidance_scale, sampler, schedule, seed, count, model, format, quality, priority, previews, vae, loras, clip_skip, init_image, strength, mask.',
+    { callback: 1 },
+    'callback: There is no field callback. The fields are prompt, negative_prompt, width, height, steps, guidance_scale, sampler, schedule, seed, count, model, format, quality, priority, previews, vae, loras, clip_skip, init_image, strength, mask, webhook.',
   ],
 ]
 
