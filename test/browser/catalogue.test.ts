@@ -1,0 +1,47 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { startServer } from '../service/server-process.ts'
+import { tempFolder } from '../temp-folder.ts'
+import { startBrowser } from './chromium.ts'
+import { overflows, visit } from './visit.ts'
+
+test('a list is pasted, its faults are shown, and the lines of its run fill by themselves', async (t) => {
+  const server = startServer(t, { PACKSHOT_DATA_DIR: tempFolder(t) })
+  const [address, browser] = await Promise.all([server.address, startBrowser()])
+  t.after(() => browser.close())
+  await using visitor = await visit(browser, `${address}/catalogues`, {
+    viewport: { width: 390, height: 800 },
+  })
+  const { page } = visitor
+  const list = (rows: readonly string[]) => `sku,title\n${rows.join('\n')}\n`
+  await page.fill('#list', list(['A-1,a bottle', 'A-1,a vase']))
+  assert.equal(await page.inputValue('#template'), '{title}')
+  await page.locator('#template').press('End')
+  await page.click('#columns button:text-is("sku")')
+  assert.equal(await page.inputValue('#template'), '{title} {sku}')
+  await page.fill('#file-name', '{sku}')
+  await page.click('button[type=submit]')
+  await page.getByText('Row 2: The file name "A-1" is that of row 1 too.').waitFor()
+  assert.equal(await page.inputValue('#list'), list(['A-1,a bottle', 'A-1,a vase']))
+
+  // chosen as a file
+  const rows = Array.from({ length: 30 }, (_, n) => `P-${n},a vase ${n}`)
+  await page.setInputFiles('#list-file', {
+    name: 'products.csv',
+    mimeType: 'text/csv',
+    buffer: Buffer.from(list(rows)),
+  })
+  await page.waitForFunction('document.querySelector("#list").value.includes("P-29")')
+  await page.click('button[type=submit]')
+  await page.waitForURL(/\/catalogues\/[0-9a-z]{42}$/)
+  await page.getByText('Done', { exact: true }).first().waitFor()
+  await page.locator('.run-line').last().scrollIntoViewIfNeeded()
+  await page.locator('.run-line').nth(29).waitFor()
+  await page.locator('.run-line.is-succeeded').nth(29).scrollIntoViewIfNeeded()
+  await page.locator('#run-state[data-status=finished]').waitFor()
+  assert.equal(await overflows(page), false)
+  assert.equal(await page.getByRole('button', { name: 'Pause' }).count(), 0)
+  await page.goto(`${address}/catalogues`)
+  await page.getByRole('link', { name: /A run of 30 pictures/ }).waitFor()
+  visitor.assertQuiet()
+})
