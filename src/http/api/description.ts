@@ -40,6 +40,10 @@ const files: Readonly<Record<string, Partial<Record<'request' | 'response', Json
     response: { [previewType]: { schema: { type: 'string', format: 'binary' } } },
   },
   'get /v1/pictures/{link}': { response: picture },
+  'get /v1/catalogues/{id}/pictures.zip': {
+    response: { 'application/zip': { schema: { type: 'string', format: 'binary' } } },
+  },
+  'get /v1/catalogues/{id}/manifest.csv': { response: { 'text/csv': { schema: { type: 'string' } } } },
   'get /v1/uploads/{id}': { response: { 'image/png': { schema: { type: 'string', format: 'binary' } } } },
 }
 
