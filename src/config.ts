@@ -115,6 +115,36 @@ export const Environment = Type.Object({
     default: 86_400,
     description: 'How long a job and its pictures are kept, from the moment it was accepted.',
   }),
+  PACKSHOT_CATALOGUE_TTL_SECONDS: Type.Integer({
+    minimum: 1,
+    maximum: 31_536_000,
+    default: 604_800,
+    description: 'How long a catalogue run and its pictures are kept, from the moment it was accepted.',
+  }),
+  PACKSHOT_CATALOGUE_ROWS: Type.Integer({
+    minimum: 1,
+    maximum: 1_000_000,
+    default: 50_000,
+    description: 'Maximum rows of a catalogue run.',
+  }),
+  PACKSHOT_CATALOGUE_PICTURES: Type.Integer({
+    minimum: 1,
+    maximum: 1_000_000,
+    default: 100_000,
+    description: 'Maximum pictures of a catalogue run: its rows times its variants.',
+  }),
+  PACKSHOT_CATALOGUE_MB: Type.Integer({
+    minimum: 1,
+    maximum: 256,
+    default: 16,
+    description: 'Maximum size of the body that requests a catalogue run, in MiB.',
+  }),
+  PACKSHOT_CATALOGUE_RUNS: Type.Integer({
+    minimum: 1,
+    maximum: 1000,
+    default: 10,
+    description: 'Maximum unfinished catalogue runs of one caller.',
+  }),
   PACKSHOT_QUEUE_MAX: Type.Integer({
     minimum: 1,
     maximum: 1_000_000,

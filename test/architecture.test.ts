@@ -41,6 +41,11 @@ const rules: readonly Rule[] = [
     folders: ['src/jobs/serving', 'src/jobs/request', words],
     packages: ['typebox'],
   },
+  {
+    files: /^src\/jobs\/catalogue\//,
+    folders: ['src/jobs/catalogue', 'src/jobs/serving', 'src/jobs/request', words],
+    packages: ['typebox', 'csv-parse', 'yazl'],
+  },
   { files: /^src\/jobs\/working\//, folders: ['src/jobs/working', words], packages: ['typebox'] },
   adapter('sqlite', 'typebox'),
   adapter('disk', 'typebox'),

@@ -9,6 +9,7 @@ import Fastify, {
 import { AppError } from '../jobs/errors.ts'
 import { packageVersion } from '../version.ts'
 import { type KnownRoutes, knownRoutes } from './allowed-methods.ts'
+import { catalogueRoutes } from './api/catalogues.ts'
 import { descriptionRoute } from './api/description.ts'
 import { eventRoutes } from './api/events.ts'
 import { healthRoutes } from './api/health.ts'
@@ -181,6 +182,7 @@ export async function buildHttp({
     webhookRoutes(api, services)
     healthRoutes(api, services)
     await api.register(async (uploads) => uploadRoutes(uploads, services))
+    await api.register(async (runs) => catalogueRoutes(runs, services.catalogues))
     descriptionRoute(api)
   })
   const dialect = { services, holdSeconds }

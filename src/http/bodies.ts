@@ -27,23 +27,43 @@ function textOf(body: string | Buffer): string {
   }
 }
 
-/** The first key that comes twice in an object of this valid JSON text, as it is shown; `JSON.parse` keeps the last. */
+/**
+ * The first key that comes twice in an object of this valid JSON text, as it is shown; `JSON.parse` keeps the last. Its
+ * cost grows with the length alone: a body may be a list of many megabytes.
+ */
 function repeatedKey(text: string): string | undefined {
   const open: (Set<string> | undefined)[] = []
-  for (const { 0: token, 1: key } of text.matchAll(
-    /("(?:[^"\\]|\\.)*")(?=\s*:)|"(?:[^"\\]|\\.)*"|[{}[\]]/g,
-  )) {
-    if (token === '{') open.push(new Set())
-    else if (token === '[') open.push(undefined)
-    else if (token === '}' || token === ']') open.pop()
-    else if (key !== undefined) {
-      const name = String(JSON.parse(key))
+  const tokens = /["{}[\]]/g
+  for (let token = tokens.exec(text); token !== null; token = tokens.exec(text)) {
+    if (token[0] === '{') open.push(new Set())
+    else if (token[0] === '[') open.push(undefined)
+    else if (token[0] !== '"') open.pop()
+    else {
+      const end = endOfString(text, token.index)
+      tokens.lastIndex = end
       const keys = open.at(-1)
-      if (keys?.has(name)) return JSON.stringify(name.length > 40 ? `${name.slice(0, 40)}...` : name)
-      keys?.add(name)
+      if (keys === undefined || !isColonNext(text, end)) continue
+      const name = String(JSON.parse(text.slice(token.index, end)))
+      if (keys.has(name)) return JSON.stringify(name.length > 40 ? `${name.slice(0, 40)}...` : name)
+      keys.add(name)
     }
   }
   return undefined
+}
+
+/** The index after the string that begins at `start`. */
+function endOfString(text: string, start: number): number {
+  for (let quote = text.indexOf('"', start + 1); ; quote = text.indexOf('"', quote + 1)) {
+    let backslashes = 0
+    while (text[quote - 1 - backslashes] === '\\') backslashes += 1
+    if (backslashes % 2 === 0) return quote + 1
+  }
+}
+
+function isColonNext(text: string, from: number): boolean {
+  let at = from
+  while (/\s/.test(text[at] ?? '')) at += 1
+  return text[at] === ':'
 }
 
 /**

@@ -33,13 +33,13 @@ export function recogniseCallers(
 ): (request: FastifyRequest) => Promise<void> {
   app.decorateRequest('caller')
   app.decorateRequest('signedIn', false)
-  app.addHook('onSend', async (request, reply) => {
-    if (reply.statusCode === 401 && !reply.hasHeader('www-authenticate')) {
-      const error = request.headers.authorization === undefined ? '' : ', error="invalid_token"'
-      reply.header('www-authenticate', `Bearer realm="Packshot"${error}`)
-    }
-    if (services.signIn !== undefined && request.routeOptions.config.open !== true) varyByCaller(reply)
-  })
+  // without keys nobody is refused, and no answer depends on who asks
+  if (services.signIn !== undefined) {
+    app.addHook('onSend', async (request, reply) => {
+      if (reply.statusCode === 401) challenge(request, reply)
+      if (request.routeOptions.config.open !== true) varyByCaller(reply)
+    })
+  }
   return async (request) => {
     const credentials = credentialsOf(request)
     request.caller = await services.caller(credentials)
@@ -47,6 +47,12 @@ export function recogniseCallers(
     request.signedIn = credentials.key === undefined
     request.log = request.log.child(whose(request.caller))
   }
+}
+
+function challenge({ headers }: FastifyRequest, reply: FastifyReply): void {
+  if (reply.hasHeader('www-authenticate')) return
+  const error = headers.authorization === undefined ? '' : ', error="invalid_token"'
+  reply.header('www-authenticate', `Bearer realm="Packshot"${error}`)
 }
 
 function varyByCaller(reply: FastifyReply): void {

@@ -9,6 +9,12 @@ export const ErrorBody = Type.Object({
     code: Type.String({ description: 'One of the codes in docs/errors.md.' }),
     message: Type.String(),
     param: Type.Optional(Type.String({ description: 'The invalid field, header or path part.' })),
+    faults: Type.Optional(
+      Type.Array(Type.Object({ row: Type.Integer(), param: Type.String(), message: Type.String() }), {
+        description: 'Of a list: what is wrong in which row, the first 100.',
+      }),
+    ),
+    fault_count: Type.Optional(Type.Integer({ description: 'How many faults the list has.' })),
   }),
 })
 export type ErrorBody = Static<typeof ErrorBody>
@@ -56,6 +62,15 @@ export function sendFault(reply: FastifyReply, error: AppError): FastifyReply {
   if (retryAfter !== undefined) reply.header('retry-after', retryAfter)
   const { code, param } = error
   const message = clientMessage(error)
-  const body: ErrorBody = { error: { code, message, ...(param === undefined ? {} : { param }) } }
+  const body: ErrorBody = {
+    error: { code, message, ...(param === undefined ? {} : { param }), ...faultsOfRows(error) },
+  }
   return reply.code(httpStatus(error)).header('cache-control', 'no-store').send(body)
+}
+
+function faultsOfRows({ faults, faultCount }: AppError): Partial<ErrorBody['error']> {
+  const ofRows = faults.flatMap(({ row, param, message }) =>
+    row === undefined ? [] : [{ row, param, message }],
+  )
+  return ofRows.length === 0 ? {} : { faults: ofRows, fault_count: faultCount }
 }

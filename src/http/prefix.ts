@@ -20,8 +20,23 @@ export function serveUnderPrefix(app: FastifyInstance, trusts: Trusts): void {
   })
 }
 
-/** The addresses of a job: `links` and the `url` of each picture. */
+/** The addresses of a job: `links` and the `url` of each picture; and those of catalogue runs. */
 function underPrefix(payload: unknown, prefix: string): unknown {
+  if (
+    typeof payload === 'object' &&
+    payload !== null &&
+    'catalogues' in payload &&
+    Array.isArray(payload.catalogues)
+  ) {
+    return { ...payload, catalogues: payload.catalogues.map((run) => underPrefix(run, prefix)) }
+  }
+  if (typeof payload === 'object' && payload !== null && 'rows' in payload && Array.isArray(payload.rows)) {
+    const rows = payload.rows as readonly { link?: string }[]
+    return {
+      ...payload,
+      rows: rows.map((row) => (row.link === undefined ? row : { ...row, link: prefix + row.link })),
+    }
+  }
   if (typeof payload !== 'object' || payload === null || !('links' in payload)) return payload
   const { links, images } = payload as { links: object; images?: readonly { url: string; link: string }[] }
   return {

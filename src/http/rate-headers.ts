@@ -1,4 +1,4 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Services } from './services.ts'
 
 declare module 'fastify' {
@@ -13,18 +13,19 @@ declare module 'fastify' {
  * `"jobs";q=120;w=60` and `"jobs";r=119;t=1`. `t` is never later than `Retry-After`. `qu` of work is a unit of our own.
  */
 export function sayLimits(app: FastifyInstance, services: Services): void {
-  app.addHook('onSend', async (request, reply) => {
-    if (request.routeOptions.config.limited !== true || request.caller === undefined) return
+  const onSend = async (request: FastifyRequest, reply: FastifyReply) => {
+    // unknown: refused before it was recognised
+    if (request.caller === null || request.caller === undefined) return
     const policies = await services.policies(request.caller)
     if (policies.length === 0) return
-    reply.headers({
-      'ratelimit-policy': policies
-        .map(
-          ({ name, unit, quota, window }) =>
-            `"${name}";q=${quota};w=${window}${unit === undefined ? '' : `;qu="${unit}"`}`,
-        )
-        .join(', '),
-      ratelimit: policies.map(({ name, left, seconds }) => `"${name}";r=${left};t=${seconds}`).join(', '),
+    const promised = policies.map(({ name, unit, quota, window }) => {
+      const units = unit === undefined ? '' : `;qu="${unit}"`
+      return `"${name}";q=${quota};w=${window}${units}`
     })
+    const left = policies.map(({ name, left, seconds }) => `"${name}";r=${left};t=${seconds}`)
+    reply.headers({ 'ratelimit-policy': promised.join(', '), ratelimit: left.join(', ') })
+  }
+  app.addHook('onRoute', (route) => {
+    if (route.config?.limited === true) route.onSend = [route.onSend ?? [], onSend].flat()
   })
 }

@@ -1,4 +1,5 @@
 import { type Caller, type Credentials, requireScope, type Scope } from '../jobs/caller.ts'
+import type { Catalogues } from '../jobs/catalogue/catalogues.ts'
 import { toAppError } from '../jobs/errors.ts'
 import type { RequestLimits } from '../jobs/fields.ts'
 import type { Holdings } from '../jobs/holdings.ts'
@@ -141,6 +142,8 @@ export interface Services {
   policies(caller: Caller): Promise<readonly Policy[]>
   /** Exchanges a key for the session of a browser; rejects like `caller`. Absent: callers have no keys. */
   signIn?(key: string, address: string): Promise<SignedIn>
+  /** Catalogue runs. Absent: this server has none. */
+  readonly catalogues?: Catalogues
   /** What can be requested now. */
   offer(): Offer
   readonly limits: RequestLimits
@@ -159,13 +162,13 @@ export function createServices(
     CancelDeps &
     UploadDeps &
     WebhookCallDeps &
-    Pick<Services, 'holdings' | 'caller' | 'signIn'> & {
+    Pick<Services, 'holdings' | 'caller' | 'signIn' | 'catalogues'> & {
       readonly watch: JobWatch
       readonly requests: RateLimiter
     },
   ready: () => boolean,
 ): Services {
-  const { holdings, signIn } = deps
+  const { holdings, signIn, catalogues } = deps
   const asAppError = async <T>(action: Promise<T>): Promise<T> => {
     try {
       return await action
@@ -243,6 +246,7 @@ export function createServices(
     limits: deps.limits,
     uploadLimits: deps.uploadLimits,
     ...(holdings === undefined ? {} : { holdings }),
+    ...(catalogues === undefined ? {} : { catalogues }),
     ready,
   }
 }

@@ -181,6 +181,8 @@ export type ErrorCode = keyof typeof errorTable
 /** One field of a request (or one environment variable) that cannot be used, and why. */
 export interface Fault {
   readonly param: string
+  /** The row of a list that has it, counted from 1 without the header. */
+  readonly row?: number
   /** A whole sentence: the field, the limit and what was given. */
   readonly message: string
 }
@@ -197,6 +199,8 @@ export interface ErrorDetails {
   readonly attempts?: number
   /** Every fault of a request, so that a form can show each beside its field. */
   readonly faults?: readonly Fault[]
+  /** How many faults there are, where `faults` has only the first of them. */
+  readonly faultCount?: number
   readonly cause?: unknown
   /** For the operator alone, in place of the message: with paths and names of tensors. */
   readonly detail?: string
@@ -209,6 +213,7 @@ export class AppError extends Error {
   readonly param: string | undefined
   readonly retryAfterSeconds: number | undefined
   readonly faults: readonly Fault[]
+  readonly faultCount: number
   readonly detail: string | undefined
   readonly #attempts: number | undefined
 
@@ -218,6 +223,7 @@ export class AppError extends Error {
     this.param = details.param
     this.retryAfterSeconds = details.retryAfterSeconds
     this.faults = details.faults ?? []
+    this.faultCount = details.faultCount ?? this.faults.length
     this.detail = details.detail
     this.#attempts = details.attempts
   }

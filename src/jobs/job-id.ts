@@ -22,7 +22,7 @@ const ulidLength = 26
  */
 const keyWindowMs = 3_600_000
 
-type Kind = 'job' | 'upload'
+type Kind = 'job' | 'upload' | 'catalogue'
 
 export interface JobIds {
   /** @param owner the name of the caller; absent: `anonymous` */
@@ -33,12 +33,25 @@ export interface JobIds {
     /** Throws `not_found` unless this id was issued to this owner for an upload with the same secret. */
     verify(id: string, owner?: string): void
   }
+  /** Ids of the same form for catalogue runs (see `catalogue/documents.ts` for their time). */
+  readonly catalogues: {
+    issue(time: Date, owner?: string): string
+    /** The id that a caller's key has if the run began at this time. */
+    fromKey(account: string, key: string, time: Date, owner?: string): string
+    /** Throws `not_found` unless this id was issued to this owner for a run with the same secret. */
+    verify(id: string, owner?: string): void
+  }
   /** The ids that a caller's key has now: that of this window, then that of the previous one. */
   fromKey(account: string, key: string, now: Date, owner?: string): readonly [string, string]
-  /** The id that a name always has, for work that is derived from other work. `time` is the time of the id. */
+  /**
+   * The id that a name always has, for work that is derived from other work. `time` is the time of the id, from which its
+   * expiry counts: it may be in the future for a job that is kept for longer than others.
+   */
   fromName(name: string, time: Date, owner?: string): string
   /** A seed that a caller's key always has, and that nobody else can know. */
   seedFromKey(account: string, key: string): number
+  /** A seed that a name always has. */
+  seedFromName(name: string): number
   /** The same for every job of an account, and no way back to it. */
   accountTag(account: string): string
   /** Throws `not_found` unless this id was issued to this owner with the same secret. Anything that passes is safe in a path. */
@@ -63,6 +76,7 @@ export function createJobIds(secret: Uint8Array, ...older: readonly Uint8Array[]
       ulid + macBy(by, owner === anonymous ? `${kind}:${ulid}` : `${kind}:${owner}:${ulid}`, 16)
   const sign = signFor('job')
   const signUpload = signFor('upload')
+  const signCatalogue = signFor('catalogue')
   // the length keeps one caller's key from being another's
   const named = (account: string, name: string) => `${account.length}:${account}:${name}`
   const derive = (name: string, windowStart: number, owner: string) =>
@@ -85,6 +99,18 @@ export function createJobIds(secret: Uint8Array, ...older: readonly Uint8Array[]
         throw new AppError('not_found', message, { param: 'id' })
       },
     },
+    catalogues: {
+      issue: (time, owner = anonymous) => signCatalogue(fresh(time), owner),
+      fromKey: (account, name, time, owner = anonymous) =>
+        signCatalogue(
+          encodeTime(time.getTime()) + mac(`catalogue:${time.getTime()}:${named(account, name)}`, 16),
+          owner,
+        ),
+      verify(id, owner = anonymous) {
+        if (isSigned(id, owner, signCatalogue)) return
+        throw new AppError('not_found', 'There is no catalogue run with this id.', { param: 'id' })
+      },
+    },
     fromKey(account, name, now, owner = anonymous) {
       const start = now.getTime() - (now.getTime() % keyWindowMs)
       const whose = named(account, name)
@@ -97,6 +123,7 @@ export function createJobIds(secret: Uint8Array, ...older: readonly Uint8Array[]
         .update(`seed:${named(account, name)}`)
         .digest()
         .readUInt32BE(0),
+    seedFromName: (name) => createHmac('sha256', key).update(`seed:name:${name}`).digest().readUInt32BE(0),
     accountTag: (account) => mac(`account:${account}`, 16),
     verify(id, owner = anonymous) {
       if (isSigned(id, owner, sign)) return
@@ -128,6 +155,12 @@ export function hasExpired(id: string, ttlSeconds: number, now: Date): boolean {
   const issued = jobIdTime(id).getTime()
   const slack = issued % keyWindowMs === 0 ? keyWindowMs : 0
   return issued + slack + ttlSeconds * 1000 <= now.getTime()
+}
+
+/** The start of the window in which a repeated idempotency key finds what it made, and of the window before. */
+export function keyWindows(now: Date): readonly [Date, Date] {
+  const start = now.getTime() - (now.getTime() % keyWindowMs)
+  return [new Date(start), new Date(start - keyWindowMs)]
 }
 
 /** Slack for uploads on servers whose clocks differ. */

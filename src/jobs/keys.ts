@@ -144,6 +144,8 @@ export interface Keyring {
   find(key: string, now: Date): FoundKey | undefined
   /** A key that was recognised before, while it still belongs to this caller. */
   recall(keyId: string, name: string, now: Date): FoundKey | undefined
+  /** One of the keys of a caller that count now, for work that it asked for before. */
+  anyOf(name: string, now: Date): FoundKey | undefined
   /** The generation of the secret that webhooks of the caller of this name are signed with. */
   webhookGeneration(name: string): number
 }
@@ -163,6 +165,13 @@ export function keyring({ callers }: KeysFile): Keyring {
   }
   const generations = new Map(callers.map(({ name, webhook }) => [name, webhook?.secret ?? 1]))
   return {
+    anyOf(name, now) {
+      const caller = callers.find((each) => each.name === name)
+      const key = caller?.keys.find((each) => faultOf(caller, each, now) === undefined)
+      return caller === undefined || key === undefined
+        ? undefined
+        : { caller, keyId: key.id, fault: undefined }
+    },
     webhookGeneration: (name) => generations.get(name) ?? 1,
     find(text, now) {
       const id = form.exec(text)?.[1] ?? ''

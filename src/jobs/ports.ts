@@ -293,13 +293,28 @@ export interface ImageStore {
    * between two steps shows a client no more than before. Repeatable.
    */
   purge(tombstone: Manifest, of: Manifest): Promise<void>
+  /**
+   * Stores a document of a catalogue run under the run's id, in place of one of the same name. The whole document or
+   * nothing. Names are of lower-case letters, digits, dots and dashes.
+   */
+  putRunFile(id: string, name: string, bytes: Uint8Array): Promise<void>
+  /** Undefined when there is none. */
+  getRunFile(id: string, name: string): Promise<Uint8Array | undefined>
+  /** Deletes these documents of a run; a missing one is no fault. */
+  deleteRunFiles(id: string, names: readonly string[]): Promise<void>
+  /** Marks a run as open, or no longer. */
+  markRun(id: string, open: boolean): Promise<void>
+  /** The ids of all runs that are marked as open. */
+  openRuns(): Promise<string[]>
+  /** The ids of all runs that have a document, the oldest first. */
+  allRuns(): Promise<string[]>
   /** Bytes of all uploads and of all results, about. May take long: it counts. */
   measure(): Promise<{ uploads: number; results: number }>
   /** Bytes that can still be written; undefined if the store cannot tell. */
   freeBytes(): Promise<number | undefined>
   /**
    * Deletes what expired before `now`, and remains of interrupted writes; returns how many jobs it removed. Uploads are
-   * deleted when no job can still need them (`uploadIsOver`). An entry that cannot be deleted does not stop the rest.
+   * deleted when no job can still need them (`uploadIsOver`), documents and marks of runs as jobs without a manifest. An entry that cannot be deleted does not stop the rest.
    */
   sweep(now: Date): Promise<number>
 }

@@ -25,6 +25,18 @@ export function dayOf(id: string): string {
   return jobIdTime(id).toISOString().slice(0, 10)
 }
 
+/** Documents of a catalogue run are in `<runs>/<yyyy-mm-dd>/<id>/<name>`, marks of open runs in `<open runs>/<id>`. */
+export const runsFolder = 'catalogues'
+export const openRunsFolder = 'catalogues-open'
+
+/** Throws `not_found` for a name that no document of a run has. */
+export function runFileName(name: string): string {
+  if (!/^[a-z0-9][a-z0-9-]{0,60}(\.[a-z0-9]{1,10}){1,2}$/.test(name)) {
+    throw new AppError('not_found', 'There is no such document.')
+  }
+  return name
+}
+
 /** The manifest exists, but cannot be read as one. */
 export class DamagedManifest extends AppError {
   constructor(place: string, cause: unknown) {

@@ -2,12 +2,18 @@ import { watchKeys } from '../adapters/disk/keys-file.ts'
 import { type Config, ConfigError } from '../config.ts'
 import type { PageAccess } from '../http/app.ts'
 import type { Services } from '../http/services.ts'
-import { anonymousCaller, type CallerLimits, type Credentials, type RateName } from '../jobs/caller.ts'
+import {
+  anonymous,
+  anonymousCaller,
+  type CallerLimits,
+  type Credentials,
+  type RateName,
+} from '../jobs/caller.ts'
 import { messageOf } from '../jobs/errors.ts'
 import { uploadKeptSeconds } from '../jobs/job-id.ts'
 import type { Log } from '../jobs/log.ts'
 import type { RateLimiter } from '../jobs/ports.ts'
-import { bucket, createRecogniser } from '../jobs/serving/recognise.ts'
+import { bucket, createRecogniser, type Recogniser } from '../jobs/serving/recognise.ts'
 import { createSessions } from '../jobs/sessions.ts'
 
 export interface CallersOptions {
@@ -18,7 +24,7 @@ export interface CallersOptions {
   readonly log: Log
 }
 
-export interface Callers extends Pick<Services, 'caller' | 'signIn'> {
+export interface Callers extends Pick<Services, 'caller' | 'signIn'>, Pick<Recogniser, 'named'> {
   /** See `Keyring.webhookGeneration`. */
   webhookGeneration(name: string): number
   close(): void
@@ -32,6 +38,7 @@ export async function openCallers(options: CallersOptions): Promise<Callers> {
   if (path === undefined) {
     return {
       caller: ({ address }: Credentials) => anonymousCaller(address, usual, ipv6Network),
+      named: (name, account) => (name === anonymous ? { ...anonymousCaller('', usual), account } : undefined),
       webhookGeneration: () => 1,
       close() {},
     }

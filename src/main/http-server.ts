@@ -6,6 +6,7 @@ import { pictureReader } from '../adapters/pictures/picture-reader.ts'
 import type { Config } from '../config.ts'
 import { buildHttp } from '../http/app.ts'
 import { createServices } from '../http/services.ts'
+import { type CataloguesDeps, createCatalogues } from '../jobs/catalogue/catalogues.ts'
 import { defaultLimits } from '../jobs/fields.ts'
 import type { Holdings } from '../jobs/holdings.ts'
 import { createJobIds } from '../jobs/job-id.ts'
@@ -78,9 +79,14 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     mostFollowers: config.eventStreams,
     mostOfAccount: config.callerEventStreams,
   })
+  const catalogues = createCatalogues({
+    ...core,
+    ...catalogueSettings(config),
+    callerNamed: callers.named,
+  })
   const imageOrigin = config.storage?.publicEndpoint
   const http = await buildHttp({
-    services: createServices({ ...core, watch }, ready),
+    services: createServices({ ...core, watch, catalogues }, ready),
     log,
     page: pageOf(config),
     ...(imageOrigin === undefined ? {} : { imageOrigin: new URL(imageOrigin).origin }),
@@ -88,7 +94,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     traffic: {
       idleMs: config.idleSeconds * 1000,
       bytesPerSecond: config.minKibPerSecond * 1024,
-      bufferBytes: Math.max(config.bufferMb, 3 * config.uploadMb) * 2 ** 20,
+      bufferBytes: Math.max(config.bufferMb, 3 * config.uploadMb, 2 * config.catalogueMb) * 2 ** 20,
     },
     holdSeconds: config.holdSeconds,
     connections: { all: config.connections, perAddress: config.clientConnections },
@@ -98,6 +104,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   starting.defer(() => watch.close())
   const address = await listen(http, config)
   starting.adopt(await startHousekeeping({ ...core, watch, sender }), (keeping) => keeping.stop())
+  starting.adopt(catalogues.start(), (feeder) => feeder.stop())
   const started = starting.move()
   return { address, [Symbol.asyncDispose]: () => started.disposeAsync() }
 }
@@ -118,4 +125,16 @@ async function listen(http: FastifyInstance, { host, port }: Config): Promise<st
   const bound = http.server.address() as AddressInfo
   const shown = bound.family === 'IPv6' ? `[${bound.address}]` : bound.address
   return `http://${shown === '0.0.0.0' || shown === '[::]' ? 'localhost' : shown}:${bound.port}`
+}
+
+function catalogueSettings(config: Config): Pick<CataloguesDeps, 'catalogueTtlSeconds' | 'catalogueLimits'> {
+  return {
+    catalogueTtlSeconds: config.catalogueTtlSeconds,
+    catalogueLimits: {
+      rows: config.catalogueRows,
+      pictures: config.cataloguePictures,
+      bytes: config.catalogueMb * 2 ** 20,
+      runs: config.catalogueRuns,
+    },
+  }
 }

@@ -19,7 +19,11 @@ async function setUp(args: readonly string[]): Promise<number> {
   const config = loadConfig(process.env)
   if (config.storage === undefined) throw new ConfigError(['PACKSHOT_STORAGE_URL must be set.'])
   const log = createLogger(config, 'server')
-  await setUpBucket({ ...bucketOptions(config, config.storage, log), ttlSeconds: config.resultTtlSeconds })
+  await setUpBucket({
+    ...bucketOptions(config, config.storage, log),
+    ttlSeconds: config.resultTtlSeconds,
+    catalogueTtlSeconds: config.catalogueTtlSeconds,
+  })
   console.log(`${config.storage.url} is ready.`)
   return 0
 }

@@ -176,6 +176,39 @@ export function imageStoreContract(name: string, start: (t: TestContext) => Prom
       assert.notEqual(await store.getUpload(short), undefined)
     })
 
+    test('keeps documents of runs, and which runs are open', async (t) => {
+      const open = await start(t)
+      const store = open()
+      const now = Date.now()
+      const issue = (age: number) => testIds.catalogues.issue(new Date(now - age))
+      const [old, young] = [issue(3_600_001), issue(0)]
+      const [first, second] = ['summary.json', 'items-0000.json.gz']
+      assert.equal(await store.getRunFile(young, first), undefined)
+      assert.deepEqual([await store.allRuns(), await store.openRuns()], [[], []])
+      for (const id of [young, old]) {
+        for (const name of [first, second]) await store.putRunFile(id, name, Buffer.from(name))
+        for (let count = 0; count < 2; count++) await store.markRun(id, true)
+      }
+      await store.putRunFile(young, first, Uint8Array.of(7))
+      assert.deepEqual([...((await open().getRunFile(young, first)) ?? [])], [7])
+      assert.equal(Buffer.from((await store.getRunFile(old, second)) ?? []).toString(), second)
+      assert.deepEqual(await store.allRuns(), [old, young])
+      assert.deepEqual((await open().openRuns()).sort(), [old, young])
+      assert.equal(await store.getManifest(young), undefined, 'a run is no job')
+
+      for (let count = 0; count < 2; count++) await store.markRun(young, false)
+      assert.deepEqual(await store.openRuns(), [old])
+      for (let count = 0; count < 2; count++) await store.deleteRunFiles(young, [second, 'control.json'])
+      assert.equal(await store.getRunFile(young, second), undefined)
+      assert.equal(await store.sweep(new Date(now)), 0)
+      assert.deepEqual([await store.allRuns(), await store.openRuns()], [[young], []])
+      assert.equal(await store.getRunFile(old, first), undefined)
+      for (const name of ['', '..', '../x.json', 'a/b.json', 'A.json', 'x']) {
+        await assert.rejects(store.putRunFile(young, name, Uint8Array.of(1)), { code: 'not_found' })
+        await assert.rejects(store.getRunFile('..', first), { code: 'not_found' })
+      }
+    })
+
     test('says how much it holds', async (t) => {
       const store = (await start(t))()
       assert.deepEqual(await store.measure(), { uploads: 0, results: 0 })

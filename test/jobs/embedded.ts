@@ -8,6 +8,7 @@ import { sqliteStatusStore } from '../../src/adapters/sqlite/status-store.ts'
 import { sqliteTaskQueue } from '../../src/adapters/sqlite/task-queue.ts'
 import { sqliteWebhookQueue } from '../../src/adapters/sqlite/webhook-queue.ts'
 import { anonymousCaller, type Credentials } from '../../src/jobs/caller.ts'
+import { createCatalogues } from '../../src/jobs/catalogue/catalogues.ts'
 import { AppError } from '../../src/jobs/errors.ts'
 import { defaultLimits } from '../../src/jobs/fields.ts'
 import { createJobIds } from '../../src/jobs/job-id.ts'
@@ -84,7 +85,13 @@ export function embedded(t: Cleanup, options: { queueMax?: number; ttlSeconds?: 
   }
   const watch = watchJobs(core)
   t.after(() => watch.close())
-  return { ...core, watch }
+  const catalogues = createCatalogues({
+    ...core,
+    catalogueTtlSeconds: 7 * ttlSeconds,
+    catalogueLimits: { rows: 1000, pictures: 2000, bytes: 2 ** 20, runs: 3 },
+    callerNamed: (name, account) => ({ ...anonymousCaller('127.0.0.1'), name, account }),
+  })
+  return { ...core, watch, catalogues }
 }
 export type Embedded = ReturnType<typeof embedded>
 

@@ -12,6 +12,8 @@ export interface Things {
   readonly job: string
   readonly link: string
   readonly upload: string
+  /** A catalogue run. */
+  readonly run: string
   readonly asset: string
   /** The path at which anybody may follow the job. */
   readonly stream: string
@@ -70,6 +72,17 @@ const proxied = (method: 'GET' | 'POST' | 'PUT', path: string): InjectOptions =>
 })
 const prediction = (url: string) => json(url, { model: 'packshot/stand-in', input: { prompt: 'an apple' } })
 
+const ofRun = (method: 'GET' | 'POST' | 'DELETE', path: string): Record<string, RouteCase> => ({
+  [`${method} ${path}`]: {
+    for: 'own',
+    scope: 'catalogues',
+    request: ({ run }) => {
+      const url = path.replace(':id', run)
+      return method === 'POST' && !url.startsWith('/v1') ? form(url) : { method, url }
+    },
+  },
+})
+
 export const routeCases: Readonly<Record<string, RouteCase>> = {
   'POST /v1/jobs': { for: 'any', scope: 'jobs:write', request: () => json('/v1/jobs') },
   'GET /v1/jobs/:id': { for: 'own', scope: 'jobs:read', request: ({ job }) => ({ url: `/v1/jobs/${job}` }) },
@@ -124,6 +137,35 @@ export const routeCases: Readonly<Record<string, RouteCase>> = {
     scope: 'jobs:cancel',
     request: ({ job }) => form(`/jobs/${job}/cancel`),
   },
+
+  'GET /v1/catalogues': { for: 'any', scope: 'catalogues', request: () => ({ url: '/v1/catalogues' }) },
+  'POST /v1/catalogues': {
+    for: 'any',
+    scope: 'catalogues',
+    request: () => json('/v1/catalogues', { csv: 'prompt\nan apple' }),
+  },
+  ...ofRun('GET', '/v1/catalogues/:id'),
+  ...ofRun('GET', '/v1/catalogues/:id/rows'),
+  ...ofRun('GET', '/v1/catalogues/:id/pictures.zip'),
+  ...ofRun('GET', '/v1/catalogues/:id/manifest.csv'),
+  ...ofRun('POST', '/v1/catalogues/:id/pause'),
+  ...ofRun('POST', '/v1/catalogues/:id/resume'),
+  ...ofRun('POST', '/v1/catalogues/:id/retry'),
+  'GET /catalogues': { for: 'any', scope: 'catalogues', request: () => ({ url: '/catalogues' }) },
+  'POST /catalogues': {
+    for: 'any',
+    scope: 'catalogues',
+    request: () => form('/catalogues', 'list=prompt%0Aan+apple'),
+  },
+  ...ofRun('GET', '/catalogues/:id'),
+  ...ofRun('GET', '/catalogues/:id/state'),
+  ...ofRun('GET', '/catalogues/:id/lines'),
+  ...ofRun('POST', '/catalogues/:id/pause'),
+  ...ofRun('POST', '/catalogues/:id/resume'),
+  ...ofRun('POST', '/catalogues/:id/retry'),
+  ...ofRun('POST', '/v1/catalogues/:id/cancel'),
+  ...ofRun('POST', '/catalogues/:id/cancel'),
+  ...ofRun('DELETE', '/v1/catalogues/:id'),
 
   'GET /v1/jobs': { for: 'any', scope: 'jobs:read', request: () => ({ url: '/v1/jobs' }) },
   'GET /v1/jobs/:id/events': {

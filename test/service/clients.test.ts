@@ -3,9 +3,11 @@ import { after, before, suite, test } from 'node:test'
 import { createFalClient } from '@fal-ai/client'
 import { InferenceClient } from '@huggingface/inference'
 import OpenAI, { toFile } from 'openai'
-import Replicate, { type Prediction } from 'replicate'
+import Replicate, { type Prediction, validateWebhook } from 'replicate'
 import sharp from 'sharp'
 import { StableDiffusionApi } from 'stable-diffusion-api'
+import { startReceiver } from '../kit/receiver.ts'
+import { waitFor } from '../kit/waiting.ts'
 import { tempFolder } from '../temp-folder.ts'
 import { realServer, startServer } from './server-process.ts'
 
@@ -23,7 +25,11 @@ let address = ''
 const ending: (() => unknown)[] = []
 before(async () => {
   const cleanup = { after: (action: () => unknown) => void ending.push(action) }
-  address = await startServer(cleanup, { PACKSHOT_DATA_DIR: tempFolder(cleanup) }, realServer).address
+  address = await startServer(
+    cleanup,
+    { PACKSHOT_DATA_DIR: tempFolder(cleanup), PACKSHOT_WEBHOOK_HOSTS: '127.0.0.1' },
+    realServer,
+  ).address
 })
 after(async () => {
   for (const action of ending.reverse()) await action()
@@ -180,6 +186,31 @@ suite('replicate', () => {
     const ended = await client().wait(await client().predictions.get(id), {})
     assert.equal(ended.status, 'canceled')
     assert.deepEqual((await client().predictions.list()).results, [])
+  })
+
+  test('checks the webhook of a prediction', async (t) => {
+    const receiver = await startReceiver(t)
+    const { key: secret } = await client().webhooks.default.secret.get()
+    const { id } = await client().predictions.create({
+      model: `packshot/${model}`,
+      input,
+      webhook: receiver.url,
+      webhook_events_filter: ['completed'],
+    })
+    await waitFor(() => receiver.messages.length > 0)
+    const [message] = receiver.messages
+    assert.ok(message)
+    const { headers, body } = message
+    const signed = {
+      id: String(headers['webhook-id']),
+      timestamp: String(headers['webhook-timestamp']),
+      signature: String(headers['webhook-signature']),
+    }
+    assert.ok(await validateWebhook({ ...signed, body, secret }))
+    assert.ok(!(await validateWebhook({ ...signed, body: `${body} `, secret })))
+    const prediction = JSON.parse(body)
+    assert.deepEqual([prediction.id, prediction.status], [id, 'succeeded'])
+    await assertPicture(await fetched(prediction.output[0]))
   })
 
   test('shows what is wrong', async () => {

@@ -1,11 +1,13 @@
-import { open, readdir, readFile, rm, rmdir, stat, statfs } from 'node:fs/promises'
+import { open, readdir, readFile, rm, stat, statfs } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Value } from 'typebox/value'
 import { Manifest } from '../../jobs/job.ts'
 import { hasExpired, isJobIdShaped, uploadIsOver } from '../../jobs/job-id.ts'
 import type { ImageStore, StoredFile } from '../../jobs/ports.ts'
 import { DamagedManifest, dayOf, imageName, manifestName, uploadHeadBytes } from '../../jobs/stored-names.ts'
-import { isTemporary, storageError, unlessMissing, writeFirst, writeWhole } from './files.ts'
+import { storageError, unlessMissing, writeFirst, writeWhole } from './files.ts'
+import { namesIn, removeIfEmpty, sweepTemporaries } from './folders.ts'
+import { diskRuns } from './runs.ts'
 
 export interface ImageStoreOptions {
   readonly folder: string
@@ -69,6 +71,8 @@ export function diskImageStore(options: ImageStoreOptions): ImageStore {
     }
   }
 
+  const runs = diskRuns(folder, ttlSeconds)
+
   return {
     putImage: (id, index, format, bytes) =>
       guarded(() => writeWhole(join(folderOf(id), imageName(index, format)), bytes)),
@@ -106,6 +110,12 @@ export function diskImageStore(options: ImageStoreOptions): ImageStore {
         for (const { index } of images)
           await rm(join(folderOf(id), imageName(index, request.format)), { force: true })
       }),
+    putRunFile: (id, name, bytes) => guarded(() => runs.put(id, name, bytes)),
+    getRunFile: (id, name) => guarded(() => runs.get(id, name)),
+    deleteRunFiles: (id, names) => guarded(() => runs.delete(id, names)),
+    markRun: (id, isOpen) => guarded(() => runs.mark(id, isOpen)),
+    openRuns: () => guarded(() => runs.open()),
+    allRuns: () => guarded(() => runs.all()),
     measure: () =>
       guarded(async () => {
         const all = await bytesBelow(folder)
@@ -132,6 +142,7 @@ export function diskImageStore(options: ImageStoreOptions): ImageStore {
           await removeIfEmpty(join(folder, day))
         }
         await sweepUploads(now).catch((thrown: unknown) => faults.push(thrown))
+        await runs.sweep(now, temporaryMs).catch((thrown: unknown) => faults.push(thrown))
         if (faults.length > 0) throw faults[0]
         return removed
       }),
@@ -157,10 +168,6 @@ function parseManifest(text: string, path: string): Manifest {
   }
 }
 
-async function namesIn(folder: string): Promise<string[]> {
-  return (await unlessMissing(readdir(folder))) ?? []
-}
-
 async function bytesBelow(folder: string): Promise<number> {
   let sum = 0
   const folders = [folder]
@@ -172,19 +179,4 @@ async function bytesBelow(folder: string): Promise<number> {
     }
   }
   return sum
-}
-
-async function sweepTemporaries(folder: string, before: number): Promise<void> {
-  for (const name of await namesIn(folder)) {
-    if (!isTemporary(name)) continue
-    const path = join(folder, name)
-    const info = await unlessMissing(stat(path))
-    if (info !== undefined && info.mtimeMs < before) await rm(path, { force: true })
-  }
-}
-
-/** Today's folder is in use even when empty; rmdir fails on a folder that is not empty. */
-async function removeIfEmpty(folder: string): Promise<void> {
-  if (folder.endsWith(new Date().toISOString().slice(0, 10))) return
-  await rmdir(folder).catch(() => {})
 }

@@ -109,6 +109,9 @@ export interface WatchedKeys {
  */
 export async function watchKeys(place: KeysPlace, log: Log, everyMs = 1000): Promise<WatchedKeys> {
   const first = await readKeys(place)
+  if (first.keys.callers.length === 0) {
+    log.warn({}, `The keys file ${place.path} has no callers: every call that needs a key is refused.`)
+  }
   let ring = keyring(first.keys)
   let seen = first.stamp
   let closed = false

@@ -41,7 +41,9 @@ export async function openBucket(options: BucketOptions): Promise<Bucket> {
  * Creates the bucket if it does not exist, and sets the rule by which the storage itself deletes results a day or
  * more after they expire. Other rules of the bucket stay. Rejects like `openBucket`.
  */
-export async function setUpBucket(options: BucketOptions & { ttlSeconds: number }): Promise<void> {
+export async function setUpBucket(
+  options: BucketOptions & { ttlSeconds: number; catalogueTtlSeconds?: number },
+): Promise<void> {
   const connection = connect(options)
   await closingOnFault(connection, async () => {
     await credentialsFound(connection, options)

@@ -4,6 +4,7 @@ import { uploadHeadBytes } from '../../jobs/stored-names.ts'
 import type { Bucket } from './bucket.ts'
 import { imageKey, resultsFolder, uploadKey, uploadsFolder } from './keys.ts'
 import { commitManifest, readManifest, replaceManifest } from './manifests.ts'
+import { s3Runs } from './runs.ts'
 import { sweepExpired } from './sweep.ts'
 
 /**
@@ -31,6 +32,7 @@ export function s3ImageStore(bucket: Bucket, options: { readonly ttlSeconds: num
       await replaceManifest(bucket, tombstone)
       for (const { index } of images) await bucket.delete(imageKey(tombstone.id, index, request.format))
     },
+    ...s3Runs(bucket),
     measure: async () => ({
       uploads: await bytesUnder(bucket, uploadsFolder),
       results: await bytesUnder(bucket, resultsFolder),

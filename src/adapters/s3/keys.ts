@@ -1,6 +1,13 @@
 import { type ImageFormat, imageFiles } from '../../jobs/fields.ts'
 import { isJobIdShaped } from '../../jobs/job-id.ts'
-import { dayOf, imageName, manifestName } from '../../jobs/stored-names.ts'
+import {
+  dayOf,
+  imageName,
+  manifestName,
+  openRunsFolder,
+  runFileName,
+  runsFolder,
+} from '../../jobs/stored-names.ts'
 
 /**
  * `results/<yyyy-mm-dd>/<id>/0.png, 1.png (or .jpg, .webp), ... manifest.json`, the day being that of the id. Ids sort by time, so a
@@ -10,6 +17,8 @@ import { dayOf, imageName, manifestName } from '../../jobs/stored-names.ts'
 
 export const resultsFolder = 'results/'
 export const uploadsFolder = 'uploads/'
+export const runsPrefix = `${runsFolder}/`
+export const openRunsPrefix = `${openRunsFolder}/`
 const uploadKeyShape = /^uploads\/(\d{4}-\d\d-\d\d)\/([^/]+)\.png$/
 const extensions = Object.values(imageFiles).map(({ extension }) => extension)
 const jobKey = new RegExp(
@@ -44,9 +53,26 @@ export function uploadOfKey(key: string): string | undefined {
   return id !== undefined && isJobIdShaped(id) && dayOf(id) === day ? id : undefined
 }
 
-/** The start of the day that a folder of results or uploads is for; undefined for a foreign folder. */
+/** Throws `not_found` if it is not an id, or no name of a document. */
+export function runKey(id: string, name: string): string {
+  return `${runsPrefix}${dayOf(id)}/${id}/${runFileName(name)}`
+}
+
+/** Throws `not_found` if it is not an id. */
+export function openRunKey(id: string): string {
+  return `${openRunsPrefix}${dayOf(id) && id}`
+}
+
+/** The run that a folder or the key of a mark or document belongs to; undefined for a foreign one. */
+export function runOfKey(key: string): string | undefined {
+  const [, id = ''] =
+    /^catalogues\/\d{4}-\d\d-\d\d\/([^/]+)\//.exec(key) ?? /^catalogues-open\/([^/]+)$/.exec(key) ?? []
+  return isJobIdShaped(id) ? id : undefined
+}
+
+/** The start of the day that a folder of results, uploads or runs is for; undefined for a foreign folder. */
 export function startOfDayFolder(folder: string): Date | undefined {
-  const day = /^(?:results|uploads)\/(\d{4}-\d\d-\d\d)\/$/.exec(folder)?.[1]
+  const day = /^(?:results|uploads|catalogues)\/(\d{4}-\d\d-\d\d)\/$/.exec(folder)?.[1]
   const start = new Date(`${day}T00:00:00.000Z`)
   return Number.isNaN(start.getTime()) ? undefined : start
 }

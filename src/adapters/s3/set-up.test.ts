@@ -74,6 +74,8 @@ suite('a storage of its own', () => {
       [
         ['packshot-results here/', 'here/results/', 2, 'Enabled'],
         ['packshot-uploads here/', 'here/uploads/', 2, 'Enabled'],
+        ['packshot-catalogues here/', 'here/catalogues/', 2, 'Enabled'],
+        ['packshot-catalogues-open here/', 'here/catalogues-open/', 2, 'Enabled'],
       ],
     )
     assert.deepEqual(
@@ -105,6 +107,10 @@ suite('a storage of its own', () => {
     await setUpBucket({ ...options, ttlSeconds: 30 * 86_400 })
     const days = (await rulesOf(t, options, 'shared')).map(({ ID, Expiration }) => [ID, Expiration?.Days])
     assert.deepEqual(Object.fromEntries(days), {
+      'packshot-catalogues': 31,
+      'packshot-catalogues second/': 2,
+      'packshot-catalogues-open': 31,
+      'packshot-catalogues-open second/': 2,
       'packshot-results': 31,
       'packshot-results second/': 2,
       'packshot-uploads': 62,

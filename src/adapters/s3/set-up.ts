@@ -11,23 +11,26 @@ import { uploadKeptSeconds } from '../../jobs/job-id.ts'
 import type { Log } from '../../jobs/log.ts'
 import type { Connection } from './connection.ts'
 import { StorageFault, unless } from './faults.ts'
-import { resultsFolder, uploadsFolder } from './keys.ts'
+import { openRunsPrefix, resultsFolder, runsPrefix, uploadsFolder } from './keys.ts'
 
 /** Creates the bucket and the rule by which the storage itself deletes what the sweep missed. Idempotent. */
 export async function setUp(
   connection: Connection,
-  options: { readonly ttlSeconds: number; readonly log: Log },
+  options: { readonly ttlSeconds: number; readonly catalogueTtlSeconds?: number; readonly log: Log },
 ): Promise<void> {
-  const { log, ttlSeconds } = options
+  const { log, ttlSeconds, catalogueTtlSeconds = 0 } = options
   const made = await makeBucket(connection)
   log.info({ bucket: connection.place.bucket }, made ? 'the bucket was created' : 'the bucket exists')
   const daysAfter = (seconds: number) => Math.ceil(seconds / 86_400) + 1
-  const days = daysAfter(ttlSeconds)
+  // the pictures of a run are results, and are kept as long as the run
+  const days = daysAfter(Math.max(ttlSeconds, catalogueTtlSeconds))
   const uploadDays = daysAfter(uploadKeptSeconds(ttlSeconds))
   try {
     await setRules(connection, [
       ['packshot-results', resultsFolder, days],
       ['packshot-uploads', uploadsFolder, uploadDays],
+      ['packshot-catalogues', runsPrefix, days],
+      ['packshot-catalogues-open', openRunsPrefix, days],
     ])
     log.info({ days, uploadDays }, `the storage itself deletes results after ${days} days`)
   } catch (thrown) {

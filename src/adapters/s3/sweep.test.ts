@@ -70,7 +70,8 @@ test('costs nothing for what is kept', async (t) => {
   assert.equal(await store.sweep(now), 1)
   assert.equal(seen.reads, 1)
   assert.deepEqual(seen.deletes, [manifestKey(over), imageKey(over, 0, 'png')])
-  assert.ok(seen.pages <= 5, `${seen.pages} pages were listed`)
+  // two of them for runs
+  assert.ok(seen.pages <= 7, `${seen.pages} pages were listed`)
 })
 
 test('a listing of several pages is swept to its end, and a job on two pages is one', async (t) => {

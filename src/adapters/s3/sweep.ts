@@ -5,6 +5,7 @@ import type { Bucket } from './bucket.ts'
 import { jobOfKey, resultsFolder, startOfDayFolder, uploadOfKey, uploadsFolder } from './keys.ts'
 import { readManifest } from './manifests.ts'
 import { isProbe, probeFolder } from './probe.ts'
+import { sweepRuns } from './runs.ts'
 
 /**
  * Deletes what expired. Days and ids are listed oldest first, and the listing ends at the first that has not expired:
@@ -41,6 +42,7 @@ export async function sweepExpired(bucket: Bucket, ttlSeconds: number, now: Date
   const ends = await Promise.allSettled(Array.from({ length: atOnce }, sweeper))
   for (const end of ends) if (end.status === 'rejected') throw end.reason
   await sweepUploads(bucket, ttlSeconds, now, faults).catch((thrown: unknown) => faults.push(thrown))
+  await sweepRuns(bucket, ttlSeconds, now).catch((thrown: unknown) => faults.push(thrown))
   await sweepProbes(bucket, now).catch((thrown: unknown) => faults.push(thrown))
   if (faults.length > 0) {
     throw new AppError(

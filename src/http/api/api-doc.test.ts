@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { pino } from 'pino'
 import { Value } from 'typebox/value'
 import { embedded } from '../../../test/jobs/embedded.ts'
+import { createWebhookSecrets } from '../../jobs/webhook-secrets.ts'
 import { buildHttp } from '../app.ts'
 import { createServices } from '../services.ts'
 
@@ -55,5 +57,44 @@ test('docs/api.md has every call, and shows what they accept and answer', async 
       Value.Check(schema, value),
       `${call} ${kind}: ${JSON.stringify(Value.Errors(schema, value)[0])}`,
     )
+  }
+})
+
+test('the programs of docs/api.md that verify a webhook take a genuine one and refuse every other', async (t) => {
+  const programs = {
+    python3: (code: string) =>
+      `${code}\nimport json, os\nh = json.loads(os.environ['HEADERS'])\nprint('yes' if is_genuine(h, os.environ['BODY'].encode(), os.environ['WEBHOOK_SECRET']) else 'no')`,
+    php: (code: string) =>
+      `foreach (json_decode(getenv('HEADERS'), true) as $name => $value) $_SERVER['HTTP_' . strtoupper(strtr($name, '-', '_'))] = $value;\n${code.replace("file_get_contents('php://input')", "getenv('BODY')")}\necho $genuine ? 'yes' : 'no';`,
+  }
+  const secrets = createWebhookSecrets(Buffer.alloc(32, 1))
+  const secret = secrets.shown('shop', 2)
+  const body = '{"type":"job.succeeded","data":{"prompt":"caf\u00e9"}}'
+  const headersAt = (timestamp: number) => ({
+    'webhook-id': 'evt_1',
+    'webhook-timestamp': String(timestamp),
+    'webhook-signature': secrets.sign('shop', 2, { id: 'evt_1', timestamp, body }),
+  })
+  const now = Math.floor(Date.now() / 1000)
+  for (const [program, wrapped] of Object.entries(programs)) {
+    if (spawnSync(program, ['--version']).error !== undefined) {
+      t.diagnostic(`${program} is not installed: its lines were not run`)
+      continue
+    }
+    const [, code = ''] =
+      new RegExp(`^\`\`\`${program.replace('3', '')}\n(.*?)^\`\`\``, 'ms').exec(text) ?? []
+    const says = (headers: object, sent: string, known = secret) => {
+      const env = { ...process.env, HEADERS: JSON.stringify(headers), BODY: sent, WEBHOOK_SECRET: known }
+      const flag = program === 'php' ? '-r' : '-c'
+      const { stdout, stderr } = spawnSync(program, [flag, wrapped(code)], { env, encoding: 'utf8' })
+      return stdout.trim() || stderr
+    }
+    const answers = [
+      says(headersAt(now), body),
+      says(headersAt(now), body.replace('succeeded', 'failed')),
+      says(headersAt(now), body, secrets.shown('other', 1)),
+      says(headersAt(now - 600), body),
+    ]
+    assert.deepEqual(answers, ['yes', 'no', 'no', 'no'], program)
   }
 })

@@ -16,9 +16,11 @@ const sources = {
   'photo.css': './assets/photo.css',
   'wall.css': './assets/wall.css',
   'pictures.css': './assets/pictures.css',
+  'catalogue.css': './assets/catalogue.css',
   'form.js': './assets/form.js',
   'photo.js': './assets/photo.js',
   'wall.js': './assets/wall.js',
+  'catalogue.js': './assets/catalogue.js',
   'favicon.svg': './assets/favicon.svg',
 } as const
 

@@ -29,6 +29,8 @@ export interface FormState {
 export interface PageOffer extends Offer {
   readonly limits: RequestLimits
   readonly uploadLimits: UploadLimits
+  /** Whether there are catalogue runs. */
+  readonly catalogues?: boolean
 }
 
 /** The request form. It is a fragment of its own: if it has faults, it is replaced in place. */

@@ -6,7 +6,7 @@ import { type Html, html } from './html.ts'
 export function home(offer: PageOffer, state: FormState): Html {
   return html`<div class="intro">
 <h1>Studio photos, from words</h1>
-<p>Name a product. Packshot sets the light, puts it on a clean backdrop and takes the picture.</p>
+<p>Name a product. Packshot sets the light, puts it on a clean backdrop and takes the picture.${offer.catalogues === true && html` Or <a href="/catalogues">a whole catalogue</a> from a list.`}</p>
 </div>
 <div class="studio">
 <section class="studio-form" aria-label="New picture">${requestForm(offer, state)}</section>

@@ -36,8 +36,9 @@ const styles = [
   'photo.css',
   'wall.css',
   'pictures.css',
+  'catalogue.css',
 ] as const
-const scripts = ['htmx.js', 'form.js', 'photo.js', 'wall.js'] as const
+const scripts = ['htmx.js', 'form.js', 'photo.js', 'wall.js', 'catalogue.js'] as const
 
 /** @param visitor the name of the caller that signed in */
 function masthead(visitor: string | undefined): Html {

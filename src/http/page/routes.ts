@@ -10,6 +10,7 @@ import type { Services } from '../services.ts'
 import { isFragment, sendError, sendFragment, sendPage, setErrorHeaders } from './answers.ts'
 import { assetRoutes, loadAssets } from './assets.ts'
 import { type CardOptions, jobCard } from './card.ts'
+import { catalogueRoutes } from './catalogue-routes.ts'
 import { requestForm } from './form.ts'
 import { formErrors } from './form-errors.ts'
 import { type FormValues, readFields, requestBody, valuesOfRequest } from './form-values.ts'
@@ -42,7 +43,8 @@ export async function pageRoutes(
   const assets = await loadAssets()
   await assetRoutes(app, assets)
   const { limits, uploadLimits } = services
-  const offer = () => ({ ...services.offer(), limits, uploadLimits })
+  const { catalogues } = services
+  const offer = () => ({ ...services.offer(), limits, uploadLimits, catalogues: catalogues !== undefined })
   const usualSize = () => services.offer().models[0] ?? { width: 1, height: 1 }
   app.setErrorHandler((thrown, request, reply) => {
     const error = httpFault(thrown)
@@ -54,6 +56,7 @@ export async function pageRoutes(
   })
 
   if (access === 'sign-in') signInRoutes(app, { services, assets, hosts, refused })
+  if (catalogues !== undefined) catalogueRoutes(app, { catalogues, assets, hosts, refused })
 
   app.get('/', async (request, reply) => {
     const values = await prefill(services, request)

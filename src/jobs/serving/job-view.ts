@@ -108,8 +108,10 @@ export async function viewVerified(deps: AnswerDeps, id: string): Promise<JobVie
     return viewOfCanceled(state)
   }
   if (state !== undefined || hasExpired(id, deps.ttlSeconds, deps.now())) throw expired(id)
-  const created_at = deps.ids.issuedAt(id).toISOString()
-  const expires_at = expiryOf(created_at, deps.ttlSeconds)
+  const issued = deps.ids.issuedAt(id)
+  const expires_at = expiryOf(issued.toISOString(), deps.ttlSeconds)
+  // a job of a catalogue run has a time to come
+  const created_at = new Date(Math.min(issued.getTime(), deps.now().getTime())).toISOString()
   return waitingView(deps, { id, status: 'queued', created_at, expires_at })
 }
 

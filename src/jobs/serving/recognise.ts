@@ -1,4 +1,11 @@
-import { anonymousCaller, type Caller, type CallerLimits, type Credentials, scopesOf } from '../caller.ts'
+import {
+  anonymous,
+  anonymousCaller,
+  type Caller,
+  type CallerLimits,
+  type Credentials,
+  scopesOf,
+} from '../caller.ts'
 import { AppError } from '../errors.ts'
 import type { FoundKey, Keyring, StoredCaller } from '../keys.ts'
 import type { RateLimiter } from '../ports.ts'
@@ -30,6 +37,8 @@ export interface SignedIn {
 export interface Recogniser {
   /** Rejects `unauthorized`, and `rate_limited` for an address that fails too often. */
   caller(from: Credentials): Promise<Caller>
+  /** A caller whose work goes on without a request; undefined if none of its keys counts any longer. */
+  named(name: string, account: string): Caller | undefined
   /** Exchanges a key for a session. Rejects like `caller`. */
   signIn(key: string, address: string): Promise<SignedIn>
 }
@@ -63,6 +72,11 @@ export function createRecogniser(deps: RecogniseDeps): Recogniser {
       if (strangers) return stranger(address)
       await checkRate(requests, stranger(address), 'requests')
       throw new AppError('unauthorized', 'This needs a key: send it as "authorization: Bearer pks_...".')
+    },
+    named(name, account) {
+      if (name === anonymous) return { ...stranger(''), account }
+      const found = deps.keys().anyOf(name, now())
+      return found === undefined ? undefined : callerOf(found, usual)
     },
     async signIn(key, address) {
       const { caller, keyId } = await checked(key.trim(), address)

@@ -82,12 +82,15 @@ export async function submitJob(deps: SubmitDeps, body: unknown, options: Submit
   }
 }
 
-interface Wanted
+/** A request with every field decided, under an id that was derived or issued for it. */
+export interface Wanted
   extends Omit<Resolved, 'webhook'>,
     Pick<Task, 'id' | 'sent' | 'trace' | 'caller' | 'webhook'> {
   readonly now: Date
   readonly by: Caller
   readonly account: string
+  /** When the job's results are deleted; absent: after the usual time. */
+  readonly expires_at?: string
 }
 
 /**
@@ -95,13 +98,13 @@ interface Wanted
  * have afterwards, and not what was decided here: the queue where it can tell, otherwise the status store, by which
  * workers go too.
  */
-async function accept(deps: SubmitDeps, { now, by, ...wanted }: Wanted): Promise<JobView> {
+export async function accept(deps: SubmitDeps, { now, by, ...wanted }: Wanted): Promise<JobView> {
   const { id, account, request, sent, trace } = wanted
   const prompts = await promptCost(request, deps.limits, deps.prompts)
   const faults = [...prompts.faults, ...(await uploadFaults(deps, request, by.name))]
   if (faults.length > 0) throw invalidRequest(faults)
   const created_at = now.toISOString()
-  const expires_at = expiryOf(created_at, deps.ttlSeconds)
+  const expires_at = wanted.expires_at ?? expiryOf(created_at, deps.ttlSeconds)
   const callsPerStep = callsPerStepOf(request, deps.offer())
   const units = workUnits(request, {
     callsPerStep,
@@ -143,7 +146,10 @@ async function laneOf(
 }
 
 /** The model's entry may be gone by now: then it calls once. */
-function callsPerStepOf({ model: name, sampler }: ResolvedRequest, { models, samplers }: Offer): number {
+export function callsPerStepOf(
+  { model: name, sampler }: ResolvedRequest,
+  { models, samplers }: Offer,
+): number {
   const model = findNamed(models, name)
   const offered = model === undefined ? [] : samplers.of(model)
   return offered.find((each) => each.name === sampler)?.calls_per_step ?? 1

@@ -49,7 +49,7 @@ export async function stream(
       await events.send({ type: 'error', ...errorOf(error, httpStatus(error)) }, 'error')
     }
   } finally {
-    if (events.gone.aborted && services.ready()) {
+    if (gone.signal.aborted && services.ready()) {
       await Promise.allSettled(views.map(({ id }) => services.cancel(id, caller)))
     }
     events.end()

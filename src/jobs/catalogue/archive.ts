@@ -1,0 +1,103 @@
+import { once } from 'node:events'
+import { Readable } from 'node:stream'
+import { ZipFile } from 'yazl'
+import type { ImageStore } from '../ports.ts'
+import { partsOf } from './documents.ts'
+import { type ItemView, itemsOfPart, type Run, type ViewDeps } from './view.ts'
+
+/** The result of a run as files: a CSV of what there is, and a ZIP of the pictures with that CSV in it. */
+
+export interface ArchiveDeps extends ViewDeps {
+  readonly images: ImageStore
+}
+
+const columns = ['file', 'row', 'variant', 'status', 'seed', 'link', 'sha256', 'bytes', 'error'] as const
+
+/**
+ * The manifest as it is sent, in pieces. @param base the address of this service, for links
+ * @param missing files that are not there although they were made
+ */
+export async function* manifestCsv(
+  deps: ViewDeps,
+  run: Run,
+  base: string,
+  missing: ReadonlySet<string> = new Set(),
+): AsyncGenerator<string> {
+  yield `${columns.join(',')}\r\n`
+  for (let part = 0; part < partsOf(run.definition); part += 1) {
+    yield (await itemsOfPart(deps, run, part)).map((item) => lineOf(item, base, missing)).join('')
+  }
+}
+
+function lineOf(item: ItemView, base: string, missing: ReadonlySet<string>): string {
+  const { file, row, variant, status, seed, link, sha256, bytes, error } = item
+  const gone = missing.has(file)
+  const cells = [
+    file,
+    row,
+    variant,
+    gone ? 'deleted' : status,
+    seed,
+    link === undefined || gone ? '' : base + link,
+    sha256 ?? '',
+    bytes ?? '',
+    error === undefined ? '' : `${error.code}: ${error.message}`,
+  ]
+  return `${cells.map(cellOf).join(',')}\r\n`
+}
+
+/** A spreadsheet takes a text that begins with one of these for a formula (OWASP, "CSV Injection"). */
+const formula = /^[=+\-@\t\r]/
+
+function cellOf(value: string | number): string {
+  if (typeof value === 'number') return String(value)
+  const safe = formula.test(value) ? `'${value}` : value
+  return /[",\r\n;]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe
+}
+
+/**
+ * The ZIP of a run as a stream: the pictures that are there, as they are stored, and manifest.csv as the last file. One
+ * picture is open at a time, and none is read before the client has taken what comes before it. Ends with an error, and
+ * so unfinished, if the storage fails.
+ */
+export function zipOf(deps: ArchiveDeps, run: Run, base: string): Readable {
+  const zip = new ZipFile()
+  const output = zip.outputStream as Readable
+  zip.on('error', (error: Error) => output.destroy(error))
+  const mtime = new Date(run.definition.created_at)
+  const missing = new Set<string>()
+  let opened: Readable | undefined
+  output.once('close', () => opened?.destroy())
+
+  const add = async (item: ItemView) => {
+    const { job } = item
+    const file = job === undefined ? undefined : await deps.images.openImage(job, 0, formatOf(item.file))
+    if (file === undefined) return void missing.add(item.file)
+    const body = file.body instanceof Readable ? file.body : Readable.from([Buffer.from(file.body)])
+    opened = body
+    const closed = once(body, 'close')
+    zip.addReadStream(body, item.file, { compress: false, size: file.bytes, mtime, mode: 0o100644 })
+    await closed
+  }
+
+  const write = async () => {
+    for (let part = 0; part < partsOf(run.definition); part += 1) {
+      for (const item of await itemsOfPart(deps, run, part)) {
+        if (output.destroyed) return
+        if (item.status === 'succeeded') await add(item)
+      }
+    }
+    const manifest = Readable.from(manifestCsv(deps, run, base, missing))
+    zip.addReadStream(manifest, 'manifest.csv', { compress: true, mtime, mode: 0o100644 })
+    zip.end()
+  }
+  write().catch((thrown: unknown) =>
+    output.destroy(thrown instanceof Error ? thrown : new Error(String(thrown))),
+  )
+  return output
+}
+
+function formatOf(file: string): 'png' | 'jpeg' | 'webp' {
+  if (file.endsWith('.jpg')) return 'jpeg'
+  return file.endsWith('.webp') ? 'webp' : 'png'
+}
