@@ -12,6 +12,7 @@ import { startRabbitmq } from '../services/rabbitmq.ts'
 import { startRedis } from '../services/redis.ts'
 import { startRgw } from '../services/rgw.ts'
 import { type Cleanup, tempFolder } from '../temp-folder.ts'
+import { followCatalogue } from './catalogue.ts'
 import { followJob, type Seen, type World } from './client.ts'
 import { type Deaths, plannedDeaths } from './deaths.ts'
 import { faultsOn, type Stage } from './faults.ts'
@@ -33,6 +34,8 @@ export interface ChaosReport {
   readonly jobs: Readonly<Record<string, number>>
   /** Jobs by the attempt that ended them; 0 is a cancellation by a server. */
   readonly attempts: Readonly<Record<string, number>>
+  /** Of the catalogue run. */
+  readonly pictures: number
   /** Answers 503 and 429, and connections that gave no answer. */
   readonly refusals: number
   readonly lostConnections: number
@@ -102,6 +105,9 @@ export async function runChaos(t: Cleanup, plan: Plan, tell: Tell = () => {}): P
     const request = { ...job.request, webhook: receiver.url }
     return followJob(world, randomOf(plan.seed + number), { ...job, request })
   })
+  const catalogue = sleep(plan.catalogue.at).then(() =>
+    followCatalogue(world, randomOf(plan.seed - 1), { ...plan.catalogue, webhook: receiver.url }),
+  )
   await unleash(plan, stage, fault, tell)
   const healed = performance.now()
   tell('the faults are over')
@@ -111,7 +117,7 @@ export async function runChaos(t: Cleanup, plan: Plan, tell: Tell = () => {}): P
   const timer = setInterval(() => {
     if (isHopeless()) over.abort()
   }, 1000)
-  const seen = await Promise.all(clients)
+  const [run, ...seen] = await Promise.all([catalogue, ...clients])
   clearInterval(timer)
   await untilEmpty(fleet, services)
   const settleSeconds = seconds(healed)
@@ -122,11 +128,11 @@ export async function runChaos(t: Cleanup, plan: Plan, tell: Tell = () => {}): P
   tell(`settled after ${settleSeconds} s`)
 
   for (const text of await leftovers(members, folder)) fault(text)
-  const accepted = seen.flatMap(({ id }) => id ?? [])
+  const accepted = [...seen.flatMap(({ id }) => id ?? []), ...run.jobs]
   for (const text of await checkTruth(fleet, services, accepted)) if (!isProbe(text)) fault(text)
   const { manifests } = await readStorage(fleet, services)
   for (const text of compareWithManifests(seen, manifests)) fault(text)
-  for (const text of webhookFaults(seen, told)) fault(text)
+  for (const text of webhookFaults(seen, run, told)) fault(text)
   const printed = readOutputs(members)
   for (const line of printed.strange) fault(`a process printed ${line}`)
   return {
@@ -134,8 +140,9 @@ export async function runChaos(t: Cleanup, plan: Plan, tell: Tell = () => {}): P
     injected: { ...countBy(plan.faults, ({ kind }) => kind), ...deaths.counts() },
     jobs: countBy(seen, ({ final }) => final?.status ?? 'unfinished'),
     attempts: countBy([...manifests.values()], ({ attempts }) => String(attempts)),
-    refusals: sumOf(seen, ({ refusals }) => refusals),
-    lostConnections: sumOf(seen, ({ lostConnections }) => lostConnections),
+    pictures: run.jobs.length,
+    refusals: run.refusals + sumOf(seen, ({ refusals }) => refusals),
+    lostConnections: run.lostConnections + sumOf(seen, ({ lostConnections }) => lostConnections),
     slowest: slowestOf(seen),
     settleSeconds,
     seconds: seconds(started),

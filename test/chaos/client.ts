@@ -128,10 +128,10 @@ async function checkPictures(world: World, random: Random, seen: Seen): Promise<
 }
 
 /** Asks one server after the other until one gives the answer; every undocumented answer is a fault. */
-async function ask(
+export async function ask(
   world: World,
   random: Random,
-  seen: Seen,
+  seen: Pick<Seen, 'refusals' | 'lostConnections'>,
   path: string,
   init: RequestInit,
   wanted: number,
@@ -171,7 +171,7 @@ function oneOf<T>(random: Random, from: readonly T[]): T | undefined {
   return from[Math.floor(random() * from.length)]
 }
 
-function rest({ over }: World, ms: number): Promise<void> {
+export function rest({ over }: World, ms: number): Promise<void> {
   return sleep(ms, undefined, { signal: over })
 }
 

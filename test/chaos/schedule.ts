@@ -65,6 +65,8 @@ export interface Plan {
   readonly seconds: number
   readonly faults: readonly PlannedFault[]
   readonly jobs: readonly PlannedJob[]
+  /** A catalogue run of so many rows, sent at `at`, with two pictures of each. */
+  readonly catalogue: { readonly at: number; readonly rows: number; readonly key: string }
 }
 
 export type Random = () => number
@@ -91,6 +93,11 @@ export function planOf(seed: number, seconds: number, jobs: number): Plan {
     seconds,
     faults: plannedFaults(randomOf(seed), seconds),
     jobs: plannedJobs(randomOf(seed + 1), seed, seconds, jobs),
+    catalogue: {
+      at: 1000 * Math.floor(seconds / 6),
+      rows: Math.ceil(jobs / 6),
+      key: `chaos-seed-${seed}-catalogue`,
+    },
   }
 }
 

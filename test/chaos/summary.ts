@@ -30,6 +30,7 @@ export function summaryOf({ seed }: Plan, report: ChaosReport): string {
   const { faults, injected, jobs, attempts, slowest, printed } = report
   return [
     `seed ${seed}, ${report.seconds} s with start and end, settled ${report.settleSeconds} s after the last fault`,
+    `catalogue: ${report.pictures} pictures`,
     `jobs: ${list(jobs)}; slowest ${slowest.seconds} s (${slowest.id})`,
     `attempts: ${Object.entries(attempts)
       .map(([attempt, count]) => `${count} ended at attempt ${attempt}`)

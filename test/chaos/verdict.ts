@@ -1,4 +1,5 @@
 import type { Manifest } from '../../src/jobs/job.ts'
+import type { SeenRun } from './catalogue.ts'
 import type { Seen } from './client.ts'
 import type { Member } from './members.ts'
 
@@ -34,11 +35,16 @@ export function compareWithManifests(
   return faults
 }
 
-/** Each job was told at least once, with one id, and nothing else was. */
-export function webhookFaults(clients: readonly Seen[], told: ReadonlyMap<string, number>): string[] {
-  const expected = clients.flatMap(({ id, final }) =>
+/** Each job and the end of the run were told at least once, with one id, and nothing else was. */
+export function webhookFaults(
+  clients: readonly Seen[],
+  { event: end }: SeenRun,
+  told: ReadonlyMap<string, number>,
+): string[] {
+  const ends = clients.flatMap(({ id, final }) =>
     id === undefined || final === undefined ? [] : [`evt_${id.slice(0, 26)}_${final.status}`],
   )
+  const expected = end === undefined ? ends : [...ends, end]
   return [
     ...expected.filter((event) => !told.has(event)).map((event) => `${event} was never sent`),
     ...[...told.keys()].filter((event) => !expected.includes(event)).map((event) => `${event} was sent`),

@@ -4,31 +4,37 @@ import { readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { createServer } from 'node:tls'
+import { createServer, getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { openBroker } from '../../src/adapters/rabbitmq/broker.ts'
 import { openRedis } from '../../src/adapters/redis/connection.ts'
 import { openBucket } from '../../src/adapters/s3/bucket.ts'
+import { webhookPost } from '../../src/adapters/webhooks/post.ts'
 import { AppError } from '../../src/jobs/errors.ts'
+import { webhookRules } from '../../src/jobs/webhook-address.ts'
 import { keepingLog } from '../quiet-log.ts'
 import { type Cleanup, tempFolder } from '../temp-folder.ts'
 
-/** The port of a TLS server whose certificate is signed by nobody. */
-async function ownAuthority(t: Cleanup): Promise<number> {
+/** A TLS server at localhost whose certificate is signed by nobody, and which answers any request 204. */
+async function ownAuthority(t: Cleanup): Promise<{ port: number; certificate: string }> {
   const folder = tempFolder(t)
   const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
   const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost']
   const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes']
   const made = spawnSync('openssl', ['req', '-x509', ...curve, '-keyout', key, '-out', cert, ...subject])
   assert.equal(made.status, 0, String(made.stderr))
-  const server = createServer({ key: readFileSync(key), cert: readFileSync(cert) })
+  const certificate = readFileSync(cert, 'utf8')
+  const server = createServer({ key: readFileSync(key), cert: certificate }, (socket) => {
+    socket.on('error', () => {})
+    socket.once('data', () => socket.end('HTTP/1.1 204 No Content\r\n\r\n'))
+  })
   server.on('tlsClientError', () => {})
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
   t.after(() => void server.close())
-  return (server.address() as AddressInfo).port
+  return { port: (server.address() as AddressInfo).port, certificate }
 }
 
 test('a certificate of an unknown authority is refused without another try, and the remedy is named', async (t) => {
-  const port = await ownAuthority(t)
+  const { port } = await ownAuthority(t)
   const startMs = 600_000
   const services = {
     PACKSHOT_STATUS_URL: (log: ReturnType<typeof keepingLog>) =>
@@ -58,4 +64,17 @@ test('a certificate of an unknown authority is refused without another try, and 
     })
     assert.deepEqual(log.lines, [])
   }
+})
+
+test('a webhook is sent only to a receiver with a trusted certificate for its name', async (t) => {
+  const { port, certificate } = await ownAuthority(t)
+  const post = webhookPost({ rules: webhookRules(['localhost', '127.0.0.1']) })
+  const send = (host: string) =>
+    post(`https://${host}:${port}/hook`, { headers: {}, body: '{}', signal: new AbortController().signal })
+  await assert.rejects(send('localhost'), /self-signed certificate/)
+  const usual = getCACertificates('default')
+  t.after(() => setDefaultCACertificates(usual))
+  setDefaultCACertificates([...usual, certificate])
+  assert.deepEqual(await send('localhost'), { status: 204 })
+  await assert.rejects(send('127.0.0.1'), /does not match certificate/)
 })

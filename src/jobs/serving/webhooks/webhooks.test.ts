@@ -27,6 +27,10 @@ import { createWebhooks } from './create.ts'
 import { resendWebhookOf, webhookLogOf } from './of-job.ts'
 import { defaultSendLimits, type SendLimits, startSender } from './send.ts'
 
+/**
+ * From the end of a job to its receiver. Longer than most files: one place shows every way in which either can go.
+ */
+
 const base = 'https://studio.example.com/packshot'
 const caller = anonymousCaller('127.0.0.1')
 
