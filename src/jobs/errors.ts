@@ -34,7 +34,8 @@ export const errorTable = {
     attempts: 0,
   },
   body_too_large: {
-    meaning: 'The body is larger than 64 KiB or, for an upload, larger than this installation accepts.',
+    meaning:
+      'The body is larger than 64 KiB or, for an upload or a list, larger than this installation accepts.',
     remedy: 'Shorten it (a prompt has at most 2 000 characters), or send a smaller picture.',
     attempts: 0,
   },
@@ -98,7 +99,7 @@ export const errorTable = {
   },
   not_ready: {
     meaning: 'A picture was requested, or a webhook to be sent again, before the job finished.',
-    remedy: 'Poll the job until its status is `succeeded`.',
+    remedy: 'Poll the job until its status is `succeeded`; for a run see the message.',
     attempts: 0,
   },
   canceled: {

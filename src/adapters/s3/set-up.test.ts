@@ -72,10 +72,10 @@ suite('a storage of its own', () => {
     assert.deepEqual(
       rules.map(({ ID, Filter, Expiration, Status }) => [ID, Filter?.Prefix, Expiration?.Days, Status]),
       [
-        ['packshot-results here/', 'here/results/', 2, 'Enabled'],
-        ['packshot-uploads here/', 'here/uploads/', 2, 'Enabled'],
         ['packshot-catalogues here/', 'here/catalogues/', 2, 'Enabled'],
         ['packshot-catalogues-open here/', 'here/catalogues-open/', 2, 'Enabled'],
+        ['packshot-results here/', 'here/results/', 2, 'Enabled'],
+        ['packshot-uploads here/', 'here/uploads/', 2, 'Enabled'],
       ],
     )
     assert.deepEqual(

@@ -1,9 +1,10 @@
 import { Readable } from 'node:stream'
-import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { type Catalogues, type ControlName, controlNames } from '../../jobs/catalogue/catalogues.ts'
 import { mostVariants } from '../../jobs/catalogue/check.ts'
 import { CatalogueView, ItemPage } from '../../jobs/catalogue/view.ts'
+import { AppError } from '../../jobs/errors.ts'
 import { isUnchanged, weakTag } from '../etag.ts'
 import { ErrorBody } from '../faults.ts'
 
@@ -61,16 +62,26 @@ export function catalogueRoutes(app: FastifyInstance, catalogues: Catalogues | u
     body,
     response: { 202: CatalogueView, ...faults },
   }
-  app.post('/v1/catalogues', { schema: create, bodyLimit: catalogues.bodyBytes }, async (request, reply) => {
-    const key = request.headers['idempotency-key']
-    const view = await catalogues.create(request.body, {
-      caller: request.caller,
-      base: request.publicAddress(),
-      ...(typeof key === 'string' ? { idempotencyKey: key } : {}),
-    })
-    reply.header('location', view.links.self)
-    return setWaitHeaders(reply, view).code(202).send(view)
-  })
+  const { bodyBytes: bodyLimit } = catalogues
+  const checkLength = async ({ headers }: FastifyRequest) => {
+    if (!(Number(headers['content-length']) > bodyLimit)) return
+    const message = `The body must have at most ${bodyLimit} bytes, but has ${headers['content-length']}.`
+    throw new AppError('body_too_large', message, { param: 'body' })
+  }
+  app.post(
+    '/v1/catalogues',
+    { schema: create, bodyLimit, onRequest: checkLength },
+    async (request, reply) => {
+      const key = request.headers['idempotency-key']
+      const view = await catalogues.create(request.body, {
+        caller: request.caller,
+        base: request.publicAddress(),
+        ...(typeof key === 'string' ? { idempotencyKey: key } : {}),
+      })
+      reply.header('location', view.links.self)
+      return setWaitHeaders(reply, view).code(202).send(view)
+    },
+  )
 
   const list = {
     summary: 'The runs of a caller, the newest first',

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { suite, test } from 'node:test'
 import { embedded, quickGenerator, runDeps, storageIsAway, workUntil } from '../../../test/jobs/embedded.ts'
@@ -6,6 +7,7 @@ import { waitFor } from '../../../test/kit/waiting.ts'
 import { filesOfZip } from '../../../test/kit/zip.ts'
 import { anonymousCaller } from '../caller.ts'
 import { AppError } from '../errors.ts'
+import { deleteJob } from '../serving/delete.ts'
 import type { RunDeps } from '../working/run.ts'
 import { createCatalogues } from './catalogues.ts'
 import { runDocuments } from './documents.ts'
@@ -201,6 +203,41 @@ suite('catalogue runs', () => {
     assert.deepEqual((await parts.catalogues.view(id, caller)).counts.canceled, 24)
     await control('retry')
     assert.equal((await until(parts, id, isFinished)).counts.succeeded, 24)
+  })
+
+  test('a ZIP names pictures that were deleted, ends early if the storage fails, and closes what a client left', async (t) => {
+    const parts = embedded(t)
+    const { id } = await parts.catalogues.create(
+      { csv: `${csv}=1+1,a plum\n`, template, name: '{sku}' },
+      options,
+    )
+    await until(parts, id, isFinished)
+    const { rows } = await parts.catalogues.items(id, caller, {})
+    await deleteJob(parts, rows[1]?.job ?? '', caller.name)
+    const files = filesOfZip(await buffer(await parts.catalogues.zip(id, caller, '')))
+    assert.deepEqual([...files.keys()], ['A-1.png', 'C-3.png', '=1+1.png', 'manifest.csv'])
+    const lines = String(files.get('manifest.csv')).split('\r\n')
+    assert.match(lines[2] ?? '', /^B-2\.png,2,1,deleted,\d+,,/)
+    assert.match(lines[4] ?? '', /^'=1\+1\.png,/, 'no formula')
+
+    let opened = 0
+    const bodies: Readable[] = []
+    const images: typeof parts.images = {
+      ...parts.images,
+      async openImage(...picture) {
+        opened += 1
+        if (opened === 2) storageIsAway()
+        const file = await parts.images.openImage(...picture)
+        if (file?.body instanceof Readable) bodies.push(file.body)
+        return file
+      },
+    }
+    const catalogues = createCatalogues({ ...parts, ...settings, images })
+    await assert.rejects(buffer(await catalogues.zip(id, caller, '')), { code: 'unavailable' })
+    const left = await catalogues.zip(id, caller, '')
+    await waitFor(async () => bodies.length > 1)
+    left.destroy()
+    await waitFor(async () => bodies.every(({ closed }) => closed))
   })
 
   test('waits while its caller has no more room, and says why', async (t) => {

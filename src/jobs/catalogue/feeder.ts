@@ -28,7 +28,7 @@ export interface FeederTimes {
   readonly holdSeconds: number
 }
 
-const feederTimes: FeederTimes = { stepMs: 1000, lookMs: 5000, holdSeconds: 10 }
+const feederTimes: FeederTimes = { stepMs: 1000, lookMs: 10_000, holdSeconds: 10 }
 
 export interface Feeder {
   /** Looks for open runs now: there is a new one, or its caller wants something else of one. */
