@@ -16,7 +16,7 @@ export interface Group {
 }
 
 /**
- * The first in the list begin first. What computes keeps a core; what waits for processes, time-outs and services
+ * The first in the list begin first, after the one long process of a group that runs `together`. What computes keeps a core; what waits for processes, time-outs and services
  * leaves most of it to others. In a group the files that take longest come first, so that none is left for the end.
  */
 export const groups: readonly Group[] = [

@@ -38,7 +38,7 @@ const reporter = new spec()
 
 function testJobs(): Job[] {
   const left = new Set(globSync(['src/**/*.test.ts', 'test/**/*.test.ts'], { cwd: root }).sort())
-  return groups.flatMap((group) => {
+  const jobs = groups.flatMap((group) => {
     const own = group.files.flatMap((glob) =>
       [...left].filter((file) => matchesGlob(file, glob) && left.delete(file)),
     )
@@ -57,6 +57,8 @@ function testJobs(): Job[] {
     if (group.together) return [job(`${paths.length} files`, join(root, 'test/kit/together.ts'), paths)]
     return paths.map((path) => job(path.slice(root.length + 1), path))
   })
+  const isTogether = ({ group }: Job) => groups.some(({ name, together }) => name === group && together)
+  return [...jobs.filter(isTogether), ...jobs.filter((each) => !isTogether(each))]
 }
 
 /** Its output is shown when it fails; it counts as no test. */

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
+import { join } from 'node:path'
 import { test } from 'node:test'
+import { runKeys } from '../../src/main/keys.ts'
 import { waitFor } from '../kit/waiting.ts'
 import { submit, untilFinal } from '../service/server-process.ts'
 import { services } from '../services/services.ts'
+import { tempFolder } from '../temp-folder.ts'
 import { type OpenStream, openStream } from '../wire/event-stream.ts'
 import { prepareFleet } from './fleet.ts'
 
@@ -69,4 +72,49 @@ test('a job is followed on every server, whichever gets its event, with Redis aw
   assert.match(open[1]?.text ?? '', /: the server stops\n\n$/)
   assert.equal(await servers[1]?.ended, 0)
   assert.equal(open[0]?.ended, false)
+})
+
+test("all servers have one keys file and count one caller's jobs together; another's job is nowhere", async (t) => {
+  const folder = tempFolder(t)
+  const path = join(folder, 'keys.json')
+  const keys = async (...args: string[]) => {
+    const out: string[] = []
+    const around = { env: { PACKSHOT_KEYS_FILE: path }, print: (line: string) => void out.push(line) }
+    assert.equal(await runKeys(args, { ...around, complain() {} }), 0)
+    return out.join('').trim()
+  }
+  const [shop, other] = [await keys('add', 'shop', '--jobs-per-minute', '3'), await keys('add', 'other')]
+  const fleet = await prepareFleet(t, await services(), { PACKSHOT_KEYS_FILE: path })
+  const servers = [fleet.server(), fleet.server()]
+  const [here = '', there = ''] = await Promise.all(servers.map(({ address }) => address))
+  const ask = (address: string, key: string, path = '/v1/jobs', method = 'POST') =>
+    fetch(`${address}${path}`, {
+      method,
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${key}` },
+      ...(method === 'POST' ? { body: '{"prompt":"an apple"}' } : {}),
+    })
+  const answers = []
+  for (const address of [here, there, here, there, here]) answers.push(await ask(address, shop))
+  assert.deepEqual(
+    answers.map(({ status }) => status),
+    [202, 202, 202, 429, 429],
+  )
+  assert.match(answers[3]?.headers.get('retry-after') ?? '', /^[1-9]/)
+  assert.equal((await ask(there, other)).status, 202)
+
+  const self = answers[0]?.headers.get('location') ?? ''
+  for (const address of [here, there]) {
+    const statuses = [await ask(address, shop, self, 'GET'), await ask(address, other, self, 'GET')]
+    assert.deepEqual(
+      statuses.map(({ status }) => status),
+      [200, 404],
+    )
+  }
+  const listed = (await (await ask(there, shop, '/v1/jobs', 'GET')).json()) as { jobs: object[] }
+  assert.equal(listed.jobs.length, 3)
+
+  await keys('disable', 'shop')
+  for (const address of [here, there])
+    await waitFor(async () => (await ask(address, shop, self, 'GET')).status === 401)
+  assert.equal((await ask(here, other, self, 'GET')).status, 404)
 })

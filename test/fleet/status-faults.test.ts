@@ -71,23 +71,30 @@ test('F15: Redis emptied in the middle of a job: every answer is right, and it c
 })
 
 test('F15: without Redis each server limits clients for itself, more strictly', async (t) => {
-  const { fleet, address } = await start(t, { PACKSHOT_JOBS_PER_MINUTE: '6' })
+  const { fleet, address } = await start(t, {
+    PACKSHOT_JOBS_PER_MINUTE: '6',
+    PACKSHOT_TRUSTED_PROXIES: '127.0.0.1',
+  })
+  let clients = 0
   const untilRefused = async () => {
+    clients += 1
+    const from = { 'x-forwarded-for': `203.0.113.${clients}` }
     const began = performance.now()
     for (let accepted = 0; ; accepted += 1) {
-      const { status, body, retryAfter } = await post(address, { prompt: '10ms' })
+      const { status, body, retryAfter } = await post(address, { prompt: '10ms' }, from)
       if (status === 202) continue
       assert.deepEqual([status, body.error?.code], [429, 'rate_limited'])
       assert.ok(retryAfter >= 1 && retryAfter <= 60)
       return { accepted, seconds: (performance.now() - began) / 1000 }
     }
   }
-  const normal = await untilRefused()
-  // one more is let in every ten seconds
-  assert.ok(
-    normal.accepted >= 6 && normal.accepted <= 8 + normal.seconds / 10,
-    `${normal.accepted} jobs at once`,
-  )
+  // on a busy machine Redis may count as unavailable for a moment
+  await waitFor(async () => {
+    const normal = await untilRefused()
+    // one more is let in every ten seconds
+    assert.ok(normal.accepted <= 8 + normal.seconds / 10, `${normal.accepted} jobs at once`)
+    return normal.accepted >= 6
+  })
   await fleet.redis.refuse()
   const alone = await untilRefused()
   assert.ok(alone.accepted >= 3 && alone.accepted <= 5 + alone.seconds / 20, `${alone.accepted} jobs at once`)
