@@ -35,10 +35,10 @@ await whileServicesRun(async (t, services) => {
   const workers = [fleet.worker(), fleet.worker()]
   await Promise.all(workers.map((worker) => worker.address))
   // the estimate needs one measurement
-  await pollUntilFinal(address, (await submit(address, { prompt: '300ms', steps: 1 })).id)
+  await pollUntilFinal(address, (await submit(address, { prompt: '150ms', steps: 2 })).id)
   const clients: Promise<Wait>[] = []
   for (let n = 0; n < jobs; n += 1) {
-    const { id, poll_after_ms } = await submit(address, { prompt: '300ms', steps: 1 })
+    const { id, poll_after_ms } = await submit(address, { prompt: '150ms', steps: 2 })
     clients.push(pollUntilFinal(address, id, poll_after_ms))
     await sleep(60)
   }
