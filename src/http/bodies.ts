@@ -17,6 +17,12 @@ export function readJsonBodies(app: FastifyInstance): void {
   })
 }
 
+/** Reads every body as a file, whatever its content type, up to so many bytes. */
+export function readFileBodies(app: FastifyInstance, bodyLimit: number): void {
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit }, (_request, body, done) => done(null, body))
+}
+
 /** A byte order mark stays in the text: the JSON parser removes it. */
 function textOf(body: string | Buffer): string {
   if (typeof body === 'string') return body

@@ -69,6 +69,7 @@ export function descriptionRoute(app: FastifyInstance): void {
 }
 
 function describe(document: Json, server: string): Json {
+  const named = Object.entries(components).map(([name, schema]) => [name, plain(schema)] as const)
   const paths = document.paths as Record<string, Record<string, Operation>>
   const described = Object.entries(paths).map(([path, operations]) => [
     path,
@@ -82,16 +83,16 @@ function describe(document: Json, server: string): Json {
     security: [{ key: [] }, {}],
     components: {
       schemas: Object.fromEntries(
-        Object.entries(components).map(([name, schema]) => [
+        named.map(([name, schema]) => [
           name,
-          { ...plain(schema), examples: examples[name] === undefined ? [] : [examples[name]] },
+          { ...schema, examples: examples[name] === undefined ? [] : [examples[name]] },
         ]),
       ),
       securitySchemes: {
         key: { type: 'http', scheme: 'bearer', description: 'Where the service has keys: `npm run keys`.' },
       },
     },
-    paths: Object.fromEntries(described),
+    paths: shared(Object.fromEntries(described), named),
   }
 }
 
@@ -110,7 +111,7 @@ function complete(method: string, path: string, operation: Operation): Operation
       },
     ]
   })
-  return shared({
+  return {
     ...operation,
     operationId: idOf(method, path),
     tags: [path.split('/').filter((part) => part !== 'v1')[1] ?? 'service'],
@@ -118,7 +119,7 @@ function complete(method: string, path: string, operation: Operation): Operation
     ...(request !== undefined && { requestBody: { required: true, content: request } }),
     ...withExample(name, operation),
     responses: Object.fromEntries(responses),
-  }) as Operation
+  }
 }
 
 /** `getV1JobsById` for `get /v1/jobs/{id}`. */
@@ -140,17 +141,14 @@ function withExample(name: string, { requestBody }: Operation): Partial<Operatio
 }
 
 /** The same with references in place of the shapes that have a name. */
-function shared(value: unknown): unknown {
+function shared(value: unknown, named: readonly (readonly [name: string, schema: Json])[]): unknown {
   if (typeof value !== 'object' || value === null) return value
-  if (Array.isArray(value)) return value.map(shared)
-  for (const [name, schema] of plainComponents()) {
+  if (Array.isArray(value)) return value.map((each) => shared(each, named))
+  for (const [name, schema] of named) {
     if (isDeepStrictEqual(value, schema)) return { $ref: `#/components/schemas/${name}` }
   }
-  return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, shared(each)]))
+  return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, shared(each, named)]))
 }
-
-const plainComponents = () =>
-  Object.entries(components).map(([name, schema]) => [name, plain(schema)] as const)
 
 /** As it is in JSON: without the marks of the schema library. */
 function plain(schema: unknown): Json {

@@ -2,10 +2,8 @@ import type { FastifyInstance } from 'fastify'
 import { Type } from 'typebox'
 import { AppError } from '../../jobs/errors.ts'
 import { imageFiles } from '../../jobs/fields.ts'
-import { formatOf } from '../../jobs/serving/picture.ts'
 import { fileName } from '../content-disposition.ts'
-import { isUnchanged } from '../etag.ts'
-import { sendFile } from '../send-file.ts'
+import { sendPicture } from '../send-picture.ts'
 import type { Services } from '../services.ts'
 
 interface Address {
@@ -33,23 +31,11 @@ export function imageRoutes(app: FastifyInstance, services: Services): void {
       parseIndex(index),
       request.caller,
     )
-    if ('url' in picture) {
-      // cached for less time than it is valid, so that a browser never follows an expired address
-      reply.header('cache-control', `private, max-age=${Math.floor(picture.seconds / 2)}`)
-      return reply.redirect(picture.url, 307)
-    }
-    const { image, job } = picture
-    const { type, extension } = imageFiles[formatOf(picture)]
-    const seconds = Math.max(0, Math.floor((Date.parse(job.expires_at) - Date.now()) / 1000))
-    const tag = `"${image.sha256}"`
     const disposition = download ? 'attachment' : 'inline'
-    reply.headers({
-      etag: tag,
-      'cache-control': `private, max-age=${seconds}, immutable`,
-      'content-disposition': `${disposition}; ${fileName(job.request?.prompt ?? '', image.seed, extension)}`,
+    return sendPicture(request, reply, picture, (extension) => {
+      const { image, job } = picture
+      return `${disposition}; ${fileName(job.request?.prompt ?? '', image.seed, extension)}`
     })
-    if (isUnchanged(request, tag)) return reply.code(304).send()
-    return sendFile(request, reply.type(type), picture.open)
   })
 }
 

@@ -1,9 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { Type } from 'typebox'
 import { imageFiles } from '../../jobs/fields.ts'
-import { formatOf } from '../../jobs/serving/picture.ts'
-import { isUnchanged } from '../etag.ts'
-import { sendFile } from '../send-file.ts'
+import { sendPicture } from '../send-picture.ts'
 import type { Services } from '../services.ts'
 
 /**
@@ -23,21 +21,7 @@ export function pictureRoutes(app: FastifyInstance, services: Services): void {
     async (request, reply) => {
       const picture = await services.linkedImage(request.params.link)
       reply.headers({ 'cross-origin-resource-policy': 'cross-origin', 'access-control-allow-origin': '*' })
-      if ('url' in picture) {
-        reply.header('cache-control', `private, max-age=${Math.floor(picture.seconds / 2)}`)
-        return reply.redirect(picture.url, 307)
-      }
-      const { image, job } = picture
-      const { type, extension } = imageFiles[formatOf(picture)]
-      const seconds = Math.max(0, Math.floor((Date.parse(job.expires_at) - Date.now()) / 1000))
-      const tag = `"${image.sha256}"`
-      reply.headers({
-        etag: tag,
-        'cache-control': `private, max-age=${seconds}, immutable`,
-        'content-disposition': `inline; filename="picture.${extension}"`,
-      })
-      if (isUnchanged(request, tag)) return reply.code(304).send()
-      return sendFile(request, reply.type(type), picture.open)
+      return sendPicture(request, reply, picture, (extension) => `inline; filename="picture.${extension}"`)
     },
   )
 }

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { requireUploadType, uploadTooLarge, wrongUploadType } from '../../jobs/serving/upload.ts'
+import { readFileBodies } from '../bodies.ts'
 import { isUnchanged } from '../etag.ts'
 import { ErrorBody, httpFault, sendFault } from '../faults.ts'
 import { sendFile } from '../send-file.ts'
@@ -17,12 +18,7 @@ export const UploadView = Type.Object({
 /** The body is the picture itself, so every content type is read here and checked by the service. */
 export function uploadRoutes(app: FastifyInstance, services: Services): void {
   const { uploadLimits } = services
-  app.removeAllContentTypeParsers()
-  app.addContentTypeParser(
-    '*',
-    { parseAs: 'buffer', bodyLimit: uploadLimits.bytes },
-    (_request, body, done) => done(null, body),
-  )
+  readFileBodies(app, uploadLimits.bytes)
   app.setErrorHandler((thrown, request, reply) => {
     const error = httpFault(thrown)
     if (error.code === 'body_too_large' && error.cause !== undefined) {

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { AppError } from '../../../jobs/errors.ts'
 import { requireUploadType } from '../../../jobs/serving/upload.ts'
+import { readFileBodies } from '../../bodies.ts'
 import { sendFile } from '../../send-file.ts'
 import type { DialectOptions } from '../dialect.ts'
 import { fieldsOf, given } from '../json-bodies.ts'
@@ -32,12 +33,7 @@ type ById = { Params: { id: string }; Querystring: { grant?: string } }
 /** PUT /fal/uploads/ID (with a grant, without a key) and GET /fal/files/ID. */
 export function storageRoutes(app: FastifyInstance, { services }: DialectOptions): void {
   const { uploadLimits } = services
-  app.removeAllContentTypeParsers()
-  app.addContentTypeParser(
-    '*',
-    { parseAs: 'buffer', bodyLimit: uploadLimits.bytes },
-    (_request, body, done) => done(null, body),
-  )
+  readFileBodies(app, uploadLimits.bytes)
 
   const grantOf = ({ params, query }: FastifyRequest<ById>) => ({
     id: params.id,
