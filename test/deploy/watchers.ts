@@ -177,9 +177,9 @@ function prometheusConfig(targets: Targets, rules: readonly string[], alertmanag
 function alertmanagerConfig(url: string, faster: number) {
   const shipped = parse(
     readFileSync(deploy('alertmanager/alertmanager.yml'), 'utf8'),
-    (key, value: unknown) =>
+    (key: unknown, value: unknown) =>
       /^(group_wait|group_interval)$/.test(String(key)) && value !== '0s'
-        ? quickenedTime(value, faster)
+        ? quickenedTime(String(value), faster)
         : value,
   ) as { receivers: { name: string }[] }
   return {
