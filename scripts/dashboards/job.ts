@@ -4,7 +4,7 @@ import { quantiles, rates } from './queries.ts'
 const about = `A job is **accepted** (a confirmed message in RabbitMQ), **waits**, is **taken** by a worker, which makes the **steps**,
 **stores** the pictures and the manifest, and ends. Its **webhook** follows. The graphs below are in this order: where does the time go?
 
-One job: its id is in no metric. \`docker compose -f deploy/compose.yaml logs | grep '"job":"FIRST-26-CHARACTERS'\` shows its way through servers
+One job: its id is in no metric. \`docker compose logs | grep '"job":"FIRST-26-CHARACTERS'\` shows its way through servers
 and workers; with tracing on, its trace id is in these lines. \`npm run jobs -- list\` shows what waits.`
 
 export const jobWay: Dashboard = {

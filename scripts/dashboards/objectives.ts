@@ -24,7 +24,7 @@ function left(of: 'answers' | 'jobs', bad: string, title: string): Panel {
       },
     ],
     steps: [
-      [-10, 'red'],
+      [-1e9, 'red'],
       [0, 'orange'],
       [0.25, 'green'],
     ],
