@@ -176,9 +176,9 @@ const ofMinutes = pairs(1, {
     ],
   ],
   PackshotWaitIsLong: [
-    [15, 'the oldest waits for six minutes', { [oldest('interactive')]: '360x15' }],
-    [15, 'a batch job waits for an hour', { [oldest('batch')]: '3600x15' }],
-    [15, 'a batch job waits for seven hours', { [oldest('batch')]: '25200x15' }, fires],
+    [20, 'the oldest waits for six minutes', { [oldest('interactive')]: '360x20' }],
+    [20, 'a batch job waits for an hour', { [oldest('batch')]: '3600x20' }],
+    [20, 'a batch job waits for seven hours', { [oldest('batch')]: '25200x20' }, fires],
   ],
   PackshotRefusing: [
     [30, 'as many are refused as accepted', { [refused]: '0+6x30' }],

@@ -22,6 +22,7 @@ import { type Fleet, prepareFleet } from './fleet.ts'
 let rabbit: RabbitmqService
 let fleet: Fleet
 let workers: ServerProcess[]
+let address: string
 let load: Load
 let watchers: Watchers
 
@@ -33,7 +34,8 @@ before(async () => {
   const server = fleet.server({ PACKSHOT_METRICS_PORT: String(serverPort) })
   workers = workerPorts.map((port) => fleet.worker({ PACKSHOT_METRICS_PORT: String(port) }))
   await Promise.all(workers.map(({ address }) => address))
-  load = startLoad([await server.address], '10ms', 100)
+  address = await server.address
+  load = startLoad([address], '10ms', 100)
   ending.after(() => load.stop().catch(() => {}))
   const at = (port: number | undefined) => `127.0.0.1:${port}`
   watchers = await startWatchers(ending, {
@@ -128,8 +130,14 @@ test('a broker that is short of disk is one alert', async () => {
 })
 
 test('jobs that wait while all workers are dead are one alert', async () => {
+  // none has waited long before
+  await load.stop()
+  const isIdle = async () =>
+    (await watchers.query('sum(max by (class) (packshot_queue_jobs)) == 0')).length > 0
+  await waitFor(isIdle, 180_000)
   const kill = () => {
     for (const { process } of workers) process.kill('SIGKILL')
+    load = startLoad([address], '10ms', 1000)
   }
   // longer than it takes for the ticket about what cannot be scraped
   assert.deepEqual(await toldOf(kill, 30), ['PackshotQueueWithoutWorkers'])
