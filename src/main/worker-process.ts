@@ -62,7 +62,9 @@ async function work(config: Config, log: Log, options: WorkerOptions): Promise<v
   const measuring = await startMeasuring(config, 'worker')
   const { metrics } = measuring
   process.on('message', (message: ToWorker) => {
-    if (message.type === 'measured') void measuring.text().then((text) => tell({ type: 'measured', text }))
+    if (message.type !== 'measured') return
+    const telling = measuring.text().then((text) => tell({ type: 'measured', text }))
+    void bestEffort(log, 'telling metrics', telling)
   })
   const opened = starting.use(await openBackends(config, 'worker', log))
   const measured = measuredBackends(around?.(opened) ?? opened, metrics, config.queueUrl === undefined)
