@@ -11,9 +11,11 @@ import { defaultLimits } from '../jobs/fields.ts'
 import type { Holdings } from '../jobs/holdings.ts'
 import { createJobIds } from '../jobs/job-id.ts'
 import { startHousekeeping } from '../jobs/serving/housekeeping.ts'
+import { watchNeighbours } from '../jobs/serving/neighbours.ts'
 import { watchSpace } from '../jobs/serving/space.ts'
 import { watchJobs } from '../jobs/serving/wait.ts'
 import type { OfferSource } from '../library/offer-source.ts'
+import { packageVersion } from '../version.ts'
 import type { OpenBackends } from './backends.ts'
 import { openCallers, pageOf } from './callers.ts'
 import { webhookParts } from './webhooks.ts'
@@ -105,6 +107,15 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const address = await listen(http, config)
   starting.adopt(await startHousekeeping({ ...core, watch, sender }), (keeping) => keeping.stop())
   starting.adopt(catalogues.start(), (feeder) => feeder.stop())
+  if (config.statusUrl !== undefined) {
+    const neighbours = watchNeighbours({
+      ...core,
+      secrets: backends.secrets,
+      version: await packageVersion(),
+    })
+    starting.defer(() => neighbours.stop())
+    void neighbours.look()
+  }
   const started = starting.move()
   return { address, [Symbol.asyncDispose]: () => started.disposeAsync() }
 }
