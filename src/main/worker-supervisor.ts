@@ -190,7 +190,7 @@ const secret = /^PACKSHOT_SECRET$|^(?!AWS_).*(SECRET|TOKEN|PASSWORD|PASSWD|CREDE
 
 /** @param alsoNeeds names beyond these, for a stand-in of the engine */
 export function workerEnvironment(env: NodeJS.ProcessEnv, alsoNeeds?: RegExp): NodeJS.ProcessEnv {
-  const usesStorage = (env.PACKSHOT_STORAGE_URL ?? '') !== ''
+  const usesStorage = Boolean(env.PACKSHOT_STORAGE_URL || env.PACKSHOT_STORAGE_URL_FILE)
   const passes = (name: string) =>
     alsoNeeds?.test(name) === true ||
     (needed.test(name) && !secret.test(name) && (usesStorage || !name.startsWith('AWS_')))
