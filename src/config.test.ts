@@ -49,6 +49,8 @@ test('an empty environment gives the defaults, and other programs` variables are
     startSeconds: 30,
     drainSeconds: 5,
     workerPort: undefined,
+    metricsPort: undefined,
+    metricsHost: '127.0.0.1',
     promptWindows: 16,
     pictureSettings: 'on',
     jobsPerMinute: 120,

@@ -252,6 +252,21 @@ export const Environment = Type.Object({
       description: "Port of a worker's health endpoints; when not set, it has none.",
     }),
   ),
+  PACKSHOT_METRICS_PORT: Type.Optional(
+    Type.Integer({
+      minimum: 0,
+      maximum: 65_535,
+      examples: [9464],
+      description:
+        'Port of the metrics (`GET /metrics`, for Prometheus) of a server or worker, never that of the page; 0 picks a free one. With `npm start` it has those of the worker too. When not set, nothing is measured.',
+    }),
+  ),
+  PACKSHOT_METRICS_HOST: Type.String({
+    minLength: 1,
+    default: '127.0.0.1',
+    description:
+      'Address on which the metrics are answered, to everybody who reaches it: in a container `0.0.0.0`, where no stranger does.',
+  }),
   PACKSHOT_JOBS_PER_MINUTE: Type.Integer({
     minimum: 0,
     maximum: 1_000_000,
