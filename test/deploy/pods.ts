@@ -123,13 +123,13 @@ function probeFaults({ startupProbe, livenessProbe, readinessProbe }: IContainer
 }
 
 /** Ports, folders and memory that the settings speak of. */
-function placeFaults({ pod, container, env }: Workload, config: Config): string[] {
+function placeFaults({ pod, container }: Workload, config: Config): string[] {
   const [role] = container.args ?? []
   const faults: string[] = []
   const expected: Record<string, number | undefined> = {
     http: role === 'server' ? config.port : undefined,
     health: role === 'worker' ? config.workerPort : undefined,
-    metrics: isJob(container) ? undefined : Number(env.PACKSHOT_METRICS_PORT),
+    metrics: isJob(container) ? undefined : config.metricsPort,
   }
   for (const [name, port] of Object.entries(expected)) {
     const open = container.ports?.find((one) => one.name === name)?.containerPort
