@@ -7,6 +7,7 @@ import Fastify, {
   LogController,
 } from 'fastify'
 import { AppError } from '../jobs/errors.ts'
+import type { Reports } from '../jobs/reports.ts'
 import { packageVersion } from '../version.ts'
 import { type KnownRoutes, knownRoutes } from './allowed-methods.ts'
 import { catalogueRoutes } from './api/catalogues.ts'
@@ -32,6 +33,7 @@ import { replicateRoutes } from './dialects/replicate/routes.ts'
 import { bodyLimit, httpFault, sendFault } from './faults.ts'
 import { firstLook } from './first-look.ts'
 import { hostNames } from './hosts.ts'
+import { observeRequests } from './observe.ts'
 import { errorPages, wantsPage } from './page/answers.ts'
 import { pageRoutes } from './page/routes.ts'
 import { permissionsPolicy, requireOwnPage } from './page/security.ts'
@@ -58,6 +60,8 @@ export interface HttpDeps {
   readonly page?: PageAccess
   /** Absent: no limit. */
   readonly connections?: ConnectionLimits
+  /** Where faults are reported, beside the log. */
+  readonly reports?: Reports
   /** How long the calls of other APIs that wait for pictures are held open. */
   readonly holdSeconds?: number
 }
@@ -92,6 +96,7 @@ export async function buildHttp({
   connections,
   holdSeconds = defaultHoldSeconds,
   page: access = 'open',
+  reports,
 }: HttpDeps): Promise<FastifyInstance> {
   const sendPage = await errorPages()
   const trusts = trustedPeers(trustedProxies)
@@ -133,6 +138,7 @@ export async function buildHttp({
   app.decorateRequest('publicAddress', function () {
     return publicAddress(this, trusts)
   })
+  observeRequests(app, reports)
   const recognise = recogniseCallers(app, services)
   const refused = refusals(log)
   app.addHook('onRequest', async (request, reply) => {

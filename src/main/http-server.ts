@@ -10,6 +10,7 @@ import { type CataloguesDeps, createCatalogues } from '../jobs/catalogue/catalog
 import { defaultLimits } from '../jobs/fields.ts'
 import type { Holdings } from '../jobs/holdings.ts'
 import { createJobIds } from '../jobs/job-id.ts'
+import { type Reports, reportedImages } from '../jobs/reports.ts'
 import { startHousekeeping } from '../jobs/serving/housekeeping.ts'
 import { watchSpace } from '../jobs/serving/space.ts'
 import { watchJobs } from '../jobs/serving/wait.ts'
@@ -28,6 +29,7 @@ export interface HttpServerOptions {
   readonly backends: OpenBackends
   readonly offer: OfferSource
   readonly log: Logger
+  readonly reports: Reports
   /** Whether the server accepts traffic. */
   readonly ready: () => boolean
   /** What the worker beside this server has in memory; absent for a server alone. */
@@ -36,7 +38,7 @@ export interface HttpServerOptions {
 
 /** Resolves when the address answers. Rejects with a message that names the variable to change. */
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
-  const { config, backends, offer, log, ready } = options
+  const { config, backends, offer, log, reports, ready } = options
   const ttlSeconds = config.resultTtlSeconds
   const ids = createJobIds(...backends.secrets)
   await using starting = new AsyncDisposableStack()
@@ -46,6 +48,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const { webhooks, sender } = await webhookParts(config, backends, log, callers.webhookGeneration)
   const core = {
     ...backends,
+    images: reportedImages(backends.images, reports),
     webhooks,
     ids,
     caller: callers.caller,
@@ -88,6 +91,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const http = await buildHttp({
     services: createServices({ ...core, watch, catalogues }, ready),
     log,
+    reports,
     page: pageOf(config),
     ...(imageOrigin === undefined ? {} : { imageOrigin: new URL(imageOrigin).origin }),
     ...(config.trustedProxies === undefined ? {} : { trustedProxies: config.trustedProxies }),

@@ -6,6 +6,7 @@ import type { Log } from '../jobs/log.ts'
 import { createWebhooks } from '../jobs/serving/webhooks/create.ts'
 import type { SendDeps } from '../jobs/serving/webhooks/send.ts'
 import type { WebhookForm, Webhooks } from '../jobs/serving/webhooks/webhooks.ts'
+import { tracedPost } from '../jobs/traced-queues.ts'
 import { webhookRules } from '../jobs/webhook-address.ts'
 import { createWebhookSecrets } from '../jobs/webhook-secrets.ts'
 import { packageVersion } from '../version.ts'
@@ -38,6 +39,6 @@ export async function webhookParts(
   const userAgent = `Packshot/${await packageVersion()}`
   return {
     webhooks: createWebhooks({ ...shared, rules, forms }),
-    sender: rules && { ...shared, post: webhookPost({ rules }), generationOf, userAgent },
+    sender: rules && { ...shared, post: tracedPost(webhookPost({ rules })), generationOf, userAgent },
   }
 }

@@ -1,6 +1,7 @@
 import { loadConfig, requireServices } from '../config.ts'
 import { createLogger } from './logger.ts'
 import { type Running, runUntilSignal } from './run-until-signal.ts'
+import { openTelemetry } from './telemetry.ts'
 import { superviseWorker } from './worker-supervisor.ts'
 
 /**
@@ -11,6 +12,7 @@ export async function startWorker(env: NodeJS.ProcessEnv, entry: URL, alsoNeeds?
   const config = loadConfig(env)
   requireServices(config, 'worker')
   const log = createLogger(config, 'worker')
+  const { reports } = await openTelemetry({ ...config, tracing: undefined }, 'worker', log)
   const worker = superviseWorker({ entry, env, log, ...(alsoNeeds && { alsoNeeds }) })
   try {
     await worker.ready
@@ -21,6 +23,7 @@ export async function startWorker(env: NodeJS.ProcessEnv, entry: URL, alsoNeeds?
   return {
     banner: `worker for ${config.model}`,
     log,
+    reports,
     stop: () => worker.stop(config.shutdownSeconds * 1000),
     kill: () => worker.kill(),
   }
