@@ -159,6 +159,11 @@ export function within<T>(active: TraceContext, action: () => T): T {
   return context.with(active, action)
 }
 
+/** For work that goes on by itself, whoever happened to begin it: it belongs to no trace. */
+export function detached<T>(action: () => T): T {
+  return context.with(ROOT_CONTEXT, action)
+}
+
 function isRecorded(): boolean {
   return trace.getSpan(context.active())?.isRecording() === true
 }

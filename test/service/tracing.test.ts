@@ -198,3 +198,67 @@ test('a collector that is not there, hangs or answers errors delays nothing, is 
   }
   for (const response of hanging) response.end()
 })
+
+test('each job of a catalogue run has a trace of its own, and a long job has a bounded number of spans', async (t) => {
+  const collector = await startCollector(t)
+  const server = startServer(t, {
+    PACKSHOT_DATA_DIR: tempFolder(t),
+    OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+    ...soon,
+  })
+  const address = await server.address
+  const headers = { 'content-type': 'application/json', traceparent: `00-${traceId}-b7ad6b7169203331-01` }
+  const body = JSON.stringify({
+    csv: 'sku,title\nA,apple\nB,pear\nC,plum\n',
+    template: { prompt: '{title}' },
+  })
+  const answer = await fetch(`${address}/v1/catalogues`, { method: 'POST', headers, body })
+  assert.equal(answer.status, 202, await answer.clone().text())
+  const { links } = (await answer.json()) as { links: { self: string } }
+  await waitFor(async () => {
+    const view = (await (await fetch(address + links.self)).json()) as { status: string }
+    return view.status === 'finished'
+  })
+  const { id } = await submit(address, { prompt: 'an apple', steps: 60, count: 4 })
+  await untilFinal(address, id)
+  server.process.kill('SIGTERM')
+  assert.equal(await server.ended, 0)
+  const spans = collector.spans()
+  const sent = spans.filter(({ name }) => name === 'send tasks')
+  const ofRun = sent.filter(({ parentSpanId }) => parentSpanId === undefined)
+  assert.equal(ofRun.length, 3)
+  assert.equal(new Set([...sent.map((span) => span.traceId), traceId]).size, 5)
+  const long = spans.find(({ attributes }) => attributes['packshot.pictures'] === 4)
+  const steps = childrenOf(spans, long).filter(({ name }) => name === 'steps')
+  assert.equal(steps.length, 80)
+  assert.equal(Number(steps.at(-1)?.attributes['packshot.step']), 240)
+})
+
+test('without a collector the trace of a client still goes to the log and to the receiver of the webhook', async (t) => {
+  const receiver = await startReceiver(t)
+  const server = startServer(t, {
+    PACKSHOT_DATA_DIR: tempFolder(t),
+    PACKSHOT_WEBHOOK_HOSTS: '127.0.0.1',
+    OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:1',
+    OTEL_TRACES_EXPORTER: 'none',
+  })
+  const address = await server.address
+  const traceparent = `00-${traceId}-b7ad6b7169203331-01`
+  const headers = { 'content-type': 'application/json', traceparent }
+  for (const more of [headers, { 'content-type': 'application/json' }]) {
+    const body = JSON.stringify({ prompt: 'an apple', webhook: receiver.url })
+    assert.equal((await fetch(`${address}/v1/jobs`, { method: 'POST', headers: more, body })).status, 202)
+  }
+  await waitFor(() => receiver.messages.length === 2)
+  assert.deepEqual(
+    receiver.messages.map((message) => message.headers.traceparent),
+    [traceparent, undefined],
+  )
+  const lines = server.output().split('\n')
+  const final = lines.filter((line) => line.includes('"msg":"job is final"'))
+  assert.deepEqual(
+    final.map((line) => (JSON.parse(line) as { trace?: string }).trace),
+    [traceId, undefined],
+  )
+  assert.ok(!server.output().includes('traces'))
+})

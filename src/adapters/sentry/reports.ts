@@ -96,7 +96,8 @@ export function sentryReports(options: SentryOptions, log: Log): Reports {
     const chain = chainOf(thrown)
     return {
       level: of === 'process' ? 'fatal' : 'error',
-      fingerprint: of === 'process' ? ['{{ default }}'] : [of, code],
+      // what is unknown is told apart by where it was thrown
+      fingerprint: isUnknown(code) ? ['{{ default }}', of] : [of, code],
       tags: {
         role,
         of,
@@ -127,7 +128,11 @@ export function sentryReports(options: SentryOptions, log: Log): Reports {
   return {
     report(thrown, about) {
       try {
-        const dropped = admitted(`${about.of} ${about.code}`)
+        const { of, code } = about
+        const what = isUnknown(code)
+          ? chainOf(thrown).map(({ type, stack }) => type + stack.slice(0, 500))
+          : []
+        const dropped = admitted(`${of} ${code} ${what}`)
         if (dropped === undefined) return
         client.captureEvent(eventOf(thrown, about, dropped), {}, new Scope())
       } catch (err) {
@@ -141,6 +146,10 @@ export function sentryReports(options: SentryOptions, log: Log): Reports {
       clearTimeout(timer)
     },
   }
+}
+
+function isUnknown(code: Report['code']): boolean {
+  return code === 'internal' || code === 'unhandled'
 }
 
 /** Answers how many reports were dropped since the last that was sent; undefined if this one is dropped. */
