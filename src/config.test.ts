@@ -82,6 +82,11 @@ test('an empty environment gives the defaults, and other programs` variables are
     clientConnections: 512,
     eventStreams: 10_000,
     callerEventStreams: 500,
+    sentryDsn: undefined,
+    sentryEnvironment: undefined,
+    sentryRelease: undefined,
+    reportsPerMinute: 20,
+    tracing: undefined,
     logLevel: 'info',
   })
 })

@@ -10,6 +10,7 @@ import { type CataloguesDeps, createCatalogues } from '../jobs/catalogue/catalog
 import { defaultLimits } from '../jobs/fields.ts'
 import type { Holdings } from '../jobs/holdings.ts'
 import { createJobIds } from '../jobs/job-id.ts'
+import { type Reports, reportedImages } from '../jobs/reports.ts'
 import { startHousekeeping } from '../jobs/serving/housekeeping.ts'
 import { watchNeighbours } from '../jobs/serving/neighbours.ts'
 import { watchSpace } from '../jobs/serving/space.ts'
@@ -33,6 +34,7 @@ export interface HttpServerOptions {
   readonly backends: OpenBackends
   readonly offer: OfferSource
   readonly log: Logger
+  readonly reports: Reports
   /** Whether the server accepts traffic. */
   readonly ready: () => boolean
   readonly measuring: Measuring
@@ -42,7 +44,7 @@ export interface HttpServerOptions {
 
 /** Resolves when the address answers. Rejects with a message that names the variable to change. */
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
-  const { config, offer, log, ready, measuring } = options
+  const { config, offer, log, ready, measuring, reports } = options
   const { metrics } = measuring
   const measured = measuredBackends(options.backends, metrics, false)
   const { backends } = measured
@@ -61,6 +63,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const core = {
     ...backends,
     metrics,
+    images: reportedImages(backends.images, reports),
     webhooks,
     ids,
     caller: callers.caller,
@@ -104,6 +107,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     services: createServices({ ...core, watch, catalogues }, ready),
     log,
     metrics,
+    reports,
     page: pageOf(config),
     ...(imageOrigin === undefined ? {} : { imageOrigin: new URL(imageOrigin).origin }),
     ...(config.trustedProxies === undefined ? {} : { trustedProxies: config.trustedProxies }),

@@ -2,13 +2,17 @@ import type { Logger } from 'pino'
 import { openLogOutput } from '../adapters/log/log-output.ts'
 import { explain, operatorMessage } from '../cli/run-command.ts'
 import { ConfigError, readStorageSecrets } from '../config.ts'
+import { noReports, type Reports } from '../jobs/reports.ts'
 import { onLossOfCommand, startedByNpm } from './started-by.ts'
+import { endWithReport } from './telemetry.ts'
 
 /** A started service. */
 export interface Running {
   /** What it is, and where. */
   readonly banner: string
   readonly log: Logger
+  /** Absent: nobody. */
+  readonly reports?: Reports
   /** Lets the current job finish within the configured time, then closes everything. */
   stop(): Promise<void>
   /** Kills what would outlive this process. */
@@ -64,11 +68,11 @@ export async function runUntilSignal(start: () => Promise<Running>): Promise<voi
     openLogOutput(2).write(`${startFault(thrown)}\n`)
     process.exit(1)
   }
-  const { log, kill, banner } = running
+  const { log, kill, banner, reports = noReports } = running
   process.on('uncaughtException', (err) => {
     log.fatal({ err }, 'an unhandled error ends this process')
     kill()
-    process.exit(1)
+    endWithReport(reports, err, () => process.exit(1))
   })
   out.write(`Packshot is ready: ${banner}\n`)
 }

@@ -183,6 +183,8 @@ const needed = new RegExp(
     'CUDA\\w*|CUDNN\\w*|NV\\w+|__NV_\\w+|__GL\\w+|VK_\\w+|MESA_\\w+|LIBGL_\\w+|EGL_\\w+|GALLIUM_\\w+|LP_\\w+|DRI_PRIME|RADV_\\w+|AMD_\\w+|ROCR_\\w+|ROCM_\\w+|HIP_\\w+|HSA_\\w+|ZE_\\w+|DISPLAY|WAYLAND_DISPLAY',
     // how the storage is reached
     'AWS_\\w+',
+    // where traces and reports of faults go
+    'OTEL_\\w+|SENTRY_(DSN|ENVIRONMENT|RELEASE)',
   ].join('|')})$`,
   'i',
 )
