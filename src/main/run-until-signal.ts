@@ -1,7 +1,7 @@
 import type { Logger } from 'pino'
 import { openLogOutput } from '../adapters/log/log-output.ts'
 import { explain, operatorMessage } from '../cli/run-command.ts'
-import { ConfigError } from '../config.ts'
+import { ConfigError, readStorageSecrets } from '../config.ts'
 import { noReports, type Reports } from '../jobs/reports.ts'
 import { endWithReport } from './telemetry.ts'
 
@@ -33,7 +33,7 @@ const sameSignalMs = 1000
 export async function runUntilSignal(start: () => Promise<Running>): Promise<void> {
   // files of jobs are for this user only, whoever creates them: SQLite, too
   process.umask(0o077)
-  forgetEmptyVariables(process.env)
+  prepareEnvironment(process.env)
   const out = openLogOutput(1)
   const npm = startedByNpm()
   let running: Running | undefined
@@ -77,9 +77,13 @@ export async function runUntilSignal(start: () => Promise<Running>): Promise<voi
   out.write(`Packshot is ready: ${banner}\n`)
 }
 
-/** An empty value counts as not set; to the library of the storage, which reads these itself, it is a wrong value. */
-export function forgetEmptyVariables(env: NodeJS.ProcessEnv): void {
+/**
+ * For the library of the storage, which reads its variables itself: an empty value counts as not set, and its secrets may
+ * be in files.
+ */
+export function prepareEnvironment(env: NodeJS.ProcessEnv): void {
   for (const name of Object.keys(env)) if (name.startsWith('AWS_') && env[name] === '') delete env[name]
+  readStorageSecrets(env)
 }
 
 /** Whether the parent of this process is npm, which runs its script. */
