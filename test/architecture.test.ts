@@ -56,6 +56,7 @@ const rules: readonly Rule[] = [
   adapter('webhooks'),
   adapter('memory'),
   adapter('log'),
+  adapter('prometheus', 'prom-client'),
   {
     files: /^src\/library\//,
     folders: ['src/library', words, 'src/diffusion', 'src/config.ts', 'src/adapters/disk'],

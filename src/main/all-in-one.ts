@@ -5,6 +5,7 @@ import { openBackends } from './backends.ts'
 import { requireDecision } from './callers.ts'
 import { startHttpServer } from './http-server.ts'
 import { createLogger } from './logger.ts'
+import { startMeasuring, supervisorMetrics, tellMetrics } from './metrics.ts'
 import { type Running, runUntilSignal } from './run-until-signal.ts'
 import { superviseWorker, type WorkerSupervisor } from './worker-supervisor.ts'
 
@@ -30,6 +31,8 @@ export async function startAllInOne(env: NodeJS.ProcessEnv, engine: Engine): Pro
   const offer = await engine.openOffer(config, log)
   starting.adopt(offer, (open) => open.close())
   const backends = starting.use(await openBackends(config, 'server', log))
+  const measuring = await startMeasuring(config, 'server')
+  const measured = supervisorMetrics(config)
   let ready = false
   let worker: WorkerSupervisor | undefined
   const holdings = () => worker?.holdings
@@ -39,12 +42,15 @@ export async function startAllInOne(env: NodeJS.ProcessEnv, engine: Engine): Pro
       backends,
       offer,
       log,
+      measuring,
       ready: () => ready && worker?.up === true,
       holdings,
     }),
   )
+  const texts = [measuring.text, async () => (await worker?.metricsText()) ?? '']
+  starting.adopt(await tellMetrics(config, texts, log), (listener) => listener?.close())
   const { workerEntry: entry, workerNeeds } = engine
-  worker = superviseWorker({ entry, env, log, ...(workerNeeds && { alsoNeeds: workerNeeds }) })
+  worker = superviseWorker({ entry, env, measured, log, ...(workerNeeds && { alsoNeeds: workerNeeds }) })
   starting.adopt(worker, (running) => running.stop(config.shutdownSeconds * 1000))
   await worker.ready
   ready = true

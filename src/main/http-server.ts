@@ -18,6 +18,9 @@ import type { OfferSource } from '../library/offer-source.ts'
 import { packageVersion } from '../version.ts'
 import type { OpenBackends } from './backends.ts'
 import { openCallers, pageOf } from './callers.ts'
+import { readDependencies, readQueue, readServer } from './gauges.ts'
+import { measuredBackends } from './measured.ts'
+import type { Measuring } from './metrics.ts'
 import { webhookParts } from './webhooks.ts'
 
 /** Page and API of one server process, and a server's background work. */
@@ -32,22 +35,32 @@ export interface HttpServerOptions {
   readonly log: Logger
   /** Whether the server accepts traffic. */
   readonly ready: () => boolean
+  readonly measuring: Measuring
   /** What the worker beside this server has in memory; absent for a server alone. */
   readonly holdings?: () => Holdings | undefined
 }
 
 /** Resolves when the address answers. Rejects with a message that names the variable to change. */
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
-  const { config, backends, offer, log, ready } = options
+  const { config, offer, log, ready, measuring } = options
+  const { metrics } = measuring
+  const measured = measuredBackends(options.backends, metrics, false)
+  const { backends } = measured
   const ttlSeconds = config.resultTtlSeconds
   const ids = createJobIds(...backends.secrets)
   await using starting = new AsyncDisposableStack()
   const requests = memoryRateLimiter()
   const callers = await openCallers({ config, requests, secrets: backends.secrets, log })
   starting.defer(() => callers.close())
-  const { webhooks, sender } = await webhookParts(config, backends, log, callers.webhookGeneration)
+  const { webhooks, sender } = await webhookParts(
+    config,
+    { ...backends, metrics },
+    log,
+    callers.webhookGeneration,
+  )
   const core = {
     ...backends,
+    metrics,
     webhooks,
     ids,
     caller: callers.caller,
@@ -90,6 +103,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const http = await buildHttp({
     services: createServices({ ...core, watch, catalogues }, ready),
     log,
+    metrics,
     page: pageOf(config),
     ...(imageOrigin === undefined ? {} : { imageOrigin: new URL(imageOrigin).origin }),
     ...(config.trustedProxies === undefined ? {} : { trustedProxies: config.trustedProxies }),
@@ -104,6 +118,9 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   })
   starting.adopt(http, (app) => app.close())
   starting.defer(() => watch.close())
+  readDependencies(measuring, measured)
+  readQueue(measuring, backends)
+  readServer(measuring, http.server, config.storage === undefined ? backends.images : undefined)
   const address = await listen(http, config)
   starting.adopt(await startHousekeeping({ ...core, watch, sender }), (keeping) => keeping.stop())
   starting.adopt(catalogues.start(), (feeder) => feeder.stop())

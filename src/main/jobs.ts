@@ -5,6 +5,7 @@ import { anonymous } from '../jobs/caller.ts'
 import { messageOf } from '../jobs/errors.ts'
 import type { JobState } from '../jobs/job.ts'
 import { createJobIds, isJobIdShaped } from '../jobs/job-id.ts'
+import { noMetrics } from '../jobs/metrics.ts'
 import { type CancelDeps, cancelJob } from '../jobs/serving/cancel.ts'
 import { deleteJob } from '../jobs/serving/delete.ts'
 import { isFinal } from '../jobs/serving/job-view.ts'
@@ -60,6 +61,7 @@ async function jobs(args: readonly string[]): Promise<number> {
   await using backends = await openBackends(config, 'operator', log)
   const deps = {
     ...backends,
+    metrics: noMetrics,
     ids: createJobIds(...backends.secrets),
     ttlSeconds: config.resultTtlSeconds,
     now: () => new Date(),
@@ -68,7 +70,7 @@ async function jobs(args: readonly string[]): Promise<number> {
   // awaited here: the backends are closed when this function returns
   if (command === 'list') return await list(deps, { account, caller, all: true })
   if (command === 'webhook') {
-    const { webhooks } = await webhookParts(config, backends, log)
+    const { webhooks } = await webhookParts(config, { ...backends, metrics: noMetrics }, log)
     return await each(ids, async (id) => {
       await resendWebhook({ ...deps, webhooks }, id)
       return 'on the queue: a server sends it'

@@ -6,6 +6,7 @@ import { type Backends, openBackends } from './backends.ts'
 import { requireDecision } from './callers.ts'
 import { startHttpServer } from './http-server.ts'
 import { createLogger } from './logger.ts'
+import { startMeasuring, tellMetrics } from './metrics.ts'
 import { type Running, runUntilSignal } from './run-until-signal.ts'
 
 export interface ServerOptions extends Pick<Engine, 'openOffer'> {
@@ -24,8 +25,12 @@ export async function startServer(env: NodeJS.ProcessEnv, options: ServerOptions
   starting.adopt(offer, (open) => open.close())
   const opened = starting.use(await openBackends(config, 'server', log))
   const backends = { ...opened, ...options.around?.(opened) }
+  const measuring = await startMeasuring(config, 'server')
   let ready = false
-  const server = starting.use(await startHttpServer({ config, backends, offer, log, ready: () => ready }))
+  const server = starting.use(
+    await startHttpServer({ config, backends, offer, log, measuring, ready: () => ready }),
+  )
+  starting.adopt(await tellMetrics(config, [measuring.text], log), (listener) => listener?.close())
   ready = true
 
   const running = starting.move()

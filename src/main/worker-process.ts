@@ -8,7 +8,10 @@ import { defaultRunLimits, runTask } from '../jobs/working/run.ts'
 import type { Speed } from '../jobs/working/speed.ts'
 import { defaultStorageRetry, type StorageRetry } from '../jobs/working/storage-retry.ts'
 import { type Backends, openBackends, workerName } from './backends.ts'
+import { readDependencies } from './gauges.ts'
 import { createLogger } from './logger.ts'
+import { measuredBackends } from './measured.ts'
+import { startMeasuring } from './metrics.ts'
 import { startWorkerHealth } from './worker-health.ts'
 import type { FromWorker, ToWorker } from './worker-supervisor.ts'
 
@@ -56,8 +59,15 @@ async function work(config: Config, log: Log, options: WorkerOptions): Promise<v
   await using starting = new AsyncDisposableStack()
   const health = await startWorkerHealth(config)
   starting.adopt(health, (server) => server.close())
+  const measuring = await startMeasuring(config, 'worker')
+  const { metrics } = measuring
+  process.on('message', (message: ToWorker) => {
+    if (message.type === 'measured') void measuring.text().then((text) => tell({ type: 'measured', text }))
+  })
   const opened = starting.use(await openBackends(config, 'worker', log))
-  const { images, status, events, queue } = around?.(opened) ?? opened
+  const measured = measuredBackends(around?.(opened) ?? opened, metrics, config.queueUrl === undefined)
+  const { images, status, events, queue } = measured.backends
+  readDependencies(measuring, measured)
   const generator = threadGenerator({
     entry: inferenceEntry,
     settings: inferenceSettings(config),
@@ -76,7 +86,18 @@ async function work(config: Config, log: Log, options: WorkerOptions): Promise<v
   const speed: Speed = { secondsPerUnit: undefined }
   const limits = { ...defaultAttemptLimits, attemptMs: config.attemptSeconds * 1000 }
   const retries = { ...defaultRunLimits, storageRetry }
-  const deps = { images, status, events, generator, log, limits, speed, now: () => new Date(), ...retries }
+  const deps = {
+    images,
+    status,
+    events,
+    generator,
+    metrics,
+    log,
+    limits,
+    speed,
+    now: () => new Date(),
+    ...retries,
+  }
   const stopping = new AbortController()
   const name = workerName(config)
   const beat = () =>
@@ -86,6 +107,7 @@ async function work(config: Config, log: Log, options: WorkerOptions): Promise<v
   starting.defer(() => clearInterval(beating))
   const consumer = await queue.consume((delivery) => runTask(deps, delivery, stopping.signal))
   health.ready = true
+  metrics.workerBusy.set({}, 0)
   tell({ type: 'ready' })
 
   const running = starting.move()
@@ -100,7 +122,9 @@ async function work(config: Config, log: Log, options: WorkerOptions): Promise<v
     await running.disposeAsync()
     process.exit(0)
   }
-  process.on('message', ({ finishMs }: ToWorker) => void stop(finishMs))
+  process.on('message', (message: ToWorker) => {
+    if (message.type === 'stop') void stop(message.finishMs)
+  })
   process.on('SIGTERM', () => void stop(config.shutdownSeconds * 1000))
 }
 

@@ -4,6 +4,7 @@ import type { RequestLimits } from '../fields.ts'
 import { type ResolvedRequest, statusRank, type Task, versionOf, type Webhook } from '../job.ts'
 import { expiryOf } from '../job-id.ts'
 import { bestEffort } from '../log.ts'
+import type { Metrics } from '../metrics.ts'
 import { findNamed, type Offer } from '../offer.ts'
 import type { PromptReader, TaskQueue } from '../ports.ts'
 import { promptCost } from '../request/prompt-cost.ts'
@@ -24,6 +25,7 @@ export interface SubmitDeps extends AnswerDeps, AdmissionDeps {
   readonly prompts: PromptReader
   readonly limits: RequestLimits
   readonly webhooks: Pick<Webhooks, 'accept'>
+  readonly metrics: Metrics
 }
 
 export interface SubmitOptions {
@@ -119,6 +121,7 @@ export async function accept(deps: SubmitDeps, { now, by, ...wanted }: Wanted): 
     await giveBack()
     throw await withRetryAfter(deps, toAppError(thrown), units)
   }
+  deps.metrics.jobsAccepted.add({ class: task.priority ?? 'interactive' })
   const create = () => deps.status.create(task)
   const created = sent === undefined ? create() : retryBriefly(create)
   const standing = await bestEffort(deps.log, 'writing the status of a new job', created)

