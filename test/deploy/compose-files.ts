@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { cpSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -83,4 +84,34 @@ export async function ensureCompose(): Promise<void> {
 export function secondsOf(time: string): number {
   const [, minutes = '0', seconds = '0'] = /^(?:(\d+)m)?(?:(\d+)s)?$/.exec(time) ?? []
   return Number(minutes) * 60 + Number(seconds)
+}
+
+export function makeSecrets(folder: string) {
+  return spawnSync('sh', ['secrets.sh'], { cwd: folder, encoding: 'utf8' })
+}
+
+/** The environment of a service as its process sees it, with the secrets in this folder. */
+export function environmentOf(service: Service | undefined, secrets: string): Record<string, string> {
+  const entries = Object.entries(service?.environment ?? {}).map(([name, value]) => {
+    const secret = /^\/run\/secrets\/(\w+)$/.exec(value)?.[1]
+    const given = service?.secrets?.some(({ source }) => source === secret)
+    if (secret !== undefined) assert.ok(given, `${name} names a secret that the service is not given`)
+    return [name, secret === undefined ? value : join(secrets, secret)]
+  })
+  return Object.fromEntries(entries) as Record<string, string>
+}
+
+/**
+ * What a service of ours runs: the role and its arguments, as the entry of the image takes them. `args` stand in the place of
+ * `command`, as in `docker compose run NAME ARGUMENT...`.
+ */
+export function processOf(file: ComposeFile, name: string, secrets: string, args?: readonly string[]) {
+  const service = file.services[name]
+  const { command = [], entrypoint = [], healthcheck } = service ?? {}
+  const role = entrypoint.slice(entrypoint.indexOf('src/main/role.ts') + 1)
+  return {
+    command: [...role, ...(args ?? command)],
+    environment: environmentOf(service, secrets),
+    check: (healthcheck?.test ?? []).slice(1),
+  }
 }

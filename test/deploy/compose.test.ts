@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { before, test } from 'node:test'
@@ -11,9 +10,10 @@ import {
   composed,
   deployed,
   ensureCompose,
+  environmentOf,
   filled,
+  makeSecrets,
   readComposed,
-  type Service,
   secondsOf,
 } from './compose-files.ts'
 import { root } from './image-tree.ts'
@@ -32,26 +32,14 @@ const third = [
   'grafana',
 ]
 
-const secrets = (folder: string) => spawnSync('sh', ['secrets.sh'], { cwd: folder, encoding: 'utf8' })
 const own = ({ services }: ComposeFile) => Object.entries(services).filter(([name]) => !third.includes(name))
-
-/** The environment of a service as its process sees it, with the secrets where they are on this machine. */
-function environmentOf(service: Service | undefined, folder: string): Record<string, string> {
-  const entries = Object.entries(service?.environment ?? {}).map(([name, value]) => {
-    const secret = /^\/run\/secrets\/(\w+)$/.exec(value)?.[1]
-    const given = service?.secrets?.some(({ source }) => source === secret)
-    if (secret !== undefined) assert.ok(given, `${name} names a secret that the service is not given`)
-    return [name, secret === undefined ? value : join(folder, 'secrets', secret)]
-  })
-  return Object.fromEntries(entries) as Record<string, string>
-}
 
 test('every setting that the file names exists, and with the secrets each role has what it needs', (t) => {
   const folder = deployed(t)
-  assert.equal(secrets(folder).status, 0)
+  assert.equal(makeSecrets(folder).status, 0)
   const file = readComposed(folder)
   for (const [name, service] of own(file)) {
-    const config = loadConfig(environmentOf(service, folder))
+    const config = loadConfig(environmentOf(service, join(folder, 'secrets')))
     if (name === 'server') requireServices(config, 'server')
     if (name === 'server') requireDecision(config)
     if (name.startsWith('worker')) requireServices(config, 'worker')
@@ -63,7 +51,7 @@ test('every setting that the file names exists, and with the secrets each role h
     )
   }
   const { services } = file
-  const config = loadConfig(environmentOf(services.server, folder))
+  const config = loadConfig(environmentOf(services.server, join(folder, 'secrets')))
   assert.equal(config.metricsPort, 9464)
   assert.match(config.queueUrl ?? '', /^amqp:\/\/packshot:[0-9a-f]{64}@rabbitmq:5672$/)
   // all that is in .env as an example is passed on, and has the default that it says
@@ -111,12 +99,12 @@ test('a container may do nothing that it need not, writes a bounded log, has bou
 
 test('a container is killed only after its program has had its time, and the broker waits longer than an attempt', (t) => {
   const folder = deployed(t)
-  secrets(folder)
+  makeSecrets(folder)
   const { services } = readComposed(folder)
   const { server, worker, rabbitmq } = services
-  const served = loadConfig(environmentOf(server, folder))
+  const served = loadConfig(environmentOf(server, join(folder, 'secrets')))
   assert.ok(secondsOf(server?.stop_grace_period ?? '') > served.drainSeconds + served.holdSeconds)
-  const works = loadConfig(environmentOf(worker, folder))
+  const works = loadConfig(environmentOf(worker, join(folder, 'secrets')))
   // a minute for the step that is computed: worker-supervisor.ts
   assert.ok(secondsOf(worker?.stop_grace_period ?? '') > works.shutdownSeconds + 60)
   const args = rabbitmq?.environment?.RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS ?? ''
@@ -128,7 +116,7 @@ test('a container is killed only after its program has had its time, and the bro
 
 test('every file that a container mounts exists', (t) => {
   const folder = deployed(t)
-  secrets(folder)
+  makeSecrets(folder)
   const both = readComposed(folder, ['compose.yaml', 'compose.nginx.yaml'], { CERTIFICATES: folder })
   const sources = Object.values(both.services).flatMap(({ volumes = [] }) =>
     volumes
@@ -141,6 +129,12 @@ test('every file that a container mounts exists', (t) => {
   for (const { build } of Object.values(both.services))
     if (build)
       assert.ok(existsSync(join(build.context, 'Dockerfile')) || build.context === join(folder, '..'))
+  const proxy = readFileSync(join(folder, 'nginx/packshot.conf'), 'utf8')
+  const wanted = [...proxy.matchAll(/\$\{(\w+)\}/g)].map(([, name]) => name ?? '')
+  const given = Object.keys(both.services.nginx?.environment ?? {}).filter((name) =>
+    name.startsWith('PROXY_'),
+  )
+  assert.deepEqual(given.toSorted(), [...new Set(wanted)].toSorted())
   // nginx stands in the place of Traefik: both want the same ports
   assert.deepEqual(both.services.traefik?.profiles, ['traefik'])
   assert.deepEqual(both.services['docker-socket']?.profiles, ['traefik'])
@@ -178,7 +172,7 @@ test('without what an operator must decide Compose says one sentence and starts 
 
 test('secrets are made once, completely, for the owner, and two that belong together are not parted', (t) => {
   const folder = deployed(t)
-  const made = secrets(folder)
+  const made = makeSecrets(folder)
   assert.equal(made.status, 0, made.stderr)
   const place = join(folder, 'secrets')
   const all = () =>
@@ -191,21 +185,21 @@ test('secrets are made once, completely, for the owner, and two that belong toge
   assert.equal(statSync(place).mode & 0o777, 0o700)
   for (const name of Object.keys(first)) assert.equal(statSync(join(place, name)).mode & 0o777, 0o444, name)
   assert.equal(new Set(Object.values(first)).size, Object.keys(first).length, 'none is that of another')
-  assert.equal(secrets(folder).stdout, `SECRETS_DIR=${place}\n`)
+  assert.equal(makeSecrets(folder).stdout, `SECRETS_DIR=${place}\n`)
   assert.deepEqual(all(), first)
   rmSync(join(place, 'grafana_password'))
-  assert.equal(secrets(folder).stdout, `made ${place}/grafana_password\nSECRETS_DIR=${place}\n`)
+  assert.equal(makeSecrets(folder).stdout, `made ${place}/grafana_password\nSECRETS_DIR=${place}\n`)
   assert.deepEqual({ ...all(), grafana_password: '' }, { ...first, grafana_password: '' })
   rmSync(join(place, 'queue_url'))
-  const parted = secrets(folder)
+  const parted = makeSecrets(folder)
   assert.equal(parted.status, 1)
   assert.match(parted.stderr, /has only one of rabbitmq\.conf and queue_url, which belong together/)
 })
 
 test('a secret file that is empty or missing is one sentence with its name', (t) => {
   const folder = deployed(t)
-  secrets(folder)
-  const env = environmentOf(readComposed(folder).services.server, folder)
+  makeSecrets(folder)
+  const env = environmentOf(readComposed(folder).services.server, join(folder, 'secrets'))
   const faults = () => {
     try {
       return [loadConfig(env)].length
