@@ -38,7 +38,7 @@ export interface ComposeFile {
   readonly networks: Readonly<Record<string, { readonly internal?: boolean } | null>>
 }
 
-export const profiles = ['gpu', 'observability', 'tools']
+const profiles = ['gpu', 'observability', 'tools']
 /** Two lines that an operator must write. */
 export const filled = { DOMAIN: 'studio.example.com', ACME_EMAIL: 'ops@example.com' }
 

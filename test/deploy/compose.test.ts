@@ -21,6 +21,7 @@ import { root } from './image-tree.ts'
 before(ensureCompose)
 
 const text = readFileSync(join(root, 'deploy/compose.yaml'), 'utf8')
+const both = text + readFileSync(join(root, 'deploy/compose.nginx.yaml'), 'utf8')
 const third = [
   'rabbitmq',
   'valkey',
@@ -57,9 +58,9 @@ test('every setting that the file names exists, and with the secrets each role h
   // all that is in .env as an example is passed on, and has the default that it says
   const example = readFileSync(join(folder, 'env.example'), 'utf8')
   for (const [, name = ''] of example.matchAll(/^#?([A-Z][A-Z0-9_]*)=/gm)) {
-    const used = text.includes(`\${${name}`) || ['COMPOSE_FILE', 'COMPOSE_PROJECT_NAME'].includes(name)
+    const used = both.includes(`\${${name}`) || ['COMPOSE_FILE', 'COMPOSE_PROJECT_NAME'].includes(name)
     assert.ok(used, `${name} of env.example is in compose.yaml`)
-    if (name.startsWith('PACKSHOT_')) assert.ok(name in Environment.properties, name)
+    if (/^PACKSHOT_(?!(CUDA_)?IMAGE$)/.test(name)) assert.ok(name in Environment.properties, name)
   }
 })
 
@@ -68,7 +69,7 @@ test('a container may do nothing that it need not, writes a bounded log, has bou
   for (const [name, service] of Object.entries(file.services)) {
     assert.deepEqual(service.security_opt, ['no-new-privileges:true'], name)
     assert.ok(service.logging?.options['max-size'], name)
-    assert.match(service.image, /^packshot:|:v?\d|:RELEASE/, `${name} has a version`)
+    assert.match(service.image, /^packshot(-cuda)?:|:v?\d|:RELEASE/, `${name} has a version`)
     const runs = service.restart !== 'no'
     if (runs) assert.ok(service.deploy?.resources?.limits?.memory, `${name} has a limit of memory`)
     if (runs && name !== 'docker-socket') assert.ok(service.healthcheck?.test, `${name} has a health check`)
@@ -117,27 +118,27 @@ test('a container is killed only after its program has had its time, and the bro
 test('every file that a container mounts exists', (t) => {
   const folder = deployed(t)
   makeSecrets(folder)
-  const both = readComposed(folder, ['compose.yaml', 'compose.nginx.yaml'], { CERTIFICATES: folder })
-  const sources = Object.values(both.services).flatMap(({ volumes = [] }) =>
+  const file = readComposed(folder, ['compose.yaml', 'compose.nginx.yaml'], { CERTIFICATES: folder })
+  const sources = Object.values(file.services).flatMap(({ volumes = [] }) =>
     volumes
       .map((volume) => (typeof volume === 'string' ? (volume.split(':')[0] ?? '') : volume.source))
       .filter((source) => source.startsWith(folder)),
   )
   assert.ok(sources.length > 5)
   for (const source of sources) assert.ok(existsSync(source), source)
-  for (const { file } of Object.values(both.secrets)) assert.ok(existsSync(file), file)
-  for (const { build } of Object.values(both.services))
+  for (const secret of Object.values(file.secrets)) assert.ok(existsSync(secret.file), secret.file)
+  for (const { build } of Object.values(file.services))
     if (build)
       assert.ok(existsSync(join(build.context, 'Dockerfile')) || build.context === join(folder, '..'))
   const proxy = readFileSync(join(folder, 'nginx/packshot.conf'), 'utf8')
   const wanted = [...proxy.matchAll(/\$\{(\w+)\}/g)].map(([, name]) => name ?? '')
-  const given = Object.keys(both.services.nginx?.environment ?? {}).filter((name) =>
+  const given = Object.keys(file.services.nginx?.environment ?? {}).filter((name) =>
     name.startsWith('PROXY_'),
   )
   assert.deepEqual(given.toSorted(), [...new Set(wanted)].toSorted())
   // nginx stands in the place of Traefik: both want the same ports
-  assert.deepEqual(both.services.traefik?.profiles, ['traefik'])
-  assert.deepEqual(both.services['docker-socket']?.profiles, ['traefik'])
+  assert.deepEqual(file.services.traefik?.profiles, ['traefik'])
+  assert.deepEqual(file.services['docker-socket']?.profiles, ['traefik'])
 })
 
 test('without what an operator must decide Compose says one sentence and starts nothing', (t) => {
