@@ -151,7 +151,8 @@ const mistakes: readonly [string, unknown, RegExp][] = [
     'sum(packshot_queue_works)',
     /packshot_queue_works, which there is not/,
   ],
-  ['ScaledObject packshot-worker spec.triggers.1', undefined, /packshot_queue_jobs/],
+  ['ScaledObject packshot-worker spec.triggers.1', undefined, /does not keep a worker/],
+  ['ScaledObject packshot-worker spec.triggers.0.metadata.threshold', '60', /counts 120 for a job/],
   ['Ingress packshot spec.rules.0.host', 'other.example.com', /other.example.com/],
   [
     'Ingress packshot metadata.annotations',
