@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
-import { writeFileSync } from 'node:fs'
+import { execFile } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { promisify } from 'node:util'
 import type { IScaledObject } from '@kubernetes-models/keda/keda.sh/v1alpha1/ScaledObject'
 import { stringify } from 'yaml'
 import { dayOfJobs, type SimulatedJob } from '../../bench/autoscale/load.ts'
@@ -123,6 +125,15 @@ test('what is shipped is what was simulated', () => {
       fallback: shipped.fallback,
     },
   )
+})
+
+test('docs/scaling.md has what the simulation prints', async () => {
+  const root = join(import.meta.dirname, '../..')
+  const { stdout } = await promisify(execFile)(process.execPath, [join(root, 'bench/autoscale.ts')])
+  const page = readFileSync(join(root, 'docs/scaling.md'), 'utf8')
+  const rows = stdout.split('\n').filter((line) => /^\S.* {3}/.test(line))
+  assert.ok(rows.length > 30)
+  for (const row of rows) assert.ok(page.includes(`\n${row}\n`), `run npm run bench:autoscale: ${row}`)
 })
 
 test('its query gives work, at most a threshold for each job, and nothing where there are no metrics', async (t) => {

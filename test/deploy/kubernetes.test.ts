@@ -12,6 +12,7 @@ import { areOnPath } from '../services/packages.ts'
 import { type Cleanup, tempFolder } from '../temp-folder.ts'
 import { kustomize, type Manifest } from './kustomize.ts'
 import { podFaults } from './pods.ts'
+import { ruleFiles } from './prometheus-tools.ts'
 import { scalingFaults } from './scaling.ts'
 import { schemaFaults } from './schemas.ts'
 import { structureFaults } from './structure.ts'
@@ -218,6 +219,14 @@ test('webhooks reach what is on the public internet, by the rules of the program
       .map(({ metadata }) => metadata.name),
     ['packshot-webhooks'],
   )
+})
+
+test('the Prometheus Operator gets the rules of deploy/prometheus', () => {
+  const [rule] = kustomize(join(source, 'components/monitoring')).filter(
+    ({ kind }) => kind === 'PrometheusRule',
+  )
+  const groups = ruleFiles().flatMap((file) => file.groups)
+  assert.deepEqual(rule?.spec, { groups }, 'run node scripts/kubernetes-rules.ts')
 })
 
 const kubectl = areOnPath('kubectl')
