@@ -35,7 +35,8 @@ LABEL org.opencontainers.image.title="Packshot" \
 ENV NODE_ENV=production \
     PACKSHOT_HOST=0.0.0.0 \
     PACKSHOT_DATA_DIR=/data \
-    PACKSHOT_MODELS_DIR=/models
+    PACKSHOT_MODELS_DIR=/models \
+    PACKSHOT_METRICS_HOST=0.0.0.0
 WORKDIR /app
 RUN mkdir -p /data /models /etc/packshot && chown 1000:1000 /data /models /etc/packshot
 COPY --from=build /app/node_modules ./node_modules

@@ -13,7 +13,7 @@ import { finalStatuses } from './job.ts'
 /** The values of a label; undefined for a label whose values are not known beforehand. */
 type LabelValues = readonly string[] | undefined
 
-interface InstrumentKind {
+export interface InstrumentKind {
   readonly kind: 'counter' | 'gauge' | 'histogram'
   readonly name: string
   readonly help: string

@@ -176,9 +176,9 @@ const ofMinutes = pairs(1, {
     ],
   ],
   PackshotWaitIsLong: [
-    [10, 'the oldest waits for six minutes', { [oldest('interactive')]: '360x10' }],
-    [10, 'a batch job waits for an hour', { [oldest('batch')]: '3600x10' }],
-    [10, 'a batch job waits for seven hours', { [oldest('batch')]: '25200x10' }, fires],
+    [15, 'the oldest waits for six minutes', { [oldest('interactive')]: '360x15' }],
+    [15, 'a batch job waits for an hour', { [oldest('batch')]: '3600x15' }],
+    [15, 'a batch job waits for seven hours', { [oldest('batch')]: '25200x15' }, fires],
   ],
   PackshotRefusing: [
     [30, 'as many are refused as accepted', { [refused]: '0+6x30' }],
@@ -287,10 +287,10 @@ const ofMinutes = pairs(1, {
     [15, 'a catalogue has just ended', { [events]: '0x9 5000 200x5' }],
   ],
   PackshotTargetDown: [
-    [10, 'a worker cannot be scraped', { [scraped('packshot-worker', 'w1')]: '1x2 0x8' }],
+    [20, 'a worker cannot be scraped', { [scraped('packshot-worker', 'w1')]: '1x2 0x18' }],
     [30, 'the broker is no longer in DNS', { [scraped('rabbitmq', 'rabbitmq')]: '1x10 stale' }, fires],
     [30, 'workers were scaled to zero', { [scraped('packshot-worker', 'w1')]: '1x10 stale' }],
-    [10, 'it is started again', { [scraped('packshot-worker', 'w1')]: '1x5 0x3 1x2' }],
+    [20, 'it is started again', { [scraped('packshot-worker', 'w1')]: '1x5 0x10 1x5' }],
   ],
   PackshotProxyErrors: [
     [15, 'a tenth of the requests finds no server', { [proxied('502')]: '0+6x15' }],

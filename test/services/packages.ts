@@ -12,6 +12,8 @@ const packages = {
   'an S3 server (Ceph RGW)': ['ceph-mon', 'ceph-osd', 'radosgw', 'ceph-common'],
   'faketime (libfaketime)': ['faketime'],
   'Prometheus and Alertmanager': ['prometheus', 'prometheus-alertmanager'],
+  'nginx 1.22 or later': ['nginx'],
+  'HAProxy 2.6 or later': ['haproxy'],
 } as const
 
 /** True when each of these programs is in a folder of PATH. */

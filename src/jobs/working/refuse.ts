@@ -1,8 +1,10 @@
 import { Type } from 'typebox'
 import { Value } from 'typebox/value'
+import { countExpired } from '../finished.ts'
 import { type Task, taskVersion } from '../job.ts'
 import { isJobIdShaped, jobIdTime } from '../job-id.ts'
 import { bestEffort, type Log, seldom } from '../log.ts'
+import type { Metrics } from '../metrics.ts'
 import type { Delivery, EventQueue, StatusStore } from '../ports.ts'
 import { taskFault } from '../task-check.ts'
 
@@ -12,6 +14,7 @@ interface RefuseDeps {
   readonly status: StatusStore
   readonly events: EventQueue
   readonly now: () => Date
+  readonly metrics: Metrics
   readonly log: Log
 }
 
@@ -63,5 +66,6 @@ export async function expire(deps: RefuseDeps, delivery: Delivery, task: Task): 
     ...(task.webhook === undefined ? {} : { webhook: task.webhook }),
   })
   await delivery.ack()
+  countExpired(deps.metrics, task, deps.now())
   deps.log.warn({ job: task.id }, 'job expired before a worker took it')
 }
