@@ -47,7 +47,7 @@ const catalogues = [
 ]
 
 /** Numbers from 0 to 1 by mulberry32 (Tommy Ettinger, public domain): small, and the same everywhere. */
-export function randomNumbers(seed: number): () => number {
+function randomNumbers(seed: number): () => number {
   let state = seed >>> 0
   return () => {
     state = (state + 0x6d2b79f5) >>> 0

@@ -122,6 +122,7 @@ function generate(
 
 /** The lines of an env file. */
 function variables(path: string): [string, string][] {
+  if (!existsSync(path)) throw new Error(`There is no file ${path}`)
   const lines = readFileSync(path, 'utf8').split('\n')
   return lines.filter((line) => line.trim() !== '' && !line.startsWith('#')).map(pair)
 }
