@@ -104,7 +104,9 @@ export function simulate(jobs: readonly SimulatedJob[], settings: Settings): Out
         worker.job = undefined
       }
     }
-    workers = workers.filter(({ job, stoppedAt }) => job !== undefined || stoppedAt === undefined)
+    if (workers.some(({ job, stoppedAt }) => job === undefined && stoppedAt !== undefined)) {
+      workers = workers.filter(({ job, stoppedAt }) => job !== undefined || stoppedAt === undefined)
+    }
     for (const worker of workers) {
       if (worker.job === undefined && worker.stoppedAt === undefined && worker.readyAt <= second)
         take(worker, second)
@@ -123,8 +125,9 @@ export function simulate(jobs: readonly SimulatedJob[], settings: Settings): Out
  * A ReplicaSet chooses what it ends without a look at the work: first what is not ready, then what became ready last
  * (pkg/controller/controller_utils.go, ActivePodsWithRanks).
  */
-function resized(workers: readonly Worker[], count: number, second: number, settings: Settings): Worker[] {
+function resized(workers: Worker[], count: number, second: number, settings: Settings): Worker[] {
   const live = workers.filter(({ stoppedAt }) => stoppedAt === undefined)
+  if (live.length === count) return workers
   const added = Array.from({ length: Math.max(0, count - live.length) }, () => ({
     readyAt: second + settings.startSeconds,
     job: undefined,
