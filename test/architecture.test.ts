@@ -57,7 +57,6 @@ const rules: readonly Rule[] = [
   adapter('webhooks'),
   adapter('memory'),
   adapter('log'),
-  adapter('prometheus', 'prom-client'),
   adapter(
     'opentelemetry',
     '@opentelemetry/api',
@@ -67,6 +66,7 @@ const rules: readonly Rule[] = [
     '@opentelemetry/sdk-trace',
   ),
   adapter('sentry', '@sentry/core'),
+  adapter('prometheus', 'prom-client'),
   {
     files: /^src\/library\//,
     folders: ['src/library', words, 'src/diffusion', 'src/config.ts', 'src/adapters/disk'],

@@ -100,8 +100,8 @@ export async function buildHttp({
   connections,
   holdSeconds = defaultHoldSeconds,
   page: access = 'open',
-  metrics = noMetrics,
   reports,
+  metrics = noMetrics,
 }: HttpDeps): Promise<FastifyInstance> {
   const sendPage = await errorPages()
   const trusts = trustedPeers(trustedProxies)

@@ -78,7 +78,8 @@ export function activeTraceparent(): string | undefined {
 export function activeFields(): { trace?: string; job?: string } {
   const active = context.active()
   if (active === ROOT_CONTEXT) return {}
-  const { traceId } = trace.getSpanContext(active) ?? {}
+  const span = trace.getSpanContext(active)
+  const traceId = span !== undefined && isSpanContextValid(span) ? span.traceId : undefined
   const { job } = activeJourney() ?? {}
   return { ...(traceId === undefined ? {} : { trace: traceId }), ...(job === undefined ? {} : { job }) }
 }

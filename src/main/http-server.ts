@@ -44,7 +44,7 @@ export interface HttpServerOptions {
 
 /** Resolves when the address answers. Rejects with a message that names the variable to change. */
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
-  const { config, offer, log, ready, measuring, reports } = options
+  const { config, offer, log, reports, ready, measuring } = options
   const { metrics } = measuring
   const measured = measuredBackends(options.backends, metrics, false)
   const { backends } = measured
@@ -62,8 +62,8 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   )
   const core = {
     ...backends,
-    metrics,
     images: reportedImages(backends.images, reports),
+    metrics,
     webhooks,
     ids,
     caller: callers.caller,
@@ -106,8 +106,8 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const http = await buildHttp({
     services: createServices({ ...core, watch, catalogues }, ready),
     log,
-    metrics,
     reports,
+    metrics,
     page: pageOf(config),
     ...(imageOrigin === undefined ? {} : { imageOrigin: new URL(imageOrigin).origin }),
     ...(config.trustedProxies === undefined ? {} : { trustedProxies: config.trustedProxies }),

@@ -35,8 +35,8 @@ export async function startServer(env: NodeJS.ProcessEnv, options: ServerOptions
       backends,
       offer,
       log,
-      measuring,
       reports: telemetry.reports,
+      measuring,
       ready: () => ready,
     }),
   )

@@ -72,8 +72,8 @@ async function work(config: Config, log: Log, telemetry: Telemetry, options: Wor
   })
   const opened = starting.use(await openBackends(config, 'worker', log))
   const measured = measuredBackends(around?.(opened) ?? opened, metrics, config.queueUrl === undefined)
-  const { images: stored, status, events, queue } = measured.backends
-  const images = reportedImages(stored, telemetry.reports)
+  const { status, events, queue } = measured.backends
+  const images = reportedImages(measured.backends.images, telemetry.reports)
   readDependencies(measuring, measured)
   const thread = threadGenerator({
     entry: inferenceEntry,

@@ -184,7 +184,7 @@ const needed = new RegExp(
     // how the storage is reached
     'AWS_\\w+',
     // where traces and reports of faults go
-    'OTEL_\\w+|SENTRY_(DSN|ENVIRONMENT|RELEASE)',
+    'OTEL_\\w+|SENTRY_(DSN|DSN_FILE|ENVIRONMENT|RELEASE)',
   ].join('|')})$`,
   'i',
 )
