@@ -27,6 +27,7 @@ export const groups: readonly Group[] = [
     services: true,
     files: [
       'test/fleet/kill-points.test.ts',
+      'test/deploy/proxies.test.ts',
       'test/fleet/{queue-faults,shutdown,broker-outage}.test.ts',
       'test/fleet/{poison,storage-faults,clock-and-disk}.test.ts',
       'test/fleet/**',
