@@ -56,6 +56,7 @@ const stepGraceMs = 60_000
  */
 export function superviseWorker({ entry, env, alsoNeeds, log }: SupervisorOptions): WorkerSupervisor {
   const { promise: ready, resolve, reject } = Promise.withResolvers<void>()
+  // it may reject before it is awaited
   ready.catch(() => {})
   let child: ChildProcess | undefined
   let timer: NodeJS.Timeout | undefined
