@@ -90,6 +90,7 @@ export async function checkImage({ tag, base, storage, work, registry }: Checked
       {
         uid: 1000,
         code: 'EROFS',
+        of: 'packshot',
         node: process.version,
         caps: '0000000000000000',
         packages: undefined,
