@@ -43,7 +43,7 @@ password=$(random)
 pair rabbitmq.conf "default_user = packshot
 default_pass = $password" queue_url "amqp://packshot:$password@rabbitmq:5672"
 password=$(random)
-pair valkey.conf "requirepass $password" status_url "redis://:$password@valkey:6379"
+pair valkey.conf "requirepass $password" status_url "redis://default:$password@valkey:6379"
 put s3_user packshot
 put s3_password "$(random)"
 put grafana_password "$(random)"

@@ -146,6 +146,20 @@ test('nobody imports main, and nothing is called index.ts or utils.ts', () => {
   assert.deepEqual(faults, [])
 })
 
+test('no error is dropped without its reason in the lines above', () => {
+  const dropped = /catch\(\(\) => \{\s*\}\)|catch \{\s*\}/g
+  const faults = files.flatMap((file) => {
+    const text = readFileSync(join(root, file), 'utf8')
+    return [...text.matchAll(dropped)].flatMap(({ index }) => {
+      const before = text.slice(0, index).split('\n').slice(-4)
+      return before.some((line) => /^\s*\/\//.test(line))
+        ? []
+        : [`${file}:${text.slice(0, index).split('\n').length}`]
+    })
+  })
+  assert.deepEqual(faults, [])
+})
+
 test('the dialects of other APIs do not import one another', () => {
   const dialect = (path: string) => /^src\/http\/dialects\/(\w+)\//.exec(path)?.[1]
   const faults = files.flatMap((file) => {

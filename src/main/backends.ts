@@ -202,7 +202,7 @@ async function openStatus(
   }
   const options = { url: statusUrl, log, startMs: startSeconds * 1000 }
   const redis = opening.adopt(await openRedis(options), (open) => open.close())
-  const status = opening.adopt(redisStatusStore(redis, { namespace }), (store) => store.close())
+  const status = opening.adopt(redisStatusStore(redis, { namespace, log }), (store) => store.close())
   return { status, limiter: redisRateLimiter(redis, { namespace, fallback: memoryRateLimiter(), log }) }
 }
 

@@ -68,6 +68,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     ids,
     caller: callers.caller,
     ...(callers.signIn === undefined ? {} : { signIn: callers.signIn }),
+    ...(callers.current === undefined ? {} : { current: callers.current }),
     requests,
     space: watchSpace(
       { images: backends.images, log },

@@ -69,6 +69,7 @@ const metricsMs = 3000
 export function superviseWorker(options: SupervisorOptions): WorkerSupervisor {
   const { entry, env, alsoNeeds, measured, log } = options
   const { promise: ready, resolve, reject } = Promise.withResolvers<void>()
+  // it may reject before it is awaited
   ready.catch(() => {})
   let child: ChildProcess | undefined
   let timer: NodeJS.Timeout | undefined

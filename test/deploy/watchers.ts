@@ -23,7 +23,7 @@ export interface Watchers {
   told(): string[]
 }
 
-export interface Sample {
+interface Sample {
   readonly metric: Readonly<Record<string, string>>
   readonly value: readonly [at: number, value: string]
 }
@@ -143,7 +143,7 @@ function quickenedTime(time: string, faster: number): string {
 }
 
 /** A file of rules in which all times are shorter: how long a condition has to hold, windows, and numbers of seconds. */
-export function quickened(rules: string, faster: number): string {
+function quickened(rules: string, faster: number): string {
   return rules
     .replaceAll(/\bfor: (\d+[smhd])$/gm, (_all, time: string) => `for: ${quickenedTime(time, faster)}`)
     .replaceAll(/\[(\d+[smhd])\]/g, (_all, time: string) => `[${quickenedTime(time, faster)}]`)

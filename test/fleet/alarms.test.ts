@@ -44,30 +44,40 @@ before(async () => {
   })
 })
 
-/** What a busy machine does to any process; no outage of these tests. */
-const ofThisMachine = 'PackshotEventLoopSlow'
+/**
+ * Not of the outage: a busy machine holds up any process, and the tickets about the budget of a month come, as they should,
+ * when an outage is over that has spent a part of it.
+ */
+const others = /^PackshotEventLoopSlow$|Slowly$/
 
 /** Longer than the slowest of the alerts that follow from an outage needs. */
 const quietMinutes = 18
 
+async function untilAllIsWell(): Promise<void> {
+  let firing: string[] = []
+  const isWell = async () => {
+    firing = (await watchers.firing()).filter((name) => !others.test(name))
+    return firing.length === 0
+  }
+  await waitFor(isWell, 180_000).catch((cause) => {
+    throw new Error(`these still fire: ${firing}`, { cause })
+  })
+}
+
 /** Resolves to all that somebody is told of, from the first alert on. */
 async function toldOf(outage: () => unknown): Promise<string[]> {
+  await untilAllIsWell()
   watchers.told()
   await outage()
   const told = new Set<string>()
   const listen = () => {
-    for (const name of watchers.told()) told.add(name)
-    told.delete(ofThisMachine)
+    for (const name of watchers.told()) if (!others.test(name)) told.add(name)
     return told.size > 0
   }
   await waitFor(listen, 120_000)
   await sleep(watchers.seconds(quietMinutes) * 1000)
   listen()
   return [...told]
-}
-
-async function untilAllIsWell(): Promise<void> {
-  await waitFor(async () => (await watchers.firing()).every((name) => name === ofThisMachine), 180_000)
 }
 
 test('a fleet that works under load raises no alert, and every panel gets an answer', async () => {
@@ -77,7 +87,7 @@ test('a fleet that works under load raises no alert, and every panel gets an ans
   await waitFor(() => load.accepted.length >= goal)
   await sleep(watchers.seconds(quietMinutes) * 1000)
   assert.deepEqual(
-    watchers.told().filter((name) => name !== ofThisMachine),
+    watchers.told().filter((name) => !others.test(name)),
     [],
   )
   const to = Date.now() / 1000
@@ -107,7 +117,6 @@ test('storage that is unavailable is one alert', async () => {
     ['storage'],
   )
   await fleet.storage.pass()
-  await untilAllIsWell()
 })
 
 test('a broker that is short of disk is one alert', async () => {
@@ -118,7 +127,6 @@ test('a broker that is short of disk is one alert', async () => {
     'PackshotBrokerAlarm',
   ])
   await rabbit.ctl('set_disk_free_limit', '50MB')
-  await untilAllIsWell()
 })
 
 test('jobs that wait while all workers are dead are one alert', async () => {
