@@ -11,7 +11,7 @@ import {
   SpanStatusCode,
   trace,
 } from '@opentelemetry/api'
-import { toAppError } from './errors.ts'
+import { AppError } from './errors.ts'
 import { isJobIdShaped } from './job-id.ts'
 
 /**
@@ -176,7 +176,15 @@ export function markFault(span: TraceSpan, thrown: unknown): void {
     span.setAttribute('packshot.stopped', String(thrown.why))
     return
   }
-  markError(span, toAppError(thrown).code)
+  markError(span, errorType(thrown))
+}
+
+/** Never a text: it may be about what a user sent. */
+function errorType(thrown: unknown): string {
+  if (thrown instanceof AppError) return thrown.code
+  if (!(thrown instanceof Error)) return '_OTHER'
+  const code = 'code' in thrown ? String(thrown.code) : ''
+  return /^[A-Z][A-Z0-9_]{1,40}$/.test(code) ? code : thrown.name
 }
 
 export function markError(span: TraceSpan, type: string): void {
