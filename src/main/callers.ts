@@ -80,7 +80,7 @@ export function requireDecision({ host, open, page, keysFile }: Config): void {
   if (faults.length > 0) throw new ConfigError(faults)
 }
 
-function isLoopback(host: string): boolean {
+export function isLoopback(host: string): boolean {
   return /^(localhost|.*\.localhost|127(\.\d{1,3}){1,3}|\[?::1\]?|::ffff:127(\.\d{1,3}){3})$/i.test(host)
 }
 

@@ -1,14 +1,18 @@
 import type { Logger } from 'pino'
 import { openLogOutput } from '../adapters/log/log-output.ts'
 import { explain, operatorMessage } from '../cli/run-command.ts'
-import { ConfigError } from '../config.ts'
+import { ConfigError, readStorageSecrets } from '../config.ts'
+import { noReports, type Reports } from '../jobs/reports.ts'
 import { onLossOfCommand, startedByNpm } from './started-by.ts'
+import { endWithReport } from './telemetry.ts'
 
 /** A started service. */
 export interface Running {
   /** What it is, and where. */
   readonly banner: string
   readonly log: Logger
+  /** Absent: nobody. */
+  readonly reports?: Reports
   /** Lets the current job finish within the configured time, then closes everything. */
   stop(): Promise<void>
   /** Kills what would outlive this process. */
@@ -29,7 +33,7 @@ const sameSignalMs = 1000
 export async function runUntilSignal(start: () => Promise<Running>): Promise<void> {
   // files of jobs are for this user only, whoever creates them: SQLite, too
   process.umask(0o077)
-  forgetEmptyVariables(process.env)
+  prepareEnvironment(process.env)
   const out = openLogOutput(1)
   const npm = startedByNpm()
   let running: Running | undefined
@@ -64,18 +68,22 @@ export async function runUntilSignal(start: () => Promise<Running>): Promise<voi
     openLogOutput(2).write(`${startFault(thrown)}\n`)
     process.exit(1)
   }
-  const { log, kill, banner } = running
+  const { log, kill, banner, reports = noReports } = running
   process.on('uncaughtException', (err) => {
     log.fatal({ err }, 'an unhandled error ends this process')
     kill()
-    process.exit(1)
+    endWithReport(reports, err, () => process.exit(1))
   })
   out.write(`Packshot is ready: ${banner}\n`)
 }
 
-/** An empty value counts as not set; to the library of the storage, which reads these itself, it is a wrong value. */
-export function forgetEmptyVariables(env: NodeJS.ProcessEnv): void {
+/**
+ * For the library of the storage, which reads its variables itself: an empty value counts as not set, and its secrets may
+ * be in files.
+ */
+export function prepareEnvironment(env: NodeJS.ProcessEnv): void {
   for (const name of Object.keys(env)) if (name.startsWith('AWS_') && env[name] === '') delete env[name]
+  readStorageSecrets(env)
 }
 
 /** Faults that a person can fix are reported as sentences; only a bug shows its stack. */

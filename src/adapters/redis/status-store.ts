@@ -1,6 +1,6 @@
 import { type JobState, type JobStatus, keptOf, statusRank, type Task } from '../../jobs/job.ts'
 import { bestEffort, type Log } from '../../jobs/log.ts'
-import type { ListPlace, StatusStore } from '../../jobs/ports.ts'
+import type { Backlog, ListPlace, StatusStore } from '../../jobs/ports.ts'
 import { cancelKeptMs, keptAfterExpiryMs, workerSilenceMs } from '../../jobs/status-times.ts'
 import { unitsOf } from '../../jobs/work.ts'
 import type { Redis } from './connection.ts'
@@ -8,6 +8,7 @@ import type { Reply } from './dial.ts'
 import { stateFields, texts, toState } from './state.ts'
 import {
   advanceScript,
+  backlogScript,
   createScript,
   heartbeatScript,
   listScript,
@@ -91,6 +92,7 @@ export function redisStatusStore(
       const owned = [
         ...(Object.keys(kept).length === 0 ? [] : ['kept', JSON.stringify(kept)]),
         ...(account === undefined ? [] : ['account', account]),
+        ...(priority === 'batch' ? ['class', priority] : []),
       ]
       const args = [id, priority, String(units), ...times, account ?? '', ...first, ...owned]
       const creating = redis.script(createScript, [...jobs, state(id)], args)
@@ -111,6 +113,7 @@ export function redisStatusStore(
         created_at,
         expires_at,
         units,
+        ...(priority === 'batch' ? { priority } : {}),
         ...kept,
         ...(account === undefined ? {} : { account }),
       }
@@ -208,6 +211,11 @@ export function redisStatusStore(
         secondsPerUnit: speeds.length === 0 ? undefined : sum / speeds.length,
       }
     },
+    async backlog() {
+      const reply = await redis.script(backlogScript, [interactive, batch, running, work], [state('')])
+      const [first, second] = Array.isArray(reply) ? reply.map(backlogOf) : []
+      return { interactive: first ?? backlogOf(null), batch: second ?? backlogOf(null) }
+    },
     async turn(name, forMs) {
       return (await redis.command('SET', key(`turn:${name}`), '1', 'PX', String(forMs), 'NX')) === 'OK'
     },
@@ -225,6 +233,11 @@ export function redisStatusStore(
       clearTimeout(telling)
     },
   }
+}
+
+function backlogOf(reply: Reply): Backlog {
+  const [jobs = 0, units = 0, oldestSeconds = 0] = Array.isArray(reply) ? reply.map(Number) : []
+  return { jobs, units, oldestSeconds }
 }
 
 /** Of a reply with ids and scores in turn. */

@@ -1,6 +1,7 @@
 import { AppError } from '../errors.ts'
 import type { JobState } from '../job.ts'
 import { bestEffort } from '../log.ts'
+import { detached } from '../tracing.ts'
 import {
   type AnswerDeps,
   isFinal,
@@ -166,7 +167,7 @@ export function watchJobs(deps: AnswerDeps, options: WatchOptions = {}): JobWatc
     const job = known === undefined || known.ended !== undefined ? newlyWatched(id) : known
     jobs.set(id, job)
     job.wake.add(wake)
-    timer ??= setInterval(tick, tickMs)
+    timer ??= detached(() => setInterval(tick, tickMs))
     const leave = () => {
       job.wake.delete(wake)
       if (job.wake.size === 0 && jobs.get(id) === job) jobs.delete(id)

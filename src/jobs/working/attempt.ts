@@ -2,8 +2,10 @@ import { createHash } from 'node:crypto'
 import { AppError } from '../errors.ts'
 import type { ManifestImage, Progress, Task } from '../job.ts'
 import { bestEffort, type Log } from '../log.ts'
+import type { Metrics } from '../metrics.ts'
 import type { GivenImages, ImageGenerator, ImageStore, StatusStore } from '../ports.ts'
 import { keepPreview } from '../previews.ts'
+import { stepMeter } from './measure.ts'
 import { type StorageRetry, withStorageRetry } from './storage-retry.ts'
 
 /** One try at a task: makes its pictures and stores each, while it watches for reasons to stop. */
@@ -38,6 +40,7 @@ export interface AttemptDeps {
   readonly images: ImageStore
   readonly status: StatusStore
   readonly generator: ImageGenerator
+  readonly metrics: Metrics
   readonly log: Log
   readonly limits: AttemptLimits
   readonly storageRetry: StorageRetry
@@ -151,6 +154,7 @@ function startWatch(deps: AttemptDeps, task: Task, signals: { lost: AbortSignal;
     limits.cancelEveryMs,
   )
 
+  const meter = stepMeter(deps, task)
   let reported = Number.NEGATIVE_INFINITY
   const secondsPerStep = () =>
     first === undefined || last.step === first.step
@@ -168,7 +172,10 @@ function startWatch(deps: AttemptDeps, task: Task, signals: { lost: AbortSignal;
   }
   return {
     signal: controller.signal,
-    alive: () => stall.refresh(),
+    alive: () => {
+      stall.refresh()
+      meter.alive()
+    },
     drawn() {
       drawnAt = performance.now()
     },
@@ -180,6 +187,7 @@ function startWatch(deps: AttemptDeps, task: Task, signals: { lost: AbortSignal;
     onProgress(progress: Progress): void {
       stall.refresh()
       const now = performance.now()
+      meter.onProgress(progress, now)
       first ??= { step: progress.step, at: now }
       last = { ...progress, at: now }
       checkPace()
