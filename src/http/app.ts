@@ -8,6 +8,7 @@ import Fastify, {
 } from 'fastify'
 import { AppError } from '../jobs/errors.ts'
 import { type Metrics, noMetrics } from '../jobs/metrics.ts'
+import type { Reports } from '../jobs/reports.ts'
 import { packageVersion } from '../version.ts'
 import { type KnownRoutes, knownRoutes } from './allowed-methods.ts'
 import { catalogueRoutes } from './api/catalogues.ts'
@@ -34,6 +35,7 @@ import { bodyLimit, httpFault, sendFault } from './faults.ts'
 import { firstLook } from './first-look.ts'
 import { hostNames } from './hosts.ts'
 import { countRefusal, measureAnswers } from './measure.ts'
+import { observeRequests } from './observe.ts'
 import { errorPages, wantsPage } from './page/answers.ts'
 import { pageRoutes } from './page/routes.ts'
 import { permissionsPolicy, requireOwnPage } from './page/security.ts'
@@ -60,6 +62,8 @@ export interface HttpDeps {
   readonly page?: PageAccess
   /** Absent: no limit. */
   readonly connections?: ConnectionLimits
+  /** Where faults are reported, beside the log. */
+  readonly reports?: Reports
   /** How long the calls of other APIs that wait for pictures are held open. */
   readonly holdSeconds?: number
   /** Absent: nothing is measured. */
@@ -96,6 +100,7 @@ export async function buildHttp({
   connections,
   holdSeconds = defaultHoldSeconds,
   page: access = 'open',
+  reports,
   metrics = noMetrics,
 }: HttpDeps): Promise<FastifyInstance> {
   const sendPage = await errorPages()
@@ -143,6 +148,7 @@ export async function buildHttp({
   app.decorateRequest('publicAddress', function () {
     return publicAddress(this, trusts)
   })
+  observeRequests(app, reports)
   const recognise = recogniseCallers(app, services)
   const noteRefusal = refusals(log)
   const refused: Refusals = (request, thrown) => {
