@@ -10,10 +10,13 @@ import { type CataloguesDeps, createCatalogues } from '../jobs/catalogue/catalog
 import { defaultLimits } from '../jobs/fields.ts'
 import type { Holdings } from '../jobs/holdings.ts'
 import { createJobIds } from '../jobs/job-id.ts'
+import { type Reports, reportedImages } from '../jobs/reports.ts'
 import { startHousekeeping } from '../jobs/serving/housekeeping.ts'
+import { watchNeighbours } from '../jobs/serving/neighbours.ts'
 import { watchSpace } from '../jobs/serving/space.ts'
 import { watchJobs } from '../jobs/serving/wait.ts'
 import type { OfferSource } from '../library/offer-source.ts'
+import { packageVersion } from '../version.ts'
 import type { OpenBackends } from './backends.ts'
 import { openCallers, pageOf } from './callers.ts'
 import { readDependencies, readQueue, readServer } from './gauges.ts'
@@ -31,6 +34,7 @@ export interface HttpServerOptions {
   readonly backends: OpenBackends
   readonly offer: OfferSource
   readonly log: Logger
+  readonly reports: Reports
   /** Whether the server accepts traffic. */
   readonly ready: () => boolean
   readonly measuring: Measuring
@@ -40,7 +44,7 @@ export interface HttpServerOptions {
 
 /** Resolves when the address answers. Rejects with a message that names the variable to change. */
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
-  const { config, offer, log, ready, measuring } = options
+  const { config, offer, log, reports, ready, measuring } = options
   const { metrics } = measuring
   const measured = measuredBackends(options.backends, metrics, false)
   const { backends } = measured
@@ -58,11 +62,13 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   )
   const core = {
     ...backends,
+    images: reportedImages(backends.images, reports),
     metrics,
     webhooks,
     ids,
     caller: callers.caller,
     ...(callers.signIn === undefined ? {} : { signIn: callers.signIn }),
+    ...(callers.current === undefined ? {} : { current: callers.current }),
     requests,
     space: watchSpace(
       { images: backends.images, log },
@@ -101,6 +107,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const http = await buildHttp({
     services: createServices({ ...core, watch, catalogues }, ready),
     log,
+    reports,
     metrics,
     page: pageOf(config),
     ...(imageOrigin === undefined ? {} : { imageOrigin: new URL(imageOrigin).origin }),
@@ -122,6 +129,15 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const address = await listen(http, config)
   starting.adopt(await startHousekeeping({ ...core, watch, sender }), (keeping) => keeping.stop())
   starting.adopt(catalogues.start(), (feeder) => feeder.stop())
+  if (config.statusUrl !== undefined) {
+    const neighbours = watchNeighbours({
+      ...core,
+      secrets: backends.secrets,
+      version: await packageVersion(),
+    })
+    starting.defer(() => neighbours.stop())
+    void neighbours.look()
+  }
   const started = starting.move()
   return { address, [Symbol.asyncDispose]: () => started.disposeAsync() }
 }

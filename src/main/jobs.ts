@@ -13,6 +13,7 @@ import { resendWebhook } from '../jobs/serving/webhooks/of-job.ts'
 import { unitsOf } from '../jobs/work.ts'
 import { openBackends } from './backends.ts'
 import { createLogger } from './logger.ts'
+import { prepareEnvironment } from './run-until-signal.ts'
 import { webhookParts } from './webhooks.ts'
 
 /** `npm run jobs`: what operators do about other people's jobs. Works beside a running service. */
@@ -53,6 +54,7 @@ async function jobs(args: readonly string[]): Promise<number> {
     (command === 'cancel' && chosen === 1) ||
     ((command === 'purge' || command === 'webhook') && ids.length > 0 && chosen === 1)
   if (!fits) throw new UsageError()
+  prepareEnvironment(process.env)
   const { PACKSHOT_LOG_LEVEL = 'error' } = process.env
   const config = loadConfig({ ...process.env, PACKSHOT_LOG_LEVEL })
   const log = createLogger(config, 'server')

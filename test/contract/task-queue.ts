@@ -260,7 +260,8 @@ export function taskQueueContract(name: string, start: (t: TestContext) => Promi
       await all.promise
       await Promise.all(consumers.map((consumer) => consumer.stop()))
       assert.deepEqual(seen.map(idOf).toSorted(), tasks.map((task) => task.id).toSorted())
-      assert.ok(seen.every(({ attempt, losses }) => attempt === 1 && losses === 0))
+      // a broker may count a task as lost that was on its way to a consumer which had just stopped waiting
+      assert.ok(seen.every(({ attempt, losses }) => attempt === 1 && losses <= 1))
     })
 
     test('keeps a lease for as long as the handler works', async (t) => {
