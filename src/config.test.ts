@@ -82,6 +82,11 @@ test('an empty environment gives the defaults, and other programs` variables are
     clientConnections: 512,
     eventStreams: 10_000,
     callerEventStreams: 500,
+    sentryDsn: undefined,
+    sentryEnvironment: undefined,
+    sentryRelease: undefined,
+    reportsPerMinute: 20,
+    tracing: undefined,
     logLevel: 'info',
   })
 })
@@ -344,6 +349,7 @@ test('every secret may be in a file of one line; other settings may not', (t) =>
     PACKSHOT_S3_PUBLIC_ENDPOINT: 'https://pictures.example.com',
     PACKSHOT_SECRET: '5f0c1d7be2a94836b1d2c3e4f5a60718',
     PACKSHOT_MESSAGE_KEY: 'Zk3vQ9tLr8Xw2Nc7Ub5Hy1Jm6Pd4Sg0A',
+    SENTRY_DSN: 'https://key@glitchtip.example.com/1',
   }
   const secret = Object.entries(Environment.properties).filter(([, schema]) => 'secret' in schema)
   for (const [name, schema] of secret) {

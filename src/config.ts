@@ -3,6 +3,7 @@ import { isIP } from 'node:net'
 import { type Static, type TSchema, Type } from 'typebox'
 import { Value } from 'typebox/value'
 import { nearest } from './jobs/nearest.ts'
+import { type TracingSettings, tracingSettings } from './jobs/tracing-settings.ts'
 import { parseWebhookHost } from './jobs/webhook-address.ts'
 
 /**
@@ -446,6 +447,51 @@ export const Environment = Type.Object({
     default: 500,
     description: 'Maximum open event streams of one caller on one server; more are answered 429.',
   }),
+  OTEL_EXPORTER_OTLP_ENDPOINT: Type.Optional(
+    Type.String({
+      minLength: 1,
+      examples: ['http://collector:4318'],
+      description:
+        'OpenTelemetry collector that traces are sent to, by OTLP over HTTP; other standard `OTEL_` variables count too: docs/tracing.md. When not set, there are no traces.',
+    }),
+  ),
+  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: Type.Optional(
+    Type.String({
+      minLength: 1,
+      examples: ['http://collector:4318/v1/traces'],
+      description: 'The same for traces alone, with the path; it takes precedence.',
+    }),
+  ),
+  SENTRY_DSN: Type.Optional(
+    Type.String({
+      pattern: '^https?://\\w+(:\\w*)?@[^/@?#\\s]+/([^?#\\s]*/)?\\d+$',
+      examples: ['https://key@glitchtip.example.com/1'],
+      secret: true,
+      description:
+        'Project of Sentry or GlitchTip that faults are reported to, without prompts and keys: docs/tracing.md. When not set, nothing is reported.',
+    }),
+  ),
+  SENTRY_ENVIRONMENT: Type.Optional(
+    Type.String({
+      pattern: '^[^\\s/]{1,64}$',
+      examples: ['production'],
+      description: 'The environment that reports name; when not set, `production`.',
+    }),
+  ),
+  SENTRY_RELEASE: Type.Optional(
+    Type.String({
+      pattern: '^\\S{1,200}$',
+      examples: ['packshot@1.2.3'],
+      description: 'The release that reports name; when not set, `packshot@` and the version.',
+    }),
+  ),
+  PACKSHOT_REPORTS_PER_MINUTE: Type.Integer({
+    minimum: 1,
+    maximum: 1000,
+    default: 20,
+    description:
+      'Maximum reports per minute of one process to `SENTRY_DSN`; of one kind there is one a minute.',
+  }),
   PACKSHOT_LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
     default: 'info',
     description: 'Minimum log level (JSON lines on stdout).',
@@ -459,7 +505,7 @@ type Valid = Static<typeof Environment>
 /** `PACKSHOT_QUEUE_MAX` as `queueMax`. */
 type SettingName<Variable> = Variable extends `PACKSHOT_${infer Name}`
   ? Camel<Lowercase<Name>>
-  : Lowercase<Variable & string>
+  : Camel<Lowercase<Variable & string>>
 type Camel<Name extends string> = Name extends `${infer First}_${infer Rest}`
   ? `${First}${Capitalize<Camel<Rest>>}`
   : Name
@@ -471,13 +517,23 @@ type Settings = {
     : Valid[Variable]
 }
 
-export interface Config
-  extends Omit<Settings, 'provider' | 'secret' | 'storageUrl' | 's3Endpoint' | 's3PublicEndpoint'> {
+type Composed =
+  | 'provider'
+  | 'secret'
+  | 'storageUrl'
+  | 's3Endpoint'
+  | 's3PublicEndpoint'
+  | 'otelExporterOtlpEndpoint'
+  | 'otelExporterOtlpTracesEndpoint'
+
+export interface Config extends Omit<Settings, Composed> {
   /** The first signs, all are accepted; undefined where none is set. */
   readonly secrets: readonly string[] | undefined
   /** In order of preference, at least one. */
   readonly providers: readonly ProviderName[]
   readonly storage: StorageConfig | undefined
+  /** Undefined: no traces. */
+  readonly tracing: TracingSettings | undefined
 }
 
 interface StorageConfig {
@@ -524,16 +580,20 @@ export function loadConfig(surroundings: Readonly<Record<string, string | undefi
   if (env.PACKSHOT_STORAGE_URL !== undefined) faults.push(...storageFaults(env))
   const twice = providersOf(env.PACKSHOT_PROVIDER ?? '').find((name, index, all) => all.indexOf(name) < index)
   if (twice !== undefined) faults.push(`PACKSHOT_PROVIDER names ${shorten(twice)} twice. Name each once.`)
+  const tracing = tracingSettings(env)
+  faults.push(...tracing.faults)
   if (faults.length > 0) throw new ConfigError(faults)
   const settings = Object.fromEntries(
     Object.keys(schemas).map((name) => [settingName(name), values[name]]),
   ) as unknown as Settings
-  const { provider, secret, storageUrl, s3Endpoint, s3PublicEndpoint, ...others } = settings
+  const { provider, secret, storageUrl, s3Endpoint, s3PublicEndpoint, ...plain } = settings
+  const { otelExporterOtlpEndpoint: _shared, otelExporterOtlpTracesEndpoint: _own, ...others } = plain
   const region = env.AWS_REGION ?? env.AWS_DEFAULT_REGION ?? 'us-east-1'
   const endpoint = s3Endpoint ?? env.AWS_ENDPOINT_URL_S3 ?? env.AWS_ENDPOINT_URL
   return {
     ...others,
     providers: providersOf(provider),
+    tracing: tracing.settings,
     secrets: secret === undefined ? undefined : secretsOf(secret),
     storage:
       storageUrl === undefined

@@ -8,6 +8,7 @@ import Fastify, {
 } from 'fastify'
 import { AppError } from '../jobs/errors.ts'
 import { type Metrics, noMetrics } from '../jobs/metrics.ts'
+import type { Reports } from '../jobs/reports.ts'
 import { packageVersion } from '../version.ts'
 import { type KnownRoutes, knownRoutes } from './allowed-methods.ts'
 import { catalogueRoutes } from './api/catalogues.ts'
@@ -34,6 +35,7 @@ import { bodyLimit, httpFault, sendFault } from './faults.ts'
 import { firstLook } from './first-look.ts'
 import { hostNames } from './hosts.ts'
 import { countRefusal, measureAnswers } from './measure.ts'
+import { observeRequests } from './observe.ts'
 import { errorPages, wantsPage } from './page/answers.ts'
 import { pageRoutes } from './page/routes.ts'
 import { permissionsPolicy, requireOwnPage } from './page/security.ts'
@@ -42,6 +44,7 @@ import { serveUnderPrefix } from './prefix.ts'
 import { publicAddress } from './public-address.ts'
 import { sayLimits } from './rate-headers.ts'
 import { type Refusals, refusals } from './refusals.ts'
+import { serializerOf } from './serializers.ts'
 import type { Services } from './services.ts'
 import { defaultTrafficLimits, type TrafficLimits } from './traffic.ts'
 import { isConnected, limitTransfers } from './transfers.ts'
@@ -60,6 +63,8 @@ export interface HttpDeps {
   readonly page?: PageAccess
   /** Absent: no limit. */
   readonly connections?: ConnectionLimits
+  /** Where faults are reported, beside the log. */
+  readonly reports?: Reports
   /** How long the calls of other APIs that wait for pictures are held open. */
   readonly holdSeconds?: number
   /** Absent: nothing is measured. */
@@ -96,6 +101,7 @@ export async function buildHttp({
   connections,
   holdSeconds = defaultHoldSeconds,
   page: access = 'open',
+  reports,
   metrics = noMetrics,
 }: HttpDeps): Promise<FastifyInstance> {
   const sendPage = await errorPages()
@@ -135,6 +141,7 @@ export async function buildHttp({
   // fastify parses text/plain by default: a JSON body sent as text would then be a request that any site can send.
   app.removeContentTypeParser('text/plain')
   readJsonBodies(app)
+  app.setSerializerCompiler(({ schema }) => serializerOf(schema as object))
   // all headers are seen, and too many are refused
   app.server.maxHeadersCount = 0
   answerOddRequests(app.server)
@@ -143,6 +150,7 @@ export async function buildHttp({
   app.decorateRequest('publicAddress', function () {
     return publicAddress(this, trusts)
   })
+  observeRequests(app, reports)
   const recognise = recogniseCallers(app, services)
   const noteRefusal = refusals(log)
   const refused: Refusals = (request, thrown) => {

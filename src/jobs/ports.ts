@@ -417,9 +417,23 @@ export interface PromptReader {
   read(prompt: string, options: { readonly exactFrom: number }): Promise<PromptFacts>
 }
 
+/**
+ * The parts of the work on a picture, in their order: loading what it needs, its text, its steps, pixels, the file; then
+ * it is done.
+ */
+export type EnginePhase = 'load' | 'text' | 'steps' | 'decode' | 'encode' | 'done'
+
+/** What the engine does when, in milliseconds of Unix time: a part begins, or a step of the job has ended. */
+export type EngineMark = { readonly at: number } & (
+  | { readonly phase: EnginePhase }
+  | { readonly step: number }
+)
+
 export interface GenerateOptions {
   readonly signal: AbortSignal
   readonly onProgress: (progress: Progress) => void
+  /** Called in order, soon after each moment. */
+  readonly onMark?: (mark: EngineMark) => void
   /** Present when the request has an `init_image`. */
   readonly images?: GivenImages
   /** Looks at the first picture while it is made, about so many: small JPEG files, numbered from 1. */

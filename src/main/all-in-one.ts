@@ -7,6 +7,7 @@ import { startHttpServer } from './http-server.ts'
 import { createLogger } from './logger.ts'
 import { startMeasuring, supervisorMetrics, tellMetrics } from './metrics.ts'
 import { type Running, runUntilSignal } from './run-until-signal.ts'
+import { openTelemetry } from './telemetry.ts'
 import { superviseWorker, type WorkerSupervisor } from './worker-supervisor.ts'
 
 /** Which engine runs: the real one, or in tests a stand-in. */
@@ -28,6 +29,7 @@ export async function startAllInOne(env: NodeJS.ProcessEnv, engine: Engine): Pro
   requireDecision(config)
   const log = createLogger(config, 'server')
   await using starting = new AsyncDisposableStack()
+  const telemetry = starting.adopt(await openTelemetry(config, 'server', log), (open) => open.close())
   const offer = await engine.openOffer(config, log)
   starting.adopt(offer, (open) => open.close())
   const backends = starting.use(await openBackends(config, 'server', log))
@@ -42,6 +44,7 @@ export async function startAllInOne(env: NodeJS.ProcessEnv, engine: Engine): Pro
       backends,
       offer,
       log,
+      reports: telemetry.reports,
       measuring,
       ready: () => ready && worker?.up === true,
       holdings,
@@ -59,6 +62,7 @@ export async function startAllInOne(env: NodeJS.ProcessEnv, engine: Engine): Pro
   return {
     banner: `${server.address} (model ${offer.current().models[0]?.name})`,
     log,
+    reports: telemetry.reports,
     async stop() {
       ready = false
       await running.disposeAsync()

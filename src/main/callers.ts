@@ -24,7 +24,10 @@ export interface CallersOptions {
   readonly log: Log
 }
 
-export interface Callers extends Pick<Services, 'caller' | 'signIn'>, Pick<Recogniser, 'named'> {
+export interface Callers
+  extends Pick<Services, 'caller' | 'signIn'>,
+    Pick<Recogniser, 'named'>,
+    Partial<Pick<Recogniser, 'current'>> {
   /** See `Keyring.webhookGeneration`. */
   webhookGeneration(name: string): number
   close(): void

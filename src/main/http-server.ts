@@ -10,6 +10,7 @@ import { type CataloguesDeps, createCatalogues } from '../jobs/catalogue/catalog
 import { defaultLimits } from '../jobs/fields.ts'
 import type { Holdings } from '../jobs/holdings.ts'
 import { createJobIds } from '../jobs/job-id.ts'
+import { type Reports, reportedImages } from '../jobs/reports.ts'
 import { startHousekeeping } from '../jobs/serving/housekeeping.ts'
 import { watchNeighbours } from '../jobs/serving/neighbours.ts'
 import { watchSpace } from '../jobs/serving/space.ts'
@@ -33,6 +34,7 @@ export interface HttpServerOptions {
   readonly backends: OpenBackends
   readonly offer: OfferSource
   readonly log: Logger
+  readonly reports: Reports
   /** Whether the server accepts traffic. */
   readonly ready: () => boolean
   readonly measuring: Measuring
@@ -42,7 +44,7 @@ export interface HttpServerOptions {
 
 /** Resolves when the address answers. Rejects with a message that names the variable to change. */
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
-  const { config, offer, log, ready, measuring } = options
+  const { config, offer, log, reports, ready, measuring } = options
   const { metrics } = measuring
   const measured = measuredBackends(options.backends, metrics, false)
   const { backends } = measured
@@ -60,11 +62,13 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   )
   const core = {
     ...backends,
+    images: reportedImages(backends.images, reports),
     metrics,
     webhooks,
     ids,
     caller: callers.caller,
     ...(callers.signIn === undefined ? {} : { signIn: callers.signIn }),
+    ...(callers.current === undefined ? {} : { current: callers.current }),
     requests,
     space: watchSpace(
       { images: backends.images, log },
@@ -103,6 +107,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const http = await buildHttp({
     services: createServices({ ...core, watch, catalogues }, ready),
     log,
+    reports,
     metrics,
     page: pageOf(config),
     ...(imageOrigin === undefined ? {} : { imageOrigin: new URL(imageOrigin).origin }),

@@ -7,6 +7,7 @@ import type { Metrics } from '../jobs/metrics.ts'
 import { createWebhooks } from '../jobs/serving/webhooks/create.ts'
 import type { SendDeps } from '../jobs/serving/webhooks/send.ts'
 import type { WebhookForm, Webhooks } from '../jobs/serving/webhooks/webhooks.ts'
+import { tracedPost } from '../jobs/traced-queues.ts'
 import { webhookRules } from '../jobs/webhook-address.ts'
 import { createWebhookSecrets } from '../jobs/webhook-secrets.ts'
 import { packageVersion } from '../version.ts'
@@ -39,6 +40,12 @@ export async function webhookParts(
   const userAgent = `Packshot/${await packageVersion()}`
   return {
     webhooks: createWebhooks({ ...shared, rules, forms }),
-    sender: rules && { ...shared, metrics, post: webhookPost({ rules }), generationOf, userAgent },
+    sender: rules && {
+      ...shared,
+      metrics,
+      post: tracedPost(webhookPost({ rules })),
+      generationOf,
+      userAgent,
+    },
   }
 }

@@ -3,6 +3,8 @@ import { inferenceSettings } from '../generator/protocol.ts'
 import { type ThreadGeneratorOptions, threadGenerator } from '../generator/thread-generator.ts'
 import { AppError, messageOf } from '../jobs/errors.ts'
 import { bestEffort, type Log } from '../jobs/log.ts'
+import { noReports, reportedImages } from '../jobs/reports.ts'
+import { tracedGenerator } from '../jobs/traced-work.ts'
 import { defaultAttemptLimits } from '../jobs/working/attempt.ts'
 import { defaultRunLimits, runTask } from '../jobs/working/run.ts'
 import type { Speed } from '../jobs/working/speed.ts'
@@ -12,6 +14,7 @@ import { readDependencies } from './gauges.ts'
 import { createLogger } from './logger.ts'
 import { measuredBackends } from './measured.ts'
 import { startMeasuring } from './metrics.ts'
+import { endWithReport, openTelemetry, type Telemetry } from './telemetry.ts'
 import { startWorkerHealth } from './worker-health.ts'
 import type { FromWorker, ToWorker } from './worker-supervisor.ts'
 
@@ -41,12 +44,14 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   process.umask(0o077)
   const config = loadConfig(process.env)
   const log = createLogger(config, 'worker')
+  let telemetry: Telemetry | undefined
   process.on('uncaughtException', (err) => {
     log.fatal({ err }, 'an unhandled error ends this process')
-    die()
+    endWithReport(telemetry?.reports ?? noReports, err, die)
   })
   try {
-    await work(config, log, options)
+    telemetry = await openTelemetry(config, 'worker', log)
+    await work(config, log, telemetry, options)
   } catch (thrown) {
     log.error({ err: thrown }, 'the worker cannot start')
     const { code, message, detail } = asStartFault(thrown)
@@ -54,9 +59,10 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   }
 }
 
-async function work(config: Config, log: Log, options: WorkerOptions): Promise<void> {
+async function work(config: Config, log: Log, telemetry: Telemetry, options: WorkerOptions): Promise<void> {
   const { inferenceEntry, around, storageRetry = defaultStorageRetry, threadTimes } = options
   await using starting = new AsyncDisposableStack()
+  starting.defer(() => telemetry.close())
   const health = await startWorkerHealth(config)
   starting.adopt(health, (server) => server.close())
   const measuring = await startMeasuring(config, 'worker')
@@ -66,9 +72,10 @@ async function work(config: Config, log: Log, options: WorkerOptions): Promise<v
   })
   const opened = starting.use(await openBackends(config, 'worker', log))
   const measured = measuredBackends(around?.(opened) ?? opened, metrics, config.queueUrl === undefined)
-  const { images, status, events, queue } = measured.backends
+  const { status, events, queue } = measured.backends
+  const images = reportedImages(measured.backends.images, telemetry.reports)
   readDependencies(measuring, measured)
-  const generator = threadGenerator({
+  const thread = threadGenerator({
     entry: inferenceEntry,
     settings: inferenceSettings(config),
     log,
@@ -80,8 +87,9 @@ async function work(config: Config, log: Log, options: WorkerOptions): Promise<v
     onStuck: die,
     ...threadTimes,
   })
-  starting.adopt(generator, (running) => running.close())
-  await generator.start()
+  starting.adopt(thread, (running) => running.close())
+  await thread.start()
+  const generator = tracedGenerator(thread)
 
   const speed: Speed = { secondsPerUnit: undefined }
   const limits = { ...defaultAttemptLimits, attemptMs: config.attemptSeconds * 1000 }

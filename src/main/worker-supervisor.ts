@@ -69,6 +69,7 @@ const metricsMs = 3000
 export function superviseWorker(options: SupervisorOptions): WorkerSupervisor {
   const { entry, env, alsoNeeds, measured, log } = options
   const { promise: ready, resolve, reject } = Promise.withResolvers<void>()
+  // it may reject before it is awaited
   ready.catch(() => {})
   let child: ChildProcess | undefined
   let timer: NodeJS.Timeout | undefined
@@ -183,6 +184,8 @@ const needed = new RegExp(
     'CUDA\\w*|CUDNN\\w*|NV\\w+|__NV_\\w+|__GL\\w+|VK_\\w+|MESA_\\w+|LIBGL_\\w+|EGL_\\w+|GALLIUM_\\w+|LP_\\w+|DRI_PRIME|RADV_\\w+|AMD_\\w+|ROCR_\\w+|ROCM_\\w+|HIP_\\w+|HSA_\\w+|ZE_\\w+|DISPLAY|WAYLAND_DISPLAY',
     // how the storage is reached
     'AWS_\\w+',
+    // where traces and reports of faults go
+    'OTEL_\\w+|SENTRY_(DSN|DSN_FILE|ENVIRONMENT|RELEASE)',
   ].join('|')})$`,
   'i',
 )

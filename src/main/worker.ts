@@ -2,6 +2,7 @@ import { loadConfig, requireServices } from '../config.ts'
 import { createLogger } from './logger.ts'
 import { supervisorMetrics, tellMetrics } from './metrics.ts'
 import { type Running, runUntilSignal } from './run-until-signal.ts'
+import { openTelemetry } from './telemetry.ts'
 import { superviseWorker, type WorkerSupervisor } from './worker-supervisor.ts'
 
 /**
@@ -12,6 +13,7 @@ export async function startWorker(env: NodeJS.ProcessEnv, entry: URL, alsoNeeds?
   const config = loadConfig(env)
   requireServices(config, 'worker')
   const log = createLogger(config, 'worker')
+  const { reports } = await openTelemetry({ ...config, tracing: undefined }, 'worker', log)
   const measured = supervisorMetrics(config)
   let worker: WorkerSupervisor | undefined
   const texts = [async () => (await worker?.metricsText()) ?? '']
@@ -28,6 +30,7 @@ export async function startWorker(env: NodeJS.ProcessEnv, entry: URL, alsoNeeds?
   return {
     banner: `worker for ${config.model}`,
     log,
+    reports,
     async stop() {
       await started.stop(config.shutdownSeconds * 1000)
       listener?.close()

@@ -49,6 +49,15 @@ export function taskQueueContract(name: string, start: (t: TestContext) => Promi
       assert.equal(await queue.depth(), 0)
     })
 
+    test('tells how many wait in each class', async (t) => {
+      const queue = await (await start(t)).open(usual)
+      assert.deepEqual(await queue.depths(), { interactive: 0, batch: 0 })
+      for (const priority of ['batch', 'interactive', 'batch'] as const) {
+        await queue.publish(someTask({ priority, account: priority }))
+      }
+      assert.deepEqual(await queue.depths(), { interactive: 1, batch: 2 })
+    })
+
     test('keeps tasks when it is closed and opened again', async (t) => {
       const kit = await start(t)
       const first = await kit.open(usual)

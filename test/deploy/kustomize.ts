@@ -46,21 +46,21 @@ const fields =
   /^(apiVersion|kind|namespace|resources|components|configMapGenerator|secretGenerator|patches|images)$/
 const generatorFields = /^(name|behavior|envs|literals|files|options)$/
 
-/** Builds the folder of a kustomization. Throws for what is not understood, for missing files and for names that are there twice. */
-export function kustomize(folder: string): Manifest[] {
-  return build(folder, [])
-}
-
-function build(folder: string, below: readonly Manifest[]): Manifest[] {
+/**
+ * Builds the folder of a kustomization. Throws for what is not understood, for missing files and for names that are there
+ * twice.
+ * @param below what a component is applied to
+ */
+export function kustomize(folder: string, below: readonly Manifest[] = []): Manifest[] {
   const [kustomization] = documents<Kustomization>(join(folder, 'kustomization.yaml'))
   if (kustomization === undefined) throw new Error(`${folder} has an empty kustomization`)
   refuseOthers(kustomization, fields, folder)
   const { resources = [], components = [], patches = [], images = [], namespace } = kustomization
   let objects = [...below]
   for (const path of resources.map((name) => join(folder, name))) {
-    objects.push(...(statSync(path).isDirectory() ? build(path, []) : documents<Manifest>(path)))
+    objects.push(...(statSync(path).isDirectory() ? kustomize(path) : documents<Manifest>(path)))
   }
-  for (const name of components) objects = build(join(folder, name), objects)
+  for (const name of components) objects = kustomize(join(folder, name), objects)
   for (const one of kustomization.configMapGenerator ?? [])
     objects = generate(objects, 'ConfigMap', one, folder)
   for (const one of kustomization.secretGenerator ?? []) objects = generate(objects, 'Secret', one, folder)
@@ -122,6 +122,7 @@ function generate(
 
 /** The lines of an env file. */
 function variables(path: string): [string, string][] {
+  if (!existsSync(path)) throw new Error(`There is no file ${path}`)
   const lines = readFileSync(path, 'utf8').split('\n')
   return lines.filter((line) => line.trim() !== '' && !line.startsWith('#')).map(pair)
 }

@@ -1,13 +1,19 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import type { IContainer } from 'kubernetes-models/v1/Container'
 import { type Config, ConfigError, Environment, loadConfig, requireServices } from '../../src/config.ts'
 import { requireDecision } from '../../src/main/callers.ts'
 import { bytes, type Workload } from './workloads.ts'
 
+const sourceOf = (file: string) => readFileSync(join(import.meta.dirname, '../../src/main', file), 'utf8')
+/** The roles that the entry of the image knows. */
+const roles = [...sourceOf('role.ts').matchAll(/^ {2}'?([a-z-]+)'?: \[/gm)].map(([, role]) => role)
 /** Variables of others that our containers use: the S3 library's, Node's, and those of NVIDIA's container runtime. */
 const othersVariables =
   /^(AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|REGION)|NODE_EXTRA_CA_CERTS|NVIDIA_DRIVER_CAPABILITIES)$/
-/** After so long without an end, the supervisor kills a worker that was asked to stop: `stepGraceMs`. */
-const killAfterSeconds = 60
+/** After so long without an end, the supervisor kills a worker that was asked to stop. */
+const [, graceMs = ''] = /const stepGraceMs = ([\d_]+)/.exec(sourceOf('worker-supervisor.ts')) ?? []
+const killAfterSeconds = Number(graceMs.replaceAll('_', '')) / 1000
 const MiB = 2 ** 20
 
 /** What is wrong with the pods of one workload: one sentence each. */
@@ -72,6 +78,7 @@ function environmentFaults({ container, env }: Workload): string[] {
   )
   const faults = unknown.map((name) => `has the variable ${name}, which there is not`)
   const role = container.args?.[0]
+  if (!roles.includes(role)) faults.push(`has the role ${role}, which there is not`)
   if (role !== 'server' && 'PACKSHOT_SECRET' in env)
     faults.push('is given PACKSHOT_SECRET, which is for servers')
   try {

@@ -45,6 +45,8 @@ before(async () => {
     PACKSHOT_ALLOWED_HOSTS: proxyName,
     // more than the interval of HAProxy's health checks and nginx' keepalive_timeout
     PACKSHOT_DRAIN_SECONDS: '4',
+    // a job in work goes back to the queue
+    PACKSHOT_SHUTDOWN_SECONDS: '0',
     PACKSHOT_LOG_LEVEL: 'warn',
   })
   const gate = join(tempFolder(ending), 'gate')
@@ -215,7 +217,7 @@ test('the proxies wait longer than the longest call and silence of Packshot', ()
 test('servers and workers are restarted one after the other under load: no request fails, no job is lost', async (t) => {
   const { proxies, servers, workers, ports, gate } = stage
   const load = startProxyLoad(t, proxies)
-  await load.untilAnswered(10)
+  await load.untilAnswered(3)
   for (const [index, port] of ports.entries()) {
     for (const proxy of proxies) await proxy.takeOut(port)
     servers[index]?.process.kill('SIGTERM')
@@ -223,7 +225,7 @@ test('servers and workers are restarted one after the other under load: no reque
     servers[index] = stage.startServer(index)
     await servers[index]?.address
     for (const proxy of proxies) await proxy.takeBack(port)
-    await load.untilAnswered(10)
+    await load.untilAnswered(3)
   }
   for (const [index, worker] of workers.entries()) {
     worker.process.kill('SIGTERM')

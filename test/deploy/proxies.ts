@@ -21,6 +21,7 @@ export interface Front {
   readonly httpPort: number
   /** The certificate, which is its own authority. */
   readonly authority: string
+  pid(): number
   /** What an operator does before the server with this port is stopped; nothing where health checks do it. */
   takeOut(port: number): Promise<void>
   /** What an operator does after it answers again. Resolves when the proxy uses it. */
@@ -32,9 +33,14 @@ export interface ProxyOptions {
   readonly ports: readonly [number, number]
   /** With a slash at its end. */
   readonly path?: string
+  /** Of each process of nginx, to both sides. */
+  readonly connections?: number
 }
 
-export async function startNginx(t: Cleanup, { ports, path = '/' }: ProxyOptions): Promise<Front> {
+export async function startNginx(
+  t: Cleanup,
+  { ports, path = '/', connections = 1024 }: ProxyOptions,
+): Promise<Front> {
   const program = '/usr/sbin/nginx'
   await ensureInstalled('nginx 1.22 or later', () => areOnPath('nginx') || existsSync(program))
   const place = await preparePlace(t)
@@ -63,7 +69,7 @@ export async function startNginx(t: Cleanup, { ports, path = '/' }: ProxyOptions
   writeFileSync(
     join(folder, 'nginx.conf'),
     `daemon off; user root; pid ${folder}/nginx.pid; error_log ${folder}/errors.log notice; worker_processes ${workerProcesses};
-     events { worker_connections 4096; }
+     events { worker_connections ${connections}; }
      http { access_log off; ${temporary.map((kind) => `${kind}_temp_path ${folder}/${kind};`).join(' ')}
        include ${folder}/packshot.conf; }`,
   )
@@ -82,6 +88,7 @@ export async function startNginx(t: Cleanup, { ports, path = '/' }: ProxyOptions
   return {
     name: 'nginx',
     ...place,
+    pid: control.pid,
     takeOut: (port) => change(`server 127.0.0.1:${port} `, `server 127.0.0.1:${port} down `),
     takeBack: (port) => change(`server 127.0.0.1:${port} down `, `server 127.0.0.1:${port} `),
   }
@@ -104,7 +111,9 @@ export async function startHaproxy(t: Cleanup, { ports, path = '/' }: ProxyOptio
   }
   const file = areOnPath('haproxy') ? 'haproxy' : program
   const args = ['-db', '-f', new URL('../../deploy/haproxy/haproxy.cfg', import.meta.url).pathname]
-  await startService(place.cleanup, { name: 'haproxy', file, args, env, folder }, () => answers(httpsPort))
+  const control = await startService(place.cleanup, { name: 'haproxy', file, args, env, folder }, () =>
+    answers(httpsPort),
+  )
   // its log goes to stdout: a line for each server that goes down or comes up
   const ups = (port: number) => {
     const server = port === ports[0] ? 'one' : 'two'
@@ -114,6 +123,7 @@ export async function startHaproxy(t: Cleanup, { ports, path = '/' }: ProxyOptio
   return {
     name: 'HAProxy',
     ...place,
+    pid: control.pid,
     takeOut: async (port) => void before.set(port, ups(port)),
     takeBack: (port) => waitFor(() => ups(port) > (before.get(port) ?? 0)),
   }

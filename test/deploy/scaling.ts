@@ -48,12 +48,17 @@ function triggerFaults(scaler: Manifest, objects: readonly Manifest[]): string[]
     if (metadata.ignoreNullValues !== 'false') of('takes an absent metric for zero')
     if (metadata.activationThreshold !== '0') of('leaves little work undone')
     if (!(Number(metadata.threshold) > 0)) of(`has the threshold ${metadata.threshold}`)
+    for (const [, factor] of String(metadata.query).matchAll(/(\d+) \* /g))
+      if (factor !== metadata.threshold)
+        of(`counts ${factor} for a job, and has the threshold ${metadata.threshold}`)
   }
   for (const name of queries.match(/packshot_[a-z_]+/g) ?? [])
     if (!metrics.includes(`| \`${name}\` |`)) of(`asks for ${name}, which there is not`)
   // the work that is left of the last job may be nothing before it is done
-  if (minReplicaCount === 0 && !queries.includes('packshot_queue_jobs'))
-    of('does not look at packshot_queue_jobs')
+  const keeps = present.some(({ metadata }) =>
+    /^sum\(max by \(class\) \(packshot_queue_jobs\{[^}]*\}\)\)$/.test(String(metadata.query)),
+  )
+  if (minReplicaCount === 0 && !keeps) of('does not keep a worker for a job of which no work is left')
   const namespaces = queries.matchAll(/namespace="([^"]*)"/g).map(([, namespace]) => namespace)
   for (const namespace of namespaces)
     if (!objects.some(({ kind, metadata }) => kind === 'Namespace' && metadata.name === namespace))

@@ -11,13 +11,13 @@ export interface Visitor {
   close(): void
 }
 
-export interface AskOptions {
+interface AskOptions {
   readonly headers?: Record<string, string>
   /** An object is sent as JSON. */
   readonly body?: object | Uint8Array
 }
 
-export interface VisitorAnswer {
+interface VisitorAnswer {
   readonly status: number
   /** A header that came twice has both values, with a comma between. */
   readonly headers: Readonly<Record<string, unknown>>
@@ -26,7 +26,7 @@ export interface VisitorAnswer {
   json<Body>(): Body
 }
 
-export interface Following {
+interface Following {
   readonly status: number
   readonly text: () => string
   readonly isEnded: () => boolean

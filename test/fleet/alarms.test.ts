@@ -44,20 +44,31 @@ before(async () => {
   })
 })
 
-/** What a busy machine does to any process; no outage of these tests. */
-const ofThisMachine = 'PackshotEventLoopSlow'
+/**
+ * Not of the outage: a busy machine holds up any process and any call, and the tickets about the budget of a month come, as
+ * they should, when an outage is over that has spent a part of it.
+ */
+const others = /^Packshot(EventLoopSlow|StatusErrors)$|Slowly$/
 
-/** Longer than the slowest of the alerts that follow from an outage needs. */
-const quietMinutes = 18
+async function untilAllIsWell(): Promise<void> {
+  let firing: string[] = []
+  const isWell = async () => {
+    firing = (await watchers.firing()).filter((name) => !others.test(name))
+    return firing.length === 0
+  }
+  await waitFor(isWell, 180_000).catch((cause) => {
+    throw new Error(`these still fire: ${firing}`, { cause })
+  })
+}
 
-/** Resolves to all that somebody is told of, from the first alert on. */
-async function toldOf(outage: () => unknown): Promise<string[]> {
+/** Resolves to all that somebody is told of, from the first alert on until it has been quiet for so long. */
+async function toldOf(outage: () => unknown, quietMinutes = 12): Promise<string[]> {
+  await untilAllIsWell()
   watchers.told()
   await outage()
   const told = new Set<string>()
   const listen = () => {
-    for (const name of watchers.told()) told.add(name)
-    told.delete(ofThisMachine)
+    for (const name of watchers.told()) if (!others.test(name)) told.add(name)
     return told.size > 0
   }
   await waitFor(listen, 120_000)
@@ -66,18 +77,14 @@ async function toldOf(outage: () => unknown): Promise<string[]> {
   return [...told]
 }
 
-async function untilAllIsWell(): Promise<void> {
-  await waitFor(async () => (await watchers.firing()).every((name) => name === ofThisMachine), 180_000)
-}
-
 test('a fleet that works under load raises no alert, and every panel gets an answer', async () => {
   await untilAllIsWell()
   watchers.told()
   const goal = load.accepted.length + 50
   await waitFor(() => load.accepted.length >= goal)
-  await sleep(watchers.seconds(quietMinutes) * 1000)
+  await sleep(watchers.seconds(12) * 1000)
   assert.deepEqual(
-    watchers.told().filter((name) => name !== ofThisMachine),
+    watchers.told().filter((name) => !others.test(name)),
     [],
   )
   const to = Date.now() / 1000
@@ -85,7 +92,8 @@ test('a fleet that works under load raises no alert, and every panel gets an ans
   for (const { title, rows } of Object.values(dashboards)) {
     for (const panel of rows.flatMap(({ panels }) => panels)) {
       for (const { expr } of panel.queries ?? []) {
-        const found = await watchers.query(resolved(expr, range, 1))
+        // a panel leaves out what does not happen: here it is enough that it is counted
+        const found = await watchers.query(resolved(expr, range, 1).replace(/ > 0$/, ''))
         if (!mayBeEmpty.test(expr)) assert.notDeepEqual(found, [], `${title}: ${panel.title}: ${expr}`)
       }
     }
@@ -98,7 +106,7 @@ test('a fleet that works under load raises no alert, and every panel gets an ans
 })
 
 /** No proxy and no results in a data folder here; what only faults or seven days have. */
-const mayBeEmpty = /traefik|packshot_disk_free|outcome!="ok"|status="failed"|ALERTS|refused|busy == 1|> 0$/
+const mayBeEmpty = /traefik|packshot_disk_free|outcome!="ok"|status="failed"|ALERTS|refused|busy == 1/
 
 test('storage that is unavailable is one alert', async () => {
   assert.deepEqual(await toldOf(() => fleet.storage.refuse()), ['PackshotDependencyDown'])
@@ -107,7 +115,6 @@ test('storage that is unavailable is one alert', async () => {
     ['storage'],
   )
   await fleet.storage.pass()
-  await untilAllIsWell()
 })
 
 test('a broker that is short of disk is one alert', async () => {
@@ -118,12 +125,12 @@ test('a broker that is short of disk is one alert', async () => {
     'PackshotBrokerAlarm',
   ])
   await rabbit.ctl('set_disk_free_limit', '50MB')
-  await untilAllIsWell()
 })
 
 test('jobs that wait while all workers are dead are one alert', async () => {
   const kill = () => {
     for (const { process } of workers) process.kill('SIGKILL')
   }
-  assert.deepEqual(await toldOf(kill), ['PackshotQueueWithoutWorkers'])
+  // longer than it takes for the ticket about what cannot be scraped
+  assert.deepEqual(await toldOf(kill, 30), ['PackshotQueueWithoutWorkers'])
 })

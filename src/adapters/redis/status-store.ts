@@ -1,4 +1,5 @@
 import { type JobState, type JobStatus, keptOf, statusRank, type Task } from '../../jobs/job.ts'
+import { bestEffort, type Log } from '../../jobs/log.ts'
 import type { Backlog, ListPlace, StatusStore } from '../../jobs/ports.ts'
 import { cancelKeptMs, keptAfterExpiryMs, workerSilenceMs } from '../../jobs/status-times.ts'
 import { unitsOf } from '../../jobs/work.ts'
@@ -39,7 +40,10 @@ const listChunk = 100
  * A process that failed to record a job's end sets a marker once Redis is back; until it expires, every server treats
  * unfinished states as doubtful.
  */
-export function redisStatusStore(redis: Redis, { namespace }: { readonly namespace: string }): StatusStore {
+export function redisStatusStore(
+  redis: Redis,
+  { namespace, log }: { readonly namespace: string; readonly log: Log },
+): StatusStore {
   const key = (name: string) => `${namespace}:${name}`
   const [interactive, batch, running] = [key('waiting:interactive'), key('waiting:batch'), key('running')]
   const work = key('work')
@@ -55,7 +59,8 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
 
   const tellDoubt = () => {
     clearTimeout(telling)
-    redis.command('SET', doubt, '1', 'PX', String(doubtMs)).catch(() => {
+    redis.command('SET', doubt, '1', 'PX', String(doubtMs)).catch((err: unknown) => {
+      log.debug({ err }, 'the statuses cannot be marked as doubtful; retrying')
       if (!closed) telling = setTimeout(tellDoubt, tellDoubtMs).unref()
     })
   }
@@ -92,7 +97,11 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
       const args = [id, priority, String(units), ...times, account ?? '', ...first, ...owned]
       const creating = redis.script(createScript, [...jobs, state(id)], args)
       // a job that is missing in the list is still there
-      const listing = enlist(task, lifeMs + keptAfterExpiryMs).catch(() => {})
+      const listing = bestEffort(
+        log,
+        'adding a job to the list of its caller',
+        enlist(task, lifeMs + keptAfterExpiryMs),
+      )
       const isNew = (await creating) === 1
       await listing
       const standing = isNew ? undefined : await get(id)
@@ -140,7 +149,7 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
         // A full Redis still deletes. Without a state the job is what its manifest says; with the old one it would
         // still be shown as running.
         if (isFinal(status)) {
-          await redis.command('DEL', state(id)).catch(() => {})
+          await bestEffort(log, 'deleting a status that is out of date', redis.command('DEL', state(id)))
           tellDoubt()
         }
         throw thrown

@@ -101,7 +101,7 @@ export interface Wanted
  * workers go too.
  */
 export async function accept(deps: SubmitDeps, { now, by, ...wanted }: Wanted): Promise<JobView> {
-  const { id, account, request, sent, trace } = wanted
+  const { id, account, request, sent } = wanted
   const prompts = await promptCost(request, deps.limits, deps.prompts)
   const faults = [...prompts.faults, ...(await uploadFaults(deps, request, by.name))]
   if (faults.length > 0) throw invalidRequest(faults)
@@ -121,14 +121,14 @@ export async function accept(deps: SubmitDeps, { now, by, ...wanted }: Wanted): 
     await giveBack()
     throw await withRetryAfter(deps, toAppError(thrown), units)
   }
-  deps.metrics.jobsAccepted.add({ class: task.priority ?? 'interactive' })
   const create = () => deps.status.create(task)
   const created = sent === undefined ? create() : retryBriefly(create)
   const standing = await bestEffort(deps.log, 'writing the status of a new job', created)
   if (sent !== undefined && standing !== undefined && !isSameRequest(standing, sent, () => request)) {
     throw new AppError('idempotency_key_reused', 'The id stands for another request.')
   }
-  deps.log.info({ job: id, trace, units, ...whose(by) }, 'job accepted')
+  deps.metrics.jobsAccepted.add({ class: task.priority ?? 'interactive' })
+  deps.log.info({ job: id, units, ...whose(by) }, 'job accepted')
   // from here on nothing may reject: the job is accepted, and a 503 would say that it may not be
   if (standing !== undefined && statusRank[standing.status] > statusRank.running) {
     const view = await bestEffort(deps.log, 'reading a job that is final', viewJob(deps, id, by.name))

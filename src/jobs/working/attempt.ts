@@ -52,6 +52,8 @@ export interface Made {
   readonly secondsPerStep: number | undefined
   /** Steps of the whole job, as the engine counts them. */
   readonly steps: number
+  /** From the beginning until the engine had made the last picture. */
+  readonly seconds: number
 }
 
 /**
@@ -78,6 +80,7 @@ export async function makePictures(
       ...(count === 0 ? {} : { previews: { count, onPreview } }),
     }
     for await (const picture of deps.generator.generate(task.request, options)) {
+      watch.drawn()
       const { bytes, width, height, seed } = picture
       const index = made.length
       await withStorageRetry(deps.storageRetry, signal, () =>
@@ -131,6 +134,7 @@ function startWatch(deps: AttemptDeps, task: Task, signals: { lost: AbortSignal;
   const began = performance.now()
   let first: { readonly step: number; readonly at: number } | undefined
   let last = { step: 0, steps: 0, at: began }
+  let drawnAt = began
   // the next attempt would take as long; but an engine that did nothing at all hangs
   const tooLong = (message: string) =>
     controller.abort(new AppError('timeout', message, first === undefined ? {} : { attempts: 1 }))
@@ -172,7 +176,14 @@ function startWatch(deps: AttemptDeps, task: Task, signals: { lost: AbortSignal;
       stall.refresh()
       meter.alive()
     },
-    pace: () => ({ secondsPerStep: secondsPerStep(), steps: last.steps }),
+    drawn() {
+      drawnAt = performance.now()
+    },
+    pace: () => ({
+      secondsPerStep: secondsPerStep(),
+      steps: last.steps,
+      seconds: (drawnAt - began) / 1000,
+    }),
     onProgress(progress: Progress): void {
       stall.refresh()
       const now = performance.now()
