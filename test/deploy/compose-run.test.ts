@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict'
+import { spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { chownSync, cpSync, rmSync, writeFileSync } from 'node:fs'
+import { chownSync, cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { before, test } from 'node:test'
+import { openRedis } from '../../src/adapters/redis/connection.ts'
 import { waitFor } from '../kit/waiting.ts'
+import { keepingLog } from '../quiet-log.ts'
 import { removeNamespace } from '../services/broker-namespace.ts'
 import { freePort } from '../services/free-port.ts'
+import { areOnPath, ensureInstalled } from '../services/packages.ts'
 import { services } from '../services/services.ts'
 import { deployed, ensureCompose, makeSecrets, processOf, readComposed } from './compose-files.ts'
 import { type Container, imageTree } from './image-tree.ts'
@@ -96,4 +100,34 @@ test('the containers of Compose by hand: a key, the bucket, a server and a worke
     running.process.kill('SIGTERM')
     await ends(running)
   }
+})
+
+test('the command, the secret and the health check of Valkey, by the Redis of this machine', async (t) => {
+  await ensureInstalled('Redis 7 or later', () => areOnPath('redis-server', 'redis-cli'))
+  const folder = deployed(t)
+  makeSecrets(folder)
+  const { command = [], healthcheck } = readComposed(folder).services.valkey ?? {}
+  const inContainer = '/etc/valkey/packshot.conf'
+  const [conf, port] = [join(folder, 'secrets/valkey.conf'), await freePort()]
+  assert.deepEqual(command.slice(0, 2), ['valkey-server', inContainer])
+  const here = ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder]
+  const server = spawn('redis-server', [conf, ...command.slice(2), ...here], { stdio: 'ignore' })
+  const ended = new Promise((done) => server.once('close', done))
+  t.after(async () => {
+    server.kill('SIGKILL')
+    await ended
+  })
+  const check = healthcheck?.test?.[1]?.replaceAll('$$', '$').replaceAll(inContainer, conf) ?? ''
+  assert.match(check, /^valkey-cli /)
+  const asRedis = check.replace('valkey-cli', `redis-cli -p ${port}`)
+  const healthy = () => spawnSync('sh', ['-c', asRedis]).status === 0
+  await waitFor(healthy)
+  const url = readFileSync(join(folder, 'secrets/status_url'), 'utf8').trim()
+  const log = keepingLog()
+  const redis = await openRedis({
+    url: url.replace('valkey:6379', `127.0.0.1:${port}`),
+    log,
+    startMs: 10_000,
+  })
+  await redis.close()
 })
