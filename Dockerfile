@@ -9,7 +9,7 @@
 ARG NODE_IMAGE=node:24.21.0-bookworm-slim@sha256:0e0ff40c39bc087845bfb27465a0df4ea419520094bc35842ff83dd8cbe6f9b6
 
 FROM ${NODE_IMAGE} AS build
-WORKDIR /app
+WORKDIR /packshot
 COPY package.json package-lock.json .npmrc ./
 # a registry or certificates of your own: `--secret id=npmrc,src=FILE`, which no layer keeps
 RUN --mount=type=secret,id=npmrc,target=/root/.npmrc --mount=type=cache,target=/root/.npm \
@@ -21,6 +21,20 @@ RUN find node_modules/onnxruntime-node/bin -mindepth 3 -maxdepth 3 -type d \
     npm pkg delete devDependencies && npm sbom --sbom-format cyclonedx > sbom.cdx.json
 
 FROM ${NODE_IMAGE}
+ENV NODE_ENV=production \
+    PACKSHOT_HOST=0.0.0.0 \
+    PACKSHOT_DATA_DIR=/data \
+    PACKSHOT_MODELS_DIR=/models \
+    PACKSHOT_METRICS_HOST=0.0.0.0
+WORKDIR /app
+RUN mkdir -p /data /models /etc/packshot && chown 1000:1000 /data /models /etc/packshot
+COPY --from=build /packshot/node_modules ./node_modules
+COPY --from=build /packshot/sbom.cdx.json /usr/share/doc/packshot/sbom.cdx.json
+COPY package.json LICENSE ./
+COPY models/packshot-mini ./models/packshot-mini
+COPY scripts/health.ts scripts/with-large-pages.ts ./scripts/
+COPY src ./src
+# last: what changes with every build
 ARG NODE_IMAGE
 ARG VERSION=0.1.0
 ARG REVISION=unknown
@@ -32,19 +46,6 @@ LABEL org.opencontainers.image.title="Packshot" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.created="${CREATED}" \
       org.opencontainers.image.base.name="${NODE_IMAGE}"
-ENV NODE_ENV=production \
-    PACKSHOT_HOST=0.0.0.0 \
-    PACKSHOT_DATA_DIR=/data \
-    PACKSHOT_MODELS_DIR=/models \
-    PACKSHOT_METRICS_HOST=0.0.0.0
-WORKDIR /app
-RUN mkdir -p /data /models /etc/packshot && chown 1000:1000 /data /models /etc/packshot
-COPY --from=build /app/node_modules ./node_modules
-COPY --from=build /app/sbom.cdx.json /usr/share/doc/packshot/sbom.cdx.json
-COPY package.json LICENSE ./
-COPY models/packshot-mini ./models/packshot-mini
-COPY scripts/health.ts scripts/with-large-pages.ts ./scripts/
-COPY src ./src
 USER 1000:1000
 VOLUME /data
 EXPOSE 8080

@@ -79,7 +79,7 @@ export async function checkImage({ tag, base, storage, work, registry }: Checked
         console.log(JSON.stringify({
           uid: process.getuid(), code, node: process.version,
           caps: /^CapEff:\\s*(\\w+)/m.exec(readFileSync('/proc/self/status', 'utf8'))[1],
-          packages: JSON.parse(sbom).components.length,
+          packages: JSON.parse(sbom).components.length, of: JSON.parse(sbom).metadata.component.name,
           names: sbom.includes(${JSON.stringify(new URL(registry).host)}),
         }))`,
       ).stdout,
@@ -90,6 +90,7 @@ export async function checkImage({ tag, base, storage, work, registry }: Checked
       {
         uid: 1000,
         code: 'EROFS',
+        of: 'packshot',
         node: process.version,
         caps: '0000000000000000',
         packages: undefined,

@@ -103,7 +103,7 @@ const rules: readonly Rule[] = [
   {
     files: /^src\/http\//,
     folders: ['src/http', 'src/jobs', 'src/version.ts'],
-    packages: ['fastify', '@fastify/', 'typebox', 'ghtml', 'pino'],
+    packages: ['fastify', '@fastify/', 'fast-json-stringify', 'typebox', 'ghtml', 'pino'],
   },
   {
     files: /^src\/config\.ts$/,

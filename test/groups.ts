@@ -43,6 +43,8 @@ export const groups: readonly Group[] = [
       'src/http/{traffic,answers}.test.ts',
       'src/library/library.test.ts',
       'src/main/{jobs,keys}.test.ts',
+      // they run promtool
+      'test/deploy/{rules,dashboards}.test.ts',
       // they wait: for a store that does not answer, for steps that take their time
       'src/jobs/serving/{wait,submit}.test.ts',
       'src/jobs/working/run.test.ts',

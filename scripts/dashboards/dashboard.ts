@@ -48,7 +48,7 @@ export interface Dashboard {
 
 export const datasource = { type: 'prometheus', uid: 'packshot-prometheus' } as const
 
-const usualHeight: Record<Panel['kind'], number> = { lines: 8, number: 4, states: 7, text: 6 }
+const usualHeight: Record<Panel['kind'], number> = { lines: 8, number: 4, states: 8, text: 6 }
 const columns = 24
 
 export interface PlacedPanel {

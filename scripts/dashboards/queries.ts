@@ -17,10 +17,10 @@ export function quantiles(
   }))
 }
 
-/** Per second, by labels. */
+/** Per second, by labels; what does not happen is left out. */
 export function rates(counter: string, by: readonly string[], matchers = ''): Query {
   return {
-    expr: `sum by (${by.join(', ')}) (rate(${counter}{${matchers}}[$__rate_interval]))`,
+    expr: `sum by (${by.join(', ')}) (rate(${counter}{${matchers}}[$__rate_interval])) > 0`,
     legend: by.map((label) => `{{${label}}}`).join(' '),
   }
 }
@@ -38,6 +38,6 @@ export const dependencies: Query = {
 export const upOrDown = { 0: ['unavailable', 'red'], 1: ['available', 'green'] } as const
 
 export const firing: Query = {
-  expr: 'max by (alertname) (ALERTS{alertstate="firing", alertname!="PackshotWatchdog"})',
+  expr: 'max by (alertname) (ALERTS{alertstate="firing", severity!="none"})',
   legend: '{{alertname}}',
 }

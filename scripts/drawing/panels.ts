@@ -69,7 +69,7 @@ export function drawLines(panel: Panel, series: readonly Series[], range: Range,
   const shown = stacked ? onTopOfEachOther(series) : series.map((each) => ({ ...each, below: undefined }))
   const values = shown.flatMap(({ points }) => points.map(([, value]) => value))
   const least = Math.min(panel.min ?? 0, ...values)
-  const marks = ticks(least, panel.max ?? Math.max(...values, least + 1e-9))
+  const marks = ticks(least, panel.max ?? (Math.max(...values) > least ? Math.max(...values) : least + 1))
   const [bottom, top] = [size.height - 18, 6]
   const [lowest, highest] = [marks[0] ?? 0, marks.at(-1) ?? 1]
   const y = (value: number) => bottom - ((value - lowest) / (highest - lowest)) * (bottom - top)
@@ -87,17 +87,18 @@ export function drawLines(panel: Panel, series: readonly Series[], range: Range,
   const place = ([at, value]: readonly [number, number]) => `${x(at).toFixed(1)},${y(value).toFixed(1)}`
   const lines = shown.map(({ points, below }, index) => {
     const colour = colourOf(index)
-    const area =
-      below === undefined
-        ? ''
-        : `<polygon points="${[...points, ...below.toReversed()].map(place).join(' ')}" fill="${colour}" fill-opacity="0.4"/>`
+    const floor = new Map(below)
+    const areas = unbroken(below === undefined ? [] : points, range.step).map((part) => {
+      const back = part.toReversed().map(([at]) => [at, floor.get(at) ?? 0] as const)
+      return `<polygon points="${[...part, ...back].map(place).join(' ')}" fill="${colour}" fill-opacity="0.4"/>`
+    })
     const parts = unbroken(points, range.step).map((part) => {
       const [only] = part
       if (part.length === 1 && only)
         return `<circle cx="${x(only[0])}" cy="${y(only[1])}" r="1.5" fill="${colour}"/>`
       return `<polyline points="${part.map(place).join(' ')}" fill="none" stroke="${colour}" stroke-width="1.5"/>`
     })
-    return area + parts.join('')
+    return [...areas, ...parts].join('')
   })
   const legend = series
     .map(

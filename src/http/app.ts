@@ -44,6 +44,7 @@ import { serveUnderPrefix } from './prefix.ts'
 import { publicAddress } from './public-address.ts'
 import { sayLimits } from './rate-headers.ts'
 import { type Refusals, refusals } from './refusals.ts'
+import { serializerOf } from './serializers.ts'
 import type { Services } from './services.ts'
 import { defaultTrafficLimits, type TrafficLimits } from './traffic.ts'
 import { isConnected, limitTransfers } from './transfers.ts'
@@ -140,6 +141,7 @@ export async function buildHttp({
   // fastify parses text/plain by default: a JSON body sent as text would then be a request that any site can send.
   app.removeContentTypeParser('text/plain')
   readJsonBodies(app)
+  app.setSerializerCompiler(({ schema }) => serializerOf(schema as object))
   // all headers are seen, and too many are refused
   app.server.maxHeadersCount = 0
   answerOddRequests(app.server)

@@ -24,6 +24,7 @@ export function readDependencies({ metrics, readAtScrape }: Measuring, { backend
     readAtScrape({
       async read() {
         const isOld = performance.now() - (pulses[name]?.at ?? Number.NEGATIVE_INFINITY) > pulseMs
+        // the call notes its own outcome in the pulse
         if (isOld) await ask[name]().catch(() => {})
         const up = pulses[name]?.up === true
         return () => metrics.dependencyUp.set({ name }, up ? 1 : 0)

@@ -5,7 +5,7 @@ import type { Backends } from './backends.ts'
 /** The backends of a process, measured: the one place where calls of the three services are timed and counted. */
 
 /** When a service last answered, or did not. */
-export interface Pulse {
+interface Pulse {
   readonly at: number
   readonly up: boolean
 }

@@ -17,7 +17,7 @@ export interface Measuring {
   text(): Promise<string>
 }
 
-export interface ReadGauges {
+interface ReadGauges {
   /** Answers what sets the gauges. */
   read(): Promise<() => void>
   /** Called instead if `read` rejects, or takes too long: what is not known is absent. */

@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url'
 
 /**
  * `node src/main/role.ts ROLE [ARGUMENT...]`: becomes the program of that role, in this process. It is the entry of the
- * container image, where npm is not used: as the first process it would keep signals from the program.
+ * container image, where npm is not used: as the first process it would pass on SIGTERM and SIGINT alone.
  */
 
 const programs: Readonly<Record<string, readonly string[]>> = {

@@ -110,6 +110,8 @@ test('each role runs its program with its arguments, and says what it needs', as
     says(['catalogue', '--help'], {}, 1, /^Usage: npm run catalogue/),
     says(['jobs', 'list'], {}, 0, /^0 jobs wait or run/m),
   ])
+  // the address of a container is one that the network reaches
+  await says(['all-in-one'], { PACKSHOT_HOST: '0.0.0.0' }, 1, /PACKSHOT_KEYS_FILE[\s\S]*PACKSHOT_OPEN/)
   await says([], {}, 1, /^No role is given\. Roles: all-in-one, server, /)
   await says(['sevrer'], {}, 1, /^There is no role "sevrer"\. Roles: /)
   await says(['constructor'], {}, 1, /^There is no role "constructor"/)

@@ -287,9 +287,9 @@ const ofMinutes = pairs(1, {
     [15, 'a catalogue has just ended', { [events]: '0x9 5000 200x5' }],
   ],
   PackshotTargetDown: [
-    [20, 'a worker cannot be scraped', { [scraped('packshot-worker', 'w1')]: '1x2 0x18' }],
-    [30, 'the broker is no longer in DNS', { [scraped('rabbitmq', 'rabbitmq')]: '1x10 stale' }, fires],
-    [30, 'workers were scaled to zero', { [scraped('packshot-worker', 'w1')]: '1x10 stale' }],
+    [35, 'a worker cannot be scraped', { [scraped('packshot-worker', 'w1')]: '1x2 0x33' }],
+    [45, 'the broker is no longer in DNS', { [scraped('rabbitmq', 'rabbitmq')]: '1x10 stale' }, fires],
+    [45, 'workers were scaled to zero', { [scraped('packshot-worker', 'w1')]: '1x10 stale' }],
     [20, 'it is started again', { [scraped('packshot-worker', 'w1')]: '1x5 0x10 1x5' }],
   ],
   PackshotProxyErrors: [

@@ -4,7 +4,15 @@ import { join } from 'node:path'
 import { before, test } from 'node:test'
 import { parse, stringify } from 'yaml'
 import { tempFolder } from '../temp-folder.ts'
-import { alerts, checked, deploy, ensurePrometheus, ruleFiles, rulePaths } from './prometheus-tools.ts'
+import {
+  alerts,
+  allRules,
+  checked,
+  deploy,
+  ensurePrometheus,
+  ruleFiles,
+  rulePaths,
+} from './prometheus-tools.ts'
 import { healthy, type RuleCase, ruleCases } from './rule-cases.ts'
 
 before(ensurePrometheus)
@@ -39,7 +47,7 @@ function promtoolTests(cases: readonly RuleCase[], minutesOfRound: number) {
     ),
     promql_expr_test: [
       {
-        expr: 'group by (alertname) (ALERTS{alertstate="firing", alertname!="PackshotWatchdog"})',
+        expr: 'group by (alertname) (ALERTS{alertstate="firing", severity!="none"})',
         eval_time: `${values * minutesOfValue}m`,
         exp_samples: [...(fires ? [alert] : []), ...also].map((name) => ({
           labels: `{alertname="${name}"}`,
@@ -61,8 +69,8 @@ test('each alert fires in its case, alone, and not in the one beside it', (t) =>
     writeFileSync(file, stringify(promtoolTests(cases, round)))
     checked('promtool', 'test', 'rules', file)
   }
-  for (const { alert } of alerts()) {
-    if (alert === 'PackshotWatchdog') continue
+  for (const { alert, labels } of alerts()) {
+    if (labels?.severity === 'none') continue
     const own = ruleCases.filter((each) => each.alert === alert)
     assert.ok(own.some(({ fires }) => fires) && own.some(({ fires }) => !fires), `cases of ${alert}`)
   }
@@ -74,7 +82,7 @@ test('each alert says how bad it is, what happened, and where the runbook has it
   const names = alerts().map(({ alert }) => alert)
   assert.deepEqual(headings.toSorted(), names.toSorted())
   for (const { alert, labels, annotations } of alerts()) {
-    assert.match(labels?.severity ?? '', alert === 'PackshotWatchdog' ? /^none$/ : /^(page|ticket)$/, alert)
+    assert.match(labels?.severity ?? '', /Watchdog|Outage/.test(alert) ? /^none$/ : /^(page|ticket)$/, alert)
     assert.equal(annotations?.runbook_url, `docs/runbook.md#${alert.toLowerCase()}`)
     assert.ok(annotations?.summary && annotations.description, alert)
   }
@@ -93,6 +101,7 @@ test('Alertmanager accepts its configuration; pages reach the pager and tickets 
   assert.equal(receiver('alertname=PackshotServersDown', 'severity=page'), 'page')
   assert.equal(receiver('alertname=PackshotWaitIsLong', 'severity=ticket'), 'ticket')
   assert.equal(receiver('alertname=PackshotWatchdog', 'severity=none'), 'watchdog')
+  assert.equal(receiver('alertname=PackshotOutage', 'severity=none'), 'nobody')
 })
 
 test('no two alerts keep one another back, and each that an inhibition names exists', () => {
@@ -101,7 +110,9 @@ test('no two alerts keep one another back, and each that an inhibition names exi
   }
   const names = alerts().map(({ alert }) => alert)
   const chosen = (matchers: readonly string[]): string[] => {
-    const [, operator, text = ''] = /^alertname (=~?) "?([^"]+)"?$/.exec(matchers[0] ?? '') ?? []
+    const isOutage = matchers[0] === 'alertname = PackshotOutage'
+    const matcher = matchers[isOutage ? 1 : 0] ?? ''
+    const [, operator, text = ''] = /^(?:alertname|cause) (=~?) "?([^"]+)"?$/.exec(matcher) ?? []
     const found = names.filter((name) =>
       operator === '=' ? name === text : new RegExp(`^(${text})$`).test(name),
     )
@@ -112,7 +123,9 @@ test('no two alerts keep one another back, and each that an inhibition names exi
         part,
       )
     }
-    assert.notDeepEqual(found, [], matchers[0])
+    assert.notDeepEqual(found, [], matcher)
+    const outage = allRules().find(({ alert }) => alert === 'PackshotOutage')?.expr ?? ''
+    if (isOutage) assert.ok(outage.includes(text.replace('Packshot', '')), `${text} is no cause`)
     return found
   }
   const keptBack = new Map<string, Set<string>>()

@@ -17,9 +17,9 @@ export interface Watchers {
   seconds(minutes: number): number
   /** Of an instant query: the samples. Rejects with what Prometheus says of a query that it cannot answer. */
   query(expr: string): Promise<readonly Sample[]>
-  /** The names of the alerts that fire, without the watchdog. */
+  /** The names of the alerts that fire, without those that tell nobody. */
   firing(): Promise<string[]>
-  /** The names of the alerts that somebody was told of since the last call, without the watchdog. */
+  /** The names of the alerts that somebody was told of since the last call, without those that tell nobody. */
   told(): string[]
 }
 
@@ -30,8 +30,6 @@ interface Sample {
 
 /** The targets of each job of prometheus.yml; a job without any is left out. */
 export type Targets = Readonly<Record<string, readonly string[]>>
-
-const watchdog = 'PackshotWatchdog'
 
 /** Resolves once every target was scraped. */
 export async function startWatchers(t: Cleanup, targets: Targets): Promise<Watchers> {
@@ -112,9 +110,7 @@ export async function startWatchers(t: Cleanup, targets: Targets): Promise<Watch
     seconds: (minutes) => (minutes * 60) / faster,
     query,
     async firing() {
-      const found = await query(
-        `group by (alertname) (ALERTS{alertstate="firing", alertname!="${watchdog}"})`,
-      )
+      const found = await query('group by (alertname) (ALERTS{alertstate="firing", severity!="none"})')
       return found.map(({ metric }) => metric.alertname ?? '').toSorted()
     },
     told() {
@@ -122,16 +118,17 @@ export async function startWatchers(t: Cleanup, targets: Targets): Promise<Watch
       seen = receiver.messages.length
       const names = fresh.flatMap(({ body }) => {
         const { alerts } = JSON.parse(body) as { alerts: Notified[] }
-        return alerts.filter(({ status }) => status === 'firing').map(({ labels }) => labels.alertname)
+        const fresh = alerts.filter(({ status, labels }) => status === 'firing' && labels.severity !== 'none')
+        return fresh.map(({ labels }) => labels.alertname)
       })
-      return [...new Set(names)].filter((name) => name !== watchdog).toSorted()
+      return [...new Set(names)].toSorted()
     },
   }
 }
 
 interface Notified {
   readonly status: 'firing' | 'resolved'
-  readonly labels: { readonly alertname: string }
+  readonly labels: { readonly alertname: string; readonly severity: string }
 }
 
 const unitSeconds = { s: 1, m: 60, h: 3600, d: 86_400 } as const
@@ -145,7 +142,10 @@ function quickenedTime(time: string, faster: number): string {
 /** A file of rules in which all times are shorter: how long a condition has to hold, windows, and numbers of seconds. */
 function quickened(rules: string, faster: number): string {
   return rules
-    .replaceAll(/\bfor: (\d+[smhd])$/gm, (_all, time: string) => `for: ${quickenedTime(time, faster)}`)
+    .replaceAll(
+      /\b(for|keep_firing_for): (\d+[smhd])$/gm,
+      (_all, key: string, time: string) => `${key}: ${quickenedTime(time, faster)}`,
+    )
     .replaceAll(/\[(\d+[smhd])\]/g, (_all, time: string) => `[${quickenedTime(time, faster)}]`)
     .replaceAll(/^( +interval: )\S+$/gm, '$11s')
     .replaceAll(/\b(300|600|3600|21600|86400|259200)\b/g, (seconds) => String(Number(seconds) / faster))

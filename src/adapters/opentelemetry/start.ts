@@ -65,7 +65,7 @@ export function startTracing(settings: TracingSettings, service: Service, log: L
     async close() {
       const { promise: late, resolve } = Promise.withResolvers<void>()
       const timer = setTimeout(resolve, closeMs)
-      // the exporter's results were noted where they came
+      // a last batch that fails is noted by the exporter; the process ends all the same
       await Promise.race([provider.shutdown().catch(() => {}), late])
       clearTimeout(timer)
       trace.disable()

@@ -9,7 +9,7 @@ import type { InstrumentKind } from '../../jobs/metrics.ts'
 export const mostValues = 200
 const other = 'other'
 
-export interface Series {
+interface Series {
   readonly labels: Readonly<Record<string, string>>
   /** Of a histogram: the sum of what was observed. */
   value: number

@@ -121,13 +121,13 @@ export async function accept(deps: SubmitDeps, { now, by, ...wanted }: Wanted): 
     await giveBack()
     throw await withRetryAfter(deps, toAppError(thrown), units)
   }
-  deps.metrics.jobsAccepted.add({ class: task.priority ?? 'interactive' })
   const create = () => deps.status.create(task)
   const created = sent === undefined ? create() : retryBriefly(create)
   const standing = await bestEffort(deps.log, 'writing the status of a new job', created)
   if (sent !== undefined && standing !== undefined && !isSameRequest(standing, sent, () => request)) {
     throw new AppError('idempotency_key_reused', 'The id stands for another request.')
   }
+  deps.metrics.jobsAccepted.add({ class: task.priority ?? 'interactive' })
   deps.log.info({ job: id, units, ...whose(by) }, 'job accepted')
   // from here on nothing may reject: the job is accepted, and a 503 would say that it may not be
   if (standing !== undefined && statusRank[standing.status] > statusRank.running) {
