@@ -91,18 +91,29 @@ export function tracedGenerator(generator: ImageGenerator): ImageGenerator {
   }
 }
 
-/** Parts follow one another: each begins where the one before ended, and each step is a part. */
+/**
+ * Parts follow one another: each begins where the one before ended, and each step is a part. A step of a sampler that calls
+ * the model twice is marked twice: it ends with its last mark.
+ */
 function startParts(parent: TraceContext, steps: number) {
   const each = Math.max(1, Math.ceil(steps / mostSteps))
   let part: EnginePhase = 'done'
   let since = now()
-  let done = 0
+  let written = 0
+  let last = { step: 0, at: since }
   const add = (name: string, until: number, attributes: Values = {}) => {
     const { span } = startSpan(name, { from: parent, attributes, startTime: since })
     span.end(Math.max(since, until))
     since = until
   }
+  const addSteps = () => {
+    const { step, at } = last
+    if (step === written || (step - written < each && step < steps)) return
+    add(each === 1 ? 'step' : 'steps', at, { 'packshot.step': step })
+    written = step
+  }
   const end = (at: number) => {
+    addSteps()
     if (part !== 'steps' && part !== 'done') add(part, at)
     part = 'done'
     since = at
@@ -115,10 +126,8 @@ function startParts(parent: TraceContext, steps: number) {
         part = mark.phase
         return
       }
-      const { step, at } = mark
-      if (step <= done || (step - done < each && step < steps)) return
-      add(each === 1 ? 'step' : 'steps', at, { 'packshot.step': step })
-      done = step
+      if (mark.step !== last.step) addSteps()
+      last = mark
     },
   }
 }
