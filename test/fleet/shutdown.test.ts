@@ -214,6 +214,7 @@ test('F26: while the engine blocks its thread the worker answers, is heard of an
     })
     assert.equal(answer.status, 200)
     await answer.body?.cancel()
+    await sleep(50)
   }
   assert.equal((await parts.status.load()).workers, 1)
   assert.doesNotMatch(worker.output(), /is lost|was lost/)

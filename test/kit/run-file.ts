@@ -1,6 +1,7 @@
 import type { Writable } from 'node:stream'
 import { run } from 'node:test'
 import { withLargePages } from '../../src/main/large-pages.ts'
+import { ownOptions } from './own-environment.ts'
 
 /** What came of one or several test files. */
 export interface Counts {
@@ -54,7 +55,15 @@ export async function runFile(
   let counts = noCounts
   let fileItself = 0
   const env = computes ? withLargePages(process.env).env : process.env
-  const options = { files: [file], argv: [...args], concurrency: 1, timeout: longestTestMs, signal, env }
+  const options = {
+    files: [file],
+    execArgv: ownOptions(),
+    argv: [...args],
+    concurrency: 1,
+    timeout: longestTestMs,
+    signal,
+    env,
+  }
   for await (const event of run(options) as AsyncIterable<Told>) {
     const { type, data } = event
     if (type === 'test:summary') counts = data.file === undefined ? (data.counts ?? counts) : counts

@@ -47,12 +47,17 @@ export function deadline(limitMs: number): () => boolean {
   }
 }
 
+/** Between two questions: a question to a fleet costs several processes some milliseconds, so a long wait asks less often. */
+const pauseMs = { shortest: 20, longest: 100, shareOfWait: 0.1 }
+
 /** Asks again and again; rejects when the limit is over. What `done` throws is thrown. */
 export async function waitFor(done: () => unknown, limitMs = 60_000): Promise<void> {
   const isOver = deadline(limitMs)
+  const began = performance.now()
   while (!(await done())) {
     if (isOver()) throw new Error(`waited in vain until ${done}`)
-    await sleep(20)
+    const { shortest, longest, shareOfWait } = pauseMs
+    await sleep(Math.min(longest, Math.max(shortest, shareOfWait * (performance.now() - began))))
   }
 }
 

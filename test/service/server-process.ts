@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { JobView } from '../../src/jobs/serving/job-view.ts'
-import { ownEnvironment } from '../kit/own-environment.ts'
+import { ownEnvironment, ownOptions } from '../kit/own-environment.ts'
 import { waitFor } from '../kit/waiting.ts'
 import type { Cleanup } from '../temp-folder.ts'
 
@@ -37,7 +37,7 @@ export function startServer(
   env: Record<string, string>,
   file: URL = standInServer,
 ): ServerProcess {
-  const child = spawn(process.execPath, [fileURLToPath(file)], {
+  const child = spawn(process.execPath, [...ownOptions(), fileURLToPath(file)], {
     env: { ...ownEnvironment(), PORT: '0', ...noLimits, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
