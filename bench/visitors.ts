@@ -22,6 +22,7 @@ const clientProcesses = 2
 const limits = { PACKSHOT_QUEUE_MAX: '300', PACKSHOT_CONNECTIONS: '2048', PACKSHOT_EVENT_STREAMS: '500' }
 /** Connections that one client process is opening at a time. */
 const openedAtOnce = 50
+const longestWaitMs = 60_000
 
 /** What the visitors of a client process are to do, each one once. */
 interface Work {
@@ -57,22 +58,26 @@ async function measure(t: Cleanup, services: Services): Promise<void> {
   const worker = fleet.worker()
   await Promise.all([...servers, worker].map(({ address }) => address))
   const nginx = await startNginx(t, { ports, connections: openFiles() })
-  const memory = () => ({ nginx: nginxMiB(nginx), server: Math.max(...servers.map(serverMiB)) })
-  const show = (what: string, answers: Answers, seconds: number) => {
-    const { nginx: proxyMiB, server } = memory()
-    console.log(
-      `${what}, ${seconds.toFixed(0)} s: nginx ${proxyMiB.toFixed(0)} MiB, larger server ${server.toFixed(0)} MiB`,
-    )
-    for (const [answer, count] of Object.entries(answers).sort())
-      console.log(`${String(count).padStart(10)}  ${answer}`)
-  }
-  show('before', {}, 0)
+  const pids = () => ({ nginx: nginxPids(nginx), servers: servers.map(({ process: { pid } }) => pid ?? 0) })
   const clients = startClients(t, nginx, visitors)
   const round = async (what: string, work?: Work) => {
+    const before = pids()
+    const cpu = [before.nginx, before.servers].map(cpuSeconds)
     const began = performance.now()
     const answers = await clients.each(work)
-    show(what, answers, (performance.now() - began) / 1000)
+    const seconds = (performance.now() - began) / 1000
+    const [proxyCpu = 0, serverCpu = 0] = [before.nginx, before.servers].map(
+      (each, index) => cpuSeconds(each) - (cpu[index] ?? 0),
+    )
+    console.log(`${what}, in ${seconds.toFixed(0)} s`)
+    for (const [answer, count] of Object.entries(answers).sort())
+      console.log(`${String(count).padStart(10)}  ${answer}`)
+    const each = (used: number) => `${((used / visitors) * 1e3).toFixed(2)} ms`
+    console.log(
+      `            nginx ${mib(before.nginx)}, ${each(proxyCpu)} for each; servers ${mib(before.servers)}, ${each(serverCpu)} for each`,
+    )
   }
+  console.log(`before: nginx ${mib(pids().nginx)}, servers ${mib(pids().servers)}`)
   await round(`${visitors} visitors connect`)
   await round('each opens the page', { method: 'GET', path: '/' })
   await round('each asks for a picture', { method: 'POST', path: '/v1/jobs' })
@@ -84,6 +89,7 @@ async function measure(t: Cleanup, services: Services): Promise<void> {
     path: `/v1/jobs/${waiting}/events`,
     until: 'data: ',
   })
+  await round('the others open the page', { method: 'GET', path: '/' })
 }
 
 async function postGated(server: ServerProcess): Promise<string> {
@@ -130,6 +136,8 @@ function startClients(t: Cleanup, nginx: Front, visitors: number) {
 /** A client process: keeps one connection for each visitor, opened again if nginx closed it. */
 function beVisitors({ port, authority, first, count }: Task): void {
   const sockets: (TLSSocket | undefined)[] = Array.from({ length: count })
+  /** Whose connection has an event stream on it. */
+  const following = new Set<number>()
   const connected = (index: number) =>
     new Promise<TLSSocket>((resolve, reject) => {
       const present = sockets[index]
@@ -145,6 +153,7 @@ function beVisitors({ port, authority, first, count }: Task): void {
   const ask = async (index: number, work: Work | undefined): Promise<string> => {
     const socket = await connected(index)
     if (work === undefined) return 'connected'
+    if (following.has(index)) return 'follows'
     const body = work.method === 'POST' ? JSON.stringify({ prompt: 'a red apple 200ms', steps: 2 }) : ''
     const type = body === '' ? '' : `Content-Type: application/json\r\nContent-Length: ${body.length}\r\n`
     return new Promise((resolve) => {
@@ -157,16 +166,20 @@ function beVisitors({ port, authority, first, count }: Task): void {
         const length = /content-length: (\d+)/i.exec(head)?.[1]
         const isEnd =
           length === undefined ? text.endsWith('0\r\n\r\n') : Buffer.byteLength(rest) >= Number(length)
-        if (isEnd || (work.until !== undefined && text.includes(work.until) && answered === 200))
+        if (work.until !== undefined && answered === 200 && text.includes(work.until)) {
+          following.add(index)
           end(head, text)
+        } else if (isEnd) end(head, text)
       }
       const onClose = () => end('closed 000', text)
       const end = (head: string, all: string) => {
+        clearTimeout(timer)
         socket.off('data', onData).off('close', onClose)
         const code = /"code":"(\w+)"/.exec(all)?.[1] ?? ''
         const again = /^retry-after:/im.test(head) ? 'Retry-After' : ''
         resolve([head.split(' ')[1], code, again].filter((word) => word !== '').join(' '))
       }
+      const timer = setTimeout(() => end('none: no answer', text), longestWaitMs)
       socket.on('data', onData).once('close', onClose)
       socket.write(`${work.method} ${work.path} HTTP/1.1\r\nHost: ${proxyName}:${port}\r\n${type}\r\n${body}`)
     })
@@ -200,24 +213,29 @@ function mostVisitors(): number {
   return Math.min(20_000, Math.floor(openFiles() / 2))
 }
 
-function nginxMiB({ pid }: Front): number {
-  const children = readdirSync('/proc').filter((name) => {
+/** The processes that serve. */
+function nginxPids({ pid }: Front): number[] {
+  const parentOf = (name: string) => {
     try {
-      return (
-        /^\d+$/.test(name) &&
-        readFileSync(`/proc/${name}/stat`, 'utf8').split(') ')[1]?.split(' ')[1] === String(pid())
-      )
+      return Number(readFileSync(`/proc/${name}/stat`, 'utf8').split(') ')[1]?.split(' ')[1])
     } catch {
-      return false
+      return 0
     }
-  })
-  return children.reduce((sum, child) => sum + residentMiB(Number(child)), 0)
+  }
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && parentOf(name) === pid())
+    .map(Number)
 }
 
-function serverMiB({ process: { pid } }: ServerProcess): number {
-  return residentMiB(pid ?? 0)
+function mib(pids: readonly number[]): string {
+  const each = pids.map((pid) => /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
+  return `${each.map((kib) => (Number(kib ?? 0) / 1024).toFixed(0)).join(' + ')} MiB`
 }
 
-function residentMiB(pid: number): number {
-  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024
+/** User and system time, from Linux's clock ticks (100 per second). */
+function cpuSeconds(pids: readonly number[]): number {
+  return pids.reduce((sum, pid) => {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
+    return sum + (Number(fields[11]) + Number(fields[12])) / 100
+  }, 0)
 }

@@ -78,7 +78,7 @@ export async function startNginx(
   const control = await startService(place.cleanup, { name: 'nginx', file, args, folder }, () =>
     answers(httpsPort),
   )
-  // a killed nginx leaves its workers behind
+  // killed, it would leave its workers behind
   place.cleanup.after(() => control.stop())
   const change = async (from: string, to: string) => {
     const before = readFileSync(serversFile, 'utf8')
