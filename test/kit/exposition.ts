@@ -70,7 +70,7 @@ export function metricsOf(output: string): string | undefined {
   return /"metrics":"([^"]+)"/.exec(output)?.[1]
 }
 
-/** Fails on what Prometheus' own tool finds; where it is not installed (Debian: prometheus) nothing is checked. */
+/** Fails on what promtool finds. Where that is missing nothing is checked: `ensurePrometheus` installs it. */
 export function lint(text: string): void {
   const { status, stderr, stdout, error } = spawnSync('promtool', ['check', 'metrics'], { input: text })
   if (error !== undefined && 'code' in error && error.code === 'ENOENT') return

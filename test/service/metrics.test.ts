@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { instruments } from '../../src/jobs/metrics.ts'
+import { ensurePrometheus } from '../deploy/prometheus-tools.ts'
 import { lint, metricsOf, scrape } from '../kit/exposition.ts'
 import { startReceiver } from '../kit/receiver.ts'
 import { waitFor } from '../kit/waiting.ts'
@@ -34,6 +35,7 @@ test('npm start tells every metric of server and worker on one port of its own, 
   await waitFor(isTold)
 
   const seen = await scrape(metrics)
+  await ensurePrometheus()
   lint(seen.text)
   for (const { name, kind, roles, labels } of Object.values(instruments)) {
     for (const role of roles) {
