@@ -40,6 +40,7 @@ async function measure(t: Cleanup, services: Parameters<typeof prepareFleet>[1])
   const server = fleet.server({
     PACKSHOT_CONNECTIONS: most,
     PACKSHOT_CLIENT_CONNECTIONS: most,
+    PACKSHOT_EVENT_STREAMS: most,
     PACKSHOT_CALLER_EVENT_STREAMS: most,
   })
   const address = await server.address

@@ -80,7 +80,7 @@ test('an empty environment gives the defaults, and other programs` variables are
     bufferMb: 256,
     connections: 2048,
     clientConnections: 512,
-    eventStreams: 10_000,
+    eventStreams: 1000,
     callerEventStreams: 500,
     sentryDsn: undefined,
     sentryEnvironment: undefined,

@@ -437,9 +437,9 @@ export const Environment = Type.Object({
   PACKSHOT_EVENT_STREAMS: Type.Integer({
     minimum: 1,
     maximum: 1_000_000,
-    default: 10_000,
+    default: 1000,
     description:
-      'Maximum open event streams of a server (each is also one of `PACKSHOT_CONNECTIONS`, which is the lower limit by default); more are answered 503.',
+      'Maximum open event streams of a server; more are answered 503. Each is also one of `PACKSHOT_CONNECTIONS`: leave some of those for other requests.',
   }),
   PACKSHOT_CALLER_EVENT_STREAMS: Type.Integer({
     minimum: 1,

@@ -95,6 +95,8 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     now: () => new Date(),
   }
   const watch = watchJobs(core, {
+    // behind a proxy one client may hold any number: some connections stay for all others
+    mostWaits: Math.max(1, Math.floor(config.connections * 0.4)),
     mostFollowers: config.eventStreams,
     mostOfAccount: config.callerEventStreams,
   })
