@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { Agent, request } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { prepareFleet } from '../test/fleet/fleet.ts'
+import { type Fleet, prepareFleet } from '../test/fleet/fleet.ts'
 import { type ServerProcess, startServer, submit, view } from '../test/service/server-process.ts'
+import { freePort } from '../test/services/free-port.ts'
 import { type Cleanup, tempFolder } from '../test/temp-folder.ts'
 import { whileServicesRun } from './services.ts'
 
@@ -10,16 +11,23 @@ import { whileServicesRun } from './services.ts'
  * The cost of waiting: how many status requests per second one core of a server answers, with Redis and embedded, and
  * how many a job needs if its client polls as advised, compared with a client that polls every 3 seconds.
  *
- *   node bench/polls.ts      (npm run bench:polls)
+ * Last the cost of metrics: two servers, one with and one without, take turns under the same load, as one after the other
+ * would measure the machine's mood too.
+ *
+ *   node bench/polls.ts                 (npm run bench:polls)
+ *   node bench/polls.ts --metrics       the cost of metrics alone
  */
 const seconds = 6
 const connections = 32
 const jobs = 300
 const fixedPollSeconds = 3
+/** Of the comparison: turns of each server, after one that does not count. */
+const rounds = 8
 
 await whileServicesRun(async (t, services) => {
   const quiet = { PACKSHOT_LOG_LEVEL: 'silent' }
   const fleet = await prepareFleet(t, services, quiet)
+  if (process.argv.includes('--metrics')) return await costOfMetrics(t, fleet)
   const server = fleet.server()
   const address = await server.address
   const waiting = await submit(address, { prompt: 'no worker yet' })
@@ -64,7 +72,57 @@ await whileServicesRun(async (t, services) => {
   }
   for (const { process: child } of [...workers, server]) child.kill('SIGTERM')
   await Promise.all([...workers, server].map(({ ended }) => ended))
+  await costOfMetrics(t, fleet)
 })
+
+/** Polls per CPU second with metrics, scraped as often as Prometheus does, and without: medians and their ratio. */
+async function costOfMetrics(t: Cleanup, fleet: Fleet): Promise<void> {
+  console.log(
+    '\npolls per CPU second               without      with metrics      ratio (at least 0.98 is wanted)',
+  )
+  const port = String(await freePort())
+  const env = (metrics: boolean) => ({
+    PACKSHOT_LOG_LEVEL: 'silent',
+    ...(metrics && { PACKSHOT_METRICS_PORT: port }),
+  })
+  const embedded = (metrics: boolean) => startServer(t, { ...env(metrics), PACKSHOT_DATA_DIR: tempFolder(t) })
+  for (const [what, start] of [
+    ['with Redis', (metrics: boolean) => fleet.server(env(metrics))],
+    ['embedded', embedded],
+  ] as const) {
+    const servers = [start(false), start(true)]
+    const urls = await Promise.all(
+      servers.map(async (server) => {
+        const address = await server.address
+        // an embedded one has a worker, which is kept busy
+        await submit(address, { prompt: '1000ms', steps: 100 })
+        return `${address}/v1/jobs/${(await submit(address, { prompt: 'behind a long one' })).id}`
+      }),
+    )
+    const rates: [number[], number[]] = [[], []]
+    for (let round = 0; round <= rounds; round += 1) {
+      // each goes first as often as the other
+      for (const index of round % 2 === 0 ? ([0, 1] as const) : ([1, 0] as const)) {
+        const loaded = load(servers[index] as ServerProcess, urls[index] as string)
+        if (index === 1) await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
+        const { answers, cpuSeconds: cpu } = await loaded
+        if (round > 0) rates[index].push(answers / cpu)
+      }
+    }
+    const [without, measured] = [median(rates[0]), median(rates[1])]
+    console.log(
+      `${what.padEnd(30)}${without.toFixed(0).padStart(12)}${measured.toFixed(0).padStart(18)}${(measured / without).toFixed(3).padStart(11)}`,
+    )
+    for (const { process: child } of servers) child.kill('SIGKILL')
+    await Promise.all(servers.map(({ ended }) => ended))
+  }
+}
+
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  const middle = sorted.length / 2
+  return ((sorted[Math.floor(middle)] ?? 0) + (sorted[Math.ceil(middle) - 1] ?? 0)) / 2
+}
 
 async function embeddedRate(t: Cleanup, env: Record<string, string>): Promise<void> {
   const server = startServer(t, { ...env, PACKSHOT_DATA_DIR: tempFolder(t) })

@@ -12,9 +12,16 @@ import { whileServicesRun } from './services.ts'
  * limits the ratio, which it would not in a real fleet.
  *
  *   node bench/scale.ts [WORKERS...]      (npm run bench:scale; default 1 2 4 8)
+ *
+ * Variables of traces and reports (`OTEL_...`, `SENTRY_...`) are passed on: with and without them, their cost is measured.
  */
 const jobsPerWorker = 200
 const given = process.argv.slice(2).map(Number)
+const observed = Object.fromEntries(
+  Object.entries(process.env).flatMap(([name, value]) =>
+    /^(OTEL|SENTRY)_/.test(name) ? [[name, value ?? '']] : [],
+  ),
+)
 const counts = given.length === 0 ? [1, 2, 4, 8] : given
 
 await whileServicesRun(async (t, services) => {
@@ -24,6 +31,7 @@ await whileServicesRun(async (t, services) => {
     const fleet = await prepareFleet(t, services, {
       PACKSHOT_LOG_LEVEL: 'silent',
       PACKSHOT_QUEUE_MAX: '10000',
+      ...observed,
     })
     const server = fleet.server(fleet.direct)
     const address = await server.address

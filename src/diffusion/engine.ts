@@ -120,15 +120,20 @@ export class Engine {
    * LoRA or embedding at fault; MemoryError if the picture needs more than there is; PromptTooLongError; RangeError for
    * a picture or strength that does not fit the request
    */
-  async generate(request: PictureRequest, { onStep, signal, previews }: RunOptions = {}): Promise<Picture> {
+  async generate(
+    request: PictureRequest,
+    { onStep, onPhase, signal, previews }: RunOptions = {},
+  ): Promise<Picture> {
     const { vae, noise } = this.model.architecture
     const { width, height, steps, guidanceScale, image } = request
     const scale = vaeScale(vae)
     const size: LatentSize = { height: height / scale, width: width / scale }
     const guided = guidanceScale > 1
     const networks = this.networks(await this.#openLoras(request))
+    onPhase?.('text')
     const text = await this.#encodePrompts(request, networks, guided)
 
+    onPhase?.('steps')
     const generator = new TorchGenerator(request.seed)
     const randn = () => generator.randn(vae.latent_channels * size.height * size.width)
     const begin = image ? beginIndex(request.sampler, steps, image.strength) : 0
@@ -166,6 +171,7 @@ export class Engine {
         await previews.show(toPicture(await networks.decode(clean, size), width, height))
       }
     }
+    onPhase?.('decode')
     return toPicture(await networks.decode(sample, size), width, height)
   }
 

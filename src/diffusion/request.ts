@@ -34,6 +34,8 @@ export interface LoraFile {
 export interface RunOptions {
   /** Called as the work goes on; `step` counts from 1 to the request's steps. */
   readonly onStep?: (step: number, steps: number) => void
+  /** Called when the text, the steps and the decoding begin. */
+  readonly onPhase?: (phase: 'text' | 'steps' | 'decode') => void
   /** Read before each call of the model. */
   readonly signal?: { readonly aborted: boolean }
   /**

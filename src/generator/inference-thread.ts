@@ -80,7 +80,7 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
   const version = await packageVersion()
   const reader = pictureReader()
   return {
-    async make(request, seed, { onStep, signal, images, previews }) {
+    async make(request, seed, { onStep, onPhase, signal, images, previews }) {
       const contents = await library.readAll()
       const files = engineFiles(request, contents)
       const asked = engineRequest(request, seed, contents)
@@ -99,6 +99,7 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
         picture = await opening(`The model ${files.model.name}`, () =>
           engine.generate(wanted, {
             onStep: onPart,
+            onPhase,
             signal,
             ...(previews !== undefined && { previews: { count: previews.count, show } }),
           }),
@@ -106,6 +107,7 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
       } finally {
         await pool.trim()
       }
+      onPhase('encode')
       const parameters = pictureSettings === 'on' ? infotext(wanted, { ...request, version }) : undefined
       const bytes = await pictureFile(picture, request, parameters)
       return { bytes, width: picture.width, height: picture.height }

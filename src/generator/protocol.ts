@@ -2,7 +2,7 @@ import type { Config } from '../config.ts'
 import type { ErrorCode } from '../jobs/errors.ts'
 import type { Holdings } from '../jobs/holdings.ts'
 import type { ResolvedRequest } from '../jobs/job.ts'
-import type { GivenImages } from '../jobs/ports.ts'
+import type { EnginePhase, GivenImages } from '../jobs/ports.ts'
 
 /** What a worker process and its inference thread exchange. One run at a time. */
 
@@ -67,7 +67,16 @@ export type ThreadMessage =
   | ThreadNews
   | { readonly type: 'ready' }
   | { readonly type: 'unusable'; readonly fault: ThreadFault }
-  | { readonly type: 'progress'; readonly run: number; readonly step: number; readonly steps: number }
+  | {
+      readonly type: 'progress'
+      readonly run: number
+      readonly step: number
+      readonly steps: number
+      /** In milliseconds of Unix time. */
+      readonly at: number
+    }
+  /** A part of the work on a picture begins. */
+  | { readonly type: 'phase'; readonly run: number; readonly phase: EnginePhase; readonly at: number }
   | { readonly type: 'preview'; readonly run: number; readonly index: number; readonly bytes: Uint8Array }
   | {
       readonly type: 'image'

@@ -2,7 +2,7 @@ import { parentPort } from 'node:worker_threads'
 import { AppError, toAppError } from '../jobs/errors.ts'
 import type { ResolvedRequest } from '../jobs/job.ts'
 import { imageSeed, stepsOf } from '../jobs/pictures.ts'
-import type { GivenImages } from '../jobs/ports.ts'
+import type { EnginePhase, GivenImages } from '../jobs/ports.ts'
 import type { GenerateMessage, ThreadFault, ThreadMessage, ThreadNews } from './protocol.ts'
 
 /** What the thread's entry file provides: the engine, called with the service's requests. */
@@ -13,6 +13,7 @@ export interface PictureMaker {
     seed: number,
     hooks: {
       onStep: (step: number) => void
+      onPhase: (phase: EnginePhase) => void
       signal: { readonly aborted: boolean }
       /** Present when the request has an `init_image`. */
       images?: GivenImages
@@ -59,21 +60,32 @@ async function runOne(
   try {
     for (let index = 0; index < request.count; index += 1) {
       const seed = imageSeed(request, index)
-      const onStep = (step: number) => send({ type: 'progress', run, step: index * each + step, steps })
+      const onStep = (step: number) =>
+        send({ type: 'progress', run, step: index * each + step, steps, at: now() })
+      const onPhase = (phase: EnginePhase) => send({ type: 'phase', run, phase, at: now() })
       let shown = 0
       const show = (bytes: Uint8Array) => send({ type: 'preview', run, index: ++shown, bytes })
       const hooks = {
         onStep,
+        onPhase,
         signal,
         ...(images === undefined ? {} : { images }),
         ...(count > 0 && index === 0 ? { previews: { count, show } } : {}),
       }
-      send({ type: 'image', run, seed, ...(await maker.make(request, seed, hooks)) })
+      onPhase('load')
+      const made = await maker.make(request, seed, hooks)
+      onPhase('done')
+      send({ type: 'image', run, seed, ...made })
     }
     send({ type: 'done', run })
   } catch (thrown) {
     send({ type: 'failed', run, fault: faultOf(thrown, expected) })
   }
+}
+
+/** In milliseconds of Unix time. */
+function now(): number {
+  return performance.timeOrigin + performance.now()
 }
 
 /** Only messages written for users reach them; the rest goes to the log. */

@@ -101,7 +101,7 @@ function startRun(
   thread: InferenceThread,
   run: number,
   request: Generate[0],
-  { signal, onProgress, images: given, previews }: Generate[1],
+  { signal, onProgress, onMark, images: given, previews }: Generate[1],
   abortGraceMs: number,
 ) {
   const abort = new SharedArrayBuffer(4)
@@ -125,7 +125,12 @@ function startRun(
   const onMessage = (message: ThreadMessage) => {
     if (!('run' in message) || message.run !== run) return
     if (message.type === 'progress') {
-      if (!signal.aborted) onProgress({ step: message.step, steps: message.steps })
+      const { step, steps, at } = message
+      if (signal.aborted) return
+      onMark?.({ step, at })
+      onProgress({ step, steps })
+    } else if (message.type === 'phase') {
+      if (!signal.aborted) onMark?.({ phase: message.phase, at: message.at })
     } else if (message.type === 'preview') {
       const { index, bytes } = message
       if (!signal.aborted) previews?.onPreview({ index, bytes })

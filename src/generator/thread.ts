@@ -24,6 +24,7 @@ export function startThread(
 ): InferenceThread {
   const worker = new Worker(entry, { workerData: settings, name: 'inference' })
   const { promise: ready, resolve, reject } = Promise.withResolvers<void>()
+  // it may reject before it is awaited
   ready.catch(() => {})
   let dead = false
   let listen: (message: ThreadMessage) => void = () => {}

@@ -7,6 +7,8 @@ import Fastify, {
   LogController,
 } from 'fastify'
 import { AppError } from '../jobs/errors.ts'
+import { type Metrics, noMetrics } from '../jobs/metrics.ts'
+import type { Reports } from '../jobs/reports.ts'
 import { packageVersion } from '../version.ts'
 import { type KnownRoutes, knownRoutes } from './allowed-methods.ts'
 import { catalogueRoutes } from './api/catalogues.ts'
@@ -32,6 +34,8 @@ import { replicateRoutes } from './dialects/replicate/routes.ts'
 import { bodyLimit, httpFault, sendFault } from './faults.ts'
 import { firstLook } from './first-look.ts'
 import { hostNames } from './hosts.ts'
+import { countRefusal, measureAnswers } from './measure.ts'
+import { observeRequests } from './observe.ts'
 import { errorPages, wantsPage } from './page/answers.ts'
 import { pageRoutes } from './page/routes.ts'
 import { permissionsPolicy, requireOwnPage } from './page/security.ts'
@@ -39,7 +43,7 @@ import { trustedPeers } from './peer.ts'
 import { serveUnderPrefix } from './prefix.ts'
 import { publicAddress } from './public-address.ts'
 import { sayLimits } from './rate-headers.ts'
-import { refusals } from './refusals.ts'
+import { type Refusals, refusals } from './refusals.ts'
 import { serializerOf } from './serializers.ts'
 import type { Services } from './services.ts'
 import { defaultTrafficLimits, type TrafficLimits } from './traffic.ts'
@@ -59,8 +63,12 @@ export interface HttpDeps {
   readonly page?: PageAccess
   /** Absent: no limit. */
   readonly connections?: ConnectionLimits
+  /** Where faults are reported, beside the log. */
+  readonly reports?: Reports
   /** How long the calls of other APIs that wait for pictures are held open. */
   readonly holdSeconds?: number
+  /** Absent: nothing is measured. */
+  readonly metrics?: Metrics
 }
 
 /** `sign-in`: with a key, exchanged for the session of a browser. `off`: there is no page. */
@@ -93,12 +101,19 @@ export async function buildHttp({
   connections,
   holdSeconds = defaultHoldSeconds,
   page: access = 'open',
+  reports,
+  metrics = noMetrics,
 }: HttpDeps): Promise<FastifyInstance> {
   const sendPage = await errorPages()
   const trusts = trustedPeers(trustedProxies)
   const hosts = { allowed: hostNames(allowedHosts), trusts }
   const answer: Answer = (error, request, reply) =>
     access !== 'off' && wantsPage(request) ? sendPage(error, reply) : sendFault(reply, error)
+  /** For what is refused without being thrown. */
+  const refuse: Answer = (error, request, reply) => {
+    countRefusal(metrics, error)
+    return answer(error, request, reply)
+  }
   const app = Fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
@@ -120,7 +135,7 @@ export async function buildHttp({
     routerOptions: { maxParamLength: 256 },
     clientErrorHandler: answerClientError,
     frameworkErrors: (_error, request, reply) => {
-      answer(new AppError('not_found', `There is nothing at ${shorten(request.url)}.`), request, reply)
+      refuse(new AppError('not_found', `There is nothing at ${shorten(request.url)}.`), request, reply)
     },
   })
   // fastify parses text/plain by default: a JSON body sent as text would then be a request that any site can send.
@@ -135,8 +150,13 @@ export async function buildHttp({
   app.decorateRequest('publicAddress', function () {
     return publicAddress(this, trusts)
   })
+  observeRequests(app, reports)
   const recognise = recogniseCallers(app, services)
-  const refused = refusals(log)
+  const noteRefusal = refusals(log)
+  const refused: Refusals = (request, thrown) => {
+    countRefusal(metrics, httpFault(thrown))
+    noteRefusal(request, thrown)
+  }
   app.addHook('onRequest', async (request, reply) => {
     firstLook(request, hosts)
     if (isConnected(request)) inARow(request.raw.socket, reply.raw)
@@ -147,7 +167,7 @@ export async function buildHttp({
       await services.count(request.caller)
     }
     // before its body is read
-    return request.is404 ? answerNothing(answer, routes, request, reply) : undefined
+    return request.is404 ? answerNothing(refuse, routes, request, reply) : undefined
   })
   const routes = knownRoutes()
   app.decorate('knownRoutes', routes)
@@ -158,11 +178,12 @@ export async function buildHttp({
     // A draining server sends its clients to another one: a kept connection would stay until the end.
     if (!services.ready()) reply.header('connection', 'close')
   })
+  measureAnswers(app, metrics)
   sayLimits(app, services)
   limitTransfers(app, traffic)
   serveUnderPrefix(app, trusts)
   app.setErrorHandler((thrown, request, reply) => answerFault(answer, thrown, request, reply))
-  app.setNotFoundHandler((request, reply) => answerNothing(answer, routes, request, reply))
+  app.setNotFoundHandler((request, reply) => answerNothing(refuse, routes, request, reply))
 
   await app.register(fastifySwagger, {
     openapi: {

@@ -31,7 +31,7 @@ import {
   type PictureFile,
 } from '../jobs/serving/picture.ts'
 import { checkRate } from '../jobs/serving/rate.ts'
-import type { SignedIn } from '../jobs/serving/recognise.ts'
+import type { Recogniser, SignedIn } from '../jobs/serving/recognise.ts'
 import { type Policy, policiesOf } from '../jobs/serving/room.ts'
 import { type SubmitDeps, type SubmitOptions, submitJob } from '../jobs/serving/submit.ts'
 import {
@@ -73,7 +73,7 @@ export interface Services {
    * The job as it is, then after each change of status, progress, preview or place in the queue, last the final view.
    * A slow reader gets the newest state only. Ends early when `signal` aborts or the server stops. The first read
    * rejects like `view`, and `unavailable` or `rate_limited` if too many follow; a later one if the job is deleted or
-   * expires. Read it to its end, or call `return`.
+   * expires, and `unauthorized` when the caller's key counts no longer. Read it to its end, or call `return`.
    */
   follow(
     id: string,
@@ -163,6 +163,8 @@ export function createServices(
     UploadDeps &
     WebhookCallDeps &
     Pick<Services, 'holdings' | 'caller' | 'signIn' | 'catalogues'> & {
+      /** Absent: callers have no keys. */
+      readonly current?: Recogniser['current']
       readonly watch: JobWatch
       readonly requests: RateLimiter
     },
@@ -208,7 +210,8 @@ export function createServices(
     follow: (id, caller, { signal }) => {
       requireScope(caller, 'jobs:read')
       const { name: owner, account } = caller
-      return notedEach(deps.watch.follow(id, { owner, account, signal }))
+      const allowed = () => deps.current?.(caller)?.scopes.has('jobs:read') ?? deps.current === undefined
+      return notedEach(deps.watch.follow(id, { owner, account, signal, allowed }))
     },
     preview: (id, caller) => by('jobs:read', caller, (owner) => newestPreview(deps, id, owner)),
     list: (caller, request) => by('jobs:read', caller, () => listJobs(deps, caller, request)),

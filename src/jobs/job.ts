@@ -1,5 +1,5 @@
 import { type Static, Type } from 'typebox'
-import { decidedFields, mostPreviews, priorities } from './fields.ts'
+import { decidedFields, mostPreviews, type Priority, priorities } from './fields.ts'
 
 /**
  * The terms of the service, and the state machine of a job.
@@ -190,6 +190,7 @@ export interface JobState extends Kept {
   readonly created_at: string
   readonly expires_at: string
   /** Those of the task. */
+  readonly priority?: Priority
   readonly account?: string
   readonly units?: number
   readonly started_at?: string

@@ -86,6 +86,8 @@ export interface TaskQueue {
   consume(handler: (delivery: Delivery) => Promise<void>): Promise<Consumer>
   /** How many tasks wait; running ones may be included. */
   depth(): Promise<number>
+  /** The same for each class. Those that wait for another attempt may be missing. */
+  depths(): Promise<Readonly<Record<Priority, number>>>
   /**
    * Hands over the tasks that the queue gave up on, or that were ended with `dead`; afterwards each stays parked for a
    * person to look at. A handler that rejects gets the task again later. A queue that never gives up delivers none.
@@ -131,6 +133,8 @@ export interface WebhookQueue {
     handler: (delivery: WebhookDelivery) => Promise<WebhookAgain | undefined>,
     options: { readonly concurrency: number },
   ): Promise<Consumer>
+  /** How many are on their way; those that are tried at this moment may be missing. */
+  depth(): Promise<number>
   close(): Promise<void>
 }
 
@@ -179,6 +183,15 @@ export interface Load {
   readonly workers: number
   /** Measured seconds for one unit of work (see `work.ts`); undefined before the first measurement. */
   readonly secondsPerUnit: number | undefined
+}
+
+/** The unfinished jobs of a class. */
+export interface Backlog {
+  readonly jobs: number
+  /** The work that is left in them. */
+  readonly units: number
+  /** How long the first of those that wait has waited; 0 if none waits. */
+  readonly oldestSeconds: number
 }
 
 /** A place in a list of jobs: behind this one. */
@@ -242,6 +255,8 @@ export interface StatusStore {
   /** A worker reports that it is alive, and its last speed. */
   heartbeat(worker: string, secondsPerUnit: number | undefined): Promise<void>
   load(): Promise<Load>
+  /** What waits and runs, of each class. A store that was wiped does not have all. */
+  backlog(): Promise<Readonly<Record<Priority, Backlog>>>
   /**
    * True for only one of the calls with the same name within `forMs`: for work that one server of many should do.
    * The store of a single server may keep this in memory.
@@ -402,9 +417,23 @@ export interface PromptReader {
   read(prompt: string, options: { readonly exactFrom: number }): Promise<PromptFacts>
 }
 
+/**
+ * The parts of the work on a picture, in their order: loading what it needs, its text, its steps, pixels, the file; then
+ * it is done.
+ */
+export type EnginePhase = 'load' | 'text' | 'steps' | 'decode' | 'encode' | 'done'
+
+/** What the engine does when, in milliseconds of Unix time: a part begins, or a step of the job has ended. */
+export type EngineMark = { readonly at: number } & (
+  | { readonly phase: EnginePhase }
+  | { readonly step: number }
+)
+
 export interface GenerateOptions {
   readonly signal: AbortSignal
   readonly onProgress: (progress: Progress) => void
+  /** Called in order, soon after each moment. */
+  readonly onMark?: (mark: EngineMark) => void
   /** Present when the request has an `init_image`. */
   readonly images?: GivenImages
   /** Looks at the first picture while it is made, about so many: small JPEG files, numbered from 1. */

@@ -42,6 +42,8 @@ export const WebhookDelivery = Type.Object({
   deferrals: Type.Integer({ minimum: 0 }),
   /** The name of its log. */
   log: Type.String(),
+  /** The trace that it belongs to: a W3C `traceparent`. */
+  trace: Type.Optional(Type.String()),
 })
 export type WebhookDelivery = Static<typeof WebhookDelivery>
 

@@ -1,7 +1,7 @@
 import { basename, isAbsolute, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Config } from '../config.ts'
-import type { ModelDescription } from '../diffusion/checkpoint/facts.ts'
+import type { CheckpointFacts, ModelDescription } from '../diffusion/checkpoint/facts.ts'
 import type { Kind } from '../diffusion/checkpoint/kinds.ts'
 import { unusable } from '../diffusion/checkpoint/usable.ts'
 import { CheckpointError, refused } from '../diffusion/errors.ts'
@@ -47,11 +47,13 @@ type Settings = Pick<Config, 'model' | 'modelsDir'>
  */
 export class Library {
   readonly #settings: Settings
-  readonly #facts = new FactsCache()
+  readonly #facts: FactsCache
   #last: { stamp: string; contents: Contents } | undefined
 
-  constructor(settings: Settings) {
+  /** @param read how a file is read, if not here; throws like `readFacts` */
+  constructor(settings: Settings, read?: (path: string) => Promise<CheckpointFacts>) {
     this.#settings = settings
+    this.#facts = new FactsCache(read)
   }
 
   /** The current contents. Rejects `model_invalid` if the default model cannot be used. */

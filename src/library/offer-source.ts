@@ -1,4 +1,5 @@
 import type { Config } from '../config.ts'
+import { readFacts } from '../diffusion/checkpoint/facts.ts'
 import type { Kind } from '../diffusion/checkpoint/kinds.ts'
 import { misfit } from '../diffusion/checkpoint/usable.ts'
 import { parseSamplerName, parseScheduleName, samplerCatalog } from '../diffusion/samplers/catalog.ts'
@@ -6,6 +7,7 @@ import { messageOf } from '../jobs/errors.ts'
 import type { Log } from '../jobs/log.ts'
 import type { AddOn, Offer, SamplerNames } from '../jobs/offer.ts'
 import type { PromptReader } from '../jobs/ports.ts'
+import { threadedFacts } from './folder/facts-reader.ts'
 import type { Entry } from './folder/list.ts'
 import { type Contents, Library, type LibraryModel } from './library.ts'
 import { promptReader } from './prompt-reader.ts'
@@ -20,18 +22,23 @@ export interface OfferSource {
 const lookEveryMs = 3000
 
 /** Resolves when the models are known. Rejects `model_invalid` if the default model cannot be used. */
-export async function openOffer(config: Config, log: Log): Promise<OfferSource> {
-  const library = new Library(config)
+export async function openOffer(config: Config, log: Log, everyMs = lookEveryMs): Promise<OfferSource> {
+  const thread = threadedFacts()
+  // while nobody is served yet, this thread is the one that is there
+  let read = readFacts
+  const library = new Library(config, (path) => read(path))
   let contents = await library.read()
+  read = thread.read
   let offer = offerOf(contents)
   tell(contents, undefined, log)
-  let looking = false
+  let [looking, closed] = [false, false]
   let lastFault = ''
   const look = async () => {
     if (looking) return
     looking = true
     try {
       const now = await library.read()
+      if (closed) return
       lastFault = ''
       if (now === contents) return
       tell(now, contents, log)
@@ -39,6 +46,7 @@ export async function openOffer(config: Config, log: Log): Promise<OfferSource> 
       contents = now
       log.info({ models: offer.models.map(({ name }) => name) }, 'the models folder changed')
     } catch (err) {
+      if (closed) return
       const fault = messageOf(err)
       if (fault !== lastFault) log.error({ err }, 'the models cannot be read; the last offer stays in use')
       lastFault = fault
@@ -46,14 +54,19 @@ export async function openOffer(config: Config, log: Log): Promise<OfferSource> 
       looking = false
     }
   }
-  const timer = setInterval(() => void look(), lookEveryMs)
+  const timer = setInterval(() => void look(), everyMs)
   timer.unref()
   const prompts = promptReader(() =>
     contents.addOns
       .filter(({ kind }) => kind === 'embedding')
       .map(({ name, facts }) => ({ name, vectors: vectorsOf(facts?.parameters) })),
   )
-  return { current: () => offer, prompts, close: () => clearInterval(timer) }
+  const close = () => {
+    closed = true
+    clearInterval(timer)
+    thread.close()
+  }
+  return { current: () => offer, prompts, close }
 }
 
 /** The width of the family's text encoder, and the most vectors that fit into a window. */

@@ -5,7 +5,9 @@ import { openBackends } from './backends.ts'
 import { requireDecision } from './callers.ts'
 import { startHttpServer } from './http-server.ts'
 import { createLogger } from './logger.ts'
+import { startMeasuring, supervisorMetrics, tellMetrics } from './metrics.ts'
 import { type Running, runUntilSignal } from './run-until-signal.ts'
+import { openTelemetry } from './telemetry.ts'
 import { superviseWorker, type WorkerSupervisor } from './worker-supervisor.ts'
 
 /** Which engine runs: the real one, or in tests a stand-in. */
@@ -27,9 +29,12 @@ export async function startAllInOne(env: NodeJS.ProcessEnv, engine: Engine): Pro
   requireDecision(config)
   const log = createLogger(config, 'server')
   await using starting = new AsyncDisposableStack()
+  const telemetry = starting.adopt(await openTelemetry(config, 'server', log), (open) => open.close())
   const offer = await engine.openOffer(config, log)
   starting.adopt(offer, (open) => open.close())
   const backends = starting.use(await openBackends(config, 'server', log))
+  const measuring = await startMeasuring(config, 'server')
+  const measured = supervisorMetrics(config)
   let ready = false
   let worker: WorkerSupervisor | undefined
   const holdings = () => worker?.holdings
@@ -39,12 +44,16 @@ export async function startAllInOne(env: NodeJS.ProcessEnv, engine: Engine): Pro
       backends,
       offer,
       log,
+      reports: telemetry.reports,
+      measuring,
       ready: () => ready && worker?.up === true,
       holdings,
     }),
   )
+  const texts = [measuring.text, async () => (await worker?.metricsText()) ?? '']
+  starting.adopt(await tellMetrics(config, texts, log), (listener) => listener?.close())
   const { workerEntry: entry, workerNeeds } = engine
-  worker = superviseWorker({ entry, env, log, ...(workerNeeds && { alsoNeeds: workerNeeds }) })
+  worker = superviseWorker({ entry, env, measured, log, ...(workerNeeds && { alsoNeeds: workerNeeds }) })
   starting.adopt(worker, (running) => running.stop(config.shutdownSeconds * 1000))
   await worker.ready
   ready = true
@@ -53,6 +62,7 @@ export async function startAllInOne(env: NodeJS.ProcessEnv, engine: Engine): Pro
   return {
     banner: `${server.address} (model ${offer.current().models[0]?.name})`,
     log,
+    reports: telemetry.reports,
     async stop() {
       ready = false
       await running.disposeAsync()

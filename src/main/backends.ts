@@ -28,6 +28,8 @@ import type {
   WebhookQueue,
 } from '../jobs/ports.ts'
 import { signedEvents, signedTasks, signedWebhooks } from '../jobs/signed.ts'
+import { tracedEvents, tracedTasks, tracedWebhooks } from '../jobs/traced-queues.ts'
+import { tracedImages, tracedStatus } from '../jobs/traced-work.ts'
 import { checkDataFolder, type DataFolder, openDataFolder } from './data-folder.ts'
 
 /** The external systems of a process: each port is the service that its URL names, or embedded without one. */
@@ -73,9 +75,10 @@ export async function openBackends(config: Config, role: Role, log: Log): Promis
   }
   const opened = opening.move()
   return {
-    ...tasks.value,
-    ...state.value,
-    images: results.value,
+    ...tracedQueues(tasks.value, config.queueUrl === undefined ? 'sqlite' : 'rabbitmq'),
+    status: tracedStatus(state.value.status),
+    limiter: state.value.limiter,
+    images: tracedImages(results.value),
     // a worker verifies no ids
     secrets: role === 'worker' ? [new Uint8Array()] : secretsOf(config, embedded?.database),
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
@@ -165,6 +168,14 @@ async function openQueues(
   return queues
 }
 
+function tracedQueues({ queue, events, webhookQueue }: Queues, system: string): Queues {
+  return {
+    queue: tracedTasks(queue, system),
+    events: tracedEvents(events, system),
+    webhookQueue: tracedWebhooks(webhookQueue, system),
+  }
+}
+
 function signed(
   queues: Queues,
   { messageKey }: Config,
@@ -191,7 +202,7 @@ async function openStatus(
   }
   const options = { url: statusUrl, log, startMs: startSeconds * 1000 }
   const redis = opening.adopt(await openRedis(options), (open) => open.close())
-  const status = opening.adopt(redisStatusStore(redis, { namespace }), (store) => store.close())
+  const status = opening.adopt(redisStatusStore(redis, { namespace, log }), (store) => store.close())
   return { status, limiter: redisRateLimiter(redis, { namespace, fallback: memoryRateLimiter(), log }) }
 }
 

@@ -24,7 +24,10 @@ export interface CallersOptions {
   readonly log: Log
 }
 
-export interface Callers extends Pick<Services, 'caller' | 'signIn'>, Pick<Recogniser, 'named'> {
+export interface Callers
+  extends Pick<Services, 'caller' | 'signIn'>,
+    Pick<Recogniser, 'named'>,
+    Partial<Pick<Recogniser, 'current'>> {
   /** See `Keyring.webhookGeneration`. */
   webhookGeneration(name: string): number
   close(): void
@@ -77,7 +80,7 @@ export function requireDecision({ host, open, page, keysFile }: Config): void {
   if (faults.length > 0) throw new ConfigError(faults)
 }
 
-function isLoopback(host: string): boolean {
+export function isLoopback(host: string): boolean {
   return /^(localhost|.*\.localhost|127(\.\d{1,3}){1,3}|\[?::1\]?|::ffff:127(\.\d{1,3}){3})$/i.test(host)
 }
 

@@ -10,12 +10,18 @@ import { type CataloguesDeps, createCatalogues } from '../jobs/catalogue/catalog
 import { defaultLimits } from '../jobs/fields.ts'
 import type { Holdings } from '../jobs/holdings.ts'
 import { createJobIds } from '../jobs/job-id.ts'
+import { type Reports, reportedImages } from '../jobs/reports.ts'
 import { startHousekeeping } from '../jobs/serving/housekeeping.ts'
+import { watchNeighbours } from '../jobs/serving/neighbours.ts'
 import { watchSpace } from '../jobs/serving/space.ts'
 import { watchJobs } from '../jobs/serving/wait.ts'
 import type { OfferSource } from '../library/offer-source.ts'
+import { packageVersion } from '../version.ts'
 import type { OpenBackends } from './backends.ts'
 import { openCallers, pageOf } from './callers.ts'
+import { readDependencies, readQueue, readServer } from './gauges.ts'
+import { measuredBackends } from './measured.ts'
+import type { Measuring } from './metrics.ts'
 import { webhookParts } from './webhooks.ts'
 
 /** Page and API of one server process, and a server's background work. */
@@ -28,28 +34,41 @@ export interface HttpServerOptions {
   readonly backends: OpenBackends
   readonly offer: OfferSource
   readonly log: Logger
+  readonly reports: Reports
   /** Whether the server accepts traffic. */
   readonly ready: () => boolean
+  readonly measuring: Measuring
   /** What the worker beside this server has in memory; absent for a server alone. */
   readonly holdings?: () => Holdings | undefined
 }
 
 /** Resolves when the address answers. Rejects with a message that names the variable to change. */
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
-  const { config, backends, offer, log, ready } = options
+  const { config, offer, log, reports, ready, measuring } = options
+  const { metrics } = measuring
+  const measured = measuredBackends(options.backends, metrics, false)
+  const { backends } = measured
   const ttlSeconds = config.resultTtlSeconds
   const ids = createJobIds(...backends.secrets)
   await using starting = new AsyncDisposableStack()
   const requests = memoryRateLimiter()
   const callers = await openCallers({ config, requests, secrets: backends.secrets, log })
   starting.defer(() => callers.close())
-  const { webhooks, sender } = await webhookParts(config, backends, log, callers.webhookGeneration)
+  const { webhooks, sender } = await webhookParts(
+    config,
+    { ...backends, metrics },
+    log,
+    callers.webhookGeneration,
+  )
   const core = {
     ...backends,
+    images: reportedImages(backends.images, reports),
+    metrics,
     webhooks,
     ids,
     caller: callers.caller,
     ...(callers.signIn === undefined ? {} : { signIn: callers.signIn }),
+    ...(callers.current === undefined ? {} : { current: callers.current }),
     requests,
     space: watchSpace(
       { images: backends.images, log },
@@ -88,6 +107,8 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const http = await buildHttp({
     services: createServices({ ...core, watch, catalogues }, ready),
     log,
+    reports,
+    metrics,
     page: pageOf(config),
     ...(imageOrigin === undefined ? {} : { imageOrigin: new URL(imageOrigin).origin }),
     ...(config.trustedProxies === undefined ? {} : { trustedProxies: config.trustedProxies }),
@@ -102,9 +123,21 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   })
   starting.adopt(http, (app) => app.close())
   starting.defer(() => watch.close())
+  readDependencies(measuring, measured)
+  readQueue(measuring, backends)
+  readServer(measuring, http.server, config.storage === undefined ? backends.images : undefined)
   const address = await listen(http, config)
   starting.adopt(await startHousekeeping({ ...core, watch, sender }), (keeping) => keeping.stop())
   starting.adopt(catalogues.start(), (feeder) => feeder.stop())
+  if (config.statusUrl !== undefined) {
+    const neighbours = watchNeighbours({
+      ...core,
+      secrets: backends.secrets,
+      version: await packageVersion(),
+    })
+    starting.defer(() => neighbours.stop())
+    void neighbours.look()
+  }
   const started = starting.move()
   return { address, [Symbol.asyncDispose]: () => started.disposeAsync() }
 }

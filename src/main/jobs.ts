@@ -5,6 +5,7 @@ import { anonymous } from '../jobs/caller.ts'
 import { messageOf } from '../jobs/errors.ts'
 import type { JobState } from '../jobs/job.ts'
 import { createJobIds, isJobIdShaped } from '../jobs/job-id.ts'
+import { noMetrics } from '../jobs/metrics.ts'
 import { type CancelDeps, cancelJob } from '../jobs/serving/cancel.ts'
 import { deleteJob } from '../jobs/serving/delete.ts'
 import { isFinal } from '../jobs/serving/job-view.ts'
@@ -12,6 +13,7 @@ import { resendWebhook } from '../jobs/serving/webhooks/of-job.ts'
 import { unitsOf } from '../jobs/work.ts'
 import { openBackends } from './backends.ts'
 import { createLogger } from './logger.ts'
+import { prepareEnvironment } from './run-until-signal.ts'
 import { webhookParts } from './webhooks.ts'
 
 /** `npm run jobs`: what operators do about other people's jobs. Works beside a running service. */
@@ -52,12 +54,14 @@ async function jobs(args: readonly string[]): Promise<number> {
     (command === 'cancel' && chosen === 1) ||
     ((command === 'purge' || command === 'webhook') && ids.length > 0 && chosen === 1)
   if (!fits) throw new UsageError()
+  prepareEnvironment(process.env)
   const { PACKSHOT_LOG_LEVEL = 'error' } = process.env
   const config = loadConfig({ ...process.env, PACKSHOT_LOG_LEVEL })
   const log = createLogger(config, 'server')
   await using backends = await openBackends(config, 'operator', log)
   const deps = {
     ...backends,
+    metrics: noMetrics,
     ids: createJobIds(...backends.secrets),
     ttlSeconds: config.resultTtlSeconds,
     now: () => new Date(),
@@ -66,7 +70,7 @@ async function jobs(args: readonly string[]): Promise<number> {
   // awaited here: the backends are closed when this function returns
   if (command === 'list') return await list(deps, { account, caller, all: true })
   if (command === 'webhook') {
-    const { webhooks } = await webhookParts(config, backends, log)
+    const { webhooks } = await webhookParts(config, { ...backends, metrics: noMetrics }, log)
     return await each(ids, async (id) => {
       await resendWebhook({ ...deps, webhooks }, id)
       return 'on the queue: a server sends it'

@@ -2,13 +2,15 @@ import { type Logger, pino } from 'pino'
 import { openLogOutput } from '../adapters/log/log-output.ts'
 import type { Config } from '../config.ts'
 import { withoutSecrets } from '../jobs/keys.ts'
+import { activeFields } from '../jobs/tracing.ts'
 
 /**
  * JSON lines on stdout, errors with their causes. `part` says which process wrote a line. A log that cannot be written
  * costs lines, never a job: the number of lost lines is logged when it works again.
  *
  * Who has the id of a job may read, cancel and delete it, so no line has a whole id: its first part identifies the job.
- * No line has the secret of a key, whatever it was found in.
+ * No line has the secret of a key, whatever it was found in. A line that is written in the work on a request or job has
+ * the id of its trace.
  */
 export function createLogger(config: Config, part: 'server' | 'worker'): Logger {
   const base = { part, pid: process.pid }
@@ -17,7 +19,12 @@ export function createLogger(config: Config, part: 'server' | 'worker'): Logger 
     return `${JSON.stringify({ level: 40, time: Date.now(), ...base, lost, reason, msg })}\n`
   })
   return pino(
-    { level: config.logLevel, base, hooks: { streamWrite: (line) => withoutSecrets(withoutTags(line)) } },
+    {
+      level: config.logLevel,
+      base,
+      mixin: activeFields,
+      hooks: { streamWrite: (line) => withoutSecrets(withoutTags(line)) },
+    },
     output,
   )
 }

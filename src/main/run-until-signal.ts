@@ -1,13 +1,18 @@
 import type { Logger } from 'pino'
 import { openLogOutput } from '../adapters/log/log-output.ts'
 import { explain, operatorMessage } from '../cli/run-command.ts'
-import { ConfigError } from '../config.ts'
+import { ConfigError, readStorageSecrets } from '../config.ts'
+import { noReports, type Reports } from '../jobs/reports.ts'
+import { onLossOfCommand, startedByNpm } from './started-by.ts'
+import { endWithReport } from './telemetry.ts'
 
 /** A started service. */
 export interface Running {
   /** What it is, and where. */
   readonly banner: string
   readonly log: Logger
+  /** Absent: nobody. */
+  readonly reports?: Reports
   /** Lets the current job finish within the configured time, then closes everything. */
   stop(): Promise<void>
   /** Kills what would outlive this process. */
@@ -15,12 +20,11 @@ export interface Running {
 }
 
 const signals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
-const parentMs = 1000
 /** Ctrl-C, and a stop by systemd, reach npm and this process; npm then passes on its own. */
 const sameSignalMs = 1000
 
 /**
- * Starts the service and runs until SIGTERM, SIGINT or SIGHUP, or until the npm that started it is gone. The first
+ * Starts the service and runs until SIGTERM, SIGINT or SIGHUP, or until the npm that started it, or its shell, is gone. The first
  * signal drains, a second one exits at once: running jobs are then run again after the next start. A signal during
  * startup exits at once too: nothing was accepted yet, and the first process of a container would not even receive it
  * without a handler. A failed start prints a message and exits with status 1; an unhandled error logs a line and exits
@@ -29,7 +33,7 @@ const sameSignalMs = 1000
 export async function runUntilSignal(start: () => Promise<Running>): Promise<void> {
   // files of jobs are for this user only, whoever creates them: SQLite, too
   process.umask(0o077)
-  forgetEmptyVariables(process.env)
+  prepareEnvironment(process.env)
   const out = openLogOutput(1)
   const npm = startedByNpm()
   let running: Running | undefined
@@ -53,7 +57,7 @@ export async function runUntilSignal(start: () => Promise<Running>): Promise<voi
   }
   for (const signal of signals) process.on(signal, onSignal)
   if (npm) {
-    onLossOfParent(() => {
+    onLossOfCommand(() => {
       if (signaled === 0) void onSignal()
     })
   }
@@ -64,33 +68,22 @@ export async function runUntilSignal(start: () => Promise<Running>): Promise<voi
     openLogOutput(2).write(`${startFault(thrown)}\n`)
     process.exit(1)
   }
-  const { log, kill, banner } = running
+  const { log, kill, banner, reports = noReports } = running
   process.on('uncaughtException', (err) => {
     log.fatal({ err }, 'an unhandled error ends this process')
     kill()
-    process.exit(1)
+    endWithReport(reports, err, () => process.exit(1))
   })
   out.write(`Packshot is ready: ${banner}\n`)
 }
 
-/** An empty value counts as not set; to the library of the storage, which reads these itself, it is a wrong value. */
-export function forgetEmptyVariables(env: NodeJS.ProcessEnv): void {
-  for (const name of Object.keys(env)) if (name.startsWith('AWS_') && env[name] === '') delete env[name]
-}
-
-/** Whether the parent of this process is npm, which runs its script. */
-function startedByNpm(): boolean {
-  const program = process.argv[1]?.split('/').at(-1) ?? ''
-  return program !== '' && process.env.npm_lifecycle_script?.includes(`/${program}`) === true
-}
-
 /**
- * npm passes on SIGTERM and SIGINT only. Whatever else ends it (SIGHUP, SIGKILL) would leave a server behind that holds
- * the port and the folder, and that nobody knows.
+ * For the library of the storage, which reads its variables itself: an empty value counts as not set, and its secrets may
+ * be in files.
  */
-function onLossOfParent(action: () => void): void {
-  const parent = process.ppid
-  setInterval(() => process.ppid === parent || action(), parentMs).unref()
+export function prepareEnvironment(env: NodeJS.ProcessEnv): void {
+  for (const name of Object.keys(env)) if (name.startsWith('AWS_') && env[name] === '') delete env[name]
+  readStorageSecrets(env)
 }
 
 /** Faults that a person can fix are reported as sentences; only a bug shows its stack. */

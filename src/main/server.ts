@@ -6,7 +6,9 @@ import { type Backends, openBackends } from './backends.ts'
 import { requireDecision } from './callers.ts'
 import { startHttpServer } from './http-server.ts'
 import { createLogger } from './logger.ts'
+import { startMeasuring, tellMetrics } from './metrics.ts'
 import { type Running, runUntilSignal } from './run-until-signal.ts'
+import { openTelemetry } from './telemetry.ts'
 
 export interface ServerOptions extends Pick<Engine, 'openOffer'> {
   /** For tests: wraps the server's backends. */
@@ -20,18 +22,32 @@ export async function startServer(env: NodeJS.ProcessEnv, options: ServerOptions
   requireDecision(config)
   const log = createLogger(config, 'server')
   await using starting = new AsyncDisposableStack()
+  const telemetry = starting.adopt(await openTelemetry(config, 'server', log), (open) => open.close())
   const offer = await options.openOffer(config, log)
   starting.adopt(offer, (open) => open.close())
   const opened = starting.use(await openBackends(config, 'server', log))
   const backends = { ...opened, ...options.around?.(opened) }
+  const measuring = await startMeasuring(config, 'server')
   let ready = false
-  const server = starting.use(await startHttpServer({ config, backends, offer, log, ready: () => ready }))
+  const server = starting.use(
+    await startHttpServer({
+      config,
+      backends,
+      offer,
+      log,
+      reports: telemetry.reports,
+      measuring,
+      ready: () => ready,
+    }),
+  )
+  starting.adopt(await tellMetrics(config, [measuring.text], log), (listener) => listener?.close())
   ready = true
 
   const running = starting.move()
   return {
     banner: `${server.address} (server, model ${offer.current().models[0]?.name})`,
     log,
+    reports: telemetry.reports,
     async stop() {
       ready = false
       await sleep(config.drainSeconds * 1000)

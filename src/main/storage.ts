@@ -3,7 +3,7 @@ import { runCommand, UsageError } from '../cli/run-command.ts'
 import { ConfigError, loadConfig } from '../config.ts'
 import { bucketOptions } from './backends.ts'
 import { createLogger } from './logger.ts'
-import { forgetEmptyVariables } from './run-until-signal.ts'
+import { prepareEnvironment } from './run-until-signal.ts'
 
 /** `npm run storage -- setup`: prepares the bucket of PACKSHOT_STORAGE_URL on any S3 server. */
 
@@ -15,7 +15,7 @@ const usage = `Usage: npm run storage -- setup
 
 async function setUp(args: readonly string[]): Promise<number> {
   if (args.length !== 1 || args[0] !== 'setup') throw new UsageError()
-  forgetEmptyVariables(process.env)
+  prepareEnvironment(process.env)
   const config = loadConfig(process.env)
   if (config.storage === undefined) throw new ConfigError(['PACKSHOT_STORAGE_URL must be set.'])
   const log = createLogger(config, 'server')

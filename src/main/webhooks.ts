@@ -3,9 +3,11 @@ import type { Config } from '../config.ts'
 import { falWebhookBody } from '../http/dialects/fal/answers.ts'
 import { replicateWebhookBody } from '../http/dialects/replicate/prediction.ts'
 import type { Log } from '../jobs/log.ts'
+import type { Metrics } from '../jobs/metrics.ts'
 import { createWebhooks } from '../jobs/serving/webhooks/create.ts'
 import type { SendDeps } from '../jobs/serving/webhooks/send.ts'
 import type { WebhookForm, Webhooks } from '../jobs/serving/webhooks/webhooks.ts'
+import { tracedPost } from '../jobs/traced-queues.ts'
 import { webhookRules } from '../jobs/webhook-address.ts'
 import { createWebhookSecrets } from '../jobs/webhook-secrets.ts'
 import { packageVersion } from '../version.ts'
@@ -26,7 +28,7 @@ export interface WebhookParts {
 /** @param generationOf the generation of the secret of a caller */
 export async function webhookParts(
   config: Config,
-  { status, webhookQueue, secrets: installation }: OpenBackends,
+  { status, webhookQueue, secrets: installation, metrics }: OpenBackends & { readonly metrics: Metrics },
   log: Log,
   generationOf: (caller: string) => number = () => 1,
 ): Promise<WebhookParts> {
@@ -38,6 +40,12 @@ export async function webhookParts(
   const userAgent = `Packshot/${await packageVersion()}`
   return {
     webhooks: createWebhooks({ ...shared, rules, forms }),
-    sender: rules && { ...shared, post: webhookPost({ rules }), generationOf, userAgent },
+    sender: rules && {
+      ...shared,
+      metrics,
+      post: tracedPost(webhookPost({ rules })),
+      generationOf,
+      userAgent,
+    },
   }
 }

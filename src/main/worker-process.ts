@@ -3,12 +3,18 @@ import { inferenceSettings } from '../generator/protocol.ts'
 import { type ThreadGeneratorOptions, threadGenerator } from '../generator/thread-generator.ts'
 import { AppError, messageOf } from '../jobs/errors.ts'
 import { bestEffort, type Log } from '../jobs/log.ts'
+import { noReports, reportedImages } from '../jobs/reports.ts'
+import { tracedGenerator } from '../jobs/traced-work.ts'
 import { defaultAttemptLimits } from '../jobs/working/attempt.ts'
 import { defaultRunLimits, runTask } from '../jobs/working/run.ts'
 import type { Speed } from '../jobs/working/speed.ts'
 import { defaultStorageRetry, type StorageRetry } from '../jobs/working/storage-retry.ts'
 import { type Backends, openBackends, workerName } from './backends.ts'
+import { readDependencies } from './gauges.ts'
 import { createLogger } from './logger.ts'
+import { measuredBackends } from './measured.ts'
+import { startMeasuring } from './metrics.ts'
+import { endWithReport, openTelemetry, type Telemetry } from './telemetry.ts'
 import { startWorkerHealth } from './worker-health.ts'
 import type { FromWorker, ToWorker } from './worker-supervisor.ts'
 
@@ -38,12 +44,14 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   process.umask(0o077)
   const config = loadConfig(process.env)
   const log = createLogger(config, 'worker')
+  let telemetry: Telemetry | undefined
   process.on('uncaughtException', (err) => {
     log.fatal({ err }, 'an unhandled error ends this process')
-    die()
+    endWithReport(telemetry?.reports ?? noReports, err, die)
   })
   try {
-    await work(config, log, options)
+    telemetry = await openTelemetry(config, 'worker', log)
+    await work(config, log, telemetry, options)
   } catch (thrown) {
     log.error({ err: thrown }, 'the worker cannot start')
     const { code, message, detail } = asStartFault(thrown)
@@ -51,14 +59,25 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   }
 }
 
-async function work(config: Config, log: Log, options: WorkerOptions): Promise<void> {
+async function work(config: Config, log: Log, telemetry: Telemetry, options: WorkerOptions): Promise<void> {
   const { inferenceEntry, around, storageRetry = defaultStorageRetry, threadTimes } = options
   await using starting = new AsyncDisposableStack()
+  starting.defer(() => telemetry.close())
   const health = await startWorkerHealth(config)
   starting.adopt(health, (server) => server.close())
+  const measuring = await startMeasuring(config, 'worker')
+  const { metrics } = measuring
+  process.on('message', (message: ToWorker) => {
+    if (message.type !== 'measured') return
+    const telling = measuring.text().then((text) => tell({ type: 'measured', text }))
+    void bestEffort(log, 'telling metrics', telling)
+  })
   const opened = starting.use(await openBackends(config, 'worker', log))
-  const { images, status, events, queue } = around?.(opened) ?? opened
-  const generator = threadGenerator({
+  const measured = measuredBackends(around?.(opened) ?? opened, metrics, config.queueUrl === undefined)
+  const { status, events, queue } = measured.backends
+  const images = reportedImages(measured.backends.images, telemetry.reports)
+  readDependencies(measuring, measured)
+  const thread = threadGenerator({
     entry: inferenceEntry,
     settings: inferenceSettings(config),
     log,
@@ -70,13 +89,25 @@ async function work(config: Config, log: Log, options: WorkerOptions): Promise<v
     onStuck: die,
     ...threadTimes,
   })
-  starting.adopt(generator, (running) => running.close())
-  await generator.start()
+  starting.adopt(thread, (running) => running.close())
+  await thread.start()
+  const generator = tracedGenerator(thread)
 
   const speed: Speed = { secondsPerUnit: undefined }
   const limits = { ...defaultAttemptLimits, attemptMs: config.attemptSeconds * 1000 }
   const retries = { ...defaultRunLimits, storageRetry }
-  const deps = { images, status, events, generator, log, limits, speed, now: () => new Date(), ...retries }
+  const deps = {
+    images,
+    status,
+    events,
+    generator,
+    metrics,
+    log,
+    limits,
+    speed,
+    now: () => new Date(),
+    ...retries,
+  }
   const stopping = new AbortController()
   const name = workerName(config)
   const beat = () =>
@@ -86,6 +117,7 @@ async function work(config: Config, log: Log, options: WorkerOptions): Promise<v
   starting.defer(() => clearInterval(beating))
   const consumer = await queue.consume((delivery) => runTask(deps, delivery, stopping.signal))
   health.ready = true
+  metrics.workerBusy.set({}, 0)
   tell({ type: 'ready' })
 
   const running = starting.move()
@@ -100,7 +132,9 @@ async function work(config: Config, log: Log, options: WorkerOptions): Promise<v
     await running.disposeAsync()
     process.exit(0)
   }
-  process.on('message', ({ finishMs }: ToWorker) => void stop(finishMs))
+  process.on('message', (message: ToWorker) => {
+    if (message.type === 'stop') void stop(message.finishMs)
+  })
   process.on('SIGTERM', () => void stop(config.shutdownSeconds * 1000))
 }
 

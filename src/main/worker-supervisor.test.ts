@@ -82,9 +82,11 @@ test('a worker process is given no secret that it does not need', () => {
     NODE_EXTRA_CA_CERTS: '/ca.pem',
     PACKSHOT_MODEL: 'm',
     PACKSHOT_QUEUE_URL: 'amqp://u:p@rabbit',
+    PACKSHOT_MESSAGE_KEY_FILE: '/run/secrets/message-key',
   }
   const others = {
     PACKSHOT_SECRET: 's',
+    PACKSHOT_SECRET_FILE: '/run/secrets/secret',
     HF_TOKEN: 't',
     NODE_AUTH_TOKEN: 't',
     AWS_SECRET_ACCESS_KEY: 'k',
@@ -96,4 +98,6 @@ test('a worker process is given no secret that it does not need', () => {
   assert.deepEqual(workerEnvironment({ ...env, ...others }), { ...env, ...quiet })
   const storage = { ...env, AWS_SECRET_ACCESS_KEY: 'k', PACKSHOT_STORAGE_URL: 's3://b' }
   assert.deepEqual(workerEnvironment({ ...others, ...storage }), { ...storage, ...quiet })
+  const inFile = { ...env, AWS_SECRET_ACCESS_KEY: 'k', PACKSHOT_STORAGE_URL_FILE: '/run/secrets/storage-url' }
+  assert.deepEqual(workerEnvironment({ ...others, ...inFile }), { ...inFile, ...quiet })
 })

@@ -1,5 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { mergeTexts } from '../adapters/prometheus/merge.ts'
+import type { PrometheusMetrics } from '../adapters/prometheus/registry.ts'
 import { noTelemetry } from '../diffusion/runtime/telemetry.ts'
 import { AppError, type ErrorCode } from '../jobs/errors.ts'
 import type { Holdings } from '../jobs/holdings.ts'
@@ -8,17 +10,21 @@ import { doubled } from '../jobs/retry.ts'
 import { withLargePages } from './large-pages.ts'
 
 /** To a worker process from its supervisor. */
-export type ToWorker = {
-  readonly type: 'stop'
-  /** How long the current job may continue. */
-  readonly finishMs: number
-}
+export type ToWorker =
+  | {
+      readonly type: 'stop'
+      /** How long the current job may continue. */
+      readonly finishMs: number
+    }
+  /** Answered with its metrics. */
+  | { readonly type: 'measured' }
 
 /** From a worker process to its supervisor. */
 export type FromWorker =
   | { readonly type: 'ready' }
   /** What it has in memory now. */
   | { readonly type: 'holdings'; readonly holdings: Holdings }
+  | { readonly type: 'measured'; readonly text: string }
   /** The model cannot be loaded; the process ends after this. */
   | { readonly type: 'unusable'; readonly code: string; readonly message: string }
 
@@ -29,6 +35,8 @@ export interface WorkerSupervisor {
   readonly up: boolean
   /** What the worker has in memory; undefined until it reports it. */
   readonly holdings: Holdings | undefined
+  /** The metrics of the worker, and how often it was replaced; what it does not tell in time is left out. Never rejects. */
+  metricsText(): Promise<string>
   /** Lets the current job run for `finishMs`, then has it returned to the queue; resolves when the process is gone. */
   stop(finishMs: number): Promise<void>
   /** Kills the process at once: its job is redelivered at the next start. */
@@ -41,6 +49,8 @@ export interface SupervisorOptions {
   readonly env: NodeJS.ProcessEnv
   /** Names of variables that this worker needs beyond those of every worker. */
   readonly alsoNeeds?: RegExp
+  /** What this process tells of the worker; absent: nothing is measured. */
+  readonly measured?: PrometheusMetrics | undefined
   readonly log: Log
 }
 
@@ -48,14 +58,18 @@ const backoff = { firstMs: 200, longestMs: 10_000 }
 /** A worker that lived this long was healthy: its successor starts without the growing pause. */
 const healthyMs = 60_000
 const stepGraceMs = 60_000
+/** Longer than a worker waits for what it reads itself. */
+const metricsMs = 3000
 
 /**
  * Keeps one worker process alive: one that dies, or cannot be started, is replaced after a pause that doubles while
  * workers die young.
  * The worker exits on its own when this process dies, because its IPC channel then closes.
  */
-export function superviseWorker({ entry, env, alsoNeeds, log }: SupervisorOptions): WorkerSupervisor {
+export function superviseWorker(options: SupervisorOptions): WorkerSupervisor {
+  const { entry, env, alsoNeeds, measured, log } = options
   const { promise: ready, resolve, reject } = Promise.withResolvers<void>()
+  // it may reject before it is awaited
   ready.catch(() => {})
   let child: ChildProcess | undefined
   let timer: NodeJS.Timeout | undefined
@@ -63,6 +77,7 @@ export function superviseWorker({ entry, env, alsoNeeds, log }: SupervisorOption
   let stopping = false
   let up = false
   let holdings: Holdings | undefined
+  let told = Promise.withResolvers<string>()
   const pages = withLargePages(workerEnvironment(env, alsoNeeds))
   if (pages.note !== undefined) log.info({}, pages.note)
 
@@ -72,7 +87,9 @@ export function superviseWorker({ entry, env, alsoNeeds, log }: SupervisorOption
       child = undefined
       up = false
       holdings = undefined
+      told.resolve('')
       if (stopping) return
+      measured?.metrics.workerRestarts.add({})
       deaths = performance.now() - started > healthyMs ? 1 : deaths + 1
       const pause = doubled(backoff, deaths)
       log.error({ ...fields, restartMs: pause }, message)
@@ -97,6 +114,7 @@ export function superviseWorker({ entry, env, alsoNeeds, log }: SupervisorOption
         up = true
         resolve()
       } else if (message.type === 'holdings') holdings = message.holdings
+      else if (message.type === 'measured') told.resolve(message.text)
       else reject(new AppError(message.code as ErrorCode, message.message))
     })
     // a process that never started has no exit
@@ -114,6 +132,19 @@ export function superviseWorker({ entry, env, alsoNeeds, log }: SupervisorOption
     },
     get holdings() {
       return holdings
+    },
+    async metricsText() {
+      if (measured === undefined) return ''
+      told = Promise.withResolvers()
+      const { promise, resolve } = told
+      const timer = setTimeout(resolve, metricsMs, '')
+      // the callback takes a fault of the channel, which would be an event else
+      if (child?.connected === true)
+        child.send({ type: 'measured' } satisfies ToWorker, (fault) => fault && resolve(''))
+      else resolve('')
+      const texts = await Promise.all([measured.text(), promise])
+      clearTimeout(timer)
+      return mergeTexts(texts)
     },
     async stop(finishMs) {
       stopping = true
@@ -153,6 +184,8 @@ const needed = new RegExp(
     'CUDA\\w*|CUDNN\\w*|NV\\w+|__NV_\\w+|__GL\\w+|VK_\\w+|MESA_\\w+|LIBGL_\\w+|EGL_\\w+|GALLIUM_\\w+|LP_\\w+|DRI_PRIME|RADV_\\w+|AMD_\\w+|ROCR_\\w+|ROCM_\\w+|HIP_\\w+|HSA_\\w+|ZE_\\w+|DISPLAY|WAYLAND_DISPLAY',
     // how the storage is reached
     'AWS_\\w+',
+    // where traces and reports of faults go
+    'OTEL_\\w+|SENTRY_(DSN|DSN_FILE|ENVIRONMENT|RELEASE)',
   ].join('|')})$`,
   'i',
 )
@@ -160,7 +193,7 @@ const secret = /^PACKSHOT_SECRET$|^(?!AWS_).*(SECRET|TOKEN|PASSWORD|PASSWD|CREDE
 
 /** @param alsoNeeds names beyond these, for a stand-in of the engine */
 export function workerEnvironment(env: NodeJS.ProcessEnv, alsoNeeds?: RegExp): NodeJS.ProcessEnv {
-  const usesStorage = (env.PACKSHOT_STORAGE_URL ?? '') !== ''
+  const usesStorage = Boolean(env.PACKSHOT_STORAGE_URL || env.PACKSHOT_STORAGE_URL_FILE)
   const passes = (name: string) =>
     alsoNeeds?.test(name) === true ||
     (needed.test(name) && !secret.test(name) && (usesStorage || !name.startsWith('AWS_')))

@@ -1,7 +1,9 @@
 import { loadConfig, requireServices } from '../config.ts'
 import { createLogger } from './logger.ts'
+import { supervisorMetrics, tellMetrics } from './metrics.ts'
 import { type Running, runUntilSignal } from './run-until-signal.ts'
-import { superviseWorker } from './worker-supervisor.ts'
+import { openTelemetry } from './telemetry.ts'
+import { superviseWorker, type WorkerSupervisor } from './worker-supervisor.ts'
 
 /**
  * One worker of many: a process that does the work, and this one, which restarts it when native code crashes it.
@@ -11,18 +13,29 @@ export async function startWorker(env: NodeJS.ProcessEnv, entry: URL, alsoNeeds?
   const config = loadConfig(env)
   requireServices(config, 'worker')
   const log = createLogger(config, 'worker')
-  const worker = superviseWorker({ entry, env, log, ...(alsoNeeds && { alsoNeeds }) })
+  const { reports } = await openTelemetry({ ...config, tracing: undefined }, 'worker', log)
+  const measured = supervisorMetrics(config)
+  let worker: WorkerSupervisor | undefined
+  const texts = [async () => (await worker?.metricsText()) ?? '']
+  const listener = await tellMetrics(config, texts, log)
+  const started = superviseWorker({ entry, env, measured, log, ...(alsoNeeds && { alsoNeeds }) })
+  worker = started
   try {
-    await worker.ready
+    await started.ready
   } catch (thrown) {
-    worker.kill()
+    started.kill()
+    listener?.close()
     throw thrown
   }
   return {
     banner: `worker for ${config.model}`,
     log,
-    stop: () => worker.stop(config.shutdownSeconds * 1000),
-    kill: () => worker.kill(),
+    reports,
+    async stop() {
+      await started.stop(config.shutdownSeconds * 1000)
+      listener?.close()
+    },
+    kill: () => started.kill(),
   }
 }
 

@@ -17,6 +17,7 @@ import { followJob, type Seen, type World } from './client.ts'
 import { type Deaths, plannedDeaths } from './deaths.ts'
 import { faultsOn, type Stage } from './faults.ts'
 import { keepMember, type Member } from './members.ts'
+import { type Counted, metricsFaults, recordMetrics } from './metrics.ts'
 import { type Plan, randomOf } from './schedule.ts'
 import { compareWithManifests, type Printed, readOutputs, webhookFaults } from './verdict.ts'
 
@@ -44,6 +45,7 @@ export interface ChaosReport {
   /** From the end of the faults until all jobs were final and all queues empty. */
   readonly settleSeconds: number
   readonly seconds: number
+  readonly counted: Counted
   readonly printed: Printed
   /** What each process printed, by its name. */
   readonly outputs: Readonly<Record<string, string>>
@@ -71,6 +73,7 @@ export async function runChaos(t: Cleanup, plan: Plan, tell: Tell = () => {}): P
     TMPDIR: folder,
     PACKSHOT_DATA_DIR: `${folder}/data`,
     PACKSHOT_WEBHOOK_HOSTS: '127.0.0.1',
+    PACKSHOT_METRICS_PORT: '0',
   }
   const told = new Map<string, number>()
   // it fails with the first message of every third event
@@ -86,6 +89,7 @@ export async function runChaos(t: Cleanup, plan: Plan, tell: Tell = () => {}): P
   await Promise.all(members.map((member) => member.ready()))
   tell(`2 servers and 3 workers are up after ${seconds(started)} s`)
 
+  const recorder = await recordMetrics(members)
   zero = performance.now()
   const healing = Promise.withResolvers<void>()
   const over = new AbortController()
@@ -121,6 +125,7 @@ export async function runChaos(t: Cleanup, plan: Plan, tell: Tell = () => {}): P
   clearInterval(timer)
   await untilEmpty(fleet, services)
   const settleSeconds = seconds(healed)
+  const counted = await recorder.stop()
   // first the workers: the events of what they end now are for the servers
   await Promise.all(workers.map((worker) => worker.stop()))
   await untilEmpty(fleet, services)
@@ -134,6 +139,7 @@ export async function runChaos(t: Cleanup, plan: Plan, tell: Tell = () => {}): P
   for (const text of compareWithManifests(seen, manifests)) fault(text)
   for (const text of webhookFaults(seen, run, told)) fault(text)
   const printed = readOutputs(members)
+  for (const text of metricsFaults(counted, manifests, printed)) fault(text)
   for (const line of printed.strange) fault(`a process printed ${line}`)
   return {
     faults: [...faults.values()],
@@ -146,6 +152,7 @@ export async function runChaos(t: Cleanup, plan: Plan, tell: Tell = () => {}): P
     slowest: slowestOf(seen),
     settleSeconds,
     seconds: seconds(started),
+    counted,
     printed,
     outputs: Object.fromEntries(members.map(({ name, outputs }) => [name, outputs().join('\n=====\n')])),
   }

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { metricsOf } from '../kit/exposition.ts'
 import { inTime, waitFor } from '../kit/waiting.ts'
 import type { ServerProcess } from '../service/server-process.ts'
 import { isAlive } from '../service/server-process.ts'
@@ -20,6 +21,8 @@ export interface Member {
   ready(): Promise<void>
   /** Ends it by SIGTERM for good. */
   stop(): Promise<void>
+  /** Where the present process tells its metrics, once it has said so. */
+  metrics(): string | undefined
   /** Everything that any of its processes printed. */
   outputs(): readonly string[]
   /** Of all processes that it ever had and whose ids are known. */
@@ -106,6 +109,7 @@ export function keepMember(
       )
       if (!hasEnded) fault(`${name} did not end in time: ${current.output().slice(-600)}`)
     },
+    metrics: () => metricsOf(current.output()),
     outputs: () => all.map(({ output }) => output()),
     pids: () => pidsOf(all),
   }

@@ -27,7 +27,7 @@ export function summaryOf({ seed }: Plan, report: ChaosReport): string {
       .toSorted(([, a], [, b]) => b - a)
       .map(([name, count]) => `${count} ${name}`)
       .join(', ')
-  const { faults, injected, jobs, attempts, slowest, printed } = report
+  const { faults, injected, jobs, attempts, slowest, counted, printed } = report
   return [
     `seed ${seed}, ${report.seconds} s with start and end, settled ${report.settleSeconds} s after the last fault`,
     `catalogue: ${report.pictures} pictures`,
@@ -36,6 +36,7 @@ export function summaryOf({ seed }: Plan, report: ChaosReport): string {
       .map(([attempt, count]) => `${count} ended at attempt ${attempt}`)
       .join(', ')}`,
     `published ${printed.accepted} times, ended by a worker ${printed.ended} times`,
+    `metrics: counted ${list(counted.counts)}; ${counted.deaths} processes died between two of ${counted.scrapes} scrapes, in which ${list(counted.missed) || 'nothing'} may be missed`,
     `injected: ${list(injected)}`,
     `clients: ${report.refusals} answers 503 or 429, ${report.lostConnections} connections without an answer`,
     `errors in the logs: ${list(printed.errors) || 'none'}`,

@@ -288,6 +288,31 @@ export function statusStoreContract(
       assert.equal((await store.ahead((interactive[0] as { id: string }).id))?.jobs, 1)
     })
 
+    test('tells what waits and runs of each class, and since when', async (t) => {
+      const store = await start(t)
+      const none = { jobs: 0, units: 0, oldestSeconds: 0 }
+      assert.deepEqual(await store.backlog(), { interactive: none, batch: none })
+      const ago = (seconds: number) => new Date(Date.now() - seconds * 1000).toISOString()
+      const task = (units: number, changes: Partial<Task> = {}) =>
+        someTask({ units, created_at: ago(1), ...changes })
+      const [first, second, third] = [task(4), task(5), task(7, { priority: 'batch' })]
+      for (const each of [first, second, third]) await store.create(each)
+      assert.equal((await store.get(third.id))?.priority, 'batch')
+      await waitFor(async () => (await store.backlog()).batch.oldestSeconds > 0)
+      const { interactive, batch } = await store.backlog()
+      assert.deepEqual([interactive.jobs, interactive.units, batch.jobs, batch.units], [2, 9, 1, 7])
+      assert.ok(interactive.oldestSeconds > 0 && interactive.oldestSeconds < 3600)
+      // what runs counts with what is left of it, and waits no longer
+      await store.advance(third.id, { status: 'running', progress: { step: 1, steps: 4 } })
+      await store.advance(first.id, { status: 'canceled' })
+      const later = await store.backlog()
+      assert.deepEqual(later.batch, { jobs: 1, units: 5.25, oldestSeconds: 0 })
+      assert.deepEqual([later.interactive.jobs, later.interactive.units], [1, 5])
+      await store.advance(second.id, { status: 'failed' })
+      await store.advance(third.id, { status: 'succeeded' })
+      assert.deepEqual(await store.backlog(), { interactive: none, batch: none })
+    })
+
     test('gives a turn to one of many, and again when its time is over', async (t) => {
       const store = await start(t)
       const turns = await Promise.all(Array.from({ length: 8 }, () => store.turn('sweep', 300)))

@@ -49,6 +49,15 @@ export function taskQueueContract(name: string, start: (t: TestContext) => Promi
       assert.equal(await queue.depth(), 0)
     })
 
+    test('tells how many wait in each class', async (t) => {
+      const queue = await (await start(t)).open(usual)
+      assert.deepEqual(await queue.depths(), { interactive: 0, batch: 0 })
+      for (const priority of ['batch', 'interactive', 'batch'] as const) {
+        await queue.publish(someTask({ priority, account: priority }))
+      }
+      assert.deepEqual(await queue.depths(), { interactive: 1, batch: 2 })
+    })
+
     test('keeps tasks when it is closed and opened again', async (t) => {
       const kit = await start(t)
       const first = await kit.open(usual)
@@ -251,7 +260,8 @@ export function taskQueueContract(name: string, start: (t: TestContext) => Promi
       await all.promise
       await Promise.all(consumers.map((consumer) => consumer.stop()))
       assert.deepEqual(seen.map(idOf).toSorted(), tasks.map((task) => task.id).toSorted())
-      assert.ok(seen.every(({ attempt, losses }) => attempt === 1 && losses === 0))
+      // a broker may count a task as lost that was on its way to a consumer which had just stopped waiting
+      assert.ok(seen.every(({ attempt, losses }) => attempt === 1 && losses <= 1))
     })
 
     test('keeps a lease for as long as the handler works', async (t) => {

@@ -90,6 +90,20 @@ export function webhookQueueContract(
       assert.equal(seen.filter(({ id }) => id === second.id).length, 1)
     })
 
+    test('tells how many are on their way', async (t) => {
+      const kit = await start(t)
+      const queue = await kit.open()
+      for (const each of [someDelivery(), someDelivery()]) await queue.publish(each)
+      assert.equal(await queue.depth(), 2)
+      // what comes again later still counts
+      let handled = 0
+      await collecting(queue, async (delivery) => {
+        handled += 1
+        return handled === 1 ? { delivery, delayMs: 600_000 } : undefined
+      })
+      await waitFor(async () => handled === 2 && (await queue.depth()) === 1)
+    })
+
     test('brings a delivery again when its handler rejects', async (t) => {
       const kit = await start(t)
       const queue = await kit.open()

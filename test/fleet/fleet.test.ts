@@ -3,6 +3,7 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { runKeys } from '../../src/main/keys.ts'
+import { lint, metricsOf, readExposition, scrape } from '../kit/exposition.ts'
 import { waitFor } from '../kit/waiting.ts'
 import { submit, untilFinal } from '../service/server-process.ts'
 import { services } from '../services/services.ts'
@@ -124,4 +125,67 @@ test("all servers have one keys file and count one caller's jobs together; anoth
   for (const address of [here, there])
     await waitFor(async () => (await ask(address, shop, self, 'GET')).status === 401)
   assert.equal((await ask(here, other, self, 'GET')).status, 404)
+})
+
+test('every server tells the same of the queue; what does not answer is said to be down, and hides the queue', async (t) => {
+  const fleet = await prepareFleet(t, await services(), { PACKSHOT_METRICS_PORT: '0' })
+  const gate = join(tempFolder(t), 'gate')
+  const servers = [fleet.server(), fleet.server()]
+  const worker = fleet.worker({ TEST_GATE: gate })
+  const [address = ''] = await Promise.all(servers.map((server) => server.address))
+  await worker.address
+  const all = [...servers, worker].map(({ output }) => metricsOf(output()) ?? '')
+  const [one = '', two = '', ofWorker = ''] = all
+  const work = { prompt: 'gate', steps: 4, width: 512, height: 512 }
+  const ids: string[] = []
+  for (const priority of ['interactive', 'interactive', 'batch'] as const) {
+    ids.push((await submit(address, { ...work, priority })).id)
+  }
+  const value = async (at: string, name: string, labels = {}) =>
+    (await scrape(at)).value(`packshot_${name}`, labels)
+  await waitFor(async () => (await value(ofWorker, 'worker_busy')) === 1)
+  for (const at of [one, two]) {
+    const jobs = (name: string) => value(at, 'queue_jobs', { class: name })
+    await waitFor(async () => (await jobs('interactive')) === 2 && (await jobs('batch')) === 1)
+    // no picture was made yet: a unit counts as a second
+    const units = (4 * 2 * 512 * 512) / 1e6
+    assert.equal(await value(at, 'queue_work_seconds', { class: 'batch' }), units)
+    assert.equal(await value(at, 'queue_consumers'), 1)
+    assert.ok(((await value(at, 'queue_oldest_seconds', { class: 'batch' })) ?? 0) > 0)
+    for (const name of ['queue', 'status', 'storage'])
+      assert.equal(await value(at, 'dependency_up', { name }), 1)
+  }
+  const { text } = await scrape(ofWorker)
+  lint(text)
+  assert.deepEqual(readExposition(text).labelsOf('role'), ['worker'])
+
+  const up = (at: string, name: string) => value(at, 'dependency_up', { name })
+  const hidden = ['queue_jobs', 'queue_work_seconds', 'queue_oldest_seconds', 'queue_consumers']
+  for (const [name, proxy, fault] of [
+    ['status', fleet.redis, 'refuse'],
+    ['queue', fleet.broker, 'blackHole'],
+  ] as const) {
+    await proxy[fault]()
+    for (const at of all) await waitFor(async () => (await up(at, name)) === 0)
+    const { value: told } = await scrape(one)
+    for (const each of hidden)
+      assert.equal(told(`packshot_${each}`), undefined, `${each} without the ${name}`)
+    await proxy.pass()
+    for (const at of all) await waitFor(async () => (await up(at, name)) === 1)
+    await waitFor(async () => (await value(two, 'queue_jobs')) !== undefined)
+  }
+  await fleet.storage.refuse()
+  for (const at of all) await waitFor(async () => (await up(at, 'storage')) === 0)
+  assert.notEqual(await value(one, 'queue_jobs'), undefined)
+  await fleet.storage.pass()
+
+  writeFileSync(gate, '')
+  for (const id of ids) assert.equal((await untilFinal(address, id)).status, 'succeeded')
+  await waitFor(async () => (await value(one, 'queue_jobs')) === 0)
+  await waitFor(async () => (await value(ofWorker, 'attempts_total', { outcome: 'done' })) === 3)
+  const ended = 'jobs_finished_total'
+  assert.equal(await value(ofWorker, ended, { status: 'succeeded', class: 'batch' }), 1)
+  for (const at of all.slice(0, 2)) assert.equal(await value(at, ended), undefined)
+  for (const { process } of [...servers, worker]) process.kill('SIGTERM')
+  assert.deepEqual(await Promise.all([...servers, worker].map(({ ended: end }) => end)), [0, 0, 0])
 })

@@ -12,6 +12,7 @@ import { createCatalogues } from '../../src/jobs/catalogue/catalogues.ts'
 import { AppError } from '../../src/jobs/errors.ts'
 import { defaultLimits } from '../../src/jobs/fields.ts'
 import { createJobIds } from '../../src/jobs/job-id.ts'
+import { type Metrics, noMetrics } from '../../src/jobs/metrics.ts'
 import { imageSeed, stepsOf } from '../../src/jobs/pictures.ts'
 import type { ImageGenerator } from '../../src/jobs/ports.ts'
 import { type SubmitDeps, type SubmitOptions, submitJob } from '../../src/jobs/serving/submit.ts'
@@ -74,6 +75,7 @@ export function embedded(t: Cleanup, options: { queueMax?: number; ttlSeconds?: 
     requests: memoryRateLimiter(),
     space: { take: async () => {} },
     attemptSeconds: 1800,
+    metrics: noMetrics as Metrics,
     caller: ({ address }: Credentials) => anonymousCaller(address),
     offer: () => standInOffer,
     prompts: promptReader(() => [{ name: 'EasyNegative', vectors: 8 }]),
@@ -141,12 +143,13 @@ export function quickGenerator(onStep: StepAction = () => {}): ImageGenerator {
 }
 
 export function runDeps(parts: Embedded, changes: Partial<RunDeps> = {}): RunDeps {
-  const { images, status, events, log, now } = parts
+  const { images, status, events, metrics, log, now } = parts
   const speed: Speed = { secondsPerUnit: undefined }
   return {
     images,
     status,
     events,
+    metrics,
     log,
     now,
     generator: quickGenerator(),

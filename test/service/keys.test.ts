@@ -3,9 +3,13 @@ import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { runKeys } from '../../src/main/keys.ts'
+import { ballPng } from '../browser/png.ts'
 import { waitFor } from '../kit/waiting.ts'
 import { tempFolder } from '../temp-folder.ts'
+import { openStream } from '../wire/event-stream.ts'
 import { startServer } from './server-process.ts'
+
+const png = Buffer.from(ballPng(64, 64))
 
 /** Keys in the whole program, which follows its file. */
 
@@ -54,8 +58,44 @@ test('a running service follows the keys file, and its log has no secret', async
   await waitFor(() => /can be read by other users \(mode 644\)/.test(server.output()))
   assert.equal(await post(bearer(shop)), 202)
   chmodSync(path, 0o600)
-  await keys('disable', 'shop')
+
+  // what was begun or handed out with a key ends with it, also where the caller has another
+  const address = `http://127.0.0.1:${port}`
+  const second = await keys('rotate', 'shop', '--keep', '1d')
+  await waitFor(async () => (await post(bearer(second))) === 202)
+  const ask = async (url: string, key: string, body: object) => {
+    const headers = { 'content-type': 'application/json', authorization: bearer(key) }
+    const answer = await fetch(address + url, { method: 'POST', headers, body: JSON.stringify(body) })
+    return (await answer.json()) as { id: string; upload_url: string; urls: { stream: string } }
+  }
+  const { id } = await ask('/v1/jobs', shop, { prompt: '1000ms', steps: 100 })
+  const follow = (key: string) =>
+    openStream(`${address}/v1/jobs/${id}/events`, { authorization: bearer(key) })
+  const [ending, staying] = [await follow(shop), await follow(second)]
+  const initiate = (key: string) =>
+    ask('/fal/rest/storage/upload/initiate', key, { content_type: 'image/png', file_name: 'a.png' })
+  const put = async ({ upload_url }: { upload_url: string }) =>
+    (await fetch(upload_url, { method: 'PUT', headers: { 'content-type': 'image/png' }, body: png })).status
+  const [granted, granted2] = [await initiate(shop), await initiate(second)]
+  const { urls } = await ask('/v1/predictions', shop, {
+    version: 'stand-in',
+    input: { prompt: '1000ms', num_inference_steps: 100 },
+    stream: true,
+  })
+  const stream = await openStream(urls.stream)
+  await waitFor(() => [ending, staying, stream].every(({ text }) => text !== ''))
+
+  await keys('disable', shop.split('_')[1] ?? '')
   await waitFor(async () => (await post(bearer(shop))) === 401)
+  await waitFor(() => ending.ended && stream.ended)
+  const last = ending.events().at(-1)
+  assert.equal(last?.event, 'gone')
+  assert.match(ending.text, /"code":"unauthorized"/)
+  assert.equal(staying.ended, false)
+  assert.deepEqual([await put(granted), await put(granted2)], [404, 200])
+  assert.equal((await fetch(urls.stream)).status, 404)
+  await keys('disable', 'shop')
+  await waitFor(() => staying.ended)
   assert.equal(await post(bearer(other)), 202)
 
   assert.match(server.output(), /"caller":"shop","key":"\w{10}".*"msg":"job accepted"/)

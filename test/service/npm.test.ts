@@ -1,96 +1,76 @@
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { join } from 'node:path'
+import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { ownEnvironment } from '../kit/own-environment.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { waitFor } from '../kit/waiting.ts'
-import { type Cleanup, tempFolder } from '../temp-folder.ts'
-import { submit, untilView, view } from './server-process.ts'
+import { tempFolder } from '../temp-folder.ts'
+import { isGone, jobInWork, killGroup, startCommand } from './npm-process.ts'
+import { view } from './server-process.ts'
 
-/** The program as the README starts it. */
-
-const root = join(import.meta.dirname, '../..')
-
-interface Npm {
-  readonly process: ChildProcess
-  readonly output: () => string
-  readonly address: string
-}
-
-/** In a process group of its own, as a terminal and systemd have it. */
-async function npmStart(t: Cleanup, dataDir: string): Promise<Npm> {
-  const npm = spawn('npm', ['start'], {
-    cwd: root,
-    detached: true,
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: {
-      ...ownEnvironment(),
-      HOME: tempFolder(t),
-      npm_config_update_notifier: 'false',
-      NODE_ENV: 'production',
-      npm_config_ignore_scripts: 'true',
-      PORT: '0',
-      PACKSHOT_DATA_DIR: dataDir,
-      PACKSHOT_SHUTDOWN_SECONDS: '120',
-    },
-  })
-  t.after(() => killGroup(npm, 'SIGKILL'))
-  let text = ''
-  const keep = (chunk: Buffer) => {
-    text += chunk
-  }
-  npm.stdout.on('data', keep)
-  npm.stderr.on('data', keep)
-  await waitFor(() => {
-    if (npm.exitCode !== null) throw new Error(text)
-    return text.includes('is ready: ')
-  })
-  return { process: npm, output: () => text, address: /is ready: (\S+)/.exec(text)?.[1] ?? '' }
-}
-
-function killGroup(npm: ChildProcess, signal: NodeJS.Signals): void {
-  try {
-    process.kill(-(npm.pid ?? 0), signal)
-  } catch {
-    // it has ended
-  }
-}
-
-async function running(address: string): Promise<string> {
-  const { id } = await submit(address, { prompt: 'a red apple', width: 256, height: 256, steps: 12, seed: 1 })
-  await untilView(address, id, ({ status, progress }) => status === 'running' && (progress?.step ?? 0) > 0)
-  return id
-}
+/** `npm start` as the README has it, under what starts and stops programs; `npm run server` and `worker` are in the fleet. */
 
 test('SIGTERM to npm alone reaches the server: the job in work ends, then npm', async (t) => {
-  const dataDir = tempFolder(t)
-  const npm = await npmStart(t, dataDir)
-  const id = await running(npm.address)
+  const env = { PACKSHOT_DATA_DIR: tempFolder(t) }
+  const npm = await startCommand(t, ['npm', 'start'], env)
+  const id = await jobInWork(npm.address)
   npm.process.kill('SIGTERM')
-  await once(npm.process, 'exit')
+  assert.equal(await npm.ended, 0, npm.output())
+  // as systemd does when the main process has ended (KillMode=mixed), and the kernel when it was the first of a container
+  killGroup(npm.process, 'SIGKILL')
   assert.match(npm.output(), /is stopping: the current job may finish/)
-  await assert.rejects(fetch(npm.address))
+  assert.ok(await isGone(npm.address))
 
-  // the folder is free at once; Ctrl-C reaches npm and the server, and npm passes its own on
-  const again = await npmStart(t, dataDir)
+  // the folder is free at once; Ctrl-C, and systemd's KillMode=control-group, reach npm and the server, and npm passes its own on
+  const again = await startCommand(t, ['npm', 'start'], env)
   assert.equal((await view(again.address, id)).status, 'succeeded')
-  await running(again.address)
+  const second = await jobInWork(again.address)
   killGroup(again.process, 'SIGINT')
-  await once(again.process, 'exit')
+  assert.equal(await again.ended, 0, again.output())
   assert.equal(again.output().match(/is stopping/g)?.length, 1)
-  await assert.rejects(fetch(again.address))
+  assert.match(again.output(), new RegExp(`"job":"${second.slice(0, 26)}","status":"succeeded"`))
+  assert.ok(await isGone(again.address))
 })
 
-test('a server whose npm is killed, or whose terminal is closed, ends too', async (t) => {
-  const npm = await npmStart(t, tempFolder(t))
-  npm.process.kill('SIGHUP')
-  await once(npm.process, 'exit')
+test('npm as the first process of a container ends after the job in work, and nothing is killed before', async (t) => {
+  const container = ['unshare', '--pid', '--fork', '--mount-proc', '--kill-child'] as const
+  if (spawnSync(container[0], [...container.slice(1), 'true']).status !== 0)
+    return t.skip('process namespaces need root on Linux')
+  const npm = await startCommand(t, [...container, 'npm', 'start'], { PACKSHOT_DATA_DIR: tempFolder(t) })
+  const id = await jobInWork(npm.address)
+  const { pid } = npm.process
+  const first = Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim())
+  process.kill(first, 'SIGTERM')
+  assert.equal(await npm.ended, 0, npm.output())
+  assert.match(npm.output(), new RegExp(`"job":"${id.slice(0, 26)}","status":"succeeded"`))
+})
+
+test('a second signal to npm ends everything at once, and npm reports a failure', async (t) => {
+  const npm = await startCommand(t, ['npm', 'start'], { PACKSHOT_DATA_DIR: tempFolder(t) })
+  await jobInWork(npm.address, 100)
+  npm.process.kill('SIGTERM')
   await waitFor(() => npm.output().includes('is stopping'))
-  await waitFor(() =>
-    fetch(npm.address).then(
-      () => false,
-      () => true,
-    ),
-  )
+  // one within a second may be the same, passed on by npm
+  await sleep(1100)
+  npm.process.kill('SIGTERM')
+  assert.equal(await npm.ended, 1, npm.output())
+  assert.ok(await isGone(npm.address))
+})
+
+test('a server whose npm is killed, or the shell that waits for npm, drains and ends too', async (t) => {
+  for (const [command, signal] of [
+    // as with SIGKILL, npm passes it on to nobody
+    [['npm', 'start'], 'SIGHUP'],
+    // dash forks for the last command, too, and passes on nothing
+    [['sh', '-c', 'cd . && npm start; exit $?'], 'SIGTERM'],
+  ] as const) {
+    const npm = await startCommand(t, command, { PACKSHOT_DATA_DIR: tempFolder(t) })
+    const id = await jobInWork(npm.address)
+    npm.process.kill(signal)
+    assert.equal(await npm.ended, signal)
+    await waitFor(() => npm.output().includes('is stopping'))
+    await waitFor(() => isGone(npm.address))
+    const ofJob = new RegExp(`"job":"${id.slice(0, 26)}","status":"succeeded"`)
+    await waitFor(() => ofJob.test(npm.output()))
+  }
 })

@@ -8,8 +8,8 @@ import { ownEnvironment } from '../kit/own-environment.ts'
 
 /**
  * Stops and removes what a process started, even if that process is killed with -9. A helper process in its own
- * session holds a pipe to the starter; when the pipe closes it kills the registered process ids that were
- * not withdrawn, and then removes the folders. It never kills by name.
+ * session holds a pipe to the starter; when the pipe closes it kills the registered processes that were not withdrawn,
+ * each with its group (nginx leaves its workers behind), and then removes the folders. It never kills by name.
  */
 let told: Writable | undefined
 
@@ -59,7 +59,7 @@ async function keep(): Promise<void> {
     else if (kind === 'process' || kind === 'folder' || kind === 'container') kept[kind].add(value)
   }
   const pids = [...kept.process].map(Number)
-  for (const pid of pids) signalTo(pid, 'SIGKILL')
+  for (const pid of pids) if (!signalTo(-pid, 'SIGKILL')) signalTo(pid, 'SIGKILL')
   // where nothing reaps zombies they stay visible forever, so the wait is bounded
   for (let round = 0; round < 50 && pids.some((pid) => signalTo(pid, 0)); round += 1) await sleep(100)
   for (const folder of kept.folder) rmSync(folder, { recursive: true, force: true, maxRetries: 5 })

@@ -11,6 +11,10 @@ const packages = {
   'Redis 7 or later': ['redis-server'],
   'an S3 server (Ceph RGW)': ['ceph-mon', 'ceph-osd', 'radosgw', 'ceph-common'],
   'faketime (libfaketime)': ['faketime'],
+  'Docker Compose 1.29 (docker-compose)': ['docker-compose'],
+  'Prometheus and Alertmanager': ['prometheus', 'prometheus-alertmanager'],
+  'nginx 1.22 or later': ['nginx'],
+  'HAProxy 2.6 or later': ['haproxy'],
 } as const
 
 /** True when each of these programs is in a folder of PATH. */

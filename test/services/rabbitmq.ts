@@ -24,6 +24,8 @@ export interface RabbitmqService extends ServiceControl {
   /** With the user `guest` and the virtual host `/`. */
   readonly url: string
   readonly port: number
+  /** Where `/metrics` is answered, with the option `metrics`. */
+  readonly metricsPort: number | undefined
   /** Runs rabbitmqctl against this node and resolves with its output; takes about a second. */
   ctl(...args: string[]): Promise<string>
 }
@@ -37,7 +39,7 @@ export function shortHeartbeat(): string {
 }
 
 /**
- * A RabbitMQ node of this test alone, without plugins. Its data is on disk: what was confirmed on a durable queue is
+ * A RabbitMQ node of this test alone, without plugins but, with `metrics`, that of Prometheus. Its data is on disk: what was confirmed on a durable queue is
  * there again after `kill` and `start`. Once it accepts connections, the leader of a quorum queue may still be
  * missing for a moment.
  *
@@ -46,21 +48,25 @@ export function shortHeartbeat(): string {
  */
 export async function startRabbitmq(
   t: Cleanup,
-  options: { config?: readonly string[] } = {},
+  options: { config?: readonly string[]; metrics?: boolean } = {},
 ): Promise<RabbitmqService> {
   await ensureInstalled('RabbitMQ 3.10 or later', rabbitmqIsInstalled)
   const cleanup = lastFirst(t)
   const folder = serviceFolder(cleanup)
   const [port, epmdPort, distributionPort] = [await freePort(), await freePort(), await freePort()]
+  const metricsPort = options.metrics === true ? await freePort() : undefined
   const env = nodeEnvironment(folder, epmdPort, distributionPort)
   const config = [
     `listeners.tcp.1 = 127.0.0.1:${port}`,
     'log.file = false',
     'log.console = true',
+    ...(metricsPort === undefined
+      ? []
+      : ['prometheus.tcp.ip = 127.0.0.1', `prometheus.tcp.port = ${metricsPort}`]),
     ...(options.config ?? []),
   ]
   writeFileSync(join(folder, 'rabbitmq.conf'), `${config.join('\n')}\n`)
-  writeFileSync(join(folder, 'enabled_plugins'), '[].\n')
+  writeFileSync(join(folder, 'enabled_plugins'), metricsPort ? '[rabbitmq_prometheus].\n' : '[].\n')
   mkdirSync(env.HOME)
   writeFileSync(join(env.HOME, '.erlang.cookie'), randomBytes(16).toString('hex'), { mode: 0o400 })
 
@@ -76,6 +82,7 @@ export async function startRabbitmq(
     ...control,
     url: `amqp://guest:guest@127.0.0.1:${port}`,
     port,
+    metricsPort,
     ctl: (...args) => runTool({ ...ctl, args: ['--quiet', ...args] }, 60_000),
   }
 }

@@ -56,8 +56,10 @@ function noise(seed: number, length: number): Buffer {
 
 await serveInference(
   async () => ({
-    async make(request, seed, { onStep, signal, images, previews }) {
+    async make(request, seed, { onStep, onPhase, signal, images, previews }) {
+      onPhase('text')
       if (process.env.TEST_TELL) writeSync(1, `engine begins "${request.prompt}" with seed ${seed}\n`)
+      onPhase('steps')
       for (let step = 1; step <= stepsOf(request); step += 1) {
         if (signal.aborted) throw new Error('stopped')
         await act(request.prompt, step, signal)
@@ -66,6 +68,7 @@ await serveInference(
           previews.show(Buffer.from(`preview of seed ${seed} after step ${step}`))
         }
       }
+      onPhase('decode')
       if (process.env.TEST_TELL) writeSync(1, `engine made "${request.prompt}" with seed ${seed}\n`)
       return { bytes: bytesOf(request.prompt, seed, images), width: request.width, height: request.height }
     },

@@ -108,6 +108,7 @@ async function viaTemporary<T>(
     await syncFolder(folder)
     return placed
   } catch (thrown) {
+    // the fault of the write is the one to report; sweeps delete what is left
     await rm(temp, { force: true }).catch(() => {})
     throw thrown
   }

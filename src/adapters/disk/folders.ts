@@ -21,5 +21,8 @@ export async function sweepTemporaries(folder: string, before: number): Promise<
 /** Today's folder is in use even when empty; rmdir fails on a folder that is not empty. */
 export async function removeIfEmpty(folder: string): Promise<void> {
   if (folder.endsWith(new Date().toISOString().slice(0, 10))) return
-  await rmdir(folder).catch(() => {})
+  await rmdir(folder).catch((thrown: unknown) => {
+    const code = thrown instanceof Error && 'code' in thrown ? String(thrown.code) : ''
+    if (!['ENOTEMPTY', 'EEXIST', 'ENOENT'].includes(code)) throw thrown
+  })
 }

@@ -54,6 +54,7 @@ export async function probeFolder(folder: string, param: string, log: Log): Prom
       },
     )
   } finally {
+    // the fault of the probe is the one to report; sweeps leave such a file, which is 16 bytes
     await rm(path, { force: true }).catch(() => {})
   }
 }
@@ -71,6 +72,7 @@ export async function keepPrivate(folder: string, entries: readonly string[], lo
   for (const path of paths) {
     const before = await unlessMissing(stat(path))
     if (before === undefined || (before.mode & others) === 0) continue
+    // what it did is looked at next
     await chmod(path, before.mode & 0o700).catch(() => {})
     if (((await stat(path)).mode & others) === 0) closed.push(path)
     else open.push(path)

@@ -39,6 +39,7 @@ export async function keepChannel(
     }
     if (performance.now() - openedAt > goodMs) faults = 0
     faults += 1
+    // rejects when it is to stop, which the loop looks at
     await sleep(pauseAfter(backoff, faults), undefined, { signal }).catch(() => {})
   }
 }

@@ -2,8 +2,14 @@ import { AppError } from '../../jobs/errors.ts'
 import { closeChannel, type Link } from './connection.ts'
 import { orAfter } from './time-limit.ts'
 
-/** How many tasks of these queues no worker has. Rejects `unavailable`, with the broker's own error as its cause. */
+/** How many messages of these queues nobody has. Rejects `unavailable`, with the broker's own error as its cause. */
 export async function depthOf(link: Link, queues: readonly string[], limitMs: number): Promise<number> {
+  const depths = await depthsOf(link, queues, limitMs)
+  return depths.reduce((sum, depth) => sum + depth, 0)
+}
+
+/** The same of each, in their order. */
+export async function depthsOf(link: Link, queues: readonly string[], limitMs: number): Promise<number[]> {
   const away = (cause?: unknown): never => {
     throw new AppError('unavailable', 'The message broker does not answer.', { cause })
   }
@@ -11,9 +17,11 @@ export async function depthOf(link: Link, queues: readonly string[], limitMs: nu
   const count = async () => {
     const channel = await link.open()
     try {
-      let sum = 0
-      for (const queue of queues) sum += (await channel.queueDeclare({ queue, passive: true })).messageCount
-      return sum
+      const depths: number[] = []
+      for (const queue of queues) {
+        depths.push((await channel.queueDeclare({ queue, passive: true })).messageCount)
+      }
+      return depths
     } finally {
       await closeChannel(channel)
     }

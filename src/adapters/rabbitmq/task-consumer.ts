@@ -133,6 +133,7 @@ async function handle(broker: Broker, held: Held, handler: Handler, stopping: Ab
   // taking another one would leave this one unacknowledged for as long as the channel lives
   const over = AbortSignal.any([stopping, delivery.lost])
   const giveBack = () => delivery.giveBack(jitter(leftPauseMs))
+  // it logs each failure, and rejects when the connection that has the task ends
   if (!delivery.ended()) await untilDone(log, 'returning a task', over, giveBack).catch(() => {})
   delivery.release()
 }

@@ -5,7 +5,7 @@ import type { Consumer, DeadTask, TaskQueue } from '../../jobs/ports.ts'
 import { doubled } from '../../jobs/retry.ts'
 import type { Broker } from './broker.ts'
 import { untilDone } from './channel-loop.ts'
-import { depthOf, sharing } from './depth.ts'
+import { depthOf, depthsOf, sharing } from './depth.ts'
 import { isMissing } from './faults.ts'
 import {
   bytesOf,
@@ -46,6 +46,24 @@ export function rabbitTaskQueue(broker: Broker, { deadRetryMs = 1000 }: TaskQueu
     }),
   )
   const depth = sharing(() => depthOf(broker.consuming, topology.waiting, depthMs))
+  const depths = sharing(async () => {
+    const [interactive, batch] = [topology.waitingOf('interactive'), topology.waitingOf('batch')]
+    const each = await depthsOf(broker.consuming, [...interactive, ...batch], depthMs)
+    const sum = (some: number[]) => some.reduce((total, one) => total + one, 0)
+    return {
+      interactive: sum(each.slice(0, interactive.length)),
+      batch: sum(each.slice(interactive.length)),
+    }
+  })
+  /** A queue that is missing is declared again. */
+  const declaring = async <T>(action: () => Promise<T>) => {
+    try {
+      return await action()
+    } catch (thrown) {
+      if (thrown instanceof AppError && isMissing(thrown.cause)) await broker.redeclare()
+      throw thrown
+    }
+  }
 
   const park = (message: Received, reason: string) =>
     broker.publish(topology.parked(), {
@@ -93,14 +111,9 @@ export function rabbitTaskQueue(broker: Broker, { deadRetryMs = 1000 }: TaskQueu
       return keep(startTaskConsumer(broker, handler))
     },
     /** Counts tasks that no worker has, including those that wait for another attempt. */
-    async depth() {
-      try {
-        return await depth()
-      } catch (thrown) {
-        if (thrown instanceof AppError && isMissing(thrown.cause)) await broker.redeclare()
-        throw thrown
-      }
-    },
+    depth: () => declaring(depth),
+    /** Without those that wait for another attempt: their queues are for both classes. */
+    depths: () => declaring(depths),
     async consumeDead(handler) {
       const subscription = {
         who: 'the dead-letter consumer',

@@ -72,6 +72,10 @@ export interface Topology {
   readonly webhookQueues: { readonly fresh: string; readonly returned: string }
   /** Those whose messages are jobs that wait. */
   readonly waiting: readonly string[]
+  /** Those of them that are of one class: its lanes, and what was returned. */
+  waitingOf(priority: Priority): readonly string[]
+  /** Those whose messages are webhooks on their way. */
+  readonly webhooks: readonly string[]
   /** The lanes of a class. */
   lanesOf(priority: Priority): readonly string[]
   newTask(priority: Priority, lane: number): Route
@@ -98,6 +102,7 @@ export function topology(ns: string, queueMax: number, webhooksMax = 10_000): To
   const laneKey = (priority: Priority, lane: number) => `new.${priority}${lane === 0 ? '' : `.${lane}`}`
   const lanesOf = (priority: Priority) => allLanes.map((lane) => laneQueue(priority, lane))
   const returnedQueue = (priority: Priority) => `${ns}.tasks.${priority}.returned.v1`
+  const waitingOf = (priority: Priority) => [...lanesOf(priority), returnedQueue(priority)]
   const retryQueue = (bucket: string) => `${ns}.tasks.retry.${bucket}.v1`
   const deadQueue = `${ns}.tasks.dead.v1`
   const parkedQueue = `${ns}.parked.v1`
@@ -136,10 +141,9 @@ export function topology(ns: string, queueMax: number, webhooksMax = 10_000): To
     deadQueue,
     statusQueue,
     webhookQueues,
-    waiting: [
-      ...priorities.flatMap((priority) => [...lanesOf(priority), returnedQueue(priority)]),
-      ...Object.keys(bucketsMs).map(retryQueue),
-    ],
+    waiting: [...priorities.flatMap(waitingOf), ...Object.keys(bucketsMs).map(retryQueue)],
+    waitingOf,
+    webhooks: [...Object.values(webhookQueues), ...Object.keys(webhookBucketsMs).map(webhookRetryQueue)],
     lanesOf,
     newTask: (priority, lane) => ({
       exchange: exchanges.tasks,

@@ -4,6 +4,7 @@ import { doubled } from '../../jobs/retry.ts'
 import { WebhookDelivery } from '../../jobs/webhook.ts'
 import type { Broker } from './broker.ts'
 import { untilDone } from './channel-loop.ts'
+import { depthOf, sharing } from './depth.ts'
 import { bytesOf, contentOf, countOf, failuresHeader, type Received, reasonHeader } from './message.ts'
 import { startPushConsumer } from './push-consumer.ts'
 import type { Route } from './topology.ts'
@@ -12,6 +13,8 @@ export interface WebhookQueueOptions {
   /** The pause before a delivery comes again after its handler failed, doubled for each further failure. */
   readonly retryMs?: number
 }
+
+const depthMs = 5000
 
 type Handler = (delivery: WebhookDelivery) => Promise<WebhookAgain | undefined>
 
@@ -25,6 +28,7 @@ export function rabbitWebhookQueue(
 ): WebhookQueue {
   const { topology, log } = broker
   const consumers = new Set<Consumer>()
+  const depth = sharing(() => depthOf(broker.consuming, topology.webhooks, depthMs))
 
   const handle = async (message: Received, signal: AbortSignal, handler: Handler) => {
     const move = (route: Route, body: Buffer, headers?: Record<string, string | number>) =>
@@ -73,6 +77,7 @@ export function rabbitWebhookQueue(
       consumers.add(consumer)
       return consumer
     },
+    depth,
     async close() {
       await Promise.all([...consumers].map((consumer) => consumer.stop()))
     },

@@ -140,6 +140,7 @@ export async function openRedis(options: RedisOptions): Promise<Redis> {
     }
   }
 
+  // a fault of the connection is logged where it is kept
   const pinger = setInterval(() => void command('PING').catch(() => {}), pingMs)
   pinger.unref()
   void keepConnected(connection)

@@ -57,6 +57,14 @@ export function redisRateLimiter(redis: Redis, options: RedisRateLimiterOptions)
     ...caller,
     limits: { ...caller.limits, [name]: halfOf(rate) },
   })
+  const answered = () => {
+    if (away) log.info({}, 'Redis is back: callers are limited across all servers again')
+    away = false
+  }
+  const failed = (err: unknown) => {
+    if (!away) log.warn({ err }, 'Redis is unavailable: each server limits callers on its own')
+    away = true
+  }
   return {
     async take(caller, name = 'rate', amount = 1) {
       const rate = caller.limits[name]
@@ -64,12 +72,10 @@ export function redisRateLimiter(redis: Redis, options: RedisRateLimiterOptions)
       const args = [60_000 / rate.perMinute, rate.burst, amount].map(String)
       try {
         const waitMs = Number(await redis.script(takeScript, [keyOf(caller, name)], args))
-        if (away) log.info({}, 'Redis is back: callers are limited across all servers again')
-        away = false
+        answered()
         return Math.ceil(waitMs / 1000)
       } catch (err) {
-        if (!away) log.warn({ err }, 'Redis is unavailable: each server limits callers on its own')
-        away = true
+        failed(err)
         return fallback.take(halved(caller, name, rate), name, amount)
       }
     },
@@ -77,8 +83,11 @@ export function redisRateLimiter(redis: Redis, options: RedisRateLimiterOptions)
       const rate = caller.limits[name]
       if (rate === undefined) return undefined
       try {
-        return roomIn(rate, Number(await redis.script(roomScript, [keyOf(caller, name)], [])))
-      } catch {
+        const fullInMs = Number(await redis.script(roomScript, [keyOf(caller, name)], []))
+        answered()
+        return roomIn(rate, fullInMs)
+      } catch (err) {
+        failed(err)
         return fallback.room(halved(caller, name, rate), name)
       }
     },

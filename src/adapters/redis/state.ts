@@ -17,6 +17,7 @@ export const stateFields = [
   'kept',
   'account',
   'preview',
+  'class',
 ]
 
 export function texts(reply: Reply | undefined): (string | undefined)[] {
@@ -38,6 +39,7 @@ export function toState(id: string, values: Reply, cancelRequested: boolean): Jo
     kept,
     account,
     preview,
+    priority,
   ] = texts(values)
   if (created_at === undefined || expires_at === undefined || !isStatus(status)) return undefined
   const wanted = parsed(ResolvedRequest, request)
@@ -50,6 +52,7 @@ export function toState(id: string, values: Reply, cancelRequested: boolean): Jo
     created_at,
     expires_at,
     ...(units === undefined ? {} : { units: Number(units) }),
+    ...(priority === 'batch' ? { priority } : {}),
     ...parsed(Kept, kept),
     ...(account === undefined ? {} : { account }),
     ...(started_at === undefined ? {} : { started_at }),

@@ -16,7 +16,7 @@ test('an end that could not be written puts every server in doubt once Redis is 
   const timeoutMs = stretched(200)
   const open = async () => {
     const redis = await openRedis({ url: server.url, log: keepingLog(), timeoutMs })
-    const store = redisStatusStore(redis, { namespace: 'test' })
+    const store = redisStatusStore(redis, { namespace: 'test', log: keepingLog() })
     t.after(async () => {
       await store.close()
       await redis.close()

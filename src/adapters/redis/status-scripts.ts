@@ -73,6 +73,31 @@ return { alive, #names == 0 and {} or redis.call('HMGET', KEYS[2], unpack(names)
 `)
 
 /**
+ * KEYS: waiting interactive, waiting batch, running, work. ARGV: start of the keys of states. Returns for each class jobs,
+ * units and how many seconds the first has waited. What runs is of the class that its state says, at most the first 1000.
+ */
+export const backlogScript = defineScript(`
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local jobs, units, oldest = {}, {}, {}
+for index, place in ipairs({ 'interactive', 'batch' }) do
+  jobs[index] = redis.call('ZCARD', KEYS[index])
+  units[index] = jobs[index] > 0 and tonumber(redis.call('HGET', KEYS[4], '+' .. place)) or 0
+  local since = tonumber(redis.call('ZRANGE', KEYS[index], 0, 0, 'WITHSCORES')[2]) or now
+  oldest[index] = math.max(0, now - since) / 1000000
+end
+for _, id in ipairs(redis.call('ZRANGE', KEYS[3], 0, 999)) do
+  local index = redis.call('HGET', ARGV[1] .. id, 'class') == 'batch' and 2 or 1
+  local left = string.match(redis.call('HGET', KEYS[4], id) or '', '^%a+ (.+)$')
+  jobs[index], units[index] = jobs[index] + 1, units[index] + (tonumber(left) or 0)
+end
+local function row(index)
+  return { jobs[index], string.format('%.17g', units[index]), string.format('%.6f', oldest[index]) }
+end
+return { row(1), row(2) }
+`)
+
+/**
  * The unfinished jobs of an account: id -> "<ms when it stops counting> <units>".
  * KEYS[1] account. ARGV: id, units, most jobs, most units, ms for which it counts. Returns nothing after counting the
  * job, else jobs and units. The rule is `exceeds` of work.ts.

@@ -50,7 +50,7 @@ async function started(t: TestContext) {
     const lasting = [...(await timesToLive(redis, namespace))].filter(([, ms]) => ms < 0)
     assert.deepEqual(lasting, [], 'every key has a time to live')
   }
-  const store = new Proxy(redisStatusStore(redis, { namespace }), {
+  const store = new Proxy(redisStatusStore(redis, { namespace, log: keepingLog() }), {
     get: (target, name: keyof StatusStore) => {
       const method = target[name]
       if (typeof method !== 'function') return method
@@ -93,7 +93,7 @@ test('sets of jobs live as long as the longest of them', async (t) => {
 test('many updates at once end at the highest rank, and none is seen to go back', async (t) => {
   const { store, namespace } = await started(t)
   const others = await Promise.all(
-    [1, 2, 3, 4].map(async () => redisStatusStore(await connected(t), { namespace })),
+    [1, 2, 3, 4].map(async () => redisStatusStore(await connected(t), { namespace, log: keepingLog() })),
   )
   const task = someTask()
   await store.create(task)
@@ -119,7 +119,7 @@ test('many updates at once end at the highest rank, and none is seen to go back'
 
 test('of many final states told at once one stays, with its own error', async (t) => {
   const { store, namespace } = await started(t)
-  const other = redisStatusStore(await connected(t), { namespace })
+  const other = redisStatusStore(await connected(t), { namespace, log: keepingLog() })
   for (let round = 0; round < 20; round++) {
     const task = someTask()
     await Promise.all([store.create(task), other.create(task)])
@@ -133,9 +133,24 @@ test('of many final states told at once one stays, with its own error', async (t
   }
 })
 
+test('a job that cannot be listed is created all the same, and the log says so', async (t) => {
+  const { redis, namespace } = await started(t)
+  const log = keepingLog()
+  const store = redisStatusStore(redis, { namespace, log })
+  const task = someTask({ caller: 'shop', account: 'caller:shop' })
+  // a key of another kind in the list's place
+  await redis.command('SET', `${namespace}:list:caller:shop`, 'x', 'PX', '60000')
+  assert.equal((await store.create(task)).id, task.id)
+  assert.equal((await store.get(task.id))?.status, 'queued')
+  assert.deepEqual(
+    log.lines.map(({ level, message }) => [level, message]),
+    [['warn', 'adding a job to the list of its caller failed; continuing without it']],
+  )
+})
+
 test('two servers that create jobs at once give each one place', async (t) => {
   const { store, namespace } = await started(t)
-  const other = redisStatusStore(await connected(t), { namespace })
+  const other = redisStatusStore(await connected(t), { namespace, log: keepingLog() })
   const tasks = Array.from({ length: 50 }, () => someTask())
   await Promise.all(tasks.flatMap((task, index) => [(index % 2 ? store : other).create(task)]))
   const places = await Promise.all(tasks.map(async ({ id }) => (await other.ahead(id))?.jobs ?? -1))
@@ -332,7 +347,7 @@ test('goes on after FLUSHALL and after a restart with nothing kept', async (t) =
   const own = await startRedis(t)
   const redis = await openRedis({ url: own.url, log: keepingLog(), timeoutMs: 2000 })
   t.after(() => redis.close())
-  const store = redisStatusStore(redis, { namespace: 'flushed' })
+  const store = redisStatusStore(redis, { namespace: 'flushed', log: keepingLog() })
   const [before, after_] = [someTask(), someTask()]
   await store.create(before)
   await own.cli('FLUSHALL')

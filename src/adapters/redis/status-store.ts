@@ -1,5 +1,6 @@
 import { type JobState, type JobStatus, keptOf, statusRank, type Task } from '../../jobs/job.ts'
-import type { ListPlace, StatusStore } from '../../jobs/ports.ts'
+import { bestEffort, type Log } from '../../jobs/log.ts'
+import type { Backlog, ListPlace, StatusStore } from '../../jobs/ports.ts'
 import { cancelKeptMs, keptAfterExpiryMs, workerSilenceMs } from '../../jobs/status-times.ts'
 import { unitsOf } from '../../jobs/work.ts'
 import type { Redis } from './connection.ts'
@@ -7,6 +8,7 @@ import type { Reply } from './dial.ts'
 import { stateFields, texts, toState } from './state.ts'
 import {
   advanceScript,
+  backlogScript,
   createScript,
   heartbeatScript,
   listScript,
@@ -38,7 +40,10 @@ const listChunk = 100
  * A process that failed to record a job's end sets a marker once Redis is back; until it expires, every server treats
  * unfinished states as doubtful.
  */
-export function redisStatusStore(redis: Redis, { namespace }: { readonly namespace: string }): StatusStore {
+export function redisStatusStore(
+  redis: Redis,
+  { namespace, log }: { readonly namespace: string; readonly log: Log },
+): StatusStore {
   const key = (name: string) => `${namespace}:${name}`
   const [interactive, batch, running] = [key('waiting:interactive'), key('waiting:batch'), key('running')]
   const work = key('work')
@@ -54,7 +59,8 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
 
   const tellDoubt = () => {
     clearTimeout(telling)
-    redis.command('SET', doubt, '1', 'PX', String(doubtMs)).catch(() => {
+    redis.command('SET', doubt, '1', 'PX', String(doubtMs)).catch((err: unknown) => {
+      log.debug({ err }, 'the statuses cannot be marked as doubtful; retrying')
       if (!closed) telling = setTimeout(tellDoubt, tellDoubtMs).unref()
     })
   }
@@ -86,11 +92,16 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
       const owned = [
         ...(Object.keys(kept).length === 0 ? [] : ['kept', JSON.stringify(kept)]),
         ...(account === undefined ? [] : ['account', account]),
+        ...(priority === 'batch' ? ['class', priority] : []),
       ]
       const args = [id, priority, String(units), ...times, account ?? '', ...first, ...owned]
       const creating = redis.script(createScript, [...jobs, state(id)], args)
       // a job that is missing in the list is still there
-      const listing = enlist(task, lifeMs + keptAfterExpiryMs).catch(() => {})
+      const listing = bestEffort(
+        log,
+        'adding a job to the list of its caller',
+        enlist(task, lifeMs + keptAfterExpiryMs),
+      )
       const isNew = (await creating) === 1
       await listing
       const standing = isNew ? undefined : await get(id)
@@ -102,6 +113,7 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
         created_at,
         expires_at,
         units,
+        ...(priority === 'batch' ? { priority } : {}),
         ...kept,
         ...(account === undefined ? {} : { account }),
       }
@@ -137,7 +149,7 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
         // A full Redis still deletes. Without a state the job is what its manifest says; with the old one it would
         // still be shown as running.
         if (isFinal(status)) {
-          await redis.command('DEL', state(id)).catch(() => {})
+          await bestEffort(log, 'deleting a status that is out of date', redis.command('DEL', state(id)))
           tellDoubt()
         }
         throw thrown
@@ -199,6 +211,11 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
         secondsPerUnit: speeds.length === 0 ? undefined : sum / speeds.length,
       }
     },
+    async backlog() {
+      const reply = await redis.script(backlogScript, [interactive, batch, running, work], [state('')])
+      const [first, second] = Array.isArray(reply) ? reply.map(backlogOf) : []
+      return { interactive: first ?? backlogOf(null), batch: second ?? backlogOf(null) }
+    },
     async turn(name, forMs) {
       return (await redis.command('SET', key(`turn:${name}`), '1', 'PX', String(forMs), 'NX')) === 'OK'
     },
@@ -216,6 +233,11 @@ export function redisStatusStore(redis: Redis, { namespace }: { readonly namespa
       clearTimeout(telling)
     },
   }
+}
+
+function backlogOf(reply: Reply): Backlog {
+  const [jobs = 0, units = 0, oldestSeconds = 0] = Array.isArray(reply) ? reply.map(Number) : []
+  return { jobs, units, oldestSeconds }
 }
 
 /** Of a reply with ids and scores in turn. */

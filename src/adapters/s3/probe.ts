@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { AppError } from '../../jobs/errors.ts'
-import type { Log } from '../../jobs/log.ts'
+import { bestEffort, type Log } from '../../jobs/log.ts'
 import { StorageFault } from './faults.ts'
 import type { Objects } from './objects.ts'
 
@@ -54,7 +54,7 @@ export async function probe(objects: Objects, log: Log): Promise<Conditional> {
     }
     return conditional
   } catch (thrown) {
-    await objects.delete(key).catch(() => {})
+    await bestEffort(log, 'deleting the object of a probe', objects.delete(key))
     throw thrown
   }
 }

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { AppError, messageOf } from '../../jobs/errors.ts'
-import type { Log } from '../../jobs/log.ts'
+import { bestEffort, type Log } from '../../jobs/log.ts'
 import type { Objects } from './objects.ts'
 import { probeFolder } from './probe.ts'
 
@@ -29,7 +29,7 @@ export async function probePublic(objects: Objects, endpoint: string, log: Log):
       `${param} cannot be used from this machine: browsers elsewhere may still reach it; if they do not, they see no pictures`,
     )
   } finally {
-    await objects.delete(key).catch(() => {})
+    await bestEffort(log, 'deleting the object of a probe', objects.delete(key))
   }
 }
 

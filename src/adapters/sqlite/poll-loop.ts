@@ -12,6 +12,7 @@ export function startPolling(log: Log, pauseMs: number, take: () => Promise<bool
     while (!stopping.signal.aborted) {
       const worked = await bestEffort(log, 'taking from the queue', take())
       if (worked === true) continue
+      // rejects when it is to stop, which the loop looks at
       await sleep(worked === undefined ? pauseMs * 10 : pauseMs, undefined, {
         signal: stopping.signal,
       }).catch(() => {})

@@ -1,6 +1,6 @@
 import type { SQLOutputValue } from 'node:sqlite'
 import { Value } from 'typebox/value'
-import { priorities } from '../../jobs/fields.ts'
+import { type Priority, priorities } from '../../jobs/fields.ts'
 import {
   JobError,
   type JobState,
@@ -48,6 +48,11 @@ export function sqliteStatusStore(database: Database): StatusStore {
     seconds_per_unit = coalesce(excluded.seconds_per_unit, seconds_per_unit)`)
   const alive = db.prepare('SELECT count(*) AS workers FROM workers WHERE seen_at > ?')
   const speed = db.prepare('SELECT seconds_per_unit AS speed FROM workers ORDER BY seen_at DESC LIMIT 8')
+
+  const left =
+    db.prepare(`SELECT priority, count(*) AS jobs, min(created_at) FILTER (WHERE rank = 0) AS oldest,
+    total(units * (1 - coalesce(CAST(step AS REAL) / max(steps, 1), 0))) AS units
+    FROM states WHERE rank < 2 AND expires_at > ? GROUP BY priority`)
 
   const listed = db.prepare(`SELECT states.*, 0 AS cancel_requested FROM states
     WHERE account = ?1 AND expires_at > ?2 AND (created_at, id) < (?3, ?4)
@@ -133,6 +138,19 @@ export function sqliteStatusStore(database: Database): StatusStore {
         return { workers, secondsPerUnit: speeds.length === 0 ? undefined : sum / speeds.length }
       })
     },
+    async backlog() {
+      const rows = guard(() => left.all(new Date().toISOString()))
+      const of = (priority: Priority) => {
+        const row = rows.find((each) => each.priority === priorities.indexOf(priority))
+        const oldest = typeof row?.oldest === 'string' ? Date.now() - Date.parse(row.oldest) : 0
+        return {
+          jobs: Number(row?.jobs ?? 0),
+          units: Number(row?.units ?? 0),
+          oldestSeconds: Math.max(0, oldest / 1000),
+        }
+      }
+      return { interactive: of('interactive'), batch: of('batch') }
+    },
     doubtful: () => false,
     async turn(name, forMs) {
       const now = Date.now()
@@ -172,6 +190,7 @@ function toState(row: Record<string, SQLOutputValue>): JobState {
     created_at: String(row.created_at),
     expires_at: String(row.expires_at),
     units: Number(row.units),
+    ...(row.priority === priorities.indexOf('batch') ? { priority: 'batch' } : {}),
     // `sent` is from before there was `kept`
     ...(typeof row.sent === 'string' ? { sent: row.sent } : {}),
     ...(typeof row.kept === 'string' ? Value.Parse(Kept, JSON.parse(row.kept)) : {}),

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { AppError } from '../../jobs/errors.ts'
-import { priorities } from '../../jobs/fields.ts'
+import { type Priority, priorities } from '../../jobs/fields.ts'
 import type { Task } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
 import type { Consumer, Delivery, TaskQueue } from '../../jobs/ports.ts'
@@ -44,6 +44,7 @@ export function sqliteTaskQueue(database: Database, options: TaskQueueOptions): 
     WHERE (SELECT count(*) FROM tasks) < ?4 ON CONFLICT (id) DO NOTHING`)
   const find = db.prepare('SELECT sent FROM tasks WHERE id = ?')
   const count = db.prepare('SELECT count(*) AS n FROM tasks')
+  const counts = db.prepare('SELECT priority, count(*) AS n FROM tasks GROUP BY priority')
   const free = db.prepare('UPDATE tasks SET lease_until = 0, token = NULL WHERE owner = ?')
   const claim =
     db.prepare(`UPDATE tasks SET owner = ?1, token = ?2, lease_until = ?3 + ?4, losses = losses + 1
@@ -93,6 +94,12 @@ export function sqliteTaskQueue(database: Database, options: TaskQueueOptions): 
     },
     async depth() {
       return guard(() => count.get() as { n: number }).n
+    },
+    async depths() {
+      const rows = guard(() => counts.all())
+      const of = (priority: Priority) =>
+        Number(rows.find((each) => each.priority === priorities.indexOf(priority))?.n ?? 0)
+      return { interactive: of('interactive'), batch: of('batch') }
     },
     /** This queue never gives up: a task that no worker takes stays in it, and `dead` parks in a table. */
     async consumeDead() {

@@ -44,6 +44,7 @@ export function sqliteWebhookQueue(database: Database, options: WebhookQueueOpti
     db.prepare(`UPDATE webhooks SET token = ?2, owner = ?3, lease_until = ?1 + ?4, losses = losses + 1
     WHERE seq = (SELECT seq FROM webhooks WHERE ${isDue} ORDER BY due_at, seq LIMIT 1)
     RETURNING seq, message, losses`)
+  const count = db.prepare('SELECT count(*) AS n FROM webhooks')
   const free = db.prepare('UPDATE webhooks SET lease_until = 0, token = NULL WHERE owner = ?')
   const remove = db.prepare('DELETE FROM webhooks WHERE seq = ? AND token = ?')
   const later = db.prepare(`UPDATE webhooks SET message = ?, due_at = ?, waits_ms = ?, fresh = 0, losses = ?,
@@ -104,6 +105,9 @@ export function sqliteWebhookQueue(database: Database, options: WebhookQueueOpti
       }
       consumers.add(consumer)
       return consumer
+    },
+    async depth() {
+      return Number(guard(() => count.get())?.n ?? 0)
     },
     async close() {
       await Promise.all([...consumers].map((consumer) => consumer.stop()))

@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { jobRequestSchema } from '../../jobs/fields.ts'
 import { isFinal, JobView } from '../../jobs/serving/job-view.ts'
+import { isTraceparent } from '../../jobs/tracing.ts'
 import { isUnchanged, weakTag } from '../etag.ts'
 import { ErrorBody } from '../faults.ts'
 import type { Services } from '../services.ts'
@@ -148,9 +149,7 @@ function preferredWait({ headers }: FastifyRequest): number | undefined {
  */
 export function traceOf({ headers }: FastifyRequest): { trace?: string } {
   const given = headers.traceparent
-  const valid =
-    typeof given === 'string' && /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/.test(given)
-  return valid ? { trace: given } : {}
+  return isTraceparent(given) ? { trace: given } : {}
 }
 
 /** `Retry-After` has whole seconds only; `poll_after_ms` in the body is more precise. */

@@ -77,12 +77,16 @@ async function finalOf(
   )
 }
 
-/** The connection may be silent for as long as the call is held, and clients that count silence hear of it. */
+/**
+ * The connection may be silent for as long as the call is held, and clients that count silence hear of it; not through a
+ * proxy, because nginx takes `102 Processing` for the answer, and the client then gets none.
+ */
 function keepOpen(request: FastifyRequest, reply: FastifyReply, seconds: number): () => void {
   if (!isConnected(request)) return () => {}
   reply.raw.setTimeout(seconds * 1000 + restMs)
   const { headers, raw } = request
   if (!knowsProcessing.test(headers['user-agent'] ?? '') || raw.httpVersion !== '1.1') return () => {}
+  if (headers['x-forwarded-for'] !== undefined) return () => {}
   const timer = setInterval(() => {
     if (!reply.raw.headersSent && !reply.raw.destroyed) reply.raw.writeProcessing()
   }, processingEveryMs)

@@ -1,6 +1,7 @@
 import formbody from '@fastify/formbody'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { toAppError } from '../../jobs/errors.ts'
+import { bestEffort } from '../../jobs/log.ts'
 import { isFinal, type JobView } from '../../jobs/serving/job-view.ts'
 import { parseForm } from '../bodies.ts'
 import { httpFault } from '../faults.ts'
@@ -119,11 +120,17 @@ export async function pageRoutes(
 }
 
 /** The form as prefilled by a link: from the settings in the URL or, for a long prompt, from those of a job. */
-async function prefill(services: Services, { query, caller }: FastifyRequest): Promise<FormValues> {
+async function prefill(services: Services, { query, caller, log }: FastifyRequest): Promise<FormValues> {
   const { from, ...fields } = { from: undefined, ...(query as Record<string, unknown>) }
   const given = readFields(fields)
   if (typeof from !== 'string') return given
-  const view = await services.view(from, caller).catch(() => undefined)
+  // the form works without it
+  const view = await bestEffort(
+    log,
+    'reading the job that a form begins with',
+    services.view(from, caller),
+    'debug',
+  )
   if (view?.request === undefined) return given
   const { seed, count } = given
   const values = valuesOfRequest(view.request)

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { bestEffort } from '../log.ts'
 import type { Load } from '../ports.ts'
 import { deleteJob } from '../serving/delete.ts'
+import { detached } from '../tracing.ts'
 import {
   type Control,
   type Definition,
@@ -151,7 +152,7 @@ export function startFeeder(deps: FeedDeps, times: FeederTimes = feederTimes): F
   const tick = () => {
     if (stopped || running) return
     running = true
-    step = round().finally(() => {
+    step = detached(round).finally(() => {
       running = false
       if (stopped) return
       timer = setTimeout(

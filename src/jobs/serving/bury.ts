@@ -1,10 +1,13 @@
 import { type AnnounceDeps, announce } from '../announce.ts'
+import { countCommitted } from '../finished.ts'
 import { keptOf, type Manifest } from '../job.ts'
+import type { Metrics } from '../metrics.ts'
 import type { DeadTask, ImageStore } from '../ports.ts'
 import { isTask } from '../task-check.ts'
 
 export interface BuryDeps extends AnnounceDeps {
   readonly images: ImageStore
+  readonly metrics: Metrics
   readonly now: () => Date
 }
 
@@ -33,6 +36,7 @@ export async function buryTask(deps: BuryDeps, { message, reason }: DeadTask): P
     expires_at,
   }
   const standing = await deps.images.commit(manifest)
+  countCommitted(deps.metrics, manifest, standing, task.priority)
   await announce(deps, standing, task.trace)
   deps.log.error({ job: id, reason, status: standing.status }, 'the queue gave up on a job; it was parked')
 }

@@ -1,6 +1,8 @@
 import { announce } from '../announce.ts'
+import { countCommitted } from '../finished.ts'
 import { type JobState, keptOf, type Manifest } from '../job.ts'
 import { bestEffort } from '../log.ts'
+import type { Metrics } from '../metrics.ts'
 import type { EventQueue, TaskQueue } from '../ports.ts'
 import {
   type AnswerDeps,
@@ -14,6 +16,7 @@ import {
 export interface CancelDeps extends AnswerDeps {
   readonly queue: TaskQueue
   readonly events: EventQueue
+  readonly metrics: Metrics
 }
 
 /**
@@ -39,10 +42,14 @@ export async function cancelJob(deps: CancelDeps, id: string, owner?: string): P
   if (state.status !== 'queued' && state.status !== 'running') return viewJob(deps, id, owner)
   await bestEffort(deps.log, 'marking a job as canceled', deps.status.requestCancel(id))
   if (state.status === 'queued' && state.webhook === undefined && (await withdrawn(deps, id))) {
+    const manifest = canceledManifest(deps, state)
+    countCommitted(deps.metrics, manifest, manifest, state.priority)
     deps.log.info({ job: id }, 'job canceled before a worker had it')
     return viewOfCanceled(state)
   }
-  const manifest = await deps.images.commit(canceledManifest(deps, state))
+  const canceled = canceledManifest(deps, state)
+  const manifest = await deps.images.commit(canceled)
+  countCommitted(deps.metrics, canceled, manifest, state.priority)
   const announced = announce(deps, manifest).then(() => deps.queue.withdraw(id))
   await bestEffort(deps.log, 'announcing and withdrawing a canceled job', announced)
   deps.log.info({ job: id, status: manifest.status }, 'job canceled on request')

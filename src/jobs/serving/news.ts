@@ -1,6 +1,6 @@
 import type { JobEvent, JobState } from '../job.ts'
 import { expiryOf, hasExpired, type JobIds } from '../job-id.ts'
-import type { Log } from '../log.ts'
+import { type Log, seldom } from '../log.ts'
 import type { ImageStore, StatusStore } from '../ports.ts'
 import { DamagedManifest } from '../stored-names.ts'
 import { type JobView, viewOfExpired, viewOfManifest } from './job-view.ts'
@@ -25,7 +25,12 @@ export interface NewsDeps {
 export async function handleEvent(deps: NewsDeps, event: JobEvent): Promise<void> {
   const { ids, images, status, webhooks, log } = deps
   const { id, status: told, caller } = event
-  if (!isIssued(ids, id, caller)) return log.warn({}, 'an event of a job that was never accepted was dropped')
+  if (!isIssued(ids, id, caller)) {
+    return seldom(log).warn(
+      {},
+      'an event of a job that this installation never accepted was dropped: forged, or another installation with the same PACKSHOT_NAMESPACE',
+    )
+  }
   const manifest = await images.getManifest(id).catch((thrown: unknown) => {
     if (thrown instanceof DamagedManifest) return undefined
     throw thrown

@@ -39,6 +39,11 @@ export interface Recogniser {
   caller(from: Credentials): Promise<Caller>
   /** A caller whose work goes on without a request; undefined if none of its keys counts any longer. */
   named(name: string, account: string): Caller | undefined
+  /**
+   * The caller as it is now, for what lasts longer than a request; undefined if its key, or for one known by its name
+   * alone every key of it, counts no longer.
+   */
+  current(caller: Pick<Caller, 'name' | 'account' | 'keyId'>): Caller | undefined
   /** Exchanges a key for a session. Rejects like `caller`. */
   signIn(key: string, address: string): Promise<SignedIn>
 }
@@ -63,6 +68,12 @@ export function createRecogniser(deps: RecogniseDeps): Recogniser {
     return found?.fault === undefined ? found : undefined
   }
 
+  const named = (name: string, account: string) => {
+    if (name === anonymous) return { ...stranger(''), account }
+    const found = deps.keys().anyOf(name, now())
+    return found === undefined ? undefined : callerOf(found, usual)
+  }
+
   return {
     async caller({ address, key, session, open }) {
       if (open === true) return stranger(address)
@@ -73,10 +84,11 @@ export function createRecogniser(deps: RecogniseDeps): Recogniser {
       await checkRate(requests, stranger(address), 'requests')
       throw new AppError('unauthorized', 'This needs a key: send it as "authorization: Bearer pks_...".')
     },
-    named(name, account) {
-      if (name === anonymous) return { ...stranger(''), account }
-      const found = deps.keys().anyOf(name, now())
-      return found === undefined ? undefined : callerOf(found, usual)
+    named,
+    current({ name, account, keyId }) {
+      if (keyId === undefined) return named(name, account)
+      const found = deps.keys().recall(keyId, name, now())
+      return found === undefined || found.fault !== undefined ? undefined : callerOf(found, usual)
     },
     async signIn(key, address) {
       const { caller, keyId } = await checked(key.trim(), address)

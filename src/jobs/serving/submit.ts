@@ -4,6 +4,7 @@ import type { RequestLimits } from '../fields.ts'
 import { type ResolvedRequest, statusRank, type Task, versionOf, type Webhook } from '../job.ts'
 import { expiryOf } from '../job-id.ts'
 import { bestEffort } from '../log.ts'
+import type { Metrics } from '../metrics.ts'
 import { findNamed, type Offer } from '../offer.ts'
 import type { PromptReader, TaskQueue } from '../ports.ts'
 import { promptCost } from '../request/prompt-cost.ts'
@@ -24,6 +25,7 @@ export interface SubmitDeps extends AnswerDeps, AdmissionDeps {
   readonly prompts: PromptReader
   readonly limits: RequestLimits
   readonly webhooks: Pick<Webhooks, 'accept'>
+  readonly metrics: Metrics
 }
 
 export interface SubmitOptions {
@@ -99,7 +101,7 @@ export interface Wanted
  * workers go too.
  */
 export async function accept(deps: SubmitDeps, { now, by, ...wanted }: Wanted): Promise<JobView> {
-  const { id, account, request, sent, trace } = wanted
+  const { id, account, request, sent } = wanted
   const prompts = await promptCost(request, deps.limits, deps.prompts)
   const faults = [...prompts.faults, ...(await uploadFaults(deps, request, by.name))]
   if (faults.length > 0) throw invalidRequest(faults)
@@ -125,7 +127,8 @@ export async function accept(deps: SubmitDeps, { now, by, ...wanted }: Wanted): 
   if (sent !== undefined && standing !== undefined && !isSameRequest(standing, sent, () => request)) {
     throw new AppError('idempotency_key_reused', 'The id stands for another request.')
   }
-  deps.log.info({ job: id, trace, units, ...whose(by) }, 'job accepted')
+  deps.metrics.jobsAccepted.add({ class: task.priority ?? 'interactive' })
+  deps.log.info({ job: id, units, ...whose(by) }, 'job accepted')
   // from here on nothing may reject: the job is accepted, and a 503 would say that it may not be
   if (standing !== undefined && statusRank[standing.status] > statusRank.running) {
     const view = await bestEffort(deps.log, 'reading a job that is final', viewJob(deps, id, by.name))

@@ -1,6 +1,7 @@
 import { AppError } from '../errors.ts'
 import type { JobState } from '../job.ts'
 import { bestEffort } from '../log.ts'
+import { detached } from '../tracing.ts'
 import {
   type AnswerDeps,
   isFinal,
@@ -28,8 +29,8 @@ export interface JobWatch {
    * The job as it is, then after each change of its status, progress, preview or place in the queue, last the final one;
    * all followers get the same object. A reader that is slower than the job misses what is between. Ends early when
    * `signal` aborts or the watch is closed. The first read rejects like `viewJob`, and with `unavailable` or
-   * `rate_limited` if too many follow; a later one only with `expired` or `deleted`. Read it to its end, or call
-   * `return`.
+   * `rate_limited` if too many follow; a later one only with `expired`, `deleted`, or `unauthorized` for a follower that
+   * may no longer see it. Read it to its end, or call `return`.
    */
   follow(id: string, options: FollowOptions): AsyncGenerator<JobView, void, undefined>
   /** Call it when a job changed: its waits check it at once. */
@@ -51,6 +52,8 @@ interface FollowOptions {
   readonly owner?: string
   /** Under which the caller's followers are counted. */
   readonly account?: string
+  /** Whether the follower may still see the job; looked at about once a second. Absent: it may. */
+  readonly allowed?: () => boolean
 }
 
 export interface WatchOptions {
@@ -86,6 +89,8 @@ interface Watched {
 
 const firstPauseMs = 200
 const longestPauseMs = 3000
+/** Between two looks whether a follower may still see its job. */
+const allowedEveryMs = 1000
 /** Minimum pause between two reads of storage for a job of unknown state. */
 const lookPauseMs = 5000
 
@@ -162,7 +167,7 @@ export function watchJobs(deps: AnswerDeps, options: WatchOptions = {}): JobWatc
     const job = known === undefined || known.ended !== undefined ? newlyWatched(id) : known
     jobs.set(id, job)
     job.wake.add(wake)
-    timer ??= setInterval(tick, tickMs)
+    timer ??= detached(() => setInterval(tick, tickMs))
     const leave = () => {
       job.wake.delete(wake)
       if (job.wake.size === 0 && jobs.get(id) === job) jobs.delete(id)
@@ -209,7 +214,7 @@ export function watchJobs(deps: AnswerDeps, options: WatchOptions = {}): JobWatc
         over.removeEventListener('abort', wake)
       }
     },
-    async *follow(id, { signal, owner, account = '' }) {
+    async *follow(id, { signal, owner, account = '', allowed = () => true }) {
       deps.ids.verify(id, owner)
       const countOut = countIn(account)
       let news = Promise.withResolvers<void>()
@@ -217,6 +222,7 @@ export function watchJobs(deps: AnswerDeps, options: WatchOptions = {}): JobWatc
       const { job, leave } = watch(id, wake)
       job.followers += 1
       signal.addEventListener('abort', wake)
+      const looking = setInterval(() => allowed() || wake(), allowedEveryMs)
       try {
         job.first ??= viewVerified(deps, id)
         const view = await job.first
@@ -224,6 +230,8 @@ export function watchJobs(deps: AnswerDeps, options: WatchOptions = {}): JobWatc
         else job.view ??= view
         let seen: JobView | undefined
         while (!signal.aborted) {
+          if (!allowed())
+            throw new AppError('unauthorized', 'The key that this began with is no longer valid.')
           if (job.ended !== undefined) {
             yield outcome(job.ended)
             return
@@ -238,6 +246,7 @@ export function watchJobs(deps: AnswerDeps, options: WatchOptions = {}): JobWatc
           }
         }
       } finally {
+        clearInterval(looking)
         signal.removeEventListener('abort', wake)
         job.followers -= 1
         if (job.followers === 0) [job.first, job.view] = [undefined, undefined]

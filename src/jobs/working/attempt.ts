@@ -2,8 +2,10 @@ import { createHash } from 'node:crypto'
 import { AppError } from '../errors.ts'
 import type { ManifestImage, Progress, Task } from '../job.ts'
 import { bestEffort, type Log } from '../log.ts'
+import type { Metrics } from '../metrics.ts'
 import type { GivenImages, ImageGenerator, ImageStore, StatusStore } from '../ports.ts'
 import { keepPreview } from '../previews.ts'
+import { stepMeter } from './measure.ts'
 import { type StorageRetry, withStorageRetry } from './storage-retry.ts'
 
 /** One try at a task: makes its pictures and stores each, while it watches for reasons to stop. */
@@ -38,6 +40,7 @@ export interface AttemptDeps {
   readonly images: ImageStore
   readonly status: StatusStore
   readonly generator: ImageGenerator
+  readonly metrics: Metrics
   readonly log: Log
   readonly limits: AttemptLimits
   readonly storageRetry: StorageRetry
@@ -49,6 +52,8 @@ export interface Made {
   readonly secondsPerStep: number | undefined
   /** Steps of the whole job, as the engine counts them. */
   readonly steps: number
+  /** From the beginning until the engine had made the last picture. */
+  readonly seconds: number
 }
 
 /**
@@ -75,6 +80,7 @@ export async function makePictures(
       ...(count === 0 ? {} : { previews: { count, onPreview } }),
     }
     for await (const picture of deps.generator.generate(task.request, options)) {
+      watch.drawn()
       const { bytes, width, height, seed } = picture
       const index = made.length
       await withStorageRetry(deps.storageRetry, signal, () =>
@@ -128,6 +134,7 @@ function startWatch(deps: AttemptDeps, task: Task, signals: { lost: AbortSignal;
   const began = performance.now()
   let first: { readonly step: number; readonly at: number } | undefined
   let last = { step: 0, steps: 0, at: began }
+  let drawnAt = began
   // the next attempt would take as long; but an engine that did nothing at all hangs
   const tooLong = (message: string) =>
     controller.abort(new AppError('timeout', message, first === undefined ? {} : { attempts: 1 }))
@@ -147,6 +154,7 @@ function startWatch(deps: AttemptDeps, task: Task, signals: { lost: AbortSignal;
     limits.cancelEveryMs,
   )
 
+  const meter = stepMeter(deps, task)
   let reported = Number.NEGATIVE_INFINITY
   const secondsPerStep = () =>
     first === undefined || last.step === first.step
@@ -164,11 +172,22 @@ function startWatch(deps: AttemptDeps, task: Task, signals: { lost: AbortSignal;
   }
   return {
     signal: controller.signal,
-    alive: () => stall.refresh(),
-    pace: () => ({ secondsPerStep: secondsPerStep(), steps: last.steps }),
+    alive: () => {
+      stall.refresh()
+      meter.alive()
+    },
+    drawn() {
+      drawnAt = performance.now()
+    },
+    pace: () => ({
+      secondsPerStep: secondsPerStep(),
+      steps: last.steps,
+      seconds: (drawnAt - began) / 1000,
+    }),
     onProgress(progress: Progress): void {
       stall.refresh()
       const now = performance.now()
+      meter.onProgress(progress, now)
       first ??= { step: progress.step, at: now }
       last = { ...progress, at: now }
       checkPace()

@@ -1,8 +1,10 @@
 import { Type } from 'typebox'
 import { Value } from 'typebox/value'
+import { countExpired } from '../finished.ts'
 import { type Task, taskVersion } from '../job.ts'
 import { isJobIdShaped, jobIdTime } from '../job-id.ts'
-import { bestEffort, type Log } from '../log.ts'
+import { bestEffort, type Log, seldom } from '../log.ts'
+import type { Metrics } from '../metrics.ts'
 import type { Delivery, EventQueue, StatusStore } from '../ports.ts'
 import { taskFault } from '../task-check.ts'
 
@@ -12,6 +14,7 @@ interface RefuseDeps {
   readonly status: StatusStore
   readonly events: EventQueue
   readonly now: () => Date
+  readonly metrics: Metrics
   readonly log: Log
 }
 
@@ -22,11 +25,14 @@ export async function refuse(deps: RefuseDeps, delivery: Delivery): Promise<void
   const message = delivery.message
   const version = newerVersion(message, deps.now())
   if (version !== undefined) {
-    deps.log.warn({ version }, 'a task of a newer version is left for a newer worker')
+    seldom(deps.log).warn(
+      { version, own: taskVersion },
+      'tasks of a newer version are left for newer workers: upgrade this one',
+    )
     return delivery.giveBack(unknownVersionPauseMs)
   }
   const reason = `not a task: ${taskFault(message)}`
-  deps.log.error({ reason }, 'a message that is not a task was parked')
+  seldom(deps.log).error({ reason }, 'a message that is not a task was parked')
   return delivery.dead(reason)
 }
 
@@ -60,5 +66,6 @@ export async function expire(deps: RefuseDeps, delivery: Delivery, task: Task): 
     ...(task.webhook === undefined ? {} : { webhook: task.webhook }),
   })
   await delivery.ack()
+  countExpired(deps.metrics, task, deps.now())
   deps.log.warn({ job: task.id }, 'job expired before a worker took it')
 }

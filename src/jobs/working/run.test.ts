@@ -458,7 +458,7 @@ test('a job that cannot end in time is ended as soon as its pace is known', asyn
   assert.ok(steps < 50, `${steps} of 400 steps`)
 })
 
-test('the speed of a worker is that of its steps, and not known after a single one', async (t) => {
+test('the speed of a worker is that of its steps, and not known after the first job of one step', async (t) => {
   const parts = embedded(t)
   const deps = runDeps(parts, {
     generator: quickGenerator(

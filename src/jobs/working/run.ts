@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { announce } from '../announce.ts'
 import { ConnectionLost } from '../connection-lost.ts'
 import { AppError, clientMessage, toAppError } from '../errors.ts'
+import { countCommitted } from '../finished.ts'
 import { type JobState, keptOf, type Manifest, type ManifestImage, type Task } from '../job.ts'
 import { bestEffort } from '../log.ts'
 import type { Delivery, EventQueue } from '../ports.ts'
@@ -10,6 +11,7 @@ import { doubled, jitter, retryBriefly } from '../retry.ts'
 import { isTask } from '../task-check.ts'
 import { type AttemptDeps, type Made, makePictures, Stopped } from './attempt.ts'
 import { deadlyLosses, noteSurvival } from './losses.ts'
+import { countMade, countWait } from './measure.ts'
 import { expire, refuse } from './refuse.ts'
 import { learnSpeed, type Speed } from './speed.ts'
 import { StorageAway, withStorageRetry } from './storage-retry.ts'
@@ -46,6 +48,7 @@ export async function runTask(deps: RunDeps, delivery: Delivery, stopping: Abort
   } catch (err) {
     if (delivery.lost.aborted) return
     deps.log.error({ err, attempt: delivery.attempt }, 'a task could not be completed; it is redelivered')
+    deps.metrics.attempts.add({ outcome: 'returned' })
     const pause = stopping.aborted
       ? 0
       : jitter(err instanceof StorageAway ? storageAwayPauseMs : endingPauseMs)
@@ -57,6 +60,7 @@ async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal):
   const task = delivery.message
   if (!isTask(task)) return refuse(deps, delivery)
 
+  if (delivery.losses > 0) deps.metrics.attempts.add({ outcome: 'lost' })
   if (Date.parse(task.expires_at) <= deps.now().getTime()) return expire(deps, delivery, task)
   const patience = AbortSignal.any([delivery.lost, stopping])
   const atStorage = <T>(action: () => Promise<T>) => withStorageRetry(deps.storageRetry, patience, action)
@@ -76,13 +80,17 @@ async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal):
   if (isOther(task, state)) return drop(deps, delivery, task)
   const commit = async (outcome: Outcome) => {
     const manifest = manifestOf(deps, delivery, task, outcome)
-    await conclude(deps, delivery, task, await atStorage(() => deps.images.commit(manifest)))
+    const standing = await atStorage(() => deps.images.commit(manifest))
+    countCommitted(deps.metrics, manifest, standing, task.priority)
+    await conclude(deps, delivery, task, standing)
   }
   if (state?.cancel_requested === true) return commit({ status: 'canceled' })
   const losses = await deadlyLosses(deps, delivery, task.id)
   if (losses >= deps.maxLosses) return commit(tooOften(losses))
 
   const started_at = state?.started_at ?? deps.now().toISOString()
+  if (isNew(delivery, state)) countWait(deps, task, started_at)
+  const began = performance.now()
   const running = status.advance(task.id, { status: 'running', started_at })
   void bestEffort(log, 'writing that a task runs', running)
   let made: Made
@@ -91,8 +99,10 @@ async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal):
   } catch (thrown) {
     return endAttempt(deps, delivery, task, thrown, (outcome) => commit({ ...outcome, started_at }))
   }
+  countMade(deps, task, (performance.now() - began) / 1000)
   // the pictures are made: an outage of storage or broker now is not a fault of the attempt, and does not count
   await commit({ status: 'succeeded', images: made.pictures, started_at })
+  deps.metrics.attempts.add({ outcome: 'done' })
   learnSpeed(deps.speed, task, made)
 }
 
@@ -130,28 +140,37 @@ async function endAttempt(
     deps.log.warn({ job: task.id }, 'the task was lost to another worker')
     return delivery.lost.reason instanceof ConnectionLost ? noteSurvival(deps, task.id) : undefined
   }
+  const { attempts } = deps.metrics
   const fields = { job: task.id, attempt: delivery.attempt, err: thrown }
   if (thrown instanceof Stopped) {
-    if (thrown.why === 'canceled') return commit({ status: 'canceled' })
+    if (thrown.why === 'canceled') {
+      await commit({ status: 'canceled' })
+      return attempts.add({ outcome: 'canceled' })
+    }
+    attempts.add({ outcome: 'returned' })
     deps.log.info({ job: task.id }, 'the worker is stopping; the job is redelivered')
     return delivery.giveBack()
   }
   if (thrown instanceof StorageAway) {
+    attempts.add({ outcome: 'returned' })
     deps.log.error(fields, 'storage is unavailable; the job is redelivered')
     return delivery.giveBack(jitter(storageAwayPauseMs))
   }
   const error = toAppError(thrown)
   if (error.attempts === Number.POSITIVE_INFINITY) {
+    attempts.add({ outcome: 'returned' })
     deps.log.error(fields, 'attempt failed for a temporary reason; the job is redelivered')
     return delivery.giveBack(jitter(storageAwayPauseMs))
   }
   if (delivery.attempt < error.attempts) {
+    attempts.add({ outcome: 'retried' })
     deps.log.warn(fields, 'attempt failed; the job is retried')
     const backoff = { firstMs: deps.retryPauseMs, longestMs: Number.POSITIVE_INFINITY }
     return delivery.retry(jitter(doubled(backoff, delivery.attempt)))
   }
   deps.log.error(fields, 'attempt failed for the last time')
-  return commit({ status: 'failed', error })
+  await commit({ status: 'failed', error })
+  attempts.add({ outcome: 'failed' })
 }
 
 interface Outcome {

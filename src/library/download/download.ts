@@ -135,6 +135,7 @@ async function transfer(options: DownloadOptions, start: URL, partial: Partial):
         onProgress?.(partial.bytes, total ?? size)
       }
     } finally {
+      // what is left of the answer is not wanted; a connection that is broken needs no end
       await response.body?.cancel().catch(() => {})
     }
   } finally {

@@ -6,13 +6,18 @@ import { modelFiles } from './walk.ts'
 /** Facts about files and model folders, read again only when they change. */
 export class FactsCache {
   readonly #known = new Map<string, { stamp: FileStamp; facts: Promise<CheckpointFacts> }>()
+  readonly #read: (path: string) => Promise<CheckpointFacts>
 
-  /** @throws what `readFacts` throws */
+  constructor(read = readFacts) {
+    this.#read = read
+  }
+
+  /** @throws what `read` throws */
   async get(path: string): Promise<CheckpointFacts> {
     const stamp = await entryStamp(path)
     const known = this.#known.get(path)
     if (known?.stamp === stamp) return known.facts
-    const facts = readFacts(path)
+    const facts = this.#read(path)
     this.#known.set(path, { stamp, facts })
     return facts
   }

@@ -1,4 +1,5 @@
 import type { Caller } from '../../../jobs/caller.ts'
+import { AppError } from '../../../jobs/errors.ts'
 import { isFinal, type JobView } from '../../../jobs/serving/job-view.ts'
 import type { Services } from '../../services.ts'
 
@@ -9,7 +10,7 @@ import type { Services } from '../../services.ts'
 export interface Running {
   add(caller: Caller, ids: readonly string[]): Promise<void>
   remove(caller: Caller, ids: readonly string[]): Promise<void>
-  /** The jobs of the newest call that has unfinished ones; empty if there is none. */
+  /** The jobs of the newest call that has unfinished ones; empty if there is none. Rejects `unavailable`. */
   newest(caller: Caller): Promise<readonly JobView[]>
 }
 
@@ -46,7 +47,7 @@ export function runningCalls(services: Services): Running {
     remove,
     async newest(caller) {
       for (const ids of [...(await read(caller))].reverse()) {
-        const views = await Promise.all(ids.map((id) => services.view(id, caller).catch(() => undefined)))
+        const views = await Promise.all(ids.map((id) => unlessGone(services.view(id, caller))))
         const found = views.filter((view) => view !== undefined)
         if (found.some((view) => !isFinal(view))) return found
         // left behind by a server that died, or a client that left
@@ -54,5 +55,16 @@ export function runningCalls(services: Services): Running {
       }
       return []
     },
+  }
+}
+
+/** Undefined for a job that is no more. A store that is away for a moment says nothing of the job. */
+async function unlessGone(view: Promise<JobView>): Promise<JobView | undefined> {
+  try {
+    return await view
+  } catch (thrown) {
+    const gone = thrown instanceof AppError && ['not_found', 'expired', 'deleted'].includes(thrown.code)
+    if (gone) return undefined
+    throw thrown
   }
 }

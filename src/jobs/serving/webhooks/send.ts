@@ -1,4 +1,5 @@
 import { messageOf } from '../../errors.ts'
+import type { Metrics } from '../../metrics.ts'
 import type { Consumer, WebhookAgain, WebhookAnswer, WebhookPost, WebhookQueue } from '../../ports.ts'
 import { doubled } from '../../retry.ts'
 import type { WebhookDelivery } from '../../webhook.ts'
@@ -22,6 +23,7 @@ export interface SendDeps extends WebhookLogDeps {
   /** `packshot/1.2.3` */
   readonly userAgent: string
   readonly now: () => Date
+  readonly metrics: Metrics
 }
 
 export interface SendLimits extends ShareLimits {
@@ -88,6 +90,7 @@ async function send(
     if (outcome === 'aborted') return { delivery, delayMs: 0 }
     const { status, retryAfterSeconds = 0 } = outcome ?? {}
     if (status !== undefined && status >= 200 && status < 300) {
+      deps.metrics.webhookDeliveries.add({ outcome: 'delivered' })
       await noteTry(deps, delivery, { at: at.toISOString(), status })
       deps.log.info({ event: delivery.id, status, failures: delivery.failures }, 'webhook delivered')
       return undefined
@@ -161,6 +164,7 @@ async function again(
   const answer = status === undefined ? { reason: reasons.unreachable } : { status, reason: reasons.refused }
   const pause = schedule[delivery.failures]
   if (pause === undefined) return end(deps, delivery, answer)
+  deps.metrics.webhookDeliveries.add({ outcome: 'retried' })
   const delayMs = Math.max(lessSome(pause * 1000, 0.1), wanted * 1000)
   const next_at = new Date(at.getTime() + delayMs).toISOString()
   await noteTry(deps, delivery, { at: at.toISOString(), ...answer, next_at })
@@ -172,6 +176,7 @@ async function end(
   delivery: WebhookDelivery,
   answer: { status?: number; reason: string },
 ): Promise<undefined> {
+  deps.metrics.webhookDeliveries.add({ outcome: 'failed' })
   await noteTry(deps, delivery, { at: deps.now().toISOString(), ...answer })
   deps.log.warn({ event: delivery.id, failures: delivery.failures, ...answer }, 'a webhook was given up')
 }

@@ -1,0 +1,34 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { toAppError } from '../jobs/errors.ts'
+import { type Metrics, noMetrics } from '../jobs/metrics.ts'
+import { eventStreamType } from './event-stream.ts'
+
+/** Clients may use any of some thirty methods. */
+const usualMethods: readonly string[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
+
+/** Takes note of every answer of the app: how long it took, and which streams are open. */
+export function measureAnswers(app: FastifyInstance, metrics: Metrics): void {
+  if (metrics === noMetrics) return
+  let streams = 0
+  const openedBy = (change: 1 | -1) => {
+    streams += change
+    metrics.eventStreams.set({}, streams)
+  }
+  metrics.eventStreams.set({}, streams)
+  app.addHook('onSend', (request: FastifyRequest, reply: FastifyReply, payload, done) => {
+    const method = usualMethods.includes(request.method) ? request.method : 'other'
+    const route = request.routeOptions.url ?? 'none'
+    const code = String(reply.statusCode)
+    metrics.httpDuration.observe({ route, method, code }, reply.elapsedTime / 1000)
+    if (String(reply.getHeader('content-type')).startsWith(eventStreamType)) {
+      openedBy(1)
+      reply.raw.once('close', () => openedBy(-1))
+    }
+    done(null, payload)
+  })
+}
+
+/** Counts what a request is refused with. */
+export function countRefusal(metrics: Metrics, thrown: unknown): void {
+  metrics.requestsRefused.add({ code: toAppError(thrown).code })
+}

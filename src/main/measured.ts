@@ -1,0 +1,126 @@
+import { toAppError } from '../jobs/errors.ts'
+import { type Metrics, noMetrics } from '../jobs/metrics.ts'
+import type { Backends } from './backends.ts'
+
+/** The backends of a process, measured: the one place where calls of the three services are timed and counted. */
+
+/** When a service last answered, or did not. */
+interface Pulse {
+  readonly at: number
+  readonly up: boolean
+}
+
+export interface Pulses {
+  queue: Pulse | undefined
+  status: Pulse | undefined
+  storage: Pulse | undefined
+}
+
+export interface Measured<Opened extends Backends = Backends> {
+  readonly backends: Opened
+  readonly pulses: Pulses
+}
+
+type Outcome = 'ok' | 'unavailable' | 'error'
+type Ended = (op: string, outcome: Outcome, seconds: number) => void
+
+/**
+ * @param parksHere whether a task that a worker ends with `dead` is counted by it: a broker passes it on to the servers,
+ * which count it when it is parked
+ */
+export function measuredBackends<Opened extends Backends>(
+  backends: Opened,
+  metrics: Metrics,
+  parksHere: boolean,
+): Measured<Opened> {
+  const pulses: Pulses = { queue: undefined, status: undefined, storage: undefined }
+  if (metrics === noMetrics) return { backends, pulses }
+  const pulse = (name: keyof Pulses, outcome: Outcome) => {
+    pulses[name] = { at: performance.now(), up: outcome !== 'unavailable' }
+  }
+  const ofQueue = (_op: string, outcome: Outcome) => pulse('queue', outcome)
+  const queue = timed(backends.queue, ofQueue)
+  const images = timed(backends.images, (op, outcome, seconds) => {
+    pulse('storage', outcome)
+    metrics.storageDuration.observe({ op, outcome }, seconds)
+  })
+  return {
+    pulses,
+    backends: {
+      ...backends,
+      queue: {
+        ...queue,
+        consume: (handler) =>
+          queue.consume(async (delivery) => {
+            metrics.workerBusy.set({}, 1)
+            try {
+              await handler(
+                parksHere
+                  ? {
+                      message: delivery.message,
+                      attempt: delivery.attempt,
+                      losses: delivery.losses,
+                      lost: delivery.lost,
+                      ack: () => delivery.ack(),
+                      retry: (delayMs) => delivery.retry(delayMs),
+                      giveBack: (delayMs) => delivery.giveBack(delayMs),
+                      async dead(reason) {
+                        await delivery.dead(reason)
+                        metrics.deadLetters.add({})
+                      },
+                    }
+                  : delivery,
+              )
+            } finally {
+              metrics.workerBusy.set({}, 0)
+            }
+          }),
+        consumeDead: (handler) =>
+          queue.consumeDead(async (dead) => {
+            await handler(dead)
+            metrics.deadLetters.add({})
+          }),
+      },
+      events: timed(backends.events, ofQueue),
+      webhookQueue: timed(backends.webhookQueue, ofQueue),
+      status: timed(backends.status, (op, outcome, seconds) => {
+        pulse('status', outcome)
+        metrics.statusDuration.observe({ op, outcome }, seconds)
+      }),
+      images: {
+        ...images,
+        async sweep(now) {
+          const removed = await images.sweep(now)
+          metrics.expiredResults.add({}, removed)
+          return removed
+        },
+      },
+    },
+  }
+}
+
+/** Local, and no calls of a service. */
+const notCalls: readonly string[] = ['close', 'consume', 'consumeDead']
+
+/** The same port; `ended` is told of each call that returned a promise when that is settled. */
+function timed<Port extends object>(port: Port, ended: Ended): Port {
+  const wrapped = Object.entries(port).map(([op, method]) => {
+    if (typeof method !== 'function' || notCalls.includes(op)) return [op, method]
+    return [
+      op,
+      (...args: unknown[]) => {
+        const began = performance.now()
+        const result: unknown = method.apply(port, args)
+        if (!(result instanceof Promise)) return result
+        const seconds = () => (performance.now() - began) / 1000
+        result.then(
+          () => ended(op, 'ok', seconds()),
+          (thrown) =>
+            ended(op, toAppError(thrown).code === 'unavailable' ? 'unavailable' : 'error', seconds()),
+        )
+        return result
+      },
+    ]
+  })
+  return Object.fromEntries(wrapped) as Port
+}
