@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { writeFileSync } from 'node:fs'
+import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { runKeys } from '../../src/main/keys.ts'
@@ -34,8 +34,10 @@ test('jobs sent to any server are made by any worker and answered by every serve
 
 test('a job is followed on every server, whichever gets its event, with Redis away, and until a server stops', async (t) => {
   const fleet = await prepareFleet(t, await services())
+  // each job stands behind its first step until all have seen it there
+  const gate = join(tempFolder(t), 'gate')
   const servers = [fleet.server(), fleet.server()]
-  const worker = fleet.worker()
+  const worker = fleet.worker({ TEST_GATE: gate })
   const addresses = await Promise.all(servers.map(({ address }) => address))
   await worker.address
   const [here = ''] = addresses
@@ -51,7 +53,7 @@ test('a job is followed on every server, whichever gets its event, with Redis aw
     }
   }
 
-  const streams = await follow({ prompt: '300ms', steps: 6, previews: 2 })
+  const streams = await follow({ prompt: 'gate', steps: 6, previews: 2 })
   await waitFor(() => streams.every((stream) => stream.events().some(({ event }) => event === 'preview')))
   const previews = streams.map((stream) => stream.events().find(({ event }) => event === 'preview'))
   for (const [index, address] of addresses.entries()) {
@@ -59,16 +61,20 @@ test('a job is followed on every server, whichever gets its event, with Redis aw
     // it may have been the last
     assert.ok(preview.status === 404 || /^preview of seed/.test(await preview.text()))
   }
+  writeFileSync(gate, '')
   await untilDone(streams)
+  rmSync(gate)
   assert.ok(streams.every((stream) => stream.events().some(({ event }) => event === 'progress')))
 
-  const away = await follow({ prompt: '200ms', steps: 5 })
+  const away = await follow({ prompt: 'gate', steps: 5 })
   await waitFor(() => away.every((stream) => stream.events().some(({ event }) => event === 'progress')))
   await fleet.redis.refuse()
+  writeFileSync(gate, '')
   await untilDone(away)
+  rmSync(gate)
   await fleet.redis.pass()
 
-  const open = await follow({ prompt: '200ms', steps: 50 })
+  const open = await follow({ prompt: 'gate' })
   servers[1]?.process.kill('SIGTERM')
   await waitFor(() => open[1]?.ended)
   assert.match(open[1]?.text ?? '', /: the server stops\n\n$/)

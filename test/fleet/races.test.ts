@@ -98,7 +98,12 @@ test('F32: of a cancellation and a finish in one moment one wins, and everybody 
   const parts = await fleet.open()
   for (const id of ids) {
     const manifest = await parts.images.getManifest(id)
-    await waitFor(async () => (await parts.status.get(id))?.status === manifest?.status)
+    let told: string | undefined
+    const isTold = async () => {
+      told = (await parts.status.get(id))?.status
+      return told === manifest?.status
+    }
+    await waitFor(isTold).catch(() => assert.equal(told, manifest?.status, id))
   }
   await endWell(fleet, all, crew, ids)
 })

@@ -83,7 +83,9 @@ export async function provideStatus(t: Cleanup): Promise<string> {
 
 export async function provideStorage(t: Cleanup, rgw: RgwOptions = {}): Promise<Storage> {
   if (process.env.TEST_STORAGE_URL) return storageOfEnvironment(process.env.TEST_STORAGE_URL)
-  const access = (await dockerIsReachable()) ? await siloContainer(t) : await startRgw(t, rgw)
+  const access = (await dockerIsReachable())
+    ? await siloContainer(t)
+    : await startRgw(t, { cache: true, ...rgw })
   await createBucket(access, bucket)
   const { endpoint: s3Endpoint, accessKeyId, secretAccessKey } = access
   return { storageUrl: `s3://${bucket}`, s3Endpoint, accessKeyId, secretAccessKey, region }

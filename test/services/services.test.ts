@@ -71,7 +71,7 @@ test('a confirmed message of RabbitMQ survives a kill of the node', async (t) =>
     // each attempt on its own channel: a queue without a leader closes the channel that asked
     await connected(rabbitmq.url, async (channel) => {
       body = (await channel.basicGet({ queue: 'q' }))?.body
-    }).catch(() => {})
+    }).catch(() => sleep(200))
     return body !== undefined
   })
   assert.equal(body, 'kept')

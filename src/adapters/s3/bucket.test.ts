@@ -5,7 +5,7 @@ import { createServer as createTcpServer } from 'node:net'
 import { suite, type TestContext, test } from 'node:test'
 import { someManifest, someTask } from '../../../test/contract/jobs.ts'
 import { startProxy } from '../../../test/fault-kit/proxy.ts'
-import { waitFor } from '../../../test/kit/waiting.ts'
+import { stretched, waitFor } from '../../../test/kit/waiting.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
 import { freshPlace, keysOf, opened } from '../../../test/services/fresh-place.ts'
 import { storage } from '../../../test/services/services.ts'
@@ -83,8 +83,10 @@ suite('opening a bucket', () => {
       ['http://storage.invalid', '(ENOTFOUND|EAI_AGAIN)'],
     ] as const) {
       const log = keepingLog()
-      const told = new RegExp(`^The storage at .* does not answer \\(${reason}, tried for 1 seconds\\)`)
-      await refuses({ ...(await place(t)), endpoint, log }, 'PACKSHOT_S3_ENDPOINT', told)
+      const told = new RegExp(`^The storage at .* does not answer \\(${reason}, tried for \\d+ seconds\\)`)
+      // long enough for a second try, of which the line is about
+      const startMs = stretched(1500)
+      await refuses({ ...(await place(t)), endpoint, log, startMs }, 'PACKSHOT_S3_ENDPOINT', told)
       assert.match(log.lines[0]?.message ?? '', new RegExp(`^waiting for the storage at .*: ${reason}$`))
     }
   })
