@@ -114,20 +114,26 @@ test('files are replaced or kept, whole', async (t) => {
   assert.deepEqual(readdirSync(folder).sort(), ['a', 'b'])
 })
 
-test('without hard links, too, exactly one of many writers wins, and a lock of the dead is broken', async (t) => {
-  const folder = tempFolder(t)
-  const path = join(folder, 'manifest.json')
-  const lock = join(folder, '.tmp-lock')
-  mkdirSync(lock)
-  const longAgo = new Date(Date.now() - 3_600_000)
-  utimesSync(lock, longAgo, longAgo)
-  const names = Array.from({ length: 20 }, (_, index) => join(folder, `writer-${index}`))
-  for (const name of names) writeFileSync(name, name)
-  const won = await Promise.all(names.map((name) => renameFirst(name, path)))
-  assert.equal(won.filter((one) => one).length, 1)
-  assert.equal(readFileSync(path, 'utf8'), names[won.indexOf(true)])
-  assert.ok(!readdirSync(folder).includes('.tmp-lock'))
-})
+for (const left of [['.tmp-lock'], ['.tmp-lock', '.tmp-lock-break']]) {
+  test(`without hard links, too, exactly one of many writers wins, and ${left.join(' and ')} of the dead are removed`, async (t) => {
+    for (let round = 0; round < 6; round += 1) {
+      const folder = tempFolder(t)
+      const path = join(folder, 'manifest.json')
+      const longAgo = new Date(Date.now() - 3_600_000)
+      for (const name of left) {
+        mkdirSync(join(folder, name))
+        utimesSync(join(folder, name), longAgo, longAgo)
+      }
+      const names = Array.from({ length: 20 }, (_, index) => join(folder, `writer-${index}`))
+      for (const name of names) writeFileSync(name, name)
+      const won = await Promise.all(names.map((name) => renameFirst(name, path)))
+      assert.equal(won.filter((one) => one).length, 1)
+      assert.equal(readFileSync(path, 'utf8'), names[won.indexOf(true)])
+      const locks = readdirSync(folder).filter((name) => name.startsWith('.tmp'))
+      assert.deepEqual(locks, [])
+    }
+  })
+}
 
 test('a folder that a job could use leaves nothing behind when it is tried', async (t) => {
   const folder = tempFolder(t)

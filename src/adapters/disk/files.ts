@@ -72,9 +72,7 @@ export async function renameFirst(temp: string, path: string): Promise<boolean> 
       break
     } catch (thrown) {
       if (codeOf(thrown) !== 'EEXIST') throw thrown
-      const held = await unlessMissing(stat(lock))
-      if (held !== undefined && Date.now() - held.mtimeMs > staleMs) await unlessMissing(rmdir(lock))
-      else await sleep(lockPauseMs)
+      if (!(await isStale(lock)) || !(await breakLock(lock))) await sleep(lockPauseMs)
     }
   }
   try {
@@ -84,6 +82,33 @@ export async function renameFirst(temp: string, path: string): Promise<boolean> 
   } finally {
     await unlessMissing(rmdir(lock))
   }
+}
+
+async function isStale(lock: string): Promise<boolean> {
+  const held = await unlessMissing(stat(lock))
+  return held !== undefined && Date.now() - held.mtimeMs > staleMs
+}
+
+/**
+ * Only one writer at a time removes a stale lock, and looks again before it does: what another one saw before may by
+ * now be the lock of a third, who is at work. Returns false if somebody else is about to.
+ */
+async function breakLock(lock: string): Promise<boolean> {
+  const breaking = `${lock}-break`
+  try {
+    await mkdir(breaking)
+  } catch (thrown) {
+    if (codeOf(thrown) !== 'EEXIST') throw thrown
+    // left behind by a crash in the two calls below
+    if (await isStale(breaking)) await unlessMissing(rmdir(breaking))
+    return false
+  }
+  try {
+    if (await isStale(lock)) await unlessMissing(rmdir(lock))
+  } finally {
+    await unlessMissing(rmdir(breaking))
+  }
+  return true
 }
 
 async function viaTemporary<T>(
