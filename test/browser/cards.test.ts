@@ -34,7 +34,7 @@ test('"More like this" sends the same request with a new seed at once', async ()
 })
 
 test('a failure is one sentence without paths, and a button that mends it', async () => {
-  await using visitor = await here.visit()
+  await using visitor = await here.visit({ reducedMotion: 'no-preference' })
   const { page } = visitor
   const message = '/srv/models/loras/detail.safetensors: lora_te.down.weight is [4, 24]'
   await page.click('.more summary')

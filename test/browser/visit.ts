@@ -15,13 +15,20 @@ export interface Visit extends AsyncDisposable {
  */
 const harmless = /^Failed to load resource: |^htmx:(afterRequest|sendAbort), /
 
-/** A fresh visitor without history, who looks at the page at `url`; patient, since a busy machine is slow, not wrong. */
+/**
+ * A fresh visitor without history, who looks at the page at `url`; patient, since a busy machine is slow, not wrong. Motion
+ * is reduced unless `options` says otherwise: an animation that runs while a card waits takes half a core.
+ */
 export async function visit(
   browser: Browser,
   url: string,
   options: BrowserContextOptions = {},
 ): Promise<Visit> {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...options })
+  const context = await browser.newContext({
+    viewport: { width: 1280, height: 860 },
+    reducedMotion: 'reduce',
+    ...options,
+  })
   context.setDefaultTimeout(120_000)
   const page = await context.newPage()
   const complaints: string[] = []

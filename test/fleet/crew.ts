@@ -182,10 +182,13 @@ export async function endWell(
   const parked = `${fleet.namespace}.parked.v1`
   const untilEmpty = async () => {
     let left: Record<string, number> = {}
+    let looks = 0
+    // a task on its way from a retry queue to the next one is in neither for a moment
     await waitFor(async () => {
       const { [parked]: _parked, ...others } = await messagesOf(services.queueUrl, fleet.namespace)
       left = others
-      return Object.keys(left).length === 0
+      looks = Object.keys(left).length === 0 ? looks + 1 : 0
+      return looks === 4
     }).catch(() => assert.deepEqual(left, {}, outputsOf(crew)))
   }
   await untilEmpty()
