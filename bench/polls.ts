@@ -91,14 +91,7 @@ async function costOfMetrics(t: Cleanup, fleet: Fleet): Promise<void> {
     ['embedded', embedded],
   ] as const) {
     const servers = [start(false), start(true)]
-    const urls = await Promise.all(
-      servers.map(async (server) => {
-        const address = await server.address
-        // an embedded one has a worker, which is kept busy
-        await submit(address, { prompt: '1000ms', steps: 100 })
-        return `${address}/v1/jobs/${(await submit(address, { prompt: 'behind a long one' })).id}`
-      }),
-    )
+    const urls = await pollsOf(servers, start === embedded)
     const rates: [number[], number[]] = [[], []]
     for (let round = 0; round <= rounds; round += 1) {
       // each goes first as often as the other
@@ -116,6 +109,18 @@ async function costOfMetrics(t: Cleanup, fleet: Fleet): Promise<void> {
     for (const { process: child } of servers) child.kill('SIGKILL')
     await Promise.all(servers.map(({ ended }) => ended))
   }
+}
+
+/** Addresses of a job that waits: the same one in a fleet, and one of each server that is embedded. */
+async function pollsOf(servers: readonly ServerProcess[], ownQueues: boolean): Promise<string[]> {
+  const addresses = await Promise.all(servers.map((server) => server.address))
+  const waiting = async (address: string) => {
+    // an embedded one has a worker, which is kept busy
+    await submit(address, { prompt: '1000ms', steps: 100 })
+    return (await submit(address, { prompt: 'behind a long one' })).id
+  }
+  const ids = await Promise.all((ownQueues ? addresses : addresses.slice(0, 1)).map(waiting))
+  return addresses.map((address, index) => `${address}/v1/jobs/${ids[index] ?? ids[0]}`)
 }
 
 function median(values: readonly number[]): number {
