@@ -144,7 +144,8 @@ function asStartFault(thrown: unknown): AppError {
   return new AppError('unavailable', messageOf(thrown))
 }
 
-function tell(message: FromWorker, then?: () => void): void {
+/** A parent that is gone is noticed by its disconnection: without a callback the failed write would be an unhandled error. */
+function tell(message: FromWorker, then: () => void = () => {}): void {
   process.send?.(message, undefined, {}, then)
 }
 
