@@ -1,3 +1,5 @@
+import { randomOf } from '../../test/kit/random.ts'
+
 /** A day of uneven load, made from a seed: the same seed gives the same jobs. */
 export interface SimulatedJob {
   readonly priority: 'interactive' | 'batch'
@@ -46,20 +48,9 @@ const catalogues = [
   { at: 22.5 * hour, jobs: 900, seconds: 2 },
 ]
 
-/** Numbers from 0 to 1 by mulberry32 (Tommy Ettinger, public domain): small, and the same everywhere. */
-function randomNumbers(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
-
 /** The jobs of a day in order of time. Predictions are off by a factor that is between 0.7 and 1.4 for two of three jobs. */
 export function dayOfJobs(seed: number): SimulatedJob[] {
-  const random = randomNumbers(seed)
+  const random = randomOf(seed)
   const jobs: SimulatedJob[] = []
   const add = (priority: SimulatedJob['priority'], at: number, usualSeconds: number) => {
     // no two jobs of a kind take the same time

@@ -1,4 +1,4 @@
-import type { Dashboard } from './dashboard.ts'
+import type { Dashboard, Panel } from './dashboard.ts'
 import { dependencies, quantiles, rates, upOrDown } from './queries.ts'
 
 export const services: Dashboard = {
@@ -113,34 +113,10 @@ export const services: Dashboard = {
     {
       title: 'Storage',
       panels: [
-        {
-          kind: 'lines',
-          title: 'Calls by operation',
-          about: 'Per second.',
-          width: 8,
-          unit: 'ops',
-          stacked: true,
-          queries: [rates('packshot_storage_request_duration_seconds_count', ['op'])],
-        },
-        {
-          kind: 'lines',
-          title: 'Calls that fail',
-          about: 'unavailable: no answer; error: an answer that says no.',
-          width: 8,
-          unit: 'ops',
-          queries: [
-            rates('packshot_storage_request_duration_seconds_count', ['op', 'outcome'], 'outcome!="ok"'),
-          ],
-        },
-        {
-          kind: 'lines',
-          title: 'How long they take',
-          about: 'p95 by operation.',
-          width: 8,
-          unit: 's',
-          min: 0,
-          queries: quantiles('packshot_storage_request_duration_seconds', '', ['op'], [0.95]),
-        },
+        ...callPanels(
+          'packshot_storage_request_duration_seconds',
+          'unavailable: no answer; error: an answer that says no.',
+        ),
         {
           kind: 'lines',
           title: 'Results deleted after their time',
@@ -166,34 +142,10 @@ export const services: Dashboard = {
     {
       title: 'Redis (status)',
       panels: [
-        {
-          kind: 'lines',
-          title: 'Calls by operation',
-          about: 'Per second.',
-          width: 8,
-          unit: 'ops',
-          stacked: true,
-          queries: [rates('packshot_status_request_duration_seconds_count', ['op'])],
-        },
-        {
-          kind: 'lines',
-          title: 'Calls that fail',
-          about: 'Everything works without it, only slower.',
-          width: 8,
-          unit: 'ops',
-          queries: [
-            rates('packshot_status_request_duration_seconds_count', ['op', 'outcome'], 'outcome!="ok"'),
-          ],
-        },
-        {
-          kind: 'lines',
-          title: 'How long they take',
-          about: 'p95 by operation.',
-          width: 8,
-          unit: 's',
-          min: 0,
-          queries: quantiles('packshot_status_request_duration_seconds', '', ['op'], [0.95]),
-        },
+        ...callPanels(
+          'packshot_status_request_duration_seconds',
+          'Everything works without it, only slower.',
+        ),
       ],
     },
     {
@@ -229,4 +181,36 @@ export const services: Dashboard = {
       ],
     },
   ],
+}
+
+/** @param metric the histogram of the calls of a service @param failing what it means that they fail */
+function callPanels(metric: string, failing: string): Panel[] {
+  return [
+    {
+      kind: 'lines',
+      title: 'Calls by operation',
+      about: 'Per second.',
+      width: 8,
+      unit: 'ops',
+      stacked: true,
+      queries: [rates(`${metric}_count`, ['op'])],
+    },
+    {
+      kind: 'lines',
+      title: 'Calls that fail',
+      about: failing,
+      width: 8,
+      unit: 'ops',
+      queries: [rates(`${metric}_count`, ['op', 'outcome'], 'outcome!="ok"')],
+    },
+    {
+      kind: 'lines',
+      title: 'How long they take',
+      about: 'p95 by operation.',
+      width: 8,
+      unit: 's',
+      min: 0,
+      queries: quantiles(metric, '', ['op'], [0.95]),
+    },
+  ]
 }

@@ -22,7 +22,8 @@ export interface Measured<Opened extends Backends = Backends> {
 }
 
 type Outcome = 'ok' | 'unavailable' | 'error'
-type Ended = (op: string, outcome: Outcome, seconds: number) => void
+/** @param at when it ended, on the clock of `performance.now()` */
+type Ended = (op: string, outcome: Outcome, at: number, seconds: number) => void
 
 /**
  * @param parksHere whether a task that a worker ends with `dead` is counted by it: a broker passes it on to the servers,
@@ -35,13 +36,13 @@ export function measuredBackends<Opened extends Backends>(
 ): Measured<Opened> {
   const pulses: Pulses = { queue: undefined, status: undefined, storage: undefined }
   if (metrics === noMetrics) return { backends, pulses }
-  const pulse = (name: keyof Pulses, outcome: Outcome) => {
-    pulses[name] = { at: performance.now(), up: outcome !== 'unavailable' }
+  const pulse = (name: keyof Pulses, outcome: Outcome, at: number) => {
+    pulses[name] = { at, up: outcome !== 'unavailable' }
   }
-  const ofQueue = (_op: string, outcome: Outcome) => pulse('queue', outcome)
+  const ofQueue: Ended = (_op, outcome, at) => pulse('queue', outcome, at)
   const queue = timed(backends.queue, ofQueue)
-  const images = timed(backends.images, (op, outcome, seconds) => {
-    pulse('storage', outcome)
+  const images = timed(backends.images, (op, outcome, at, seconds) => {
+    pulse('storage', outcome, at)
     metrics.storageDuration.observe({ op, outcome }, seconds)
   })
   return {
@@ -83,8 +84,8 @@ export function measuredBackends<Opened extends Backends>(
       },
       events: timed(backends.events, ofQueue),
       webhookQueue: timed(backends.webhookQueue, ofQueue),
-      status: timed(backends.status, (op, outcome, seconds) => {
-        pulse('status', outcome)
+      status: timed(backends.status, (op, outcome, at, seconds) => {
+        pulse('status', outcome, at)
         metrics.statusDuration.observe({ op, outcome }, seconds)
       }),
       images: {
@@ -112,11 +113,13 @@ function timed<Port extends object>(port: Port, ended: Ended): Port {
         const began = performance.now()
         const result: unknown = method.apply(port, args)
         if (!(result instanceof Promise)) return result
-        const seconds = () => (performance.now() - began) / 1000
+        const end = (outcome: Outcome) => {
+          const at = performance.now()
+          ended(op, outcome, at, (at - began) / 1000)
+        }
         result.then(
-          () => ended(op, 'ok', seconds()),
-          (thrown) =>
-            ended(op, toAppError(thrown).code === 'unavailable' ? 'unavailable' : 'error', seconds()),
+          () => end('ok'),
+          (thrown) => end(toAppError(thrown).code === 'unavailable' ? 'unavailable' : 'error'),
         )
         return result
       },

@@ -1,8 +1,9 @@
 import type { CatalogueView, ItemPage } from '../../src/jobs/catalogue/view.ts'
 import { sha256Of } from '../fleet/truth.ts'
+import type { Random } from '../kit/random.ts'
 import { filesOfZip } from '../kit/zip.ts'
 import { ask, rest, type World } from './client.ts'
-import { between, type Random } from './schedule.ts'
+import { between } from './schedule.ts'
 
 /** A catalogue run while everything dies: each picture once, the ZIP whole, its end told. */
 export interface SeenRun {

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { JobView } from '../../src/jobs/serving/job-view.ts'
 import { sha256Of } from '../fleet/truth.ts'
-import { between, type PlannedJob, type Random } from './schedule.ts'
+import type { Random } from '../kit/random.ts'
+import { between, type PlannedJob } from './schedule.ts'
 
 /** What a client needs of the run. */
 export interface World {

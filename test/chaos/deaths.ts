@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { failPointVariable, serverPoints, workerPoints } from '../fault-kit/fail-points.ts'
+import { randomOf } from '../kit/random.ts'
 import { type Cleanup, tempFolder } from '../temp-folder.ts'
-import { between, type Plan, randomOf } from './schedule.ts'
+import { between, type Plan } from './schedule.ts'
 
 /**
  * Deaths in the middle of the work. A signal that comes from outside seldom meets a worker between two steps of the

@@ -1,3 +1,5 @@
+import { type Random, randomOf } from '../kit/random.ts'
+
 /**
  * What a chaos run does, worked out from its seed before anything starts. The same seed gives the same schedule of
  * jobs and faults. How processes and sockets meet it differs from run to run: a seed repeats the plan, not the timing.
@@ -67,19 +69,6 @@ export interface Plan {
   readonly jobs: readonly PlannedJob[]
   /** A catalogue run of so many rows, sent at `at`, with two pictures of each. */
   readonly catalogue: { readonly at: number; readonly rows: number; readonly key: string }
-}
-
-export type Random = () => number
-
-/** mulberry32: numbers from 0 to 1, 1 excluded, always the same for a seed. */
-export function randomOf(seed: number): Random {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
 }
 
 export function between(random: Random, from: number, to: number): number {

@@ -3,24 +3,16 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, globSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { suite, test } from 'node:test'
+import { parseEnv } from 'node:util'
 import { Environment, loadConfig } from '../../src/config.ts'
 import { tempFolder } from '../temp-folder.ts'
 
 const root = join(import.meta.dirname, '../..')
 const units = globSync('deploy/systemd/*.service', { cwd: root }).map((path) => join(root, path))
 
-/** The lines `NAME=value` of a unit or an environment file, in their order. */
-function assignments(file: string): [string, string][] {
-  return readFileSync(file, 'utf8')
-    .split('\n')
-    .filter((line) => /^[A-Za-z_]+=/.test(line))
-    .map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)])
-}
-
-const valuesOf = (file: string, name: string) =>
-  assignments(file)
-    .filter(([key]) => key === name)
-    .map(([, value]) => value)
+/** Each value of a setting of a unit: a name may be given several times. */
+const valuesOf = (unit: string, name: string) =>
+  [...readFileSync(unit, 'utf8').matchAll(new RegExp(`^${name}=(.*)$`, 'gm'))].map(([, value = '']) => value)
 
 suite('units of systemd', () => {
   test('there is one for each role', () => {
@@ -56,7 +48,7 @@ suite('units of systemd', () => {
   }
 
   test('the environment file is a valid configuration', () => {
-    const env = Object.fromEntries(assignments(join(root, 'deploy/systemd/packshot.env')))
+    const env = parseEnv(readFileSync(join(root, 'deploy/systemd/packshot.env'), 'utf8'))
     assert.deepEqual(loadConfig(env).allowedHosts, 'studio.example.com')
   })
 })

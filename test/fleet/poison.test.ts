@@ -4,6 +4,7 @@ import { Value } from 'typebox/value'
 import { Task, taskVersion } from '../../src/jobs/job.ts'
 import { createJobIds, isJobIdShaped } from '../../src/jobs/job-id.ts'
 import { someTask } from '../contract/jobs.ts'
+import { randomOf } from '../kit/random.ts'
 import { stretched, waitFor } from '../kit/waiting.ts'
 import { submit, untilFinal, view } from '../service/server-process.ts'
 import { services } from '../services/services.ts'
@@ -119,7 +120,7 @@ test('F12: messages that are no tasks are parked, and the workers go on', async 
 
 test('F12: 200 tasks that were mutilated are each made or parked', async (t) => {
   const { all, fleet, raw, address } = await startFleet(t, [{}, {}])
-  const random = seeded(20_261_122)
+  const random = randomOf(20_261_122)
   const valid = new Set<string>()
   let parked = 0
   for (let n = 0; n < 200; n += 1) {
@@ -189,17 +190,6 @@ test('F14: out of memory is tried twice, each time with a fresh thread, and then
   assert.equal((await parts.images.getManifest(next.id))?.attempts, 1)
   await assertTruth(fleet, all, [id, next.id])
 })
-
-/** Numbers from 0 to 1 that are the same in each run (mulberry32). */
-function seeded(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
 
 /** One to three small damages: a byte changed, taken out or put in, a piece cut off or doubled. */
 function mutilated(text: string, random: () => number): Buffer {
