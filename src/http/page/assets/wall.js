@@ -58,7 +58,8 @@
 
   /** Hidden placeholders in list order; each is replaced by its card, or removed if the job is gone. */
   function restore(from = 0) {
-    const ids = wall() ? remembered() : []
+    // what the server listed is there already
+    const ids = wall() ? remembered().filter((id) => !document.getElementById(`job-${id}`)) : []
     offerOlder(ids.length > from + atOnce ? from + atOnce : undefined)
     for (const id of ids.slice(from, from + atOnce)) {
       const place = document.createElement('article')
