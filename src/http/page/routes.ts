@@ -114,10 +114,17 @@ export async function pageRoutes(
 
   app.get<JobAddress>('/jobs/:id/card', async (request, reply) => {
     const stopping = request.query.stopping === '1'
-    return sendFragment(
-      reply,
-      jobCard(await services.view(request.params.id, request.caller), { usual: usualSize(), stopping }),
-    )
+    const { id } = request.params
+    try {
+      const view = await services.view(id, request.caller)
+      return sendFragment(reply, jobCard(view, { usual: usualSize(), stopping }))
+    } catch (thrown) {
+      const error = toAppError(thrown)
+      const line = error.code === 'expired' ? await workspace.line(id, request) : undefined
+      if (line === undefined) throw thrown
+      setErrorHeaders(reply, error)
+      return sendFragment(reply, line)
+    }
   })
 
   app.post<JobAddress>('/jobs/:id/cancel', async (request, reply) => {

@@ -6,7 +6,7 @@ import { isFragment, sendFragment } from './answers.ts'
 import type { Html } from './html.ts'
 import { refuseCrossSite } from './security.ts'
 import { findWorkspace, openWorkspace, renewCookie } from './workspace-cookie.ts'
-import { cardsAtOnce, wallCards, wallUnavailable } from './workspace-wall.ts'
+import { cardsAtOnce, goneLine, wallCards, wallUnavailable } from './workspace-wall.ts'
 
 interface WorkspaceOptions {
   readonly services: Services
@@ -15,9 +15,11 @@ interface WorkspaceOptions {
 }
 
 /** What other routes of the page need of a visitor's workspace. */
-export interface WorkspaceParts {
+interface WorkspaceParts {
   /** The cards of the visitor's list, for a page that shows it; renews the cookie. */
   wall(request: FastifyRequest, reply: FastifyReply): Promise<Html | undefined>
+  /** What is left of an expired job in the visitor's list. */
+  line(id: string, request: FastifyRequest): Promise<Html | undefined>
   /** Puts a job that was just accepted into the visitor's list. */
   add(view: JobView, request: FastifyRequest, reply: FastifyReply): Promise<void>
 }
@@ -75,6 +77,11 @@ export function workspaceRoutes(
     async wall(request, reply) {
       renewCookie(workspaces, findWorkspace(workspaces, request), request, reply)
       return cards(request)
+    },
+    async line(id, request) {
+      const jobs = await findWorkspace(workspaces, request)?.jobs()
+      const job = jobs?.find((each) => each.id === id)
+      return job === undefined ? undefined : goneLine(job, 'expired')
     },
     async add(view, request, reply) {
       await openWorkspace(workspaces, request, reply).add(view)

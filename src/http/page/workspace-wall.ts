@@ -55,8 +55,13 @@ function olderLink(next: number): Html {
   return html`<a class="btn text wall-older" id="older" href="/pictures" hx-get="/workspace/jobs?after=${next}" hx-target="this" hx-swap="outerHTML">Show older pictures</a>`
 }
 
+/** Empties the list; shown while there is something in it. */
+export function clearForm(): Html {
+  return html`<form class="wall-clear" method="post" action="/workspace/clear" hx-post="/workspace/clear" hx-target="#jobs" hx-swap="innerHTML"><button class="btn text" type="submit" id="clear-list">Clear the list</button></form>`
+}
+
 function restoreForm(): Html {
-  return html`<form class="wall-restore" method="post" action="/workspace/restore" hx-post="/workspace/restore" hx-target="#jobs" hx-swap="innerHTML"><p>The list is empty.</p><button class="btn text" type="submit">Bring it back</button></form>`
+  return html`<form class="wall-restore" data-say-list="The list is empty. A button brings it back." method="post" action="/workspace/restore" hx-post="/workspace/restore" hx-target="#jobs" hx-swap="innerHTML"><p>You cleared the list. The pictures are kept as long as before.</p><button class="btn tonal" type="submit" autofocus>Bring the list back</button></form>`
 }
 
 /** A day and time in UTC, for want of the visitor's zone. */

@@ -136,7 +136,7 @@ suite('a workspace', () => {
     assert.deepEqual(await one.list(), [first])
     assert.equal((await one.post('/workspace/clear')).statusCode, 303)
     assert.deepEqual(await one.list(), [])
-    assert.match((await one.get('/')).body, /Bring it back/)
+    assert.match((await one.get('/')).body, /Bring the list back/)
     await one.post('/workspace/restore')
     assert.deepEqual(await one.list(), [first])
     await one.post('/workspace/clear')

@@ -17,7 +17,7 @@ import { checkRate } from './rate.ts'
  * may see, so a list with ids of somebody else shows none of theirs.
  */
 
-export interface WorkspaceLimits {
+interface WorkspaceLimits {
   /** Jobs, the newest. */
   readonly jobs: number
   readonly looks: number
@@ -42,12 +42,12 @@ export interface WorkspaceJob extends Static<typeof Entry> {
   readonly at: number
 }
 
-export const Look = Type.Object({
+const Look = Type.Object({
   name: Type.String({ minLength: 1, maxLength: 40 }),
   /** The fields of the form and their texts. */
   values: Type.Record(Type.String(), Type.String()),
 })
-export type Look = Static<typeof Look>
+type Look = Static<typeof Look>
 
 /** A job of the list as it is now: `view`, or why there is none. */
 export interface SeenJob {
