@@ -96,7 +96,11 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
       seconds: config.workspaceDays * 86_400,
     },
     log,
-    limits: { ...defaultLimits, promptWindows: config.promptWindows },
+    limits: {
+      ...defaultLimits,
+      promptWindows: config.promptWindows,
+      finishPixels: config.finishPixels,
+    },
     now: () => new Date(),
   }
   const watch = watchJobs(core, {
