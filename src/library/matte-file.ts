@@ -5,7 +5,7 @@ import { AppError } from '../jobs/errors.ts'
 import { findNamed, sameName } from '../jobs/offer.ts'
 import { listModels } from './folder/list.ts'
 
-export const builtInMatteName = 'packshot-matte'
+const builtInMatteName = 'packshot-matte'
 
 /**
  * The file of the matting network that a worker uses, by its setting. The file itself was not opened.
