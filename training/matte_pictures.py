@@ -10,7 +10,10 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-COMPOSED, SOFT, TOGETHER = 0.4, 0.3, 0.15  # shares: on another ground; of renders, through the autoencoder; a second product
+from studio.scenes import scene
+
+HOLED, MORE = ("doughnut", "mug", "teapot", "spray bottle"), 0.15  # kinds with holes, and how much more often they are taken
+COMPOSED, SOFT, TOGETHER = 0.4, 0.9, 0.15  # shares: on another ground; of renders that were put through the autoencoder, in that form; a second product
 
 
 def opened(file: Path) -> torch.Tensor:
@@ -29,9 +32,15 @@ class Renders:
     def look(self) -> None:
         found = {file.with_suffix("") for folder in self.folders for file in folder.glob("[0-9]*.png") if file.name.count(".") == 1}
         self.stems = sorted(stem for stem in found if stem.with_suffix(".plate.png").exists())
+        self.holed = [i for i, stem in enumerate(self.stems) if scene(int(stem.name)).kind in HOLED]
 
     def __len__(self) -> int:
         return len(self.stems)
+
+    def any(self, chance: Chance) -> int:
+        """The index of a render."""
+        holed = self.holed if chance.happens(MORE) else []
+        return holed[chance.below(len(holed))] if holed else chance.below(len(self.stems))
 
     def part(self, index: int, name: str) -> torch.Tensor | None:
         """[channels, h, w] in 0..1. "soft" may be missing: the picture through the autoencoder (matte_soft.py)."""
@@ -151,7 +160,7 @@ def shadowed(under: torch.Tensor, alpha: torch.Tensor, chance: Chance) -> torch.
 
 def composed(renders: Renders, side: int, chance: Chance) -> torch.Tensor:
     """[4, side, side]: picture and alpha, of one or two products on the ground of another scene or on a synthetic one."""
-    product = renders.part(chance.below(len(renders)), "product")
+    product = renders.part(renders.any(chance), "product")
     product = torch.cat([product[:3] * product[3:], product[3:]])
     layer = moved(product, side, chance, "zeros")
     if chance.happens(TOGETHER):
@@ -173,7 +182,7 @@ def composed(renders: Renders, side: int, chance: Chance) -> torch.Tensor:
 
 
 def rendered(renders: Renders, side: int, chance: Chance) -> torch.Tensor:
-    index = chance.below(len(renders))
+    index = renders.any(chance)
     picture = renders.part(index, "soft") if chance.happens(SOFT) else None
     picture = renders.part(index, "") if picture is None else picture
     both = torch.cat([picture, renders.part(index, "product")[3:]])

@@ -24,7 +24,7 @@ from muon import Muon
 from precision import mixed
 
 RATE, KEEP = 2e-3, 0.998
-SMALL, SMALL_SIDES, SIDES = 0.55, (128, 128, 160), (256, 192, 256, 320)  # share of the time with the small sides, which come first
+SMALL, SMALL_SIDES, SIDES = 0.45, (128, 128, 160), (256, 192, 256, 320)  # share of the time with the small sides, which come first
 FOLDERS = ("scenes", "scenes-128", "scenes-384")
 
 
@@ -49,12 +49,15 @@ def largest(x: torch.Tensor, side: int) -> torch.Tensor:
 
 def loss_of(logits: torch.Tensor, hints: list[torch.Tensor], alpha: torch.Tensor) -> torch.Tensor:
     """Cross entropy, which tells what is product; absolute difference and that of slopes at three sizes, for the edges. Counted
-    more: edges, and the ground close to the product, where shadows and reflections are. The levels' hints must be right too:
+    more: edges, holes, and the ground close to the product, where shadows and reflections are. The levels' hints must be right too:
     without, six hundred steps went by before the coarse levels were used at all."""
     coarse = largest(F.max_pool2d(alpha, 8), 7)
     close = F.interpolate(coarse, scale_factor=8, mode="nearest") * (1 - alpha)
     edge = largest(alpha, 5) + largest(-alpha, 5)
-    weight = 1 + 2 * close + 3 * edge
+    # holes and bays: what is ground after all in the smallest shape without them
+    closed = -largest(-largest(F.avg_pool2d(alpha, 4), 13), 13)
+    hole = F.interpolate(closed, scale_factor=4, mode="nearest") * (1 - alpha)
+    weight = 1 + 2 * close + 3 * edge + 6 * hole
     found = torch.sigmoid(logits)
     loss = (weight * F.binary_cross_entropy_with_logits(logits, alpha, reduction="none")).mean()
     for hint in hints:
