@@ -127,10 +127,11 @@ def train(rank: int, args: argparse.Namespace, processes: int) -> None:
 
     with ThreadPoolExecutor(1) as pool:
         part = so_far()
+        then = lambda n: n / args.steps if args.steps else part
         ahead = pool.submit(batch_of, renders, step, args.batch, part, rank)
-        while part < 1:
+        while part < 1 and step < args.until:
             pictures, alpha = ahead.result()
-            ahead = pool.submit(batch_of, renders, step + 1, args.batch, part, rank)
+            ahead = pool.submit(batch_of, renders, step + 1, args.batch, then(step + 1), rank)
             hints: list[torch.Tensor] = []
             with mixed("cpu"):
                 logits = matte.train().logits(pictures.contiguous(memory_format=torch.channels_last), hints)
@@ -144,6 +145,7 @@ def train(rank: int, args: argparse.Namespace, processes: int) -> None:
             optimizer.step()
             averaged.update(matte, step)
             step += 1
+            part = then(step)
             shown.append((loss.item(), (torch.sigmoid(logits.float()) - alpha).abs().mean().item()))
             if step % 50 == 0:
                 renders.look()
@@ -164,6 +166,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=0, help="in all")
     parser.add_argument("--minutes", type=float, default=0, help="in all")
+    parser.add_argument("--until", type=float, default=float("inf"), help="end before that, after so many steps")
     parser.add_argument("--batch", type=int, default=12)
     parser.add_argument("--threads", type=int, default=1, help="more are slower on a busy machine")
     parser.add_argument("--processes", type=int, default=1)
