@@ -80,7 +80,7 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
   }
   const version = await packageVersion()
   const reader = pictureReader()
-  const matte = matteSource()
+  const matte = matteSource(settings, modelMemory(settings))
   return {
     async make(request, index, { onStep, onPhase, signal, images, looks, previews }) {
       const contents = await library.readAll()
