@@ -7,6 +7,8 @@ export interface Page {
   readonly body: Html
   /** For a visitor without JavaScript: reload the page after this many seconds. */
   readonly refreshSeconds?: number | undefined
+  /** `studio`: it fills the window where there is room, and its parts scroll by themselves. Absent: a page to read. */
+  readonly frame?: 'studio'
 }
 
 /**
@@ -31,21 +33,35 @@ const htmxConfig = JSON.stringify({
 const styles = [
   'materialize.css',
   'studio.css',
+  'frame.css',
   'form.css',
+  'controls.css',
+  'swatches.css',
   'suggestions.css',
   'photo.css',
-  'wall.css',
+  'stage.css',
+  'job.css',
   'pictures.css',
+  'film.css',
   'catalogue.css',
 ] as const
-const scripts = ['htmx.js', 'form.js', 'photo.js', 'wall.js', 'catalogue.js'] as const
+const scripts = [
+  'htmx.js',
+  'form.js',
+  'choices.js',
+  'photo.js',
+  'wall.js',
+  'stage.js',
+  'live.js',
+  'catalogue.js',
+] as const
 
 /** @param visitor the name of the caller that signed in */
 function masthead(visitor: string | undefined): Html {
   const session =
     visitor !== undefined &&
     html`<form class="visitor" method="post" action="/sign-out"><span class="visitor-name" title="Signed in as ${visitor}">${visitor}</span><button class="btn text" type="submit">Sign out</button></form>`
-  return html`<header class="masthead"><a class="brand" href="/">${logo()}<span>Packshot</span></a>${session}</header>`
+  return html`<header class="masthead"><a class="brand" href="/">${logo()}<span>Packshot</span></a><div class="masthead-end">${session}</div></header>`
 }
 
 /** A whole page. `data-root` is where the server is, for scripts. form.js removes the class `no-js`; what works only with JavaScript is hidden until then. */
@@ -58,19 +74,18 @@ export function document(assets: Assets, page: Page, visitor?: string): string {
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="description" content="Studio photos of products, made from words.">
 <meta name="color-scheme" content="light dark">
-<meta name="theme-color" media="(prefers-color-scheme: light)" content="#f3f1ed">
-<meta name="theme-color" media="(prefers-color-scheme: dark)" content="#151311">
+<meta name="theme-color" media="(prefers-color-scheme: light)" content="#ffffff">
+<meta name="theme-color" media="(prefers-color-scheme: dark)" content="#1b1b1a">
 <meta name="robots" content="noindex">
 <meta name="htmx-config" content="${htmxConfig}">
 ${refresh(page.refreshSeconds)}<link rel="icon" type="image/svg+xml" href="${assets.url('favicon.svg')}">
 ${styles.map((name) => html`<link rel="stylesheet" href="${assets.url(name)}">`)}
 ${scripts.map((name) => html`<script src="${assets.url(name)}" defer></script>`)}
 </head>
-<body>
+<body${page.frame === 'studio' && html` class="is-studio"`}>
 <a class="skip-link" href="#main">Skip to the content</a>
 ${masthead(visitor)}
 <main id="main" tabindex="-1">${page.body}</main>
-<footer class="colophon"><p>Packshot makes its pictures on this server; your words go nowhere else.</p></footer>
 <p id="live" class="visually-hidden" role="status" aria-live="polite"></p>
 </body>
 </html>
