@@ -106,6 +106,13 @@ export const Environment = Type.Object({
     description:
       'Maximum windows of 75 tokens in a prompt; each needs memory on the worker (about 20 MB at 512x512). The same for all servers and workers.',
   }),
+  PACKSHOT_FINISH_PIXELS: Type.Integer({
+    minimum: 4096,
+    maximum: 16_777_216,
+    default: 16_777_216,
+    description:
+      'Maximum width times height of a finished picture (`finish`); each pixel needs about 30 bytes on the worker meanwhile. The same for all servers.',
+  }),
   PACKSHOT_PICTURE_SETTINGS: Type.Enum(['on', 'off'], {
     default: 'on',
     description:
@@ -116,6 +123,26 @@ export const Environment = Type.Object({
     maximum: 31_536_000,
     default: 86_400,
     description: 'How long a job and its pictures are kept, from the moment it was accepted.',
+  }),
+  PACKSHOT_WORKSPACE_JOBS: Type.Integer({
+    minimum: 1,
+    maximum: 5000,
+    default: 300,
+    description:
+      'Maximum jobs that the page lists for one person; a newer one takes the place of the oldest.',
+  }),
+  PACKSHOT_WORKSPACE_LOOKS: Type.Integer({
+    minimum: 1,
+    maximum: 500,
+    default: 40,
+    description: 'Maximum saved looks of one person; a newer one takes the place of the oldest.',
+  }),
+  PACKSHOT_WORKSPACE_DAYS: Type.Integer({
+    minimum: 1,
+    maximum: 400,
+    default: 90,
+    description:
+      'How long the page remembers what somebody made, after the pictures are gone and since the last visit.',
   }),
   PACKSHOT_CATALOGUE_TTL_SECONDS: Type.Integer({
     minimum: 1,

@@ -25,9 +25,11 @@ const sources = {
   'choices.js': './assets/choices.js',
   'stage.js': './assets/stage.js',
   'live.js': './assets/live.js',
+  'rooms.css': './assets/rooms.css',
   'form.js': './assets/form.js',
   'photo.js': './assets/photo.js',
   'wall.js': './assets/wall.js',
+  'rooms.js': './assets/rooms.js',
   'catalogue.js': './assets/catalogue.js',
   'favicon.svg': './assets/favicon.svg',
 } as const

@@ -5,7 +5,11 @@ import { type Html, html } from './html.ts'
 /** Light, view and number, for a model that names the words it was trained on. Without them a description says it all. */
 export function controlFields(fields: FieldContext, { controls }: ModelInfo): Html | false {
   if (controls === undefined) return false
-  const field = (name: 'light' | 'view' | 'many', label: string, words: Readonly<Record<string, string>> = {}) => {
+  const field = (
+    name: 'light' | 'view' | 'many',
+    label: string,
+    words: Readonly<Record<string, string>> = {},
+  ) => {
     const names = Object.keys(words)
     const options = [
       { value: '', label: 'As described' },

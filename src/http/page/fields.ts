@@ -82,8 +82,8 @@ export function segments(
   field: Field & { readonly options: readonly Option[] },
 ): Html {
   const { name, label, help, options } = field
-  const { value: chosen } =
-    options.find(({ value }) => value === context.values[name]) ?? options[0] ?? { value: '' }
+  const { value: chosen } = options.find(({ value }) => value === context.values[name]) ??
+    options[0] ?? { value: '' }
   const error = errorOf(context, name)
   const segment = ({ value, label }: Option) => {
     const focus = value === chosen && context.focus === name

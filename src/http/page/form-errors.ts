@@ -20,8 +20,7 @@ function subjectOf(name: FieldName): string {
     finish_max_bytes: 'The size of the file',
     gate_tries: 'The number of tries',
   }
-  const field: Field | undefined =
-    name in requestFields ? requestFields[name as RequestFieldName] : undefined
+  const field: Field | undefined = name in requestFields ? requestFields[name as RequestFieldName] : undefined
   return own[name] ?? field?.form?.subject ?? 'This'
 }
 

@@ -1,6 +1,7 @@
-import { requestFields } from '../../jobs/fields.ts'
+import { type Finish, finishPresets } from '../../jobs/finish.ts'
 import type { ResolvedRequest } from '../../jobs/job.ts'
 import { finishes } from './backgrounds.ts'
+import { ownFormat } from './format-fields.ts'
 
 /** The fields of the form for `finish`, `gate` and what belongs to them, and back. */
 
@@ -22,28 +23,24 @@ type Values = Readonly<Record<FinishFieldName | 'background', string>>
 /** The colour that is offered to begin with. */
 export const firstColour = '#d9d4cb'
 
-/** Whether this server can finish pictures. */
-export const canFinish = 'finish' in requestFields
-
 /**
  * `finish` and `gate` of a request. Fill and shadow always have a value in the form, so they count only where something
  * is finished: a format, a size, or a background that is laid on. A scene that was chosen counts more than the
  * background of a format.
  */
 export function finishOf(values: Values): Record<string, unknown> {
-  if (!canFinish) return {}
   const chosen = finishes.find(({ value }) => value === values.background)?.finish
   const laidOn = chosen === 'own' ? values.finish_colour || firstColour : chosen
   const scene = chosen === undefined && values.background !== '' ? 'as_made' : undefined
   const size = { width: number(values.finish_width), height: number(values.finish_height) }
-  const format = values.finish_preset
+  const format = values.finish_preset === ownFormat ? '' : values.finish_preset
   const asked =
     laidOn !== undefined ||
-    format !== '' ||
+    values.finish_preset !== '' ||
     values.finish_background !== '' ||
     size.width !== undefined ||
     size.height !== undefined
-  const background = laidOn ?? (values.finish_background || (format === '' ? undefined : scene))
+  const background = laidOn ?? (values.finish_background || (asked ? scene : undefined))
   const finish = {
     preset: format || undefined,
     background,
@@ -60,33 +57,33 @@ export function finishOf(values: Values): Record<string, unknown> {
   }
 }
 
-interface Finished extends Partial<ResolvedRequest> {
-  readonly finish?: unknown
-  readonly gate?: unknown
-}
-
 /**
  * The same fields from a request. A colour that was laid on over the plain white set is one of the finishes again.
  * @param scene the scene that the words of the request name
  */
-export function finishTexts(settings: Finished, scene: string): Record<string, string> {
-  const finish = (settings.finish ?? {}) as Readonly<Record<string, unknown>>
-  const { tries } = (settings.gate ?? {}) as { readonly tries?: number }
-  const text = (name: string) => (finish[name] === undefined ? '' : String(finish[name]))
+export function finishTexts(settings: Partial<ResolvedRequest>, scene: string): Record<string, string> {
+  const { finish, gate } = settings
+  if (finish === undefined && gate === undefined) return {}
+  const text = (name: keyof Finish) => (finish?.[name] === undefined ? '' : String(finish[name]))
   const background = text('background')
+  const preset = finishPresets[finish?.preset ?? '']
+  // the size of a format, or that of the picture as it was drawn, is not typed
+  const usual = preset ?? settings
+  const isUsual = usual.width === finish?.width && usual.height === finish?.height
   const fixed = finishes.find((each) => each.finish === background.toLowerCase())?.value
   const own = background.startsWith('#') ? 'colour' : undefined
   const laidOn = scene === 'white' ? (fixed ?? own) : undefined
   const texts = {
-    finish_preset: text('preset'),
-    finish_background: laidOn === undefined && background !== 'as_made' ? background : '',
+    finish_preset: text('preset') || (isUsual ? '' : ownFormat),
+    // a scene leaves the picture as it was made, and says so itself
+    finish_background: laidOn !== undefined || (scene !== '' && background === 'as_made') ? '' : background,
     finish_colour: laidOn === 'colour' ? background : '',
     finish_fill: text('fill'),
-    finish_width: text('preset') === '' ? text('width') : '',
-    finish_height: text('preset') === '' ? text('height') : '',
+    finish_width: isUsual ? '' : text('width'),
+    finish_height: isUsual ? '' : text('height'),
     finish_shadow: text('shadow'),
     finish_max_bytes: text('max_bytes'),
-    gate_tries: tries === undefined ? '' : String(tries),
+    gate_tries: gate === undefined ? '' : String(gate.tries),
     ...(laidOn === undefined ? {} : { background: laidOn }),
   }
   return Object.fromEntries(Object.entries(texts).filter(([, value]) => value !== ''))

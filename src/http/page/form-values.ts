@@ -95,15 +95,22 @@ function lorasOf(text: string): { name: string; strength?: number; text_strength
 }
 
 /** Settings as the fields of the form have them. */
-export function settingsText({ loras, ...settings }: Partial<ResolvedRequest>): Record<string, string> {
-  const texts = Object.entries(settings).flatMap(([name, value]) =>
-    typeof value === 'object' ? [] : [[name, String(value)]],
-  )
+export function settingsText({
+  loras,
+  finish,
+  gate,
+  ...settings
+}: Partial<ResolvedRequest>): Record<string, string> {
+  const texts = Object.entries(settings).map(([name, value]) => [name, String(value)])
   const uses = loras?.map(({ name, strength, text_strength: forText }) => {
     if (forText !== undefined) return `${name}:${forText}:${strength}`
     return strength === 1 ? name : `${name}:${strength}`
   })
-  return { ...Object.fromEntries(texts), ...(uses === undefined ? {} : { loras: uses.join(', ') }) }
+  return {
+    ...Object.fromEntries(texts),
+    ...(uses === undefined ? {} : { loras: uses.join(', ') }),
+    ...finishTexts({ ...(finish && { finish }), ...(gate && { gate }) }, ''),
+  }
 }
 
 /** The size chosen from the list; width and height, if filled in, override it. */
@@ -148,7 +155,15 @@ export function valuesOfRequest(request: ResolvedRequest, model: Wording = {}): 
 
 /** What the words of the prompt say of background, light and view is chosen in the form, as it was when the request was sent. */
 function inForm(settings: Partial<ResolvedRequest>, { controls }: Wording): Record<string, string> {
-  const { prompt = '', ...others } = settingsText(settings)
+  const { finish, gate, ...plain } = settings
+  const { prompt = '', ...others } = settingsText(plain)
   const choices = fromWords(prompt, controls)
-  return { ...choices, ...others, ...finishTexts(settings, choices.background) }
+  const { width, height } = plain
+  const finished = {
+    ...(finish && { finish }),
+    ...(gate && { gate }),
+    ...(width && { width }),
+    ...(height && { height }),
+  }
+  return { ...choices, ...others, ...finishTexts(finished, choices.background) }
 }

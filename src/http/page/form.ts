@@ -1,4 +1,5 @@
 import { defaultStrength, imageFormats, type RequestLimits } from '../../jobs/fields.ts'
+import { defaultFill, finishPresets } from '../../jobs/finish.ts'
 import type { ModelInfo, Offer } from '../../jobs/offer.ts'
 import type { UploadLimits } from '../../jobs/ports.ts'
 import { controlFields } from './controls.ts'
@@ -11,7 +12,7 @@ import { formatFields } from './format-fields.ts'
 import { type Html, html } from './html.ts'
 import { cameraIcon, warningIcon } from './icons.ts'
 import { photo } from './photo.ts'
-import { offeredSizes, sizeName } from './sizes.ts'
+import { offeredSizes, type Size, sizeName } from './sizes.ts'
 import { setField } from './swatches.ts'
 
 export interface FormState {
@@ -46,7 +47,7 @@ ${modelChoice(fields, offer.models, model)}
 ${product(offer, state, fields, model)}
 ${setField(fields)}
 ${controlFields(fields, model)}
-${formatFields(fields, sizeOptions(offer, model))}
+${formatFields(fields, sizeOptions(offer, model), drawnSize(fields, model))}
 ${segments(fields, { name: 'count', label: 'Pictures', options: countOptions(limits) })}
 ${fineTuning(offer, fields, state, model)}
 <p class="panel-note">Packshot makes its pictures on this server; your words go nowhere else.</p>
@@ -98,19 +99,29 @@ function modelChoice(fields: FieldContext, models: readonly ModelInfo[], model: 
   return html`${shown}<div class="model-choice">${choice(fields, { name: 'model', label: 'Model', options, attributes })}${size}<noscript><button type="submit" hidden></button><button class="btn tonal" type="submit" formaction="/form">Use this model</button></noscript></div>`
 }
 
-function shutter(offer: PageOffer, { values }: FieldContext, model: ModelInfo): Html {
-  const [width = 0, height = 0] = (values.width === '' ? values.size : `${values.width}x${values.height}`)
-    .split('x')
-    .map(Number)
+/** The pixels that the model draws: typed, or of the list. */
+function drawnSize({ values }: FieldContext, model: ModelInfo): Size {
+  const [width = 0, height = 0] = values.size.split('x').map(Number)
+  return {
+    width: Number(values.width) || width || model.width,
+    height: Number(values.height) || height || model.height,
+  }
+}
+
+function shutter(offer: PageOffer, fields: FieldContext, model: ModelInfo): Html {
+  const { values } = fields
   const asked = {
-    width,
-    height: height || model.height,
+    ...drawnSize(fields, model),
     steps: Number(values.steps),
     guidance_scale: Number(values.guidance_scale),
     count: Number(values.count),
   }
   const sampler = offer.samplers.of(model).find(({ name }) => name === values.sampler)
-  const { action, time } = shutterWords(asked, sampler, offer.pace ?? { waiting: 0, secondsPerUnit: undefined })
+  const { action, time } = shutterWords(
+    asked,
+    sampler,
+    offer.pace ?? { waiting: 0, secondsPerUnit: undefined },
+  )
   return html`<button class="btn filled shutter" type="submit">${cameraIcon()}<span class="shutter-idle"><span class="shutter-action">${action}</span><span class="shutter-time">${time}</span></span><span class="shutter-busy">Sending…</span></button>`
 }
 
@@ -139,6 +150,7 @@ function fieldContext(offer: PageOffer, state: FormState, model: ModelInfo): Fie
   const { values, errors, prefilled } = state
   const custom = { width: Number(values.width), height: Number(values.height) }
   const listed = offeredSizes(model, offer.limits).some((size) => sizeName(size) === sizeName(custom))
+  const preset = finishPresets[values.finish_preset]
   const shown = {
     ...values,
     size: listed ? sizeName(custom) : values.size || sizeName(model),
@@ -150,7 +162,9 @@ function fieldContext(offer: PageOffer, state: FormState, model: ModelInfo): Fie
     strength: values.strength || String(defaultStrength),
     vae: values.vae || (model.default_vae ?? ''),
     sampler: values.sampler || (offer.samplers.of(model)[0]?.name ?? ''),
-    format: values.format || imageFormats[0],
+    format: values.format || preset?.format || imageFormats[0],
+    finish_fill: values.finish_fill || String(preset?.fill ?? defaultFill),
+    finish_shadow: values.finish_shadow || (preset?.shadow ?? 'none'),
   }
   const focus = fieldNames.find((name) => errors[name] !== undefined) ?? (prefilled ? 'prompt' : undefined)
   return { values: shown, errors, focus }

@@ -1,6 +1,7 @@
 import { emptyStage } from './empty-stage.ts'
 import { chosenModel, type FormState, type PageOffer, requestForm } from './form.ts'
 import { type Html, html } from './html.ts'
+import { clearForm } from './workspace-wall.ts'
 
 /**
  * The studio: the panel with the form, and the stage with the pictures of this visitor.
@@ -13,10 +14,10 @@ export function home(offer: PageOffer, state: FormState, wall?: Html): Html {
 <section class="stage" aria-labelledby="wall-title">
 <h2 id="wall-title" class="visually-hidden">Your pictures</h2>
 <div id="jobs" class="jobs">${wall}</div>
-${emptyStage(chosenModel(offer, state.values), state.values.model)}
+${emptyStage(chosenModel(offer, state.values), offer)}
 <div class="film-bar js-only" id="film-bar" hidden>
 <ol class="film" id="film" aria-label="Your pictures"></ol>
-<button class="btn text film-clear" type="button" id="clear-list" hidden>Clear the list</button>
+${clearForm()}
 </div>
 </section>
 </div>`
@@ -25,7 +26,7 @@ ${emptyStage(chosenModel(offer, state.values), state.values.model)}
 /** The form for another model, and the words about that model on the empty stage. */
 export function renewedForm(offer: PageOffer, state: FormState): Html {
   const model = chosenModel(offer, state.values)
-  return html`${requestForm(offer, state)}${emptyStage(model, state.values.model, true)}`
+  return html`${requestForm(offer, state)}${emptyStage(model, { ...offer, isNew: true })}`
 }
 
 /** The page of one job at its own URL; a visitor without JavaScript also waits on it. */

@@ -36,7 +36,12 @@ function sheet(count: number): Html {
 }
 
 /** stage.js shows those of the picture that is looked at. */
-function ofPicture({ id, request, images }: JobView, image: ImageView, index: number, options: CardOptions): Html {
+function ofPicture(
+  { id, request, images }: JobView,
+  image: ImageView,
+  index: number,
+  options: CardOptions,
+): Html {
   const many = images.length > 1
   const model = options.models?.find(({ name }) => name === request?.model)
   const number = html`<input type="hidden" name="index" value="${index}">`

@@ -44,6 +44,7 @@ const styles = [
   'pictures.css',
   'film.css',
   'catalogue.css',
+  'rooms.css',
 ] as const
 const scripts = [
   'htmx.js',
@@ -51,6 +52,7 @@ const scripts = [
   'choices.js',
   'photo.js',
   'wall.js',
+  'rooms.js',
   'stage.js',
   'live.js',
   'catalogue.js',

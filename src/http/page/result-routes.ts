@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto'
 import { buffer } from 'node:stream/consumers'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { imageFiles } from '../../jobs/fields.ts'
 import type { JobView } from '../../jobs/serving/job-view.ts'
 import type { Hosts } from '../hosts.ts'
@@ -19,7 +19,7 @@ interface ResultOptions {
   readonly assets: Assets
   readonly hosts: Hosts
   /** The new card of a job that was accepted, or its page. */
-  readonly accept: (view: JobView, request: FastifyRequest) => Promise<Html>
+  readonly accept: (view: JobView, request: FastifyRequest, reply: FastifyReply) => Promise<Html>
   /** The form filled in with these fields. */
   readonly filled: (fields: Readonly<Record<string, string>>) => Promise<Html>
 }
@@ -56,7 +56,7 @@ export function resultRoutes(
       seed: randomInt(services.limits.maxSeed),
     }
     const view = await services.submit(body, { caller: request.caller, base: request.publicAddress() })
-    const card = await accept(view, request)
+    const card = await accept(view, request, reply)
     if (!isFragment(request)) return reply.redirect(`/jobs/${view.id}`, 303)
     return sendFragment(reply, card)
   })
@@ -64,7 +64,7 @@ export function resultRoutes(
   app.post<JobAddress>('/jobs/:id/photo', async (request, reply) => {
     refuseCrossSite(request, hosts)
     const { upload, job } = await asUpload(request)
-    const paint = request.body?.['paint'] === '1'
+    const paint = request.body?.paint === '1'
     const fields = {
       prompt: job.request?.prompt ?? '',
       model: job.request?.model ?? '',
@@ -78,7 +78,7 @@ export function resultRoutes(
   app.post<JobAddress>('/jobs/:id/delete', async (request, reply) => {
     refuseCrossSite(request, hosts)
     const { id } = request.params
-    if (!isFragment(request) && request.body?.['sure'] !== '1') {
+    if (!isFragment(request) && request.body?.sure !== '1') {
       return sendPage(reply, assets, { title: 'Packshot: delete?', body: question(id) })
     }
     await services.remove(id, request.caller)
@@ -88,7 +88,7 @@ export function resultRoutes(
 }
 
 function indexIn(body: Readonly<Record<string, unknown>> | undefined): number {
-  const index = Number(body?.['index'] ?? 0)
+  const index = Number(body?.index ?? 0)
   return Number.isSafeInteger(index) && index >= 0 ? index : 0
 }
 

@@ -1,10 +1,10 @@
 import formbody from '@fastify/formbody'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { toAppError } from '../../jobs/errors.ts'
+import { mostPreviews } from '../../jobs/fields.ts'
 import { bestEffort } from '../../jobs/log.ts'
 import { isFinal, type JobView } from '../../jobs/serving/job-view.ts'
 import { parseForm } from '../bodies.ts'
-import { mostPreviews } from '../../jobs/fields.ts'
 import { httpFault } from '../faults.ts'
 import type { Hosts } from '../hosts.ts'
 import type { Refusals } from '../refusals.ts'
@@ -23,6 +23,7 @@ import { resultRoutes } from './result-routes.ts'
 import { refuseCrossSite, setSecurityHeaders } from './security.ts'
 import { signInRoutes, toSignIn } from './sign-in.ts'
 import { fromWords } from './wording.ts'
+import { workspaceRoutes } from './workspace-routes.ts'
 
 export interface PageOptions {
   readonly services: Services
@@ -75,10 +76,21 @@ export async function pageRoutes(
   if (access === 'sign-in') signInRoutes(app, { services, assets, hosts, refused })
   if (catalogues !== undefined) catalogueRoutes(app, { catalogues, assets, hosts, refused })
 
+  const workspace = workspaceRoutes(app, {
+    services,
+    hosts,
+    card: (view) => jobCard(view, cardOptions()),
+  })
+
   app.get('/', async (request, reply) => {
     const values = await prefill(services, request)
     const state = { values, errors: {}, prefilled: values.prompt !== '' }
-    return sendPage(reply, assets, { title: 'Packshot', body: home(await offer(), state), frame: 'studio' })
+    const wall = await workspace.wall(request, reply)
+    return sendPage(reply, assets, {
+      title: 'Packshot',
+      body: home(await offer(), state, wall),
+      frame: 'studio',
+    })
   })
 
   // posted, since a prompt may be too long for an address
@@ -102,6 +114,7 @@ export async function pageRoutes(
         { ...requestBody(values, modelOf(values)), ...looks },
         { caller: request.caller, base: request.publicAddress() },
       )
+      await workspace.add(view, request, reply)
       if (!isFragment(request)) return reply.redirect(`/jobs/${view.id}`, 303)
       return sendFragment(reply, jobCard(view, { ...cardOptions(), isNew: true }))
     } catch (thrown) {
@@ -131,7 +144,10 @@ export async function pageRoutes(
     services,
     assets,
     hosts,
-    accept: async (view) => jobCard(view, { ...cardOptions(), isNew: true }),
+    accept: async (view, request, reply) => {
+      await workspace.add(view, request, reply)
+      return jobCard(view, { ...cardOptions(), isNew: true })
+    },
     filled: async (fields) => {
       const values = readFields(fields)
       const chosen = { ...values, ...fromWords(values.prompt, modelOf(values).controls) }
@@ -141,10 +157,17 @@ export async function pageRoutes(
 
   app.get<JobAddress>('/jobs/:id/card', async (request, reply) => {
     const stopping = request.query.stopping === '1'
-    return sendFragment(
-      reply,
-      jobCard(await services.view(request.params.id, request.caller), { ...cardOptions(), stopping }),
-    )
+    const { id } = request.params
+    try {
+      const view = await services.view(id, request.caller)
+      return sendFragment(reply, jobCard(view, { ...cardOptions(), stopping }))
+    } catch (thrown) {
+      const error = toAppError(thrown)
+      const line = error.code === 'expired' ? await workspace.line(id, request) : undefined
+      if (line === undefined) throw thrown
+      setErrorHeaders(reply, error)
+      return sendFragment(reply, line)
+    }
   })
 
   app.post<JobAddress>('/jobs/:id/cancel', async (request, reply) => {

@@ -1,6 +1,6 @@
 import { type Background, finishes, scenes } from './backgrounds.ts'
 import { errorOf, type FieldContext } from './fields.ts'
-import { canFinish, firstColour } from './form-finish.ts'
+import { firstColour } from './form-finish.ts'
 import { type Html, html } from './html.ts'
 
 const asDescribed = { value: '', label: 'As described' }
@@ -12,7 +12,7 @@ type Swatch = Pick<Background, 'value' | 'label'>
  * JavaScript. The first row is laid on exactly, the second is drawn by the model.
  */
 export function setField(context: FieldContext): Html {
-  const options: readonly Swatch[] = [asDescribed, ...(canFinish ? finishes : []), ...scenes]
+  const options: readonly Swatch[] = [asDescribed, ...finishes, ...scenes]
   const { value: chosen } = options.find(({ value }) => value === context.values.background) ?? asDescribed
   const error = errorOf(context, 'background')
   const swatch = ({ value, label }: Swatch) => {
@@ -21,8 +21,9 @@ export function setField(context: FieldContext): Html {
   }
   return html`<fieldset class="backgrounds${error && ' is-wrong'}"${error && html` aria-describedby="background-error"`}>
 <legend>Background</legend>
-${canFinish && html`<p class="swatch-group" id="set-exact">Exact <span>cut out, and guaranteed to the last pixel</span></p><div class="swatches">${finishes.map(swatch)}${ownColour(context)}</div>`}
-${canFinish && html`<p class="swatch-group">Scene <span>drawn by the model</span></p>`}
+<p class="swatch-group">Exact <span>cut out, right to the last pixel</span></p>
+<div class="swatches">${finishes.map(swatch)}${ownColour(context)}</div>
+<p class="swatch-group">Scene <span>drawn by the model</span></p>
 <div class="swatches">${[asDescribed, ...scenes].map(swatch)}</div>
 ${error}
 <div class="background-note js-only" role="status" hidden><span></span> <button class="pick" type="button">Take them out</button></div>

@@ -34,6 +34,57 @@
     return seconds < 5400 ? `about ${Math.round(seconds / 60)} min` : `about ${Math.round(seconds / 3600)} h`
   }
 
+  // --- A format brings its background, fill, shadow and file; each can be changed afterwards.
+
+  const check = (name, wanted) => {
+    const radio = form()?.querySelector(`[name="${name}"][value="${wanted}"]`)
+    if (radio) radio.checked = true
+  }
+  const exact = { '#ffffff': 'pure', transparent: 'transparent' }
+
+  function followFormat(radio) {
+    const { width, height, background, shadow, format, fillOf } = radio.dataset
+    if (width === undefined) return
+    const laidOn = Object.values({ ...exact, own: 'colour' })
+    if (exact[background]) check('background', exact[background])
+    else if (laidOn.includes(value('background'))) check('background', '')
+    check('finish_shadow', shadow)
+    check('format', format)
+    const fill = document.getElementById('finish_fill')
+    if (fillOf !== undefined && fill) {
+      fill.value = fillOf
+      fill.dispatchEvent(new Event('input', { bubbles: true }))
+    }
+    followShape(Number(width) / Number(height))
+  }
+
+  /** What is drawn has the shape that is nearest to what is delivered. */
+  function followShape(shape) {
+    const size = document.getElementById('size')
+    const off = ({ value }) => {
+      const [across, down] = value.split('x').map(Number)
+      return Math.abs(Math.log(shape / (across / down)))
+    }
+    const best = [...(size?.options ?? [])].sort((a, b) => off(a) - off(b))[0]
+    if (best && off(best) < off(size.selectedOptions[0])) size.value = best.value
+  }
+
+  /** Transparency needs a file that can hold it. */
+  function followBackground(chosen) {
+    if (chosen === 'transparent' && value('format') === 'jpeg') check('format', 'png')
+  }
+
+  function showFormat() {
+    const note = document.getElementById('format-note')
+    const radio = form()?.querySelector('[name="finish_preset"]:checked')
+    if (!note || !radio) return
+    const { width = number('finish_width'), height = number('finish_height') } = radio.dataset
+    const [across, down] = value('size').split('x')
+    const drawn = number('width') ? `${number('width')} × ${number('height')}` : `${across} × ${down}`
+    const delivered = radio.value !== '' && Number(width) > 0 && Number(height) > 0
+    note.textContent = delivered ? `Drawn at ${drawn}, delivered at ${width} × ${height}.` : ''
+  }
+
   // --- A photo that came by any way opens the part of the panel that shows it.
 
   function choosePhoto() {
@@ -41,20 +92,27 @@
     if (tab) tab.checked = true
   }
 
+  function arrange() {
+    showEstimate()
+    showFormat()
+  }
+
   document.addEventListener('change', ({ target }) => {
     if (target.id === 'photo-file' && target.files?.length > 0) choosePhoto()
-    showEstimate()
+    if (target.name === 'finish_preset') followFormat(target)
+    if (target.name === 'background') followBackground(target.value)
+    arrange()
   })
   document.addEventListener('drop', choosePhoto, true)
   document.addEventListener('paste', ({ clipboardData }) => {
     if (clipboardData?.files.length > 0) choosePhoto()
   })
   document.addEventListener('input', ({ target }) => {
-    if (target.form === form()) showEstimate()
+    if (target.form === form()) arrange()
   })
   document.addEventListener('form:filled', () => {
     if (value('init_image') !== '') choosePhoto()
-    showEstimate()
+    arrange()
   })
-  document.addEventListener('htmx:load', showEstimate)
+  document.addEventListener('htmx:load', arrange)
 })()

@@ -23,9 +23,7 @@
   /** What a recipe does not name is as it was when the form was empty, but for what the page itself sets. */
   function unnamed(settings) {
     const names = [...form().elements].map((control) => control.name)
-    return new Set(
-      names.filter((name) => name && !kept.includes(name) && !settings.has(name)),
-    )
+    return new Set(names.filter((name) => name && !kept.includes(name) && !settings.has(name)))
   }
 
   function countAll() {

@@ -15,18 +15,21 @@
   let current
   let unnamed = 0
 
+  function nextName() {
+    unnamed += 1
+    return `line-${unnamed}`
+  }
+
   function show(card) {
     if (!card) return
     current = card.id
     refresh()
-    film()
-      ?.querySelector('[aria-current]')
-      ?.scrollIntoView({ block: 'nearest', inline: 'nearest' })
+    film()?.querySelector('[aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' })
   }
 
   function refresh() {
     const list = cards()
-    for (const card of list) if (card.id === '') card.id = `line-${(unnamed += 1)}`
+    for (const card of list) if (card.id === '') card.id = nextName()
     if (!list.some(({ id }) => id === current)) current = list[0]?.id
     for (const card of list) card.classList.toggle('is-current', card.id === current)
     document.getElementById('film-bar').hidden = list.length === 0
@@ -44,7 +47,8 @@
     const known = new Map([...film().children].map((item) => [item.dataset.for, item]))
     const items = list.map((card) => frameOf(card, known.get(card.id)))
     // replaced only where it differs, so that a frame keeps the focus
-    const same = items.length === film().children.length && items.every((item, i) => film().children[i] === item)
+    const same =
+      items.length === film().children.length && items.every((item, i) => film().children[i] === item)
     if (!same) film().replaceChildren(...items)
     const older = document.querySelector('#jobs > .wall-older, #older')
     olderButton().hidden = !older
