@@ -30,34 +30,6 @@ const htmxConfig = JSON.stringify({
   timeout: 20_000,
 })
 
-const styles = [
-  'materialize.css',
-  'studio.css',
-  'frame.css',
-  'form.css',
-  'controls.css',
-  'swatches.css',
-  'suggestions.css',
-  'photo.css',
-  'stage.css',
-  'job.css',
-  'pictures.css',
-  'film.css',
-  'catalogue.css',
-  'rooms.css',
-] as const
-const scripts = [
-  'htmx.js',
-  'form.js',
-  'choices.js',
-  'photo.js',
-  'wall.js',
-  'rooms.js',
-  'stage.js',
-  'live.js',
-  'catalogue.js',
-] as const
-
 /** @param visitor the name of the caller that signed in */
 function masthead(visitor: string | undefined): Html {
   const session =
@@ -81,8 +53,8 @@ export function document(assets: Assets, page: Page, visitor?: string): string {
 <meta name="robots" content="noindex">
 <meta name="htmx-config" content="${htmxConfig}">
 ${refresh(page.refreshSeconds)}<link rel="icon" type="image/svg+xml" href="${assets.url('favicon.svg')}">
-${styles.map((name) => html`<link rel="stylesheet" href="${assets.url(name)}">`)}
-${scripts.map((name) => html`<script src="${assets.url(name)}" defer></script>`)}
+<link rel="stylesheet" href="${assets.url('packshot.css')}">
+<script src="${assets.url('packshot.js')}" defer></script>
 </head>
 <body${page.frame === 'studio' && html` class="is-studio"`}>
 <a class="skip-link" href="#main">Skip to the content</a>
