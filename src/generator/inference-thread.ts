@@ -22,8 +22,10 @@ import { fileFault } from '../library/file-fault.ts'
 import { entryStamp } from '../library/folder/facts-cache.ts'
 import { Library, type LibraryModel } from '../library/library.ts'
 import { packageVersion } from '../version.ts'
+import { draw } from './draw.ts'
 import { type EngineChoice, EnginePool } from './engine-pool.ts'
-import { engineFiles, engineRequest, sourceImage } from './engine-request.ts'
+import { engineFiles, engineRequest, sourceImage, upscalerFile } from './engine-request.ts'
+import { enlarger } from './enlarger.ts'
 import { pictureFile } from './picture-file.ts'
 import type { InferenceSettings, ThreadNews } from './protocol.ts'
 import { type PictureMaker, serveInference } from './serve.ts'
@@ -79,6 +81,7 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
   }
   const version = await packageVersion()
   const reader = pictureReader()
+  const larger = enlarger({ ...device, profile, threads, sessions })
   return {
     async make(request, seed, { onStep, onPhase, signal, images, previews }) {
       const contents = await library.readAll()
@@ -96,14 +99,23 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
       }
       let picture: Picture
       try {
-        picture = await opening(`The model ${files.model.name}`, () =>
-          engine.generate(wanted, {
+        const enlarge = (drawn: Picture, name: string) =>
+          larger.enlarge(drawn, upscalerFile(contents, name), { signal })
+        const generate: Engine['generate'] = (asked, options) =>
+          opening(`The model ${files.model.name}`, () => engine.generate(asked, options))
+        picture = await draw(
+          wanted,
+          request,
+          { generate, enlarge },
+          {
             onStep: onPart,
             onPhase,
             signal,
             ...(previews !== undefined && { previews: { count: previews.count, show } }),
-          }),
+          },
         )
+        if (request.upscaler !== undefined && request.finish === undefined)
+          picture = await enlarge(picture, request.upscaler)
       } finally {
         await pool.trim()
       }

@@ -1,5 +1,5 @@
 import type { ResolvedRequest, Task } from './job.ts'
-import { stepsOf } from './pictures.ts'
+import { firstSteps, hiresSteps } from './pictures.ts'
 import type { Held } from './ports.ts'
 
 /**
@@ -13,26 +13,24 @@ export interface WorkFacts {
   readonly callsPerStep?: number
   /** Windows of 75 tokens of the longer prompt. */
   readonly windows?: number
-  /** How often the first picture is shown while it is made. */
-  readonly previews?: number
+  /** Of the upscalers that the request names, by the size of the picture that goes in. */
+  readonly enlarging?: number
 }
 
 /** Each further window of a prompt makes a call about this much longer: more keys and values in every cross attention. */
 const windowShare = 0.05
 
-/** One decoding takes about as long as so many calls of the model: 2.5 to 0.7 TFLOP at 512x512 in Stable Diffusion 1.5. */
-const callsPerPreview = 3.5
-
-/** Pictures x steps x calls per step x megapixels, twice with guidance, and a little more for a long prompt and previews. */
+/** Pictures x (steps x calls per step x megapixels, twice with guidance, and a little more for a long prompt; upscalers). */
 export function workUnits(
   request: ResolvedRequest,
-  { callsPerStep = 1, windows = 1, previews = 0 }: WorkFacts = {},
+  { callsPerStep = 1, windows = 1, enlarging = 0 }: WorkFacts = {},
 ): number {
-  const { count, width, height, guidance_scale } = request
+  const { count, width, height, guidance_scale, hires } = request
   const guided = guidance_scale > 1 ? 2 : 1
   const longer = 1 + windowShare * (windows - 1)
-  const calls = count * stepsOf(request) * callsPerStep * guided * longer + previews * callsPerPreview
-  return (calls * width * height) / 1e6
+  const steps = firstSteps(request) * width * height
+  const larger = hires === undefined ? 0 : hiresSteps(request) * hires.width * hires.height
+  return count * (((steps + larger) * callsPerStep * guided * longer) / 1e6 + enlarging)
 }
 
 /** The work of a job; of a task from a server that did not say, what its request alone tells. */

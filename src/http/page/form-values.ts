@@ -95,6 +95,7 @@ export function settingsText({
   loras,
   finish: _finish,
   gate: _gate,
+  hires: _hires,
   ...settings
 }: Partial<ResolvedRequest>): Record<string, string> {
   const texts = Object.entries(settings).map(([name, value]) => [name, String(value)])

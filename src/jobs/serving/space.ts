@@ -79,7 +79,10 @@ function megabytes(bytes: number): number {
   return Math.round(bytes / 2 ** 20)
 }
 
-/** The pictures of a job have at most about so many bytes: a PNG is rarely larger than its pixels. */
-export function pictureBytes({ count, width, height, format }: ResolvedRequest): number {
+/** The pictures of a job, delivered in a size, have at most about so many bytes: a PNG is rarely larger than its pixels. */
+export function pictureBytes(
+  { count, format }: Pick<ResolvedRequest, 'count' | 'format'>,
+  { width, height }: { readonly width: number; readonly height: number },
+): number {
   return Math.ceil(count * width * height * (format === 'png' ? 3 : 1.5))
 }

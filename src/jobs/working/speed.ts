@@ -22,6 +22,9 @@ const most = 2
  */
 export function learnSpeed(speed: Speed, task: Task, made: Omit<Made, 'pictures'>): void {
   const { secondsPerStep, steps, seconds } = made
+  const { upscaler, hires } = task.request
+  // part of its work is not in its steps
+  if (upscaler !== undefined || hires?.upscaler !== undefined) return
   const units = unitsOf(task)
   const old = speed.secondsPerUnit
   if (secondsPerStep !== undefined) {
