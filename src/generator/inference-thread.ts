@@ -22,11 +22,12 @@ import { fileFault } from '../library/file-fault.ts'
 import { entryStamp } from '../library/folder/facts-cache.ts'
 import { Library, type LibraryModel } from '../library/library.ts'
 import { packageVersion } from '../version.ts'
-import { draw } from './draw.ts'
+import { deliver } from './deliver.ts'
+import { draw as drawPicture } from './draw.ts'
 import { type EngineChoice, EnginePool } from './engine-pool.ts'
 import { engineFiles, engineRequest, sourceImage, upscalerFile } from './engine-request.ts'
 import { enlarger } from './enlarger.ts'
-import { pictureFile } from './picture-file.ts'
+import { matteSource } from './matte-source.ts'
 import type { InferenceSettings, ThreadNews } from './protocol.ts'
 import { type PictureMaker, serveInference } from './serve.ts'
 
@@ -82,47 +83,54 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
   const version = await packageVersion()
   const reader = pictureReader()
   const larger = enlarger({ ...device, profile, threads, sessions })
+  const matte = matteSource()
   return {
-    async make(request, seed, { onStep, onPhase, signal, images, previews }) {
+    async make(request, index, { onStep, onPhase, signal, images, looks, previews }) {
       const contents = await library.readAll()
-      const files = engineFiles(request, contents)
-      const asked = engineRequest(request, seed, contents)
-      const wanted =
-        images === undefined ? asked : { ...asked, image: await sourceImage(request, images, reader) }
-      const engine = await pool.get(await choose(files.model, files.vae))
       const steps = stepsOf(request)
-      const onPart = (step: number, all: number) => onStep(Math.ceil((step / all) * steps))
+      /** How each try was made. */
+      const told = new Map<number, string>()
       const show = async (seen: Picture) => {
         // the picture does not depend on it
         const bytes = await encodePreview(seen).catch(() => undefined)
         if (bytes !== undefined) previews?.show(bytes)
       }
-      let picture: Picture
-      try {
-        const enlarge = (drawn: Picture, name: string) =>
-          larger.enlarge(drawn, upscalerFile(contents, name), { signal })
-        const generate: Engine['generate'] = (asked, options) =>
-          opening(`The model ${files.model.name}`, () => engine.generate(asked, options))
-        picture = await draw(
-          wanted,
-          request,
-          { generate, enlarge },
-          {
-            onStep: onPart,
-            onPhase,
-            signal,
-            ...(previews !== undefined && { previews: { count: previews.count, show } }),
-          },
-        )
-        if (request.upscaler !== undefined && request.finish === undefined)
-          picture = await enlarge(picture, request.upscaler)
-      } finally {
-        await pool.trim()
+      const enlarge = (drawn: Picture, name: string) =>
+        larger.enlarge(drawn, upscalerFile(contents, name), { signal })
+      const draw = async (seed: number, attempt: number) => {
+        const files = engineFiles(request, contents)
+        const wanted = engineRequest(request, seed, contents)
+        const image = images && (await sourceImage(request, images, reader))
+        const engine = await pool.get(await choose(files.model, files.vae))
+        const made = { ...wanted, image }
+        told.set(seed, infotext(made, { ...request, version }))
+        const onPart = (step: number, all: number) =>
+          onStep(attempt * steps + Math.ceil((step / all) * steps))
+        const options = { onStep: onPart, onPhase, signal }
+        const shown = previews !== undefined && attempt === 0 ? { count: previews.count, show } : undefined
+        const generate: Engine['generate'] = (asked, how) =>
+          opening(`The model ${files.model.name}`, () => engine.generate(asked, how))
+        try {
+          return await drawPicture(
+            made,
+            request,
+            { generate, enlarge },
+            { ...options, ...(shown && { previews: shown }) },
+          )
+        } finally {
+          await pool.trim()
+        }
       }
-      onPhase('encode')
-      const parameters = pictureSettings === 'on' ? infotext(wanted, { ...request, version }) : undefined
-      const bytes = await pictureFile(picture, request, parameters)
-      return { bytes, width: picture.width, height: picture.height }
+      return deliver(request, index, {
+        draw,
+        enlarge,
+        matte,
+        reader,
+        images,
+        looks,
+        parametersOf: (seed) => (pictureSettings === 'on' ? told.get(seed) : undefined),
+        onDrawn: () => onPhase('encode'),
+      })
     },
   }
 }

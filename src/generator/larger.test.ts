@@ -7,9 +7,13 @@ import { tinyCheckpoint, writeSafetensors } from '../../test/golden/parity/varia
 import { pixels, startGenerator } from '../../test/models/generator.ts'
 import { type Cleanup, tempFolder } from '../../test/temp-folder.ts'
 import { pictureReader } from '../adapters/pictures/picture-reader.ts'
+import { fitRaster } from '../adapters/pictures/resize.ts'
+import type { Picture } from '../diffusion/request.ts'
 import type { ResolvedRequest } from '../jobs/job.ts'
 import { stepsOf } from '../jobs/pictures.ts'
 import type { GeneratedImage } from '../jobs/ports.ts'
+import { enlargedFor } from './enlarged.ts'
+import { judge } from './gate.ts'
 
 /** Larger pictures by the inference thread, with the real engine and small networks. */
 
@@ -100,4 +104,34 @@ test('an upscaler multiplies the delivered size, by its name; one that is not th
     code: 'unavailable',
     message: 'No worker that tried this job has the upscaler five in a usable form.',
   })
+})
+
+test('a finish that enlarges begins with the upscaler, its matte in that size; one that makes smaller does not', async () => {
+  const [width, height] = [64, 48]
+  const inside = (i: number) => i % width >= 16 && i % width < 48 && i >= 12 * width && i < 36 * width
+  const alpha = Uint8Array.from({ length: width * height }, (_, i) => (inside(i) ? 255 : 0))
+  const rgb = Uint8Array.from({ length: 3 * width * height }, (_, i) =>
+    inside(Math.floor(i / 3)) ? 40 + (i % 90) : 250,
+  )
+  const picture = { rgb, width, height }
+  const judged = await judge(picture, { alpha: async () => alpha }, [])
+  const margin = { top: 0, right: 0, bottom: 0, left: 0 }
+  const finish = { background: '#ffffff', fill: 80, width: 256, height: 192, margin, shadow: 'none' } as const
+  const enlarge = (small: Picture) => fitRaster(small, 4 * width, 4 * height)
+  const larger = await enlargedFor(judged, finish, enlarge)
+  assert.deepEqual([larger.picture.width, larger.alpha.length], [4 * width, 16 * width * height])
+  const {
+    left,
+    top,
+    width: wide,
+    height: high,
+  } = larger.found?.box ?? { left: 0, top: 0, width: 0, height: 0 }
+  for (const [found, expected] of [
+    [left, 64],
+    [top, 48],
+    [wide, 128],
+    [high, 96],
+  ] as const)
+    assert.ok(Math.abs(found - expected) <= 3, `${found} is near ${expected}`)
+  assert.equal(await enlargedFor(judged, { ...finish, width: 32, height: 24 }, enlarge), judged)
 })

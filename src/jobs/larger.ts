@@ -2,7 +2,7 @@ import { type Static, Type } from 'typebox'
 
 /** Pictures that are larger than they were drawn at first: the field `hires`. */
 
-export const hiresLimits = { maxScale: 4, maxSteps: 100 } as const
+const hiresLimits = { maxScale: 4, maxSteps: 100 } as const
 export const defaultHires = { scale: 2, strength: 0.5 } as const
 
 const side = Type.Integer({ minimum: 64, maximum: 4096 })

@@ -70,7 +70,7 @@ export interface AddOn {
   readonly misfits?: ReadonlyMap<string, string>
 }
 
-export interface Enlarging {
+interface Enlarging {
   /** How many times as wide and high a picture becomes. */
   readonly scale: number
   /** Its work for a megapixel that goes in, in units (`work.ts`). */

@@ -1,5 +1,5 @@
 import type { ResolvedRequest, Task } from './job.ts'
-import { firstSteps, hiresSteps } from './pictures.ts'
+import { firstSteps, hiresSteps, stepsOf, triesOf } from './pictures.ts'
 import type { Held } from './ports.ts'
 
 /**
@@ -20,17 +20,36 @@ export interface WorkFacts {
 /** Each further window of a prompt makes a call about this much longer: more keys and values in every cross attention. */
 const windowShare = 0.05
 
-/** Pictures x (steps x calls per step x megapixels, twice with guidance, and a little more for a long prompt; upscalers). */
+/** Finishing a megapixel, with cutting the product out, takes a small part of a call of the models that people use. */
+const callsPerFinish = 0.2
+
+/** Pictures x tries x steps x calls per step x megapixels, twice with guidance, and a little more for a long prompt, upscalers and finishing. */
 export function workUnits(
   request: ResolvedRequest,
   { callsPerStep = 1, windows = 1, enlarging = 0 }: WorkFacts = {},
 ): number {
-  const { count, width, height, guidance_scale, hires } = request
+  const { count, width, height, guidance_scale, gate, hires } = request
   const guided = guidance_scale > 1 ? 2 : 1
   const longer = 1 + windowShare * (windows - 1)
-  const steps = firstSteps(request) * width * height
+  // each try counts beforehand: whether one is needed shows when it is too late to refuse
+  const drawn = count * triesOf({ gate }) * callsPerStep * guided * longer
   const larger = hires === undefined ? 0 : hiresSteps(request) * hires.width * hires.height
-  return count * (((steps + larger) * callsPerStep * guided * longer) / 1e6 + enlarging)
+  const drawing = (drawn * (firstSteps(request) * width * height + larger)) / 1e6
+  return drawing + count * enlarging + finishUnits(request)
+}
+
+/** The part of a job's work that is not drawing. */
+function finishUnits({ count, finish }: ResolvedRequest): number {
+  return finish === undefined ? 0 : (count * finish.width * finish.height * callsPerFinish) / 1e6
+}
+
+/** The work of drawing so many steps, of a job that was worth `unitsOf`: tries that the gate did not need are none. */
+export function drawnUnits(task: Pick<Task, 'units' | 'request'>, steps: number): number {
+  const { request } = task
+  if (stepsOf(request) === 0) return 0
+  const drawing = Math.max(0, unitsOf(task) - finishUnits(request))
+  const tries = triesOf(request)
+  return tries === 1 ? drawing : drawing * Math.min(1, steps / (stepsOf(request) * request.count * tries))
 }
 
 /** The work of a job; of a task from a server that did not say, what its request alone tells. */

@@ -1,5 +1,5 @@
 import type { Task } from '../job.ts'
-import { unitsOf } from '../work.ts'
+import { drawnUnits } from '../work.ts'
 import type { Made } from './attempt.ts'
 
 /** Recent speed of a worker, while it computes. */
@@ -25,7 +25,9 @@ export function learnSpeed(speed: Speed, task: Task, made: Omit<Made, 'pictures'
   const { upscaler, hires } = task.request
   // part of its work is not in its steps
   if (upscaler !== undefined || hires?.upscaler !== undefined) return
-  const units = unitsOf(task)
+  const units = drawnUnits(task, steps)
+  // nothing was drawn: a finish alone says nothing of the model
+  if (units === 0) return
   const old = speed.secondsPerUnit
   if (secondsPerStep !== undefined) {
     const measured = (secondsPerStep * steps) / units
