@@ -1,12 +1,15 @@
 import type { Assets } from './assets.ts'
 import { type Html, html } from './html.ts'
 import { logo } from './icons.ts'
+import { type Frame, navigation } from './navigation.ts'
 
 export interface Page {
   readonly title: string
   readonly body: Html
   /** For a visitor without JavaScript: reload the page after this many seconds. */
   readonly refreshSeconds?: number | undefined
+  /** Absent: a page without the way to others, such as that of somebody who is not signed in. */
+  readonly frame?: Frame
 }
 
 /**
@@ -29,11 +32,11 @@ const htmxConfig = JSON.stringify({
 })
 
 /** @param visitor the name of the caller that signed in */
-function masthead(visitor: string | undefined): Html {
+function masthead(visitor: string | undefined, frame: Frame | undefined): Html {
   const session =
     visitor !== undefined &&
     html`<form class="visitor" method="post" action="/sign-out"><span class="visitor-name" title="Signed in as ${visitor}">${visitor}</span><button class="btn text" type="submit">Sign out</button></form>`
-  return html`<header class="masthead"><a class="brand" href="/">${logo()}<span>Packshot</span></a>${session}</header>`
+  return html`<header class="masthead"><a class="brand" href="/">${logo()}<span>Packshot</span></a>${frame !== undefined && navigation(frame)}${session}</header>`
 }
 
 /** A whole page. `data-root` is where the server is, for scripts. form.js removes the class `no-js`; what works only with JavaScript is hidden until then. */
@@ -56,7 +59,7 @@ ${refresh(page.refreshSeconds)}<link rel="icon" type="image/svg+xml" href="${ass
 </head>
 <body>
 <a class="skip-link" href="#main">Skip to the content</a>
-${masthead(visitor)}
+${masthead(visitor, page.frame)}
 <main id="main" tabindex="-1">${page.body}</main>
 <footer class="colophon"><p>Packshot makes its pictures on this server; your words go nowhere else.</p></footer>
 <p id="live" class="visually-hidden" role="status" aria-live="polite"></p>
