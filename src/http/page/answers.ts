@@ -6,13 +6,13 @@ import { goneCard } from './card.ts'
 import { errorBody, errorMessage, errorTitle } from './error-page.ts'
 import { type Html, html } from './html.ts'
 import { document, type Page } from './layout.ts'
-import type { Frame, Room } from './navigation.ts'
+import type { Around, Room } from './navigation.ts'
 import { setSecurityHeaders } from './security.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
     /** What the masthead of a page shows; set before a route of the page sees the request. */
-    frame?: Frame
+    around?: Around
   }
   interface FastifyContextConfig {
     room?: Room
@@ -26,8 +26,8 @@ export function isFragment(request: FastifyRequest): boolean {
 
 /** Prompts are private to the visitor: no cache may keep a page or a fragment. */
 export function sendPage(reply: FastifyReply, assets: Assets, page: Page): FastifyReply {
-  const { signedIn, caller, frame } = reply.request
-  const framed = { ...page, ...(frame === undefined ? {} : { frame }) }
+  const { signedIn, caller, around } = reply.request
+  const framed = { ...page, ...(around === undefined ? {} : { around }) }
   return sendHtml(reply, document(assets, framed, signedIn ? caller.name : undefined))
 }
 
