@@ -45,6 +45,12 @@ export const ModelFacts = Type.Object({
   subjects: Type.Optional(
     Type.Array(Type.String(), { description: 'What it can draw. Absent: there is no such list.' }),
   ),
+  controls: Type.Optional(
+    Type.Record(Type.String(), Type.Record(Type.String(), Type.String()), {
+      description:
+        'Words for a prompt that it was trained on: of `light`, `view` and `count`, by what people call each choice.',
+    }),
+  ),
 })
 
 /** A model as requests are checked against it. */
