@@ -7,6 +7,7 @@ import { bestEffort } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import { findNamed, type Offer } from '../offer.ts'
 import type { PromptReader, TaskQueue } from '../ports.ts'
+import { promptPreviews } from '../preview-count.ts'
 import { deliveredSize, enlargingUnits } from '../request/larger.ts'
 import { promptCost } from '../request/prompt-cost.ts'
 import { invalidRequest, type Resolved, resolveRequest } from '../request/resolve.ts'
@@ -114,7 +115,8 @@ export async function accept(deps: SubmitDeps, { now, by, ...wanted }: Wanted): 
     windows: prompts.windows,
     enlarging: enlargingUnits(request, offer),
   })
-  const task: Task = { v: versionOf(request), ...wanted, units, created_at, expires_at }
+  const looks = previewsOf(wanted)
+  const task: Task = { v: versionOf(request), ...wanted, ...looks, units, created_at, expires_at }
   const giveBack = await admit(deps, by, {
     id,
     account,
@@ -142,6 +144,11 @@ export async function accept(deps: SubmitDeps, { now, by, ...wanted }: Wanted): 
     if (view !== undefined) return view
   }
   return waitingView(deps, standing ?? { id, status: 'queued', request, units, created_at, expires_at })
+}
+
+/** A worker of an earlier version has a bound for `previews`, and ignores the count. */
+function previewsOf({ previews = 0 }: Pick<Wanted, 'previews'>): Pick<Task, 'previews' | 'preview_count'> {
+  return previews > promptPreviews ? { previews: promptPreviews, preview_count: previews } : {}
 }
 
 /** Without the status store the queue chooses: callers may share a lane then, and no job is lost. */
