@@ -12,7 +12,8 @@ from PIL import Image
 
 from studio.scenes import scene
 
-HOLED, MORE = ("doughnut", "mug", "teapot", "spray bottle"), 0.15  # kinds with holes, and how much more often they are taken
+HOLED, MIRRORS = ("doughnut", "mug", "teapot", "spray bottle"), ("dark", "marble")  # kinds with holes, floors that reflect
+MORE = 0.15  # how much more often each of them is taken
 COMPOSED, SOFT, TOGETHER = 0.4, 0.9, 0.15  # shares: on another ground; of renders that were put through the autoencoder, in that form; a second product
 
 
@@ -32,15 +33,18 @@ class Renders:
     def look(self) -> None:
         found = {file.with_suffix("") for folder in self.folders for file in folder.glob("[0-9]*.png") if file.name.count(".") == 1}
         self.stems = sorted(stem for stem in found if stem.with_suffix(".plate.png").exists())
-        self.holed = [i for i, stem in enumerate(self.stems) if scene(int(stem.name)).kind in HOLED]
+        scenes = [scene(int(stem.name)) for stem in self.stems]
+        self.hard = [[i for i, s in enumerate(scenes) if s.kind in HOLED], [i for i, s in enumerate(scenes) if s.background in MIRRORS]]
 
     def __len__(self) -> int:
         return len(self.stems)
 
     def any(self, chance: Chance) -> int:
         """The index of a render."""
-        holed = self.holed if chance.happens(MORE) else []
-        return holed[chance.below(len(holed))] if holed else chance.below(len(self.stems))
+        draw, hard = chance.one(), []
+        if draw < 2 * MORE:
+            hard = self.hard[0 if draw < MORE else 1]
+        return hard[chance.below(len(hard))] if hard else chance.below(len(self.stems))
 
     def part(self, index: int, name: str) -> torch.Tensor | None:
         """[channels, h, w] in 0..1. "soft" may be missing: the picture through the autoencoder (matte_soft.py)."""
