@@ -87,7 +87,7 @@ test('the border has exactly the colour, in each format, and the product fills w
   }
   const { all } = parts([scene()])
   const made = await deliver(asked({ finish: finish() }), 1, all)
-  assert.ok(Math.abs((made.measured?.product ?? 0) - 85) < 1, `it fills ${made.measured?.product}`)
+  assert.ok(Math.abs((made.measured?.product ?? 0) - 85) < 2, `it fills ${made.measured?.product}`)
   assert.deepEqual([made.seed, made.measured?.tries, made.measured?.inside], [8, 1, true])
   const text = (await sharp(made.bytes).metadata()).comments
   assert.deepEqual(text, [{ keyword: 'parameters', text: 'seed 8' }])

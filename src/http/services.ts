@@ -220,8 +220,8 @@ export function createServices(
   return {
     submit: (body, options) => asAppError(noted(submitJob(deps, body, options))),
     refinish: (id, body, options) =>
-      by('jobs:read', options.caller, async (owner) => {
-        requireScope(options.caller, 'jobs:write')
+      by('jobs:write', options.caller, async (owner) => {
+        requireScope(options.caller, 'jobs:read')
         return noted(refinishJob(deps, await viewJob(deps, id, owner), body, options))
       }),
     view,
