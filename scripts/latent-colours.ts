@@ -10,7 +10,12 @@ import { openEngine } from '../src/diffusion/engine.ts'
  */
 const model = join(import.meta.dirname, '../models/packshot-mini')
 const pictures = 60
-const backgrounds = ['on white', 'on a wooden background', 'on a dark background', 'on a blue gradient background']
+const backgrounds = [
+  'on white',
+  'on a wooden background',
+  'on a dark background',
+  'on a blue gradient background',
+]
 const { subjects } = JSON.parse(await readFile(join(model, 'packshot.json'), 'utf8'))
 const engine = await openEngine({ model, provider: 'cpu', latentColours: false })
 for (let seed = 0; seed < pictures; seed++) {

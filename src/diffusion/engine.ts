@@ -68,8 +68,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     sessions: options.sessions ?? new SessionCache(defaultMemoryBudget),
   })
   // another VAE has colours of its own
-  const colours =
-    vae === undefined && options.latentColours !== false ? await coloursBeside(path) : undefined
+  const colours = vae === undefined && options.latentColours !== false ? await coloursBeside(path) : undefined
   return new Engine(sessions, await model.tokenizer(), { ...options, colours })
 }
 
