@@ -19,7 +19,7 @@ import {
   openFollowing,
   type SentForGrant,
 } from '../../src/jobs/serving/grants.ts'
-import type { JobView } from '../../src/jobs/serving/job-view.ts'
+import { isFinal, type JobView } from '../../src/jobs/serving/job-view.ts'
 import { withNotes } from '../../src/jobs/serving/notes.ts'
 import type { PictureFile } from '../../src/jobs/serving/picture.ts'
 import { acceptUpload, findUpload, uploadFaults } from '../../src/jobs/serving/upload.ts'
@@ -178,8 +178,28 @@ export class Studio implements Services {
     return this.view(id)
   }
 
-  async *follow(id: string) {
-    yield await this.view(id)
+  /** As the real one: the job as it is, then after each change, until it is final. */
+  async *follow(id: string, _caller: Caller, { signal }: { readonly signal: AbortSignal }) {
+    for (;;) {
+      const view = await this.view(id)
+      yield view
+      if (isFinal(view) || signal.aborted) return
+      await this.#changed(signal)
+    }
+  }
+
+  #waiting: (() => void)[] = []
+
+  #changed(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve)
+      signal.addEventListener('abort', () => resolve(), { once: true })
+    })
+  }
+
+  #set(id: string, view: JobView): void {
+    this.#jobs.set(id, view)
+    for (const resolve of this.#waiting.splice(0)) resolve()
   }
 
   async preview() {
@@ -268,7 +288,7 @@ export class Studio implements Services {
     const waiting = moving
       ? { poll_after_ms: poll_after_ms ?? this.pollAfterMs }
       : { finished_at: '2026-01-01T00:00:03.400Z' }
-    this.#jobs.set(id, { ...view, ...waiting, started_at: '2026-01-01T00:00:01.000Z', ...change })
+    this.#set(id, { ...view, ...waiting, started_at: '2026-01-01T00:00:01.000Z', ...change })
   }
 
   forget(id: string): void {
@@ -288,7 +308,7 @@ export class Studio implements Services {
       sha256: '0'.repeat(64),
       bytes: 1,
     }))
-    this.#jobs.set(id, { ...view, images })
+    this.#set(id, { ...view, images })
   }
 }
 

@@ -186,6 +186,14 @@
     const [note, image] = [card?.querySelector('.job-scale'), card?.querySelector('.frame-link img')]
     if (!note || !image) return
     const shown = card.querySelector('.is-shown img') ?? image
+    if (
+      shown === image &&
+      card.querySelectorAll('figure.frame').length > 1 &&
+      card.dataset.shown === undefined
+    ) {
+      note.textContent = ''
+      return
+    }
     const box = shown.getBoundingClientRect()
     const scale = Math.min(box.width / shown.getAttribute('width'), box.height / shown.getAttribute('height'))
     if (scale >= 1.1) note.textContent = `shown ${scale.toFixed(1)}×`
@@ -260,7 +268,7 @@
 
   function bringIntoView() {
     const calm = matchMedia('(prefers-reduced-motion: reduce)').matches
-    onStage()?.scrollIntoView({ block: 'nearest', behavior: calm ? 'auto' : 'smooth' })
+    onStage()?.scrollIntoView({ block: 'start', behavior: calm ? 'auto' : 'smooth' })
   }
 
   document.addEventListener('DOMContentLoaded', watch)
