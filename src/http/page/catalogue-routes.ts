@@ -41,9 +41,9 @@ export function catalogueRoutes(app: FastifyInstance, options: PageOptions): voi
     return sendPage(reply, assets, { title, body: cataloguePage(values, runs, error) })
   }
 
-  app.get('/catalogues', async (request, reply) => sendForm(request, reply, firstValues))
+  app.get('/catalogues', { config: { room: 'catalogue' } }, async (request, reply) => sendForm(request, reply, firstValues))
 
-  app.post('/catalogues', { bodyLimit: catalogues.bodyBytes }, async (request, reply) => {
+  app.post('/catalogues', { bodyLimit: catalogues.bodyBytes, config: { room: 'catalogue' } }, async (request, reply) => {
     const values = valuesOf(request.body)
     try {
       refuseCrossSite(request, hosts)
@@ -60,7 +60,7 @@ export function catalogueRoutes(app: FastifyInstance, options: PageOptions): voi
     }
   })
 
-  app.get<RunAddress>('/catalogues/:id', async (request, reply) => {
+  app.get<RunAddress>('/catalogues/:id', { config: { room: 'catalogue' } }, async (request, reply) => {
     const { id } = request.params
     const run = await catalogues.view(id, request.caller)
     const cursor = request.query.cursor ?? '0'

@@ -1,6 +1,7 @@
 import type { Assets } from './assets.ts'
 import { type Html, html } from './html.ts'
 import { logo } from './icons.ts'
+import { type Around, busyNote, navigation } from './navigation.ts'
 
 export interface Page {
   readonly title: string
@@ -9,6 +10,8 @@ export interface Page {
   readonly refreshSeconds?: number | undefined
   /** `studio`: it fills the window where there is room, and its parts scroll by themselves. Absent: a page to read. */
   readonly frame?: 'studio'
+  /** Absent: a page without the way to others, such as that of somebody who is not signed in. */
+  readonly around?: Around
 }
 
 /**
@@ -31,11 +34,11 @@ const htmxConfig = JSON.stringify({
 })
 
 /** @param visitor the name of the caller that signed in */
-function masthead(visitor: string | undefined): Html {
+function masthead(visitor: string | undefined, around: Around | undefined): Html {
   const session =
     visitor !== undefined &&
     html`<form class="visitor" method="post" action="/sign-out"><span class="visitor-name" title="Signed in as ${visitor}">${visitor}</span><button class="btn text" type="submit">Sign out</button></form>`
-  return html`<header class="masthead"><a class="brand" href="/">${logo()}<span>Packshot</span></a><div class="masthead-end">${session}</div></header>`
+  return html`<header class="masthead"><a class="brand" href="/">${logo()}<span>Packshot</span></a>${around !== undefined && navigation(around)}<div class="masthead-end">${around !== undefined && busyNote(around.busy)}${session}</div></header>`
 }
 
 /** A whole page. `data-root` is where the server is, for scripts. form.js removes the class `no-js`; what works only with JavaScript is hidden until then. */
@@ -58,7 +61,7 @@ ${refresh(page.refreshSeconds)}<link rel="icon" type="image/svg+xml" href="${ass
 </head>
 <body${page.frame === 'studio' && html` class="is-studio"`}>
 <a class="skip-link" href="#main">Skip to the content</a>
-${masthead(visitor)}
+${masthead(visitor, page.around)}
 <main id="main" tabindex="-1">${page.body}</main>
 <p id="live" class="visually-hidden" role="status" aria-live="polite"></p>
 </body>

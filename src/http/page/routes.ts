@@ -1,8 +1,8 @@
 import formbody from '@fastify/formbody'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { toAppError } from '../../jobs/errors.ts'
-import { mostPreviews } from '../../jobs/fields.ts'
 import { bestEffort } from '../../jobs/log.ts'
+import { mostPreviews } from '../../jobs/preview-count.ts'
 import { isFinal, type JobView } from '../../jobs/serving/job-view.ts'
 import { parseForm } from '../bodies.ts'
 import { httpFault } from '../faults.ts'
@@ -73,6 +73,17 @@ export async function pageRoutes(
     return sendError(assets, error, request, reply)
   })
 
+  app.addHook('preHandler', async (request) => {
+    const { room, open } = request.routeOptions.config
+    if (isFragment(request) || open === true) return
+    const busy = await services.busy()
+    request.around = {
+      ...(room === undefined ? {} : { room }),
+      ...(busy === undefined ? {} : { busy }),
+      catalogues: catalogues !== undefined,
+    }
+  })
+
   if (access === 'sign-in') signInRoutes(app, { services, assets, hosts, refused })
   if (catalogues !== undefined) catalogueRoutes(app, { catalogues, assets, hosts, refused })
 
@@ -82,7 +93,7 @@ export async function pageRoutes(
     card: (view) => jobCard(view, cardOptions()),
   })
 
-  app.get('/', async (request, reply) => {
+  app.get('/', { config: { room: 'studio' } }, async (request, reply) => {
     const values = await prefill(services, request)
     const state = { values, errors: {}, prefilled: values.prompt !== '' }
     const wall = await workspace.wall(request, reply)
