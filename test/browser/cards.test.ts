@@ -102,6 +102,6 @@ test('a cleared list comes back at a press, and a long one is shown in parts', a
   await page.locator('article.is-succeeded').nth(23).waitFor({ state: 'attached' })
   await other.locator('article.is-succeeded').nth(23).waitFor({ state: 'attached' })
   await send(page, 'a lemon')
-  await other.locator('article.is-queued').waitFor()
+  await other.locator('article.is-queued').waitFor({ state: 'attached' })
   visitor.assertQuiet()
 })

@@ -9,6 +9,7 @@ import { AppError } from '../../src/jobs/errors.ts'
 import { defaultLimits } from '../../src/jobs/fields.ts'
 import type { ModelInfo, Offer } from '../../src/jobs/offer.ts'
 import type { ImageStore } from '../../src/jobs/ports.ts'
+import type { Preview } from '../../src/jobs/previews.ts'
 import { invalidRequest, resolveRequest } from '../../src/jobs/request/resolve.ts'
 import {
   acceptGranted,
@@ -44,7 +45,7 @@ const model: ModelInfo = {
 }
 
 type Change = Partial<
-  Pick<JobView, 'status' | 'progress' | 'position' | 'eta_seconds' | 'poll_after_ms' | 'error'>
+  Pick<JobView, 'status' | 'progress' | 'preview' | 'position' | 'eta_seconds' | 'poll_after_ms' | 'error'>
 >
 
 /**
@@ -207,7 +208,7 @@ export class Studio implements Services {
     for (const resolve of this.#waiting.splice(0)) resolve()
   }
 
-  async preview() {
+  async preview(): Promise<Preview | undefined> {
     return undefined
   }
 

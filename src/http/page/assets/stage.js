@@ -155,7 +155,10 @@
     const figures = [...(card?.querySelectorAll('figure.frame') ?? [])]
     for (const figure of figures) figure.classList.toggle('is-shown', figure.dataset.index === shown)
     for (const set of card?.querySelectorAll('.picture-actions') ?? [])
-      set.hidden = figures.length > 1 && set.dataset.of !== shown
+      if (figures.length > 1) {
+        set.hidden = shown !== undefined && set.dataset.of !== shown
+        set.classList.toggle('is-short', shown === undefined)
+      }
     for (const button of card?.querySelectorAll('[data-show]') ?? [])
       button.setAttribute('aria-pressed', String(button.dataset.show === (shown ?? 'all')))
   }
