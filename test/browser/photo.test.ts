@@ -280,6 +280,6 @@ test('what was pressed answers within the window: a photo, one that is refused, 
     await page.route('**/jobs', (route) => route.abort())
     await page.click('.shutter')
     await page.getByRole('alert').waitFor()
-    assert.ok(await inWindow('.shutter-bar [role=alert]'))
+    assert.ok(await inWindow('.panel-foot [role=alert]'))
   }
 })
