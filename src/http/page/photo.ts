@@ -20,7 +20,7 @@ export function photo(fields: FieldContext, model: ModelInfo, limits: UploadLimi
   const errors = html`${errorOf(fields, 'init_image')}${errorOf(fields, 'mask')}`
   const wrong = fields.errors.init_image ?? fields.errors.mask
   if (!model.image_to_image && values.init_image === '') return html`${ids}`
-  return html`<fieldset class="photo${wrong !== undefined && ' is-wrong'}" id="photo" data-bytes="${limits.bytes}" data-pixels="${limits.pixels}" data-side="${limits.side}">
+  return html`<fieldset class="photo${wrong !== undefined && ' is-wrong'}" id="photo" data-bytes="${limits.bytes}" data-pixels="${limits.pixels}" data-kept="${limits.kept}">
 <legend class="visually-hidden">A photo to start from</legend>
 ${ids}
 <div class="photo-choose js-only">

@@ -66,19 +66,16 @@
    * before `show`, which closes the bitmap: a closed one is 0 pixels wide.
    */
   async function sendable(file, bitmap) {
-    const { bytes, pixels, side } = Object.fromEntries(
+    const { bytes, pixels, kept } = Object.fromEntries(
       Object.entries(document.getElementById('photo').dataset).map(([name, value]) => [name, Number(value)]),
     )
     const { width, height } = bitmap
-    const large = Math.min(width, height) > side
+    const large = width * height > kept
     const heavy = file.size > bytes || width * height > pixels
     if (accepted.includes(file.type) && !heavy && !(large && file.size > slowBytes)) return file
-    // a panorama may have too many pixels, or more than a canvas has, though its short side is small
-    const most = Math.min(pixels, canvasPixels)
-    // the server keeps a longer side of at most twice the other bound
-    const longest = Math.min(canvasSide, 2 * side)
-    const scales = [1, side / Math.min(width, height), Math.sqrt(most / (width * height))]
-    const scale = Math.min(...scales, longest / Math.max(width, height))
+    const most = Math.min(pixels, kept, canvasPixels)
+    const scales = [1, Math.sqrt(most / (width * height)), canvasSide / Math.max(width, height)]
+    const scale = Math.min(...scales)
     const canvas = document.createElement('canvas')
     canvas.width = Math.max(1, Math.floor(width * scale))
     canvas.height = Math.max(1, Math.floor(height * scale))
