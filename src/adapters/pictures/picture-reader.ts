@@ -135,11 +135,13 @@ async function whole(image: Sharp): Promise<WholePicture> {
   const { data, info } = await image.toColourspace('srgb').raw().toBuffer({ resolveWithObject: true })
   const { width, height, channels } = info
   const [rgb, alpha] = [new Uint8Array(width * height * 3), new Uint8Array(width * height)]
+  let least = 255
   for (let i = 0; i < width * height; i += 1) {
     for (let c = 0; c < 3; c += 1) rgb[i * 3 + c] = data[i * channels + (channels < 3 ? 0 : c)] ?? 0
     alpha[i] = channels % 2 === 0 ? (data[i * channels + channels - 1] ?? 0) : 255
+    least = Math.min(least, alpha[i] ?? 0)
   }
-  return { rgb, alpha: channels % 2 === 0 ? alpha : undefined, width, height }
+  return { rgb, alpha: least < 255 ? alpha : undefined, width, height }
 }
 
 /** What libvips cannot read is the file's fault; its technical message goes to the log only. */

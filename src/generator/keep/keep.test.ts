@@ -1,0 +1,232 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import sharp from 'sharp'
+import { pictureReader } from '../../adapters/pictures/picture-reader.ts'
+import { cut, maskAround } from './cut.ts'
+import { type Box, deliveredSize, frameFor, productIn, type Size } from './frame.ts'
+import { inFrame, keptPhoto } from './keep.ts'
+import { withoutSpecks } from './specks.ts'
+
+const reader = pictureReader()
+
+/** Opaque in these boxes. */
+function matte({ width, height }: Size, ...boxes: Box[]): Uint8Array {
+  const alpha = new Uint8Array(width * height)
+  for (const { left, top, width: across, height: down } of boxes) {
+    for (let y = top; y < top + down; y += 1) alpha.fill(255, y * width + left, y * width + left + across)
+  }
+  return alpha
+}
+
+const box = (left: number, top: number, width: number, height: number): Box => ({ left, top, width, height })
+
+function frameOf(photo: Size, product: Box, shape: number): Box {
+  const found = productIn(matte(photo, product), photo)
+  assert.ok(found !== undefined)
+  return frameFor(photo, found, shape)
+}
+
+function contains(frame: Box, part: Box): boolean {
+  return (
+    frame.left <= part.left &&
+    frame.top <= part.top &&
+    frame.left + frame.width >= part.left + part.width &&
+    frame.top + frame.height >= part.top + part.height
+  )
+}
+
+test('a frame has the shape that is asked for, and the whole product with room around it', () => {
+  const shapes = [1, 3 / 2, 2 / 3, 16 / 9, 9 / 16, 4]
+  const photos = [
+    { width: 300, height: 200 },
+    { width: 200, height: 300 },
+    { width: 400, height: 60 },
+  ]
+  const products = [
+    [0.3, 0.3, 0.4, 0.4],
+    [0.02, 0.1, 0.3, 0.8],
+    [0.6, 0.05, 0.38, 0.3],
+    [0.05, 0.05, 0.9, 0.9],
+  ] as const
+  for (const photo of photos) {
+    for (const [x, y, w, h] of products) {
+      const { width, height } = photo
+      const product = box(
+        ...([x * width, y * height, w * width, h * height].map(Math.round) as [
+          number,
+          number,
+          number,
+          number,
+        ]),
+      )
+      for (const shape of shapes) {
+        const frame = frameOf(photo, product, shape)
+        const name = JSON.stringify({ photo, product, shape, frame })
+        assert.ok(contains(frame, product), name)
+        assert.ok(Math.abs(frame.width - frame.height * shape) <= 0.5 + shape / 2, name)
+      }
+    }
+  }
+})
+
+test('the same shape is the whole photo, another the largest part of it that has the product', () => {
+  const photo = { width: 300, height: 200 }
+  assert.deepEqual(frameOf(photo, box(120, 60, 60, 60), 1.5), box(0, 0, 300, 200))
+  assert.deepEqual(frameOf(photo, box(120, 60, 60, 60), 1), box(50, 0, 200, 200))
+  // moved to the side where the product is, with room beside it
+  assert.deepEqual(frameOf(photo, box(10, 60, 60, 60), 1), box(5, 0, 200, 200))
+  assert.deepEqual(frameOf(photo, box(2, 60, 60, 60), 1), box(-3, 0, 200, 200))
+})
+
+test('an edge that cuts the product off is an edge of the frame', () => {
+  const photo = { width: 300, height: 200 }
+  const standing = frameOf(photo, box(120, 5, 60, 195), 0.5)
+  assert.equal(standing.top + standing.height, 200)
+  assert.ok(standing.top < 0)
+  assert.equal(frameOf(photo, box(0, 60, 200, 60), 1).left, 0)
+  // across the whole photo, and taller than the frame would be: nothing ends in mid-air
+  const all = frameOf(photo, box(0, 0, 300, 190), 1)
+  assert.deepEqual([all.width, all.height], [200, 200])
+  assert.ok(all.left >= 0 && all.left <= 100 && all.top === 0)
+})
+
+test('the delivered picture has the pixels of the photo, those that were drawn, or the bound', () => {
+  const drawn = { width: 64, height: 64 }
+  assert.deepEqual(deliveredSize({ width: 300, height: 300 }, drawn, 1e6), {
+    width: 300,
+    height: 300,
+    scale: 1,
+  })
+  assert.deepEqual(deliveredSize({ width: 32, height: 32 }, drawn, 1e6), { width: 64, height: 64, scale: 2 })
+  assert.deepEqual(deliveredSize({ width: 300, height: 300 }, drawn, 22_500), {
+    width: 150,
+    height: 150,
+    scale: 0.5,
+  })
+})
+
+test('a cut repeats the edge or has nothing beyond it', () => {
+  const pixels = Uint8Array.of(1, 2, 3, 4)
+  const size = { width: 2, height: 2 }
+  const frame = box(-1, -1, 4, 4)
+  assert.deepEqual(
+    [...cut(pixels, size, frame, { channels: 1, beyond: 'edge' })],
+    [1, 1, 2, 2, 1, 1, 2, 2, 3, 3, 4, 4, 3, 3, 4, 4],
+  )
+  assert.deepEqual(
+    [...cut(pixels, size, frame, { channels: 1, beyond: 'nothing' })],
+    [0, 0, 0, 0, 0, 1, 2, 0, 0, 3, 4, 0, 0, 0, 0, 0],
+  )
+  assert.deepEqual([...cut(pixels, size, box(1, 0, 1, 2), { channels: 1, beyond: 'edge' })], [2, 4])
+  assert.deepEqual([...cut(pixels, size, box(5, 5, 1, 1), { channels: 1, beyond: 'nothing' })], [0])
+  assert.deepEqual([...cut(pixels, size, box(5, -3, 2, 1), { channels: 1, beyond: 'edge' })], [2, 2])
+})
+
+test('the model draws all but the product without its edge', () => {
+  const size = { width: 256, height: 256 }
+  const mask = maskAround(matte(size, box(100, 100, 50, 50)), size)
+  assert.deepEqual(
+    mask,
+    matte(size, box(102, 102, 46, 46)).map((value) => 255 - value),
+  )
+  // a product that is cut off has no edge there
+  const cutOff = maskAround(matte(size, box(0, 200, 256, 56)), size)
+  assert.deepEqual(
+    cutOff,
+    matte(size, box(0, 202, 256, 54)).map((value) => 255 - value),
+  )
+})
+
+test('crumbs of a matte are dropped, several products and what touches them stay', () => {
+  const size = { width: 400, height: 300 }
+  const alpha = matte(size, box(50, 50, 100, 200), box(250, 150, 80, 100), box(380, 10, 3, 3))
+  alpha[60 * 400 + 150] = 60
+  withoutSpecks(alpha, size)
+  assert.equal(alpha[11 * 400 + 381], 0)
+  assert.equal(alpha[60 * 400 + 150], 60)
+  const found = productIn(alpha, size)
+  assert.deepEqual([found?.left, found?.top, found?.width, found?.height], [50, 50, 280, 200])
+})
+
+/** A red square on grey. */
+async function photo(width: number, height: number, part: Box): Promise<Buffer> {
+  const square = { create: { ...part, channels: 3 as const, background: '#c02010' } }
+  return sharp({ create: { width, height, channels: 3, background: '#909090' } })
+    .composite([{ input: square, left: part.left, top: part.top }])
+    .png()
+    .toBuffer()
+}
+
+const nobody = async (): Promise<Uint8Array> => assert.fail('the matte is not asked')
+
+test('the product comes from the matte, from the transparency of the upload, or from a mask', async () => {
+  const part = box(40, 30, 40, 60)
+  const size = { width: 120, height: 120 }
+  const init = await photo(120, 120, part)
+  const expected = matte(size, part)
+  const found = await keptPhoto({ init }, reader, async ({ width, height }) => matte({ width, height }, part))
+  assert.deepEqual(found.alpha, expected)
+  const open = await sharp(init)
+    .joinChannel(Buffer.from(expected), { raw: { ...size, channels: 1 } })
+    .png()
+    .toBuffer()
+  assert.deepEqual((await keptPhoto({ init: open }, reader, nobody)).alpha, expected)
+  const white = expected.map((value) => 255 - value)
+  const mask = await sharp(white, { raw: { ...size, channels: 1 } })
+    .png()
+    .toBuffer()
+  assert.deepEqual((await keptPhoto({ init, mask }, reader, nobody)).alpha, expected)
+  // smaller than the photo, and soft
+  const half = await sharp(mask).resize(60, 60).png().toBuffer()
+  const scaled = await keptPhoto({ init, mask: half }, reader, nobody)
+  assert.deepEqual([scaled.alpha[60 * 120 + 60], scaled.alpha[10 * 120 + 10]], [255, 0])
+})
+
+test('a photo without a product, full of it, or too small is refused with what to do', async () => {
+  const init = await photo(120, 120, box(40, 30, 40, 60))
+  const constant =
+    (value: number) =>
+    async ({ width, height }: Size) =>
+      new Uint8Array(width * height).fill(value)
+  const grey = (value: number) =>
+    sharp({ create: { width: 120, height: 120, channels: 3, background: { r: value, g: value, b: value } } })
+      .png()
+      .toBuffer()
+  const refused = { code: 'invalid_upload' }
+  await assert.rejects(keptPhoto({ init }, reader, constant(0)), {
+    ...refused,
+    message: /No product was found.*mask/,
+  })
+  await assert.rejects(keptPhoto({ init }, reader, constant(255)), {
+    ...refused,
+    message: /fills the whole photo/,
+  })
+  await assert.rejects(keptPhoto({ init, mask: await grey(255) }, reader, nobody), {
+    ...refused,
+    message: /keeps nothing/,
+  })
+  await assert.rejects(keptPhoto({ init, mask: await grey(0) }, reader, nobody), {
+    ...refused,
+    message: /keeps the whole/,
+  })
+  const tiny = await photo(1, 1, box(0, 0, 1, 1))
+  await assert.rejects(keptPhoto({ init: tiny }, reader, nobody), {
+    ...refused,
+    message: /1 x 1 pixels, too few/,
+  })
+})
+
+test('in its frame the product has the pixels of the photo, and the model gets it in its own size', async () => {
+  const part = box(40, 30, 40, 60)
+  const init = await photo(120, 160, part)
+  const kept = await keptPhoto({ init }, reader, async (size) => matte(size, part))
+  const { source, product, whole } = await inFrame(kept, { width: 64, height: 64, strength: 1, pixels: 1e6 })
+  assert.deepEqual([source.width, source.height, source.rgb.length, whole], [64, 64, 64 * 64 * 3, true])
+  assert.deepEqual([product.width, product.height], [120, 120])
+  assert.deepEqual(
+    [...product.rgb.subarray((60 * 120 + 60) * 3, (60 * 120 + 60) * 3 + 3)],
+    [0xc0, 0x20, 0x10],
+  )
+  const small = await inFrame(kept, { width: 256, height: 256, strength: 1, pixels: 1e6 })
+  assert.deepEqual([small.product.width, small.product.alpha.length], [256, 256 * 256])
+})
