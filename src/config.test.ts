@@ -54,6 +54,7 @@ test('an empty environment gives the defaults, and other programs` variables are
     metricsPort: undefined,
     metricsHost: '127.0.0.1',
     promptWindows: 16,
+    finishPixels: 16_777_216,
     pictureSettings: 'on',
     jobsPerMinute: 120,
     requestsPerMinute: 6000,

@@ -106,6 +106,13 @@ export const Environment = Type.Object({
     description:
       'Maximum windows of 75 tokens in a prompt; each needs memory on the worker (about 20 MB at 512x512). The same for all servers and workers.',
   }),
+  PACKSHOT_FINISH_PIXELS: Type.Integer({
+    minimum: 4096,
+    maximum: 16_777_216,
+    default: 16_777_216,
+    description:
+      'Maximum width times height of a finished picture (`finish`); each pixel needs about 30 bytes on the worker meanwhile. The same for all servers.',
+  }),
   PACKSHOT_PICTURE_SETTINGS: Type.Enum(['on', 'off'], {
     default: 'on',
     description:

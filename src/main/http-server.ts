@@ -91,7 +91,11 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     },
     ttlSeconds,
     log,
-    limits: { ...defaultLimits, promptWindows: config.promptWindows },
+    limits: {
+      ...defaultLimits,
+      promptWindows: config.promptWindows,
+      finishPixels: config.finishPixels,
+    },
     now: () => new Date(),
   }
   const watch = watchJobs(core, {

@@ -103,6 +103,7 @@ export const routeCases: Readonly<Record<string, RouteCase>> = {
   },
   'GET /v1/pictures/:link': { for: 'open', request: ({ link }) => ({ url: link }) },
   'GET /v1/models': { for: 'any', request: () => ({ url: '/v1/models' }) },
+  'GET /v1/finishes': { for: 'any', request: () => ({ url: '/v1/finishes' }) },
   'GET /v1/samplers': { for: 'any', request: () => ({ url: '/v1/samplers' }) },
   'POST /v1/uploads': { for: 'any', scope: 'uploads', request: () => picture },
   'GET /v1/uploads/:id': {
