@@ -127,7 +127,7 @@ async function fitPainted(image: Sharp, width: number, height: number): Promise<
     .raw()
     .toBuffer({ resolveWithObject: true })
   return info.channels === 1
-    ? data
+    ? new Uint8Array(data)
     : Uint8Array.from({ length: width * height }, (_, i) => data[i * info.channels] ?? 0)
 }
 

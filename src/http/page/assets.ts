@@ -18,6 +18,7 @@ const sources = {
   'pictures.css': './assets/pictures.css',
   'catalogue.css': './assets/catalogue.css',
   'form.js': './assets/form.js',
+  'photo-stage.js': './assets/photo-stage.js',
   'photo.js': './assets/photo.js',
   'wall.js': './assets/wall.js',
   'catalogue.js': './assets/catalogue.js',

@@ -1,6 +1,7 @@
 import type { ModelInfo } from '../../jobs/offer.ts'
 import { chosenModel, type FormState, type PageOffer, requestForm } from './form.ts'
 import { type Html, html } from './html.ts'
+import { photoStage } from './photo.ts'
 
 /** The page with the form and, beside it, the pictures of this visitor. */
 export function home(offer: PageOffer, state: FormState): Html {
@@ -12,6 +13,7 @@ export function home(offer: PageOffer, state: FormState): Html {
 <section class="studio-form" aria-label="New picture">${requestForm(offer, state)}</section>
 <section class="studio-wall" aria-labelledby="wall-title">
 <div class="wall-head"><h2 id="wall-title">Your pictures</h2><button class="btn text js-only" type="button" id="clear-list" hidden>Clear the list</button></div>
+${photoStage()}
 <div id="jobs" class="jobs"></div>
 <div class="wall-empty">${stillLife()}<p>Your pictures will hang here.</p>${about(chosenModel(offer, state.values))}</div>
 </section>

@@ -38,7 +38,7 @@ const styles = [
   'pictures.css',
   'catalogue.css',
 ] as const
-const scripts = ['htmx.js', 'form.js', 'photo.js', 'wall.js', 'catalogue.js'] as const
+const scripts = ['htmx.js', 'form.js', 'photo-stage.js', 'photo.js', 'wall.js', 'catalogue.js'] as const
 
 /** @param visitor the name of the caller that signed in */
 function masthead(visitor: string | undefined): Html {

@@ -18,6 +18,7 @@ import { type FormValues, readFields, requestBody, valuesOfRequest } from './for
 import { home, jobPage, renewedForm } from './home.ts'
 import type { Page } from './layout.ts'
 import { forChosenModel } from './model-change.ts'
+import { photoRoutes } from './photo-routes.ts'
 import { refuseCrossSite, setSecurityHeaders } from './security.ts'
 import { signInRoutes, toSignIn } from './sign-in.ts'
 
@@ -58,6 +59,8 @@ export async function pageRoutes(
 
   if (access === 'sign-in') signInRoutes(app, { services, assets, hosts, refused })
   if (catalogues !== undefined) catalogueRoutes(app, { catalogues, assets, hosts, refused })
+
+  await app.register(photoRoutes, { services, assets, hosts, refused, offer })
 
   app.get('/', async (request, reply) => {
     const values = await prefill(services, request)
