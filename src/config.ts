@@ -124,6 +124,26 @@ export const Environment = Type.Object({
     default: 86_400,
     description: 'How long a job and its pictures are kept, from the moment it was accepted.',
   }),
+  PACKSHOT_WORKSPACE_JOBS: Type.Integer({
+    minimum: 1,
+    maximum: 5000,
+    default: 300,
+    description:
+      'Maximum jobs that the page lists for one person; a newer one takes the place of the oldest.',
+  }),
+  PACKSHOT_WORKSPACE_LOOKS: Type.Integer({
+    minimum: 1,
+    maximum: 500,
+    default: 40,
+    description: 'Maximum saved looks of one person; a newer one takes the place of the oldest.',
+  }),
+  PACKSHOT_WORKSPACE_DAYS: Type.Integer({
+    minimum: 1,
+    maximum: 400,
+    default: 90,
+    description:
+      'How long the page remembers what somebody made, after the pictures are gone and since the last visit.',
+  }),
   PACKSHOT_CATALOGUE_TTL_SECONDS: Type.Integer({
     minimum: 1,
     maximum: 31_536_000,

@@ -208,6 +208,14 @@ interface ListOptions {
   readonly most: number
 }
 
+/** A small text in a list (`StatusStore.shelve`). */
+export interface ShelfItem {
+  readonly id: string
+  /** Its place in the list, in milliseconds since 1970. */
+  readonly at: number
+  readonly text: string
+}
+
 /** Fast, volatile state of jobs. Nothing that must not be lost is stored only here. */
 export interface StatusStore {
   /** Stores a new job as queued. A known id stays unchanged. Returns what the store now has, in one atomic step. */
@@ -266,6 +274,19 @@ export interface StatusStore {
   note(name: string, text: string, seconds: number): Promise<void>
   /** What `note` kept; undefined if there is nothing, or its time is over. */
   noted(name: string): Promise<string | undefined>
+  /**
+   * Puts a small text into a list, in place of the one with the same id, in one atomic step; beyond `most` the oldest
+   * are dropped. The list is kept for so many seconds from now on. It may be lost earlier.
+   */
+  shelve(
+    list: string,
+    item: ShelfItem,
+    keep: { readonly most: number; readonly seconds: number },
+  ): Promise<void>
+  /** What is in a list, newest first, which is kept for so many seconds from now on. */
+  shelved(list: string, seconds: number): Promise<ShelfItem[]>
+  /** Takes texts out of a list; a missing one is no fault. */
+  unshelve(list: string, ids: readonly string[]): Promise<void>
   /** Deletes entries long past their expiry; does nothing in a store whose entries expire on their own. */
   sweep(now: Date): Promise<void>
   close(): Promise<void>

@@ -90,6 +90,11 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
       kept: config.uploadKeptMegapixels * 1e6,
     },
     ttlSeconds,
+    workspaceLimits: {
+      jobs: config.workspaceJobs,
+      looks: config.workspaceLooks,
+      seconds: config.workspaceDays * 86_400,
+    },
     log,
     limits: {
       ...defaultLimits,

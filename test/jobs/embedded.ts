@@ -74,6 +74,7 @@ export function embedded(t: Cleanup, options: { queueMax?: number; ttlSeconds?: 
     limiter: memoryRateLimiter(),
     requests: memoryRateLimiter(),
     space: { take: async () => {} },
+    workspaceLimits: { jobs: 300, looks: 40, seconds: 86_400 },
     attemptSeconds: 1800,
     metrics: noMetrics as Metrics,
     caller: ({ address }: Credentials) => anonymousCaller(address),

@@ -139,6 +139,10 @@ export const routeCases: Readonly<Record<string, RouteCase>> = {
     scope: 'jobs:cancel',
     request: ({ job }) => form(`/jobs/${job}/cancel`),
   },
+  'GET /workspace/jobs': { for: 'any', request: () => ({ url: '/workspace/jobs' }) },
+  'POST /workspace/clear': { for: 'any', request: () => form('/workspace/clear') },
+  'POST /workspace/restore': { for: 'any', request: () => form('/workspace/restore') },
+  'POST /workspace/remove': { for: 'any', request: ({ job }) => form('/workspace/remove', `job=${job}`) },
 
   'GET /v1/catalogues': { for: 'any', scope: 'catalogues', request: () => ({ url: '/v1/catalogues' }) },
   'POST /v1/catalogues': {

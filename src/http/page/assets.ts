@@ -17,10 +17,12 @@ const sources = {
   'wall.css': './assets/wall.css',
   'pictures.css': './assets/pictures.css',
   'catalogue.css': './assets/catalogue.css',
+  'rooms.css': './assets/rooms.css',
   'form.js': './assets/form.js',
   'photo-stage.js': './assets/photo-stage.js',
   'photo.js': './assets/photo.js',
   'wall.js': './assets/wall.js',
+  'rooms.js': './assets/rooms.js',
   'catalogue.js': './assets/catalogue.js',
   'favicon.svg': './assets/favicon.svg',
 } as const

@@ -37,8 +37,9 @@ const styles = [
   'wall.css',
   'pictures.css',
   'catalogue.css',
+  'rooms.css',
 ] as const
-const scripts = ['htmx.js', 'form.js', 'photo-stage.js', 'photo.js', 'wall.js', 'catalogue.js'] as const
+const scripts = ['htmx.js', 'form.js', 'photo-stage.js', 'photo.js', 'wall.js', 'rooms.js', 'catalogue.js'] as const
 
 /** @param visitor the name of the caller that signed in */
 function masthead(visitor: string | undefined): Html {
