@@ -37,7 +37,7 @@ async function findProducts(page: Page): Promise<{ readonly asked: Record<string
 async function choosePhoto(page: Page, width = 300, height = 400, keep = false): Promise<void> {
   await findProducts(page)
   await page.setInputFiles('#photo-file', await photoFile(width, height))
-  await page.locator('.photo-note').getByText('The product was found').waitFor()
+  await page.locator('.photo-note, .photo-status').getByText('The product was found').waitFor()
   if (keep) return
   await page.getByLabel('Keep the product').uncheck()
   await page.getByText('Without paint the whole photo changes').waitFor()
@@ -79,7 +79,7 @@ test('a photo goes in, the size follows its shape, and what is painted is the ma
     await paintAcross(page)
     assert.equal(await overflows(page), false)
     await page.locator('#strength').fill('0.5')
-    assert.equal(await page.locator('output').textContent(), '50 %')
+    assert.equal(await page.locator('output[for=strength]').textContent(), '50 %')
     await send(page)
     const { init_image = '', strength, keep } = here.studio.newest.request ?? {}
     assert.deepEqual([strength, keep], [0.5, undefined])
@@ -188,7 +188,7 @@ test('a kept product is found by itself, corrected by brush, eraser and keys, an
   const { page } = visitor
   const finder = await findProducts(page)
   await page.setInputFiles('#photo-file', await photoFile(300, 300))
-  await page.locator('.photo-note').getByText('The product was found').waitFor()
+  await page.locator('.photo-note, .photo-status').getByText('The product was found').waitFor()
   const [job] = finder.asked
   assert.deepEqual([job?.keep, job?.strength, job?.init_image], ['product', 0, await page.inputValue('#init_image')])
   assert.equal(await page.locator('.photo-strength').isVisible(), false)
@@ -221,7 +221,7 @@ test('a kept product is found by itself, corrected by brush, eraser and keys, an
 
   await page.getByRole('button', { name: 'Invert' }).click()
   await page.getByRole('button', { name: 'Larger (+)' }).click()
-  await page.getByLabel('Size', { exact: true }).last().fill('80')
+  await page.locator('#brush').fill('80')
   await send(page)
   assert.deepEqual(await maskAt([0.2, 0.5], [0.2, 0.1], [0.97, 0.97]), [0, 255, 0])
   assert.equal(finder.asked.length, 1)
@@ -250,7 +250,7 @@ test('a photo can be dropped or pasted anywhere; nothing found is said beside th
     ['ClipboardEvent', 'clipboardData'],
   ] as const) {
     await give(event, field)
-    await page.locator('.photo-note.is-fault').getByText('No product was found.').waitFor()
+    await page.locator('.is-fault').getByText('No product was found.').waitFor()
     assert.notEqual(await page.inputValue('#init_image'), '')
     await page.getByRole('button', { name: 'Remove the photo' }).click()
   }
@@ -371,7 +371,7 @@ test('what was pressed answers within the window: a photo, one that is refused, 
       const free = selector.startsWith('.shutter') ? (page.viewportSize()?.height ?? 0) : shutter
       return y >= 0 && y + Math.min(height, 80) <= free
     }
-    await choosePhoto(page)
+    await choosePhoto(page, 300, 400, true)
     assert.ok(await inWindow('.photo-stage'))
     await page.evaluate('scrollTo(0, 0)')
     await page.setInputFiles('#photo-file', { name: 'a', mimeType: 'image/png', buffer: Buffer.from('x') })

@@ -33,22 +33,26 @@
     return { id: '', mask: '', sending: undefined, finding: false, stale: false }
   }
 
-  /** Beside the photo if it is shown, else beside the button that chooses one. */
+  function isInView(element) {
+    const { top, bottom } = element.getBoundingClientRect()
+    return bottom > 0 && top < innerHeight && element.checkVisibility()
+  }
+
+  /** Where the eye is: beside the photo, or in the panel while the photo is scrolled away (on a phone). */
   function say(words, isFault = false) {
     const status = part('.photo-status')
-    if (stage.isShown()) stage.say(words, isFault)
-    else if (status) {
-      status.textContent = words
-      status.classList.toggle('is-fault', isFault)
-      if (isFault) lookAt(status)
-    }
-    if (status && stage.isShown()) status.textContent = ''
+    const near = stage.isShown() && (!status || isInView(field('photo-stage')) || !isInView(panel()))
+    stage.say(near ? words : '', isFault)
+    if (!status) return
+    status.textContent = near ? '' : words
+    status.classList.toggle('is-fault', isFault)
+    if (isFault && !near) lookAt(status)
   }
 
   /** Feedback that is out of sight is none: the field may be below the window, or behind the button that sends. */
-  function lookAt(element) {
+  function lookAt(element, block = 'nearest') {
     const calm = matchMedia('(prefers-reduced-motion: reduce)').matches
-    element.scrollIntoView({ block: 'nearest', behavior: calm ? 'auto' : 'smooth' })
+    element.scrollIntoView({ block, behavior: calm ? 'auto' : 'smooth' })
   }
 
   function clearFault() {
@@ -122,7 +126,7 @@
       stage.show(bitmap)
       arrange(true)
       say('Sending the photo…')
-      lookAt(field('photo-stage'))
+      lookAt(field('photo-stage'), 'start')
       const { id, width, height } = await upload(blob)
       if (state !== mine) return
       mine.id = id
@@ -231,7 +235,7 @@
     const mine = state
     if (mine.id === '' || mine.finding || stage.isPainted()) return
     mine.finding = true
-    const before = document.querySelector('#photo-stage .photo-note')?.textContent ?? ''
+    const before = document.querySelector('#photo-stage .photo-note').textContent
     say('Looking for the product…')
     try {
       const product = await foundIn(mine)
