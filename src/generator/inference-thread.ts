@@ -22,9 +22,11 @@ import { fileFault } from '../library/file-fault.ts'
 import { entryStamp } from '../library/folder/facts-cache.ts'
 import { Library, type LibraryModel } from '../library/library.ts'
 import { packageVersion } from '../version.ts'
+import { deliver } from './deliver.ts'
 import { type EngineChoice, EnginePool } from './engine-pool.ts'
 import { engineFiles, engineRequest, sourceImage } from './engine-request.ts'
-import { pictureFile } from './picture-file.ts'
+import { inFrame, keptPhotos, onSet } from './keep/keep.ts'
+import { matteSource } from './matte-source.ts'
 import type { InferenceSettings, ThreadNews } from './protocol.ts'
 import { type PictureMaker, serveInference } from './serve.ts'
 
@@ -36,7 +38,7 @@ interface Choice extends EngineChoice {
 }
 
 async function load(settings: InferenceSettings, tell: (news: ThreadNews) => void): Promise<PictureMaker> {
-  const { threads, profile, promptWindows, pictureSettings } = settings
+  const { threads, profile, promptWindows, pictureSettings, finishPixels } = settings
   const device = await findDevice(settings.providers)
   const { provider } = device
   const onWarning = (message: string) => tell({ type: 'warning', message })
@@ -79,38 +81,53 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
   }
   const version = await packageVersion()
   const reader = pictureReader()
+  const matte = matteSource()
+  const keptOf = keptPhotos(reader, matte)
   return {
-    async make(request, seed, { onStep, onPhase, signal, images, previews }) {
+    async make(request, index, { onStep, onPhase, signal, images, looks, previews }) {
       const contents = await library.readAll()
-      const files = engineFiles(request, contents)
-      const asked = engineRequest(request, seed, contents)
-      const wanted =
-        images === undefined ? asked : { ...asked, image: await sourceImage(request, images, reader) }
-      const engine = await pool.get(await choose(files.model, files.vae))
       const steps = stepsOf(request)
-      const onPart = (step: number, all: number) => onStep(Math.ceil((step / all) * steps))
+      const kept = request.keep && images && (() => keptOf(images))
+      /** How each try was made. */
+      const told = new Map<number, string>()
       const show = async (seen: Picture) => {
         // the picture does not depend on it
         const bytes = await encodePreview(seen).catch(() => undefined)
         if (bytes !== undefined) previews?.show(bytes)
       }
-      let picture: Picture
-      try {
-        picture = await opening(`The model ${files.model.name}`, () =>
-          engine.generate(wanted, {
-            onStep: onPart,
-            onPhase,
-            signal,
-            ...(previews !== undefined && { previews: { count: previews.count, show } }),
-          }),
-        )
-      } finally {
-        await pool.trim()
+      const draw = async (seed: number, attempt: number) => {
+        const files = engineFiles(request, contents)
+        const wanted = engineRequest(request, seed, contents)
+        const framed =
+          kept &&
+          (await inFrame(await kept(), { ...request, strength: request.strength ?? 1, pixels: finishPixels }))
+        const image = framed?.source ?? (images && (await sourceImage(request, images, reader)))
+        const engine = await pool.get(await choose(files.model, files.vae))
+        const made = { ...wanted, image }
+        told.set(seed, infotext(made, { ...request, version }))
+        const onPart = (step: number, all: number) =>
+          onStep(attempt * steps + Math.ceil((step / all) * steps))
+        const options = { onStep: onPart, onPhase, signal }
+        const shown = previews !== undefined && attempt === 0 ? { count: previews.count, show } : undefined
+        try {
+          const drawn = await opening(`The model ${files.model.name}`, () =>
+            engine.generate(made, { ...options, ...(shown && { previews: shown }) }),
+          )
+          return framed === undefined ? drawn : await onSet(framed, drawn)
+        } finally {
+          await pool.trim()
+        }
       }
-      onPhase('encode')
-      const parameters = pictureSettings === 'on' ? infotext(wanted, { ...request, version }) : undefined
-      const bytes = await pictureFile(picture, request, parameters)
-      return { bytes, width: picture.width, height: picture.height }
+      return deliver(request, index, {
+        draw,
+        matte,
+        reader,
+        images,
+        kept,
+        looks,
+        parametersOf: (seed) => (pictureSettings === 'on' ? told.get(seed) : undefined),
+        onDrawn: () => onPhase('encode'),
+      })
     },
   }
 }

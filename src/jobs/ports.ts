@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream'
 import type { Caller, RateName } from './caller.ts'
-import type { ImageFormat, Priority } from './fields.ts'
+import type { Priority } from './fields.ts'
+import type { Measured } from './finish.ts'
 import type {
   JobError,
   JobEvent,
@@ -11,6 +12,7 @@ import type {
   ResolvedRequest,
   Task,
 } from './job.ts'
+import type { PictureKind } from './stored-names.ts'
 import type { WebhookDelivery } from './webhook.ts'
 
 /**
@@ -292,25 +294,25 @@ export interface StatusStore {
   close(): Promise<void>
 }
 
-/** Pictures, manifests and uploads, until they expire. */
 /** A file on its way to a client: in pieces if the store can, so that a client that reads slowly holds no memory. */
 export interface StoredFile {
   readonly bytes: number
   readonly body: Readable | Uint8Array
 }
 
+/** Pictures, manifests and uploads, until they expire. A finished picture may have its original beside it. */
 export interface ImageStore {
   /** The whole picture or nothing; a repeated attempt overwrites it. */
-  putImage(id: string, index: number, format: ImageFormat, bytes: Uint8Array): Promise<void>
+  putImage(id: string, index: number, format: PictureKind, bytes: Uint8Array): Promise<void>
   /** Undefined when there is none. */
-  getImage(id: string, index: number, format: ImageFormat): Promise<Uint8Array | undefined>
+  getImage(id: string, index: number, format: PictureKind): Promise<Uint8Array | undefined>
   /** The same for an answer to a client. Its body must be read or destroyed. */
-  openImage(id: string, index: number, format: ImageFormat): Promise<StoredFile | undefined>
+  openImage(id: string, index: number, format: PictureKind): Promise<StoredFile | undefined>
   /**
    * An address from which a client can fetch the picture for `seconds`; undefined from a store that clients cannot
    * reach. Whether the picture exists is not checked.
    */
-  addressOf(id: string, index: number, format: ImageFormat, seconds: number): Promise<string | undefined>
+  addressOf(id: string, index: number, format: PictureKind, seconds: number): Promise<string | undefined>
   /** Writes the manifest unless there is one; returns the stored manifest. This is the commit of a job. */
   commit(manifest: Manifest): Promise<Manifest>
   getManifest(id: string): Promise<Manifest | undefined>
@@ -381,12 +383,18 @@ export interface GeneratedImage {
   readonly width: number
   readonly height: number
   readonly seed: number
+  /** Present if the request has `finish` or `gate`. */
+  readonly measured?: Measured
+  /** The picture as it was drawn, a PNG; present if the request has `finish`. */
+  readonly original?: Uint8Array
 }
 
 /** The uploaded pictures that a request names, as they are stored: PNG files. */
 export interface GivenImages {
-  readonly init: Uint8Array
+  readonly init?: Uint8Array
   readonly mask?: Uint8Array
+  /** Of `finish`. */
+  readonly background?: Uint8Array
 }
 
 /** Limits of an upload. */
@@ -467,7 +475,7 @@ export interface GenerateOptions {
   readonly onProgress: (progress: Progress) => void
   /** Called in order, soon after each moment. */
   readonly onMark?: (mark: EngineMark) => void
-  /** Present when the request has an `init_image`. */
+  /** Present when the request names uploads. */
   readonly images?: GivenImages
   /** Looks at the first picture while it is made, about so many: small JPEG files, numbered from 1. */
   readonly previews?: {

@@ -92,7 +92,7 @@ test('a cleared list comes back at a press, and a long one is shown in parts', a
   await other.goto(here.url)
   await page.reload()
   await page.locator('article.is-succeeded').nth(23).waitFor()
-  await page.getByRole('button', { name: 'Show older pictures' }).click()
+  await page.getByRole('link', { name: 'Show older pictures' }).click()
   await page.locator('article.is-succeeded').nth(25).waitFor()
   assert.equal(await page.locator('#older').count(), 0)
   await page.getByRole('button', { name: 'Clear the list' }).click()

@@ -190,7 +190,10 @@ test('a kept product is found by itself, corrected by brush, eraser and keys, an
   await page.setInputFiles('#photo-file', await photoFile(300, 300))
   await page.locator('.photo-note, .photo-status').getByText('The product was found').waitFor()
   const [job] = finder.asked
-  assert.deepEqual([job?.keep, job?.strength, job?.init_image], ['product', 0, await page.inputValue('#init_image')])
+  assert.deepEqual(
+    [job?.keep, job?.strength, job?.init_image],
+    ['product', 0, await page.inputValue('#init_image')],
+  )
   assert.equal(await page.locator('.photo-strength').isVisible(), false)
   await send(page)
   const first = here.studio.newest.request
@@ -233,7 +236,12 @@ test('a photo can be dropped or pasted anywhere; nothing found is said beside th
   const { page } = visitor
   await page.route(/\/v1\/jobs/, (route) =>
     route.fulfill({
-      json: { id: 'x', status: 'failed', images: [], error: { code: 'invalid_upload', message: 'No product was found.' } },
+      json: {
+        id: 'x',
+        status: 'failed',
+        images: [],
+        error: { code: 'invalid_upload', message: 'No product was found.' },
+      },
     }),
   )
   const { buffer } = await photoFile(40, 40)

@@ -130,7 +130,7 @@ export function quickGenerator(onStep: StepAction = () => {}): ImageGenerator {
         const from =
           images === undefined
             ? ''
-            : ` from ${images.init.byteLength} and ${images.mask?.byteLength ?? 0} bytes`
+            : ` from ${(images.init ?? Buffer.alloc(0)).byteLength} and ${images.mask?.byteLength ?? 0} bytes`
         yield {
           bytes: Buffer.from(`picture of seed ${seed}${from}`),
           width: request.width,

@@ -1,4 +1,5 @@
-import type { Box, Size } from './frame.ts'
+import type { Box } from '../../finish/raster.ts'
+import type { Size } from './frame.ts'
 
 /**
  * A part of a picture. What lies beyond its edges is 0, or repeats the edge: a model that draws around a product must

@@ -1,6 +1,9 @@
+import type { Found } from '../../finish/placement.ts'
+import type { Box } from '../../finish/raster.ts'
+
 /**
- * Where the product of a photo is, and the frame in which it is delivered. All that is not the product is drawn anew,
- * so the frame may reach beyond the photo: a product is never cut off that the photo shows whole.
+ * The frame in which the product of a photo is delivered. All that is not the product is drawn anew, so the frame may
+ * reach beyond the photo: a product is never cut off that the photo shows whole.
  */
 
 export interface Size {
@@ -8,74 +11,24 @@ export interface Size {
   readonly height: number
 }
 
-/** In pixels of the photo; a frame may begin left of it or above, and end beyond it. */
-export interface Box extends Size {
-  readonly left: number
-  readonly top: number
-}
-
-export interface Product extends Box {
-  /** Of all pixels of the photo, 0 to 1. */
-  readonly share: number
-  /** The edges of the photo that cut it off. */
-  readonly cut: {
-    readonly left: boolean
-    readonly top: boolean
-    readonly right: boolean
-    readonly bottom: boolean
-  }
-}
-
-/** From here on a pixel belongs to the product. */
-const opaque = 128
 /** Free on each side of the product, of its longer side. */
 const margin = 0.08
-
-/** The smallest box around all that is at least half opaque; undefined if nothing is. */
-export function productIn(alpha: Uint8Array, { width, height }: Size): Product | undefined {
-  let [left, top, right, bottom, count] = [width, height, -1, -1, 0]
-  for (let y = 0, i = 0; y < height; y += 1) {
-    for (let x = 0; x < width; x += 1, i += 1) {
-      if ((alpha[i] ?? 0) < opaque) continue
-      count += 1
-      if (x < left) left = x
-      if (x > right) right = x
-      if (y < top) top = y
-      if (y > bottom) bottom = y
-    }
-  }
-  if (count === 0) return undefined
-  const near = Math.max(1, Math.round(0.002 * Math.max(width, height)))
-  return {
-    left,
-    top,
-    width: right - left + 1,
-    height: bottom - top + 1,
-    share: count / (width * height),
-    cut: {
-      left: left < near,
-      top: top < near,
-      right: right >= width - near,
-      bottom: bottom >= height - near,
-    },
-  }
-}
 
 /**
  * The largest frame of this shape in the photo that has the whole product and room around it; larger than the photo if
  * none has. An edge that cuts the product off is an edge of the frame too, so that nothing ends in mid-air; where that
- * cannot be, the frame cuts off more.
+ * cannot be, the frame cuts off more. The frame is in pixels of the photo, and may begin before its left upper corner.
  * @param shape width divided by height
  */
-export function frameFor(photo: Size, product: Product, shape: number): Box {
-  const free = margin * Math.max(product.width, product.height)
-  const across = span(product.left, product.width, photo.width, free, product.cut.left, product.cut.right)
-  const down = span(product.top, product.height, photo.height, free, product.cut.top, product.cut.bottom)
+export function frameFor(photo: Size, { box, cut }: Found, shape: number): Box {
+  const free = margin * Math.max(box.width, box.height)
+  const across = span(box.left, box.width, photo.width, free, cut.left, cut.right)
+  const down = span(box.top, box.height, photo.height, free, cut.top, cut.bottom)
   const inside = Math.min(photo.width, photo.height * shape)
   let width = Math.max(inside, across.end - across.start, (down.end - down.start) * shape)
   const floats =
-    (product.cut.left && product.cut.right && width > photo.width + 1) ||
-    (product.cut.top && product.cut.bottom && width / shape > photo.height + 1)
+    (cut.left && cut.right && width > photo.width + 1) ||
+    (cut.top && cut.bottom && width / shape > photo.height + 1)
   if (floats) width = inside
   const height = width / shape
   return {
@@ -115,19 +68,17 @@ function placed({ start, end, cutStart, cutEnd }: Span, length: number, whole: n
   if (cutEnd && !cutStart) return whole - length
   const centred = (whole - length) / 2
   if (length < end - start) return Math.min(Math.max((start + end - length) / 2, 0), whole - length)
-  const moved = Math.min(Math.max(centred, end - length), start)
-  // not beyond the photo for the sake of the room around the product alone, if it fits without
-  return length <= whole && start >= 0 && end <= whole ? Math.min(Math.max(moved, 0), whole - length) : moved
+  return Math.min(Math.max(centred, end - length), start)
 }
 
 /**
  * The size of the delivered picture: as large as the frame in the photo, at least as large as what is drawn, and within
- * the bound. Then `scale` is pixels of the picture per pixel of the photo, 1 if the product stays as it is.
+ * the bound in pixels.
  */
-export function deliveredSize(frame: Size, drawn: Size, pixels: number): Size & { readonly scale: number } {
+export function deliveredSize(frame: Size, drawn: Size, pixels: number): Size {
   const least = Math.max(1, drawn.width / frame.width)
   const most = Math.sqrt(pixels / (frame.width * frame.height))
   const scale = Math.min(least, most)
   const side = (length: number) => Math.max(1, scale === 1 ? length : Math.floor(length * scale))
-  return { width: side(frame.width), height: side(frame.height), scale }
+  return { width: side(frame.width), height: side(frame.height) }
 }

@@ -2,10 +2,12 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import sharp from 'sharp'
 import { pictureReader } from '../../adapters/pictures/picture-reader.ts'
+import { findProduct } from '../../finish/placement.ts'
+import type { Box } from '../../finish/raster.ts'
+import type { ResolvedRequest } from '../../jobs/job.ts'
 import { cut, maskAround } from './cut.ts'
-import { type Box, deliveredSize, frameFor, productIn, type Size } from './frame.ts'
-import { inFrame, keptPhoto } from './keep.ts'
-import { withoutSpecks } from './specks.ts'
+import { deliveredSize, frameFor, type Size } from './frame.ts'
+import { cutOut, inFrame, keptPhoto, onSet } from './keep.ts'
 
 const reader = pictureReader()
 
@@ -21,7 +23,7 @@ function matte({ width, height }: Size, ...boxes: Box[]): Uint8Array {
 const box = (left: number, top: number, width: number, height: number): Box => ({ left, top, width, height })
 
 function frameOf(photo: Size, product: Box, shape: number): Box {
-  const found = productIn(matte(photo, product), photo)
+  const found = findProduct(matte(photo, product), photo.width, photo.height)
   assert.ok(found !== undefined)
   return frameFor(photo, found, shape)
 }
@@ -95,13 +97,11 @@ test('the delivered picture has the pixels of the photo, those that were drawn, 
   assert.deepEqual(deliveredSize({ width: 300, height: 300 }, drawn, 1e6), {
     width: 300,
     height: 300,
-    scale: 1,
   })
-  assert.deepEqual(deliveredSize({ width: 32, height: 32 }, drawn, 1e6), { width: 64, height: 64, scale: 2 })
+  assert.deepEqual(deliveredSize({ width: 32, height: 32 }, drawn, 1e6), { width: 64, height: 64 })
   assert.deepEqual(deliveredSize({ width: 300, height: 300 }, drawn, 22_500), {
     width: 150,
     height: 150,
-    scale: 0.5,
   })
 })
 
@@ -137,17 +137,6 @@ test('the model draws all but the product without its edge', () => {
   )
 })
 
-test('crumbs of a matte are dropped, several products and what touches them stay', () => {
-  const size = { width: 400, height: 300 }
-  const alpha = matte(size, box(50, 50, 100, 200), box(250, 150, 80, 100), box(380, 10, 3, 3))
-  alpha[60 * 400 + 150] = 60
-  withoutSpecks(alpha, size)
-  assert.equal(alpha[11 * 400 + 381], 0)
-  assert.equal(alpha[60 * 400 + 150], 60)
-  const found = productIn(alpha, size)
-  assert.deepEqual([found?.left, found?.top, found?.width, found?.height], [50, 50, 280, 200])
-})
-
 /** A red square on grey. */
 async function photo(width: number, height: number, part: Box): Promise<Buffer> {
   const square = { create: { ...part, channels: 3 as const, background: '#c02010' } }
@@ -158,14 +147,15 @@ async function photo(width: number, height: number, part: Box): Promise<Buffer> 
     .toBuffer()
 }
 
-const nobody = async (): Promise<Uint8Array> => assert.fail('the matte is not asked')
+const nobody = { alpha: async () => assert.fail('the matte is not asked') }
+const finds = (part: Box) => ({ alpha: async ({ width, height }: Size) => matte({ width, height }, part) })
 
 test('the product comes from the matte, from the transparency of the upload, or from a mask', async () => {
   const part = box(40, 30, 40, 60)
   const size = { width: 120, height: 120 }
   const init = await photo(120, 120, part)
   const expected = matte(size, part)
-  const found = await keptPhoto({ init }, reader, async ({ width, height }) => matte({ width, height }, part))
+  const found = await keptPhoto({ init }, reader, finds(part))
   assert.deepEqual(found.alpha, expected)
   const open = await sharp(init)
     .joinChannel(Buffer.from(expected), { raw: { ...size, channels: 1 } })
@@ -185,10 +175,9 @@ test('the product comes from the matte, from the transparency of the upload, or 
 
 test('a photo without a product, full of it, or too small is refused with what to do', async () => {
   const init = await photo(120, 120, box(40, 30, 40, 60))
-  const constant =
-    (value: number) =>
-    async ({ width, height }: Size) =>
-      new Uint8Array(width * height).fill(value)
+  const constant = (value: number) => ({
+    alpha: async ({ width, height }: Size) => new Uint8Array(width * height).fill(value),
+  })
   const grey = (value: number) =>
     sharp({ create: { width: 120, height: 120, channels: 3, background: { r: value, g: value, b: value } } })
       .png()
@@ -220,9 +209,9 @@ test('a photo without a product, full of it, or too small is refused with what t
 test('in its frame the product has the pixels of the photo, and the model gets it in its own size', async () => {
   const part = box(40, 30, 40, 60)
   const init = await photo(120, 160, part)
-  const kept = await keptPhoto({ init }, reader, async (size) => matte(size, part))
-  const { source, product, whole } = await inFrame(kept, { width: 64, height: 64, strength: 1, pixels: 1e6 })
-  assert.deepEqual([source.width, source.height, source.rgb.length, whole], [64, 64, 64 * 64 * 3, true])
+  const kept = await keptPhoto({ init }, reader, finds(part))
+  const { source, product } = await inFrame(kept, { width: 64, height: 64, strength: 1, pixels: 1e6 })
+  assert.deepEqual([source.width, source.height, source.rgb.length], [64, 64, 64 * 64 * 3])
   assert.deepEqual([product.width, product.height], [120, 120])
   assert.deepEqual(
     [...product.rgb.subarray((60 * 120 + 60) * 3, (60 * 120 + 60) * 3 + 3)],
@@ -230,4 +219,32 @@ test('in its frame the product has the pixels of the photo, and the model gets i
   )
   const small = await inFrame(kept, { width: 256, height: 256, strength: 1, pixels: 1e6 })
   assert.deepEqual([small.product.width, small.product.alpha.length], [256, 256 * 256])
+})
+
+test('the product stands on the set that was drawn: its pixels as they are, a shadow under it, the set elsewhere', async () => {
+  const part = box(80, 60, 80, 120)
+  const init = await photo(240, 240, part)
+  const kept = await keptPhoto({ init }, reader, finds(part))
+  const framed = await inFrame(kept, { width: 64, height: 64, strength: 1, pixels: 1e6 })
+  const drawn = { rgb: new Uint8Array(64 * 64 * 3).fill(200), width: 64, height: 64 }
+  const { rgb, alpha, width, height } = await onSet(framed, drawn)
+  const at = (x: number, y: number) => [...rgb.subarray((y * width + x) * 3, (y * width + x) * 3 + 3)]
+  assert.deepEqual([width, height, alpha.length], [240, 240, 240 * 240])
+  assert.deepEqual([at(120, 120), at(84, 64), at(155, 175)], Array(3).fill([0xc0, 0x20, 0x10]))
+  assert.deepEqual([at(20, 20), at(200, 30)], Array(2).fill([200, 200, 200]))
+  assert.ok((at(120, 180)[0] ?? 0) < 185, `${at(120, 180)}`)
+  // nothing of the old grey beside it
+  assert.ok(Math.abs((at(78, 120)[0] ?? 0) - 200) <= 4, `${at(78, 120)}`)
+})
+
+test('cut out, the product is alone in the frame of the photo, no larger than asked', async () => {
+  const part = box(40, 30, 40, 60)
+  const kept = await keptPhoto({ init: await photo(120, 160, part) }, reader, finds(part))
+  for (const format of ['png', 'webp'] as const) {
+    const { bytes, width, height } = await cutOut(kept, { width: 80, height: 80, format } as ResolvedRequest)
+    const { data, info } = await sharp(bytes).raw().toBuffer({ resolveWithObject: true })
+    assert.deepEqual([width, height, info.width, info.height, info.channels], [60, 80, 60, 80, 4])
+    const opaque = (x: number, y: number) => data[(y * 60 + x) * 4 + 3]
+    assert.deepEqual([opaque(30, 30), opaque(5, 5), opaque(55, 75)], [255, 0, 0])
+  }
 })

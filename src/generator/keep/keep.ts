@@ -1,40 +1,43 @@
-import { resized } from '../../adapters/pictures/resize.ts'
+import { resizeCut, resizePart, writeFinished } from '../../adapters/pictures/finished.ts'
 import type { SourceImage } from '../../diffusion/request.ts'
+import { cleanMatte } from '../../finish/clean.ts'
+import { onBackground, onNothing } from '../../finish/compose.ts'
+import { foreground } from '../../finish/foreground.ts'
+import { findProduct } from '../../finish/placement.ts'
+import { type Box, type Cut, crop, type Raster } from '../../finish/raster.ts'
+import { shade } from '../../finish/shadow.ts'
 import { AppError } from '../../jobs/errors.ts'
+import { defaultQuality } from '../../jobs/fields.ts'
+import type { ResolvedRequest } from '../../jobs/job.ts'
 import type { GivenImages, PictureReader } from '../../jobs/ports.ts'
+import type { MatteSource } from '../gate.ts'
 import { cut, maskAround } from './cut.ts'
-import { deliveredSize, frameFor, productIn, type Size } from './frame.ts'
-import { withoutSpecks } from './specks.ts'
+import { deliveredSize, frameFor, type Size } from './frame.ts'
 
 /**
  * A person's own photo in another set: the product is found, a model draws around it, and the product's pixels are put
  * back as the photo has them.
  */
 
-/** Finds a product: how opaque each pixel is, 0 to 255. */
-export type FindProduct = (photo: Size & { readonly rgb: Uint8Array }) => Promise<Uint8Array>
-
-/** A product with the photo around it. */
-export interface KeptPhoto extends Size {
-  readonly rgb: Uint8Array
-  readonly alpha: Uint8Array
-}
-
 /** Of both sides: in less there is no product to be seen. */
 const leastSide = 32
 /** Of all pixels. */
 const [leastShare, mostShare] = [0.002, 0.97]
+const solid = 128
 
 /**
- * The product of the photo: what the mask keeps or, without one, what is opaque in the upload or else what `find` finds.
- * Rejects `invalid_upload` with what to do.
+ * The photo and its product: what the mask keeps or, without one, what is opaque in the upload or else what the matte
+ * finds. Rejects `invalid_upload` with what to do.
  */
 export async function keptPhoto(
-  { init, mask }: GivenImages,
+  images: GivenImages,
   reader: PictureReader,
-  find: FindProduct,
-): Promise<KeptPhoto> {
-  const { rgb, alpha: own, width, height } = await reader.read(init)
+  matte: MatteSource,
+): Promise<Cut> {
+  const { init, mask } = images
+  if (init === undefined) throw new Error('a photo whose product is kept is given')
+  const { alpha: own, ...photo } = await reader.read(init)
+  const { width, height } = photo
   if (Math.min(width, height) < leastSide) {
     throw refused(
       `The photo has ${width} x ${height} pixels, too few to find a product in it: at least ${leastSide} x ${leastSide} are needed.`,
@@ -42,20 +45,20 @@ export async function keptPhoto(
   }
   const alpha =
     mask === undefined
-      ? (own ?? withoutSpecks(pure(await find({ rgb, width, height })), { width, height }))
+      ? (own ?? cleanMatte(await matte.alpha(photo), width, height))
       : within((await reader.fit(mask, width, height, 'kept')).pixels, own)
-  checkShare(productIn(alpha, { width, height })?.share ?? 0, mask !== undefined)
-  return { rgb, alpha, width, height }
-}
-
-/** What is nearly opaque is the product itself: its pixels stay as they are. */
-function pure(alpha: Uint8Array): Uint8Array {
-  const [low, high] = [8, 247]
-  return alpha.map((value) => Math.min(255, Math.max(0, Math.round(((value - low) * 255) / (high - low)))))
+  checkShare(shareOf(alpha), mask !== undefined)
+  return { ...photo, alpha }
 }
 
 function within(kept: Uint8Array, own: Uint8Array | undefined): Uint8Array {
   return own === undefined ? kept : kept.map((value, i) => Math.min(value, own[i] ?? 0))
+}
+
+function shareOf(alpha: Uint8Array): number {
+  let count = 0
+  for (const value of alpha) if (value >= solid) count += 1
+  return count / alpha.length
 }
 
 function checkShare(share: number, masked: boolean): void {
@@ -79,13 +82,11 @@ function refused(message: string): AppError {
   return new AppError('invalid_upload', message, { param: 'init_image' })
 }
 
-export interface KeptProduct {
-  /** For the model. */
+export interface FramedProduct {
+  /** For the model: the photo in the frame, and all around the product to be drawn. */
   readonly source: SourceImage
-  /** The product in the size of the delivered picture, with what the photo has behind it. */
-  readonly product: KeptPhoto
-  /** Whether the photo shows all of it. */
-  readonly whole: boolean
+  /** In the size of the delivered picture, with what the photo has behind it. */
+  readonly product: Cut
 }
 
 interface Wanted extends Size {
@@ -96,30 +97,83 @@ interface Wanted extends Size {
 
 /** The product in a frame of the shape that is drawn. */
 export async function inFrame(
-  photo: KeptPhoto,
+  photo: Cut,
   { width, height, strength, pixels }: Wanted,
-): Promise<KeptProduct> {
+): Promise<FramedProduct> {
   const drawn = { width, height }
-  const found = productIn(photo.alpha, photo)
+  const found = findProduct(photo.alpha, photo.width, photo.height)
   if (found === undefined) throw new Error('a kept photo has a product')
   const frame = frameFor(photo, found, width / height)
-  const rgb = cut(photo.rgb, photo, frame, { channels: 3, beyond: 'edge' })
-  const alpha = cut(photo.alpha, photo, frame, { channels: 1, beyond: 'nothing' })
-  const at = (size: Size) =>
-    Promise.all([
-      resized({ pixels: rgb, ...sizeOf(frame), channels: 3 }, size),
-      resized({ pixels: alpha, ...sizeOf(frame), channels: 1 }, size),
-    ])
-  const [small, smallAlpha] = await at(drawn)
-  const size = sizeOf(deliveredSize(frame, drawn, pixels))
-  const [large, largeAlpha] = await at(size)
+  const framed = {
+    rgb: cut(photo.rgb, photo, frame, { channels: 3, beyond: 'edge' }),
+    alpha: cut(photo.alpha, photo, frame, { channels: 1, beyond: 'nothing' }),
+    width: frame.width,
+    height: frame.height,
+  }
+  const small = await resizeCut(framed, width, height)
+  const size = deliveredSize(frame, drawn, pixels)
   return {
-    source: { rgb: small, ...drawn, strength, mask: maskAround(smallAlpha, drawn) },
-    product: { rgb: large, alpha: largeAlpha, ...size },
-    whole: !Object.values(found.cut).includes(true),
+    source: { rgb: small.rgb, ...drawn, strength, mask: maskAround(small.alpha, drawn) },
+    product: await resizeCut(framed, size.width, size.height),
   }
 }
 
-function sizeOf({ width, height }: Size): Size {
-  return { width, height }
+/** Pixels around the product that its soft edge may need. */
+const soft = 8
+
+/** The product on the set that was drawn, with a contact shadow; `alpha` says where the product is. */
+export async function onSet({ product }: Pick<FramedProduct, 'product'>, drawn: Raster): Promise<Cut> {
+  const { width, height, alpha } = product
+  const whole = { left: 0, top: 0, width: drawn.width, height: drawn.height }
+  const set = await resizePart(drawn, whole, width, height)
+  const found = findProduct(alpha, width, height)
+  if (found === undefined) throw new Error('a framed product is in its frame')
+  const box = grown(found.box, product)
+  const part = crop(product, box)
+  const placed = { product: { ...part, rgb: foreground(part) }, left: box.left, top: box.top }
+  // what the frame cuts off does not stand in it
+  const shadow = found.cut.bottom ? undefined : shade('contact', part.alpha, box, product)
+  return { ...onBackground(set, product, { ...placed, shade: shadow }), alpha }
+}
+
+function grown({ left, top, width, height }: Box, frame: Size): Box {
+  const [x, y] = [Math.max(0, left - soft), Math.max(0, top - soft)]
+  return {
+    left: x,
+    top: y,
+    width: Math.min(frame.width, left + width + soft) - x,
+    height: Math.min(frame.height, top + height + soft) - y,
+  }
+}
+
+/** The product alone, in the frame of the photo scaled down to fit into the request's size: a PNG or WebP. */
+export async function cutOut(
+  photo: Cut,
+  { width, height, format, quality = defaultQuality }: ResolvedRequest,
+): Promise<Size & { readonly bytes: Uint8Array }> {
+  const scale = Math.min(1, width / photo.width, height / photo.height)
+  const side = (length: number) => Math.max(1, Math.round(length * scale))
+  const small = await resizeCut(photo, side(photo.width), side(photo.height))
+  const product = { ...small, rgb: foreground(small) }
+  const pixels = onNothing(small, { product, left: 0, top: 0, shade: undefined })
+  const file = {
+    format,
+    quality,
+    maxBytes: undefined,
+    check: undefined,
+    colour: undefined,
+    parameters: undefined,
+  }
+  const { bytes } = await writeFinished(pixels, file)
+  return { bytes, width: small.width, height: small.height }
+}
+
+/** The kept photo of each run: its pictures have one photo, and finding its product takes a while. */
+export function keptPhotos(reader: PictureReader, matte: MatteSource): (images: GivenImages) => Promise<Cut> {
+  const known = new WeakMap<GivenImages, Promise<Cut>>()
+  return (images) => {
+    const found = known.get(images) ?? keptPhoto(images, reader, matte)
+    known.set(images, found)
+    return found
+  }
 }

@@ -79,7 +79,17 @@ function megabytes(bytes: number): number {
   return Math.round(bytes / 2 ** 20)
 }
 
+/** What is kept of an upload, in pixels, unless the installation says otherwise. */
+const uploadPixels = 9e6
+
 /** The pictures of a job have at most about so many bytes: a PNG is rarely larger than its pixels. */
-export function pictureBytes({ count, width, height, format }: ResolvedRequest): number {
-  return Math.ceil(count * width * height * (format === 'png' ? 3 : 1.5))
+export function pictureBytes(request: ResolvedRequest): number {
+  const { count, width, height, format, finish, keep, strength } = request
+  const drawn = width * height
+  // one that nothing was drawn on is as large as uploads are, and so is one with the product of a photo
+  const original = strength === 0 || keep !== undefined ? uploadPixels : drawn
+  const usual = strength === 0 ? drawn : original
+  const delivered = finish === undefined ? usual : finish.width * finish.height
+  const bytes = delivered * (format === 'png' ? 3 : 1.5) + (finish === undefined ? 0 : original * 3)
+  return Math.ceil(count * bytes)
 }
