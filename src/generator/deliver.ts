@@ -12,7 +12,7 @@ import { pictureFile } from './picture-file.ts'
 /** From a request to the file of one picture: draws it, again if the gate says so, and finishes the best try. */
 
 /** A picture that was drawn around a kept product says where that is. */
-export type Drawn = Raster & { readonly alpha?: Uint8Array }
+type Drawn = Raster & { readonly alpha?: Uint8Array }
 
 export interface DeliverParts {
   /** @param attempt counts from 0 */

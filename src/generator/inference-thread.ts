@@ -113,7 +113,7 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
           const drawn = await opening(`The model ${files.model.name}`, () =>
             engine.generate(made, { ...options, ...(shown && { previews: shown }) }),
           )
-          return framed === undefined ? drawn : await onSet(framed, drawn)
+          return framed === undefined ? drawn : await onSet(framed, drawn, matte)
         } finally {
           await pool.trim()
         }

@@ -49,7 +49,7 @@ export const imageFiles = {
 export const defaultStrength = 0.75
 
 /** What may be kept of a photo. */
-export const keeps = ['product'] as const
+const keeps = ['product'] as const
 
 /** For JPEG and WebP. */
 export const defaultQuality = 90

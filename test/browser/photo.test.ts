@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import type { Page } from 'playwright-core'
 import sharp from 'sharp'
 import { openPage } from './open-page.ts'
-import { overflows, tabTo } from './visit.ts'
+import { overflows, tabTo, widthOf } from './visit.ts'
 
 const here = openPage()
 
@@ -266,6 +266,24 @@ test('a photo can be dropped or pasted anywhere; nothing found is said beside th
   await page.evaluate(`document.addEventListener('photo:given', (event) => event.preventDefault())`)
   await give('DragEvent', 'dataTransfer')
   assert.equal(await page.locator('#photo-stage').isVisible(), false)
+})
+
+test('without JavaScript a photo is posted with the form, and its product kept', async () => {
+  await using visitor = await here.visit({ javaScriptEnabled: false })
+  const { page } = visitor
+  await page.fill('#prompt', 'a vase')
+  await page.getByRole('button', { name: 'Use this photo' }).click()
+  await page.locator('#init_image-error').getByText('Choose a file first').waitFor()
+  await page.setInputFiles('#photo-posted', await photoFile(120, 80))
+  await page.getByRole('button', { name: 'Use this photo' }).click()
+  assert.equal(await widthOf(page.locator('.photo-shown')), 120)
+  await page.getByLabel('Keep the product').check()
+  await page.click('.shutter')
+  await page.waitForURL(/\/jobs\/[\w-]+$/)
+  const { keep, strength, prompt, init_image } = here.studio.newest.request ?? {}
+  assert.deepEqual([keep, strength, prompt], ['product', 1, 'a vase'])
+  assert.ok(here.studio.uploads.has(init_image ?? ''))
+  visitor.assertQuiet()
 })
 
 test('a photo that is gone is said beside it', async () => {

@@ -44,6 +44,14 @@ export function maskAround(alpha: Uint8Array, { width, height }: Size): Uint8Arr
   return both.map((value) => (value === 1 ? 0 : 255))
 }
 
+/** Of zeros and ones: 1 wherever there is a 1 within `reach` pixels, across and down. */
+export function widened(values: Uint8Array, size: Size, reach: number): Uint8Array {
+  const { width, height } = size
+  const none = values.map((value) => 1 - value)
+  const both = least(least(none, size, reach, 1, width), size, reach, width, height)
+  return both.map((value) => 1 - value)
+}
+
 /** The least value within `reach` in one direction, whose neighbours are `step` apart. Beyond the picture nothing counts. */
 function least(
   values: Uint8Array,

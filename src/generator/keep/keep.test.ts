@@ -227,11 +227,14 @@ test('the product stands on the set that was drawn: its pixels as they are, a sh
   const kept = await keptPhoto({ init }, reader, finds(part))
   const framed = await inFrame(kept, { width: 64, height: 64, strength: 1, pixels: 1e6 })
   const drawn = { rgb: new Uint8Array(64 * 64 * 3).fill(200), width: 64, height: 64 }
-  const { rgb, alpha, width, height } = await onSet(framed, drawn)
+  // the model drew a product of its own behind it, and something else in a corner
+  const ghost = matte(drawn, box(18, 10, 30, 40), box(2, 2, 6, 6))
+  for (const [i, value] of ghost.entries()) if (value > 0) drawn.rgb.fill(20, i * 3, i * 3 + 3)
+  const { rgb, alpha, width, height } = await onSet(framed, drawn, { alpha: async () => ghost })
   const at = (x: number, y: number) => [...rgb.subarray((y * width + x) * 3, (y * width + x) * 3 + 3)]
   assert.deepEqual([width, height, alpha.length], [240, 240, 240 * 240])
   assert.deepEqual([at(120, 120), at(84, 64), at(155, 175)], Array(3).fill([0xc0, 0x20, 0x10]))
-  assert.deepEqual([at(20, 20), at(200, 30)], Array(2).fill([200, 200, 200]))
+  assert.deepEqual([at(40, 40), at(200, 30), at(20, 20)], [...Array(2).fill([200, 200, 200]), [20, 20, 20]])
   assert.ok((at(120, 180)[0] ?? 0) < 185, `${at(120, 180)}`)
   // nothing of the old grey beside it
   assert.ok(Math.abs((at(78, 120)[0] ?? 0) - 200) <= 4, `${at(78, 120)}`)

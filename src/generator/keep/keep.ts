@@ -13,6 +13,7 @@ import type { GivenImages, PictureReader } from '../../jobs/ports.ts'
 import type { MatteSource } from '../gate.ts'
 import { cut, maskAround } from './cut.ts'
 import { deliveredSize, frameFor, type Size } from './frame.ts'
+import { withoutGhost } from './ghost.ts'
 
 /**
  * A person's own photo in another set: the product is found, a model draws around it, and the product's pixels are put
@@ -85,6 +86,8 @@ function refused(message: string): AppError {
 export interface FramedProduct {
   /** For the model: the photo in the frame, and all around the product to be drawn. */
   readonly source: SourceImage
+  /** The product in the size of `source`. */
+  readonly drawnAlpha: Uint8Array
   /** In the size of the delivered picture, with what the photo has behind it. */
   readonly product: Cut
 }
@@ -114,6 +117,7 @@ export async function inFrame(
   const size = deliveredSize(frame, drawn, pixels)
   return {
     source: { rgb: small.rgb, ...drawn, strength, mask: maskAround(small.alpha, drawn) },
+    drawnAlpha: small.alpha,
     product: await resizeCut(framed, size.width, size.height),
   }
 }
@@ -122,10 +126,16 @@ export async function inFrame(
 const soft = 8
 
 /** The product on the set that was drawn, with a contact shadow; `alpha` says where the product is. */
-export async function onSet({ product }: Pick<FramedProduct, 'product'>, drawn: Raster): Promise<Cut> {
+export async function onSet(
+  { source, product, drawnAlpha }: FramedProduct,
+  drawn: Raster,
+  matte: MatteSource,
+): Promise<Cut> {
   const { width, height, alpha } = product
+  const kept = await resizeCut({ ...source, alpha: drawnAlpha }, drawn.width, drawn.height)
+  const clean = withoutGhost(drawn, kept, await matte.alpha(drawn))
   const whole = { left: 0, top: 0, width: drawn.width, height: drawn.height }
-  const set = await resizePart(drawn, whole, width, height)
+  const set = await resizePart(clean, whole, width, height)
   const found = findProduct(alpha, width, height)
   if (found === undefined) throw new Error('a framed product is in its frame')
   const box = grown(found.box, product)

@@ -97,19 +97,19 @@ globalThis.photoStage = (() => {
     const canvas = part('.photo-mask')
     const side = Math.max(
       8,
-      Math.round((14 * canvas.width) / Math.max(1, canvas.clientWidth || canvas.width)),
+      Math.round((18 * canvas.width) / Math.max(1, canvas.clientWidth || canvas.width)),
     )
     const tile = document.createElement('canvas')
     Object.assign(tile, { width: side, height: side })
     const context = tile.getContext('2d')
-    context.fillStyle = `hsl(${hue} 90% 50% / 22%)`
+    context.fillStyle = `hsl(${hue} 90% 50% / 16%)`
     context.fillRect(0, 0, side, side)
     for (const [colour, shift] of [
       ['rgb(0 0 0 / 45%)', 0.12],
       [`hsl(${hue} 95% 58%)`, 0],
     ]) {
       context.strokeStyle = colour
-      context.lineWidth = side * 0.16
+      context.lineWidth = side * 0.13
       context.beginPath()
       for (const at of [-side, 0, side]) {
         context.moveTo(at + side * (shift - 0.5), side * 1.5)
