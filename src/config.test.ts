@@ -27,6 +27,7 @@ test('an empty environment gives the defaults, and other programs` variables are
     failedKeysPerMinute: 30,
     dataDir: './data',
     model: 'packshot-mini',
+    matte: 'packshot-matte',
     modelsDir: './models',
     modelMemoryMb: undefined,
     providers: ['cpu'],

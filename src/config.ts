@@ -61,11 +61,17 @@ export const Environment = Type.Object({
     description:
       'The model of a job that names none: a name in the models folder, or the path of a model folder or `.safetensors` file (with a `/` in it).',
   }),
+  PACKSHOT_MATTE: Type.String({
+    minLength: 1,
+    default: 'packshot-matte',
+    description:
+      'The network that finds the product in a picture, on workers: the built-in one, a name in `matte/` of the models folder, or the path of an `.onnx` file (with a `/` in it).',
+  }),
   PACKSHOT_MODELS_DIR: Type.String({
     minLength: 1,
     default: './models',
     description:
-      'Folder for models, with `vae/`, `embeddings/` and `loras/` in it; the built-in packshot-mini is offered as well.',
+      'Folder for models, with `vae/`, `embeddings/`, `loras/` and `matte/` in it; the built-in packshot-mini is offered as well.',
   }),
   PACKSHOT_MODEL_MEMORY_MB: Type.Optional(
     Type.Integer({

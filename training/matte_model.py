@@ -52,8 +52,10 @@ class Matte(nn.Module):
         self.outward = nn.ModuleList(Block(a) for a, _ in pairs)
         self.last_up, self.edges = convolution(CHANNELS[0], FINE, 1), convolution(3, FINE)
         self.fine, self.out = convolution(FINE, FINE), nn.Conv2d(FINE, 1, 3, 1, 1)
+        self.hints = nn.ModuleList(nn.Conv2d(c, 1, 1) for c in CHANNELS)
 
-    def logits(self, pictures: torch.Tensor) -> torch.Tensor:
+    def logits(self, pictures: torch.Tensor, hints: list[torch.Tensor] | None = None) -> torch.Tensor:
+        """hints gets what each level says by itself, the coarsest first: only training needs it."""
         pictures = pictures * 4 - 2
         x, levels = F.relu(self.stem(pictures)), []
         for i, blocks in enumerate(self.inward):
@@ -62,8 +64,11 @@ class Matte(nn.Module):
                 levels.append(x)
                 x = F.relu(self.down[i](x))
         x = F.relu(x + self.whole(x.mean((2, 3), keepdim=True)))
-        for i in reversed(range(len(levels))):
-            x = self.outward[i](F.relu(doubled(self.up[i](x)) + self.across[i](levels[i])))
+        for i in reversed(range(len(CHANNELS))):
+            if i < len(levels):
+                x = self.outward[i](F.relu(doubled(self.up[i](x)) + self.across[i](levels[i])))
+            if hints is not None:
+                hints.append(self.hints[i](x))
         x = F.relu(doubled(self.last_up(x)) + self.edges(pictures))
         return self.out(F.relu(self.fine(x)))
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-COMPOSED, SOFT, TOGETHER = 0.5, 0.3, 0.15  # shares: on another ground; of renders, through the autoencoder; a second product
+COMPOSED, SOFT, TOGETHER = 0.4, 0.3, 0.15  # shares: on another ground; of renders, through the autoencoder; a second product
 
 
 def opened(file: Path) -> torch.Tensor:

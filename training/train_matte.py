@@ -15,21 +15,26 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 
 from matte_model import Matte, export
 from matte_pictures import Renders, example
+from muon import Muon
 from precision import mixed
 
-RATE, KEEP, SIDES = 2e-3, 0.998, (256, 256, 256, 192, 320)
+RATE, KEEP = 2e-3, 0.998
+SMALL, SMALL_SIDES, SIDES = 0.55, (128, 128, 160), (256, 192, 256, 320)  # share of the time with the small sides, which come first
 FOLDERS = ("scenes", "scenes-128", "scenes-384")
 
 
-def batch_of(renders: Renders, step: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pictures [n, 3, side, side] and alpha [n, 1, side, side] of a step: the side goes round, with the same number of pixels."""
-    side = SIDES[step % len(SIDES)]
+def batch_of(renders: Renders, step: int, size: int, part: float, rank: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pictures [n, 3, side, side] and alpha [n, 1, side, side] of a step. Sides go round, with the same number of pixels: what a
+    product is, is learnt from many small pictures; then its edges."""
+    sides = SMALL_SIDES if part < SMALL else SIDES
+    side = sides[step % len(sides)]
     count = max(1, size * 256**2 // side**2)
-    pairs = [example(renders, side, step * 1000 + i) for i in range(count)]
+    pairs = [example(renders, side, (step * 8 + rank) * 1000 + i) for i in range(count)]
     return torch.stack([picture for picture, _ in pairs]), torch.stack([alpha for _, alpha in pairs])
 
 
@@ -42,15 +47,19 @@ def largest(x: torch.Tensor, side: int) -> torch.Tensor:
     return F.max_pool2d(F.max_pool2d(x, (1, side), 1, (0, side // 2)), (side, 1), 1, (side // 2, 0))
 
 
-def loss_of(logits: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+def loss_of(logits: torch.Tensor, hints: list[torch.Tensor], alpha: torch.Tensor) -> torch.Tensor:
     """Cross entropy, which tells what is product; absolute difference and that of slopes at three sizes, for the edges. Counted
-    more: edges, and the ground close to the product, where shadows and reflections are."""
+    more: edges, and the ground close to the product, where shadows and reflections are. The levels' hints must be right too:
+    without, six hundred steps went by before the coarse levels were used at all."""
     coarse = largest(F.max_pool2d(alpha, 8), 7)
     close = F.interpolate(coarse, scale_factor=8, mode="nearest") * (1 - alpha)
     edge = largest(alpha, 5) + largest(-alpha, 5)
     weight = 1 + 2 * close + 3 * edge
     found = torch.sigmoid(logits)
     loss = (weight * F.binary_cross_entropy_with_logits(logits, alpha, reduction="none")).mean()
+    for hint in hints:
+        truth = F.avg_pool2d(alpha, alpha.shape[-1] // hint.shape[-1])
+        loss = loss + 0.4 * F.binary_cross_entropy_with_logits(hint.float(), truth)
     loss = loss + 2 * (weight * (found - alpha).abs()).mean()
     for _ in range(3):
         for a, b in zip(slopes(found), slopes(alpha)):
@@ -76,12 +85,27 @@ class Averaged:
                 mean.copy_(value)
 
 
-def train(args: argparse.Namespace) -> None:
+def together(gradients: list[torch.Tensor], part: float) -> float:
+    """Averages over the processes. @returns the mean of part"""
+    if not dist.is_initialized():
+        return part
+    flat = torch.cat([*(g.reshape(-1) for g in gradients), torch.tensor([part])])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    for g, mean in zip(gradients, flat[:-1].split([g.numel() for g in gradients])):
+        g.copy_(mean.view_as(g))
+    return flat[-1].item()
+
+
+def train(rank: int, args: argparse.Namespace, processes: int) -> None:
+    torch.set_num_threads(args.threads)
+    if processes > 1:
+        dist.init_process_group("gloo", init_method=f"file://{args.work}/meeting", rank=rank, world_size=processes)
     torch.manual_seed(0)
     renders = Renders([args.work / name for name in FOLDERS])
     matte = Matte().to(memory_format=torch.channels_last)
     averaged = Averaged(matte)
-    optimizer = torch.optim.AdamW(matte.parameters(), lr=RATE, weight_decay=0.01)
+    optimizer = Muon(matte, RATE, ends=("stem", "edges", "out.", "hints"))
     path, step, spent = args.work / "matte.pt", 0, 0.0
     if path.exists():
         state = torch.load(path, weights_only=True)
@@ -90,6 +114,7 @@ def train(args: argparse.Namespace) -> None:
         optimizer.load_state_dict(state["optimizer"])
         step, spent = state["step"], state["spent"]
     start, saved, shown = time.time() - spent, time.time(), []
+    so_far = lambda: step / args.steps if args.steps else (time.time() - start) / (60 * args.minutes)
 
     def save() -> None:
         state = {"model": matte.state_dict(), "mean": averaged.matte.state_dict(), "optimizer": optimizer.state_dict()}
@@ -98,18 +123,21 @@ def train(args: argparse.Namespace) -> None:
         half.replace(path)
 
     with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(batch_of, renders, step, args.batch)
-        while (part := step / args.steps if args.steps else (time.time() - start) / (60 * args.minutes)) < 1:
+        part = so_far()
+        ahead = pool.submit(batch_of, renders, step, args.batch, part, rank)
+        while part < 1:
             pictures, alpha = ahead.result()
-            ahead = pool.submit(batch_of, renders, step + 1, args.batch)
-            for group in optimizer.param_groups:
-                group["lr"] = RATE * min(1, (step + 1) / 100) * min(1, (1 - part) / 0.4)
+            ahead = pool.submit(batch_of, renders, step + 1, args.batch, part, rank)
+            hints: list[torch.Tensor] = []
             with mixed("cpu"):
-                logits = matte.train().logits(pictures.contiguous(memory_format=torch.channels_last))
-            loss = loss_of(logits.float(), alpha)
+                logits = matte.train().logits(pictures.contiguous(memory_format=torch.channels_last), hints)
+            loss = loss_of(logits.float(), hints, alpha)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
+            part = together([p.grad for p in matte.parameters()], so_far())
             torch.nn.utils.clip_grad_norm_(matte.parameters(), 2.0)
+            for group in optimizer.param_groups:
+                group["lr"] = RATE * min(1, (step + 1) / 50) * min(1, (1 - min(part, 1)) / 0.35)
             optimizer.step()
             averaged.update(matte, step)
             step += 1
@@ -117,13 +145,15 @@ def train(args: argparse.Namespace) -> None:
             if step % 50 == 0:
                 renders.look()
                 means = [sum(values) / len(values) for values in zip(*shown)]
-                print(f"step {step}, {part:.0%}, loss {means[0]:.3f}, difference {means[1]:.4f}, {len(renders)} renders, "
-                      f"{(time.time() - start) / step:.2f} s a step", flush=True)
+                if rank == 0:
+                    print(f"step {step}, {part:.0%}, loss {means[0]:.3f}, difference {means[1]:.4f}, {len(renders)} renders, "
+                          f"{(time.time() - start) / step:.2f} s a step", flush=True)
                 shown = []
-            if time.time() - saved > 60:
+            if rank == 0 and time.time() - saved > 60:
                 saved = time.time()
                 save()
-    save()
+    if rank == 0:
+        save()
 
 
 def main() -> None:
@@ -133,17 +163,21 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=0, help="in all")
     parser.add_argument("--batch", type=int, default=12)
     parser.add_argument("--threads", type=int, default=1, help="more are slower on a busy machine")
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--export", type=Path)
     args = parser.parse_args()
     if bool(args.steps) + bool(args.minutes) + bool(args.export) != 1:
         parser.error("give --steps, --minutes or --export")
-    torch.set_num_threads(args.threads)
     if args.export:
         matte = Matte()
         matte.load_state_dict(torch.load(args.work / "matte.pt", weights_only=True)["mean"])
         export(matte, args.export)
         return
-    train(args)
+    if args.processes == 1:
+        train(0, args, 1)
+        return
+    (args.work / "meeting").unlink(missing_ok=True)
+    torch.multiprocessing.spawn(train, (args, args.processes), nprocs=args.processes)
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
   }
   const version = await packageVersion()
   const reader = pictureReader()
-  const matte = matteSource()
+  const matte = matteSource(settings, modelMemory(settings))
   const keptOf = keptPhotos(reader, matte)
   return {
     async make(request, index, { onStep, onPhase, signal, images, looks, previews }) {

@@ -8,6 +8,7 @@ export const kinds = {
   embedding: { noun: 'an embedding', folder: 'embeddings', families: ['sd1'], folders: false },
   lora: { noun: 'a LoRA', folder: 'loras', families: ['sd1'], folders: false },
   upscaler: { noun: 'an upscaler', folder: 'upscalers', families: ['any'], folders: false },
+  matte: { noun: 'a matting network', folder: 'matte', families: ['any'], folders: false },
   tiny_vae: { noun: 'a tiny VAE', folder: 'tiny_vae', families: ['sd1'], folders: false },
 } as const satisfies Readonly<Record<string, KindEntry>>
 

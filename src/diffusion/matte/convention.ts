@@ -1,10 +1,9 @@
-import { refused } from '../errors.ts'
 import type { OnnxFacts, Value } from './onnx-file.ts'
 
 /** How a matting network wants its picture, and what its answer is. */
 export interface Convention {
   /** For people: whose convention this is. */
-  readonly family: string
+  readonly family: 'Packshot' | 'U2-Net' | 'IS-Net' | 'BiRefNet'
   /** Of the network's input in pixels; `fit` keeps the picture's shape, with sides that are multiples of this. */
   readonly size: { readonly width: number; readonly height: number } | Fit
   /** Values are divided by 255, or by the largest of the picture. */
@@ -16,7 +15,7 @@ export interface Convention {
 }
 
 /** The longer side becomes `longest`, if it is longer; both sides are padded to multiples. */
-export interface Fit {
+interface Fit {
   readonly multiple: number
   readonly longest: number
 }
@@ -24,10 +23,10 @@ export interface Fit {
 const imageNet = { mean: [0.485, 0.456, 0.406], deviation: [0.229, 0.224, 0.225] } as const
 
 /** Of either side; activations of a network at this size take gigabytes. */
-export const largestSide = 2048
+const largestSide = 2048
 const float32 = 1
-/** Where a network with an open size is good. */
-const usualSide = { small: 320, large: 1024 }
+/** Of networks with an open size. */
+const usualSide = 1024
 
 /**
  * The convention of a file: its own metadata's (`packshot.matte`), or that of a family of published networks.
@@ -38,40 +37,34 @@ const usualSide = { small: 320, large: 1024 }
  * - BiRefNet (inference.py, dataset.py of github.com/ZhengPeng7/BiRefNet) and RMBG 2: 1024, ImageNet's, answer with or without
  *   its sigmoid. It is told from IS-Net by attention, which that has not.
  *
- * @throws CheckpointError if the file is no network that gives one mask for one picture
+ * @returns why the file is no network that gives one mask for one picture, if it is none: a clause
  */
-export function conventionOf(file: string, { inputs, outputs, operators, metadata }: OnnxFacts): Convention {
+export function conventionOf({ inputs, outputs, operators, metadata }: OnnxFacts): Convention | string {
   const [input] = inputs
   const [output] = outputs
-  const loop = [...operators].find((name) => /^(Loop|Scan)$/.test(name))
-  if (loop !== undefined) throw refused(file, `it has the operator ${loop}, which is not run`)
-  const foreign = [...operators].find((name) => name.includes('.') && !name.startsWith('com.microsoft.'))
+  const kinds = [...operators]
+  const loop = kinds.find((name) => /^(Loop|Scan)$/.test(name))
+  if (loop !== undefined) return `it has the operator ${loop}, which is not run`
+  const foreign = kinds.find((name) => name.includes('.') && !name.startsWith('com.microsoft.'))
   if (foreign !== undefined)
-    throw refused(file, `it has the operator ${foreign.slice(0, 60)}, which ONNX Runtime does not have`)
-  if (inputs.length !== 1 || input === undefined || output === undefined || !takesPicture(input)) {
-    const has = inputs.slice(0, 3).map(shown).join(', ')
-    throw refused(
-      file,
-      `this is no matting network: it takes ${has || 'nothing'}, not one picture of 1 x 3 x height x width in float32`,
-    )
+    return `it has the operator ${foreign.slice(0, 60)}, which ONNX Runtime does not have`
+  if (inputs.length !== 1 || input === undefined || !takesPicture(input)) {
+    const has = inputs.slice(0, 3).map(shown).join(', ') || 'nothing'
+    return `it takes ${has}, not one picture of 1 x 3 x height x width in float32`
   }
-  if (!givesMask(output)) {
-    throw refused(file, `this is no matting network: it gives ${shown(output)}, not one mask in float32`)
+  if (output === undefined || !givesMask(output)) {
+    return `it gives ${output ? shown(output) : 'nothing'}, not one mask in float32`
   }
   const own = ownConvention(metadata.get('packshot.matte'))
   if (own !== undefined) return own
-  const attends = operators.has('Softmax') || operators.has('LayerNormalization')
   const [, , height = -1, width = -1] = input.dims ?? []
-  const side = (given: number, usual: number) => (given > 0 ? given : usual)
   const small = width > 0 && width <= 512
-  const usual = small ? usualSide.small : usualSide.large
-  const size = { width: side(width, usual), height: side(height, usual) }
+  const side = (given: number) => (given > 0 ? given : usualSide)
+  const size = { width: side(width), height: side(height) }
   if (Math.max(size.width, size.height) > largestSide || Math.min(size.width, size.height) < 32) {
-    throw refused(
-      file,
-      `its pictures are ${size.width} x ${size.height}; 32 to ${largestSide} pixels a side are supported`,
-    )
+    return `its pictures are ${size.width} x ${size.height}; 32 to ${largestSide} pixels a side are supported`
   }
+  const attends = operators.has('Softmax') || operators.has('LayerNormalization')
   if (attends) return { family: 'BiRefNet', size, scale: 'byte', ...imageNet, spread: false }
   if (small) return { family: 'U2-Net', size, scale: 'largest', ...imageNet, spread: true }
   return { family: 'IS-Net', size, scale: 'byte', mean: [0.5, 0.5, 0.5], deviation: [1, 1, 1], spread: true }

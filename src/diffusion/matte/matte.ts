@@ -28,6 +28,19 @@ export interface Matte {
 export interface MatteOptions {
   /** Of one operator; when not given, one for each core that this process may use. */
   readonly threads?: number | undefined
+  /** A network that needs more memory is refused. */
+  readonly budgetBytes?: number | undefined
+}
+
+/**
+ * Bytes of activations at once, by pixel of the network's input. Packshot's was measured; the others are the widest layers of
+ * their published shapes: 64 channels at full size with their copies, and a Swin transformer's scores.
+ */
+const activationBytes: Readonly<Record<Convention['family'], number>> = {
+  Packshot: 500,
+  'U2-Net': 2000,
+  'IS-Net': 2000,
+  BiRefNet: 6000,
 }
 
 /** Below and above these a network means "none" and "all", but seldom says so to the last bit. */
@@ -37,9 +50,18 @@ const [none, all] = [0.03, 0.97]
  * Opens a matting network in the ONNX format.
  * @throws CheckpointError if the file cannot be used; its message names the file, its reason does not
  */
-export async function openMatte(file: string, { threads }: MatteOptions = {}): Promise<Matte> {
+export async function openMatte(
+  file: string,
+  { threads, budgetBytes = Number.POSITIVE_INFINITY }: MatteOptions = {},
+): Promise<Matte> {
   const facts = readOnnx(file)
-  const convention = conventionOf(file, facts)
+  const convention = conventionOf(facts)
+  if (typeof convention === 'string') throw refused(file, `this is no matting network: ${convention}`)
+  const needed = neededBytes(facts, convention)
+  if (needed > budgetBytes) {
+    const [needs, has] = [needed, budgetBytes].map((bytes) => Math.ceil(bytes / 2 ** 20))
+    throw refused(file, `it needs about ${needs} MiB of memory; a worker may use ${has} MiB`)
+  }
   const [input] = facts.inputs
   const session = await open(file, facts, threads)
   return {
@@ -63,6 +85,12 @@ export async function openMatte(file: string, { threads }: MatteOptions = {}): P
       return larger ? guidedAlpha(alpha, colour, picture) : plainAlpha(alpha, picture.width, picture.height)
     },
   }
+}
+
+/** Of the session while it computes: weights twice, as kernels pack them, and activations. */
+function neededBytes({ parameters }: OnnxFacts, { family, size }: Convention): number {
+  const pixels = 'width' in size ? size.width * size.height : size.longest ** 2
+  return 2 * 4 * parameters + activationBytes[family] * pixels
 }
 
 async function open(file: string, { path }: OnnxFacts, threads: number | undefined): Promise<Session> {
