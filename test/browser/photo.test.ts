@@ -222,6 +222,8 @@ test('a kept product is found by itself, corrected by brush, eraser and keys, an
   )
   assert.ok(right.length > 20, 'the eraser kept a part of the right half')
 
+  here.studio.finish()
+  await page.locator('article.is-queued').waitFor({ state: 'detached' })
   await page.getByRole('button', { name: 'Invert' }).click()
   await page.getByRole('button', { name: 'Larger (+)' }).click()
   await page.locator('#brush').fill('80')
@@ -394,7 +396,7 @@ test('what was pressed answers within the window: a photo, one that is refused, 
     const inWindow = async (selector: string) => {
       const { y = 0, height = 0 } = (await page.locator(selector).boundingBox()) ?? {}
       const shutter = (await page.locator('.shutter').boundingBox())?.y ?? 0
-      const free = selector.startsWith('.shutter') ? (page.viewportSize()?.height ?? 0) : shutter
+      const free = ['.shutter-bar [role=alert]', '.photo-stage'].includes(selector) ? (page.viewportSize()?.height ?? 0) : shutter
       return y >= 0 && y + Math.min(height, 80) <= free
     }
     await choosePhoto(page, 300, 400, true)

@@ -251,3 +251,12 @@ test('cut out, the product is alone in the frame of the photo, no larger than as
     assert.deepEqual([opaque(30, 30), opaque(5, 5), opaque(55, 75)], [255, 0, 0])
   }
 })
+
+test('a frame that is many times as large as its photo stays within the bound', async () => {
+  const part = box(10, 4, 20, 392)
+  const kept = await keptPhoto({ init: await photo(50, 400, part) }, reader, finds(part))
+  const { product } = await inFrame(kept, { width: 1024, height: 64, strength: 1, pixels: 200_000 })
+  assert.ok(product.width * product.height <= 200_000, `${product.width} x ${product.height}`)
+  assert.ok(Math.abs(product.width / product.height - 16) < 0.2)
+  assert.ok(findProduct(product.alpha, product.width, product.height) !== undefined)
+})

@@ -98,6 +98,9 @@ interface Wanted extends Size {
   readonly pixels: number
 }
 
+/** How much larger than the bound a frame may be before the photo is scaled down to it. */
+const tooLarge = 1.1
+
 /** The product in a frame of the shape that is drawn. */
 export async function inFrame(
   photo: Cut,
@@ -107,6 +110,14 @@ export async function inFrame(
   const found = findProduct(photo.alpha, photo.width, photo.height)
   if (found === undefined) throw new Error('a kept photo has a product')
   const frame = frameFor(photo, found, width / height)
+  const area = frame.width * frame.height
+  if (area > tooLarge * pixels) {
+    // a tall product in a wide frame: the frame of a large photo would not fit into memory
+    const scale = Math.sqrt(pixels / area)
+    const side = (length: number) => Math.max(1, Math.round(length * scale))
+    const smaller = await resizeCut(photo, side(photo.width), side(photo.height))
+    return inFrame(smaller, { width, height, strength, pixels })
+  }
   const framed = {
     rgb: cut(photo.rgb, photo, frame, { channels: 3, beyond: 'edge' }),
     alpha: cut(photo.alpha, photo, frame, { channels: 1, beyond: 'nothing' }),

@@ -59,6 +59,8 @@
       // Chrome finds no radio button with an empty value by its value
       if (control instanceof RadioNodeList) {
         for (const radio of control) radio.checked = radio.value === value
+      } else if (control?.type === 'checkbox') {
+        control.checked = value !== ''
       } else if (control) {
         control.value = value
         if (control.selectedIndex === -1) control.selectedIndex = 0
