@@ -4,6 +4,7 @@ import type { Measured } from '../jobs/finish.ts'
 import type { ResolvedRequest } from '../jobs/job.ts'
 import { imageSeed, triesOf } from '../jobs/pictures.ts'
 import type { GivenImages, PictureReader } from '../jobs/ports.ts'
+import { enlargedFor } from './enlarged.ts'
 import { finishPicture } from './finishing.ts'
 import { isBetter, type Judged, judge, type Look, type MatteSource } from './gate.ts'
 import { cutOut } from './keep/keep.ts'
@@ -17,6 +18,7 @@ type Drawn = Raster & { readonly alpha?: Uint8Array }
 export interface DeliverParts {
   /** @param attempt counts from 0 */
   readonly draw: (seed: number, attempt: number) => Promise<Drawn>
+  readonly enlarge: (picture: Raster, upscaler: string) => Promise<Raster>
   readonly matte: MatteSource
   readonly reader: PictureReader
   readonly images: GivenImages | undefined
@@ -48,8 +50,11 @@ export async function deliver(
   index: number,
   parts: DeliverParts,
 ): Promise<Delivered> {
-  const { finish, gate, keep, strength, init_image } = request
+  const { finish, gate, keep, strength, init_image, upscaler } = request
   const { looks, parametersOf, reader, images } = parts
+  // a kept product has the pixels of its photo, and its set was enlarged
+  const enlarged = async (picture: Raster) =>
+    upscaler === undefined || keep !== undefined ? picture : parts.enlarge(picture, upscaler)
   const isUpload = strength === 0 && init_image !== undefined
   if (isUpload && finish === undefined && parts.kept !== undefined) {
     const product = await cutOut(await parts.kept(), request)
@@ -58,7 +63,7 @@ export async function deliver(
   }
   if (finish === undefined && gate === undefined && keep === undefined) {
     const seed = imageSeed(request, index)
-    const picture = await parts.draw(seed, 0)
+    const picture = await enlarged(await parts.draw(seed, 0))
     parts.onDrawn()
     const { width, height } = picture
     return { bytes: await pictureFile(picture, request, parametersOf(seed)), width, height, seed }
@@ -72,12 +77,13 @@ export async function deliver(
   if (finish === undefined) {
     const { picture, found } = judged
     const { width, height } = picture
+    const delivered = await enlarged(picture)
     const product =
       found === undefined ? 0 : 100 * Math.max(found.box.width / width, found.box.height / height)
     return {
-      bytes: await pictureFile(picture, request, parameters),
-      width,
-      height,
+      bytes: await pictureFile(delivered, request, parameters),
+      width: delivered.width,
+      height: delivered.height,
       seed,
       measured: withMissed({ product: Math.round(product * 10) / 10, ...measured }, judged),
     }
@@ -87,7 +93,9 @@ export async function deliver(
     background === undefined
       ? undefined
       : await reader.fit(background, finish.width, finish.height, 'picture')
-  const finished = await finishPicture(judged, {
+  const larger =
+    upscaler === undefined || keep !== undefined ? judged : await enlargedFor(judged, finish, enlarged)
+  const finished = await finishPicture(larger, {
     ...request,
     finish,
     background: ground && { ...ground, rgb: ground.pixels },

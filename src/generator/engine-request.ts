@@ -1,3 +1,4 @@
+import type { Kind } from '../diffusion/checkpoint/kinds.ts'
 import { misfit } from '../diffusion/checkpoint/usable.ts'
 import type { PictureRequest } from '../diffusion/request.ts'
 import { samplers, schedules } from '../diffusion/samplers/catalog.ts'
@@ -66,7 +67,12 @@ export function engineFiles(
   return { model, vae: chosen === undefined ? undefined : found(contents, 'vae', chosen) }
 }
 
-function found(contents: Contents, kind: 'vae' | 'lora', name: string): string {
+/** The file of an upscaler. @throws AppError `unavailable` */
+export function upscalerFile(contents: Contents, name: string): string {
+  return found(contents, 'upscaler', name)
+}
+
+function found(contents: Contents, kind: Kind, name: string): string {
   const file = addOnFile(contents, kind, name)
   if (file === undefined) throw missing(kind, name)
   return file

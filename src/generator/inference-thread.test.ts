@@ -214,7 +214,9 @@ test('a kept product is in a set of its own, in the size of its photo; cut out a
   const cut = { init: await photo('#90909000') }
   const made = await make({ ...request, strength: 1 }, cut)
   const { data, info } = await sharp(made.bytes).raw().toBuffer({ resolveWithObject: true })
-  const at = (x: number, y: number) => [...data.subarray((y * 240 + x) * info.channels, (y * 240 + x) * info.channels + 3)]
+  const at = (x: number, y: number) => [
+    ...data.subarray((y * 240 + x) * info.channels, (y * 240 + x) * info.channels + 3),
+  ]
   assert.deepEqual([made.width, made.height, info.width, info.height], [240, 120, 240, 120])
   assert.deepEqual([at(120, 60), at(95, 25)], Array(2).fill([0xc0, 0x20, 0x10]))
   assert.notDeepEqual(at(20, 60), [0x90, 0x90, 0x90])
@@ -222,7 +224,9 @@ test('a kept product is in a set of its own, in the size of its photo; cut out a
   const alone = await make({ ...request, width: 120, height: 120, strength: 0 }, cut)
   assert.deepEqual([alone.width, alone.height], [120, 60])
   assert.equal((await sharp(alone.bytes).metadata()).hasAlpha, true)
-  const blank = await sharp({ create: { width: 240, height: 120, channels: 3, background: '#fff' } }).png().toBuffer()
+  const blank = await sharp({ create: { width: 240, height: 120, channels: 3, background: '#fff' } })
+    .png()
+    .toBuffer()
   await assert.rejects(make({ ...request, strength: 1 }, { init: await photo('#909090'), mask: blank }), {
     code: 'invalid_upload',
     message: /keeps nothing/,

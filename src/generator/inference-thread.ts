@@ -23,8 +23,10 @@ import { entryStamp } from '../library/folder/facts-cache.ts'
 import { Library, type LibraryModel } from '../library/library.ts'
 import { packageVersion } from '../version.ts'
 import { deliver } from './deliver.ts'
+import { draw as drawPicture } from './draw.ts'
 import { type EngineChoice, EnginePool } from './engine-pool.ts'
-import { engineFiles, engineRequest, sourceImage } from './engine-request.ts'
+import { engineFiles, engineRequest, sourceImage, upscalerFile } from './engine-request.ts'
+import { enlarger } from './enlarger.ts'
 import { inFrame, keptPhotos, onSet } from './keep/keep.ts'
 import { matteSource } from './matte-source.ts'
 import type { InferenceSettings, ThreadNews } from './protocol.ts'
@@ -81,6 +83,7 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
   }
   const version = await packageVersion()
   const reader = pictureReader()
+  const larger = enlarger({ ...device, profile, threads, sessions })
   const matte = matteSource(settings, modelMemory(settings))
   const keptOf = keptPhotos(reader, matte)
   return {
@@ -95,6 +98,8 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
         const bytes = await encodePreview(seen).catch(() => undefined)
         if (bytes !== undefined) previews?.show(bytes)
       }
+      const enlarge = (drawn: Picture, name: string) =>
+        larger.enlarge(drawn, upscalerFile(contents, name), { signal })
       const draw = async (seed: number, attempt: number) => {
         const files = engineFiles(request, contents)
         const wanted = engineRequest(request, seed, contents)
@@ -109,17 +114,25 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
           onStep(attempt * steps + Math.ceil((step / all) * steps))
         const options = { onStep: onPart, onPhase, signal }
         const shown = previews !== undefined && attempt === 0 ? { count: previews.count, show } : undefined
+        const generate: Engine['generate'] = (asked, how) =>
+          opening(`The model ${files.model.name}`, () => engine.generate(asked, how))
         try {
-          const drawn = await opening(`The model ${files.model.name}`, () =>
-            engine.generate(made, { ...options, ...(shown && { previews: shown }) }),
+          const drawn = await drawPicture(
+            made,
+            request,
+            { generate, enlarge },
+            { ...options, ...(shown && { previews: shown }) },
           )
-          return framed === undefined ? drawn : await onSet(framed, drawn, matte)
+          if (framed === undefined) return drawn
+          const { upscaler } = request
+          return await onSet(framed, upscaler === undefined ? drawn : await enlarge(drawn, upscaler), matte)
         } finally {
           await pool.trim()
         }
       }
       return deliver(request, index, {
         draw,
+        enlarge,
         matte,
         reader,
         images,

@@ -155,6 +155,8 @@ export interface Services {
   holdings?(): Holdings | undefined
   /** How much work there is, and the workers for it. Rejects `unavailable` when the queue does not answer. */
   load(): Promise<{ waiting: number; workers: number; secondsPerUnit: number | undefined }>
+  /** How many jobs run and wait, of all callers and at most two seconds old; undefined if the status store does not answer. */
+  busy(): Promise<{ readonly running: number; readonly waiting: number } | undefined>
   /** False while the service starts or drains: no new traffic should come here. */
   ready(): boolean
 }
@@ -245,6 +247,7 @@ export function createServices(
     checkUploadGrant: (granted) => void checkUploadGrant(deps, granted),
     uploadGranted: (sent, body) => asAppError(acceptGranted(deps, sent, body)),
     load: () => asAppError(loadOf(deps)),
+    busy: busyOf(deps),
     count: (caller) => asAppError(checkRate(deps.requests, caller, 'requests')),
     caller: (from) => asAppError(Promise.try(() => deps.caller(from))),
     ...(signIn === undefined
@@ -268,4 +271,24 @@ async function loadOf({ queue, status, log }: SubmitDeps) {
     bestEffort(log, 'reading the load', status.load(), 'debug'),
   ])
   return { waiting, workers: load?.workers ?? 0, secondsPerUnit: load?.secondsPerUnit }
+}
+
+const busyForMs = 2000
+
+/** Read once for all who look within two seconds: every page shows it. */
+function busyOf({ status, log }: Pick<SubmitDeps, 'status' | 'log'>): Services['busy'] {
+  let [readAt, last] = [Number.NEGATIVE_INFINITY, Promise.resolve(undefined) as ReturnType<Services['busy']>]
+  const read = async () => {
+    const backlog = await bestEffort(log, 'reading how much waits', status.backlog(), 'debug')
+    if (backlog === undefined) return undefined
+    const { interactive, batch } = backlog
+    const running = interactive.running + batch.running
+    return { running, waiting: Math.max(0, interactive.jobs + batch.jobs - running) }
+  }
+  return () => {
+    if (performance.now() - readAt < busyForMs) return last
+    readAt = performance.now()
+    last = read()
+    return last
+  }
 }

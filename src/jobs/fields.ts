@@ -5,6 +5,7 @@
  */
 import { type Static, type TObject, type TSchema, Type } from 'typebox'
 import { Finish, FinishAsked, Gate } from './finish.ts'
+import { Hires, HiresAsked } from './larger.ts'
 
 /** The limits of a request, whatever the model. */
 export const defaultLimits = {
@@ -387,6 +388,29 @@ export const requestFields = {
     option: { flag: 'finish', value: 'NAME', help: 'finish for a shop, such as amazon_main: docs/finish.md' },
   }),
   gate: field({ asked: () => Type.Optional(Gate), decided: Type.Optional(Gate) }),
+  upscaler: field({
+    asked: () =>
+      Type.Optional(
+        Type.String({
+          description:
+            'An upscaler from GET /v1/models: the picture becomes as many times larger as it says; with finish, it enlarges to the size of that. Absent: Lanczos.',
+        }),
+      ),
+    decided: Type.Optional(Type.String()),
+    option: { flag: 'upscaler', value: 'NAME', help: 'an upscaler from upscalers/ in the models folder' },
+  }),
+  hires: field({ asked: () => Type.Optional(HiresAsked), decided: Type.Optional(Hires) }),
+  decoder: field({
+    asked: () =>
+      Type.Optional(
+        Type.String({
+          description:
+            'tiny, or the name of a tiny VAE from GET /v1/models: faster, and not the exact picture. Absent: full, the VAE.',
+        }),
+      ),
+    decided: Type.Optional(Type.String()),
+    option: { flag: 'decoder', value: 'NAME', help: 'tiny: decode with a TAESD, faster and not exact' },
+  }),
   webhook: field({
     asked: () =>
       Type.Optional(

@@ -396,7 +396,9 @@ test('what was pressed answers within the window: a photo, one that is refused, 
     const inWindow = async (selector: string) => {
       const { y = 0, height = 0 } = (await page.locator(selector).boundingBox()) ?? {}
       const shutter = (await page.locator('.shutter').boundingBox())?.y ?? 0
-      const free = ['.shutter-bar [role=alert]', '.photo-stage'].includes(selector) ? (page.viewportSize()?.height ?? 0) : shutter
+      const free = ['.shutter-bar [role=alert]', '.photo-stage'].includes(selector)
+        ? (page.viewportSize()?.height ?? 0)
+        : shutter
       return y >= 0 && y + Math.min(height, 80) <= free
     }
     await choosePhoto(page, 300, 400, true)

@@ -140,6 +140,7 @@ export const routeCases: Readonly<Record<string, RouteCase>> = {
     request: ({ job }) => form(`/jobs/${job}/cancel`),
   },
   'GET /workspace/jobs': { for: 'any', request: () => ({ url: '/workspace/jobs' }) },
+  'GET /workspace/busy': { for: 'any', request: () => ({ url: '/workspace/busy' }) },
   'POST /workspace/clear': { for: 'any', request: () => form('/workspace/clear') },
   'POST /workspace/restore': { for: 'any', request: () => form('/workspace/restore') },
   'POST /workspace/remove': { for: 'any', request: ({ job }) => form('/workspace/remove', `job=${job}`) },

@@ -35,7 +35,11 @@ export function startGenerator(t: Cleanup, env: Record<string, string>): TestGen
     holdings: () => last,
     async make(fields, images) {
       const request: ResolvedRequest = { ...smallRequest, ...fields }
-      const options = { signal: new AbortController().signal, onProgress: () => {}, ...(images && { images }) }
+      const options = {
+        signal: new AbortController().signal,
+        onProgress: () => {},
+        ...(images && { images }),
+      }
       for await (const image of thread.generate(request, options)) return image
       throw new Error('no picture was made')
     },

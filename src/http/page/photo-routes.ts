@@ -17,7 +17,7 @@ export interface PhotoRouteOptions {
   readonly assets: Assets
   readonly hosts: Hosts
   readonly refused: Refusals
-  readonly offer: () => PageOffer
+  readonly offer: () => Promise<PageOffer>
 }
 
 /** Beside the file: all other fields of the form. */
@@ -38,14 +38,15 @@ export async function photoRoutes(
         .filter(({ fileName }) => fileName === undefined)
         .map(({ name, bytes }) => [name, bytes.toString('utf8')]),
     )
-    const values = forChosenModel(offer(), readFields(fields))
+    const shown = await offer()
+    const values = forChosenModel(shown, readFields(fields))
     const file = parts.find(({ name, bytes }) => name === 'photo_file' && bytes.byteLength > 0)
     if (file === undefined) {
       const errors = { init_image: 'Choose a file first, then press the button beside it.' }
       reply.code(422)
       return sendPage(reply, assets, {
         title: 'Packshot',
-        body: home(offer(), { values, errors, prefilled: false }),
+        body: home(shown, { values, errors, prefilled: false }),
       })
     }
     try {
@@ -53,7 +54,7 @@ export async function photoRoutes(
       const chosen = { ...values, init_image: id, mask: '' }
       return sendPage(reply, assets, {
         title: 'Packshot',
-        body: home(offer(), { values: chosen, errors: {}, prefilled: false }),
+        body: home(shown, { values: chosen, errors: {}, prefilled: false }),
       })
     } catch (thrown) {
       const error = toAppError(thrown)
@@ -62,7 +63,7 @@ export async function photoRoutes(
       const errors = { init_image: error.message }
       return sendPage(reply, assets, {
         title: 'Packshot: not sent',
-        body: home(offer(), { values, errors, prefilled: false }),
+        body: home(shown, { values, errors, prefilled: false }),
       })
     }
   })

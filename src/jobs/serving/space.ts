@@ -1,6 +1,7 @@
 import { AppError } from '../errors.ts'
 import type { ResolvedRequest } from '../job.ts'
 import { bestEffort, type Log } from '../log.ts'
+import { drawnSize } from '../pictures.ts'
 import type { ImageStore } from '../ports.ts'
 
 /**
@@ -82,14 +83,21 @@ function megabytes(bytes: number): number {
 /** What is kept of an upload, in pixels, unless the installation says otherwise. */
 const uploadPixels = 9e6
 
-/** The pictures of a job have at most about so many bytes: a PNG is rarely larger than its pixels. */
-export function pictureBytes(request: ResolvedRequest): number {
-  const { count, width, height, format, finish, keep, strength } = request
-  const drawn = width * height
-  // one that nothing was drawn on is as large as uploads are, and so is one with the product of a photo
-  const original = strength === 0 || keep !== undefined ? uploadPixels : drawn
-  const usual = strength === 0 ? drawn : original
-  const delivered = finish === undefined ? usual : finish.width * finish.height
-  const bytes = delivered * (format === 'png' ? 3 : 1.5) + (finish === undefined ? 0 : original * 3)
-  return Math.ceil(count * bytes)
+/**
+ * The pictures of a job have at most about so many bytes: a PNG is rarely larger than its pixels.
+ * @param delivered their size
+ */
+export function pictureBytes(request: ResolvedRequest, delivered: Size): number {
+  const { count, format, finish, keep, strength } = request
+  const pixels = ({ width, height }: Size) => width * height
+  // a picture that nothing was drawn on is as large as uploads are, and so is one with the product of a photo
+  const drawn = strength === 0 || keep !== undefined ? uploadPixels : pixels(drawnSize(request))
+  const made = keep !== undefined && strength !== 0 && finish === undefined ? drawn : pixels(delivered)
+  // the original is kept beside a finished one
+  return Math.ceil(count * (made * (format === 'png' ? 3 : 1.5) + (finish === undefined ? 0 : drawn * 3)))
+}
+
+interface Size {
+  readonly width: number
+  readonly height: number
 }

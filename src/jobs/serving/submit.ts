@@ -7,6 +7,7 @@ import { bestEffort } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import { findNamed, type Offer } from '../offer.ts'
 import type { PromptReader, TaskQueue } from '../ports.ts'
+import { deliveredSize, enlargingUnits } from '../request/larger.ts'
 import { promptCost } from '../request/prompt-cost.ts'
 import { invalidRequest, type Resolved, resolveRequest } from '../request/resolve.ts'
 import { retryBriefly } from '../retry.ts'
@@ -107,14 +108,20 @@ export async function accept(deps: SubmitDeps, { now, by, ...wanted }: Wanted): 
   if (faults.length > 0) throw invalidRequest(faults)
   const created_at = now.toISOString()
   const expires_at = wanted.expires_at ?? expiryOf(created_at, deps.ttlSeconds)
-  const callsPerStep = callsPerStepOf(request, deps.offer())
+  const offer = deps.offer()
   const units = workUnits(request, {
-    callsPerStep,
+    callsPerStep: callsPerStepOf(request, offer),
     windows: prompts.windows,
-    ...(wanted.previews !== undefined && { previews: wanted.previews }),
+    enlarging: enlargingUnits(request, offer),
   })
   const task: Task = { v: versionOf(request), ...wanted, units, created_at, expires_at }
-  const giveBack = await admit(deps, by, { id, account, request, units })
+  const giveBack = await admit(deps, by, {
+    id,
+    account,
+    request,
+    units,
+    delivered: deliveredSize(request, offer),
+  })
   try {
     await deps.queue.publish(task, await laneOf(deps, account, task.priority))
   } catch (thrown) {
