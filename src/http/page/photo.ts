@@ -29,6 +29,7 @@ ${ids}
 <div class="photo-choose js-only">
 <input class="visually-hidden" type="file" id="photo-file" accept="${readable}" aria-describedby="photo-help">
 <label class="btn outlined" for="photo-file">${photoIcon()}<span>${none ? 'Start from a photo' : 'Another photo'}</span></label>
+<button class="btn tonal" type="button" data-photo="show" hidden>Show the photo</button>
 <button class="btn text" type="button" data-photo="remove"${none && html` hidden`}>Remove the photo</button>
 <span class="photo-help" id="photo-help">JPEG, PNG, WebP, GIF or AVIF; a large one is made smaller here. <span class="drop-help">Or drop or paste it anywhere.</span></span>
 </div>

@@ -19,6 +19,7 @@ globalThis.photoStage = (() => {
   const mask = document.createElement('canvas')
   const ink = mask.getContext('2d', { willReadFrequently: true })
 
+  let loaded = false
   let painted = false
   let active
   let zoom = 1
@@ -51,8 +52,9 @@ globalThis.photoStage = (() => {
     context.imageSmoothingQuality = 'high'
     context.drawImage(bitmap, 0, 0, width, height)
     bitmap.close()
-    document.getElementById('photo-stage').hidden = false
+    loaded = true
     caret = undefined
+    open()
     choose(undefined)
     forget()
     setZoom(1)
@@ -60,11 +62,27 @@ globalThis.photoStage = (() => {
     render()
   }
 
-  function hide() {
+  /** The stage shows one thing: the photo, or pictures. */
+  function open() {
+    if (!loaded) return
+    document.getElementById('photo-stage').hidden = false
+    setZoom(zoom)
+    document.dispatchEvent(new Event('photo:shown'))
+  }
+
+  function close() {
     if (!isShown()) return
     document.getElementById('photo-stage').hidden = true
+    document.dispatchEvent(new Event('photo:shown'))
+  }
+
+  /** Forgets the photo. */
+  function hide() {
+    if (!loaded) return
+    loaded = false
     say('')
     forget()
+    close()
   }
 
   function forget() {
@@ -279,7 +297,9 @@ globalThis.photoStage = (() => {
     const before = sheet.getBoundingClientRect()
     const [across, down] = [(x - before.left) / (before.width || 1), (y - before.top) / (before.height || 1)]
     zoom = Math.min(zooms[1], Math.max(zooms[0], wanted))
-    const most = Math.max(160, Math.min(innerHeight * 0.7, 900))
+    const top = box.top > 0 && box.top < innerHeight / 2 ? box.top : innerHeight / 4
+    const film = document.getElementById('film-bar')?.offsetHeight ?? 0
+    const most = Math.min(1100, Math.max(200, innerHeight - top - film - 56))
     const fit = Math.min(view.clientWidth / mask.width, most / mask.height)
     sheet.style.width = `${Math.floor(mask.width * fit * zoom)}px`
     sheet.style.height = `${Math.floor(mask.height * fit * zoom)}px`
@@ -472,7 +492,10 @@ globalThis.photoStage = (() => {
 
   return {
     show,
+    open,
+    close,
     hide,
+    isLoaded: () => loaded,
     say,
     setMask,
     clear,

@@ -265,7 +265,13 @@
 
   // --- Showing
 
+  function arrangeShow() {
+    const button = part('[data-photo="show"]')
+    if (button) button.hidden = !stage.isLoaded() || stage.isShown()
+  }
+
   function arrange(shown) {
+    arrangeShow()
     part('.photo-options').hidden = !shown
     part('[data-photo="remove"]').hidden = !shown
     part('[for="photo-file"] span').textContent = shown ? 'Another photo' : 'Start from a photo'
@@ -293,7 +299,7 @@
     }
     if (
       picture === state.id &&
-      stage.isShown() &&
+      stage.isLoaded() &&
       ((mask === state.mask && !state.stale) || (state.stale && !recalled))
     )
       return
@@ -393,7 +399,22 @@
     choose(file)
   }
 
+  document.addEventListener('photo:shown', () => {
+    if (panel()) arrangeShow()
+  })
+
+  // a new job, or an earlier one that is pressed, takes the stage
+  document.addEventListener('htmx:afterRequest', ({ detail }) => {
+    const sent = detail.elt.id === 'request' && detail.successful
+    if (sent && detail.xhr.getResponseHeader('hx-retarget') === null) stage.close()
+  })
+
   document.addEventListener('click', ({ target }) => {
+    if (target.closest('#film button, #film a')) stage.close()
+    if (target.closest('[data-photo="show"]')) {
+      stage.open()
+      lookAt(field('photo-stage'), 'start')
+    }
     if (!target.closest('[data-photo="remove"]')) return
     remove()
     field('photo-file').focus()
