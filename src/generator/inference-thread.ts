@@ -7,6 +7,7 @@ import { type Engine, openEngine } from '../diffusion/engine.ts'
 import {
   CheckpointError,
   MemoryError,
+  messageOfThrown,
   opening,
   PromptTooLongError,
   ProviderError,
@@ -17,7 +18,8 @@ import { findDevice } from '../diffusion/runtime/provider.ts'
 import type { Session } from '../diffusion/runtime/session.ts'
 import { SessionCache } from '../diffusion/runtime/session-cache.ts'
 import { AppError } from '../jobs/errors.ts'
-import { stepsOf } from '../jobs/pictures.ts'
+import { drawnSize, stepsOf } from '../jobs/pictures.ts'
+import { promptPreviews } from '../jobs/preview-count.ts'
 import { fileFault } from '../library/file-fault.ts'
 import { entryStamp } from '../library/folder/facts-cache.ts'
 import { Library, type LibraryModel } from '../library/library.ts'
@@ -25,7 +27,7 @@ import { packageVersion } from '../version.ts'
 import { deliver } from './deliver.ts'
 import { draw as drawPicture } from './draw.ts'
 import { type EngineChoice, EnginePool } from './engine-pool.ts'
-import { engineFiles, engineRequest, sourceImage, upscalerFile } from './engine-request.ts'
+import { engineFiles, engineRequest, sourceImage, tinyVaeFor, upscalerFile } from './engine-request.ts'
 import { enlarger } from './enlarger.ts'
 import { inFrame, keptPhotos, onSet } from './keep/keep.ts'
 import { matteSource } from './matte-source.ts'
@@ -33,6 +35,9 @@ import type { InferenceSettings, ThreadNews } from './protocol.ts'
 import { type PictureMaker, serveInference } from './serve.ts'
 
 /** The inference thread: the engine behind the service's requests. */
+
+/** Who asks for many previews gets them at most so often: each is written to the status store and sent to those who look. */
+const previewEveryMs = 1000
 
 interface Choice extends EngineChoice {
   readonly model: string
@@ -95,7 +100,10 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
       const told = new Map<number, string>()
       const show = async (seen: Picture) => {
         // the picture does not depend on it
-        const bytes = await encodePreview(seen).catch(() => undefined)
+        const bytes = await encodePreview(seen, drawnSize(request)).catch((thrown: unknown) => {
+          onWarning(`A preview cannot be written: ${messageOfThrown(thrown)}`)
+          return undefined
+        })
         if (bytes !== undefined) previews?.show(bytes)
       }
       const enlarge = (drawn: Picture, name: string) =>
@@ -113,7 +121,11 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
         const onPart = (step: number, all: number) =>
           onStep(attempt * steps + Math.ceil((step / all) * steps))
         const options = { onStep: onPart, onPhase, signal }
-        const shown = previews !== undefined && attempt === 0 ? { count: previews.count, show } : undefined
+        const everyMs = previews !== undefined && previews.count > promptPreviews ? previewEveryMs : 0
+        const shown =
+          previews !== undefined && attempt === 0
+            ? { count: previews.count, everyMs, decoder: tinyVaeFor(contents, request), show }
+            : undefined
         const generate: Engine['generate'] = (asked, how) =>
           opening(`The model ${files.model.name}`, () => engine.generate(asked, how))
         try {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { cpSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { contentOf, rrdbShapes, srvggShapes } from '../../test/golden/enlarge-weights.ts'
+import { contentOf, rrdbShapes, srvggShapes, taesdShapes } from '../../test/golden/enlarge-weights.ts'
 import { tinyCheckpoint, writeSafetensors } from '../../test/golden/parity/variants.ts'
 import { pixels, startGenerator } from '../../test/models/generator.ts'
 import { type Cleanup, tempFolder } from '../../test/temp-folder.ts'
@@ -25,6 +25,8 @@ function modelsFolder(t: Cleanup): string {
   writeSafetensors(join(dir, 'upscalers/four.safetensors'), compact)
   const dense = contentOf(rrdbShapes({ num_feat: 8, num_block: 1, num_grow_ch: 4, scale: 2 }))
   writeSafetensors(join(dir, 'upscalers/two.safetensors'), dense)
+  writeSafetensors(join(dir, 'tiny_vae/taesd.safetensors'), contentOf(taesdShapes()))
+  writeSafetensors(join(dir, 'tiny_vae/a misfit.safetensors'), contentOf(taesdShapes(8)))
   return dir
 }
 
@@ -134,4 +136,15 @@ test('a finish that enlarges begins with the upscaler, its matte in that size; o
   ] as const)
     assert.ok(Math.abs(found - expected) <= 3, `${found} is near ${expected}`)
   assert.equal(await enlargedFor(judged, { ...finish, width: 32, height: 24 }, enlarge), judged)
+})
+
+test('a tiny decoder is found by its name, and the file names it', async (t) => {
+  const make = generator(t)
+  const full = await make({})
+  const tiny = await make({ decoder: 'TAESD' })
+  assert.notDeepEqual(pixels(tiny), pixels(full))
+  assert.match(tiny.text, /Packshot decoder: TAESD/)
+  assert.doesNotMatch(full.text, /decoder/)
+  await assert.rejects(make({ decoder: 'taesd9' }), { code: 'unavailable' })
+  await assert.rejects(make({ decoder: 'a misfit' }), { code: 'model_invalid' })
 })

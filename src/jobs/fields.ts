@@ -6,6 +6,7 @@
 import { type Static, type TObject, type TSchema, Type } from 'typebox'
 import { Finish, FinishAsked, Gate } from './finish.ts'
 import { Hires, HiresAsked } from './larger.ts'
+import { mostPreviews } from './preview-count.ts'
 
 /** The limits of a request, whatever the model. */
 export const defaultLimits = {
@@ -33,8 +34,6 @@ export type RequestLimits = Readonly<typeof defaultLimits>
 /** A person waits for an interactive job; batch jobs run when no interactive job waits. */
 export const priorities = ['interactive', 'batch'] as const
 export type Priority = (typeof priorities)[number]
-
-export const mostPreviews = 3
 
 /** Files that a picture can be delivered as. The first is the default. */
 export const imageFormats = ['png', 'jpeg', 'webp'] as const
@@ -283,7 +282,7 @@ export const requestFields = {
           minimum: 0,
           maximum: mostPreviews,
           description:
-            'How often to show the first picture while it is made, as a small JPEG. Absent: never.',
+            'How often to show the first picture while it is made, as a small JPEG; more than 3 at most once a second. Absent: never.',
         }),
       ),
     decided: undefined,

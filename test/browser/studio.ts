@@ -199,6 +199,14 @@ export class Studio implements Services {
     return true
   }
 
+  async refinish(): Promise<never> {
+    throw new AppError('not_ready', 'Nothing is finished here.')
+  }
+
+  async original(): Promise<never> {
+    throw new AppError('not_found', 'There is no original here.')
+  }
+
   async imageOrAddress(id: string, index: number) {
     return this.image(id, index)
   }
