@@ -73,7 +73,7 @@ export class Studio implements Services {
 
   /** Uploads are kept as in the real one, and in memory. */
   readonly uploads = new Map<string, Uint8Array>()
-  readonly uploadLimits = { bytes: 2_000_000, pixels: 4e6, longest: 3000, side: 512 }
+  readonly uploadLimits = { bytes: 2_000_000, pixels: 4e6, longest: 3000, kept: 512 * 512 }
   readonly #uploadDeps = {
     ids: testIds,
     images: {

@@ -32,6 +32,7 @@ const sources = {
     'htmx.org/dist/htmx.min.js',
     './assets/form.js',
     './assets/choices.js',
+    './assets/photo-stage.js',
     './assets/photo.js',
     './assets/wall.js',
     './assets/rooms.js',

@@ -2,6 +2,7 @@ import type { Assets } from './assets.ts'
 import { type EmptyStage, emptyStage } from './empty-stage.ts'
 import { chosenModel, type FormState, type PageOffer, requestForm } from './form.ts'
 import { type Html, html } from './html.ts'
+import { photoStage } from './photo.ts'
 import { clearForm } from './workspace-wall.ts'
 
 interface HomeParts {
@@ -17,6 +18,7 @@ export function home(offer: PageOffer, state: FormState, { assets, wall }: HomeP
 <section class="panel" aria-label="New picture">${requestForm(offer, state)}</section>
 <section class="stage" aria-labelledby="wall-title">
 <h2 id="wall-title" class="visually-hidden">Your pictures</h2>
+${photoStage()}
 <div id="jobs" class="jobs">${wall}</div>
 ${emptyStage(chosenModel(offer, state.values), emptyOf(offer, assets))}
 <div class="film-bar js-only" id="film-bar" hidden>

@@ -19,6 +19,7 @@ import { type FormValues, readFields, requestBody, valuesOfRequest } from './for
 import { home, jobPage, renewedForm } from './home.ts'
 import type { Page } from './layout.ts'
 import { forChosenModel } from './model-change.ts'
+import { photoRoutes } from './photo-routes.ts'
 import { resultRoutes } from './result-routes.ts'
 import { refuseCrossSite, setSecurityHeaders } from './security.ts'
 import { signInRoutes, toSignIn } from './sign-in.ts'
@@ -87,6 +88,7 @@ export async function pageRoutes(
   if (access === 'sign-in') signInRoutes(app, { services, assets, hosts, refused })
   if (catalogues !== undefined) catalogueRoutes(app, { catalogues, assets, hosts, refused })
 
+  await app.register(photoRoutes, { services, assets, hosts, refused, offer })
   const workspace = workspaceRoutes(app, {
     services,
     hosts,

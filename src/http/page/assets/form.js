@@ -62,6 +62,8 @@
         for (const radio of control) radio.checked = radio.value === value
         // a value that is not offered, or none where one is needed
         if (![...control].some((radio) => radio.checked)) control[0].checked = true
+      } else if (control?.type === 'checkbox') {
+        control.checked = value !== ''
       } else if (control) {
         control.value = value
         if (control.selectedIndex === -1) control.selectedIndex = 0
