@@ -81,6 +81,7 @@ async function generate(args: string[]): Promise<number> {
     enlarge: () => Promise.reject(new Error('this command has no option for upscalers')),
     reader: pictureReader(),
     images: undefined,
+    kept: undefined,
     looks: [],
     onDrawn: () => {},
   }

@@ -36,6 +36,7 @@ function parts(scenes: readonly Scene[], more: Partial<DeliverParts> = {}) {
       matte: colourMatte,
       reader: pictureReader(),
       images: undefined,
+      kept: undefined,
       looks,
       parametersOf: (seed: number) => `seed ${seed}`,
       onDrawn: () => {},
