@@ -46,7 +46,8 @@ export async function photoRoutes(
       reply.code(422)
       return sendPage(reply, assets, {
         title: 'Packshot',
-        body: home(shown, { values, errors, prefilled: false }),
+        body: home(shown, { values, errors, prefilled: false }, { assets }),
+        frame: 'studio',
       })
     }
     try {
@@ -54,7 +55,8 @@ export async function photoRoutes(
       const chosen = { ...values, init_image: id, mask: '' }
       return sendPage(reply, assets, {
         title: 'Packshot',
-        body: home(shown, { values: chosen, errors: {}, prefilled: false }),
+        body: home(shown, { values: chosen, errors: {}, prefilled: false }, { assets }),
+        frame: 'studio',
       })
     } catch (thrown) {
       const error = toAppError(thrown)
@@ -63,7 +65,8 @@ export async function photoRoutes(
       const errors = { init_image: error.message }
       return sendPage(reply, assets, {
         title: 'Packshot: not sent',
-        body: home(shown, { values, errors, prefilled: false }),
+        body: home(shown, { values, errors, prefilled: false }, { assets }),
+        frame: 'studio',
       })
     }
   })
