@@ -18,9 +18,7 @@ export interface About {
 const controlNames = ['light', 'view', 'count'] as const
 
 /** Of each control: what people call a choice, and the words for a prompt that the model was trained on. */
-type Controls = Readonly<
-  Partial<Record<(typeof controlNames)[number], Readonly<Record<string, string>>>>
->
+type Controls = Readonly<Partial<Record<(typeof controlNames)[number], Readonly<Record<string, string>>>>>
 
 /**
  * @param or decides about a field that is at fault: it is told how to read it, and what to take in its place
