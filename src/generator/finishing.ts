@@ -1,6 +1,6 @@
 import { type FinishedPixels, resizeCut, resizePart, writeFinished } from '../adapters/pictures/finished.ts'
 import { withText } from '../diffusion/output/png.ts'
-import { onBackground, onNothing, shownPart, steepen } from '../finish/compose.ts'
+import { onBackground, onNothing, shownPart, soften, steepen } from '../finish/compose.ts'
 import { foreground } from '../finish/foreground.ts'
 import { borderShare } from '../finish/measure.ts'
 import { findProduct, place, window } from '../finish/placement.ts'
@@ -116,11 +116,15 @@ async function onNewGround(judged: Judged, { finish, background, format }: Finis
 
 const white: Colour = [255, 255, 255]
 
+/** Enlarged by more, the pixels of a matte are seen as stairs. */
+const stairs = 2
+
 /** Colours are cleaned at the smaller of the two sizes: that costs less, and edges are mixtures at either. */
 async function scaled(cut: Cut, width: number, height: number): Promise<Cut> {
   const scale = width / cut.width
   const cleaned = scale > 1 ? { ...cut, rgb: foreground(cut) } : cut
-  const product = await resizeCut(cleaned, width, height)
+  const even = scale > stairs ? { ...cleaned, alpha: soften(cleaned) } : cleaned
+  const product = await resizeCut(even, width, height)
   steepen(product.alpha, scale)
   return scale > 1 ? product : { ...product, rgb: foreground(product) }
 }

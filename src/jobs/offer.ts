@@ -9,6 +9,10 @@ export interface Offer {
   readonly loras: readonly AddOn[]
   /** Textual inversions: their names work in prompts; there is no field for them. */
   readonly embeddings: readonly AddOn[]
+  /** They enlarge pictures of any model; absent: none. */
+  readonly upscalers?: readonly AddOn[]
+  /** Small decoders in place of the VAE's (`decoder`); absent: none. */
+  readonly tiny_vaes?: readonly AddOn[]
   readonly samplers: SamplerNames
   /** Models that are there but cannot be used. */
   readonly unusable?: readonly { readonly name: string; readonly problem: string }[]
@@ -68,9 +72,21 @@ export interface AddOn {
   readonly description?: string
   /** Why no model can use it, such as "this is a GLoRA, which is not supported"; absent if those that fit can. */
   readonly problem?: string
+  /** Of an upscaler that can be used. */
+  readonly enlarges?: Enlarging
   /** By the names of models: why one cannot use it, to follow its name. Those that it fits are absent. */
   readonly misfits?: ReadonlyMap<string, string>
 }
+
+interface Enlarging {
+  /** How many times as wide and high a picture becomes. */
+  readonly scale: number
+  /** Its work for a megapixel that goes in, in units (`work.ts`). */
+  readonly units: number
+}
+
+/** The family of an add-on that works on finished pictures. */
+const anyFamily = 'any'
 
 /**
  * The one answer to "can this be used with this model?" for requests, the API and the page.
@@ -78,7 +94,7 @@ export interface AddOn {
  */
 export function whyNot(addOn: AddOn, model: ModelInfo): string | undefined {
   if (addOn.problem !== undefined) return `cannot be used: ${addOn.problem}`
-  if (addOn.family !== model.family)
+  if (addOn.family !== model.family && addOn.family !== anyFamily)
     return `is of family ${addOn.family}, but the model ${model.name} is of family ${model.family}`
   return addOn.misfits?.get(model.name)
 }

@@ -22,6 +22,24 @@ export function triesOf({ gate }: { readonly gate?: ResolvedRequest['gate'] | un
  * How many steps a picture takes. A job that starts from a picture skips the first of them: of 20 steps at a strength
  * of 0.75 it takes 15 (whole steps, as diffusers counts).
  */
-export function stepsOf({ steps, strength, init_image }: ResolvedRequest): number {
+export function stepsOf(request: ResolvedRequest): number {
+  return firstSteps(request) + hiresSteps(request)
+}
+
+/** Of those, the steps at the size of the request. */
+export function firstSteps({ steps, strength, init_image }: ResolvedRequest): number {
   return init_image === undefined || strength === undefined ? steps : Math.floor(steps * strength)
+}
+
+/** And those at the size of `hires`. */
+export function hiresSteps({ hires }: Pick<ResolvedRequest, 'hires'>): number {
+  return hires === undefined ? 0 : Math.floor(hires.steps * hires.strength)
+}
+
+/** The size that a picture is drawn in at last, before it is finished or enlarged. */
+export function drawnSize({ width, height, hires }: Pick<ResolvedRequest, 'width' | 'height' | 'hires'>): {
+  readonly width: number
+  readonly height: number
+} {
+  return hires === undefined ? { width, height } : { width: hires.width, height: hires.height }
 }

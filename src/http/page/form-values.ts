@@ -99,6 +99,7 @@ export function settingsText({
   loras,
   finish,
   gate,
+  hires: _hires,
   ...settings
 }: Partial<ResolvedRequest>): Record<string, string> {
   const texts = Object.entries(settings).map(([name, value]) => [name, String(value)])

@@ -7,6 +7,8 @@ import { bestEffort } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import { findNamed, type Offer } from '../offer.ts'
 import type { PromptReader, TaskQueue } from '../ports.ts'
+import { promptPreviews } from '../preview-count.ts'
+import { deliveredSize, enlargingUnits } from '../request/larger.ts'
 import { promptCost } from '../request/prompt-cost.ts'
 import { invalidRequest, type Resolved, resolveRequest } from '../request/resolve.ts'
 import { retryBriefly } from '../retry.ts'
@@ -107,14 +109,21 @@ export async function accept(deps: SubmitDeps, { now, by, ...wanted }: Wanted): 
   if (faults.length > 0) throw invalidRequest(faults)
   const created_at = now.toISOString()
   const expires_at = wanted.expires_at ?? expiryOf(created_at, deps.ttlSeconds)
-  const callsPerStep = callsPerStepOf(request, deps.offer())
+  const offer = deps.offer()
   const units = workUnits(request, {
-    callsPerStep,
+    callsPerStep: callsPerStepOf(request, offer),
     windows: prompts.windows,
-    ...(wanted.previews !== undefined && { previews: wanted.previews }),
+    enlarging: enlargingUnits(request, offer),
   })
-  const task: Task = { v: versionOf(request), ...wanted, units, created_at, expires_at }
-  const giveBack = await admit(deps, by, { id, account, request, units })
+  const looks = previewsOf(wanted)
+  const task: Task = { v: versionOf(request), ...wanted, ...looks, units, created_at, expires_at }
+  const giveBack = await admit(deps, by, {
+    id,
+    account,
+    request,
+    units,
+    delivered: deliveredSize(request, offer),
+  })
   try {
     await deps.queue.publish(task, await laneOf(deps, account, task.priority))
   } catch (thrown) {
@@ -135,6 +144,11 @@ export async function accept(deps: SubmitDeps, { now, by, ...wanted }: Wanted): 
     if (view !== undefined) return view
   }
   return waitingView(deps, standing ?? { id, status: 'queued', request, units, created_at, expires_at })
+}
+
+/** A worker of an earlier version has a bound for `previews`, and ignores the count. */
+function previewsOf({ previews = 0 }: Pick<Wanted, 'previews'>): Pick<Task, 'previews' | 'preview_count'> {
+  return previews > promptPreviews ? { previews: promptPreviews, preview_count: previews } : {}
 }
 
 /** Without the status store the queue chooses: callers may share a lane then, and no job is lost. */
