@@ -143,7 +143,9 @@ export function galleryRoutes(app: FastifyInstance, { services, assets, hosts }:
   }
 }
 
-const isGone = (thrown: unknown) => ['not_found', 'expired', 'deleted'].includes(toAppError(thrown).code)
+/** Or not there yet. */
+const isGone = (thrown: unknown) =>
+  ['not_found', 'not_ready', 'expired', 'deleted'].includes(toAppError(thrown).code)
 
 function gone(): AppError {
   return new AppError('not_found', 'This picture is not in your list any more.')
@@ -222,10 +224,12 @@ function chosen({ body }: FastifyRequest): Key[] {
   return keys
 }
 
-function keysIn(body: unknown, field: string): Key[] {
-  const given = ((body ?? {}) as Readonly<Record<string, unknown>>)[field]
-  const texts = new Set(Array.isArray(given) ? given : [given])
-  return [...texts].flatMap((text) => {
+/** Of a button its value; boxes have names of their own, since a form may not have a field twice. */
+function keysIn(body: unknown, field: 'like' | 'picture'): Key[] {
+  const given = (body ?? {}) as Readonly<Record<string, unknown>>
+  const boxes = Object.keys(given).filter((name) => name.startsWith('picture:'))
+  const texts = field === 'like' ? [given.like] : boxes.map((name) => name.slice('picture:'.length))
+  return texts.flatMap((text) => {
     const [, id, index] = /^([0-9A-Za-z_-]{1,100})\.(\d{1,3})$/.exec(String(text)) ?? []
     return id === undefined ? [] : [{ id, index: Number(index) }]
   })

@@ -60,7 +60,7 @@ function tileForm({ tiles, filter, after, next }: GalleryPage): Html {
   const newest = after > 0 && html`<a class="btn text" href="${pageAddress(filter, 0)}">Newest pictures</a>`
   return html`<form method="post" action="/pictures/zip" class="gallery-form">
 <input type="hidden" name="back" value="${pageAddress(filter, after)}">
-<div class="gallery-bar"><button class="btn tonal js-only" type="button" data-all="picture">Choose all</button><button class="btn outlined" type="submit" formaction="/pictures/zip">${downloadIcon()}<span>Download as ZIP</span></button><button class="btn outlined" type="submit" formaction="/pictures/delete">${deleteIcon()}<span>Delete</span></button></div>
+<div class="gallery-bar"><button class="btn tonal js-only" type="button" data-all="picture:">Choose all</button><button class="btn outlined" type="submit" formaction="/pictures/zip">${downloadIcon()}<span>Download as ZIP</span></button><button class="btn outlined" type="submit" formaction="/pictures/delete">${deleteIcon()}<span>Delete</span></button></div>
 <ul class="tiles">${tiles.map(tileOf)}</ul>
 <div class="gallery-more">${newest}${older}</div>
 </form>`
@@ -89,7 +89,7 @@ export function pictureTile({ job, view, image, index }: Extract<Tile, { image: 
   const seconds = (Date.parse(view.expires_at) - Date.now()) / 1000
   return html`<li class="tile" id="tile-${job.id}-${index}">
 <a class="tile-picture" href="/jobs/${job.id}"><img src="${image.url}" alt="${name}" width="${image.width}" height="${image.height}" loading="lazy" decoding="async"></a>
-<label class="tile-choose"><input type="checkbox" name="picture" value="${key}" aria-label="Choose: ${name}"></label>
+<label class="tile-choose"><input type="checkbox" name="picture:${key}" value="1" aria-label="Choose: ${name}"></label>
 <button class="tile-like" type="submit" name="like" value="${key}" formaction="/pictures/like" hx-post="/pictures/like" hx-target="closest li" hx-swap="outerHTML" id="like-${job.id}-${index}" aria-pressed="${String(liked)}" aria-label="Favourite: ${name}">${heart()}</button>
 <p class="tile-words"><span dir="auto">${title}</span><span class="tile-expiry">${seconds > 0 ? `goes in ${duration(seconds)}` : 'goes now'}</span></p>
 </li>`
@@ -114,7 +114,7 @@ export function deleteQuestion(titles: readonly string[], keys: readonly string[
 <h1>Delete ${count} for good?</h1>
 <ul class="delete-list">${titles.map((title) => html`<li dir="auto">${title}</li>`)}</ul>
 <p>A picture that was made together with others leaves this list now; its file goes with the last of them, or when its time is over.</p>
-<form method="post" action="/pictures/delete" class="run-buttons">${keys.map((key) => html`<input type="hidden" name="picture" value="${key}">`)}<input type="hidden" name="back" value="${back}"><input type="hidden" name="sure" value="1"><button class="btn filled" type="submit">${deleteIcon()}<span>Delete</span></button><a class="btn text" href="${back}">Keep</a></form>
+<form method="post" action="/pictures/delete" class="run-buttons">${keys.map((key) => html`<input type="hidden" name="picture:${key}" value="1">`)}<input type="hidden" name="back" value="${back}"><input type="hidden" name="sure" value="1"><button class="btn filled" type="submit">${deleteIcon()}<span>Delete</span></button><a class="btn text" href="${back}">Keep</a></form>
 </div>`
 }
 

@@ -16,7 +16,7 @@ ${
 }
 <section class="models-part"><h2>Add a model</h2>
 <p>On the server, with a file or an address; it is offered here within seconds:</p>
-<pre><code>npm run models -- add ./my-model.safetensors
+<pre tabindex="0" role="region" aria-label="Commands"><code>npm run models -- add ./my-model.safetensors
 npm run models -- add https://huggingface.co/OWNER/NAME
 npm run models -- list</code></pre>
 <p>It takes Stable Diffusion 1.x checkpoints, VAEs, LoRAs and embeddings as <code>.safetensors</code> files or in diffusers' folders.</p></section>
@@ -41,7 +41,7 @@ function modelCard(offer: Offer, model: ModelInfo, isDefault: boolean): Html {
   return html`<li class="card model"><h2>${name}${isDefault && html` <span class="model-default">default</span>`}</h2>
 ${description !== undefined && html`<p>${description}</p>`}
 <dl class="facts">${shown.map(([label, value]) => html`<div><dt>${label}</dt><dd>${value}</dd></div>`)}</dl>
-<p><a class="btn tonal" href="/?${new URLSearchParams({ model: name }).toString()}" aria-label="Use ${name}">Use it</a></p></li>`
+<p><a class="btn tonal" href="/?${new URLSearchParams({ model: name }).toString()}" >Use ${name}</a></p></li>`
 }
 
 function millions(parameters: number): string {

@@ -41,7 +41,7 @@
 
   document.addEventListener('click', ({ target }) => {
     const name = target.closest?.('[data-all]')?.dataset.all
-    const boxes = name ? [...document.querySelectorAll(`input[type=checkbox][name="${name}"]`)] : []
+    const boxes = name ? [...document.querySelectorAll(`input[type=checkbox][name^="${name}"]`)] : []
     const all = boxes.every((box) => box.checked)
     for (const box of boxes) box.checked = !all
   })
