@@ -57,6 +57,8 @@ export const ModelFacts = Type.Object({
 export type ModelInfo = Immutable<Static<typeof ModelFacts>> & {
   /** The words that name what it draws, in lower case; absent for a model that knows more than a list could hold. */
   readonly words?: ReadonlySet<string>
+  /** How many numbers its weights have. */
+  readonly parameters?: number
 }
 
 type Immutable<Facts> = {

@@ -96,7 +96,7 @@ export function offerOf({ models, addOns, unusable }: Contents): Offer {
     ...unusable.filter((entry) => entry.kind === kind).map((entry) => addOnOf(entry, models)),
   ]
   return {
-    models: models.map(({ path: _path, parameters: _parameters, described: _described, ...info }) => info),
+    models: models.map(({ path: _path, described: _described, ...info }) => info),
     unusable: unusable
       .filter(({ kind }) => kind === 'model')
       .map(({ name, problem }) => ({ name, problem: problem?.reason ?? '' })),

@@ -151,6 +151,51 @@ export const routeCases: Readonly<Record<string, RouteCase>> = {
     request: ({ job }) => form(`/jobs/${job}/cancel`),
   },
   'GET /workspace/jobs': { for: 'any', request: () => ({ url: '/workspace/jobs' }) },
+  'POST /jobs/:id/vary': {
+    for: 'own',
+    scope: 'jobs:read',
+    // the stand-in's pictures are none
+    says: 422,
+    request: ({ job }) => form(`/jobs/${job}/vary`, 'index=0'),
+  },
+  'POST /jobs/:id/photo': {
+    for: 'own',
+    scope: 'jobs:read',
+    // the stand-in's pictures are none
+    says: 422,
+    request: ({ job }) => form(`/jobs/${job}/photo`, 'index=0'),
+  },
+  'POST /jobs/:id/delete': {
+    for: 'own',
+    scope: 'jobs:cancel',
+    request: ({ job }) => form(`/jobs/${job}/delete`, 'sure=1'),
+  },
+  'GET /pictures': { for: 'any', request: () => ({ url: '/pictures' }) },
+  // nobody's list has a job of the API
+  'POST /pictures/like': {
+    for: 'any',
+    says: 404,
+    request: ({ job }) => form('/pictures/like', `like=${job}.0`),
+  },
+  'POST /pictures/forget': { for: 'any', request: ({ job }) => form('/pictures/forget', `forget=${job}`) },
+  'POST /pictures/zip': {
+    for: 'any',
+    scope: 'jobs:read',
+    request: ({ job }) => form('/pictures/zip', `picture:${job}.0=1`),
+  },
+  'POST /pictures/delete': {
+    for: 'any',
+    says: 404,
+    request: ({ job }) => form('/pictures/delete', `picture:${job}.0=1&sure=1`),
+  },
+  'POST /pictures/settings': {
+    for: 'any',
+    says: 422,
+    request: () => multipart('/pictures/settings', 'picture'),
+  },
+  'GET /models': { for: 'any', request: () => ({ url: '/models' }) },
+  'POST /looks': { for: 'any', request: () => form('/looks', 'look_name=soft&prompt=a+pear') },
+  'POST /looks/remove': { for: 'any', request: () => form('/looks/remove', 'look_name=soft') },
   'GET /workspace/busy': { for: 'any', request: () => ({ url: '/workspace/busy' }) },
   'POST /workspace/clear': { for: 'any', request: () => form('/workspace/clear') },
   'POST /workspace/restore': { for: 'any', request: () => form('/workspace/restore') },

@@ -1,5 +1,6 @@
 import type { ModelInfo } from '../../jobs/offer.ts'
 import { isFinal, type JobView } from '../../jobs/serving/job-view.ts'
+import { apiCall } from './api-call.ts'
 import { failureSentence, forOperator } from './failure.ts'
 import { type Html, html } from './html.ts'
 import { noteIcon, warningIcon } from './icons.ts'
@@ -20,6 +21,8 @@ export interface CardOptions {
   readonly isNew?: boolean
   /** On a page of its own, without the form. */
   readonly alone?: boolean
+  /** What a call of the API would need; absent: none is shown. */
+  readonly api?: { readonly base: string; readonly keyed: boolean }
 }
 
 /**
@@ -38,6 +41,7 @@ ${state(view, options)}
 ${notes(view)}
 ${actions(view, options)}
 ${settingsList(view, options)}
+${callOf(view, options)}
 ${expiry(view)}
 </div>
 </article>`
@@ -131,4 +135,13 @@ function expiry({ status, expires_at }: JobView): Html | false {
   if (status !== 'succeeded') return false
   const seconds = (Date.parse(expires_at) - Date.now()) / 1000
   return html`<p class="job-expiry" data-expires="${expires_at}">${seconds > 0 ? `Goes in ${duration(seconds)}` : 'Goes now'}</p>`
+}
+
+function callOf({ request, status }: JobView, { api }: CardOptions): Html | false {
+  return (
+    api !== undefined &&
+    request !== undefined &&
+    status === 'succeeded' &&
+    apiCall(request, api.base, api.keyed)
+  )
 }

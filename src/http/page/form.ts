@@ -2,6 +2,7 @@ import { defaultStrength, imageFormats, type RequestLimits } from '../../jobs/fi
 import { defaultFill, finishPresets } from '../../jobs/finish.ts'
 import type { ModelInfo, Offer } from '../../jobs/offer.ts'
 import type { UploadLimits } from '../../jobs/ports.ts'
+import type { Look } from '../../jobs/serving/workspace.ts'
 import { controlFields } from './controls.ts'
 import { type Pace, shutterWords } from './estimate.ts'
 import { examples } from './examples.ts'
@@ -11,6 +12,7 @@ import { type FieldName, type FormValues, fieldNames } from './form-values.ts'
 import { formatFields } from './format-fields.ts'
 import { type Html, html } from './html.ts'
 import { cameraIcon, warningIcon } from './icons.ts'
+import { lookChips, saveLook } from './looks.ts'
 import { photo } from './photo.ts'
 import { offeredSizes, type Size, sizeName } from './sizes.ts'
 import { setField } from './swatches.ts'
@@ -21,6 +23,9 @@ export interface FormState {
   readonly errors: Readonly<Partial<Record<FieldName | 'form', string>>>
   /** Whether the form was filled in by a link; the prompt then gets the focus. */
   readonly prefilled: boolean
+  /** Saved looks, and the one that the form was filled in with. Absent: none can be saved. */
+  readonly looks?: readonly Look[]
+  readonly look?: string
 }
 
 export interface PageOffer extends Offer {
@@ -43,6 +48,7 @@ export function requestForm(offer: PageOffer, state: FormState): Html {
   return html`<form id="request" class="request" method="post" action="/jobs" novalidate aria-labelledby="request-title" hx-post="/jobs" hx-target="#jobs" hx-swap="afterbegin" hx-sync="this:drop"${paceOf(offer, model)}>
 <h2 id="request-title" class="visually-hidden">What to show</h2>
 <div class="panel-scroll" id="panel-scroll">
+${lookChips(state.looks ?? [], state.look)}
 ${modelChoice(fields, offer.models, model)}
 ${product(offer, state, fields, model)}
 ${setField(fields)}
@@ -50,6 +56,7 @@ ${controlFields(fields, model)}
 ${formatFields(fields, sizeOptions(offer, model), drawnSize(fields, model))}
 ${segments(fields, { name: 'count', label: 'Pictures', options: countOptions(limits) })}
 ${fineTuning(offer, fields, state, model)}
+${state.looks !== undefined && saveLook(state.looks, state.look)}
 <p class="panel-note">Packshot makes its pictures on this server; your words go nowhere else.</p>
 </div>
 <div class="panel-foot">${formError(state.errors.form)}${shutter(offer, fields, model)}</div>

@@ -13,13 +13,18 @@ import { isFragment, sendError, sendFragment, sendPage, setErrorHeaders } from '
 import { assetRoutes, loadAssets } from './assets.ts'
 import { type CardOptions, jobCard } from './card.ts'
 import { catalogueRoutes } from './catalogue-routes.ts'
-import { chosenModel, type PageOffer, requestForm } from './form.ts'
+import { chosenModel, type FormState, type PageOffer, requestForm } from './form.ts'
 import { formErrors } from './form-errors.ts'
 import { type FormValues, readFields, requestBody, valuesOfRequest } from './form-values.ts'
+import { galleryRoutes } from './gallery-routes.ts'
 import { home, jobPage, renewedForm } from './home.ts'
+import type { Html } from './html.ts'
 import type { Page } from './layout.ts'
+import { lookRoutes } from './look-routes.ts'
 import { forChosenModel } from './model-change.ts'
+import { modelsPage } from './models-page.ts'
 import { photoRoutes } from './photo-routes.ts'
+import { readBackRoutes } from './read-back-routes.ts'
 import { resultRoutes } from './result-routes.ts'
 import { refuseCrossSite, setSecurityHeaders } from './security.ts'
 import { signInRoutes, toSignIn } from './sign-in.ts'
@@ -60,9 +65,10 @@ export async function pageRoutes(
       ...(pace === undefined ? {} : { pace }),
     }
   }
-  const cardOptions = (): CardOptions => {
+  const cardOptions = (request: FastifyRequest): CardOptions => {
     const { models } = services.offer()
-    return { usual: models[0] ?? { width: 1, height: 1 }, models }
+    const api = { base: request.publicAddress(), keyed: services.signIn !== undefined }
+    return { usual: models[0] ?? { width: 1, height: 1 }, models, api }
   }
   const modelOf = (values: FormValues) => chosenModel(services.offer(), values)
   app.setErrorHandler((thrown, request, reply) => {
@@ -92,12 +98,47 @@ export async function pageRoutes(
   const workspace = workspaceRoutes(app, {
     services,
     hosts,
-    card: (view) => jobCard(view, cardOptions()),
+    card: (view, request) => jobCard(view, cardOptions(request)),
   })
 
+  const withLooks = async (request: FastifyRequest, state: FormState, look?: string): Promise<FormState> => {
+    const looks = await workspace.looks(request)
+    const isThere = looks?.some(({ name }) => name === look)
+    return { ...state, ...(looks && { looks }), ...(isThere && look !== undefined && { look }) }
+  }
+  const homeOf = async (state: FormState, wall?: Html) => home(await offer(), state, { assets, wall })
+
+  galleryRoutes(app, { services, assets, hosts })
+  app.get('/models', { config: { room: 'models' } }, (_request, reply) =>
+    sendPage(reply, assets, { title: 'Packshot: models', body: modelsPage(services.offer()) }),
+  )
+  lookRoutes(app, {
+    services,
+    hosts,
+    form: async (values, saved) =>
+      requestForm(await offer(), { values, errors: {}, prefilled: false, ...saved }),
+  })
+  await app.register(async (scope) =>
+    readBackRoutes(scope, {
+      services,
+      assets,
+      hosts,
+      studio: async (request, fields) => {
+        const read = readFields(fields)
+        const values = { ...read, ...fromWords(read.prompt, modelOf(read).controls) }
+        return homeOf(await withLooks(request, { values, errors: {}, prefilled: true }))
+      },
+    }),
+  )
+
   app.get('/', { config: { room: 'studio' } }, async (request, reply) => {
-    const values = await prefill(services, request)
-    const state = { values, errors: {}, prefilled: values.prompt !== '' }
+    const { look: wanted } = request.query as { look?: unknown }
+    const name = typeof wanted === 'string' ? wanted : undefined
+    const filled = await prefill(services, request)
+    const start = await withLooks(request, { values: filled, errors: {}, prefilled: false }, name)
+    const look = start.looks?.find((each) => each.name === start.look)
+    const values = look === undefined ? filled : readFields({ ...look.values })
+    const state = { ...start, values, prefilled: values.prompt !== '' }
     const wall = await workspace.wall(request, reply)
     return sendPage(reply, assets, {
       title: 'Packshot',
@@ -111,7 +152,7 @@ export async function pageRoutes(
     refuseCrossSite(request, hosts)
     const now = await offer()
     const values = forChosenModel(now, readFields(request.body))
-    const state = { values, errors: {}, prefilled: false }
+    const state = await withLooks(request, { values, errors: {}, prefilled: false })
     if (isFragment(request)) return sendFragment(reply, renewedForm(now, state, assets))
     return sendPage(reply, assets, { title: 'Packshot', body: home(now, state, { assets }), frame: 'studio' })
   })
@@ -129,11 +170,12 @@ export async function pageRoutes(
       )
       await workspace.add(view, request, reply)
       if (!isFragment(request)) return reply.redirect(`/jobs/${view.id}`, 303)
-      return sendFragment(reply, jobCard(view, { ...cardOptions(), isNew: true }))
+      return sendFragment(reply, jobCard(view, { ...cardOptions(request), isNew: true }))
     } catch (thrown) {
       const error = toAppError(thrown)
       refused(request, error)
-      const state = { values, errors: formErrors(error, values), prefilled: false }
+      const plain = { values, errors: formErrors(error, values), prefilled: false }
+      const state = await withLooks(request, plain)
       setErrorHeaders(reply, error)
       if (error.code === 'invalid_request') reply.code(422)
       if (!isFragment(request)) {
@@ -150,7 +192,7 @@ export async function pageRoutes(
 
   app.get<JobAddress>('/jobs/:id', async (request, reply) => {
     const view = await services.view(request.params.id, request.caller)
-    return sendPage(reply, assets, pageOfJob(view, { ...cardOptions(), alone: true }))
+    return sendPage(reply, assets, pageOfJob(view, { ...cardOptions(request), alone: true }))
   })
 
   resultRoutes(app, {
@@ -159,7 +201,7 @@ export async function pageRoutes(
     hosts,
     accept: async (view, request, reply) => {
       await workspace.add(view, request, reply)
-      return jobCard(view, { ...cardOptions(), isNew: true })
+      return jobCard(view, { ...cardOptions(request), isNew: true })
     },
     filled: async (fields) => {
       const values = readFields(fields)
@@ -173,7 +215,7 @@ export async function pageRoutes(
     const { id } = request.params
     try {
       const view = await services.view(id, request.caller)
-      return sendFragment(reply, jobCard(view, { ...cardOptions(), stopping }))
+      return sendFragment(reply, jobCard(view, { ...cardOptions(request), stopping }))
     } catch (thrown) {
       const error = toAppError(thrown)
       const line = error.code === 'expired' ? await workspace.line(id, request) : undefined
@@ -187,7 +229,7 @@ export async function pageRoutes(
     refuseCrossSite(request, hosts)
     const view = await services.cancel(request.params.id, request.caller)
     if (!isFragment(request)) return reply.redirect(`/jobs/${view.id}`, 303)
-    return sendFragment(reply, jobCard(view, { ...cardOptions(), stopping: true }))
+    return sendFragment(reply, jobCard(view, { ...cardOptions(request), stopping: true }))
   })
 }
 

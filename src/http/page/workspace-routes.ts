@@ -1,9 +1,10 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { JobView } from '../../jobs/serving/job-view.ts'
+import type { Look } from '../../jobs/serving/workspace.ts'
 import type { Hosts } from '../hosts.ts'
 import type { Services } from '../services.ts'
 import { isFragment, sendFragment } from './answers.ts'
-import type { Html } from './html.ts'
+import { type Html, html } from './html.ts'
 import { busyNote } from './navigation.ts'
 import { refuseCrossSite } from './security.ts'
 import { findWorkspace, openWorkspace, renewCookie } from './workspace-cookie.ts'
@@ -12,7 +13,7 @@ import { cardsAtOnce, goneLine, wallCards, wallUnavailable } from './workspace-w
 interface WorkspaceOptions {
   readonly services: Services
   readonly hosts: Hosts
-  readonly card: (view: JobView) => Html
+  readonly card: (view: JobView, request: FastifyRequest) => Html
 }
 
 /** What other routes of the page need of a visitor's workspace. */
@@ -21,6 +22,8 @@ interface WorkspaceParts {
   wall(request: FastifyRequest, reply: FastifyReply): Promise<Html | undefined>
   /** What is left of an expired job in the visitor's list. */
   line(id: string, request: FastifyRequest): Promise<Html | undefined>
+  /** The visitor's looks; undefined if they cannot be read. */
+  looks(request: FastifyRequest): Promise<readonly Look[] | undefined>
   /** Puts a job that was just accepted into the visitor's list. */
   add(view: JobView, request: FastifyRequest, reply: FastifyReply): Promise<void>
 }
@@ -42,21 +45,19 @@ export function workspaceRoutes(
     if (jobs === undefined) return wallUnavailable()
     const shown = jobs.slice(after, after + cardsAtOnce)
     const next = after + cardsAtOnce < jobs.length ? after + cardsAtOnce : undefined
-    return wallCards({ seen: await workspace.seen(shown), next, cleared }, card)
+    return wallCards({ seen: await workspace.seen(shown), next, cleared }, (view) => card(view, request))
   }
+  const noCards = () => wallCards({ seen: [], next: undefined, cleared: false }, () => html``)
   const send = async (request: FastifyRequest, reply: FastifyReply) => {
     if (!isFragment(request)) return reply.redirect('/', 303)
-    return sendFragment(
-      reply,
-      (await cards(request)) ?? wallCards({ seen: [], next: undefined, cleared: false }, card),
-    )
+    return sendFragment(reply, (await cards(request)) ?? noCards())
   }
 
   app.get<{ Querystring: { after?: string } }>('/workspace/jobs', async (request, reply) => {
     const after = Number(request.query.after ?? 0)
     const from = Number.isSafeInteger(after) && after >= 0 ? after : 0
     const shown = await cards(request, from)
-    return sendFragment(reply, shown ?? wallCards({ seen: [], next: undefined, cleared: false }, card))
+    return sendFragment(reply, shown ?? noCards())
   })
 
   app.get('/workspace/busy', async (_request, reply) => sendFragment(reply, busyNote(await services.busy())))
@@ -80,6 +81,10 @@ export function workspaceRoutes(
     async wall(request, reply) {
       renewCookie(workspaces, findWorkspace(workspaces, request), request, reply)
       return cards(request)
+    },
+    async looks(request) {
+      const found = findWorkspace(workspaces, request)
+      return found === undefined ? [] : found.looks()
     },
     async line(id, request) {
       const jobs = await findWorkspace(workspaces, request)?.jobs()

@@ -1,9 +1,8 @@
-import { once } from 'node:events'
-import { Readable } from 'node:stream'
-import { ZipFile } from 'yazl'
+import type { Readable } from 'node:stream'
 import type { ImageStore } from '../ports.ts'
 import { partsOf } from './documents.ts'
 import { type ItemView, itemsOfPart, type Run, type ViewDeps } from './view.ts'
+import { zipStream } from './zip-stream.ts'
 
 /** The result of a run as files: a CSV of what there is, and a ZIP of the pictures with that CSV in it. */
 
@@ -61,40 +60,19 @@ function cellOf(value: string | number): string {
  * so unfinished, if the storage fails.
  */
 export function zipOf(deps: ArchiveDeps, run: Run, base: string): Readable {
-  const zip = new ZipFile()
-  const output = zip.outputStream as Readable
-  zip.on('error', (error: Error) => output.destroy(error))
-  const mtime = new Date(run.definition.created_at)
-  const missing = new Set<string>()
-  let opened: Readable | undefined
-  output.once('close', () => opened?.destroy())
-
-  const add = async (item: ItemView) => {
-    const { job } = item
-    const file = job === undefined ? undefined : await deps.images.openImage(job, 0, formatOf(item.file))
-    if (file === undefined) return void missing.add(item.file)
-    const body = file.body instanceof Readable ? file.body : Readable.from([Buffer.from(file.body)])
-    opened = body
-    const closed = once(body, 'close')
-    zip.addReadStream(body, item.file, { compress: false, size: file.bytes, mtime, mode: 0o100644 })
-    await closed
-  }
-
-  const write = async () => {
+  return zipStream(new Date(run.definition.created_at), async (zip) => {
+    const missing = new Set<string>()
     for (let part = 0; part < partsOf(run.definition); part += 1) {
-      for (const item of await itemsOfPart(deps, run, part)) {
-        if (output.destroyed) return
-        if (item.status === 'succeeded') await add(item)
+      for (const { status, job, file: name } of await itemsOfPart(deps, run, part)) {
+        if (zip.over) return
+        if (status !== 'succeeded') continue
+        const file = job === undefined ? undefined : await deps.images.openImage(job, 0, formatOf(name))
+        if (file === undefined) missing.add(name)
+        else await zip.add(name, file)
       }
     }
-    const manifest = Readable.from(manifestCsv(deps, run, base, missing))
-    zip.addReadStream(manifest, 'manifest.csv', { compress: true, mtime, mode: 0o100644 })
-    zip.end()
-  }
-  write().catch((thrown: unknown) =>
-    output.destroy(thrown instanceof Error ? thrown : new Error(String(thrown))),
-  )
-  return output
+    zip.addText('manifest.csv', manifestCsv(deps, run, base, missing))
+  })
 }
 
 function formatOf(file: string): 'png' | 'jpeg' | 'webp' {

@@ -47,7 +47,7 @@ const Look = Type.Object({
   /** The fields of the form and their texts. */
   values: Type.Record(Type.String(), Type.String()),
 })
-type Look = Static<typeof Look>
+export type Look = Static<typeof Look>
 
 /** A job of the list as it is now: `view`, or why there is none. */
 export interface SeenJob {

@@ -6,7 +6,7 @@ import { waitFor } from '../../../../test/kit/waiting.ts'
 import { encodeLossy } from '../../../adapters/pictures/encode.ts'
 import { encodePng } from '../../../diffusion/output/png.ts'
 import { AppError } from '../../../jobs/errors.ts'
-import { infotextOf } from './infotext.ts'
+import { infotextOf } from '../../infotext-file.ts'
 
 /** The calls of the web UI's clients, and what they must never get. */
 

@@ -36,4 +36,33 @@
     const note = document.getElementById('busy')
     if (note && !document.hidden) htmx.trigger(note, 'look')
   }, 10_000)
+
+  // --- The page of pictures: all boxes at once, and a picture that is dropped on it, whose settings are read back.
+
+  document.addEventListener('click', ({ target }) => {
+    const name = target.closest?.('[data-all]')?.dataset.all
+    const boxes = name ? [...document.querySelectorAll(`input[type=checkbox][name^="${name}"]`)] : []
+    const all = boxes.every((box) => box.checked)
+    for (const box of boxes) box.checked = !all
+  })
+
+  for (const type of ['dragenter', 'dragover', 'dragleave', 'drop']) {
+    document.addEventListener(type, (event) => {
+      const form = document.getElementById('read-back')
+      if (!form || !event.dataTransfer?.types.includes('Files')) return
+      event.preventDefault()
+      form.classList.toggle('is-over', type === 'dragenter' || type === 'dragover')
+      if (type !== 'drop' || event.dataTransfer.files.length === 0) return
+      form.elements.picture.files = event.dataTransfer.files
+      form.requestSubmit()
+    })
+  }
+
+  // --- Enter in the name of a look saves it; it would send the form.
+
+  document.addEventListener('keydown', (event) => {
+    if (event.key !== 'Enter' || event.target.id !== 'look_name') return
+    event.preventDefault()
+    event.target.parentElement.querySelector('button').click()
+  })
 })()
