@@ -61,11 +61,17 @@ export const Environment = Type.Object({
     description:
       'The model of a job that names none: a name in the models folder, or the path of a model folder or `.safetensors` file (with a `/` in it).',
   }),
+  PACKSHOT_MATTE: Type.String({
+    minLength: 1,
+    default: 'packshot-matte',
+    description:
+      'The network that finds the product in a picture, on workers: the built-in one, a name in `matte/` of the models folder, or the path of an `.onnx` file (with a `/` in it).',
+  }),
   PACKSHOT_MODELS_DIR: Type.String({
     minLength: 1,
     default: './models',
     description:
-      'Folder for models, with `vae/`, `embeddings/` and `loras/` in it; the built-in packshot-mini is offered as well.',
+      'Folder for models, with `vae/`, `embeddings/`, `loras/` and `matte/` in it; the built-in packshot-mini is offered as well.',
   }),
   PACKSHOT_MODEL_MEMORY_MB: Type.Optional(
     Type.Integer({
@@ -106,6 +112,13 @@ export const Environment = Type.Object({
     description:
       'Maximum windows of 75 tokens in a prompt; each needs memory on the worker (about 20 MB at 512x512). The same for all servers and workers.',
   }),
+  PACKSHOT_FINISH_PIXELS: Type.Integer({
+    minimum: 4096,
+    maximum: 16_777_216,
+    default: 16_777_216,
+    description:
+      'Maximum width times height of a finished picture (`finish`); each pixel needs about 30 bytes on the worker meanwhile. The same for all servers.',
+  }),
   PACKSHOT_PICTURE_SETTINGS: Type.Enum(['on', 'off'], {
     default: 'on',
     description:
@@ -116,6 +129,26 @@ export const Environment = Type.Object({
     maximum: 31_536_000,
     default: 86_400,
     description: 'How long a job and its pictures are kept, from the moment it was accepted.',
+  }),
+  PACKSHOT_WORKSPACE_JOBS: Type.Integer({
+    minimum: 1,
+    maximum: 5000,
+    default: 300,
+    description:
+      'Maximum jobs that the page lists for one person; a newer one takes the place of the oldest.',
+  }),
+  PACKSHOT_WORKSPACE_LOOKS: Type.Integer({
+    minimum: 1,
+    maximum: 500,
+    default: 40,
+    description: 'Maximum saved looks of one person; a newer one takes the place of the oldest.',
+  }),
+  PACKSHOT_WORKSPACE_DAYS: Type.Integer({
+    minimum: 1,
+    maximum: 400,
+    default: 90,
+    description:
+      'How long the page remembers what somebody made, after the pictures are gone and since the last visit.',
   }),
   PACKSHOT_CATALOGUE_TTL_SECONDS: Type.Integer({
     minimum: 1,

@@ -15,8 +15,8 @@ class Muon(torch.optim.Optimizer):
     Processes that train together must hold the same gradients: each orthogonalizes its share of the matrices for all.
     Operations are on lists of tensors: on a GPU a step is then hundreds of calls, not thousands."""
 
-    def __init__(self, unet: torch.nn.Module, rate: float, momentum: float = 0.95, decay: float = 0.01) -> None:
-        ends = ("conv_in", "conv_out", "time_embedding")
+    def __init__(self, unet: torch.nn.Module, rate: float, momentum: float = 0.95, decay: float = 0.01,
+                 ends: tuple[str, ...] = ("conv_in", "conv_out", "time_embedding")) -> None:
         matrices = [p for name, p in unet.named_parameters() if p.ndim > 1 and not name.startswith(ends)]
         known = {id(p) for p in matrices}
         rest = [p for p in unet.parameters() if id(p) not in known]

@@ -55,7 +55,6 @@ const refusedFormats: Record<string, RegExp> = {
   '.pkl': /this is a pickle: it can run code/,
   '.gguf': /this is a GGUF file/,
   '.ckpt': /this is a pickle: it can run code/,
-  '.onnx': /this is an ONNX file/,
   '.zip': /this is an archive/,
 }
 for (const [ending, sentence] of Object.entries(refusedFormats)) {

@@ -22,7 +22,7 @@ export interface ModelSessionsOptions extends SessionOptions {
  * What ONNX Runtime's arena takes for one byte of activations: it extends itself by powers of two. Measured with 1.30 on
  * UNets and decoders from 256 to 1024 pixels: 1.2 to 2.1.
  */
-const arenaFactor = 2.25
+export const arenaFactor = 2.25
 
 /** Height and width in latent pixels. */
 export interface LatentSize {
@@ -131,7 +131,7 @@ export class ModelSessions {
       let constants = 0
       const onMemory: GraphOptions['onMemory'] = (memory) => ({ activations, constants } = memory)
       const graph = write(new Weights(file), { precision, attention, onMemory })
-      const weights = heldBytes(file, precision, plan.replaced) + plan.bytes
+      const weights = weightBytes(file, precision, plan.replaced) + plan.bytes
       return {
         bytes: weights + constants + Math.ceil(arenaFactor * activations),
         create: async () => {
@@ -157,10 +157,10 @@ export function checkWeights({ architecture, text, unet, vae }: Model): void {
 }
 
 /** What the weights of a part take in memory in the precision that they are computed in, without those that are fed. */
-function heldBytes(
+export function weightBytes(
   { tensors }: SafetensorsFile,
   precision: Precision,
-  replaced: ReadonlySet<string>,
+  replaced: ReadonlySet<string> = new Set(),
 ): number {
   const perNumber = precision === 'float16' ? 2 : 4
   let bytes = 0

@@ -48,7 +48,8 @@ export async function sourceImage(
   { width, height, strength = 1 }: ResolvedRequest,
   { init, mask }: GivenImages,
   reader: PictureReader,
-): Promise<NonNullable<PictureRequest['image']>> {
+): Promise<PictureRequest['image']> {
+  if (init === undefined) return undefined
   const picture = await reader.fit(init, width, height, 'picture')
   const painted = mask === undefined ? undefined : await reader.fit(mask, width, height, 'mask')
   return { rgb: picture.pixels, width, height, strength, mask: painted?.pixels }

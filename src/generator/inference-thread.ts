@@ -22,9 +22,10 @@ import { fileFault } from '../library/file-fault.ts'
 import { entryStamp } from '../library/folder/facts-cache.ts'
 import { Library, type LibraryModel } from '../library/library.ts'
 import { packageVersion } from '../version.ts'
+import { deliver } from './deliver.ts'
 import { type EngineChoice, EnginePool } from './engine-pool.ts'
 import { engineFiles, engineRequest, sourceImage } from './engine-request.ts'
-import { pictureFile } from './picture-file.ts'
+import { matteSource } from './matte-source.ts'
 import type { InferenceSettings, ThreadNews } from './protocol.ts'
 import { type PictureMaker, serveInference } from './serve.ts'
 
@@ -79,38 +80,46 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
   }
   const version = await packageVersion()
   const reader = pictureReader()
+  const matte = matteSource()
   return {
-    async make(request, seed, { onStep, onPhase, signal, images, previews }) {
+    async make(request, index, { onStep, onPhase, signal, images, looks, previews }) {
       const contents = await library.readAll()
-      const files = engineFiles(request, contents)
-      const asked = engineRequest(request, seed, contents)
-      const wanted =
-        images === undefined ? asked : { ...asked, image: await sourceImage(request, images, reader) }
-      const engine = await pool.get(await choose(files.model, files.vae))
       const steps = stepsOf(request)
-      const onPart = (step: number, all: number) => onStep(Math.ceil((step / all) * steps))
+      /** How each try was made. */
+      const told = new Map<number, string>()
       const show = async (seen: Picture) => {
         // the picture does not depend on it
         const bytes = await encodePreview(seen).catch(() => undefined)
         if (bytes !== undefined) previews?.show(bytes)
       }
-      let picture: Picture
-      try {
-        picture = await opening(`The model ${files.model.name}`, () =>
-          engine.generate(wanted, {
-            onStep: onPart,
-            onPhase,
-            signal,
-            ...(previews !== undefined && { previews: { count: previews.count, show } }),
-          }),
-        )
-      } finally {
-        await pool.trim()
+      const draw = async (seed: number, attempt: number) => {
+        const files = engineFiles(request, contents)
+        const wanted = engineRequest(request, seed, contents)
+        const image = images && (await sourceImage(request, images, reader))
+        const engine = await pool.get(await choose(files.model, files.vae))
+        const made = { ...wanted, image }
+        told.set(seed, infotext(made, { ...request, version }))
+        const onPart = (step: number, all: number) =>
+          onStep(attempt * steps + Math.ceil((step / all) * steps))
+        const options = { onStep: onPart, onPhase, signal }
+        const shown = previews !== undefined && attempt === 0 ? { count: previews.count, show } : undefined
+        try {
+          return await opening(`The model ${files.model.name}`, () =>
+            engine.generate(made, { ...options, ...(shown && { previews: shown }) }),
+          )
+        } finally {
+          await pool.trim()
+        }
       }
-      onPhase('encode')
-      const parameters = pictureSettings === 'on' ? infotext(wanted, { ...request, version }) : undefined
-      const bytes = await pictureFile(picture, request, parameters)
-      return { bytes, width: picture.width, height: picture.height }
+      return deliver(request, index, {
+        draw,
+        matte,
+        reader,
+        images,
+        looks,
+        parametersOf: (seed) => (pictureSettings === 'on' ? told.get(seed) : undefined),
+        onDrawn: () => onPhase('encode'),
+      })
     },
   }
 }

@@ -1,5 +1,6 @@
 import type { Config } from '../config.ts'
 import type { ErrorCode } from '../jobs/errors.ts'
+import type { Measured } from '../jobs/finish.ts'
 import type { Holdings } from '../jobs/holdings.ts'
 import type { ResolvedRequest } from '../jobs/job.ts'
 import type { EnginePhase, GivenImages } from '../jobs/ports.ts'
@@ -85,6 +86,8 @@ export type ThreadMessage =
       readonly width: number
       readonly height: number
       readonly seed: number
+      readonly measured?: Measured
+      readonly original?: Uint8Array
     }
   | { readonly type: 'done'; readonly run: number }
   | { readonly type: 'failed'; readonly run: number; readonly fault: ThreadFault }

@@ -1,26 +1,39 @@
 import { parentPort } from 'node:worker_threads'
 import { AppError, toAppError } from '../jobs/errors.ts'
+import type { Measured } from '../jobs/finish.ts'
 import type { ResolvedRequest } from '../jobs/job.ts'
-import { imageSeed, stepsOf } from '../jobs/pictures.ts'
+import { imageSeed, stepsOf, triesOf } from '../jobs/pictures.ts'
 import type { EnginePhase, GivenImages } from '../jobs/ports.ts'
+import type { Look } from './gate.ts'
 import type { GenerateMessage, ThreadFault, ThreadMessage, ThreadNews } from './protocol.ts'
 
 /** What the thread's entry file provides: the engine, called with the service's requests. */
 export interface PictureMaker {
-  /** Makes one picture, encoded. Throws soon after `signal.aborted` became true. */
+  /** Makes picture `index`, encoded. Throws soon after `signal.aborted` became true. */
   make(
     request: ResolvedRequest,
-    seed: number,
+    index: number,
     hooks: {
+      /** `step` counts on over the tries of the picture. */
       onStep: (step: number) => void
       onPhase: (phase: EnginePhase) => void
       signal: { readonly aborted: boolean }
-      /** Present when the request has an `init_image`. */
+      /** Present when the request names uploads. */
       images?: GivenImages
+      /** How the earlier pictures of the run look; this one is added. */
+      looks: Look[]
       /** Present when previews of this picture are wanted: small JPEG files. */
       previews?: { readonly count: number; readonly show: (bytes: Uint8Array) => void }
     },
-  ): Promise<{ bytes: Uint8Array; width: number; height: number }>
+  ): Promise<{
+    bytes: Uint8Array
+    width: number
+    height: number
+    /** Absent: that of the first try. */
+    seed?: number
+    measured?: Measured
+    original?: Uint8Array
+  }>
 }
 
 /**
@@ -56,12 +69,19 @@ async function runOne(
     },
   }
   const each = stepsOf(request)
-  const steps = each * request.count
+  const most = each * triesOf(request)
+  const looks: Look[] = []
+  let before = 0
+  let found = 0
   try {
     for (let index = 0; index < request.count; index += 1) {
-      const seed = imageSeed(request, index)
-      const onStep = (step: number) =>
-        send({ type: 'progress', run, step: index * each + step, steps, at: now() })
+      // tries that are not needed leave the sum
+      const steps = before + most * (request.count - index)
+      let taken = each
+      const onStep = (step: number) => {
+        taken = Math.max(each, step)
+        send({ type: 'progress', run, step: before + step, steps, at: now() })
+      }
       const onPhase = (phase: EnginePhase) => send({ type: 'phase', run, phase, at: now() })
       let shown = 0
       const show = (bytes: Uint8Array) => send({ type: 'preview', run, index: ++shown, bytes })
@@ -69,18 +89,32 @@ async function runOne(
         onStep,
         onPhase,
         signal,
+        looks,
         ...(images === undefined ? {} : { images }),
         ...(count > 0 && index === 0 ? { previews: { count, show } } : {}),
       }
       onPhase('load')
-      const made = await maker.make(request, seed, hooks)
+      const made = await maker.make(request, index, hooks)
       onPhase('done')
-      send({ type: 'image', run, seed, ...made })
+      before += Math.ceil(taken / Math.max(1, each)) * each
+      if (made.measured?.product !== 0 || !needsProduct(request)) found += 1
+      if (index === request.count - 1 && found === 0) throw nothingFound(request)
+      send({ type: 'image', run, seed: imageSeed(request, index), ...made })
     }
     send({ type: 'done', run })
   } catch (thrown) {
     send({ type: 'failed', run, fault: faultOf(thrown, expected) })
   }
+}
+
+function needsProduct({ finish }: ResolvedRequest): boolean {
+  return finish !== undefined && finish.background !== 'as_made'
+}
+
+/** One picture of several may have no product: it is delivered as drawn, and its figures say so. */
+function nothingFound({ finish }: ResolvedRequest): AppError {
+  const message = `Nothing was found in the picture that stands out from its background, so there is nothing to set on ${finish?.background ?? 'another'}. Ask for finish.background as_made, or describe a single product on a plain background.`
+  return new AppError('finish_failed', message, { param: 'finish.background' })
 }
 
 /** In milliseconds of Unix time. */

@@ -135,8 +135,8 @@ function startRun(
       const { index, bytes } = message
       if (!signal.aborted) previews?.onPreview({ index, bytes })
     } else if (message.type === 'image') {
-      const { bytes, width, height, seed } = message
-      images.push({ bytes, width, height, seed })
+      const { type: _type, run: _run, ...image } = message
+      images.push(image)
       wake.resolve()
     } else {
       idle = true

@@ -14,6 +14,7 @@ import { type KnownRoutes, knownRoutes } from './allowed-methods.ts'
 import { catalogueRoutes } from './api/catalogues.ts'
 import { descriptionRoute } from './api/description.ts'
 import { eventRoutes } from './api/events.ts'
+import { finishRoutes } from './api/finishes.ts'
 import { healthRoutes } from './api/health.ts'
 import { imageRoutes } from './api/images.ts'
 import { jobRoutes } from './api/jobs.ts'
@@ -202,6 +203,7 @@ export async function buildHttp({
     imageRoutes(api, services)
     pictureRoutes(api, services)
     modelRoutes(api, services)
+    finishRoutes(api)
     webhookRoutes(api, services)
     healthRoutes(api, services)
     await api.register(async (uploads) => uploadRoutes(uploads, services))

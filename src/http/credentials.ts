@@ -91,7 +91,8 @@ function keyIn(header: string | undefined, hasSession: boolean): string | undefi
   return key ?? (hasSession ? undefined : password || user)
 }
 
-function cookieIn(header: string | undefined, name: string): string | undefined {
+/** The value of a cookie in a `Cookie` header. */
+export function cookieIn(header: string | undefined, name: string): string | undefined {
   for (const pair of (header ?? '').split(';')) {
     const [key, value = ''] = pair.split('=', 2)
     if (key?.trim() === name) return value.trim() || undefined

@@ -53,5 +53,5 @@ function underPrefix(payload: unknown, prefix: string): unknown {
  * page/html.ts), so that nothing else looks like one. Scripts read `data-root`.
  */
 function htmlUnderPrefix(html: string, prefix: string): string {
-  return html.replaceAll(/ (href|src|action|hx-get|hx-post|data-root)="\//g, ` $1="${prefix}/`)
+  return html.replaceAll(/ (href|src|action|formaction|hx-get|hx-post|data-root)="\//g, ` $1="${prefix}/`)
 }

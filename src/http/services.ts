@@ -43,6 +43,7 @@ import {
 } from '../jobs/serving/upload.ts'
 import type { JobWatch } from '../jobs/serving/wait.ts'
 import { resendWebhookOf, type WebhookCallDeps, webhookLogOf } from '../jobs/serving/webhooks/of-job.ts'
+import { createWorkspaces, type Workspaces, type WorkspacesDeps } from '../jobs/serving/workspace.ts'
 import type { WebhookLog } from '../jobs/webhook.ts'
 
 /**
@@ -144,6 +145,8 @@ export interface Services {
   signIn?(key: string, address: string): Promise<SignedIn>
   /** Catalogue runs. Absent: this server has none. */
   readonly catalogues?: Catalogues
+  /** What the page remembers of a person. */
+  readonly workspaces: Workspaces
   /** What can be requested now. */
   offer(): Offer
   readonly limits: RequestLimits
@@ -162,6 +165,7 @@ export function createServices(
     CancelDeps &
     UploadDeps &
     WebhookCallDeps &
+    Omit<WorkspacesDeps, 'view'> &
     Pick<Services, 'holdings' | 'caller' | 'signIn' | 'catalogues'> & {
       /** Absent: callers have no keys. */
       readonly current?: Recogniser['current']
@@ -202,9 +206,11 @@ export function createServices(
         return action(caller.name)
       }),
     )
+  const view: Services['view'] = (id, caller) =>
+    by('jobs:read', caller, (owner) => noted(viewJob(deps, id, owner)))
   return {
     submit: (body, options) => asAppError(noted(submitJob(deps, body, options))),
-    view: (id, caller) => by('jobs:read', caller, (owner) => noted(viewJob(deps, id, owner))),
+    view,
     untilFinal: (id, caller, options) =>
       by('jobs:read', caller, (owner) => noted(deps.watch.untilFinal(id, { ...options, owner }))),
     follow: (id, caller, { signal }) => {
@@ -245,6 +251,7 @@ export function createServices(
       ? {}
       : { signIn: (key: string, address: string) => asAppError(signIn(key, address)) }),
     policies: (caller) => policiesOf(deps, caller),
+    workspaces: createWorkspaces({ ...deps, view }),
     offer: () => deps.offer(),
     limits: deps.limits,
     uploadLimits: deps.uploadLimits,

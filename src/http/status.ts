@@ -24,6 +24,7 @@ const statuses: Record<ErrorCode, number> = {
   model_invalid: 500,
   out_of_memory: 500,
   too_large: 500,
+  finish_failed: 500,
   generation_failed: 500,
   timeout: 500,
   internal: 500,

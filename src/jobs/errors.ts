@@ -164,6 +164,12 @@ export const errorTable = {
     remedy: 'Try other settings; the worker logs the cause with the job id.',
     attempts: 3,
   },
+  finish_failed: {
+    meaning:
+      'The pictures cannot be finished as asked: no product was found in any, or a file cannot be as small.',
+    remedy: 'Change what the message names; `finish.background` `as_made` needs no product.',
+    attempts: 1,
+  },
   timeout: {
     meaning:
       'The job takes longer than one attempt may (it is not retried), or the engine made no progress for too long.',

@@ -4,6 +4,7 @@
  * is longer than most files. A field that needs no rule of its own is one entry here.
  */
 import { type Static, type TObject, type TSchema, Type } from 'typebox'
+import { Finish, FinishAsked, Gate } from './finish.ts'
 
 /** The limits of a request, whatever the model. */
 export const defaultLimits = {
@@ -23,6 +24,8 @@ export const defaultLimits = {
   maxLoras: 5,
   /** Strengths go from minus this to this. */
   maxLoraStrength: 2,
+  /** Width times height of a finished picture. */
+  finishPixels: 4096 * 4096,
 }
 export type RequestLimits = Readonly<typeof defaultLimits>
 
@@ -346,9 +349,9 @@ export const requestFields = {
     asked: () =>
       Type.Optional(
         Type.Number({
-          exclusiveMinimum: 0,
+          minimum: 0,
           maximum: 1,
-          description: `How much of init_image is repainted. Absent: ${defaultStrength}.`,
+          description: `How much of init_image is repainted. 0: nothing is drawn, it is only finished. Absent: ${defaultStrength}.`,
         }),
       ),
     decided: Type.Optional(Type.Number()),
@@ -364,6 +367,12 @@ export const requestFields = {
     decided: Type.Optional(Type.String()),
     form: { place: 'photo', as: 'text', label: 'Mask', subject: 'The mask' },
   }),
+  finish: field({
+    asked: () => Type.Optional(FinishAsked),
+    decided: Type.Optional(Finish),
+    option: { flag: 'finish', value: 'NAME', help: 'finish for a shop, such as amazon_main: docs/finish.md' },
+  }),
+  gate: field({ asked: () => Type.Optional(Gate), decided: Type.Optional(Gate) }),
   webhook: field({
     asked: () =>
       Type.Optional(

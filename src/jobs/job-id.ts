@@ -61,6 +61,8 @@ export interface JobIds {
   readonly pictures: PictureLinks
   /** What an address allows that needs no key is sealed in it. */
   readonly grants: Seals
+  /** The workspace of a browser is sealed in its cookie. */
+  readonly workspaces: Seals
 }
 
 /** @param older secrets that signed ids before: those ids are accepted, none is issued */
@@ -135,6 +137,7 @@ export function createJobIds(secret: Uint8Array, ...older: readonly Uint8Array[]
     issuedAt: jobIdTime,
     pictures: createPictureLinks(secret, ...older),
     grants: createSeals('grants', secret, ...older),
+    workspaces: createSeals('workspaces', secret, ...older),
   }
 }
 

@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox'
 import { decidedFields, mostPreviews, type Priority, priorities } from './fields.ts'
+import { Measured } from './finish.ts'
 
 /**
  * The terms of the service, and the state machine of a job.
@@ -46,11 +47,16 @@ export const ResolvedRequest = Type.Object(decidedFields, { additionalProperties
 export type ResolvedRequest = Static<typeof ResolvedRequest>
 
 /** The newest version that this release supports. */
-export const taskVersion = 4
+export const taskVersion = 5
+
+/** Fields that a worker of version 4 does not know. */
+const newFields = ['finish', 'gate'] as const satisfies readonly (keyof ResolvedRequest)[]
 
 /** The lowest version that can express the request, so that workers of the previous release take what they can. */
-export function versionOf({ format, loras = [] }: ResolvedRequest): 2 | 3 | typeof taskVersion {
-  if (loras.some(({ text_strength }) => text_strength !== undefined)) return taskVersion
+export function versionOf(request: ResolvedRequest): 2 | 3 | 4 | typeof taskVersion {
+  const { format, loras = [] } = request
+  if (newFields.some((name) => request[name] !== undefined)) return taskVersion
+  if (loras.some(({ text_strength }) => text_strength !== undefined)) return 4
   return format === 'png' ? 2 : 3
 }
 
@@ -90,9 +96,15 @@ export function keptOf({ sent, caller, webhook }: Kept): Kept {
 export const Task = Type.Object({
   /**
    * 1 had no weights in prompts, one sampler, and none of the optional fields of a request; 2 had PNG only; 3 had one
-   * strength for each LoRA.
+   * strength for each LoRA; 4 drew pictures and delivered them as they were.
    */
-  v: Type.Union([Type.Literal(1), Type.Literal(2), Type.Literal(3), Type.Literal(taskVersion)]),
+  v: Type.Union([
+    Type.Literal(1),
+    Type.Literal(2),
+    Type.Literal(3),
+    Type.Literal(4),
+    Type.Literal(taskVersion),
+  ]),
   id: Type.String(),
   request: ResolvedRequest,
   priority: Type.Optional(Type.Enum(priorities)),
@@ -122,6 +134,10 @@ export const ManifestImage = Type.Object({
   seed: Type.Integer(),
   bytes: Type.Integer(),
   sha256: Type.String(),
+  /** Present if the request has `finish` or `gate`. */
+  measured: Type.Optional(Measured),
+  /** Bytes of the picture as it was drawn, a PNG that is kept beside a finished one. */
+  original: Type.Optional(Type.Integer()),
 })
 export type ManifestImage = Static<typeof ManifestImage>
 

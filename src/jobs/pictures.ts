@@ -5,9 +5,17 @@ import type { ResolvedRequest } from './job.ts'
  * otherwise load the library of schemas at each start.
  */
 
-/** The seed of picture `index`. Seeds are 32 bits wide and wrap around, so that every picture has a valid one. */
-export function imageSeed(request: ResolvedRequest, index: number): number {
-  return (request.seed + index) % 2 ** 32
+/**
+ * The seed of picture `index`, and of each further try of it, counted from 0: no two of a job are the same. Seeds are 32
+ * bits wide and wrap around, so that every picture has a valid one.
+ */
+export function imageSeed({ seed, count }: ResolvedRequest, index: number, attempt = 0): number {
+  return (seed + index + attempt * count) % 2 ** 32
+}
+
+/** How often a picture is drawn at most. */
+export function triesOf({ gate }: { readonly gate?: ResolvedRequest['gate'] | undefined }): number {
+  return gate?.tries ?? 1
 }
 
 /**

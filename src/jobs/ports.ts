@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream'
 import type { Caller, RateName } from './caller.ts'
-import type { ImageFormat, Priority } from './fields.ts'
+import type { Priority } from './fields.ts'
+import type { Measured } from './finish.ts'
 import type {
   JobError,
   JobEvent,
@@ -11,6 +12,7 @@ import type {
   ResolvedRequest,
   Task,
 } from './job.ts'
+import type { PictureKind } from './stored-names.ts'
 import type { WebhookDelivery } from './webhook.ts'
 
 /**
@@ -208,6 +210,14 @@ interface ListOptions {
   readonly most: number
 }
 
+/** A small text in a list (`StatusStore.shelve`). */
+export interface ShelfItem {
+  readonly id: string
+  /** Its place in the list, in milliseconds since 1970. */
+  readonly at: number
+  readonly text: string
+}
+
 /** Fast, volatile state of jobs. Nothing that must not be lost is stored only here. */
 export interface StatusStore {
   /** Stores a new job as queued. A known id stays unchanged. Returns what the store now has, in one atomic step. */
@@ -266,30 +276,43 @@ export interface StatusStore {
   note(name: string, text: string, seconds: number): Promise<void>
   /** What `note` kept; undefined if there is nothing, or its time is over. */
   noted(name: string): Promise<string | undefined>
+  /**
+   * Puts a small text into a list, in place of the one with the same id, in one atomic step; beyond `most` the oldest
+   * are dropped. The list is kept for so many seconds from now on. It may be lost earlier.
+   */
+  shelve(
+    list: string,
+    item: ShelfItem,
+    keep: { readonly most: number; readonly seconds: number },
+  ): Promise<void>
+  /** What is in a list, newest first, which is kept for so many seconds from now on. */
+  shelved(list: string, seconds: number): Promise<ShelfItem[]>
+  /** Takes texts out of a list; a missing one is no fault. */
+  unshelve(list: string, ids: readonly string[]): Promise<void>
   /** Deletes entries long past their expiry; does nothing in a store whose entries expire on their own. */
   sweep(now: Date): Promise<void>
   close(): Promise<void>
 }
 
-/** Pictures, manifests and uploads, until they expire. */
 /** A file on its way to a client: in pieces if the store can, so that a client that reads slowly holds no memory. */
 export interface StoredFile {
   readonly bytes: number
   readonly body: Readable | Uint8Array
 }
 
+/** Pictures, manifests and uploads, until they expire. A finished picture may have its original beside it. */
 export interface ImageStore {
   /** The whole picture or nothing; a repeated attempt overwrites it. */
-  putImage(id: string, index: number, format: ImageFormat, bytes: Uint8Array): Promise<void>
+  putImage(id: string, index: number, format: PictureKind, bytes: Uint8Array): Promise<void>
   /** Undefined when there is none. */
-  getImage(id: string, index: number, format: ImageFormat): Promise<Uint8Array | undefined>
+  getImage(id: string, index: number, format: PictureKind): Promise<Uint8Array | undefined>
   /** The same for an answer to a client. Its body must be read or destroyed. */
-  openImage(id: string, index: number, format: ImageFormat): Promise<StoredFile | undefined>
+  openImage(id: string, index: number, format: PictureKind): Promise<StoredFile | undefined>
   /**
    * An address from which a client can fetch the picture for `seconds`; undefined from a store that clients cannot
    * reach. Whether the picture exists is not checked.
    */
-  addressOf(id: string, index: number, format: ImageFormat, seconds: number): Promise<string | undefined>
+  addressOf(id: string, index: number, format: PictureKind, seconds: number): Promise<string | undefined>
   /** Writes the manifest unless there is one; returns the stored manifest. This is the commit of a job. */
   commit(manifest: Manifest): Promise<Manifest>
   getManifest(id: string): Promise<Manifest | undefined>
@@ -360,12 +383,18 @@ export interface GeneratedImage {
   readonly width: number
   readonly height: number
   readonly seed: number
+  /** Present if the request has `finish` or `gate`. */
+  readonly measured?: Measured
+  /** The picture as it was drawn, a PNG; present if the request has `finish`. */
+  readonly original?: Uint8Array
 }
 
 /** The uploaded pictures that a request names, as they are stored: PNG files. */
 export interface GivenImages {
-  readonly init: Uint8Array
+  readonly init?: Uint8Array
   readonly mask?: Uint8Array
+  /** Of `finish`. */
+  readonly background?: Uint8Array
 }
 
 /** Limits of an upload. */
@@ -402,6 +431,8 @@ export interface PictureReader {
     height: number,
     kind: 'picture' | 'mask',
   ): Promise<{ pixels: Uint8Array; width: number; height: number }>
+  /** A stored picture in its own size: RGB on white, and how opaque each pixel is if any part is transparent. */
+  read(png: Uint8Array): Promise<{ rgb: Uint8Array; alpha?: Uint8Array; width: number; height: number }>
 }
 
 /** What the engine will make of a prompt. */
@@ -434,7 +465,7 @@ export interface GenerateOptions {
   readonly onProgress: (progress: Progress) => void
   /** Called in order, soon after each moment. */
   readonly onMark?: (mark: EngineMark) => void
-  /** Present when the request has an `init_image`. */
+  /** Present when the request names uploads. */
   readonly images?: GivenImages
   /** Looks at the first picture while it is made, about so many: small JPEG files, numbered from 1. */
   readonly previews?: {

@@ -3,9 +3,17 @@ import { type ImageFormat, imageFiles } from './fields.ts'
 import { isJobIdShaped, jobIdTime } from './job-id.ts'
 
 /**
- * Where results are stored, in a folder or a bucket: `<yyyy-mm-dd>/<id>/0.png (or .jpg, .webp), ... manifest.json`, the
+ * Where results are stored, in a folder or a bucket: `<yyyy-mm-dd>/<id>/0.png (or .jpg, .webp), 0.original.png, ... manifest.json`, the
  * day being that of the id. Only a well-formed id becomes part of a name.
  */
+
+/** A picture as it is delivered, or the PNG of one as it was drawn, which is kept beside a finished one. */
+export type PictureKind = ImageFormat | 'original'
+
+export const pictureFiles = {
+  ...imageFiles,
+  original: { type: 'image/png', extension: 'original.png' },
+} as const satisfies Record<PictureKind, { readonly type: string; readonly extension: string }>
 
 export const manifestName = 'manifest.json'
 
@@ -13,10 +21,10 @@ export const manifestName = 'manifest.json'
 export const uploadHeadBytes = 33
 
 /** Throws `not_found` for what is no index. */
-export function imageName(index: number, format: ImageFormat): string {
+export function imageName(index: number, kind: PictureKind): string {
   if (!Number.isSafeInteger(index) || index < 0)
     throw new AppError('not_found', `There is no picture ${index}.`)
-  return `${index}.${imageFiles[format].extension}`
+  return `${index}.${pictureFiles[kind].extension}`
 }
 
 /** The day of an id of a job or upload. Throws `not_found` for what is no id. */

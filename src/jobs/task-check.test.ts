@@ -1,16 +1,27 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { someRequest, someTask } from '../../test/contract/jobs.ts'
+import type { Finish } from './finish.ts'
 import type { ResolvedRequest } from './job.ts'
 import { isTask, taskFault } from './task-check.ts'
 
 const upload = someTask().id
+const someFinish = (changes: Partial<Finish> = {}): Finish => ({
+  background: '#ffffff',
+  fill: 85,
+  width: 4096,
+  height: 4096,
+  margin: { top: 0, right: 0, bottom: 0, left: 0 },
+  shadow: 'none',
+  ...changes,
+})
 
 test('a task of a server passes, at the limits too', () => {
   const requests: Partial<ResolvedRequest>[] = [
     {},
     { count: 4, steps: 100, width: 1024, height: 64, guidance_scale: 30, seed: 2 ** 32 - 1, clip_skip: 12 },
     { init_image: upload, mask: upload, strength: 1, format: 'webp', quality: 1 },
+    { init_image: upload, strength: 0, finish: someFinish({ background: upload }), gate: { tries: 4 } },
     { prompt: 'x'.repeat(2000), negative_prompt: '', loras: [{ name: 'detail', strength: -2 }] },
   ]
   for (const request of requests) {
@@ -38,6 +49,9 @@ test('a task that no server would send is none, whoever signed it', () => {
       { guidance_scale: 1e300 },
       { clip_skip: 0 },
       { strength: 0, init_image: upload },
+      { finish: someFinish({ background: '../etc/passwd' }) },
+      { finish: someFinish({ width: 10_000 }) },
+      { gate: { tries: 5 } },
       { quality: 101, format: 'jpeg' as const },
       { prompt: 'x'.repeat(2001) },
       { loras: Array.from({ length: 6 }, () => ({ name: 'detail', strength: 1 })) },

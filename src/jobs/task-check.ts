@@ -1,5 +1,6 @@
 import { Value } from 'typebox/value'
 import { defaultLimits, jobRequestSchema } from './fields.ts'
+import { isBackground } from './finish.ts'
 import { Task } from './job.ts'
 import { isJobIdShaped } from './job-id.ts'
 
@@ -39,6 +40,11 @@ function faultOfValues({ id, request, units = 0, created_at, expires_at }: Task)
   for (const field of ['init_image', 'mask'] as const) {
     const upload = request[field]
     if (upload !== undefined && !isJobIdShaped(upload)) return `/request/${field} must be an upload id`
+  }
+  const { finish, strength } = request
+  if (strength === 0 && finish === undefined) return '/request/finish must be there if nothing is drawn'
+  if (finish !== undefined && !isBackground(finish.background)) {
+    return '/request/finish/background must be a background'
   }
   return undefined
 }

@@ -1,5 +1,5 @@
 import type { ResolvedRequest, Task } from './job.ts'
-import { stepsOf } from './pictures.ts'
+import { stepsOf, triesOf } from './pictures.ts'
 import type { Held } from './ports.ts'
 
 /**
@@ -23,16 +23,35 @@ const windowShare = 0.05
 /** One decoding takes about as long as so many calls of the model: 2.5 to 0.7 TFLOP at 512x512 in Stable Diffusion 1.5. */
 const callsPerPreview = 3.5
 
-/** Pictures x steps x calls per step x megapixels, twice with guidance, and a little more for a long prompt and previews. */
+/** Finishing a megapixel, with cutting the product out, takes a small part of a call of the models that people use. */
+const callsPerFinish = 0.2
+
+/** Pictures x tries x steps x calls per step x megapixels, twice with guidance, and a little more for a long prompt, previews and finishing. */
 export function workUnits(
   request: ResolvedRequest,
   { callsPerStep = 1, windows = 1, previews = 0 }: WorkFacts = {},
 ): number {
-  const { count, width, height, guidance_scale } = request
+  const { count, width, height, guidance_scale, gate } = request
   const guided = guidance_scale > 1 ? 2 : 1
   const longer = 1 + windowShare * (windows - 1)
-  const calls = count * stepsOf(request) * callsPerStep * guided * longer + previews * callsPerPreview
-  return (calls * width * height) / 1e6
+  // each try counts beforehand: whether one is needed shows when it is too late to refuse
+  const drawn = count * triesOf({ gate })
+  const calls = drawn * stepsOf(request) * callsPerStep * guided * longer + previews * callsPerPreview
+  return (calls * width * height) / 1e6 + finishUnits(request)
+}
+
+/** The part of a job's work that is not drawing. */
+function finishUnits({ count, finish }: ResolvedRequest): number {
+  return finish === undefined ? 0 : (count * finish.width * finish.height * callsPerFinish) / 1e6
+}
+
+/** The work of drawing so many steps, of a job that was worth `unitsOf`: tries that the gate did not need are none. */
+export function drawnUnits(task: Pick<Task, 'units' | 'request'>, steps: number): number {
+  const { request } = task
+  if (stepsOf(request) === 0) return 0
+  const drawing = Math.max(0, unitsOf(task) - finishUnits(request))
+  const tries = triesOf(request)
+  return tries === 1 ? drawing : drawing * Math.min(1, steps / (stepsOf(request) * request.count * tries))
 }
 
 /** The work of a job; of a task from a server that did not say, what its request alone tells. */

@@ -85,7 +85,7 @@ function isPart(path: string): boolean {
 async function addAddress(options: AddOptions): Promise<Added> {
   const { dir, source, token, hub } = options
   const url = parseAddress(source)
-  checkFormat(addressName(url))
+  checkFormat(addressName(url), options.kind)
   const guess = options.name ?? safeName(addressName(url))
   for (const kind of options.kind === undefined ? kindNames : [options.kind])
     await checkFree(dir, kind, guess)

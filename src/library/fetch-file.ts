@@ -1,12 +1,12 @@
 import { mkdir, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import type { Kind } from '../diffusion/checkpoint/kinds.ts'
-import { foreignName } from '../diffusion/safetensors/foreign-file.ts'
 import { AppError } from '../jobs/errors.ts'
 import { DownloadError } from './download/addresses.ts'
 import { type Downloaded, download } from './download/download.ts'
 import type { HubOptions, WeightsPrecision } from './download/hub.ts'
 import { type Placed, place, type Staged } from './folder/install.ts'
+import { refusedName } from './folder/names.ts'
 import type { DownloadProgress } from './progress.ts'
 
 export interface AddOptions {
@@ -31,8 +31,8 @@ export interface Added {
 }
 
 /** @throws AppError `model_invalid` if files of this name are refused whatever their content */
-export function checkFormat(fileName: string): void {
-  const foreign = foreignName(fileName)
+export function checkFormat(fileName: string, kind?: Kind): void {
+  const foreign = refusedName(fileName, kind)
   if (foreign !== undefined) throw new AppError('model_invalid', `${fileName}: ${foreign}`)
 }
 
@@ -44,7 +44,7 @@ export async function placeFile(
   name: string,
 ): Promise<Added> {
   try {
-    checkFormat(got.fileName)
+    checkFormat(got.fileName, kind)
   } catch (refused) {
     await rm(path)
     throw refused

@@ -90,8 +90,17 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
       side: defaultLimits.maxSize,
     },
     ttlSeconds,
+    workspaceLimits: {
+      jobs: config.workspaceJobs,
+      looks: config.workspaceLooks,
+      seconds: config.workspaceDays * 86_400,
+    },
     log,
-    limits: { ...defaultLimits, promptWindows: config.promptWindows },
+    limits: {
+      ...defaultLimits,
+      promptWindows: config.promptWindows,
+      finishPixels: config.finishPixels,
+    },
     now: () => new Date(),
   }
   const watch = watchJobs(core, {

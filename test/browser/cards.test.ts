@@ -70,7 +70,7 @@ test('a card says when its pictures go; afterwards a line stays that makes them 
   const view = here.studio.view.bind(here.studio)
   here.studio.view = () => Promise.reject(new AppError('expired', 'gone'))
   await page.reload()
-  await page.locator('.is-gone').getByText('The pictures were deleted.').waitFor()
+  await page.locator('.is-gone').getByText('The pictures were deleted on').waitFor()
   here.studio.view = view
   await page.getByRole('link', { name: 'Make it again' }).click()
   assert.equal(await page.inputValue('#prompt'), 'a lemon')
@@ -82,22 +82,26 @@ test('a card says when its pictures go; afterwards a line stays that makes them 
 test('a cleared list comes back at a press, and a long one is shown in parts', async () => {
   await using visitor = await here.visit()
   const { page } = visitor
-  const ids: string[] = []
   for (let count = 0; count < 26; count += 1) {
-    ids.push((await here.studio.submit({ prompt: `product ${count}` })).id)
+    const form = { prompt: `product ${count}` }
+    const headers = { 'sec-fetch-site': 'same-origin' }
+    await page.request.post(`${here.url}/jobs`, { form, headers, maxRedirects: 0 })
     here.studio.finish()
   }
-  await page.evaluate(`localStorage.setItem('packshot.jobs', ${JSON.stringify(JSON.stringify(ids))})`)
+  const other = await page.context().newPage()
+  await other.goto(here.url)
   await page.reload()
   await page.locator('article.is-succeeded').nth(23).waitFor()
-  await page.getByRole('button', { name: 'Show older pictures' }).click()
+  await page.getByRole('link', { name: 'Show older pictures' }).click()
   await page.locator('article.is-succeeded').nth(25).waitFor()
   assert.equal(await page.locator('#older').count(), 0)
   await page.getByRole('button', { name: 'Clear the list' }).click()
-  await page.getByText('Your pictures will hang here.').waitFor()
-  await page.getByRole('button', { name: 'Bring the list back' }).click()
-  assert.equal(await page.locator('article.is-succeeded').count(), 26)
-  await page.reload()
+  await page.getByText('You cleared the list.').waitFor()
+  await other.getByText('You cleared the list.').waitFor()
+  await page.getByRole('button', { name: 'Bring the list back' }).press('Enter')
   await page.locator('article.is-succeeded').nth(23).waitFor()
+  await other.locator('article.is-succeeded').nth(23).waitFor()
+  await send(page, 'a lemon')
+  await other.locator('article.is-queued').waitFor()
   visitor.assertQuiet()
 })

@@ -23,7 +23,10 @@ import type { JobView } from '../../src/jobs/serving/job-view.ts'
 import { withNotes } from '../../src/jobs/serving/notes.ts'
 import type { PictureFile } from '../../src/jobs/serving/picture.ts'
 import { acceptUpload, findUpload, uploadFaults } from '../../src/jobs/serving/upload.ts'
+import { createWorkspaces } from '../../src/jobs/serving/workspace.ts'
 import { testIds } from '../contract/jobs.ts'
+import { memoryShelves } from '../kit/shelves.ts'
+import { keepingLog } from '../quiet-log.ts'
 import { standInOffer } from '../stand-in/engine.ts'
 import { ballPng } from './png.ts'
 
@@ -146,6 +149,16 @@ export class Studio implements Services {
   async uploadGranted(sent: SentForGrant, body: Uint8Array) {
     return acceptGranted(this.#uploadDeps, sent, body)
   }
+
+  readonly workspaces = createWorkspaces({
+    ids: testIds,
+    status: memoryShelves(),
+    workspaceLimits: { jobs: 300, looks: 40, seconds: 86_400 },
+    requests: memoryRateLimiter(),
+    now: () => new Date(),
+    log: keepingLog(),
+    view: (id) => this.view(id),
+  })
 
   readonly #notes = new Map<string, string>()
 

@@ -337,6 +337,30 @@ export function statusStoreContract(
       assert.deepEqual([caller, sent, kept], ['ann', 'hash', webhook])
     })
 
+    test('keeps small texts in lists, newest first, bounded in number and time', async (t) => {
+      const store = await start(t)
+      const keep = { most: 3, seconds: 60 }
+      const ids = async (list = 'a') => (await store.shelved(list, 60)).map(({ id }) => id)
+      assert.deepEqual(await store.shelved('a', 60), [])
+      for (const [at, id] of ['one', 'two', 'three', 'four'].entries()) {
+        await store.shelve('a', { id, at, text: `"${id}" \u00e9` }, keep)
+      }
+      assert.deepEqual(await store.shelved('a', 60), [
+        { id: 'four', at: 3, text: '"four" \u00e9' },
+        { id: 'three', at: 2, text: '"three" \u00e9' },
+        { id: 'two', at: 1, text: '"two" \u00e9' },
+      ])
+      await store.shelve('a', { id: 'three', at: 2, text: 'changed' }, keep)
+      assert.equal((await store.shelved('a', 60))[1]?.text, 'changed')
+      await store.shelve('b', { id: 'other', at: 9, text: '' }, { most: 3, seconds: 0.05 })
+      await store.unshelve('a', ['four', 'nothing'])
+      await store.unshelve('a', [])
+      assert.deepEqual(await ids(), ['three', 'two'])
+      await waitFor(async () => (await store.shelved('b', 0.001)).length === 0)
+      await store.shelve('b', { id: 'new', at: 1, text: '' }, keep)
+      assert.deepEqual(await ids('b'), ['new'], 'nothing of a list whose time was over comes back')
+    })
+
     test('knows workers by their heartbeats, and their speed', async (t) => {
       const store = await start(t)
       assert.deepEqual(await store.load(), { workers: 0, secondsPerUnit: undefined })

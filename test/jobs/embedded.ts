@@ -74,6 +74,7 @@ export function embedded(t: Cleanup, options: { queueMax?: number; ttlSeconds?: 
     limiter: memoryRateLimiter(),
     requests: memoryRateLimiter(),
     space: { take: async () => {} },
+    workspaceLimits: { jobs: 300, looks: 40, seconds: 86_400 },
     attemptSeconds: 1800,
     metrics: noMetrics as Metrics,
     caller: ({ address }: Credentials) => anonymousCaller(address),
@@ -129,7 +130,7 @@ export function quickGenerator(onStep: StepAction = () => {}): ImageGenerator {
         const from =
           images === undefined
             ? ''
-            : ` from ${images.init.byteLength} and ${images.mask?.byteLength ?? 0} bytes`
+            : ` from ${(images.init ?? Buffer.alloc(0)).byteLength} and ${images.mask?.byteLength ?? 0} bytes`
         yield {
           bytes: Buffer.from(`picture of seed ${seed}${from}`),
           width: request.width,

@@ -103,6 +103,7 @@ export const routeCases: Readonly<Record<string, RouteCase>> = {
   },
   'GET /v1/pictures/:link': { for: 'open', request: ({ link }) => ({ url: link }) },
   'GET /v1/models': { for: 'any', request: () => ({ url: '/v1/models' }) },
+  'GET /v1/finishes': { for: 'any', request: () => ({ url: '/v1/finishes' }) },
   'GET /v1/samplers': { for: 'any', request: () => ({ url: '/v1/samplers' }) },
   'POST /v1/uploads': { for: 'any', scope: 'uploads', request: () => picture },
   'GET /v1/uploads/:id': {
@@ -137,6 +138,10 @@ export const routeCases: Readonly<Record<string, RouteCase>> = {
     scope: 'jobs:cancel',
     request: ({ job }) => form(`/jobs/${job}/cancel`),
   },
+  'GET /workspace/jobs': { for: 'any', request: () => ({ url: '/workspace/jobs' }) },
+  'POST /workspace/clear': { for: 'any', request: () => form('/workspace/clear') },
+  'POST /workspace/restore': { for: 'any', request: () => form('/workspace/restore') },
+  'POST /workspace/remove': { for: 'any', request: ({ job }) => form('/workspace/remove', `job=${job}`) },
 
   'GET /v1/catalogues': { for: 'any', scope: 'catalogues', request: () => ({ url: '/v1/catalogues' }) },
   'POST /v1/catalogues': {

@@ -4,7 +4,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { deflateSync } from 'node:zlib'
 import { serveInference } from '../../src/generator/serve.ts'
-import { stepsOf } from '../../src/jobs/pictures.ts'
+import { imageSeed, stepsOf } from '../../src/jobs/pictures.ts'
 import type { GivenImages } from '../../src/jobs/ports.ts'
 
 /**
@@ -43,7 +43,9 @@ const endlessQuery =
 function bytesOf(prompt: string, seed: number, images: GivenImages | undefined): Uint8Array {
   const signature = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a)
   const from =
-    images === undefined ? '' : ` from ${Buffer.from(images.init)} within ${Buffer.from(images.mask ?? [])}`
+    images === undefined
+      ? ''
+      : ` from ${Buffer.from(images.init ?? [])} within ${Buffer.from(images.mask ?? [])}`
   const content = deflateSync(`picture of seed ${seed}${from}`.repeat(1000))
   const more = /\bbig\b/.test(prompt) ? noise(seed, 1_000_000) : Buffer.alloc(0)
   return new Uint8Array(Buffer.concat([signature, content, more]))
@@ -56,7 +58,8 @@ function noise(seed: number, length: number): Buffer {
 
 await serveInference(
   async () => ({
-    async make(request, seed, { onStep, onPhase, signal, images, previews }) {
+    async make(request, index, { onStep, onPhase, signal, images, previews }) {
+      const seed = imageSeed(request, index)
       onPhase('text')
       if (process.env.TEST_TELL) writeSync(1, `engine begins "${request.prompt}" with seed ${seed}\n`)
       onPhase('steps')

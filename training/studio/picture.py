@@ -77,6 +77,23 @@ def step_up(h: torch.Tensor) -> torch.Tensor:
 @torch.inference_mode()
 def photograph(things: list[Thing], scene: Scene, size: int = 256, device: str = "cpu") -> torch.Tensor:
     """The picture of things under the scene's light, background and camera. uint8 [size, size, 3]"""
+    plate, layer = layers(things, scene, size, device)
+    return bytes_of(over(layer, plate))
+
+
+def over(layer: torch.Tensor, plate: torch.Tensor) -> torch.Tensor:
+    return layer[..., :3] + (1 - layer[..., 3:]) * plate
+
+
+def bytes_of(x: torch.Tensor) -> torch.Tensor:
+    return (x * 255 + 0.5).clamp(0, 255).to(torch.uint8)
+
+
+@torch.inference_mode()
+def layers(things: list[Thing], scene: Scene, size: int = 256, device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
+    """The plate [size, size, 3], which is the background with shadows and reflections, and the products alone [size, size, 4]:
+    display colour times alpha, and alpha, the share of a pixel that products cover. Glass is product, with what is seen
+    through it."""
     field = Field(things, device)
     rig = make_rig(scene.light, scene.light_azimuth, scene.light_height, scene.background == "dark", device)
     camera = Camera(field, scene.pitch, scene.fill, scene.shift)
@@ -111,8 +128,7 @@ def photograph(things: list[Thing], scene: Scene, size: int = 256, device: str =
     layer = layer.reshape(size, FINER, size, FINER, 4).mean((1, 3))
     flat = torch.arange(size * size, device=device)
     picture = tone(exposed(picture.reshape(-1, 3), flat, size, scene)).reshape(size, size, 3)
-    picture = layer[..., :3] + (1 - layer[..., 3:]) * picture
-    return (picture * 255 + 0.5).clamp(0, 255).to(torch.uint8)
+    return picture, layer
 
 
 def exposed(light: torch.Tensor, index: torch.Tensor, side: int, scene: Scene) -> torch.Tensor:
@@ -125,3 +141,12 @@ def exposed(light: torch.Tensor, index: torch.Tensor, side: int, scene: Scene) -
 def render(scene: Scene, size: int = 256, device: str = "cpu") -> torch.Tensor:
     """The picture of a scene, uint8 [size, size, 3] on the CPU."""
     return photograph(things_of(scene), scene, size, device).cpu()
+
+
+def render_apart(scene: Scene, size: int = 256, device: str = "cpu") -> dict[str, torch.Tensor]:
+    """The picture as `render` gives it, uint8 [size, size, 3]; its "plate" alike; its "product", uint8 [size, size, 4]: colour
+    (0 where there is none), and alpha."""
+    plate, layer = layers(things_of(scene), scene, size, device)
+    product = torch.cat([layer[..., :3] / layer[..., 3:].clamp(min=1e-6), layer[..., 3:]], -1)
+    parts = {"picture": over(layer, plate), "plate": plate, "product": product}
+    return {name: bytes_of(part).cpu() for name, part in parts.items()}

@@ -1,7 +1,9 @@
 """Renders scenes into a folder: one PNG per seed, and captions.jsonl with the content and the captions of each.
 
-    python -m studio.render --seed 0 --count 100 --out folder [--size 256] [--device cpu] [--part 0 --parts 2]
+    python -m studio.render --seed 0 --count 100 --out folder [--size 256] [--device cpu] [--part 0 --parts 2] [--apart]
 
+With --apart each picture gets two more files: NUMBER.product.png has the products alone, their colour and true alpha,
+and NUMBER.plate.png the background alone, with shadows and reflections.
 Existing pictures are skipped: run it again and it continues where it stopped. A picture depends only on its seed, so
 several processes (--part of --parts) can share the work in one folder; each writes its own lines.
 """
@@ -18,7 +20,7 @@ import torch
 from PIL import Image
 
 from .captions import caption
-from .picture import render
+from .picture import render, render_apart
 from .scenes import Scene, held_out, scene
 
 WORDINGS = 4
@@ -45,6 +47,13 @@ def told(path: Path) -> set[str]:
     return names
 
 
+def save(pixels: torch.Tensor, path: Path) -> None:
+    """Written atomically."""
+    half = path.with_name(f".{path.name}.{os.getpid()}")
+    Image.fromarray(pixels.numpy()).save(half, format="PNG")
+    half.replace(path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0, help="the first scene's")
@@ -54,6 +63,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--part", type=int, default=0)
     parser.add_argument("--parts", type=int, default=1)
+    parser.add_argument("--apart", action="store_true", help="also the products and the background alone")
     parser.add_argument("--held", action="store_true", help="only combinations that are held out of training")
     args = parser.parse_args()
     if args.size % 16 or args.size < 16:
@@ -66,10 +76,12 @@ def main() -> None:
         for seed in range(args.seed + args.part, args.seed + args.count, args.parts):
             name = f"{seed:07d}.png"
             s = scene(seed, held=args.held)
-            if not (args.out / name).exists():
-                half = args.out / f".{name}.{os.getpid()}"
-                Image.fromarray(render(s, args.size, args.device).numpy()).save(half, format="PNG")
-                half.replace(args.out / name)  # pictures are written atomically
+            apart = {part: args.out / f"{seed:07d}.{part}.png" for part in ("product", "plate")} if args.apart else {}
+            files = {**apart, "picture": args.out / name}
+            if not all(file.exists() for file in files.values()):
+                parts = render_apart(s, args.size, args.device) if apart else {"picture": render(s, args.size, args.device)}
+                for part, file in files.items():
+                    save(parts[part], file)
                 made += 1
             if name not in known:
                 lines.write(line(s, name) + "\n")

@@ -107,8 +107,10 @@ export function diskImageStore(options: ImageStoreOptions): ImageStore {
       guarded(async () => {
         const { id } = tombstone
         await writeWhole(join(folderOf(id), manifestName), manifestBytes(tombstone))
-        for (const { index } of images)
-          await rm(join(folderOf(id), imageName(index, request.format)), { force: true })
+        for (const { index } of images) {
+          for (const kind of [request.format, 'original'] as const)
+            await rm(join(folderOf(id), imageName(index, kind)), { force: true })
+        }
       }),
     putRunFile: (id, name, bytes) => guarded(() => runs.put(id, name, bytes)),
     getRunFile: (id, name) => guarded(() => runs.get(id, name)),

@@ -15,6 +15,8 @@ const userCommentTag = 0x92_86
 const typeLong = 4
 const typeUndefined = 7
 const ifdBytes = 2 + 12 + 4
+/** In the flags of a WebP's VP8X chunk. */
+const hasExif = 0x08
 
 /** The length of a JPEG segment has 16 bits. */
 const longestSegment = 0xff_ff
@@ -77,16 +79,18 @@ function jpegWith(file: Buffer, exif: Buffer): Buffer {
 function webpWith(file: Buffer, exif: Buffer, width: number, height: number): Buffer {
   if (file.toString('latin1', 0, 4) !== 'RIFF' || file.toString('latin1', 12, 15) !== 'VP8')
     throw new Error('not a WebP')
-  if (file.toString('latin1', 12, 16) === 'VP8X')
-    throw new Error('the WebP is already in the extended format')
+  // one with transparency is extended already
+  const isExtended = file.toString('latin1', 12, 16) === 'VP8X'
+  const flags = isExtended ? file.readUInt8(20) : 0
+  if ((flags & hasExif) !== 0) throw new Error('the WebP has EXIF already')
   const extended = Buffer.alloc(10)
-  extended[0] = 0x08
+  extended[0] = flags | hasExif
   extended.writeUIntLE(width - 1, 4, 3)
   extended.writeUIntLE(height - 1, 7, 3)
   const body = Buffer.concat([
     Buffer.from('WEBP'),
     chunk('VP8X', extended),
-    file.subarray(12),
+    file.subarray(isExtended ? 30 : 12),
     chunk('EXIF', exif),
   ])
   return chunk('RIFF', body)

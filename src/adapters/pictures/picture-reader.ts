@@ -36,6 +36,7 @@ export function pictureReader(): PictureReader {
           kind === 'picture' ? await fitPicture(image, width, height) : await fitMask(image, width, height)
         return { pixels, width, height }
       }).catch(refuse),
+    read: (png) => turn(png.byteLength, () => readWhole(png)).catch(refuse),
   }
 }
 
@@ -101,6 +102,22 @@ async function fitPicture(image: Sharp, width: number, height: number): Promise<
     .raw()
     .toBuffer({ resolveWithObject: true })
   return new Uint8Array(data)
+}
+
+async function readWhole(png: Uint8Array) {
+  const image = open(png, storedPixels)
+  const { hasAlpha } = await image.metadata()
+  const { data, info } = await image
+    .clone()
+    .flatten({ background: 'white' })
+    .toColourspace('srgb')
+    .removeAlpha()
+    .raw()
+    .toBuffer({ resolveWithObject: true })
+  const size = { width: info.width, height: info.height }
+  if (!hasAlpha) return { rgb: new Uint8Array(data), ...size }
+  const alpha = await image.clone().extractChannel('alpha').toColourspace('b-w').raw().toBuffer()
+  return { rgb: new Uint8Array(data), alpha: new Uint8Array(alpha), ...size }
 }
 
 /** Resized before thresholding, so that its edge stays in place. */

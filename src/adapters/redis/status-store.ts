@@ -5,6 +5,7 @@ import { cancelKeptMs, keptAfterExpiryMs, workerSilenceMs } from '../../jobs/sta
 import { unitsOf } from '../../jobs/work.ts'
 import type { Redis } from './connection.ts'
 import type { Reply } from './dial.ts'
+import { redisShelves } from './shelves.ts'
 import { stateFields, texts, toState } from './state.ts'
 import {
   advanceScript,
@@ -226,6 +227,7 @@ export function redisStatusStore(
       const reply = await redis.command('GET', key(`note:${name}`))
       return typeof reply === 'string' ? reply : undefined
     },
+    ...redisShelves(redis, key),
     /** Every key expires by itself. */
     async sweep() {},
     async close() {

@@ -1,6 +1,5 @@
-import { imageFiles } from '../../jobs/fields.ts'
 import type { ImageStore, StoredFile } from '../../jobs/ports.ts'
-import { uploadHeadBytes } from '../../jobs/stored-names.ts'
+import { pictureFiles, uploadHeadBytes } from '../../jobs/stored-names.ts'
 import type { Bucket } from './bucket.ts'
 import { imageKey, resultsFolder, uploadKey, uploadsFolder } from './keys.ts'
 import { commitManifest, readManifest, replaceManifest } from './manifests.ts'
@@ -16,11 +15,11 @@ export function s3ImageStore(bucket: Bucket, options: { readonly ttlSeconds: num
   const { addressOf } = bucket
   return {
     putImage: async (id, index, format, bytes) =>
-      bucket.put(imageKey(id, index, format), bytes, imageFiles[format].type),
+      bucket.put(imageKey(id, index, format), bytes, pictureFiles[format].type),
     getImage: async (id, index, format) => bucket.get(imageKey(id, index, format)),
     openImage: async (id, index, format) => whole(await bucket.get(imageKey(id, index, format))),
     addressOf: async (id, index, format, seconds) =>
-      addressOf?.(imageKey(id, index, format), imageFiles[format].type, seconds),
+      addressOf?.(imageKey(id, index, format), pictureFiles[format].type, seconds),
     commit: (manifest) => commitManifest(bucket, manifest),
     getManifest: (id) => readManifest(bucket, id),
     putUpload: async (id, bytes) => bucket.put(uploadKey(id), bytes, 'image/png'),
@@ -30,7 +29,10 @@ export function s3ImageStore(bucket: Bucket, options: { readonly ttlSeconds: num
     deleteUpload: async (id) => bucket.delete(uploadKey(id)),
     async purge(tombstone, { images, request }) {
       await replaceManifest(bucket, tombstone)
-      for (const { index } of images) await bucket.delete(imageKey(tombstone.id, index, request.format))
+      for (const { index, original } of images) {
+        await bucket.delete(imageKey(tombstone.id, index, request.format))
+        if (original !== undefined) await bucket.delete(imageKey(tombstone.id, index, 'original'))
+      }
     },
     ...s3Runs(bucket),
     measure: async () => ({

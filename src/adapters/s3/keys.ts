@@ -1,10 +1,11 @@
-import { type ImageFormat, imageFiles } from '../../jobs/fields.ts'
 import { isJobIdShaped } from '../../jobs/job-id.ts'
 import {
   dayOf,
   imageName,
   manifestName,
   openRunsFolder,
+  type PictureKind,
+  pictureFiles,
   runFileName,
   runsFolder,
 } from '../../jobs/stored-names.ts'
@@ -20,7 +21,7 @@ export const uploadsFolder = 'uploads/'
 export const runsPrefix = `${runsFolder}/`
 export const openRunsPrefix = `${openRunsFolder}/`
 const uploadKeyShape = /^uploads\/(\d{4}-\d\d-\d\d)\/([^/]+)\.png$/
-const extensions = Object.values(imageFiles).map(({ extension }) => extension)
+const extensions = Object.values(pictureFiles).map(({ extension }) => extension.replace('.', '\\.'))
 const jobKey = new RegExp(
   `^results/(\\d{4}-\\d\\d-\\d\\d)/([^/]+)/(${manifestName.replace('.', '\\.')}|(?:0|[1-9]\\d*)\\.(?:${extensions.join('|')}))$`,
 )
@@ -31,8 +32,8 @@ export function manifestKey(id: string): string {
 }
 
 /** Throws `not_found` when it is no job id, or no index. */
-export function imageKey(id: string, index: number, format: ImageFormat): string {
-  return folderOf(id) + imageName(index, format)
+export function imageKey(id: string, index: number, kind: PictureKind): string {
+  return folderOf(id) + imageName(index, kind)
 }
 
 /** The job that a key belongs to; undefined for a foreign key. */

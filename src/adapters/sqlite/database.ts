@@ -76,6 +76,13 @@ const migrations = [
   CREATE INDEX webhooks_due ON webhooks (due_at, waits_ms, lease_until);
   CREATE INDEX webhooks_fresh ON webhooks (seq) WHERE fresh = 1;
   `,
+  // lists of small texts, such as the jobs of a workspace; until: of the whole list
+  `
+  CREATE TABLE shelves (
+    list TEXT NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL, PRIMARY KEY (list, id)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE shelf_lives (list TEXT PRIMARY KEY, until INTEGER NOT NULL) STRICT;
+  `,
 ]
 
 /** Creates the file and its tables if missing. Throws an `AppError` that names the path. */

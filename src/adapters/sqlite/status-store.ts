@@ -15,6 +15,7 @@ import type { Held, StateUpdate, StatusStore } from '../../jobs/ports.ts'
 import { cancelKeptMs, keptAfterExpiryMs, workerSilenceMs } from '../../jobs/status-times.ts'
 import { exceeds, unitsOf } from '../../jobs/work.ts'
 import { type Database, guard } from './database.ts'
+import { sqliteShelves, sweepShelves } from './shelves.ts'
 import { turnOf } from './turns.ts'
 
 /** States are rows; that a rank only rises is a condition in the one statement that writes it. */
@@ -165,8 +166,10 @@ export function sqliteStatusStore(database: Database): StatusStore {
       const row = guard(() => read.get(name, Date.now()))
       return row === undefined ? undefined : String(row.text)
     },
+    ...sqliteShelves(database),
     async sweep(now) {
       guard(() => {
+        sweepShelves(database, now)
         const limit = new Date(now.getTime() - keptAfterExpiryMs).toISOString()
         db.prepare('DELETE FROM states WHERE expires_at < ?').run(limit)
         db.prepare('DELETE FROM notes WHERE until <= ?').run(now.getTime())

@@ -5,6 +5,7 @@ import { type Dtype, isFloat, type SafetensorsFile, type StoredTensor } from '..
 import { type About, readAbout } from './about.ts'
 import { type AddOnSizes, addOnSizes, type VaeSizes } from './add-on-sizes.ts'
 import type { Classified } from './kinds.ts'
+import { isOnnx, matteFacts } from './matte-file.ts'
 import { type Checkpoint, modelOf, readCheckpoint } from './model.ts'
 import { hasVae, strangeKeys } from './single-file.ts'
 import type { Vae } from './vae-file.ts'
@@ -52,6 +53,7 @@ export interface ModelDescription {
  * @throws CheckpointError if it is damaged or of an unsupported format
  */
 export async function readFacts(path: string): Promise<CheckpointFacts> {
+  if (await isOnnx(path)) return matteFacts(path)
   const checkpoint = await readCheckpoint(path)
   const { classified, beside } = checkpoint
   const ignored = classified.lora?.passedOver ?? 0

@@ -15,6 +15,7 @@ export const families = {
   wan: { name: 'Wan' },
   mochi: { name: 'Mochi' },
   svd: { name: 'Stable Video Diffusion' },
+  any: { name: 'pictures of any model' },
   unknown: { name: 'an unknown family' },
 } as const satisfies Readonly<Record<string, FamilyEntry>>
 

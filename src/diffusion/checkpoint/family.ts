@@ -2,6 +2,7 @@ import { loraFacts } from '../lora/facts.ts'
 import type { StoredTensor } from '../safetensors/safetensors.ts'
 import { type Family, families, familyOfWidth } from './families.ts'
 import type { Classified } from './kinds.ts'
+import { upscalerKind } from './upscaler-keys.ts'
 
 /**
  * Classifies a file of tensors by its keys and shapes alone: the key names are those of the projects that write them
@@ -48,16 +49,38 @@ export function classify(tensors: Tensors): Classified {
     if (!inside) return named('other', familyOfContext(tensors), 'a ControlNet')
   }
   if (some(/^adapter\.body\./)) return other('a T2I-Adapter')
-  if (
-    some(/^(decoder|encoder)\.layers\.\d+\.(conv\.\d+\.)?weight$/) &&
-    !some(/^encoder\.layers\.\d+\.self_attn\./)
-  ) {
-    return other('a TAESD (a tiny VAE for previews)')
+  const tiny = tinyVae(tensors)
+  if (tiny !== undefined) return tiny
+  const upscaler = upscalerKind(tensors)
+  if (upscaler?.usable === true)
+    return { kind: 'upscaler', family: 'any', description: `an upscaler (${upscaler.name})` }
+  if (upscaler !== undefined) {
+    return other(
+      `an upscaler of the kind ${upscaler.name}, which cannot be used; RRDBNet (ESRGAN, Real-ESRGAN) and SRVGG can`,
+      'any',
+    )
   }
   for (const [family, pattern] of foreignKeys) {
     if (some(pattern)) return { kind: 'model', family, description: families[family].name }
   }
   return originalLayout(tensors, some) ?? partAlone(tensors, some) ?? namedByConcept(tensors) ?? unknown(keys)
+}
+
+/** TAESD's own files have the layers of one half, counted from 0; the decoder's first has no weights. */
+function tinyVae(tensors: Tensors): Classified | undefined {
+  const first = tensors.get('decoder.layers.0.weight') ?? tensors.get('1.weight')
+  const own = (tensors.has('1.weight') || tensors.has('0.weight')) && tensors.has('3.conv.0.weight')
+  const [, , rows] = first?.shape ?? []
+  const block = [
+    'decoder.layers.2.conv.0.weight',
+    'encoder.layers.1.conv.0.weight',
+    'encoder.layers.4.conv.0.weight',
+  ]
+  if (!own && !block.some((key) => tensors.has(key))) return undefined
+  const channels = rows === undefined ? 0 : (first?.shape[1] ?? 0)
+  const family = channels < latentChannelsOfFlux ? 'sd1' : 'unknown'
+  const description = `a TAESD (a tiny VAE)${family === 'sd1' ? '' : ` with ${channels} latent channels`}`
+  return { kind: 'tiny_vae', family, description }
 }
 
 function named(kind: Classified['kind'], family: Family, what: string): Classified {

@@ -10,7 +10,7 @@ test('each kind has a folder of its own', () => {
 
 test('a file of a family that can be used is refused only where it does not belong, with its place', () => {
   for (const kind of kindNames) {
-    const found = { kind, family: 'sd1', description: 'x' } as const
+    const found = { kind, family: kinds[kind].families[0], description: 'x' } as const
     assert.equal(refusal(kind, found), undefined)
     for (const wanted of kindNames.filter((each) => each !== kind)) {
       const place = kinds[kind].folder || 'the models folder itself'

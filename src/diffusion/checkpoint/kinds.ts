@@ -7,6 +7,9 @@ export const kinds = {
   vae: { noun: 'a VAE', folder: 'vae', families: ['sd1'], folders: false },
   embedding: { noun: 'an embedding', folder: 'embeddings', families: ['sd1'], folders: false },
   lora: { noun: 'a LoRA', folder: 'loras', families: ['sd1'], folders: false },
+  upscaler: { noun: 'an upscaler', folder: 'upscalers', families: ['any'], folders: false },
+  matte: { noun: 'a matting network', folder: 'matte', families: ['any'], folders: false },
+  tiny_vae: { noun: 'a tiny VAE', folder: 'tiny_vae', families: ['sd1'], folders: false },
 } as const satisfies Readonly<Record<string, KindEntry>>
 
 interface KindEntry {
@@ -38,6 +41,7 @@ export interface Classified {
 /** Why a file cannot be used as the wanted kind, without the file's name; undefined if it can. */
 export function refusal(wanted: Kind, { kind, family, description, lora }: Classified): string | undefined {
   if (lora?.problem !== undefined) return `this is ${lora.problem}`
+  if (kind === 'other' && family === 'any') return `this is ${description}`
   if (kind === 'other' || !isUsable(kind, family)) {
     return `this is ${description}, which cannot be used; only ${families.sd1.name} is supported`
   }

@@ -55,7 +55,7 @@ const files: Record<string, [Kind, (t: TestContext) => string | Promise<string>,
         'decoder.layers.0.weight': matrix(1, 4, 3, 3),
         'encoder.layers.1.conv.0.weight': matrix(1, 4, 3, 3),
       }),
-    /^this is a TAESD \(a tiny VAE for previews\)/,
+    /^this is a TAESD \(a tiny VAE\), not a VAE; put it in tiny_vae\//,
   ],
   'an adapter that no model can use': [
     'lora',

@@ -50,6 +50,7 @@ interface ConvOptions {
   readonly stride?: 1 | 2
   /** [top, left, bottom, right]; by default the output has the input's size (halved by a stride of 2). */
   readonly pads?: readonly [number, number, number, number]
+  readonly bias?: boolean
 }
 
 /** @param x [B, in, H, W] @returns [B, out, H', W'] */
@@ -62,7 +63,8 @@ export function conv(g: Graph, key: string, x: Value, out: number, options: Conv
     Math.floor((length + before + after - kernel) / stride) + 1
   const [outHeight, outWidth] = [size(height, pads[0], pads[2]), size(width, pads[1], pads[3])]
   const attributes = { kernel_shape: [kernel, kernel], pads, strides: [stride, stride] }
-  const weights = [g.weight(`${key}.weight`, [out, channels, kernel, kernel]), g.weight(`${key}.bias`, [out])]
+  const weights = [g.weight(`${key}.weight`, [out, channels, kernel, kernel])]
+  if (options.bias ?? true) weights.push(g.weight(`${key}.bias`, [out]))
   const y = g.op('Conv', [x, ...weights], [batch, out, outHeight, outWidth], attributes)
 
   const lora = loraInputs(g, key, kernel === 1 ? [channels] : [channels, kernel, kernel], out)

@@ -24,6 +24,13 @@ export function encodePng(picture: Picture, text: Readonly<Record<string, string
   ])
 }
 
+/** The same file with text chunks after its header. @param png a PNG without text */
+export function withText(png: Uint8Array, text: Readonly<Record<string, string>>): Uint8Array {
+  const end = signature.length + 12 + 13
+  const chunks = Object.entries(text).map(([keyword, value]) => textChunk(keyword, value))
+  return Buffer.concat([png.subarray(0, end), ...chunks, png.subarray(end)])
+}
+
 function chunk(type: string, data: Uint8Array): Buffer {
   const body = Buffer.concat([Buffer.from(type, 'latin1'), data])
   const out = Buffer.alloc(body.length + 8)

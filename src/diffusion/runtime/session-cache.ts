@@ -27,6 +27,11 @@ export class SessionCache<S extends Releasable> {
     this.#budgetBytes = budgetBytes
   }
 
+  /** What it may hold. */
+  get budgetBytes(): number {
+    return this.#budgetBytes
+  }
+
   /** Held for one owner, or for all. */
   bytes(owner?: object): number {
     let held = 0

@@ -65,14 +65,31 @@ export class Session {
     return new Session(session)
   }
 
-  /** @returns the graph's one output */
+  /**
+   * A graph that has its weights in itself, of a file. Its own shapes may be open.
+   * @param path of a file that was checked: ONNX Runtime would follow references to others
+   */
+  static async fromFile(path: string, { provider, threads }: SessionOptions): Promise<Session> {
+    const session = await InferenceSession.create(path, {
+      executionProviders: [provider],
+      // a plan for each size of picture would never be given back
+      enableMemPattern: false,
+      enableCpuMemArena: false,
+      intraOpNumThreads: threads ?? usableCores(),
+      logSeverityLevel: 3,
+      extra: { session: { set_denormal_as_zero: '1' } },
+    })
+    return new Session(session)
+  }
+
+  /** @returns the graph's first output */
   async run(feeds: Readonly<Record<string, Feed>>): Promise<Float32Array> {
     const tensors: Record<string, Tensor> = {}
     for (const [name, { data, dims }] of Object.entries(feeds)) {
       tensors[name] =
         data instanceof Int32Array ? new Tensor('int32', data, dims) : new Tensor('float32', data, dims)
     }
-    const result = await this.#session.run(tensors)
+    const result = await this.#session.run(tensors, [this.#output])
     return result[this.#output]!.data as Float32Array
   }
 

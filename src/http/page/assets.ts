@@ -1,35 +1,53 @@
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import { basename, dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import fastifyStatic from '@fastify/static'
-import type { FastifyInstance } from 'fastify'
+import { promisify } from 'node:util'
+import { brotliCompress, constants, gzip } from 'node:zlib'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { AppError } from '../../jobs/errors.ts'
+import { isUnchanged } from '../etag.ts'
 
-/** Every file that a page may load. Nothing else in node_modules or this folder can be requested. */
+/**
+ * The files that a page loads: one style sheet and one script, put together from their parts when a server starts and
+ * compressed once. Nothing else in node_modules or this folder can be requested.
+ */
 const sources = {
-  'materialize.css': '@materializecss/materialize/dist/css/materialize.min.css',
-  'htmx.js': 'htmx.org/dist/htmx.min.js',
-  'studio.css': './assets/studio.css',
-  'form.css': './assets/form.css',
-  'suggestions.css': './assets/suggestions.css',
-  'photo.css': './assets/photo.css',
-  'wall.css': './assets/wall.css',
-  'pictures.css': './assets/pictures.css',
-  'catalogue.css': './assets/catalogue.css',
-  'form.js': './assets/form.js',
-  'photo.js': './assets/photo.js',
-  'wall.js': './assets/wall.js',
-  'catalogue.js': './assets/catalogue.js',
-  'favicon.svg': './assets/favicon.svg',
+  'packshot.css': [
+    '@materializecss/materialize/dist/css/materialize.min.css',
+    './assets/studio.css',
+    './assets/form.css',
+    './assets/suggestions.css',
+    './assets/photo.css',
+    './assets/wall.css',
+    './assets/pictures.css',
+    './assets/catalogue.css',
+    './assets/rooms.css',
+  ],
+  'packshot.js': [
+    'htmx.org/dist/htmx.min.js',
+    './assets/form.js',
+    './assets/photo.js',
+    './assets/wall.js',
+    './assets/rooms.js',
+    './assets/catalogue.js',
+  ],
+  'favicon.svg': ['./assets/favicon.svg'],
 } as const
 
 type AssetName = keyof typeof sources
 
+const types: Readonly<Record<AssetName, string>> = {
+  'packshot.css': 'text/css; charset=utf-8',
+  'packshot.js': 'text/javascript; charset=utf-8',
+  'favicon.svg': 'image/svg+xml',
+}
+
 interface Asset {
-  readonly folder: string
-  readonly file: string
+  readonly type: string
   readonly version: string
+  readonly plain: Buffer
+  readonly br: Buffer
+  readonly gzip: Buffer
 }
 
 /** The URLs of the files, each containing the hash of its content. */
@@ -38,22 +56,41 @@ export interface Assets {
   url(name: AssetName): string
 }
 
-const oneYear = '365d'
+let loaded: Promise<Assets> | undefined
 
-/** Reads the files once, for the hashes. */
-export async function loadAssets(): Promise<Assets> {
-  const assets = new Map<string, Asset>()
-  for (const [name, source] of Object.entries(sources)) {
-    const path = fileURLToPath(import.meta.resolve(source))
-    const hash = createHash('sha256').update(await readFile(path))
-    const version = hash.digest('base64url').slice(0, 12)
-    assets.set(name, { folder: dirname(path), file: basename(path), version })
-  }
+/** Reads and compresses the files at the first call: they are the same for every server of a process. */
+export function loadAssets(): Promise<Assets> {
+  loaded ??= readAssets()
+  return loaded
+}
+
+async function readAssets(): Promise<Assets> {
+  const entries = Object.entries(sources).map(async ([name, parts]) => {
+    const texts = await Promise.all(
+      parts.map((part) => readFile(fileURLToPath(import.meta.resolve(part)), 'utf8')),
+    )
+    // a part may end in a comment, and a script without a semicolon
+    const plain = Buffer.from(texts.join(name.endsWith('.js') ? '\n;\n' : '\n'))
+    return [name, await compressed(plain, types[name as AssetName])] as const
+  })
+  const assets = new Map<string, Asset>(await Promise.all(entries))
   return {
     find: (name) => assets.get(name),
     url: (name) => `/assets/${assets.get(name)?.version}/${name}`,
   }
 }
+
+async function compressed(plain: Buffer, type: string): Promise<Asset> {
+  const quality = { [constants.BROTLI_PARAM_QUALITY]: 9, [constants.BROTLI_PARAM_SIZE_HINT]: plain.length }
+  const [br, gz] = await Promise.all([
+    promisify(brotliCompress)(plain, { params: quality }),
+    promisify(gzip)(plain, { level: 9 }),
+  ])
+  const version = createHash('sha256').update(plain).digest('base64url').slice(0, 12)
+  return { type, version, plain, br, gzip: gz }
+}
+
+const yearSeconds = 365 * 86_400
 
 /**
  * Serves the files under `/assets/<hash>/<name>`. With the right hash an answer may be cached forever. A wrong one
@@ -61,15 +98,42 @@ export async function loadAssets(): Promise<Assets> {
  * or that page would lack its style, but the answer must not be cached.
  */
 export async function assetRoutes(app: FastifyInstance, assets: Assets): Promise<void> {
-  await app.register(fastifyStatic, { serve: false })
   app.get<{ Params: { version: string; name: string } }>(
     '/assets/:version/:name',
     { config: { open: true } },
     (request, reply) => {
       const asset = assets.find(request.params.name)
       if (asset === undefined) throw new AppError('not_found', 'There is no such file.')
-      const current = request.params.version === asset.version
-      return reply.sendFile(asset.file, asset.folder, { maxAge: current ? oneYear : 0, immutable: current })
+      return sendAsset(request, reply, asset, request.params.version === asset.version)
     },
   )
+}
+
+function sendAsset(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  asset: Asset,
+  current: boolean,
+): FastifyReply {
+  const encoding = encodingFor(request.headers['accept-encoding'])
+  const tag = `"${asset.version}${encoding === undefined ? '' : `-${encoding}`}"`
+  reply.headers({
+    'cache-control': current ? `public, max-age=${yearSeconds}, immutable` : 'public, max-age=0',
+    vary: 'accept-encoding',
+    etag: tag,
+  })
+  if (isUnchanged(request, tag)) return reply.code(304).send()
+  if (encoding !== undefined) reply.header('content-encoding', encoding)
+  return reply.type(asset.type).send(asset[encoding ?? 'plain'])
+}
+
+/** The better one of those that the client accepts (RFC 9110, section 12.5.3); one with a weight of 0 it does not. */
+function encodingFor(accepted = ''): 'br' | 'gzip' | undefined {
+  const names = accepted
+    .toLowerCase()
+    .split(',')
+    .map((each) => each.trim())
+    .filter((each) => !/;\s*q=0(\.0*)?$/.test(each))
+    .map((each) => each.split(';', 1)[0]?.trim())
+  return (['br', 'gzip'] as const).find((name) => names.includes(name))
 }

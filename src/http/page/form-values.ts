@@ -91,7 +91,12 @@ function lorasOf(text: string): { name: string; strength?: number; text_strength
 }
 
 /** Settings as the fields of the form have them. */
-export function settingsText({ loras, ...settings }: Partial<ResolvedRequest>): Record<string, string> {
+export function settingsText({
+  loras,
+  finish: _finish,
+  gate: _gate,
+  ...settings
+}: Partial<ResolvedRequest>): Record<string, string> {
   const texts = Object.entries(settings).map(([name, value]) => [name, String(value)])
   const uses = loras?.map(({ name, strength, text_strength: forText }) => {
     if (forText !== undefined) return `${name}:${forText}:${strength}`

@@ -1,9 +1,10 @@
 import type { ModelInfo } from '../../jobs/offer.ts'
 import { chosenModel, type FormState, type PageOffer, requestForm } from './form.ts'
 import { type Html, html } from './html.ts'
+import { clearForm } from './workspace-wall.ts'
 
-/** The page with the form and, beside it, the pictures of this visitor. */
-export function home(offer: PageOffer, state: FormState): Html {
+/** The page with the form and, beside it, the pictures of this visitor: `wall`, the cards of the workspace. */
+export function home(offer: PageOffer, state: FormState, wall?: Html): Html {
   return html`<div class="intro">
 <h1>Studio photos, from words</h1>
 <p>Name a product. Packshot sets the light, puts it on a clean backdrop and takes the picture.${offer.catalogues === true && html` Or <a href="/catalogues">a whole catalogue</a> from a list.`}</p>
@@ -11,8 +12,8 @@ export function home(offer: PageOffer, state: FormState): Html {
 <div class="studio">
 <section class="studio-form" aria-label="New picture">${requestForm(offer, state)}</section>
 <section class="studio-wall" aria-labelledby="wall-title">
-<div class="wall-head"><h2 id="wall-title">Your pictures</h2><button class="btn text js-only" type="button" id="clear-list" hidden>Clear the list</button></div>
-<div id="jobs" class="jobs"></div>
+<div class="wall-head"><h2 id="wall-title">Your pictures</h2>${clearForm()}</div>
+<div id="jobs" class="jobs">${wall}</div>
 <div class="wall-empty">${stillLife()}<p>Your pictures will hang here.</p>${about(chosenModel(offer, state.values))}</div>
 </section>
 </div>`

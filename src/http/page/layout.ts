@@ -28,18 +28,6 @@ const htmxConfig = JSON.stringify({
   timeout: 20_000,
 })
 
-const styles = [
-  'materialize.css',
-  'studio.css',
-  'form.css',
-  'suggestions.css',
-  'photo.css',
-  'wall.css',
-  'pictures.css',
-  'catalogue.css',
-] as const
-const scripts = ['htmx.js', 'form.js', 'photo.js', 'wall.js', 'catalogue.js'] as const
-
 /** @param visitor the name of the caller that signed in */
 function masthead(visitor: string | undefined): Html {
   const session =
@@ -63,8 +51,8 @@ export function document(assets: Assets, page: Page, visitor?: string): string {
 <meta name="robots" content="noindex">
 <meta name="htmx-config" content="${htmxConfig}">
 ${refresh(page.refreshSeconds)}<link rel="icon" type="image/svg+xml" href="${assets.url('favicon.svg')}">
-${styles.map((name) => html`<link rel="stylesheet" href="${assets.url(name)}">`)}
-${scripts.map((name) => html`<script src="${assets.url(name)}" defer></script>`)}
+<link rel="stylesheet" href="${assets.url('packshot.css')}">
+<script src="${assets.url('packshot.js')}" defer></script>
 </head>
 <body>
 <a class="skip-link" href="#main">Skip to the content</a>

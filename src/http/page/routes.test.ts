@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, beforeEach, test } from 'node:test'
+import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import { buildStudio, Studio } from '../../../test/browser/studio.ts'
 import { AppError } from '../../jobs/errors.ts'
 
@@ -33,7 +34,7 @@ test('the page loads its own files only and has nothing inline', async () => {
   assert.equal(page.headers['cache-control'], 'no-store')
   assert.doesNotMatch(page.body, /<script(?![^>]* src=)|<style|\sstyle=|\son\w+=|javascript:/)
   const loaded = [...page.body.matchAll(/(?:src|<link[^>]*href)="([^"]+)"/g)].map(([, url]) => String(url))
-  assert.ok(loaded.length >= 6)
+  assert.equal(loaded.length, 3)
   for (const url of loaded) {
     const file = await app.inject(url)
     assert.equal(file.statusCode, 200, url)
@@ -43,9 +44,46 @@ test('the page loads its own files only and has nothing inline', async () => {
 })
 
 test('a file under the hash of another version is served, but not to be kept', async () => {
-  const file = await app.inject('/assets/older/studio.css')
+  const file = await app.inject('/assets/older/packshot.css')
   assert.equal(file.statusCode, 200)
   assert.match(String(file.headers['cache-control']), /max-age=0$/)
+})
+
+test('what a browser loads first is less than 100 KB, compressed as it accepts it', async () => {
+  for (const accepted of ['gzip, deflate', 'gzip, deflate, br, zstd']) {
+    const headers = { 'accept-encoding': accepted }
+    const page = await app.inject({ url: '/', headers })
+    const urls = [...page.body.matchAll(/(?:src|<link[^>]*href)="([^"]+)"/g)].map(([, url]) => String(url))
+    const files = await Promise.all(urls.map((url) => app.inject({ url, headers })))
+    const bytes = [page, ...files].reduce((sum, { rawPayload }) => sum + rawPayload.length, 0)
+    assert.ok(bytes < 100_000, `${bytes} bytes`)
+    for (const { headers } of files)
+      assert.equal(headers['content-encoding'], accepted.includes('br') ? 'br' : 'gzip')
+  }
+})
+
+test('a file is compressed only for whom accepts it, and is the same; a known one is not sent again', async () => {
+  const [, url = ''] = /<script src="([^"]+)"/.exec((await app.inject('/')).body) ?? []
+  const plain = await app.inject(url)
+  assert.equal(plain.headers['content-encoding'], undefined)
+  assert.match(String(plain.headers.vary), /accept-encoding/)
+  for (const refused of ['identity', 'br;q=0, gzip;q=0.0', 'zstd', '', 'brr']) {
+    const file = await app.inject({ url, headers: { 'accept-encoding': refused } })
+    assert.equal(file.body, plain.body, refused)
+  }
+  for (const [accepted, unpack] of [
+    ['br;q=0.5, gzip', brotliDecompressSync],
+    ['gzip;q=1.0, br;q=0', gunzipSync],
+  ] as const) {
+    const file = await app.inject({ url, headers: { 'accept-encoding': accepted } })
+    assert.equal(unpack(file.rawPayload).toString(), plain.body)
+    const again = { 'accept-encoding': accepted, 'if-none-match': String(file.headers.etag) }
+    assert.equal((await app.inject({ url, headers: again })).statusCode, 304)
+    assert.notEqual(file.headers.etag, plain.headers.etag)
+  }
+  const head = await app.inject({ method: 'HEAD', url })
+  assert.deepEqual([head.statusCode, head.body], [200, ''])
+  assert.equal(Number(head.headers['content-length']), Buffer.byteLength(plain.body))
 })
 
 test('no other file can be asked for', async () => {

@@ -20,6 +20,7 @@ import type { Page } from './layout.ts'
 import { forChosenModel } from './model-change.ts'
 import { refuseCrossSite, setSecurityHeaders } from './security.ts'
 import { signInRoutes, toSignIn } from './sign-in.ts'
+import { workspaceRoutes } from './workspace-routes.ts'
 
 export interface PageOptions {
   readonly services: Services
@@ -59,10 +60,17 @@ export async function pageRoutes(
   if (access === 'sign-in') signInRoutes(app, { services, assets, hosts, refused })
   if (catalogues !== undefined) catalogueRoutes(app, { catalogues, assets, hosts, refused })
 
+  const workspace = workspaceRoutes(app, {
+    services,
+    hosts,
+    card: (view) => jobCard(view, { usual: usualSize() }),
+  })
+
   app.get('/', async (request, reply) => {
     const values = await prefill(services, request)
     const state = { values, errors: {}, prefilled: values.prompt !== '' }
-    return sendPage(reply, assets, { title: 'Packshot', body: home(offer(), state) })
+    const wall = await workspace.wall(request, reply)
+    return sendPage(reply, assets, { title: 'Packshot', body: home(offer(), state, wall) })
   })
 
   // posted, since a prompt may be too long for an address
@@ -82,6 +90,7 @@ export async function pageRoutes(
         caller: request.caller,
         base: request.publicAddress(),
       })
+      await workspace.add(view, request, reply)
       if (!isFragment(request)) return reply.redirect(`/jobs/${view.id}`, 303)
       return sendFragment(reply, jobCard(view, { usual: usualSize(), isNew: true }))
     } catch (thrown) {
@@ -105,10 +114,17 @@ export async function pageRoutes(
 
   app.get<JobAddress>('/jobs/:id/card', async (request, reply) => {
     const stopping = request.query.stopping === '1'
-    return sendFragment(
-      reply,
-      jobCard(await services.view(request.params.id, request.caller), { usual: usualSize(), stopping }),
-    )
+    const { id } = request.params
+    try {
+      const view = await services.view(id, request.caller)
+      return sendFragment(reply, jobCard(view, { usual: usualSize(), stopping }))
+    } catch (thrown) {
+      const error = toAppError(thrown)
+      const line = error.code === 'expired' ? await workspace.line(id, request) : undefined
+      if (line === undefined) throw thrown
+      setErrorHeaders(reply, error)
+      return sendFragment(reply, line)
+    }
   })
 
   app.post<JobAddress>('/jobs/:id/cancel', async (request, reply) => {

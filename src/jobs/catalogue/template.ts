@@ -104,6 +104,9 @@ export function compileTemplate(
   return { fill, usesVariant, fixesSeed }
 }
 
+/** Numbers in the objects of a field: of LoRAs, `finish` and `gate`. */
+const numbersInside = /strength$|^(?:fill|width|height|margin|top|right|bottom|left|max_bytes|tries)$/
+
 function compileValue(
   param: string,
   value: unknown,
@@ -124,7 +127,7 @@ function compileValue(
   }
   if (typeof value === 'object' && value !== null) {
     const entries = Object.entries(value).map(
-      ([name, each]) => [name, compileValue(param, each, /strength$/.test(name), options)] as const,
+      ([name, each]) => [name, compileValue(param, each, numbersInside.test(name), options)] as const,
     )
     return (...row) => Object.fromEntries(entries.map(([name, fill]) => [name, fill(...row)]))
   }

@@ -67,11 +67,15 @@ export function givenImages(
     }
     return {}
   }
-  if (!model.image_to_image && vae === undefined) {
+  // nothing is encoded
+  if (!model.image_to_image && vae === undefined && strength !== 0) {
     blame(
       'init_image',
       `init_image must be absent: the VAE of the model ${model.name} cannot read pictures (it has no encoder).`,
     )
+  }
+  if (strength === 0 && mask !== undefined) {
+    blame('mask', 'mask requires a strength above 0: with 0 nothing is repainted.')
   }
   return { init_image, strength: strength ?? defaultStrength, ...(mask === undefined ? {} : { mask }) }
 }

@@ -3,6 +3,7 @@ import { Value } from 'typebox/value'
 import { AppError, type Blame, type Fault } from '../errors.ts'
 import {
   defaultQuality,
+  type ImageFormat,
   imageFormats,
   type JobRequest,
   jobRequestSchema,
@@ -14,6 +15,7 @@ import { nearest } from '../nearest.ts'
 import { findNamed, type ModelInfo, type Offer } from '../offer.ts'
 import { stepsOf } from '../pictures.ts'
 import { cleanText, describeValue, expectation, listed } from '../wording.ts'
+import { drawsNothing, finishFieldFaults, resolveFinish } from './finish.ts'
 import { loraFieldFaults, resolveLoras } from './loras.ts'
 import { checkModel, givenImages, resolveVae } from './model-rules.ts'
 import { resolveSampler } from './sampler-choice.ts'
@@ -51,6 +53,8 @@ export function resolveRequest(
   const { fields: given, faults: textFaults } = withCleanTexts(body, limits)
   const faults = [...unknownFields(given, schema), ...schemaFaults(given, schema, limits), ...textFaults]
   const broken = new Set(faults.map((fault) => fault.param))
+  // a part of a field breaks the whole
+  for (const param of broken) if (param.includes('.')) broken.add(param.slice(0, param.indexOf('.')))
   const blame = (param: string, message: string) => {
     if (!broken.has(param)) faults.push({ param, message })
   }
@@ -68,11 +72,12 @@ export function resolveRequest(
   const { prompt, loras } = resolveLoras(request, model, offer.loras, limits, blame)
   const vae = resolveVae(request, model, offer, blame)
   const { clip_skip = 1 } = request
+  const size = { width: request.width ?? model.width, height: request.height ?? model.height }
+  const { format, ...finishing } = resolveFinish(request, size, limits, blame)
   const resolved: ResolvedRequest = {
     prompt,
     negative_prompt: request.negative_prompt ?? '',
-    width: request.width ?? model.width,
-    height: request.height ?? model.height,
+    ...size,
     steps,
     guidance_scale: request.guidance_scale ?? model.guidance_scale,
     sampler,
@@ -80,13 +85,14 @@ export function resolveRequest(
     seed: request.seed ?? seed,
     count: request.count ?? 1,
     model: model.name,
-    ...fileOf(request, blame),
+    ...fileOf({ ...request, format: request.format ?? format }, blame),
     ...vae,
     ...(loras.length === 0 ? {} : { loras }),
     ...(clip_skip === 1 ? {} : { clip_skip }),
     ...givenImages(request, model, blame),
+    ...finishing,
   }
-  if (stepsOf(resolved) < 1) {
+  if (stepsOf(resolved) < 1 && !drawsNothing(resolved)) {
     const least = Math.ceil(1000 / resolved.steps) / 1000
     blame(
       'strength',
@@ -105,7 +111,10 @@ export function resolveRequest(
 
 /** The format of the delivered file. PNG has no quality. */
 function fileOf(
-  { format = imageFormats[0], quality }: JobRequest,
+  {
+    format = imageFormats[0],
+    quality,
+  }: { readonly format: ImageFormat | undefined; readonly quality?: number },
   blame: Blame,
 ): Pick<ResolvedRequest, 'format' | 'quality'> {
   if (format !== 'png') return { format, quality: quality ?? defaultQuality }
@@ -159,7 +168,12 @@ function schemaFaults(given: Fields, { properties, required }: Schema, limits: R
         : []
     }
     if (Value.Check(schema, value)) return []
-    const entries = name === 'loras' ? loraFieldFaults(value, limits) : []
+    const entries =
+      name === 'loras'
+        ? loraFieldFaults(value, limits)
+        : name === 'finish' || name === 'gate'
+          ? finishFieldFaults(name, value)
+          : []
     if (entries.length > 0) return entries
     return [
       { param: name, message: `${name} must be ${expectation(schema)}, but was ${describeValue(value)}.` },

@@ -39,7 +39,14 @@ async function canceledBefore(deps: CancelDeps, id: string): Promise<Manifest | 
 
 /** An earlier version takes it for the manifest of a job without pictures. */
 function tombstoneOf({ error, ...manifest }: Manifest, now: Date): Manifest {
-  const { init_image: _init, mask: _mask, strength: _strength, loras: _loras, ...request } = manifest.request
+  const {
+    init_image: _init,
+    mask: _mask,
+    strength: _strength,
+    loras: _loras,
+    finish: _finish,
+    ...request
+  } = manifest.request
   return {
     ...manifest,
     ...(error === undefined ? {} : { error: { code: error.code, message: 'The job was deleted.' } }),

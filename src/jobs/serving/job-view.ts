@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox'
 import { AppError } from '../errors.ts'
+import { Measured } from '../finish.ts'
 import { finalStatuses, JobError, type JobState, type Manifest, ResolvedRequest } from '../job.ts'
 import { expiryOf, hasExpired, type JobIds } from '../job-id.ts'
 import { bestEffort, type Log } from '../log.ts'
@@ -29,6 +30,13 @@ export const ImageView = Type.Object({
   seed: Type.Integer({ description: 'The same request with this seed and a count of 1 makes this picture.' }),
   sha256: Type.String(),
   bytes: Type.Integer(),
+  measured: Type.Optional(Measured),
+  original: Type.Optional(
+    Type.String({
+      description:
+        'Address of the picture as it was drawn, a PNG, beside a finished one; relative to this server.',
+    }),
+  ),
 })
 export type ImageView = Static<typeof ImageView>
 
@@ -171,10 +179,11 @@ export function viewOfManifest({ ids }: Pick<AnswerDeps, 'ids'>, manifest: Manif
     id,
     status,
     request,
-    images: manifest.images.map(({ index, ...image }) => ({
+    images: manifest.images.map(({ index, original, ...image }) => ({
       url: `${addressOf(id)}/images/${index}`,
       link: `/v1/pictures/${ids.pictures.issue(id, index)}`,
       ...image,
+      ...(original === undefined ? {} : { original: `${addressOf(id)}/images/${index}/original` }),
     })),
     created_at,
     ...(started_at === undefined ? {} : { started_at }),

@@ -1,4 +1,5 @@
 import { AppError } from '../errors.ts'
+import { defaultLimits } from '../fields.ts'
 import type { ResolvedRequest } from '../job.ts'
 import { bestEffort, type Log } from '../log.ts'
 import type { ImageStore } from '../ports.ts'
@@ -80,6 +81,11 @@ function megabytes(bytes: number): number {
 }
 
 /** The pictures of a job have at most about so many bytes: a PNG is rarely larger than its pixels. */
-export function pictureBytes({ count, width, height, format }: ResolvedRequest): number {
-  return Math.ceil(count * width * height * (format === 'png' ? 3 : 1.5))
+export function pictureBytes({ count, width, height, format, finish, strength }: ResolvedRequest): number {
+  const each = ({ width, height }: { width: number; height: number }, bytes: number) => width * height * bytes
+  const delivered = each(finish ?? { width, height }, format !== 'png' ? 1.5 : 3)
+  // the original is kept beside it; one that nothing was drawn on is as large as uploads are
+  const side = defaultLimits.maxSize
+  const kept = strength === 0 ? { width: 2 * side, height: side } : { width, height }
+  return Math.ceil(count * (delivered + (finish === undefined ? 0 : each(kept, 3))))
 }

@@ -1,5 +1,6 @@
 import { type Caller, requireScope } from '../caller.ts'
 import { AppError, type ErrorCode, type Fault } from '../errors.ts'
+import { backgroundUpload } from '../finish.ts'
 import type { ResolvedRequest } from '../job.ts'
 import { expiryOf, hasExpired, type JobIds } from '../job-id.ts'
 import type { ImageStore, PictureReader, RateLimiter, StoredFile, UploadLimits } from '../ports.ts'
@@ -172,7 +173,7 @@ function checkId({ ids, ttlSeconds, now }: ReadDeps, id: string, owner: string |
 /** What is wrong with the uploads that a request names; rejects `unavailable` when the store does not answer. */
 export async function uploadFaults(
   deps: ReadDeps,
-  { init_image, mask }: ResolvedRequest,
+  { init_image, mask, finish }: ResolvedRequest,
   owner?: string,
 ): Promise<Fault[]> {
   const faults: Fault[] = []
@@ -190,6 +191,7 @@ export async function uploadFaults(
   }
   const picture = await look('init_image', init_image)
   const painted = await look('mask', mask)
+  await look('finish.background', backgroundUpload(finish))
   if (picture === undefined || painted === undefined) return faults
   const [a, b] = [picture, painted]
   // rounding may shift two sizes of one picture by a pixel

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { AppError } from '../errors.ts'
+import { backgroundUpload } from '../finish.ts'
 import type { ManifestImage, Progress, Task } from '../job.ts'
 import { bestEffort, type Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
@@ -81,13 +82,27 @@ export async function makePictures(
     }
     for await (const picture of deps.generator.generate(task.request, options)) {
       watch.drawn()
-      const { bytes, width, height, seed } = picture
+      const { bytes, width, height, seed, measured, original } = picture
       const index = made.length
+      if (original !== undefined) {
+        await withStorageRetry(deps.storageRetry, signal, () =>
+          deps.images.putImage(task.id, index, 'original', original),
+        )
+      }
       await withStorageRetry(deps.storageRetry, signal, () =>
         deps.images.putImage(task.id, index, task.request.format, bytes),
       )
       const sha256 = createHash('sha256').update(bytes).digest('hex')
-      made.push({ index, width, height, seed, bytes: bytes.byteLength, sha256 })
+      made.push({
+        index,
+        width,
+        height,
+        seed,
+        bytes: bytes.byteLength,
+        sha256,
+        ...(measured === undefined ? {} : { measured }),
+        ...(original === undefined ? {} : { original: original.byteLength }),
+      })
       watch.alive()
     }
     if (made.length === task.request.count) return { pictures: made, ...watch.pace() }
@@ -101,7 +116,7 @@ export async function makePictures(
 /** The uploads that the task names; undefined when it starts from the prompt alone. */
 async function givenImages(
   deps: AttemptDeps,
-  { request: { init_image, mask } }: Task,
+  { request: { init_image, mask, finish } }: Task,
   signal: AbortSignal,
 ): Promise<GivenImages | undefined> {
   const fetch = async (field: string, id: string) => {
@@ -109,9 +124,13 @@ async function givenImages(
     if (bytes !== undefined) return bytes
     throw new AppError('upload_gone', `The picture that ${field} names was deleted before the job ran.`)
   }
-  if (init_image === undefined) return undefined
-  const init = await fetch('init_image', init_image)
-  return mask === undefined ? { init } : { init, mask: await fetch('mask', mask) }
+  const ground = backgroundUpload(finish)
+  if (init_image === undefined && ground === undefined) return undefined
+  return {
+    ...(init_image === undefined ? {} : { init: await fetch('init_image', init_image) }),
+    ...(mask === undefined ? {} : { mask: await fetch('mask', mask) }),
+    ...(ground === undefined ? {} : { background: await fetch('finish.background', ground) }),
+  }
 }
 
 /** The pace of a job is known after so many steps and such a share of an attempt; an estimate is off by so much. */

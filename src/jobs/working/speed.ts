@@ -1,5 +1,5 @@
 import type { Task } from '../job.ts'
-import { unitsOf } from '../work.ts'
+import { drawnUnits } from '../work.ts'
 import type { Made } from './attempt.ts'
 
 /** Recent speed of a worker, while it computes. */
@@ -22,7 +22,9 @@ const most = 2
  */
 export function learnSpeed(speed: Speed, task: Task, made: Omit<Made, 'pictures'>): void {
   const { secondsPerStep, steps, seconds } = made
-  const units = unitsOf(task)
+  const units = drawnUnits(task, steps)
+  // nothing was drawn: a finish alone says nothing of the model
+  if (units === 0) return
   const old = speed.secondsPerUnit
   if (secondsPerStep !== undefined) {
     const measured = (secondsPerStep * steps) / units

@@ -27,7 +27,7 @@ export interface HubOptions {
 }
 
 const part = '[A-Za-z0-9][A-Za-z0-9._-]{0,95}'
-const idPattern = new RegExp(`^(${part})/(${part})(?:[:/](.+\\.safetensors))?$`)
+const idPattern = new RegExp(`^(${part})/(${part})(?:[:/](.+\\.(?:safetensors|onnx)))?$`)
 
 /** `owner/name`, `owner/name/file.safetensors` or `owner/name:file.safetensors`; undefined for anything else. */
 export function parseHubId(text: string): HubId | undefined {

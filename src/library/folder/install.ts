@@ -7,13 +7,12 @@ import { type Kind, kinds } from '../../diffusion/checkpoint/kinds.ts'
 import { unusable } from '../../diffusion/checkpoint/usable.ts'
 import { CheckpointError } from '../../diffusion/errors.ts'
 import { checkFinite } from '../../diffusion/safetensors/check-finite.ts'
-import { foreignName } from '../../diffusion/safetensors/foreign-file.ts'
 import { AppError } from '../../jobs/errors.ts'
 import { sameName } from '../../jobs/offer.ts'
 import { type Entry, listModels, vaesFor } from './list.ts'
-import { checkName, extension, weightsName } from './names.ts'
+import { checkName, extension, extensionOf, refusedName, weightsName } from './names.ts'
 import { hashFile, type Sums, sumsBeside, writeSums } from './sums.ts'
-import { checkModel } from './verify.ts'
+import { checkMatte, checkModel } from './verify.ts'
 
 /** A file, or a folder in diffusers layout, that waits beside the models under a name that ends with `.partial`. */
 export interface Staged {
@@ -50,7 +49,7 @@ export async function place(staged: Staged, { dir, name, kind: wanted }: PlaceOp
   await checkFree(dir, kind, name, staged.path)
   const folder = resolve(dir, kinds[kind].folder)
   await mkdir(folder, { recursive: true })
-  const fileName = staged.folder ? name : `${name}${extension}`
+  const fileName = staged.folder ? name : `${name}${extensionOf(kind)}`
   const sums = [...staged.sums].map(
     ([file, hash]) => [file === '' ? fileName : `${fileName}/${file}`, hash] as const,
   )
@@ -72,7 +71,8 @@ async function examine(staged: Staged, wanted: Kind | undefined, dir: string): P
     // a model without a VAE may come before its VAE does
     if (!needsVae || vae !== undefined) await checkModel(staged.path, vae?.path)
   }
-  for (const file of staged.sums.keys()) {
+  if (kind === 'matte') await checkMatte(staged.path)
+  for (const file of kind === 'matte' ? [] : staged.sums.keys()) {
     if (file === '' || file.endsWith(extension)) await checkFinite(join(staged.path, file))
   }
   return kind
@@ -83,7 +83,7 @@ export async function checkFree(dir: string, kind: Kind, name: string, kept?: st
   const folder = resolve(dir, kinds[kind].folder)
   const files = await readdir(folder).catch(() => [])
   const taken = files.find(
-    (file) => foreignName(file) === undefined && sameName(weightsName(file) ?? file, name),
+    (file) => refusedName(file, kind) === undefined && sameName(weightsName(file) ?? file, name),
   )
   if (taken === undefined) return
   const rest = kept === undefined ? '' : ` The downloaded file is kept: add ${kept} under another name.`
@@ -129,10 +129,14 @@ export async function stageFolder(
 }
 
 /** Deletes an entry and the files beside it that belong to it. */
-export async function removeEntry({ path, name }: Pick<Entry, 'path' | 'name'>): Promise<void> {
+export async function removeEntry({
+  path,
+  name,
+  kind,
+}: Pick<Entry, 'path' | 'name' | 'kind'>): Promise<void> {
   await rm(path, { recursive: true })
   // files beside a file of a refused format belong to a different file of the same name
-  if (foreignName(path) !== undefined) return
+  if (refusedName(path, kind) !== undefined) return
   for (const beside of [`${name}.sha256`, `${name}.json`]) {
     await unlessMissing(unlink(join(dirname(path), beside)))
   }

@@ -4,11 +4,10 @@ import { type CheckpointFacts, readFacts } from '../../diffusion/checkpoint/fact
 import { type Kind, kindNames } from '../../diffusion/checkpoint/kinds.ts'
 import { misfit, unusable } from '../../diffusion/checkpoint/usable.ts'
 import { CheckpointError } from '../../diffusion/errors.ts'
-import { foreignName } from '../../diffusion/safetensors/foreign-file.ts'
 import { messageOf } from '../../jobs/errors.ts'
 import { sameName } from '../../jobs/offer.ts'
 import type { FactsCache } from './facts-cache.ts'
-import { nameFault } from './names.ts'
+import { nameFault, refusedName } from './names.ts'
 import { type Found, modelFiles, walk } from './walk.ts'
 
 /** One entry of the models folder. */
@@ -121,9 +120,9 @@ function clash(one: Found, all: readonly Found[]): string | undefined {
       each !== one &&
       each.kind === one.kind &&
       sameName(each.name, one.name) &&
-      foreignName(each.path) === undefined,
+      refusedName(each.path, each.kind) === undefined,
   )
-  if (others.length === 0 || foreignName(one.path) !== undefined) return undefined
+  if (others.length === 0 || refusedName(one.path, one.kind) !== undefined) return undefined
   return `${[one, ...others].map(({ path }) => basename(path)).join(' and ')} have the same name; rename all but one`
 }
 

@@ -1,5 +1,5 @@
 import { extname } from 'node:path'
-import { kinds } from '../../diffusion/checkpoint/kinds.ts'
+import { type Kind, kinds } from '../../diffusion/checkpoint/kinds.ts'
 import { foreignName } from '../../diffusion/safetensors/foreign-file.ts'
 import { AppError } from '../../jobs/errors.ts'
 
@@ -7,6 +7,17 @@ import { AppError } from '../../jobs/errors.ts'
 export const kindFolders: readonly string[] = Object.values(kinds).map(({ folder }) => folder)
 
 export const extension = '.safetensors'
+
+/** Of a file that is added as this kind. */
+export function extensionOf(kind: Kind): string {
+  return kind === 'matte' ? '.onnx' : extension
+}
+
+/** Why no file of this name is read, whatever its content. @param kind absent: any kind may be meant */
+export function refusedName(fileName: string, kind: Kind = 'matte'): string | undefined {
+  const matte = kind === 'matte' && extname(fileName).toLowerCase() === '.onnx'
+  return matte ? undefined : foreignName(fileName)
+}
 
 /** The name of a file of weights, in a format that is read or refused; undefined for any other file. */
 export function weightsName(fileName: string): string | undefined {
@@ -43,7 +54,7 @@ export function checkName(name: string): void {
 /** Names that a folder or a file ending of the models folder already has. */
 function isReserved(name: string): boolean {
   const lower = name.toLowerCase()
-  return kindFolders.includes(lower) || /\.(partial|sha256|json|safetensors)$/.test(lower)
+  return kindFolders.includes(lower) || /\.(partial|sha256|json|safetensors|onnx)$/.test(lower)
 }
 
 /** Makes a name from any file name: its last part, without its ending and without characters that are not allowed. */
@@ -51,7 +62,7 @@ export function safeName(fileName: string): string {
   const last = fileName.split(/[/\\]/).at(-1) ?? ''
   const cleaned = last
     .normalize('NFC')
-    .replace(/\.(safetensors|partial|json|sha256)$/i, '')
+    .replace(/\.(safetensors|onnx|partial|json|sha256)$/i, '')
     .replaceAll(/[^\p{L}\p{M}\p{N} ._()+@&'!,=~#-]/gu, '_')
     .replace(/^[.\s]+/, '')
     .trim()

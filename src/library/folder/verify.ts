@@ -1,5 +1,6 @@
 import { dirname, join } from 'node:path'
 import { openEngine } from '../../diffusion/engine.ts'
+import { openMatte } from '../../diffusion/matte/matte.ts'
 import { checkFinite } from '../../diffusion/safetensors/check-finite.ts'
 import { messageOf } from '../../jobs/errors.ts'
 import type { Entry } from './list.ts'
@@ -15,6 +16,20 @@ export async function checkModel(path: string, vae?: string): Promise<void> {
   // sessions are made at the first picture: this reads headers only
   const engine = await openEngine({ model: path, vae, provider: 'cpu' })
   await engine.close()
+}
+
+/**
+ * Loads a matting network and has it look at a grey picture.
+ * @throws CheckpointError
+ */
+export async function checkMatte(path: string): Promise<void> {
+  const [width, height] = [64, 64]
+  const matte = await openMatte(path)
+  try {
+    await matte.alpha({ rgb: new Uint8Array(3 * width * height).fill(128), width, height })
+  } finally {
+    await matte.close()
+  }
 }
 
 /** What is wrong with an entry now, and what could not be checked. @param vae for a model without its own */
@@ -34,6 +49,7 @@ export async function verifyEntry(
     found(thrown)
   }
   if (entry.problem !== undefined) faults.push(entry.problem.detail)
+  else if (entry.kind === 'matte') await checkMatte(entry.path).catch(found)
   else if (entry.kind === 'model') await checkModel(entry.path, vae).catch(found)
   const files = sums === undefined ? [] : [...sums.keys()].map((name) => join(dirname(entry.path), name))
   const weights = files.length === 0 ? [entry.path] : files

@@ -1,20 +1,13 @@
 /* global htmx */
 
 /**
- * What the job cards do beyond htmx: they survive a reload and an unavailable server, their bar moves between two
- * answers, and a screen reader announces changes of a job. Without this file a card still polls until it is final.
- *
- * Longer than most files: cards, the remembered list and the title of the page follow one state, and the page loads one
- * file less.
+ * What the job cards do beyond htmx: they survive an unavailable server, their bar moves between two answers, and a screen
+ * reader announces changes of a job. Without this file a card still polls until it is final. Which cards there are is the
+ * server's list, see rooms.js.
  */
 ;(() => {
   /** The path of a proxy under which the page is served, or a slash. */
   const { root } = document.documentElement.dataset
-  const storageKey = 'packshot.jobs'
-  const recipesKey = 'packshot.recipes'
-  const mostRemembered = 200
-  const atOnce = 24
-  const idShape = /^[\w.-]{8,100}$/
   const longestPauseMs = 30_000
   const mostFailures = 25
 
@@ -32,135 +25,16 @@
     return known.get(id)
   }
 
-  // --- The list of this visitor's jobs. If storage is forbidden, only a reload forgets them.
-
-  function remembered() {
-    try {
-      const ids = JSON.parse(localStorage.getItem(storageKey) ?? '[]')
-      return Array.isArray(ids) ? ids.filter((id) => typeof id === 'string' && idShape.test(id)) : []
-    } catch {
-      return []
-    }
-  }
-
-  function remember(ids) {
-    try {
-      localStorage.setItem(storageKey, JSON.stringify(ids.slice(0, mostRemembered)))
-    } catch {}
-  }
-
-  function forget(card, id) {
-    remember(remembered().filter((other) => other !== id))
-    known.delete(id)
-    card.remove()
-    showClear()
-  }
-
-  /** Hidden placeholders in list order; each is replaced by its card, or removed if the job is gone. */
-  function restore(from = 0) {
-    const ids = wall() ? remembered() : []
-    offerOlder(ids.length > from + atOnce ? from + atOnce : undefined)
-    for (const id of ids.slice(from, from + atOnce)) {
-      const place = document.createElement('article')
-      place.dataset.restore = id
-      place.hidden = true
-      place.setAttribute('hx-get', `${root}jobs/${encodeURIComponent(id)}/card`)
-      place.setAttribute('hx-trigger', 'load, retry')
-      place.setAttribute('hx-swap', 'outerHTML')
-      wall().append(place)
-      htmx.process(place)
-    }
-    showClear()
-  }
-
-  /** A long list is shown in parts: each card is a request. */
-  function offerOlder(from) {
-    document.getElementById('older')?.remove()
-    if (from === undefined) return
-    const button = document.createElement('button')
-    button.id = 'older'
-    button.type = 'button'
-    button.className = 'btn text'
-    button.textContent = 'Show older pictures'
-    button.addEventListener('click', () => restore(from))
-    wall().after(button)
-  }
-
-  function showClear() {
-    const button = document.getElementById('clear-list')
-    if (!button) return
-    const some = wall().querySelector('article:not([hidden])') !== null
-    if (some) cleared = undefined
-    button.hidden = !some && !cleared
-    button.textContent = cleared ? 'Bring the list back' : 'Clear the list'
-  }
-
-  /** Cleared, until the next job: pressed by mistake, the same button brings it back. */
-  let cleared
-
-  function clearList() {
-    if (cleared) {
-      const { ids, cards } = cleared
-      cleared = undefined
-      remember(ids)
-      wall().append(...cards)
-      offerOlder(ids.length > cards.length ? cards.length : undefined)
-      askNow()
-      showClear()
-      return say('The list is back.')
-    }
-    cleared = { ids: remembered(), cards: [...wall().children] }
-    remember([])
-    wall().replaceChildren()
-    offerOlder(undefined)
-    showClear()
-    say('The list is empty. The same button brings it back.')
-  }
-
-  // --- When pictures are deleted, a line of their card stays, with the settings to make them again.
-
-  function recipes() {
-    try {
-      return JSON.parse(localStorage.getItem(recipesKey) ?? '{}') ?? {}
-    } catch {
-      return {}
-    }
-  }
-
-  /** Recipes of listed jobs only, so that a cleared list leaves none behind. */
-  function keepRecipe(card, id) {
-    const link = card.querySelector('.job-actions [data-fill]')
-    const title = card.querySelector('.job-title')?.textContent
-    if (!wall() || !link || !title) return
-    const ids = new Set(remembered())
-    const kept = Object.entries(recipes()).filter(([other]) => ids.has(other))
-    const recipe = { title, address: link.getAttribute('href') }
-    try {
-      localStorage.setItem(recipesKey, JSON.stringify({ ...Object.fromEntries(kept), [id]: recipe }))
-    } catch {}
-  }
-
-  function showGone(card, id) {
-    const { title, address } = recipes()[id] ?? {}
-    if (!title || !address?.startsWith(`${root}?`)) return forget(card, id)
-    const line = document.createElement('article')
-    line.className = 'card job is-gone'
-    line.innerHTML =
-      '<div class="job-body"><h3 class="job-title" dir="auto"></h3><p class="job-state">The pictures were deleted.</p><div class="job-actions"><a class="btn outlined" data-fill>Make it again</a><button class="btn text" type="button">Remove</button></div></div>'
-    line.querySelector('h3').textContent = title
-    line.querySelector('a').setAttribute('href', address)
-    line.querySelector('button').addEventListener('click', () => forget(line, id))
-    card.replaceWith(line)
-    known.delete(id)
-    showClear()
-  }
+  // --- When pictures are deleted, the server sends a line in place of their card, with the settings to make them again.
 
   function showExpiry() {
     for (const note of wall()?.querySelectorAll('[data-expires]') ?? []) {
       const seconds = (Date.parse(note.dataset.expires) - Date.now()) / 1000
       const card = note.closest('article')
-      if (seconds <= 0) showGone(card, card.dataset.job)
-      else note.textContent = `Goes in ${leftInWords(seconds).replace(' left', '')}`
+      if (seconds <= 0) {
+        const { job } = card.dataset
+        htmx.ajax('GET', `${root}jobs/${job}/card`, { target: card, swap: 'outerHTML' }).catch(() => {})
+      } else note.textContent = `Goes in ${leftInWords(seconds).replace(' left', '')}`
     }
   }
 
@@ -191,18 +65,12 @@
     const job = about(id)
     const { status } = card.dataset
     const before = job.status
-    if (wall() && !remembered().includes(id)) {
-      if (remembered().length >= mostRemembered) say(`The list has the newest ${mostRemembered} jobs.`)
-      remember([id, ...remembered()])
-    }
     if (job.status !== status && !job.quiet) say(card.dataset.say)
     if (job.status === undefined && !job.quiet) bringIntoView(card)
     // The button that had the focus is gone; htmx restores it only to an element with the same id.
     if (job.focused && document.activeElement === document.body) card.focus({ preventScroll: true })
     Object.assign(job, { status, failures: 0, quiet: false, focused: false })
     moveOn(card, job)
-    showClear()
-    keepRecipe(card, id)
     if (document.hidden && status === 'succeeded' && before !== undefined && before !== status)
       unseen = card.querySelector('.job-title').textContent
     if (card.querySelector('[data-eta]')) ticking ??= setInterval(tick, 1000)
@@ -324,7 +192,7 @@
   // --- No answer: the card keeps what it shows, says so, and polls less and less often.
 
   function askAgain(card) {
-    const job = about(card.dataset.job ?? card.dataset.restore)
+    const job = about(card.dataset.job)
     job.failures += 1
     if (job.failures === 2) noteOffline(card)
     if (job.failures > mostFailures) return giveUp(card)
@@ -366,39 +234,34 @@
     if (sent) noteOffline(sent.closest('article'), 'The server does not answer, and nothing was sent.')
   }
 
-  // Our own fragments are shown whatever their status; a proxy's error page never is. A job that is gone is removed
-  // from the list silently.
+  // Our own fragments are shown whatever their status; a proxy's error page never is.
   document.addEventListener('htmx:beforeSwap', (event) => {
     const { xhr } = event.detail
     const ours = xhr.getResponseHeader('packshot-fragment') !== null
-    const id = event.target.dataset?.restore
-    const gone = id !== undefined && (xhr.status === 404 || xhr.status === 410)
-    event.detail.shouldSwap = ours && !gone
+    event.detail.shouldSwap = ours
     event.detail.isError = !ours
-    if (xhr.status === 410 && ours && wall() && (id ?? event.target.dataset?.job)) {
-      event.detail.shouldSwap = false
-      return showGone(event.target, id ?? event.target.dataset.job)
-    }
-    if (gone && ours) forget(event.target, id)
-    else if (id !== undefined) about(id).quiet = true
-    const { job } = event.target.dataset
+    const job = event.target.dataset?.job
     if (job !== undefined) about(job).focused = event.target.contains(document.activeElement)
   })
 
-  // Before the browser paints, so that the bar never visibly jumps back. For a card added to the list the event's
-  // target is the list.
+  // Before the browser paints, so that the bar never visibly jumps back. For cards that come into the list the event's
+  // target is the list; only one that was sent just now is announced.
   document.addEventListener('htmx:afterSwap', ({ target }) => {
-    const card = target === wall() ? target.firstElementChild : target
-    if (card.matches?.('article[data-job]')) arrive(card)
+    if (target !== wall()) {
+      if (target.matches?.('article[data-job]')) arrive(target)
+      return
+    }
+    for (const card of target.querySelectorAll('article[data-job]')) {
+      const isNew = card.classList.contains('is-new')
+      if (!isNew && known.has(card.dataset.job)) continue
+      about(card.dataset.job).quiet = !isNew
+      arrive(card)
+    }
   })
 
   for (const name of ['htmx:sendError', 'htmx:responseError', 'htmx:timeout']) {
     document.addEventListener(name, requestFailed)
   }
-
-  document.addEventListener('click', (event) => {
-    if (event.target.closest('#clear-list')) clearList()
-  })
 
   // htmx reads its settings on this event too, and earlier: its listener was registered first.
   document.addEventListener('DOMContentLoaded', () => {
@@ -407,7 +270,6 @@
       about(card.dataset.job).quiet = true
       arrive(card)
     }
-    restore()
     setInterval(showExpiry, 30_000)
   })
 })()
