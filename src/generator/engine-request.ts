@@ -15,6 +15,7 @@ import { addOnFile, type Contents, type LibraryModel } from '../library/library.
  */
 export function engineRequest(request: ResolvedRequest, seed: number, contents: Contents): PictureRequest {
   const { prompt, negative_prompt, width, height, steps, guidance_scale, clip_skip, loras = [] } = request
+  const { eta, timesteps, guidance_end: guidanceEnd, pace } = request
   const sampler = samplers.find((each) => each === request.sampler)
   const schedule = schedules.find((each) => each === request.schedule)
   if (sampler === undefined || schedule === undefined) {
@@ -35,6 +36,10 @@ export function engineRequest(request: ResolvedRequest, seed: number, contents: 
     sampler,
     schedule,
     seed,
+    ...(eta !== undefined && { eta }),
+    ...(timesteps !== undefined && { timesteps }),
+    ...(guidanceEnd !== undefined && { guidanceEnd }),
+    ...(pace !== undefined && { pace }),
     ...(clip_skip !== undefined && { clipSkip: clip_skip }),
     loras: loras.map(({ name, strength, text_strength: textStrength }) => {
       return { file: found(contents, 'lora', name), strength, textStrength }

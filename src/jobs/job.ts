@@ -50,7 +50,14 @@ export type ResolvedRequest = Static<typeof ResolvedRequest>
 export const taskVersion = 5
 
 /** Fields that a worker of version 4 does not know. */
-const newFields = ['finish', 'gate'] as const satisfies readonly (keyof ResolvedRequest)[]
+const newFields = [
+  'finish',
+  'gate',
+  'eta',
+  'timesteps',
+  'guidance_end',
+  'pace',
+] as const satisfies readonly (keyof ResolvedRequest)[]
 
 /** The lowest version that can express the request, so that workers of the previous release take what they can. */
 export function versionOf(request: ResolvedRequest): 2 | 3 | 4 | typeof taskVersion {

@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox'
+import type { PaceRecipes } from './paces.ts'
 
 /** What an installation offers: a request is checked against it, and API and page show it. */
 
@@ -47,6 +48,8 @@ export const ModelFacts = Type.Object({
 export type ModelInfo = Immutable<Static<typeof ModelFacts>> & {
   /** The words that name what it draws, in lower case; absent for a model that knows more than a list could hold. */
   readonly words?: ReadonlySet<string>
+  /** Its layers have sizes of their own, so that no LoRA for Stable Diffusion 1.x fits. */
+  readonly own_widths?: true
 }
 
 type Immutable<Facts> = {
@@ -60,6 +63,8 @@ export interface AddOn {
   readonly description?: string
   /** Why no model can use it, such as "this is a GLoRA, which is not supported"; absent if those that fit can. */
   readonly problem?: string
+  /** Of a LoRA that was distilled to need few steps: the settings it was made for. */
+  readonly paces?: PaceRecipes
   /** By the names of models: why one cannot use it, to follow its name. Those that it fits are absent. */
   readonly misfits?: ReadonlyMap<string, string>
 }
@@ -94,6 +99,10 @@ export interface SamplerInfo {
   readonly max_steps?: number
   /** How often it calls the model in each step; absent: once. */
   readonly calls_per_step?: number
+  /** Its `eta` by default; absent: it has none. */
+  readonly default_eta?: number
+  /** It can be given its timesteps. */
+  readonly takes_timesteps?: boolean
 }
 
 /** The engine's lists of samplers, and the names that other programs have for them. */

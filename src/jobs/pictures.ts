@@ -25,3 +25,15 @@ export function triesOf({ gate }: { readonly gate?: ResolvedRequest['gate'] | un
 export function stepsOf({ steps, strength, init_image }: ResolvedRequest): number {
   return init_image === undefined || strength === undefined ? steps : Math.floor(steps * strength)
 }
+
+/** How many of a picture's steps have guidance: each calls the model for two pictures. */
+export function guidedStepsOf(request: ResolvedRequest): number {
+  const steps = stepsOf(request)
+  if (request.guidance_scale <= 1) return 0
+  return request.guidance_end === undefined ? steps : guidedSteps(steps, request.guidance_end)
+}
+
+/** The first steps of a run that has guidance for a part of it: at least one. */
+function guidedSteps(steps: number, part: number): number {
+  return Math.max(1, Math.round(steps * part))
+}

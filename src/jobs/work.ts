@@ -1,5 +1,5 @@
 import type { ResolvedRequest, Task } from './job.ts'
-import { stepsOf, triesOf } from './pictures.ts'
+import { guidedStepsOf, stepsOf, triesOf } from './pictures.ts'
 import type { Held } from './ports.ts'
 
 /**
@@ -26,17 +26,17 @@ const callsPerPreview = 3.5
 /** Finishing a megapixel, with cutting the product out, takes a small part of a call of the models that people use. */
 const callsPerFinish = 0.2
 
-/** Pictures x tries x steps x calls per step x megapixels, twice with guidance, and a little more for a long prompt, previews and finishing. */
+/** Pictures x tries x steps x calls per step x megapixels, a step with guidance twice, and a little more for a long prompt, previews and finishing. */
 export function workUnits(
   request: ResolvedRequest,
   { callsPerStep = 1, windows = 1, previews = 0 }: WorkFacts = {},
 ): number {
-  const { count, width, height, guidance_scale, gate } = request
-  const guided = guidance_scale > 1 ? 2 : 1
+  const { count, width, height, gate } = request
   const longer = 1 + windowShare * (windows - 1)
   // each try counts beforehand: whether one is needed shows when it is too late to refuse
   const drawn = count * triesOf({ gate })
-  const calls = drawn * stepsOf(request) * callsPerStep * guided * longer + previews * callsPerPreview
+  const steps = stepsOf(request) === 0 ? 0 : stepsOf(request) + guidedStepsOf(request)
+  const calls = drawn * steps * callsPerStep * longer + previews * callsPerPreview
   return (calls * width * height) / 1e6 + finishUnits(request)
 }
 

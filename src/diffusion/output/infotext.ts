@@ -16,7 +16,8 @@ interface MadeBy {
  * which it passes over.
  */
 export function infotext(request: PictureRequest, { model, vae, version }: MadeBy): string {
-  const { clipSkip = 1, loras = [], image } = request
+  const { clipSkip = 1, loras = [], image, timesteps, guidanceEnd, pace } = request
+  const eta = request.eta ?? samplerEntry(request.sampler).defaultEta ?? 0
   const fields: Record<string, string | number> = {
     Steps: request.steps,
     ...samplerFields(request),
@@ -27,7 +28,11 @@ export function infotext(request: PictureRequest, { model, vae, version }: MadeB
     ...(vae !== undefined && { VAE: vae }),
     ...(image && { 'Denoising strength': image.strength }),
     ...(clipSkip > 1 && { 'Clip skip': clipSkip }),
+    ...(eta > 0 && { [request.sampler === 'ddim' ? 'Eta DDIM' : 'Eta']: eta }),
     RNG: 'CPU',
+    ...(timesteps && { 'Packshot timesteps': timesteps.join(' ') }),
+    ...(guidanceEnd !== undefined && { 'Packshot guidance end': guidanceEnd }),
+    ...(pace !== undefined && { 'Packshot pace': pace }),
     Version: `Packshot ${version}`,
   }
   const line = Object.entries(fields)
@@ -39,7 +44,7 @@ export function infotext(request: PictureRequest, { model, vae, version }: MadeB
 }
 
 /** Samplers and schedules that only Packshot has: to others the nearest names would promise the same picture. */
-const ownSamplers: readonly SamplerName[] = ['dpmpp_2s']
+const ownSamplers: readonly SamplerName[] = ['dpmpp_2s', 'tcd']
 const ownSchedules: readonly Schedule[] = ['leading', 'lu']
 
 /** These have a spacing of their own there, and no other. */
