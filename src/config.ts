@@ -71,7 +71,7 @@ export const Environment = Type.Object({
     minLength: 1,
     default: './models',
     description:
-      'Folder for models, with `vae/`, `embeddings/`, `loras/` and `matte/` in it; the built-in packshot-mini is offered as well.',
+      'Folder for models, with `vae/`, `embeddings/`, `loras/`, `upscalers/`, `tiny_vae/` and `matte/` in it; the built-in packshot-mini is offered as well.',
   }),
   PACKSHOT_MODEL_MEMORY_MB: Type.Optional(
     Type.Integer({

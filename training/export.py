@@ -22,7 +22,7 @@ from transformers import CLIPTokenizer
 
 from model import SIZE, count, make_text_encoder, make_unet, make_vae
 from studio.catalogue import KINDS
-from studio.vocabulary import GENERAL
+from studio.vocabulary import CAMERA_WORDS, COUNT_WORDS, GENERAL, LIGHT_WORDS
 
 BUDGET, MANTISSA, UNET_STEPS, VAE_STEPS = 24_000_000, 6, 16, 32
 DESCRIPTION = (
@@ -67,7 +67,11 @@ def about() -> dict:
     names = [kind.name for kind in KINDS.values()]
     pairs = [pair for kind in KINDS.values() for pair in ((kind.name, kind.plural), *kind.others)] + list(GENERAL.values())
     words = sorted({word for pair in pairs for name in pair for word in name.split()} - {"of", "to", "go", "piece", "paper"})
-    return {**DEFAULTS, "description": DESCRIPTION, "subjects": names, "examples": EXAMPLES, "words": words}
+    controls = {"light": {"Soft": LIGHT_WORDS["soft"][0], "Side": LIGHT_WORDS["hard"][0], "Top": LIGHT_WORDS["top"][0]},
+                "view": {"Front": CAMERA_WORDS["front"][0], "Three-quarter": CAMERA_WORDS["three-quarter"][0],
+                         "Above": CAMERA_WORDS["above"][2]},
+                "count": {str(number): COUNT_WORDS[number][0] for number in (1, 2, 3)}}
+    return {**DEFAULTS, "description": DESCRIPTION, "subjects": names, "examples": EXAMPLES, "controls": controls, "words": words}
 
 
 def export(work: Path, out: Path) -> None:

@@ -196,6 +196,37 @@ export class ConfigFile {
     return value.map((item: unknown, index) => this.#line(`"${field}"[${index}]`, item, rule))
   }
 
+  /** Short texts by short names, in the file's order; undefined if the field is absent. */
+  namedTexts(
+    field: string,
+    rule: TextRule & { readonly most: number },
+  ): Readonly<Record<string, string>> | undefined {
+    const value: unknown = this.#fields[field]
+    if (value === undefined || value === null) return undefined
+    const entries = typeof value === 'object' && !Array.isArray(value) ? Object.entries(value) : []
+    if (entries.length === 0 || entries.length > rule.most) {
+      throw new CheckpointError(
+        `${this.path}: "${field}" is ${brief(value)}; it must be an object of 1 to ${rule.most} strings`,
+      )
+    }
+    return Object.fromEntries(
+      entries.map(([name, text]) => [
+        this.#line(`a name in "${field}"`, name, rule),
+        this.#line(`"${field}"."${name}"`, text, rule),
+      ]),
+    )
+  }
+
+  /** An object of this file as a file of its own, for messages too; undefined if the field is absent. */
+  part(field: string): ConfigFile | undefined {
+    const value: unknown = this.#fields[field]
+    if (value === undefined || value === null) return undefined
+    if (typeof value !== 'object' || Array.isArray(value)) {
+      throw new CheckpointError(`${this.path}: "${field}" is ${brief(value)}; it must be an object`)
+    }
+    return new ConfigFile(`${this.path}, "${field}"`, value as Record<string, unknown>)
+  }
+
   #line(place: string, value: unknown, { longest, words = false }: TextRule): string {
     if (isLine(value, longest) && (!words || isWord(value))) return value
     const kind = words ? 'one lowercase word' : 'one line of text'

@@ -2,9 +2,12 @@ import assert from 'node:assert/strict'
 import { cp, readFile, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { contentOf, hashed, taesdShapes } from '../../test/golden/enlarge-weights.ts'
+import { writeSafetensors } from '../../test/golden/parity/variants.ts'
 import { tempFolder } from '../../test/temp-folder.ts'
 import { type Engine, openEngine } from './engine.ts'
 import { openLora } from './lora/lora.ts'
+import { LatentColours } from './preview/latent-colours.ts'
 import type { Picture, PictureRequest } from './request.ts'
 import { openSafetensors } from './safetensors/safetensors.ts'
 
@@ -218,8 +221,62 @@ test('previews change no bit of the picture, whatever draws noise', async (t) =>
     assert.deepEqual(shown.rgb, (await engine.generate(wanted)).rgb, sampler)
     assert.deepEqual(
       seen.map(({ width, height, rgb: { length } }) => [width, height, length]),
-      Array.from({ length: 3 }, () => [64, 64, 3 * 64 * 64]),
+      // one pixel for each latent
+      Array.from({ length: 3 }, () => [8, 8, 3 * 8 * 8]),
       sampler,
     )
+  }
+})
+
+test('a tiny VAE decodes the picture when asked, and previews when it is there; both leave the sample alone', async (t) => {
+  const file = join(tempFolder(t), 'taesd.safetensors')
+  writeSafetensors(file, contentOf(taesdShapes()))
+  const engine = await open(t)
+  const seen: Picture[] = []
+  const show = (picture: Picture) => void seen.push(picture)
+  const full = await engine.generate(request, { previews: { count: 1, decoder: file, show } })
+  const [preview] = seen
+  assert.deepEqual([preview?.width, preview?.height], [64, 64])
+  assert.deepEqual((await engine.generate(request)).rgb, full.rgb)
+  const tinily = await engine.generate({ ...request, decoder: file })
+  assert.notDeepEqual(tinily.rgb, full.rgb)
+  assert.deepEqual([tinily.width, tinily.height], [64, 64])
+  assert.deepEqual((await engine.generate({ ...request, decoder: file })).rgb, tinily.rgb)
+  const { tensors, metadata } = contentOf(taesdShapes())
+  const first = tensors.get('decoder.layers.0.weight')
+  if (first)
+    tensors.set('decoder.layers.0.weight', { ...first, bytes: new Uint8Array(first.bytes.length).fill(255) })
+  writeSafetensors(file, { tensors, metadata })
+  await assert.rejects(engine.generate({ ...request, decoder: file }), /the tiny VAE gave no finite numbers/)
+})
+
+test('previews without a decoder: none is decoded for colours that are known, one for those that are not', async () => {
+  const size = { height: 6, width: 5 }
+  const sample = hashed('sample', 6 * 30).map((value) => 2 * value)
+  const known = new LatentColours(4, 8)
+  assert.ok(known.isKnown)
+  assert.deepEqual(
+    [known.show(sample.slice(0, 120), size).width, known.show(sample.slice(0, 120), size).height],
+    [5, 6],
+  )
+  const fitted = new LatentColours(6, 8)
+  assert.ok(!fitted.isKnown)
+  // each channel of a pixel is a mean of two latents: a linear map, which is found again
+  const planes = new Float32Array(3 * 48 * 40)
+  for (let i = 0; i < planes.length; i++) {
+    const [colour, y, x] = [Math.floor(i / 1920), Math.floor((i % 1920) / 40), i % 40]
+    const at = Math.floor(y / 8) * 5 + Math.floor(x / 8)
+    planes[i] =
+      0.2 * ((sample[2 * colour * 30 + at] as number) + (sample[(2 * colour + 1) * 30 + at] as number))
+  }
+  fitted.learn(sample, planes, size)
+  const { rgb, width, height } = fitted.show(sample, size)
+  assert.deepEqual([width, height], [10, 12])
+  for (let y = 0; y < 12; y++) {
+    for (let x = 0; x < 10; x++) {
+      const value = planes[4 * y * 40 + 4 * x] as number
+      const found = rgb[3 * (10 * y + x)] as number
+      assert.ok(Math.abs(found - 127.5 * (value + 1)) < 4, `${found} at ${x},${y}`)
+    }
   }
 })

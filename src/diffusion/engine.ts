@@ -1,6 +1,7 @@
 import { join, parse } from 'node:path'
 import { type Model, openModel } from './checkpoint/model.ts'
-import { AbortedError, type CheckpointError, opening, PromptTooLongError, saidToAll } from './errors.ts'
+import { openTinyVaeFile, type TinyVae } from './checkpoint/tiny-vae-file.ts'
+import { AbortedError, CheckpointError, opening, PromptTooLongError, saidToAll } from './errors.ts'
 import { FileCache } from './file-cache.ts'
 import type { Attention, Precision } from './graph/graph.ts'
 import { startRun } from './image-to-image.ts'
@@ -10,6 +11,7 @@ import { checkWeights, type LatentSize, ModelSessions } from './model-sessions.t
 import { vaeScale } from './models/vae.ts'
 import { type Networks, networksFor } from './networks.ts'
 import { toPicture } from './planes.ts'
+import { atMostEvery, Previewer } from './preview/previewer.ts'
 import { encodePrompts, promptAlone, type TextStates } from './prompt/encode.ts'
 import { openTextualInversion, type TextualInversion } from './prompt/textual-inversion.ts'
 import { layOutPrompt, namesIn } from './prompt/windows.ts'
@@ -92,6 +94,11 @@ export class Engine {
     keptEmbeddings,
   )
 
+  readonly #tinyVaes = new FileCache(
+    (path) => opening(`The tiny VAE ${parse(path).name}`, () => openTinyVaeFile(path)),
+    keptLoras,
+  )
+  readonly #previewer: Previewer
   readonly #promptWindows: number
 
   constructor(
@@ -103,6 +110,7 @@ export class Engine {
     this.model = sessions.model
     this.tokenizer = tokenizer
     this.#sessions = sessions
+    this.#previewer = new Previewer(sessions)
   }
 
   /** Memory that it holds, approximately. */
@@ -130,6 +138,7 @@ export class Engine {
     const scale = vaeScale(vae)
     const size: LatentSize = { height: height / scale, width: width / scale }
     const guided = guidanceScale > 1
+    const tiny = request.decoder === undefined ? undefined : await this.#tinyVae(request.decoder)
     const networks = this.networks(await this.#openLoras(request))
     onPhase?.('text')
     const text = await this.#encodePrompts(request, networks, guided)
@@ -158,6 +167,8 @@ export class Engine {
     const shown = callsToShow(run, previews?.count ?? 0)
     const withGuidance = guidedCalls(run, request)
     const alone = guided && withGuidance < run.end - begin ? promptAlone(text) : text
+    const isDue = atMostEvery(previews?.everyMs ?? 0)
+    const looker = previews?.decoder === undefined ? undefined : await this.#tinyVae(previews.decoder)
     let sample = start.sample
     for (let call = begin; call < timesteps.length; call++) {
       if (signal?.aborted) throw new AbortedError(`stopped before call ${call + 1} of ${timesteps.length}`)
@@ -169,14 +180,17 @@ export class Engine {
       const before = sample
       sample = start.keep(sampler.step(wanted, call, sample), call)
       onStep?.(Math.ceil((steps * (call + 1 - begin)) / (timesteps.length - begin)), steps)
-      if (previews !== undefined && shown.has(call)) {
+      if (previews !== undefined && shown.has(call) && isDue()) {
         const at = { prediction: wanted, sample: before, index: call }
         const clean = start.keep(estimateClean(sampler, noise.prediction_type, at), timesteps.length - 1)
-        await previews.show(toPicture(await networks.decode(clean, size), width, height))
+        await previews.show(await this.#previewer.look(clean, size, networks, looker))
       }
     }
     onPhase?.('decode')
-    return toPicture(await networks.decode(sample, size), width, height)
+    const planes = tiny
+      ? await networks.decodeTiny(tiny, sample, size)
+      : this.#previewer.seen(sample, size, await networks.decode(sample, size))
+    return toPicture(planes, width, height)
   }
 
   /** The model's networks with these LoRAs. */
@@ -197,6 +211,16 @@ export class Engine {
         return { lora: await this.#loras.get(file), strengths: { text: textStrength, unet: strength } }
       }),
     )
+  }
+
+  async #tinyVae(path: string): Promise<TinyVae> {
+    const tiny = await this.#tinyVaes.get(path)
+    const { vae } = this.model.architecture
+    const { channels, scale } = tiny.sizes
+    if (channels === vae.latent_channels && scale === vaeScale(vae)) return tiny
+    const subject = `The tiny VAE ${parse(path).name}`
+    const reason = `it is made for latents of ${channels} channels and ${scale} pixels`
+    throw new CheckpointError(`${path}: ${reason}`, { reason, subject })
   }
 
   async #encodePrompts(request: PictureRequest, networks: Networks, guided: boolean): Promise<TextStates> {

@@ -1,8 +1,10 @@
 import { assertUnchanged, type Model } from './checkpoint/model.ts'
+import type { TinyVae } from './checkpoint/tiny-vae-file.ts'
 import { Weights } from './checkpoint/weights.ts'
 import type { Attention, GraphOptions, Precision } from './graph/graph.ts'
 import { type LoraPlan, noLoras } from './lora/plan.ts'
 import { clipTextGraph } from './models/clip-text.ts'
+import { tinyDecoderGraph } from './models/taesd.ts'
 import { type UnetShape, unetGraph } from './models/unet.ts'
 import { hasEncoder, vaeDecoderGraph, vaeEncoderGraph, vaeScale } from './models/vae.ts'
 import { Session, type SessionOptions } from './runtime/session.ts'
@@ -23,6 +25,9 @@ export interface ModelSessionsOptions extends SessionOptions {
  * UNets and decoders from 256 to 1024 pixels: 1.2 to 2.1.
  */
 export const arenaFactor = 2.25
+
+/** What the cache needs to make a session. */
+type Planned = [key: string, plan: Parameters<SessionCache<Session>['get']>[2]]
 
 /** Height and width in latent pixels. */
 export interface LatentSize {
@@ -90,6 +95,25 @@ export class ModelSessions {
     )
   }
 
+  /** Of another file, in place of the VAE's. */
+  tinyDecoder({ file, sizes }: TinyVae, size: LatentSize): Promise<Session> {
+    return this.#options.sessions.get(this, ...this.#tiny({ file, sizes }, size))
+  }
+
+  /** For something that is not worth releasing another session: undefined if there is no room for it. */
+  tinyDecoderBeside({ file, sizes }: TinyVae, size: LatentSize): Promise<Session | undefined> {
+    return this.#options.sessions.getBeside(this, ...this.#tiny({ file, sizes }, size))
+  }
+
+  #tiny({ file, sizes }: TinyVae, { height, width }: LatentSize): Planned {
+    return this.#planned(
+      file,
+      `tiny decoder ${file.path} ${file.stamp} ${height}x${width}`,
+      this.#options.precision,
+      (weights, options) => tinyDecoderGraph(sizes.channels, weights, height, width, options),
+    )
+  }
+
   /** For a picture of a size in pixels. @throws CheckpointError if the VAE has no encoder */
   encoder(height: number, width: number): Promise<Session> {
     const { vae, architecture } = this.model
@@ -125,8 +149,18 @@ export class ModelSessions {
     write: (weights: Weights, options: GraphOptions) => Uint8Array,
     plan: LoraPlan = noLoras,
   ): Promise<Session> {
-    const { attention, sessions } = this.#options
-    return sessions.get(this, `${key} ${precision}`, () => {
+    return this.#options.sessions.get(this, ...this.#planned(file, key, precision, write, plan))
+  }
+
+  #planned(
+    file: SafetensorsFile,
+    key: string,
+    precision: Precision,
+    write: (weights: Weights, options: GraphOptions) => Uint8Array,
+    plan: LoraPlan = noLoras,
+  ): Planned {
+    const { attention } = this.#options
+    const make: Planned[1] = () => {
       let activations = 0
       let constants = 0
       const onMemory: GraphOptions['onMemory'] = (memory) => ({ activations, constants } = memory)
@@ -139,7 +173,8 @@ export class ModelSessions {
           return Session.create(graph, file.folder, this.#options)
         },
       }
-    })
+    }
+    return [`${key} ${precision}`, make]
   }
 }
 

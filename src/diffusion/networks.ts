@@ -1,3 +1,4 @@
+import type { TinyVae } from './checkpoint/tiny-vae-file.ts'
 import { Weights } from './checkpoint/weights.ts'
 import { saidToAll } from './errors.ts'
 import type { LoraPart } from './lora/names.ts'
@@ -24,6 +25,8 @@ export interface Networks {
    * @throws CheckpointError if the result is not finite, in float32 either
    */
   decode(latent: Float32Array, size: LatentSize): Promise<Float32Array>
+  /** The same by a tiny VAE. @throws CheckpointError if the result is not finite */
+  decodeTiny(tiny: TinyVae, latent: Float32Array, size: LatentSize): Promise<Float32Array>
   /**
    * @param picture [1, 3, height, width] in pixels, -1 to 1
    * @returns moments [1, 2 * channels, height / scale, width / scale]
@@ -85,6 +88,13 @@ export function networksFor(sessions: ModelSessions, loras: readonly AppliedLora
       return finite(async () => (await sessions.decoder(size)).run({ latent: { data, dims } }))
     },
 
+    async decodeTiny(tiny, latent, size) {
+      const session = await sessions.tinyDecoder(tiny, size)
+      const picture = await session.run(tinyFeeds(tiny, latent, size))
+      if (picture.every(Number.isFinite)) return picture
+      throw saidToAll('the tiny VAE gave no finite numbers: its weights are damaged')
+    },
+
     encode(picture, height, width) {
       const dims = [1, architecture.vae.out_channels, height, width]
       return finite(async () =>
@@ -92,6 +102,10 @@ export function networksFor(sessions: ModelSessions, loras: readonly AppliedLora
       )
     },
   }
+}
+
+export function tinyFeeds({ sizes }: TinyVae, data: Float32Array, { height, width }: LatentSize) {
+  return { latent: { data, dims: [1, sizes.channels, height, width] } }
 }
 
 /** Makes it at the first call, and again if that failed. */

@@ -28,6 +28,8 @@ export interface PictureRequest {
   readonly loras?: readonly LoraFile[]
   /** Textual inversions: what a prompt calls them, and their files. */
   readonly embeddings?: ReadonlyMap<string, string>
+  /** The file of a tiny VAE that decodes the picture in place of the model's: faster, and another picture. */
+  readonly decoder?: string | undefined
   /** A picture to begin with, of this request's size. */
   readonly image?: SourceImage | undefined
 }
@@ -48,9 +50,18 @@ export interface RunOptions {
   readonly signal?: { readonly aborted: boolean }
   /**
    * Looks at the picture while it is made: what it would be if all noise that the model sees were taken away at once.
-   * `count` of them at even distances, fewer in a short run; each costs one decoding. The run waits for `show`.
+   * `count` of them at even distances, fewer in a short run. The run waits for `show`.
    */
-  readonly previews?: { readonly count: number; readonly show: (picture: Picture) => void | Promise<void> }
+  readonly previews?: Previews
+}
+
+export interface Previews {
+  readonly count: number
+  /** At least so much time is between two; those that come sooner are left out. */
+  readonly everyMs?: number
+  /** The file of a tiny VAE, which makes them if there is memory for it. Otherwise they are coarse: see `LatentColours`. */
+  readonly decoder?: string | undefined
+  readonly show: (picture: Picture) => void | Promise<void>
 }
 
 /** 8 bits a channel, rows from top to bottom, [height, width, 3]. */

@@ -1,3 +1,4 @@
+import { mean } from './boxes.ts'
 import type { Box, Colour, Cut, Raster } from './raster.ts'
 import { rowOfShade, type Shade } from './shadow.ts'
 
@@ -110,6 +111,13 @@ export function steepen(alpha: Uint8Array, scale: number): void {
     return steep < 5 ? 0 : steep > 250 ? 255 : Math.round(steep)
   })
   for (let i = 0; i < alpha.length; i++) alpha[i] = table[alpha[i] as number] as number
+}
+
+/** A matte without the stairs of its pixels, which much enlarged and made steep would be waves. */
+export function soften({ alpha, width, height }: Cut): Uint8Array {
+  const around = Float32Array.from(alpha)
+  mean(around, width, height, 1)
+  return Uint8Array.from(around, Math.round)
 }
 
 /** Of a box with this product in it, the part that a frame shows. */

@@ -5,6 +5,7 @@ import type { Measured } from '../jobs/finish.ts'
 import type { ResolvedRequest } from '../jobs/job.ts'
 import { imageSeed, triesOf } from '../jobs/pictures.ts'
 import type { GivenImages, PictureReader } from '../jobs/ports.ts'
+import { enlargedFor } from './enlarged.ts'
 import { finishPicture } from './finishing.ts'
 import { isBetter, type Judged, judge, type Look, type MatteSource } from './gate.ts'
 import { pictureFile } from './picture-file.ts'
@@ -14,6 +15,7 @@ import { pictureFile } from './picture-file.ts'
 export interface DeliverParts {
   /** @param attempt counts from 0 */
   readonly draw: (seed: number, attempt: number) => Promise<Raster>
+  readonly enlarge: (picture: Raster, upscaler: string) => Promise<Raster>
   readonly matte: MatteSource
   readonly reader: PictureReader
   readonly images: GivenImages | undefined
@@ -43,11 +45,13 @@ export async function deliver(
   index: number,
   parts: DeliverParts,
 ): Promise<Delivered> {
-  const { finish, gate, strength, init_image } = request
+  const { finish, gate, strength, init_image, upscaler } = request
   const { looks, parametersOf, reader, images } = parts
+  const enlarged = async (picture: Raster) =>
+    upscaler === undefined ? picture : parts.enlarge(picture, upscaler)
   if (finish === undefined && gate === undefined) {
     const seed = imageSeed(request, index)
-    const picture = await parts.draw(seed, 0)
+    const picture = await enlarged(await parts.draw(seed, 0))
     parts.onDrawn()
     const { width, height } = picture
     return { bytes: await pictureFile(picture, request, parametersOf(seed)), width, height, seed }
@@ -62,12 +66,13 @@ export async function deliver(
   if (finish === undefined) {
     const { picture, found } = judged
     const { width, height } = picture
+    const delivered = await enlarged(picture)
     const product =
       found === undefined ? 0 : 100 * Math.max(found.box.width / width, found.box.height / height)
     return {
-      bytes: await pictureFile(picture, request, parameters),
-      width,
-      height,
+      bytes: await pictureFile(delivered, request, parameters),
+      width: delivered.width,
+      height: delivered.height,
       seed,
       measured: withMissed({ product: Math.round(product * 10) / 10, ...measured }, judged),
     }
@@ -77,7 +82,8 @@ export async function deliver(
     background === undefined
       ? undefined
       : await reader.fit(background, finish.width, finish.height, 'picture')
-  const finished = await finishPicture(judged, {
+  const larger = upscaler === undefined ? judged : await enlargedFor(judged, finish, enlarged)
+  const finished = await finishPicture(larger, {
     ...request,
     finish,
     background: ground && { ...ground, rgb: ground.pixels },

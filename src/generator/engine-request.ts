@@ -1,3 +1,4 @@
+import type { Kind } from '../diffusion/checkpoint/kinds.ts'
 import { misfit } from '../diffusion/checkpoint/usable.ts'
 import type { PictureRequest } from '../diffusion/request.ts'
 import { samplers, schedules } from '../diffusion/samplers/catalog.ts'
@@ -14,7 +15,17 @@ import { addOnFile, type Contents, type LibraryModel } from '../library/library.
  * @throws AppError `unavailable` when this worker lacks a file, Error for a sampler or schedule that the engine lacks
  */
 export function engineRequest(request: ResolvedRequest, seed: number, contents: Contents): PictureRequest {
-  const { prompt, negative_prompt, width, height, steps, guidance_scale, clip_skip, loras = [] } = request
+  const {
+    prompt,
+    negative_prompt,
+    width,
+    height,
+    steps,
+    guidance_scale,
+    clip_skip,
+    loras = [],
+    decoder,
+  } = request
   const { eta, timesteps, guidance_end: guidanceEnd, pace } = request
   const sampler = samplers.find((each) => each === request.sampler)
   const schedule = schedules.find((each) => each === request.schedule)
@@ -41,11 +52,24 @@ export function engineRequest(request: ResolvedRequest, seed: number, contents: 
     ...(guidanceEnd !== undefined && { guidanceEnd }),
     ...(pace !== undefined && { pace }),
     ...(clip_skip !== undefined && { clipSkip: clip_skip }),
+    ...(decoder !== undefined && { decoder: found(contents, 'tiny_vae', decoder) }),
     loras: loras.map(({ name, strength, text_strength: textStrength }) => {
       return { file: found(contents, 'lora', name), strength, textStrength }
     }),
     embeddings: new Map(embeddings.map(({ name, path }) => [name, path])),
   }
+}
+
+/** The file of a tiny VAE that fits the request's model, for previews; undefined if there is none. */
+export function tinyVaeFor(
+  { models, addOns }: Contents,
+  { model: name }: Pick<ResolvedRequest, 'model'>,
+): string | undefined {
+  const model = findNamed(models, name)
+  return addOns.find(
+    ({ kind, facts }) =>
+      kind === 'tiny_vae' && model && facts && misfit(facts, model.described) === undefined,
+  )?.path
 }
 
 /** The uploaded pictures of a request, as pixels at the size of the request. */
@@ -71,7 +95,12 @@ export function engineFiles(
   return { model, vae: chosen === undefined ? undefined : found(contents, 'vae', chosen) }
 }
 
-function found(contents: Contents, kind: 'vae' | 'lora', name: string): string {
+/** The file of an upscaler. @throws AppError `unavailable` */
+export function upscalerFile(contents: Contents, name: string): string {
+  return found(contents, 'upscaler', name)
+}
+
+function found(contents: Contents, kind: Kind, name: string): string {
   const file = addOnFile(contents, kind, name)
   if (file === undefined) throw missing(kind, name)
   return file

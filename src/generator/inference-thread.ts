@@ -7,6 +7,7 @@ import { type Engine, openEngine } from '../diffusion/engine.ts'
 import {
   CheckpointError,
   MemoryError,
+  messageOfThrown,
   opening,
   PromptTooLongError,
   ProviderError,
@@ -17,19 +18,25 @@ import { findDevice } from '../diffusion/runtime/provider.ts'
 import type { Session } from '../diffusion/runtime/session.ts'
 import { SessionCache } from '../diffusion/runtime/session-cache.ts'
 import { AppError } from '../jobs/errors.ts'
-import { stepsOf } from '../jobs/pictures.ts'
+import { drawnSize, stepsOf } from '../jobs/pictures.ts'
+import { promptPreviews } from '../jobs/preview-count.ts'
 import { fileFault } from '../library/file-fault.ts'
 import { entryStamp } from '../library/folder/facts-cache.ts'
 import { Library, type LibraryModel } from '../library/library.ts'
 import { packageVersion } from '../version.ts'
 import { deliver } from './deliver.ts'
+import { draw as drawPicture } from './draw.ts'
 import { type EngineChoice, EnginePool } from './engine-pool.ts'
-import { engineFiles, engineRequest, sourceImage } from './engine-request.ts'
+import { engineFiles, engineRequest, sourceImage, tinyVaeFor, upscalerFile } from './engine-request.ts'
+import { enlarger } from './enlarger.ts'
 import { matteSource } from './matte-source.ts'
 import type { InferenceSettings, ThreadNews } from './protocol.ts'
 import { type PictureMaker, serveInference } from './serve.ts'
 
 /** The inference thread: the engine behind the service's requests. */
+
+/** Who asks for many previews gets them at most so often: each is written to the status store and sent to those who look. */
+const previewEveryMs = 1000
 
 interface Choice extends EngineChoice {
   readonly model: string
@@ -80,7 +87,8 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
   }
   const version = await packageVersion()
   const reader = pictureReader()
-  const matte = matteSource()
+  const larger = enlarger({ ...device, profile, threads, sessions })
+  const matte = matteSource(settings, modelMemory(settings))
   return {
     async make(request, index, { onStep, onPhase, signal, images, looks, previews }) {
       const contents = await library.readAll()
@@ -89,9 +97,14 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
       const told = new Map<number, string>()
       const show = async (seen: Picture) => {
         // the picture does not depend on it
-        const bytes = await encodePreview(seen).catch(() => undefined)
+        const bytes = await encodePreview(seen, drawnSize(request)).catch((thrown: unknown) => {
+          onWarning(`A preview cannot be written: ${messageOfThrown(thrown)}`)
+          return undefined
+        })
         if (bytes !== undefined) previews?.show(bytes)
       }
+      const enlarge = (drawn: Picture, name: string) =>
+        larger.enlarge(drawn, upscalerFile(contents, name), { signal })
       const draw = async (seed: number, attempt: number) => {
         const files = engineFiles(request, contents)
         const wanted = engineRequest(request, seed, contents)
@@ -102,10 +115,19 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
         const onPart = (step: number, all: number) =>
           onStep(attempt * steps + Math.ceil((step / all) * steps))
         const options = { onStep: onPart, onPhase, signal }
-        const shown = previews !== undefined && attempt === 0 ? { count: previews.count, show } : undefined
+        const everyMs = previews !== undefined && previews.count > promptPreviews ? previewEveryMs : 0
+        const shown =
+          previews !== undefined && attempt === 0
+            ? { count: previews.count, everyMs, decoder: tinyVaeFor(contents, request), show }
+            : undefined
+        const generate: Engine['generate'] = (asked, how) =>
+          opening(`The model ${files.model.name}`, () => engine.generate(asked, how))
         try {
-          return await opening(`The model ${files.model.name}`, () =>
-            engine.generate(made, { ...options, ...(shown && { previews: shown }) }),
+          return await drawPicture(
+            made,
+            request,
+            { generate, enlarge },
+            { ...options, ...(shown && { previews: shown }) },
           )
         } finally {
           await pool.trim()
@@ -113,6 +135,7 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
       }
       return deliver(request, index, {
         draw,
+        enlarge,
         matte,
         reader,
         images,

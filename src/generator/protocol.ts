@@ -11,6 +11,7 @@ import type { EnginePhase, GivenImages } from '../jobs/ports.ts'
 export type InferenceSettings = Pick<
   Config,
   | 'model'
+  | 'matte'
   | 'modelsDir'
   | 'dataDir'
   | 'providers'
@@ -22,10 +23,11 @@ export type InferenceSettings = Pick<
 >
 
 export function inferenceSettings(config: Config): InferenceSettings {
-  const { model, modelsDir, dataDir, providers, profile, threads } = config
+  const { model, matte, modelsDir, dataDir, providers, profile, threads } = config
   const { modelMemoryMb, promptWindows, pictureSettings } = config
   return {
     model,
+    matte,
     modelsDir,
     dataDir,
     providers,

@@ -24,6 +24,7 @@ import { newestPreview } from '../jobs/serving/newest-preview.ts'
 import { withNotes } from '../jobs/serving/notes.ts'
 import {
   getLinked,
+  getOriginal,
   getPicture,
   locateLinked,
   locatePicture,
@@ -32,6 +33,7 @@ import {
 } from '../jobs/serving/picture.ts'
 import { checkRate } from '../jobs/serving/rate.ts'
 import type { Recogniser, SignedIn } from '../jobs/serving/recognise.ts'
+import { refinishJob } from '../jobs/serving/refinish.ts'
 import { type Policy, policiesOf } from '../jobs/serving/room.ts'
 import { type SubmitDeps, type SubmitOptions, submitJob } from '../jobs/serving/submit.ts'
 import {
@@ -59,6 +61,11 @@ export interface Services {
    * `unavailable`, `storage_full`, `forbidden`, `rate_limited`.
    */
   submit(body: unknown, options: SubmitOptions): Promise<JobView>
+  /**
+   * Finishes a picture of a job again: a job of its own that draws nothing. Rejects like `submit` and `view`, and `not_ready`
+   * until the job succeeded.
+   */
+  refinish(id: string, body: unknown, options: SubmitOptions): Promise<JobView>
   /** Rejects `not_found` for an id never issued (of whatever shape), `expired` for one whose results are gone. */
   view(id: string, caller: Caller): Promise<JobView>
   /**
@@ -90,7 +97,9 @@ export interface Services {
   list(caller: Caller, request: ListRequest): Promise<JobList>
   /** Picture `index` of a job; rejects like `view`, and `not_ready` until the job succeeded. */
   image(id: string, index: number, caller: Caller): Promise<PictureFile>
-  /** The same, or an address from which the client can fetch it, if there is one. */
+  /** The picture as it was drawn, beside a finished one. Rejects like `image`, `not_found` where there is none. */
+  original(id: string, index: number, caller: Caller): Promise<PictureFile>
+  /** The same as `image`, or an address from which the client can fetch it, if there is one. */
   imageOrAddress(id: string, index: number, caller: Caller): Promise<PictureFile | PictureAddress>
   /** The picture of a link, which needs no caller. Rejects `not_found`, `expired`, `deleted`. */
   linkedImage(link: string): Promise<PictureFile | PictureAddress>
@@ -155,6 +164,8 @@ export interface Services {
   holdings?(): Holdings | undefined
   /** How much work there is, and the workers for it. Rejects `unavailable` when the queue does not answer. */
   load(): Promise<{ waiting: number; workers: number; secondsPerUnit: number | undefined }>
+  /** How many jobs run and wait, of all callers and at most two seconds old; undefined if the status store does not answer. */
+  busy(): Promise<{ readonly running: number; readonly waiting: number } | undefined>
   /** False while the service starts or drains: no new traffic should come here. */
   ready(): boolean
 }
@@ -210,6 +221,11 @@ export function createServices(
     by('jobs:read', caller, (owner) => noted(viewJob(deps, id, owner)))
   return {
     submit: (body, options) => asAppError(noted(submitJob(deps, body, options))),
+    refinish: (id, body, options) =>
+      by('jobs:write', options.caller, async (owner) => {
+        requireScope(options.caller, 'jobs:read')
+        return noted(refinishJob(deps, await viewJob(deps, id, owner), body, options))
+      }),
     view,
     untilFinal: (id, caller, options) =>
       by('jobs:read', caller, (owner) => noted(deps.watch.untilFinal(id, { ...options, owner }))),
@@ -222,6 +238,7 @@ export function createServices(
     preview: (id, caller) => by('jobs:read', caller, (owner) => newestPreview(deps, id, owner)),
     list: (caller, request) => by('jobs:read', caller, () => listJobs(deps, caller, request)),
     image: (id, index, caller) => by('jobs:read', caller, (owner) => getPicture(deps, id, index, owner)),
+    original: (id, index, caller) => by('jobs:read', caller, (owner) => getOriginal(deps, id, index, owner)),
     imageOrAddress: (id, index, caller) =>
       by('jobs:read', caller, (owner) => locatePicture(deps, id, index, owner)),
     linkedImage: (link) => asAppError(locateLinked(deps, link)),
@@ -245,6 +262,7 @@ export function createServices(
     checkUploadGrant: (granted) => void checkUploadGrant(deps, granted),
     uploadGranted: (sent, body) => asAppError(acceptGranted(deps, sent, body)),
     load: () => asAppError(loadOf(deps)),
+    busy: busyOf(deps),
     count: (caller) => asAppError(checkRate(deps.requests, caller, 'requests')),
     caller: (from) => asAppError(Promise.try(() => deps.caller(from))),
     ...(signIn === undefined
@@ -268,4 +286,24 @@ async function loadOf({ queue, status, log }: SubmitDeps) {
     bestEffort(log, 'reading the load', status.load(), 'debug'),
   ])
   return { waiting, workers: load?.workers ?? 0, secondsPerUnit: load?.secondsPerUnit }
+}
+
+const busyForMs = 2000
+
+/** Read once for all who look within two seconds: every page shows it. */
+function busyOf({ status, log }: Pick<SubmitDeps, 'status' | 'log'>): Services['busy'] {
+  let [readAt, last] = [Number.NEGATIVE_INFINITY, Promise.resolve(undefined) as ReturnType<Services['busy']>]
+  const read = async () => {
+    const backlog = await bestEffort(log, 'reading how much waits', status.backlog(), 'debug')
+    if (backlog === undefined) return undefined
+    const { interactive, batch } = backlog
+    const running = interactive.running + batch.running
+    return { running, waiting: Math.max(0, interactive.jobs + batch.jobs - running) }
+  }
+  return () => {
+    if (performance.now() - readAt < busyForMs) return last
+    readAt = performance.now()
+    last = read()
+    return last
+  }
 }

@@ -5,7 +5,9 @@
  */
 import { type Static, type TObject, type TSchema, Type } from 'typebox'
 import { Finish, FinishAsked, Gate } from './finish.ts'
+import { Hires, HiresAsked } from './larger.ts'
 import { paces } from './paces.ts'
+import { mostPreviews } from './preview-count.ts'
 
 /** The limits of a request, whatever the model. */
 export const defaultLimits = {
@@ -33,8 +35,6 @@ export type RequestLimits = Readonly<typeof defaultLimits>
 /** A person waits for an interactive job; batch jobs run when no interactive job waits. */
 export const priorities = ['interactive', 'batch'] as const
 export type Priority = (typeof priorities)[number]
-
-export const mostPreviews = 3
 
 /** Files that a picture can be delivered as. The first is the default. */
 export const imageFormats = ['png', 'jpeg', 'webp'] as const
@@ -355,7 +355,7 @@ export const requestFields = {
           minimum: 0,
           maximum: mostPreviews,
           description:
-            'How often to show the first picture while it is made, as a small JPEG. Absent: never.',
+            'How often to show the first picture while it is made, as a small JPEG; more than 3 at most once a second. Absent: never.',
         }),
       ),
     decided: undefined,
@@ -449,6 +449,29 @@ export const requestFields = {
     option: { flag: 'finish', value: 'NAME', help: 'finish for a shop, such as amazon_main: docs/finish.md' },
   }),
   gate: field({ asked: () => Type.Optional(Gate), decided: Type.Optional(Gate) }),
+  upscaler: field({
+    asked: () =>
+      Type.Optional(
+        Type.String({
+          description:
+            'An upscaler from GET /v1/models: the picture becomes as many times larger as it says; with finish, it enlarges to the size of that. Absent: Lanczos.',
+        }),
+      ),
+    decided: Type.Optional(Type.String()),
+    option: { flag: 'upscaler', value: 'NAME', help: 'an upscaler from upscalers/ in the models folder' },
+  }),
+  hires: field({ asked: () => Type.Optional(HiresAsked), decided: Type.Optional(Hires) }),
+  decoder: field({
+    asked: () =>
+      Type.Optional(
+        Type.String({
+          description:
+            'tiny, or the name of a tiny VAE from GET /v1/models: faster, and not the exact picture. Absent: full, the VAE.',
+        }),
+      ),
+    decided: Type.Optional(Type.String()),
+    option: { flag: 'decoder', value: 'NAME', help: 'tiny: decode with a TAESD, faster and not exact' },
+  }),
   webhook: field({
     asked: () =>
       Type.Optional(

@@ -7,7 +7,7 @@ import { isJobIdShaped } from './job-id.ts'
  * on a background of its own, placed, and written as a file of the size that a shop asks for. `src/finish` does it.
  */
 
-const shadows = ['none', 'contact', 'soft'] as const
+export const shadows = ['none', 'contact', 'soft'] as const
 type Shadow = (typeof shadows)[number]
 
 /** In percent of the frame's width (left, right) and height (top, bottom). */

@@ -1,6 +1,7 @@
 import { type Static, Type } from 'typebox'
-import { decidedFields, mostPreviews, type Priority, priorities } from './fields.ts'
+import { decidedFields, type Priority, priorities } from './fields.ts'
 import { Measured } from './finish.ts'
+import { mostPreviews, promptPreviews } from './preview-count.ts'
 
 /**
  * The terms of the service, and the state machine of a job.
@@ -57,6 +58,9 @@ const newFields = [
   'timesteps',
   'guidance_end',
   'pace',
+  'upscaler',
+  'hires',
+  'decoder',
 ] as const satisfies readonly (keyof ResolvedRequest)[]
 
 /** The lowest version that can express the request, so that workers of the previous release take what they can. */
@@ -123,7 +127,9 @@ export const Task = Type.Object({
   /** How much work it is, see `work.ts`. */
   units: Type.Optional(Type.Number()),
   /** How often its first picture is shown while it is made; absent: never. */
-  previews: Type.Optional(Type.Integer({ minimum: 0, maximum: mostPreviews })),
+  previews: Type.Optional(Type.Integer({ minimum: 0, maximum: promptPreviews })),
+  /** The same where it is more than `previews` may be, which a worker of version 4 has a bound for. */
+  preview_count: Type.Optional(Type.Integer({ minimum: 0, maximum: mostPreviews })),
   created_at: Type.String(),
   /** When the job's results are deleted; working on it after that is pointless. */
   expires_at: Type.String(),

@@ -10,6 +10,10 @@ export interface Offer {
   readonly loras: readonly AddOn[]
   /** Textual inversions: their names work in prompts; there is no field for them. */
   readonly embeddings: readonly AddOn[]
+  /** They enlarge pictures of any model; absent: none. */
+  readonly upscalers?: readonly AddOn[]
+  /** Small decoders in place of the VAE's (`decoder`); absent: none. */
+  readonly tiny_vaes?: readonly AddOn[]
   readonly samplers: SamplerNames
   /** Models that are there but cannot be used. */
   readonly unusable?: readonly { readonly name: string; readonly problem: string }[]
@@ -42,6 +46,12 @@ export const ModelFacts = Type.Object({
   subjects: Type.Optional(
     Type.Array(Type.String(), { description: 'What it can draw. Absent: there is no such list.' }),
   ),
+  controls: Type.Optional(
+    Type.Record(Type.String(), Type.Record(Type.String(), Type.String()), {
+      description:
+        'Words for a prompt that it was trained on: of `light`, `view` and `count`, by what people call each choice.',
+    }),
+  ),
 })
 
 /** A model as requests are checked against it. */
@@ -65,9 +75,21 @@ export interface AddOn {
   readonly problem?: string
   /** Of a LoRA that was distilled to need few steps: the settings it was made for. */
   readonly paces?: PaceRecipes
+  /** Of an upscaler that can be used. */
+  readonly enlarges?: Enlarging
   /** By the names of models: why one cannot use it, to follow its name. Those that it fits are absent. */
   readonly misfits?: ReadonlyMap<string, string>
 }
+
+interface Enlarging {
+  /** How many times as wide and high a picture becomes. */
+  readonly scale: number
+  /** Its work for a megapixel that goes in, in units (`work.ts`). */
+  readonly units: number
+}
+
+/** The family of an add-on that works on finished pictures. */
+const anyFamily = 'any'
 
 /**
  * The one answer to "can this be used with this model?" for requests, the API and the page.
@@ -75,7 +97,7 @@ export interface AddOn {
  */
 export function whyNot(addOn: AddOn, model: ModelInfo): string | undefined {
   if (addOn.problem !== undefined) return `cannot be used: ${addOn.problem}`
-  if (addOn.family !== model.family)
+  if (addOn.family !== model.family && addOn.family !== anyFamily)
     return `is of family ${addOn.family}, but the model ${model.name} is of family ${model.family}`
   return addOn.misfits?.get(model.name)
 }

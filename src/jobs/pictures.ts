@@ -22,18 +22,33 @@ export function triesOf({ gate }: { readonly gate?: ResolvedRequest['gate'] | un
  * How many steps a picture takes. A job that starts from a picture skips the first of them: of 20 steps at a strength
  * of 0.75 it takes 15 (whole steps, as diffusers counts).
  */
-export function stepsOf({ steps, strength, init_image }: ResolvedRequest): number {
+export function stepsOf(request: ResolvedRequest): number {
+  return firstSteps(request) + hiresSteps(request)
+}
+
+/** Of those, the steps at the size of the request. */
+export function firstSteps({ steps, strength, init_image }: ResolvedRequest): number {
   return init_image === undefined || strength === undefined ? steps : Math.floor(steps * strength)
 }
 
-/** How many of a picture's steps have guidance: each calls the model for two pictures. */
-export function guidedStepsOf(request: ResolvedRequest): number {
-  const steps = stepsOf(request)
-  if (request.guidance_scale <= 1) return 0
-  return request.guidance_end === undefined ? steps : guidedSteps(steps, request.guidance_end)
+/** And those at the size of `hires`. */
+export function hiresSteps({ hires }: Pick<ResolvedRequest, 'hires'>): number {
+  return hires === undefined ? 0 : Math.floor(hires.steps * hires.strength)
 }
 
-/** The first steps of a run that has guidance for a part of it: at least one. */
-function guidedSteps(steps: number, part: number): number {
-  return Math.max(1, Math.round(steps * part))
+/** The size that a picture is drawn in at last, before it is finished or enlarged. */
+export function drawnSize({ width, height, hires }: Pick<ResolvedRequest, 'width' | 'height' | 'hires'>): {
+  readonly width: number
+  readonly height: number
+} {
+  return hires === undefined ? { width, height } : { width: hires.width, height: hires.height }
+}
+
+/**
+ * How many pictures the model is called with in so many steps of a run, at one call a step: two in a step with guidance,
+ * which `guidance_end` limits to the first ones, at least one.
+ */
+export function rowsOf({ guidance_scale, guidance_end = 1 }: ResolvedRequest, steps: number): number {
+  if (guidance_scale <= 1 || steps === 0) return steps
+  return steps + Math.max(1, Math.round(steps * guidance_end))
 }

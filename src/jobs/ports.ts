@@ -190,6 +190,8 @@ export interface Load {
 /** The unfinished jobs of a class. */
 export interface Backlog {
   readonly jobs: number
+  /** Of them, those that run. */
+  readonly running: number
   /** The work that is left in them. */
   readonly units: number
   /** How long the first of those that wait has waited; 0 if none waits. */

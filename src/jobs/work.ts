@@ -1,5 +1,5 @@
 import type { ResolvedRequest, Task } from './job.ts'
-import { guidedStepsOf, stepsOf, triesOf } from './pictures.ts'
+import { firstSteps, hiresSteps, rowsOf, stepsOf, triesOf } from './pictures.ts'
 import type { Held } from './ports.ts'
 
 /**
@@ -13,31 +13,28 @@ export interface WorkFacts {
   readonly callsPerStep?: number
   /** Windows of 75 tokens of the longer prompt. */
   readonly windows?: number
-  /** How often the first picture is shown while it is made. */
-  readonly previews?: number
+  /** Of the upscalers that the request names, by the size of the picture that goes in. */
+  readonly enlarging?: number
 }
 
 /** Each further window of a prompt makes a call about this much longer: more keys and values in every cross attention. */
 const windowShare = 0.05
 
-/** One decoding takes about as long as so many calls of the model: 2.5 to 0.7 TFLOP at 512x512 in Stable Diffusion 1.5. */
-const callsPerPreview = 3.5
-
 /** Finishing a megapixel, with cutting the product out, takes a small part of a call of the models that people use. */
 const callsPerFinish = 0.2
 
-/** Pictures x tries x steps x calls per step x megapixels, a step with guidance twice, and a little more for a long prompt, previews and finishing. */
+/** Pictures x tries x steps x calls per step x megapixels, a step with guidance twice, and a little more for a long prompt, upscalers and finishing. */
 export function workUnits(
   request: ResolvedRequest,
-  { callsPerStep = 1, windows = 1, previews = 0 }: WorkFacts = {},
+  { callsPerStep = 1, windows = 1, enlarging = 0 }: WorkFacts = {},
 ): number {
-  const { count, width, height, gate } = request
+  const { count, width, height, gate, hires } = request
   const longer = 1 + windowShare * (windows - 1)
   // each try counts beforehand: whether one is needed shows when it is too late to refuse
-  const drawn = count * triesOf({ gate })
-  const steps = stepsOf(request) === 0 ? 0 : stepsOf(request) + guidedStepsOf(request)
-  const calls = drawn * steps * callsPerStep * longer + previews * callsPerPreview
-  return (calls * width * height) / 1e6 + finishUnits(request)
+  const drawn = count * triesOf({ gate }) * callsPerStep * longer
+  const larger = hires === undefined ? 0 : rowsOf(request, hiresSteps(request)) * hires.width * hires.height
+  const drawing = (drawn * (rowsOf(request, firstSteps(request)) * width * height + larger)) / 1e6
+  return drawing + count * enlarging + finishUnits(request)
 }
 
 /** The part of a job's work that is not drawing. */

@@ -174,6 +174,11 @@ export class Studio implements Services {
     return { waiting: 0, workers: 1, secondsPerUnit: undefined }
   }
 
+  async busy() {
+    const of = (status: string) => [...this.#jobs.values()].filter((job) => job.status === status).length
+    return { running: of('running'), waiting: of('queued') }
+  }
+
   async untilFinal(id: string) {
     return this.view(id)
   }
@@ -192,6 +197,14 @@ export class Studio implements Services {
 
   ready(): boolean {
     return true
+  }
+
+  async refinish(): Promise<never> {
+    throw new AppError('not_ready', 'Nothing is finished here.')
+  }
+
+  async original(): Promise<never> {
+    throw new AppError('not_found', 'There is no original here.')
   }
 
   async imageOrAddress(id: string, index: number) {

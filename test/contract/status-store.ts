@@ -290,7 +290,7 @@ export function statusStoreContract(
 
     test('tells what waits and runs of each class, and since when', async (t) => {
       const store = await start(t)
-      const none = { jobs: 0, units: 0, oldestSeconds: 0 }
+      const none = { jobs: 0, running: 0, units: 0, oldestSeconds: 0 }
       assert.deepEqual(await store.backlog(), { interactive: none, batch: none })
       const ago = (seconds: number) => new Date(Date.now() - seconds * 1000).toISOString()
       const task = (units: number, changes: Partial<Task> = {}) =>
@@ -306,7 +306,7 @@ export function statusStoreContract(
       await store.advance(third.id, { status: 'running', progress: { step: 1, steps: 4 } })
       await store.advance(first.id, { status: 'canceled' })
       const later = await store.backlog()
-      assert.deepEqual(later.batch, { jobs: 1, units: 5.25, oldestSeconds: 0 })
+      assert.deepEqual(later.batch, { jobs: 1, running: 1, units: 5.25, oldestSeconds: 0 })
       assert.deepEqual([later.interactive.jobs, later.interactive.units], [1, 5])
       await store.advance(second.id, { status: 'failed' })
       await store.advance(third.id, { status: 'succeeded' })

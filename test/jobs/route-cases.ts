@@ -91,6 +91,11 @@ export const routeCases: Readonly<Record<string, RouteCase>> = {
     scope: 'jobs:cancel',
     request: ({ job }) => ({ method: 'POST', url: `/v1/jobs/${job}/cancel` }),
   },
+  'POST /v1/jobs/:id/finish': {
+    for: 'own',
+    scope: 'jobs:write',
+    request: ({ job }) => json(`/v1/jobs/${job}/finish`, { finish: {} }),
+  },
   'DELETE /v1/jobs/:id': {
     for: 'own',
     scope: 'jobs:cancel',
@@ -100,6 +105,12 @@ export const routeCases: Readonly<Record<string, RouteCase>> = {
     for: 'own',
     scope: 'jobs:read',
     request: ({ job }) => ({ url: `/v1/jobs/${job}/images/0` }),
+  },
+  'GET /v1/jobs/:id/images/:index/original': {
+    for: 'own',
+    scope: 'jobs:read',
+    says: 404,
+    request: ({ job }) => ({ url: `/v1/jobs/${job}/images/0/original` }),
   },
   'GET /v1/pictures/:link': { for: 'open', request: ({ link }) => ({ url: link }) },
   'GET /v1/models': { for: 'any', request: () => ({ url: '/v1/models' }) },
@@ -139,6 +150,7 @@ export const routeCases: Readonly<Record<string, RouteCase>> = {
     request: ({ job }) => form(`/jobs/${job}/cancel`),
   },
   'GET /workspace/jobs': { for: 'any', request: () => ({ url: '/workspace/jobs' }) },
+  'GET /workspace/busy': { for: 'any', request: () => ({ url: '/workspace/busy' }) },
   'POST /workspace/clear': { for: 'any', request: () => form('/workspace/clear') },
   'POST /workspace/restore': { for: 'any', request: () => form('/workspace/restore') },
   'POST /workspace/remove': { for: 'any', request: ({ job }) => form('/workspace/remove', `job=${job}`) },

@@ -33,9 +33,17 @@ export async function encodeLossy(
 const previewSide = 256
 const previewQuality = 80
 
-/** A small JPEG of a picture: scaled down until it fits into a square of 256 pixels. */
-export async function encodePreview({ rgb, width, height }: Raster): Promise<Uint8Array> {
-  const box = { width: previewSide, height: previewSide, fit: 'inside', withoutEnlargement: true } as const
-  const image = sharp(rgb, { raw: { width, height, channels: 3 } }).resize(box)
+/**
+ * A small JPEG of a picture: scaled down until it fits into a square of 256 pixels.
+ * @param full the size that the picture will have, if what is known of it is smaller
+ */
+export async function encodePreview(
+  { rgb, width, height }: Raster,
+  full: Pick<Raster, 'width' | 'height'> = { width, height },
+): Promise<Uint8Array> {
+  const scale = Math.min(1, previewSide / Math.max(full.width, full.height))
+  const side = (length: number) => Math.max(1, Math.round(length * scale))
+  const size = { width: side(full.width), height: side(full.height), fit: 'fill' } as const
+  const image = sharp(rgb, { raw: { width, height, channels: 3 } }).resize(size)
   return image.jpeg({ quality: previewQuality }).toBuffer()
 }

@@ -79,7 +79,7 @@ return { alive, #names == 0 and {} or redis.call('HMGET', KEYS[2], unpack(names)
 export const backlogScript = defineScript(`
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local jobs, units, oldest = {}, {}, {}
+local jobs, units, oldest, running = {}, {}, {}, { 0, 0 }
 for index, place in ipairs({ 'interactive', 'batch' }) do
   jobs[index] = redis.call('ZCARD', KEYS[index])
   units[index] = jobs[index] > 0 and tonumber(redis.call('HGET', KEYS[4], '+' .. place)) or 0
@@ -89,10 +89,11 @@ end
 for _, id in ipairs(redis.call('ZRANGE', KEYS[3], 0, 999)) do
   local index = redis.call('HGET', ARGV[1] .. id, 'class') == 'batch' and 2 or 1
   local left = string.match(redis.call('HGET', KEYS[4], id) or '', '^%a+ (.+)$')
+  running[index] = running[index] + 1
   jobs[index], units[index] = jobs[index] + 1, units[index] + (tonumber(left) or 0)
 end
 local function row(index)
-  return { jobs[index], string.format('%.17g', units[index]), string.format('%.6f', oldest[index]) }
+  return { jobs[index], string.format('%.17g', units[index]), string.format('%.6f', oldest[index]), running[index] }
 end
 return { row(1), row(2) }
 `)

@@ -238,8 +238,8 @@ export function redisStatusStore(
 }
 
 function backlogOf(reply: Reply): Backlog {
-  const [jobs = 0, units = 0, oldestSeconds = 0] = Array.isArray(reply) ? reply.map(Number) : []
-  return { jobs, units, oldestSeconds }
+  const [jobs = 0, units = 0, oldestSeconds = 0, running = 0] = Array.isArray(reply) ? reply.map(Number) : []
+  return { jobs, running, units, oldestSeconds }
 }
 
 /** Of a reply with ids and scores in turn. */

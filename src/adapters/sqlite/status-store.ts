@@ -51,7 +51,7 @@ export function sqliteStatusStore(database: Database): StatusStore {
   const speed = db.prepare('SELECT seconds_per_unit AS speed FROM workers ORDER BY seen_at DESC LIMIT 8')
 
   const left =
-    db.prepare(`SELECT priority, count(*) AS jobs, min(created_at) FILTER (WHERE rank = 0) AS oldest,
+    db.prepare(`SELECT priority, count(*) AS jobs, count(*) FILTER (WHERE rank = 1) AS running, min(created_at) FILTER (WHERE rank = 0) AS oldest,
     total(units * (1 - coalesce(CAST(step AS REAL) / max(steps, 1), 0))) AS units
     FROM states WHERE rank < 2 AND expires_at > ? GROUP BY priority`)
 
@@ -146,6 +146,7 @@ export function sqliteStatusStore(database: Database): StatusStore {
         const oldest = typeof row?.oldest === 'string' ? Date.now() - Date.parse(row.oldest) : 0
         return {
           jobs: Number(row?.jobs ?? 0),
+          running: Number(row?.running ?? 0),
           units: Number(row?.units ?? 0),
           oldestSeconds: Math.max(0, oldest / 1000),
         }

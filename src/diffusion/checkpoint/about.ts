@@ -10,7 +10,15 @@ export interface About {
   readonly words?: readonly string[]
   /** What it can draw, in everyday words. */
   readonly subjects?: readonly string[]
+  /** What a form can ask for in words of its own choice: see `controlNames`. */
+  readonly controls?: Controls
 }
+
+/** Light, where the camera stands, and how many of the product there are. */
+const controlNames = ['light', 'view', 'count'] as const
+
+/** Of each control: what people call a choice, and the words for a prompt that the model was trained on. */
+type Controls = Readonly<Partial<Record<(typeof controlNames)[number], Readonly<Record<string, string>>>>>
 
 /**
  * @param or decides about a field that is at fault: it is told how to read it, and what to take in its place
@@ -21,10 +29,18 @@ export function readAbout(file: ConfigFile, or = <T>(read: () => T, _fallback: T
   const examples = or(() => file.texts('examples', { most: 12, longest: 200 }), undefined)
   const words = or(() => file.texts('words', { most: 2000, longest: 50, words: true }), undefined)
   const subjects = or(() => file.texts('subjects', { most: 200, longest: 100 }), undefined)
+  const controls = or(() => readControls(file.part('controls')), undefined)
   return {
     ...(description === undefined ? {} : { description }),
     ...(examples === undefined ? {} : { examples }),
     ...(words === undefined ? {} : { words }),
     ...(subjects === undefined ? {} : { subjects }),
+    ...(controls === undefined ? {} : { controls }),
   }
+}
+
+function readControls(file: ConfigFile | undefined): Controls | undefined {
+  if (file === undefined) return undefined
+  const found = controlNames.map((name) => [name, file.namedTexts(name, { most: 6, longest: 60 })] as const)
+  return Object.fromEntries(found.filter(([, texts]) => texts !== undefined))
 }

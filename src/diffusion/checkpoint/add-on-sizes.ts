@@ -22,7 +22,7 @@ export interface VaeSizes {
   readonly scale: number
 }
 
-export interface UpscalerSizes {
+interface UpscalerSizes {
   /** How many times as wide and high a picture becomes. */
   readonly scale: number
   /** Its work for a pixel of the picture that goes in, in millions of multiplications. */

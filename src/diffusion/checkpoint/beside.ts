@@ -38,6 +38,7 @@ const ownFields = [
   'examples',
   'words',
   'subjects',
+  'controls',
 ]
 
 /** @throws CheckpointError for a `packshot.json` that is not JSON, and for a NAME.yaml of an unsupported kind */

@@ -1,5 +1,5 @@
 import { refused } from '../errors.ts'
-import { tinyScale } from '../models/taesd.ts'
+import { tinyDecoderGraph, tinyEncoderGraph, tinyScale } from '../models/taesd.ts'
 import { foreignName } from '../safetensors/foreign-file.ts'
 import {
   isFloat,
@@ -12,11 +12,9 @@ import { classify } from './family.ts'
 import { refusal } from './kinds.ts'
 import { Weights } from './weights.ts'
 
-/** A TAESD. Its tensors have diffusers' names. */
+/** A TAESD: its decoder, and the encoder if the file has one. Its tensors have diffusers' names. */
 export interface TinyVae {
   readonly sizes: VaeSizes
-  /** A file of TAESD's own has one half of it. */
-  readonly encoder: boolean
   readonly file: SafetensorsFile
 }
 
@@ -48,5 +46,9 @@ export function tinyVaeOf(path: string, file: SafetensorsFile): TinyVae {
   }
   const view = { ...file, tensors }
   const sizes = { channels: first.shape[1] ?? 0, scale: tinyScale(new Weights(view)) }
-  return { sizes, encoder: tensors.has('encoder.layers.0.weight'), file: view }
+  // every key and shape is checked
+  tinyDecoderGraph(sizes.channels, new Weights(view), 1, 1)
+  if (tensors.has('encoder.layers.0.weight'))
+    tinyEncoderGraph(sizes.channels, new Weights(view), sizes.scale, sizes.scale)
+  return { sizes, file: view }
 }

@@ -1,5 +1,5 @@
 import { CheckpointError, refused } from '../errors.ts'
-import type { UpscalerConfig } from '../models/upscaler.ts'
+import { multipleOf, type UpscalerConfig, upscalerGraph } from '../models/upscaler.ts'
 import { foreignName } from '../safetensors/foreign-file.ts'
 import {
   isFloat,
@@ -11,6 +11,7 @@ import { classify } from './family.ts'
 import { refusal } from './kinds.ts'
 import { incomplete } from './part-view.ts'
 import { withoutWrapper } from './upscaler-keys.ts'
+import { Weights } from './weights.ts'
 
 /** A network that enlarges pictures. Its tensors have the names of BasicSR and Real-ESRGAN. */
 export interface UpscalerFile {
@@ -42,9 +43,16 @@ export function upscalerOf(path: string, file: SafetensorsFile): UpscalerFile {
   }
   const compact = !tensors.has('conv_first.weight') && !tensors.has('model.0.weight')
   const config = compact ? compactConfig(path, tensors) : undefined
-  if (config !== undefined) return { config, file: { ...file, tensors } }
+  if (config !== undefined) return checked(config, { ...file, tensors })
   const renamed = withBasicNames(tensors)
-  return { config: denseConfig(path, renamed), file: { ...file, tensors: renamed } }
+  return checked(denseConfig(path, renamed), { ...file, tensors: renamed })
+}
+
+/** Every key and shape is. */
+function checked(config: UpscalerConfig, file: SafetensorsFile): UpscalerFile {
+  const side = multipleOf(config)
+  upscalerGraph(config, new Weights(file), side, side)
+  return { config, file }
 }
 
 type Tensors = ReadonlyMap<string, StoredTensor>

@@ -8,6 +8,20 @@ interface MadeBy {
   /** Absent for the model's own. */
   readonly vae?: string | undefined
   readonly version: string
+  /** The second, larger drawing. */
+  readonly hires?: HiresRun | undefined
+  /** The upscaler of the finished picture. */
+  readonly upscaler?: string | undefined
+  /** The tiny VAE that decoded it. */
+  readonly decoder?: string | undefined
+}
+
+interface HiresRun {
+  readonly width: number
+  readonly height: number
+  readonly steps: number
+  readonly strength: number
+  readonly upscaler?: string | undefined
 }
 
 /**
@@ -15,7 +29,8 @@ interface MadeBy {
  * with a comma, colon or line break are quoted as JSON. What that program has no name for is under a name of ours,
  * which it passes over.
  */
-export function infotext(request: PictureRequest, { model, vae, version }: MadeBy): string {
+export function infotext(request: PictureRequest, madeBy: MadeBy): string {
+  const { model, vae, version, hires, upscaler, decoder } = madeBy
   const { clipSkip = 1, loras = [], image, timesteps, guidanceEnd, pace } = request
   const eta = request.eta ?? samplerEntry(request.sampler).defaultEta ?? 0
   const fields: Record<string, string | number> = {
@@ -29,6 +44,9 @@ export function infotext(request: PictureRequest, { model, vae, version }: MadeB
     ...(image && { 'Denoising strength': image.strength }),
     ...(clipSkip > 1 && { 'Clip skip': clipSkip }),
     ...(eta > 0 && { [request.sampler === 'ddim' ? 'Eta DDIM' : 'Eta']: eta }),
+    ...(hires && hiresFields(request, hires)),
+    ...(upscaler !== undefined && { 'Postprocess upscaler': upscaler }),
+    ...(decoder !== undefined && { 'Packshot decoder': decoder }),
     RNG: 'CPU',
     ...(timesteps && { 'Packshot timesteps': timesteps.join(' ') }),
     ...(guidanceEnd !== undefined && { 'Packshot guidance end': guidanceEnd }),
@@ -41,6 +59,21 @@ export function infotext(request: PictureRequest, { model, vae, version }: MadeB
   const negative = request.negativePrompt === '' ? [] : [`Negative prompt: ${request.negativePrompt}`]
   const prompt = [request.prompt, ...loras.map(loraTag)].join(' ')
   return [prompt, ...negative, line].join('\n')
+}
+
+/** As txt2img writes them there; `resize` is for a shape that is not the first picture's. */
+function hiresFields(
+  { width, height }: PictureRequest,
+  { steps, strength, upscaler = 'Lanczos', ...to }: HiresRun,
+): Record<string, string | number> {
+  const scale = to.width / width
+  const sameShape = Math.round(height * scale) === to.height
+  return {
+    'Denoising strength': strength,
+    ...(sameShape ? { 'Hires upscale': scale } : { 'Hires resize': `${to.width}x${to.height}` }),
+    'Hires steps': steps,
+    'Hires upscaler': upscaler,
+  }
 }
 
 /** Samplers and schedules that only Packshot has: to others the nearest names would promise the same picture. */

@@ -60,6 +60,13 @@ export class SessionCache<S extends Releasable> {
     return session
   }
 
+  /** The session with this key if it is there, or if there is room for it beside all others; else undefined. */
+  async getBeside(owner: object, key: string, plan: () => Planned<S>): Promise<S | undefined> {
+    const known = this.#entries.has(`${this.#idOf(owner)} ${key}`)
+    if (!known && this.bytes() + plan().bytes > this.#budgetBytes) return undefined
+    return this.get(owner, key, plan)
+  }
+
   /** Releases sessions until so many bytes are free. @throws MemoryError if the budget is too small even then */
   async makeRoom(bytes: number): Promise<void> {
     for (const id of this.#entries.keys()) {

@@ -41,11 +41,7 @@ const tileSides = [1024, 768, 512, 384, 256, 192, 128, 96, 64, 32]
 
 /** @throws CheckpointError naming the file and what is wrong with it, before anything is computed */
 export async function openUpscaler(options: UpscalerOptions): Promise<Upscaler> {
-  const network = await openUpscalerFile(options.path)
-  // every key and shape is checked
-  const side = 4 * multipleOf(network.config)
-  upscalerGraph(network.config, new Weights(network.file), side, side)
-  return new Upscaler(network, options)
+  return new Upscaler(await openUpscalerFile(options.path), options)
 }
 
 /** A network that makes pictures larger. For one caller at a time. */

@@ -33,6 +33,11 @@ const Extra = Type.Object({
   description: Type.Optional(Type.String()),
 })
 
+const Upscaler = Type.Object({
+  name: Type.String(),
+  scale: Type.Number({ description: 'How many times as wide and high it makes a picture.' }),
+})
+
 /** The limits of requests and uploads, under their names in JSON. */
 const Limits = Type.Record(Type.String(), Type.Number())
 
@@ -73,6 +78,10 @@ export function modelRoutes(app: FastifyInstance, services: Services): void {
         vaes: Type.Array(Extra),
         loras: Type.Array(Extra),
         embeddings: Type.Array(Extra, { description: 'Their names work in prompts.' }),
+        upscalers: Type.Array(Upscaler, {
+          description: 'For `upscaler` and `hires.upscaler`, with every model.',
+        }),
+        tiny_vaes: Type.Array(Extra, { description: 'For `decoder`.' }),
         limits: Limits,
         object: Type.Literal('list', { description: 'With `data`: the list as OpenAI has it.' }),
         data: Type.Array(OpenAiModel),
@@ -86,6 +95,10 @@ export function modelRoutes(app: FastifyInstance, services: Services): void {
       vaes: extraViews(offer.vaes, offer),
       loras: extraViews(offer.loras, offer),
       embeddings: extraViews(offer.embeddings, offer),
+      upscalers: (offer.upscalers ?? []).flatMap(({ name, enlarges }) =>
+        enlarges === undefined ? [] : [{ name, scale: enlarges.scale }],
+      ),
+      tiny_vaes: extraViews(offer.tiny_vaes ?? [], offer),
       limits: limitsView(services),
       object: 'list' as const,
       data: offer.models.map(({ name }) => openAiModel(name)),

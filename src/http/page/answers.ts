@@ -6,7 +6,18 @@ import { goneCard } from './card.ts'
 import { errorBody, errorMessage, errorTitle } from './error-page.ts'
 import { type Html, html } from './html.ts'
 import { document, type Page } from './layout.ts'
+import type { Around, Room } from './navigation.ts'
 import { setSecurityHeaders } from './security.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** What the masthead of a page shows; set before a route of the page sees the request. */
+    around?: Around
+  }
+  interface FastifyContextConfig {
+    room?: Room
+  }
+}
 
 /** htmx sends this header; everything else gets a whole page. */
 export function isFragment(request: FastifyRequest): boolean {
@@ -15,8 +26,9 @@ export function isFragment(request: FastifyRequest): boolean {
 
 /** Prompts are private to the visitor: no cache may keep a page or a fragment. */
 export function sendPage(reply: FastifyReply, assets: Assets, page: Page): FastifyReply {
-  const { signedIn, caller } = reply.request
-  return sendHtml(reply, document(assets, page, signedIn ? caller.name : undefined))
+  const { signedIn, caller, around } = reply.request
+  const framed = { ...page, ...(around === undefined ? {} : { around }) }
+  return sendHtml(reply, document(assets, framed, signedIn ? caller.name : undefined))
 }
 
 /** `packshot-fragment` distinguishes our fragment, shown whatever its status, from a proxy's error page. */

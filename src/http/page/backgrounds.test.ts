@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { after, beforeEach, test } from 'node:test'
 import { buildStudio, Studio } from '../../../test/browser/studio.ts'
-import { backgrounds, onBackground } from './backgrounds.ts'
+import { finishes, scenes } from './backgrounds.ts'
+import { fromWords, inWords } from './wording.ts'
 
 let studio = new Studio()
 let app = await buildStudio(studio)
@@ -28,24 +29,79 @@ function addresses(body: string): string[] {
   )
 }
 
-test('the words of a background follow the prompt', () => {
-  assert.equal(onBackground('a red apple', ''), 'a red apple')
-  assert.equal(onBackground('a red apple', 'wood'), 'a red apple, on a wooden table')
-  assert.equal(onBackground('a red apple, \n', 'wood'), 'a red apple, on a wooden table')
-  for (const { value, words } of backgrounds) assert.ok(onBackground('x', value).endsWith(`, ${words}`))
+const asDescribed = { background: '', light: '', view: '', many: '' }
+
+/** As packshot-mini names them. */
+const controls = {
+  light: { Soft: 'soft light', Side: 'hard side light' },
+  view: { Front: 'front view' },
+  count: { 1: 'one', 2: 'two' },
+}
+
+function said(prompt: string, choices: Partial<typeof asDescribed>): string {
+  return inWords({ prompt, ...asDescribed, ...choices }, controls)
+}
+
+test('what is chosen follows the prompt in words', () => {
+  assert.equal(said('a red apple', {}), 'a red apple')
+  assert.equal(said('a red apple', { background: 'wood' }), 'a red apple, on a wooden table')
+  assert.equal(said('a red apple, \n', { background: 'wood' }), 'a red apple, on a wooden table')
+  assert.equal(said('a pear', { background: 'white' }), 'a pear, on a white background, soft light')
+  assert.equal(said('a pear', { background: 'pure' }), 'a pear, on a white background, soft light')
+  assert.equal(
+    said('a pear', { background: 'white', light: 'Side', view: 'Front' }),
+    'a pear, front view, hard side light, on a white background',
+  )
+  assert.equal(said('a pear', { light: 'Moon' }), 'a pear')
 })
 
-test('every background is a labelled radio button, and the first is chosen', async () => {
+test('a number takes the place of the article, and the name follows it', () => {
+  for (const [prompt, words] of [
+    ['a red apple', 'two red apples'],
+    ['an avocado on a pink background', 'two avocados on a pink background'],
+    ['a bottle of orange juice', 'two bottles of orange juice'],
+    ['a cherry, ripe', 'two cherries, ripe'],
+    ['a tomato', 'two tomatoes'],
+    ['a cereal box', 'two cereal boxes'],
+    ['three mugs', 'three mugs'],
+    ['mugs', 'two mugs'],
+  ])
+    assert.equal(said(String(prompt), { many: '2' }), words)
+  assert.equal(said('a red apple', { many: '1' }), 'one red apple')
+})
+
+test('words are read back into the choices that made them, whatever they are', () => {
+  for (const background of ['', ...scenes.map(({ value }) => value)]) {
+    for (const light of ['', 'Soft', 'Side']) {
+      for (const view of ['', 'Front']) {
+        const text = said('a mug, red', { background, light, view })
+        const back = fromWords(text, controls)
+        assert.equal(inWords(back, controls), text)
+        assert.equal(back.background, background, text)
+        assert.equal(back.prompt, 'a mug, red', text)
+      }
+    }
+  }
+  // a place that was typed without its usual light is not a choice
+  assert.equal(fromWords('a mug, on a white background', controls).background, '')
+})
+
+test('every background is a labelled radio button, and the one for what is described is chosen', async () => {
   const { body } = await app.inject('/')
   const radios = [...body.matchAll(/<input [^>]*type="radio" name="background" value="(\w*)"( checked)?>/g)]
   assert.deepEqual(
     radios.map(([, value, checked]) => [value, checked !== undefined]),
-    [['', true], ...backgrounds.map(({ value }) => [value, false])],
+    [
+      ...finishes.map(({ value }) => [value, false]),
+      ['', true],
+      ...scenes.map(({ value }) => [value, false]),
+    ],
   )
-  for (const { label } of backgrounds) assert.ok(body.includes(`<span class="swatch-name">${label}</span>`))
+  for (const { label } of [...finishes, ...scenes])
+    assert.ok(body.includes(`<span class="swatch-name">${label}</span>`))
   const chosen = await app.inject('/?prompt=a&background=marble')
-  assert.match(chosen.body, /value="marble" checked>/)
-  assert.doesNotMatch(chosen.body, /value="" checked>/)
+  assert.match(chosen.body, /name="background" value="marble" checked>/)
+  assert.doesNotMatch(chosen.body, /name="background" value="" checked>/)
 })
 
 test('the job has the whole prompt, and its recipe chooses the background again', async () => {
@@ -104,7 +160,7 @@ test('a background that there is not is named', async () => {
   assert.equal(statusCode, 422)
   assert.match(
     body,
-    /id="background-error">The background must be empty or one of white, dark, wood, .*, but was &#34;&#60;moon&#62;&#34;\./,
+    /id="background-error">The background must be empty or one of pure, transparent, .*, but was &#34;&#60;moon&#62;&#34;\./,
   )
   assert.match(body, /value="" checked autofocus>/)
   assert.equal(studio.submitted, 0)
@@ -119,7 +175,7 @@ test('what a model says of itself is on the page: its examples and its descripti
   assert.doesNotMatch(body, /pink doughnut/)
   assert.match(
     body,
-    /<p class="wall-about" id="wall-about"><b>packshot-mini<\/b> Trained on &#60;fruit&#62;\.<\/p>/,
+    /<p class="empty-about" id="wall-about"><b>packshot-mini<\/b> Trained on &#60;fruit&#62;\.<\/p>/,
   )
   const chosen = await app.inject('/?model=packshot-mini')
   assert.ok(addresses(chosen.body).includes('/?prompt=a+%3Cripe%3E+pear+%26+more&model=packshot-mini'))

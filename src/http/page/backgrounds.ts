@@ -1,48 +1,47 @@
 import { AppError } from '../../jobs/errors.ts'
-import { withoutComments } from '../../jobs/prompt-tags.ts'
-import { saysNothing } from '../../jobs/request/loras.ts'
 import { describeValue, listed } from '../../jobs/wording.ts'
 
 /**
- * Backgrounds to choose from instead of describing one. They exist only on the page: the API has only the prompt. A
- * prompt that ends with the words of one was sent with it, or says the same: `withoutBackground` reads it back.
+ * What a product can be set on. A scene is drawn by the model from words; a finish is cut out and laid on exactly what was
+ * asked for, whatever the model draws. In the API a scene is words of the prompt and a finish is `finish.background`: the
+ * form has one field for both (`wording.ts` and `form-finish.ts` read it back).
  */
 export interface Background {
-  /** Also the name of its style in suggestions.css. */
+  /** Also the name of its style in swatches.css. */
   readonly value: string
   readonly label: string
-  /** What is added to the prompt. */
-  readonly words: string
+  /** Where the product is: words for the prompt. */
+  readonly place: string
+  /** How this place is lit unless a light is chosen. */
+  readonly light?: string
+  /** What the finish makes of it; `own` is a colour that is chosen beside it. */
+  readonly finish?: 'own' | 'transparent' | `#${string}`
 }
 
-export const backgrounds: readonly Background[] = [
-  { value: 'white', label: 'Studio white', words: 'on a white background, soft light' },
-  { value: 'dark', label: 'Dark', words: 'on a dark background, dramatic lighting' },
-  { value: 'wood', label: 'Wood', words: 'on a wooden table' },
-  { value: 'marble', label: 'Marble', words: 'on a marble table' },
-  { value: 'gradient', label: 'Grey gradient', words: 'on a grey gradient background' },
-  { value: 'blue', label: 'Pastel blue', words: 'on a light blue background' },
-  { value: 'pink', label: 'Pastel pink', words: 'on a light pink background' },
-  { value: 'beige', label: 'Beige', words: 'on a beige background' },
+/** A plain white set is the easiest to cut a product out of. */
+const plain = { place: 'on a white background', light: 'soft light' } as const
+
+export const finishes: readonly Background[] = [
+  { value: 'pure', label: 'Pure white', ...plain, finish: '#ffffff' },
+  { value: 'transparent', label: 'Transparent', ...plain, finish: 'transparent' },
+  { value: 'colour', label: 'Own colour', ...plain, finish: 'own' },
 ]
 
-/** The prompt with the words of a background. An empty prompt stays empty, so that it is reported. */
-export function onBackground(prompt: string, value: string): string {
-  const words = find(value)?.words
-  if (words === undefined || saysNothing(prompt)) return prompt
-  const text = withoutComments(prompt).trimEnd()
-  return `${text}${text.endsWith(',') ? '' : ','} ${words}`
-}
+export const scenes: readonly Background[] = [
+  { value: 'white', label: 'Studio white', ...plain },
+  { value: 'dark', label: 'Dark', place: 'on a dark background', light: 'dramatic lighting' },
+  { value: 'wood', label: 'Wood', place: 'on a wooden table' },
+  { value: 'marble', label: 'Marble', place: 'on a marble table' },
+  { value: 'gradient', label: 'Grey gradient', place: 'on a grey gradient background' },
+  { value: 'blue', label: 'Pastel blue', place: 'on a light blue background' },
+  { value: 'pink', label: 'Pastel pink', place: 'on a light pink background' },
+  { value: 'beige', label: 'Beige', place: 'on a beige background' },
+]
 
-/** The opposite of `onBackground`: the prompt without the words of a background, and which one that was. */
-export function withoutBackground(prompt: string): { prompt: string; background: string } {
-  const found = backgrounds.find(({ words }) => prompt.endsWith(`, ${words}`))
-  if (found === undefined) return { prompt, background: '' }
-  return { prompt: prompt.slice(0, -`, ${found.words}`.length), background: found.value }
-}
+const backgrounds = [...finishes, ...scenes]
 
 /** Undefined if none is chosen. Throws `invalid_request` for an unknown one. */
-function find(value: string): Background | undefined {
+export function findBackground(value: string): Background | undefined {
   if (value === '') return undefined
   const background = backgrounds.find((each) => each.value === value)
   if (background !== undefined) return background

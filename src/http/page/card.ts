@@ -1,37 +1,43 @@
+import type { ModelInfo } from '../../jobs/offer.ts'
 import { isFinal, type JobView } from '../../jobs/serving/job-view.ts'
-import { failureSentence, forOperator, mendingButton } from './failure.ts'
-import { againAddress } from './form-values.ts'
+import { failureSentence, forOperator } from './failure.ts'
 import { type Html, html } from './html.ts'
-import { againIcon, cameraIcon, downloadIcon, noteIcon, stopIcon, warningIcon } from './icons.ts'
+import { noteIcon, warningIcon } from './icons.ts'
+import { actions } from './job-actions.ts'
 import { pictures } from './pictures.ts'
-import { resend } from './resend.ts'
+import { settingsList } from './settings-list.ts'
 import type { Size } from './sizes.ts'
-import { announcement, duration, headline, secondsTaken } from './words.ts'
+import { announcement, duration, headline } from './words.ts'
 
 export interface CardOptions {
   /** The size of a picture whose request is not known: that of the model. */
   readonly usual: Size
+  /** What is offered now: decides what can be done with a picture. */
+  readonly models?: readonly ModelInfo[]
   /** The visitor pressed "Cancel", and the worker has not stopped yet. */
   readonly stopping?: boolean
   /** The job was accepted just now; this is its first card. */
   readonly isNew?: boolean
+  /** On a page of its own, without the form. */
+  readonly alone?: boolean
 }
 
 /**
- * One job. Until it is final the card polls for its replacement (`pauseMs`; wall.js asks seldom while the page is
- * hidden); the final card no longer polls.
+ * One job, as it is on the stage. Until it is final the card polls for its replacement (`pauseMs`; wall.js asks seldom
+ * while the page is hidden, and live.js not at all while it is told of each change); the final card no longer polls.
  *
- * For wall.js: `data-job` and `data-status` say what the card shows, `data-say` what a screen reader announces
+ * For scripts: `data-job` and `data-status` say what the card shows, `data-say` what a screen reader announces
  * when the status changes, and the event `retry` polls again after a missing answer.
  */
 export function jobCard(view: JobView, options: CardOptions): Html {
-  return html`<article class="card job is-${view.status}${options.isNew === true && ' is-new'}" id="job-${view.id}" data-job="${view.id}" data-status="${view.status}" data-say="${announcement(view)}" aria-labelledby="job-${view.id}-title" tabindex="-1"${polling(view, options)}>
-${pictures(view, options.usual)}
+  return html`<article class="job is-${view.status}${options.isNew === true && ' is-new'}" id="job-${view.id}" data-job="${view.id}" data-status="${view.status}" data-say="${announcement(view)}" aria-labelledby="job-${view.id}-title" tabindex="-1"${polling(view, options)}>
+<div class="job-set">${pictures(view, options.usual)}</div>
 <div class="job-body">
 <h3 class="job-title" id="job-${view.id}-title" dir="auto"><a id="job-${view.id}-link" href="/jobs/${view.id}">${view.request?.prompt ?? 'Your picture'}</a></h3>
 ${state(view, options)}
 ${notes(view)}
 ${actions(view, options)}
+${settingsList(view, options)}
 ${expiry(view)}
 </div>
 </article>`
@@ -39,7 +45,7 @@ ${expiry(view)}
 
 /** A job with nothing left to show. */
 export function goneCard(title: string, message: string): Html {
-  return html`<article class="card job is-gone" data-status="gone" data-say="${title}"><div class="job-body"><h3 class="job-title">${title}</h3><p class="job-state">${message}</p></div></article>`
+  return html`<article class="job is-gone" data-status="gone" data-say="${title}"><div class="job-body"><h3 class="job-title">${title}</h3><p class="job-state">${message}</p></div></article>`
 }
 
 function polling(view: JobView, { stopping }: CardOptions): Html | false {
@@ -64,7 +70,7 @@ function pauseMs({ status, position = 0, poll_after_ms = secondMs }: JobView): n
   return Math.min(pause, poll_after_ms)
 }
 
-function state(view: JobView, { stopping }: CardOptions): Html {
+function state(view: JobView, { stopping }: CardOptions): Html | false {
   switch (view.status) {
     case 'queued':
       return html`<p class="job-state"><span>${headline(view)}</span>${timeLeft(view)}</p>
@@ -107,16 +113,11 @@ function timeLeft({ eta_seconds }: JobView): Html | false {
   )
 }
 
-function facts(view: JobView): Html {
-  const { request } = view
-  const taken = secondsTaken(view)
-  if (request === undefined) return html`<p class="job-state">${headline(view)}</p>`
-  return html`<dl class="facts">
-<div><dt>Seed</dt><dd>${request.seed}</dd></div>
-<div><dt>Size</dt><dd>${request.width} × ${request.height}</dd></div>
-<div><dt>Steps</dt><dd>${request.steps}</dd></div>
-${taken !== undefined && html`<div><dt>Time</dt><dd>${taken.toFixed(1)} s</dd></div>`}
-</dl>`
+/** One line under the title: what the picture is. stage.js adds how much it is enlarged. */
+function facts(view: JobView): Html | false {
+  const [image] = view.images
+  if (image === undefined) return false
+  return html`<p class="job-facts"><span>${image.width} × ${image.height}</span><span class="job-scale"></span></p>`
 }
 
 /** What may not turn out as intended; omitted for a canceled job. */
@@ -125,40 +126,9 @@ function notes({ status, notes = [] }: JobView): Html | false {
   return html`<div class="job-notes">${noteIcon()}<div>${notes.map((note) => html`<p>${note}</p>`)}</div></div>`
 }
 
-function actions(view: JobView, { stopping }: CardOptions): Html {
-  if (!isFinal(view)) return html`<div class="job-actions">${cancel(view.id, stopping === true)}</div>`
-  const { request } = view
-  const [image, ...others] = view.images
-  const download =
-    image !== undefined &&
-    others.length === 0 &&
-    html`<a class="btn tonal" href="${image.url}?download=1" download>${downloadIcon()}<span>Download</span></a>`
-  const again =
-    request !== undefined &&
-    html`<a class="btn outlined" href="${againAddress(view.id, request, request.seed, request.count)}" data-fill>${againIcon()}<span>Copy settings</span></a>`
-  const send =
-    view.status === 'failed' ? mendingButton(view) : view.status === 'succeeded' && moreLikeThis(view)
-  return html`<div class="job-actions">${download}${send}${again}</div>`
-}
-
-/** Without the seed, so that another picture comes of the same words. */
-function moreLikeThis({ request }: JobView): Html | false {
-  if (request === undefined) return false
-  const { seed: _seed, ...settings } = request
-  return resend(settings, 'More like this', cameraIcon())
-}
-
 /** When the pictures are deleted; wall.js keeps it true, and keeps a line of the card afterwards. */
 function expiry({ status, expires_at }: JobView): Html | false {
   if (status !== 'succeeded') return false
   const seconds = (Date.parse(expires_at) - Date.now()) / 1000
   return html`<p class="job-expiry" data-expires="${expires_at}">${seconds > 0 ? `Goes in ${duration(seconds)}` : 'Goes now'}</p>`
-}
-
-/**
- * A form, so that it works without JavaScript. It aborts a poll of the card that is in flight, and the card does not
- * poll while it is being sent. The ids here and in the title let htmx restore the focus when the card is replaced.
- */
-function cancel(id: string, stopping: boolean): Html {
-  return html`<form method="post" action="/jobs/${id}/cancel" hx-post="/jobs/${id}/cancel" hx-target="closest article" hx-swap="outerHTML" hx-sync="closest article:replace"><button class="btn text" id="job-${id}-cancel" type="submit"${stopping && html` aria-disabled="true"`}>${stopIcon()}<span>${stopping ? 'Stopping…' : 'Cancel'}</span></button></form>`
 }

@@ -41,26 +41,32 @@ export function catalogueRoutes(app: FastifyInstance, options: PageOptions): voi
     return sendPage(reply, assets, { title, body: cataloguePage(values, runs, error) })
   }
 
-  app.get('/catalogues', async (request, reply) => sendForm(request, reply, firstValues))
+  app.get('/catalogues', { config: { room: 'catalogue' } }, async (request, reply) =>
+    sendForm(request, reply, firstValues),
+  )
 
-  app.post('/catalogues', { bodyLimit: catalogues.bodyBytes }, async (request, reply) => {
-    const values = valuesOf(request.body)
-    try {
-      refuseCrossSite(request, hosts)
-      const { list: csv, prompt, name, variants } = values
-      const body = { csv, template: { prompt }, name, variants: Number(variants) }
-      const run = await catalogues.create(body, { caller: request.caller, base: request.publicAddress() })
-      return reply.redirect(`/catalogues/${run.id}`, 303)
-    } catch (thrown) {
-      const error = toAppError(thrown)
-      refused(request, error)
-      setErrorHeaders(reply, error)
-      if (error.code === 'invalid_request') reply.code(422)
-      return sendForm(request, reply, values, error)
-    }
-  })
+  app.post(
+    '/catalogues',
+    { bodyLimit: catalogues.bodyBytes, config: { room: 'catalogue' } },
+    async (request, reply) => {
+      const values = valuesOf(request.body)
+      try {
+        refuseCrossSite(request, hosts)
+        const { list: csv, prompt, name, variants } = values
+        const body = { csv, template: { prompt }, name, variants: Number(variants) }
+        const run = await catalogues.create(body, { caller: request.caller, base: request.publicAddress() })
+        return reply.redirect(`/catalogues/${run.id}`, 303)
+      } catch (thrown) {
+        const error = toAppError(thrown)
+        refused(request, error)
+        setErrorHeaders(reply, error)
+        if (error.code === 'invalid_request') reply.code(422)
+        return sendForm(request, reply, values, error)
+      }
+    },
+  )
 
-  app.get<RunAddress>('/catalogues/:id', async (request, reply) => {
+  app.get<RunAddress>('/catalogues/:id', { config: { room: 'catalogue' } }, async (request, reply) => {
     const { id } = request.params
     const run = await catalogues.view(id, request.caller)
     const cursor = request.query.cursor ?? '0'

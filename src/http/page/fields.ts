@@ -18,6 +18,8 @@ interface Option {
   readonly label: string
   /** For a sampler: the schedules that may be chosen with it. */
   readonly schedules?: readonly string[]
+  /** For a sampler: how often it calls the model in each step. */
+  readonly calls?: number
 }
 
 interface Field {
@@ -57,15 +59,41 @@ export function lineField(
   return wrap(context, field, control, field.after)
 }
 
-/** A slider with its value in per cent; the value is written by form.js, and without it read from the slider. */
+/**
+ * A slider with its value in per cent; the value is written by form.js, and without it read from the slider.
+ * @param field.of what 100 % is: 1 for a share, 100 for a number of per cent
+ */
 export function percentField(
   context: FieldContext,
-  field: Field & { min: number; max: number; step: number },
+  field: Field & { min: number; max: number; step: number; of?: 1 | 100 },
 ): Html {
   const value = context.values[field.name]
-  const shown = Math.round(Number(value) * 100)
+  const shown = Math.round((Number(value) * 100) / (field.of ?? 1))
   const control = html`<div class="percent"><input id="${field.name}" name="${field.name}" type="range" min="${field.min}" max="${field.max}" step="${field.step}" value="${value}"${common(context, field)}><output for="${field.name}">${shown} %</output></div>`
   return wrap(context, field, control)
+}
+
+/**
+ * A few choices side by side: radio buttons, so that it works without JavaScript. The text stands before its button:
+ * Materialize draws one of its own beside a text that follows.
+ */
+export function segments(
+  context: FieldContext,
+  field: Field & { readonly options: readonly Option[] },
+): Html {
+  const { name, label, help, options } = field
+  const { value: chosen } = options.find(({ value }) => value === context.values[name]) ??
+    options[0] ?? { value: '' }
+  const error = errorOf(context, name)
+  const segment = ({ value, label }: Option) => {
+    const focus = value === chosen && context.focus === name
+    return html`<label class="segment"><span>${label}</span><input class="visually-hidden" type="radio" name="${name}" value="${value}"${value === chosen && html` checked`}${focus && html` autofocus`}></label>`
+  }
+  return html`<fieldset class="segments${error && ' is-wrong'}"${error && html` aria-describedby="${name}-error"`}>
+<legend>${label}</legend>
+<div class="segment-row">${options.map(segment)}</div>
+${error}${help && html`<p class="field-help">${help}</p>`}
+</fieldset>`
 }
 
 /** The error of a field whose control the page shows in its own way. */
@@ -86,8 +114,8 @@ export function choice(
 ): Html {
   const chosen = context.values[field.name]
   const options = field.options.map(
-    ({ value, label, schedules }) =>
-      html`<option value="${value}"${schedules && html` data-schedules="${schedules.join(' ')}"`}${value === chosen && html` selected`}>${label}</option>`,
+    ({ value, label, schedules, calls }) =>
+      html`<option value="${value}"${schedules && html` data-schedules="${schedules.join(' ')}"`}${calls !== undefined && html` data-calls="${calls}"`}${value === chosen && html` selected`}>${label}</option>`,
   )
   const foreign = !field.options.some(({ value }) => value === chosen) && chosen !== ''
   return wrap(

@@ -1,14 +1,27 @@
 import { type AppError, clientMessage } from '../../jobs/errors.ts'
-import { requestFields } from '../../jobs/fields.ts'
+import { type Field, type RequestFieldName, requestFields } from '../../jobs/fields.ts'
 import { saysNothing } from '../../jobs/request/loras.ts'
 import type { FormState } from './form.ts'
 import { type FieldName, type FormValues, fieldNames } from './form-values.ts'
 
 /** What the page calls a field, at the beginning of a sentence. */
 function subjectOf(name: FieldName): string {
-  if (name === 'background') return 'The background'
-  if (name === 'shown_model') return requestFields.model.form.subject
-  return name === 'size' ? 'The size' : requestFields[name].form.subject
+  const own: Readonly<Partial<Record<FieldName, string>>> = {
+    background: 'The background',
+    size: 'The size',
+    shown_model: requestFields.model.form.subject,
+    finish_preset: 'The format',
+    finish_background: 'The background',
+    finish_colour: 'The colour',
+    finish_fill: 'How much the product fills',
+    finish_width: 'The delivered width',
+    finish_height: 'The delivered height',
+    finish_shadow: 'The shadow',
+    finish_max_bytes: 'The size of the file',
+    gate_tries: 'The number of tries',
+  }
+  const field: Field | undefined = name in requestFields ? requestFields[name as RequestFieldName] : undefined
+  return own[name] ?? field?.form?.subject ?? 'This'
 }
 
 /** The prompt was sent with the words of the background, so its length includes both. */
@@ -29,15 +42,23 @@ export function formErrors(error: AppError, values: FormValues): FormState['erro
 
 const sayWhat = 'Say what should be in the picture, for example: a red apple.'
 
+/** The field of the form that a parameter of the API came from. */
+function fieldOf(param: string): FieldName | undefined {
+  if (param === 'finish.background') return 'background'
+  const name = param === 'finish' ? 'finish_preset' : param.replace('.', '_')
+  return fieldNames.find((each) => each === name)
+}
+
 /** Width and height that were not typed came from the list of sizes. */
 function placeOf(param: string, values: FormValues): FieldName | 'form' {
   if ((param === 'width' || param === 'height') && values[param].trim() === '') return 'size'
-  return fieldNames.find((name) => name === param) ?? 'form'
+  return fieldOf(param) ?? 'form'
 }
 
-function inOurWords(message: string, param: string, { background }: FormValues): string {
-  const both = param === 'prompt' && background !== ''
-  const name = fieldNames.find((each) => each === param)
+function inOurWords(message: string, param: string, values: FormValues): string {
+  const { background, light, view, many } = values
+  const both = param === 'prompt' && [background, light, view, many].some((each) => each !== '')
+  const name = fieldOf(param)
   if (name === undefined || !message.startsWith(`${param} `)) return message
   return (both ? promptAndBackground : subjectOf(name)) + message.slice(param.length)
 }

@@ -1,6 +1,8 @@
 import { type FormField, type FormFieldName, fieldEntries } from '../../jobs/fields.ts'
 import type { ResolvedRequest } from '../../jobs/job.ts'
-import { onBackground, withoutBackground } from './backgrounds.ts'
+import type { ModelInfo } from '../../jobs/offer.ts'
+import { finishFieldNames, finishOf, finishTexts } from './form-finish.ts'
+import { fromWords, inWords } from './wording.ts'
 
 /** The fields of the table that the form has, in its order. */
 const formFields = fieldEntries.flatMap(([name, { form }]) =>
@@ -14,20 +16,19 @@ function namesIn(place: FormField['place']): FormFieldName[] {
 /** The fields behind "More settings". */
 export const advancedFields = namesIn('more')
 
-/**
- * The fields of the form by their names, which are those of the API; `size`, `background` and `shown_model` (whose
- * defaults the form shows) are the page's own.
- */
+/** Fields that the page alone has: choices that become words, the list of sizes, and the model whose defaults are shown. */
+const ownNames = ['background', 'light', 'view', 'many', 'size', 'shown_model'] as const
+
+/** The fields of the form by their names, which are those of the API, with `finish_` before those of `finish`. */
 export const fieldNames = [
   'prompt',
-  'background',
-  'shown_model',
+  ...ownNames,
+  ...finishFieldNames,
   ...namesIn('photo'),
-  'size',
   ...namesIn('main').filter((name) => name !== 'prompt'),
   ...advancedFields,
 ] as const
-export type FieldName = FormFieldName | 'background' | 'size' | 'shown_model'
+export type FieldName = FormFieldName | (typeof ownNames)[number] | (typeof finishFieldNames)[number]
 
 /** The content of each field, as typed. An empty text means not given. */
 export type FormValues = Readonly<Record<FieldName, string>>
@@ -45,13 +46,16 @@ function firstText(value: unknown): string {
   return typeof first === 'string' ? first : ''
 }
 
+/** Whose words the form's choices become. */
+type Wording = Pick<ModelInfo, 'controls'>
+
 /**
  * The request that a form asks for, in the shape of the API. It is checked only there: an invalid
  * number is passed on as typed, so that the error can show it. Throws `invalid_request` for an unknown background.
  */
-export function requestBody(values: FormValues): Record<string, unknown> {
-  const prompt = onBackground(values.prompt, values.background)
-  const body: Record<string, unknown> = { prompt, ...sizeOf(values.size) }
+export function requestBody(values: FormValues, { controls }: Wording = {}): Record<string, unknown> {
+  const prompt = inWords(values, controls)
+  const body: Record<string, unknown> = { prompt, ...sizeOf(values.size), ...finishOf(values) }
   for (const [name, { form }] of formFields) {
     // the slider always has a value; ignore it unless there is a picture
     const ignored = form.place === 'photo' && values.init_image === ''
@@ -93,8 +97,9 @@ function lorasOf(text: string): { name: string; strength?: number; text_strength
 /** Settings as the fields of the form have them. */
 export function settingsText({
   loras,
-  finish: _finish,
-  gate: _gate,
+  finish,
+  gate,
+  hires: _hires,
   ...settings
 }: Partial<ResolvedRequest>): Record<string, string> {
   const texts = Object.entries(settings).map(([name, value]) => [name, String(value)])
@@ -102,7 +107,11 @@ export function settingsText({
     if (forText !== undefined) return `${name}:${forText}:${strength}`
     return strength === 1 ? name : `${name}:${strength}`
   })
-  return { ...Object.fromEntries(texts), ...(uses === undefined ? {} : { loras: uses.join(', ') }) }
+  return {
+    ...Object.fromEntries(texts),
+    ...(uses === undefined ? {} : { loras: uses.join(', ') }),
+    ...finishTexts({ ...(finish && { finish }), ...(gate && { gate }) }, ''),
+  }
 }
 
 /** The size chosen from the list; width and height, if filled in, override it. */
@@ -119,26 +128,43 @@ const longestAddress = 6000
  * The address of the form filled in with the settings of a job: a recipe that can be kept after the job is gone.
  * If the prompt is too long for an address, the address names the job instead.
  */
-export function againAddress(jobId: string, request: ResolvedRequest, seed: number, count: number): string {
+export function againAddress(
+  jobId: string,
+  request: ResolvedRequest,
+  seed: number | undefined,
+  count: number,
+  model: Wording = {},
+): string {
   const { format, ...settings } = request
   const query = new URLSearchParams()
   for (const [name, value] of Object.entries(
-    inForm({ ...settings, ...(format === 'png' ? {} : { format }), seed, count }),
+    inForm({ ...settings, ...(format === 'png' ? {} : { format }), count }, model),
   )) {
     if (value !== '') query.set(name, value)
   }
+  if (seed === undefined) query.delete('seed')
+  else query.set('seed', String(seed))
   const address = `/?${query}`
   if (address.length <= longestAddress) return address
-  return `/?${new URLSearchParams({ from: jobId, seed: String(seed), count: String(count) })}`
+  return `/?${new URLSearchParams({ from: jobId, ...(seed === undefined ? {} : { seed: String(seed) }), count: String(count) })}`
 }
 
 /** The fields filled in with the settings of a job. */
-export function valuesOfRequest(request: ResolvedRequest): FormValues {
-  return readFields(inForm(request))
+export function valuesOfRequest(request: ResolvedRequest, model: Wording = {}): FormValues {
+  return readFields(inForm(request, model))
 }
 
-/** A background in the words of the prompt is chosen in the form, as it was when the request was sent. */
-function inForm(settings: Partial<ResolvedRequest>): Record<string, string> {
-  const { prompt = '', ...others } = settingsText(settings)
-  return { ...withoutBackground(prompt), ...others }
+/** What the words of the prompt say of background, light and view is chosen in the form, as it was when the request was sent. */
+function inForm(settings: Partial<ResolvedRequest>, { controls }: Wording): Record<string, string> {
+  const { finish, gate, ...plain } = settings
+  const { prompt = '', ...others } = settingsText(plain)
+  const choices = fromWords(prompt, controls)
+  const { width, height } = plain
+  const finished = {
+    ...(finish && { finish }),
+    ...(gate && { gate }),
+    ...(width && { width }),
+    ...(height && { height }),
+  }
+  return { ...choices, ...others, ...finishTexts(finished, choices.background) }
 }

@@ -1,22 +1,19 @@
-import type { TSchema } from 'typebox'
-import {
-  defaultStrength,
-  type FormField,
-  type FormFieldName,
-  imageFormats,
-  type RequestLimits,
-  requestFields,
-} from '../../jobs/fields.ts'
-import { type ModelInfo, namesFor, type Offer, type SamplerInfo } from '../../jobs/offer.ts'
+import { defaultStrength, imageFormats, type RequestLimits } from '../../jobs/fields.ts'
+import { defaultFill, finishPresets } from '../../jobs/finish.ts'
+import type { ModelInfo, Offer } from '../../jobs/offer.ts'
 import type { UploadLimits } from '../../jobs/ports.ts'
+import { controlFields } from './controls.ts'
+import { type Pace, shutterWords } from './estimate.ts'
 import { examples } from './examples.ts'
-import { choice, type FieldContext, lineField, numberField, textField } from './fields.ts'
-import { advancedFields, type FieldName, type FormValues, fieldNames } from './form-values.ts'
+import { choice, type FieldContext, segments, textField } from './fields.ts'
+import { fineTuning } from './fine-tuning.ts'
+import { type FieldName, type FormValues, fieldNames } from './form-values.ts'
+import { formatFields } from './format-fields.ts'
 import { type Html, html } from './html.ts'
-import { cameraIcon, settingsIcon, warningIcon } from './icons.ts'
+import { cameraIcon, warningIcon } from './icons.ts'
 import { photo } from './photo.ts'
-import { offeredSizes, sizeName } from './sizes.ts'
-import { backgroundField } from './swatches.ts'
+import { offeredSizes, type Size, sizeName } from './sizes.ts'
+import { setField } from './swatches.ts'
 
 export interface FormState {
   readonly values: FormValues
@@ -31,185 +28,107 @@ export interface PageOffer extends Offer {
   readonly uploadLimits: UploadLimits
   /** Whether there are catalogue runs. */
   readonly catalogues?: boolean
+  /** Absent: the button names no time. */
+  readonly pace?: Pace
 }
 
-/** The request form. It is a fragment of its own: if it has faults, it is replaced in place. */
+/**
+ * The request form: a panel whose fields scroll and whose button does not. It is a fragment of its own: if it has faults,
+ * or for another model, it is replaced in place.
+ */
 export function requestForm(offer: PageOffer, state: FormState): Html {
   const { limits } = offer
   const model = chosenModel(offer, state.values)
   const fields = fieldContext(offer, state, model)
-  return html`<form id="request" class="card request" method="post" action="/jobs" novalidate aria-labelledby="request-title" hx-post="/jobs" hx-target="#jobs" hx-swap="afterbegin" hx-sync="this:drop">
+  return html`<form id="request" class="request" method="post" action="/jobs" novalidate aria-labelledby="request-title" hx-post="/jobs" hx-target="#jobs" hx-swap="afterbegin" hx-sync="this:drop"${paceOf(offer, model)}>
 <h2 id="request-title" class="visually-hidden">What to show</h2>
+<div class="panel-scroll" id="panel-scroll">
 ${modelChoice(fields, offer.models, model)}
-${textField(fields, {
-  ...textOf('prompt'),
-  help: html`<span class="keys-help">Enter sends, Shift + Enter starts a new line.</span>`,
-  maxLength: limits.promptCharacters,
-  rows: 3,
-  required: true,
-})}
-${examples(model, state.values.model)}
-${backgroundField(fields)}
-${photo(fields, model, offer.uploadLimits)}
-<div class="field-row">
-${choice(fields, { name: 'size', label: 'Size', options: sizeOptions(offer, model) })}
-${choice(fields, { ...textOf('count'), options: countOptions(limits) })}
+${product(offer, state, fields, model)}
+${setField(fields)}
+${controlFields(fields, model)}
+${formatFields(fields, sizeOptions(offer, model), drawnSize(fields, model))}
+${segments(fields, { name: 'count', label: 'Pictures', options: countOptions(limits) })}
+${fineTuning(offer, fields, state, model)}
+<p class="panel-note">Packshot makes its pictures on this server; your words go nowhere else.</p>
 </div>
-${moreSettings(offer, fields, state, model)}
-<div class="shutter-bar">${formError(state.errors.form)}<button class="btn filled shutter" type="submit">${cameraIcon()}<span class="shutter-idle">Take the picture</span><span class="shutter-busy">Sending…</span></button></div>
+<div class="panel-foot">${formError(state.errors.form)}${shutter(offer, fields, model)}</div>
 </form>`
 }
 
-function moreSettings(offer: PageOffer, fields: FieldContext, state: FormState, model: ModelInfo): Html {
-  const { limits } = offer
-  const [sampler] = offer.samplers.of(model)
-  const open = advancedFields.some((name) => differs(state, fields, model, sampler, name))
-  const number = (name: FormFieldName, change: Partial<NumberRange> = {}) =>
-    numberField(fields, { ...textOf(name), ...rangeOf(name, limits), ...change })
-  const size = { step: model.size_multiple }
-  return html`<details class="more"${open && html` open`}>
-<summary>${settingsIcon()}<span>More settings</span></summary>
-<div class="more-body">
+/** What the product is: words, with a photo or without. The choice between the two is the page's own, and not sent. */
+function product(offer: PageOffer, state: FormState, fields: FieldContext, model: ModelInfo): Html {
+  const withPhoto = fields.values.init_image !== '' || state.errors.init_image !== undefined
+  const tab = (value: string, label: string, checked: boolean) =>
+    html`<label class="segment"><span>${label}</span><input class="visually-hidden" type="radio" name="source" value="${value}"${checked && html` checked`}></label>`
+  return html`<div class="product">
+${
+  model.image_to_image &&
+  html`<fieldset class="segments source js-only"><legend class="visually-hidden">The product</legend><div class="segment-row">${tab('words', 'Describe', !withPhoto)}${tab('photo', 'From a photo', withPhoto)}</div></fieldset>`
+}
+<div class="product-photo">${photo(fields, model, offer.uploadLimits)}</div>
 ${textField(fields, {
-  ...textOf('negative_prompt'),
-  maxLength: limits.promptCharacters,
+  name: 'prompt',
+  label: 'What should be in the picture?',
+  placeholder: 'a red apple',
+  help: html`<span class="keys-help">Enter sends, Shift + Enter starts a new line.</span>`,
+  maxLength: offer.limits.promptCharacters,
   rows: 2,
+  required: true,
 })}
-${chips('Words this studio knows', 'negative_prompt', namesFor(model, offer.embeddings))}
-${loras(offer, fields, model)}
-<div class="field-row">
-${number('steps')}
-${number('guidance_scale')}
-</div>
-${number('seed')}
-<div class="field-row">
-${number('width', size)}
-${number('height', { ...size, help: html`In pixels, multiples of ${model.size_multiple}.` })}
-</div>
-${samplers(fields, offer.samplers.of(model))}
-<div class="field-row">
-${vaes(fields, model, namesFor(model, offer.vaes))}
-${number('clip_skip', { max: Math.min(limits.maxClipSkip, model.clip_layers) })}
-</div>
-${others(fields, limits)}
-</div>
-</details>`
-}
-
-interface NumberRange {
-  readonly min: number
-  readonly max: number
-  readonly step: number | 'any'
-  readonly help: Html
-}
-
-/** A field's entry in the table, for a control. */
-function textOf(name: FormFieldName) {
-  const { label, help, placeholder }: FormField = requestFields[name].form
-  return {
-    name,
-    label,
-    ...(help === undefined ? {} : { help: html`${help}` }),
-    ...(placeholder === undefined ? {} : { placeholder }),
-  }
-}
-
-/** The range of a number field, from its schema. */
-function rangeOf(name: FormFieldName, limits: RequestLimits): Omit<NumberRange, 'help'> {
-  const { minimum, maximum, type } = schemaOf(name, limits)
-  return { min: Number(minimum), max: Number(maximum), step: type === 'integer' ? 1 : 'any' }
-}
-
-function schemaOf(name: FormFieldName, limits: RequestLimits): Partial<Record<string, unknown>> {
-  const schema: TSchema = requestFields[name].asked(limits)
-  return schema as Partial<Record<string, unknown>>
-}
-
-/** The fields that have a place of their own below "More settings". */
-const placed: readonly FormFieldName[] = [
-  'negative_prompt',
-  'loras',
-  'steps',
-  'guidance_scale',
-  'seed',
-  'width',
-  'height',
-  'sampler',
-  'schedule',
-  'vae',
-  'clip_skip',
-  'model',
-]
-
-/** All others, in the table's order. */
-function others(fields: FieldContext, limits: RequestLimits): Html {
-  const controls = advancedFields
-    .filter((name) => !placed.includes(name))
-    .map((name) => {
-      if (requestFields[name].form.as === 'number')
-        return numberField(fields, { ...textOf(name), ...rangeOf(name, limits) })
-      const { enum: values } = schemaOf(name, limits) as { readonly enum?: readonly string[] }
-      const options = (values ?? []).map((value) => ({ value, label: value.toUpperCase() }))
-      return choice(fields, { ...textOf(name), options })
-    })
-  return html`<div class="field-row">${controls}</div>`
+${examples(model, state.values.model)}
+</div>`
 }
 
 /**
  * First, since all other fields depend on it: when it changes, the form is renewed for the model (`forChosenModel`). The
  * button does that without JavaScript; a hidden one before it is what Enter presses. A list of one is not a choice.
  */
-function modelChoice(
-  fields: FieldContext,
-  models: readonly ModelInfo[],
-  { name, width, height }: ModelInfo,
-): Html {
+function modelChoice(fields: FieldContext, models: readonly ModelInfo[], model: ModelInfo): Html {
+  const { name, width, height } = model
   const shown = html`<input type="hidden" name="shown_model" value="${name}">`
-  if (models.length < 2) return shown
+  const size = html`<span class="model-size">${width} × ${height}</span>`
+  if (models.length < 2) {
+    return html`${shown}<p class="model-line"><span class="model-name">${name}</span>${size}</p>`
+  }
   const options = models.map(({ name, inpainting }) => ({
     value: name,
     label: inpainting ? `${name} (fills in)` : name,
   }))
   const attributes = html` hx-post="/form" hx-trigger="change" hx-target="#request" hx-swap="outerHTML" hx-sync="closest form:replace"`
-  const help = html`Draws ${width} × ${height}. Its size, steps and lists follow when you change it.`
-  return html`${shown}<div class="model-choice">${choice(fields, { ...textOf('model'), options, help, attributes })}<noscript><button type="submit" hidden></button><button class="btn tonal" type="submit" formaction="/form">Use this model</button></noscript></div>`
+  return html`${shown}<div class="model-choice">${choice(fields, { name: 'model', label: 'Model', options, attributes })}${size}<noscript><button type="submit" hidden></button><button class="btn tonal" type="submit" formaction="/form">Use this model</button></noscript></div>`
 }
 
-/** The schedules of all samplers; form.js shows those of the chosen one. */
-function samplers(fields: FieldContext, offered: readonly SamplerInfo[]): Html | false {
-  const schedules = [...new Set(offered.flatMap((sampler) => sampler.schedules))]
-  const options = offered.map(({ name, label, schedules }) => ({ value: name, label, schedules }))
-  const spacings = [{ value: '', label: 'automatic' }, ...schedules.map((value) => ({ value, label: value }))]
-  const sampler = offered.length > 1 && choice(fields, { ...textOf('sampler'), options })
-  const schedule = schedules.length > 1 && choice(fields, { ...textOf('schedule'), options: spacings })
-  return (sampler || schedule) && html`<div class="field-row">${sampler}${schedule}</div>`
+/** The pixels that the model draws: typed, or of the list. */
+function drawnSize({ values }: FieldContext, model: ModelInfo): Size {
+  const [width = 0, height = 0] = values.size.split('x').map(Number)
+  return {
+    width: Number(values.width) || width || model.width,
+    height: Number(values.height) || height || model.height,
+  }
 }
 
-function vaes(fields: FieldContext, model: ModelInfo, names: readonly string[]): Html | false {
-  const own = model.needs_vae === true ? [] : [{ value: '', label: 'its own' }]
-  const options = [...own, ...names.map((value) => ({ value, label: value }))]
-  return names.length > 0 && choice(fields, { ...textOf('vae'), options })
-}
-
-function loras(offer: PageOffer, fields: FieldContext, model: ModelInfo): Html | false {
-  const names = namesFor(model, offer.loras)
-  if (names.length === 0) return false
-  return html`${lineField(fields, {
-    ...textOf('loras'),
-    help: html`Name and strength, with commas between: ${names[0]}:0.8`,
-    maxLength: offer.limits.promptCharacters,
-  })}${chips('LoRAs of this studio', 'loras', names)}`
-}
-
-/** Names to press instead of typing them into a field. */
-function chips(label: string, field: FieldName, names: readonly string[]): Html | false {
-  const buttons = names.map(
-    (name) =>
-      html`<button class="pick" type="button" data-chip="${field}" aria-pressed="false">${name}</button>`,
+function shutter(offer: PageOffer, fields: FieldContext, model: ModelInfo): Html {
+  const { values } = fields
+  const asked = {
+    ...drawnSize(fields, model),
+    steps: Number(values.steps),
+    guidance_scale: Number(values.guidance_scale),
+    count: Number(values.count),
+  }
+  const sampler = offer.samplers.of(model).find(({ name }) => name === values.sampler)
+  const { action, time } = shutterWords(
+    asked,
+    sampler,
+    offer.pace ?? { waiting: 0, secondsPerUnit: undefined },
   )
-  return (
-    names.length > 0 && html`<div class="picks js-only" role="group" aria-label="${label}">${buttons}</div>`
-  )
+  return html`<button class="btn filled shutter" type="submit">${cameraIcon()}<span class="shutter-idle"><span class="shutter-action">${action}</span><span class="shutter-time">${time}</span></span><span class="shutter-busy">Sending…</span></button>`
+}
+
+/** For form.js, which follows what is changed: seconds for a unit of work. */
+function paceOf({ pace }: PageOffer, { width, height }: ModelInfo): Html {
+  const seconds = pace?.secondsPerUnit
+  return html` data-width="${width}" data-height="${height}"${seconds !== undefined && html` data-pace="${seconds}"`}`
 }
 
 function formError(message: string | undefined): Html | false {
@@ -220,7 +139,7 @@ function formError(message: string | undefined): Html | false {
 }
 
 /** The model that the form asks for: the one that was chosen, or the default. */
-export function chosenModel({ models }: PageOffer, values: FormValues): ModelInfo {
+export function chosenModel({ models }: Pick<Offer, 'models'>, values: FormValues): ModelInfo {
   const model = models.find(({ name }) => name === values.model) ?? models[0]
   if (model === undefined) throw new Error('an installation without a model has no form')
   return model
@@ -231,6 +150,7 @@ function fieldContext(offer: PageOffer, state: FormState, model: ModelInfo): Fie
   const { values, errors, prefilled } = state
   const custom = { width: Number(values.width), height: Number(values.height) }
   const listed = offeredSizes(model, offer.limits).some((size) => sizeName(size) === sizeName(custom))
+  const preset = finishPresets[values.finish_preset]
   const shown = {
     ...values,
     size: listed ? sizeName(custom) : values.size || sizeName(model),
@@ -242,35 +162,12 @@ function fieldContext(offer: PageOffer, state: FormState, model: ModelInfo): Fie
     strength: values.strength || String(defaultStrength),
     vae: values.vae || (model.default_vae ?? ''),
     sampler: values.sampler || (offer.samplers.of(model)[0]?.name ?? ''),
-    format: values.format || imageFormats[0],
+    format: values.format || preset?.format || imageFormats[0],
+    finish_fill: values.finish_fill || String(preset?.fill ?? defaultFill),
+    finish_shadow: values.finish_shadow || (preset?.shadow ?? 'none'),
   }
   const focus = fieldNames.find((name) => errors[name] !== undefined) ?? (prefilled ? 'prompt' : undefined)
   return { values: shown, errors, focus }
-}
-
-/** Whether a field of "More settings" has a value or an error that must not stay hidden. */
-function differs(
-  state: FormState,
-  fields: FieldContext,
-  model: ModelInfo,
-  sampler: SamplerInfo | undefined,
-  name: FormFieldName,
-): boolean {
-  const value = state.values[name]
-  if (state.errors[name] !== undefined) return true
-  if (name === 'width' || name === 'height') return fields.values[name] !== ''
-  if (value === '') return false
-  if (name === 'steps' || name === 'guidance_scale') return value !== String(model[name])
-  if (name === 'sampler' || name === 'schedule') return !isDefault(state.values, sampler)
-  return name !== 'model' && !(name === 'format' && value === imageFormats[0])
-}
-
-/** Whether sampler and schedule are the defaults: a recipe names them even then. */
-function isDefault({ sampler, schedule }: FormValues, first: SamplerInfo | undefined): boolean {
-  return (
-    (sampler || first?.name) === first?.name &&
-    (schedule || first?.default_schedule) === first?.default_schedule
-  )
 }
 
 function sizeOptions({ limits }: PageOffer, model: ModelInfo) {

@@ -1,56 +1,41 @@
-import type { ModelInfo } from '../../jobs/offer.ts'
+import { emptyStage } from './empty-stage.ts'
 import { chosenModel, type FormState, type PageOffer, requestForm } from './form.ts'
 import { type Html, html } from './html.ts'
 import { clearForm } from './workspace-wall.ts'
 
-/** The page with the form and, beside it, the pictures of this visitor: `wall`, the cards of the workspace. */
+/**
+ * The studio: the panel with the form, and the stage with the pictures of this visitor.
+ * @param wall the cards of the visitor's jobs, as far as the server knows them
+ */
 export function home(offer: PageOffer, state: FormState, wall?: Html): Html {
-  return html`<div class="intro">
-<h1>Studio photos, from words</h1>
-<p>Name a product. Packshot sets the light, puts it on a clean backdrop and takes the picture.${offer.catalogues === true && html` Or <a href="/catalogues">a whole catalogue</a> from a list.`}</p>
-</div>
-<div class="studio">
-<section class="studio-form" aria-label="New picture">${requestForm(offer, state)}</section>
-<section class="studio-wall" aria-labelledby="wall-title">
-<div class="wall-head"><h2 id="wall-title">Your pictures</h2>${clearForm()}</div>
+  return html`<h1 class="visually-hidden">Studio</h1>
+<div class="workbench">
+<section class="panel" aria-label="New picture">${requestForm(offer, state)}</section>
+<section class="stage" aria-labelledby="wall-title">
+<h2 id="wall-title" class="visually-hidden">Your pictures</h2>
 <div id="jobs" class="jobs">${wall}</div>
-<div class="wall-empty">${stillLife()}<p>Your pictures will hang here.</p>${about(chosenModel(offer, state.values))}</div>
+${emptyStage(chosenModel(offer, state.values), offer)}
+<div class="film-bar js-only" id="film-bar" hidden>
+<ol class="film" id="film" aria-label="Your pictures"></ol>
+${clearForm()}
+</div>
 </section>
 </div>`
 }
 
-/** What a model can draw, shown until there is a job. */
-function about({ name, description }: ModelInfo, isNew = false): Html {
-  return html`<p class="wall-about" id="wall-about"${isNew && html` hx-swap-oob="true"`}${description === undefined && html` hidden`}><b>${name}</b> ${description}</p>`
-}
-
-/** The form for another model, and the words about that model beside it. */
+/** The form for another model, and the words about that model on the empty stage. */
 export function renewedForm(offer: PageOffer, state: FormState): Html {
-  return html`${requestForm(offer, state)}${about(chosenModel(offer, state.values), true)}`
-}
-
-/** A studio set: paper on a roll, a soft box, three products. Colours come from the style sheet. */
-function stillLife(): Html {
-  return html`<svg class="still-life" viewBox="0 0 360 232" width="360" height="232" aria-hidden="true" focusable="false">
-<path class="sl-stand" d="M76 26v186M284 26v186M66 26h228"/>
-<path class="sl-paper" d="M88 28h184v112c0 34 22 56 52 66H36c30-10 52-32 52-66z"/>
-<path class="sl-fold" d="M88 140c0 34-22 56-52 66h288c-30-10-52-32-52-66-26 15-56 22-92 22s-66-7-92-22z"/>
-<path class="sl-beam" d="m262 44 38 34-78 116H96z"/>
-<ellipse class="sl-shadow" cx="136" cy="186" rx="30" ry="6"/><ellipse class="sl-shadow" cx="192" cy="188" rx="52" ry="8"/><ellipse class="sl-shadow" cx="238" cy="194" rx="26" ry="5"/>
-<path class="sl-bottle" d="M128 84h18v22c0 9 13 13 13 30v44a6 6 0 0 1-6 6h-32a6 6 0 0 1-6-6v-44c0-17 13-21 13-30z"/><path class="sl-cork" d="M127 76h20v10h-20z"/><path class="sl-label" d="M115 142h44v26h-44z"/>
-<path class="sl-front" d="m192 112-34 12v50l34 14z"/><path class="sl-side" d="m192 112 34 12v50l-34 14z"/><path class="sl-top" d="m192 100 34 13v11l-34 14-34-14v-11z"/>
-<circle class="sl-fruit" cx="236" cy="172" r="22"/><path class="sl-stem" d="M236 151c0-6 2-9 6-11"/>
-<path class="sl-stand" d="m290 62 22 148"/><path class="sl-lamp" d="m256 42 34-16 20 44-38 18z"/>
-</svg>`
+  const model = chosenModel(offer, state.values)
+  return html`${requestForm(offer, state)}${emptyStage(model, { ...offer, isNew: true })}`
 }
 
 /** The page of one job at its own URL; a visitor without JavaScript also waits on it. */
 export function jobPage(card: Html, waiting: boolean): Html {
   return html`<div class="single">
-<h1>${waiting ? 'Your picture is on its way' : 'Your picture'}</h1>
-${waiting && html`<noscript><p>This page reloads automatically.</p></noscript>`}
+<h1 class="visually-hidden">${waiting ? 'Your picture is on its way' : 'Your picture'}</h1>
+${waiting && html`<noscript><p class="single-note">This page reloads automatically.</p></noscript>`}
 <h2 class="visually-hidden">Your request</h2>
 ${card}
-<p><a class="btn outlined" href="/">Take another picture</a></p>
+<p class="single-more"><a class="btn outlined" href="/">Take another picture</a></p>
 </div>`
 }

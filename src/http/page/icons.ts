@@ -43,6 +43,20 @@ export function photoIcon(): Html {
   )
 }
 
+export function varyIcon(): Html {
+  return icon(html`<path d="M4 15.5c3.5-8 6-8 8-3.5s4.5 4.5 8-3.5M4 19.5h16"/>`)
+}
+
+export function brushIcon(): Html {
+  return icon(
+    html`<path d="m13.5 12.5 6-7.5m-9 9.5a3.5 3.5 0 0 0-3.5 3.5c0 1-1 1.6-2.5 1.7 2.5 1.3 8.5 1 8.5-2.7z"/>`,
+  )
+}
+
+export function deleteIcon(): Html {
+  return icon(html`<path d="M5 7h14M10 7V5h4v2m-7.5 0 .8 12.5h9.4L17.5 7M10.5 11v5m3-5v5"/>`)
+}
+
 /** The mark: a box on a studio sweep. */
 export function logo(): Html {
   return html`<svg class="logo" viewBox="0 0 32 32" width="32" height="32" aria-hidden="true" focusable="false"><rect class="logo-ground" width="32" height="32" rx="9"/><path class="logo-sweep" d="M5 6c0 10 3 16 22 18H5z"/><path class="logo-box" d="m17 8.5 7 3.2v8l-7 3.3-7-3.3v-8z"/><path class="logo-edge" d="m10 11.7 7 3.3 7-3.3M17 15v8"/></svg>`

@@ -2,6 +2,7 @@ import formbody from '@fastify/formbody'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { toAppError } from '../../jobs/errors.ts'
 import { bestEffort } from '../../jobs/log.ts'
+import { mostPreviews } from '../../jobs/preview-count.ts'
 import { isFinal, type JobView } from '../../jobs/serving/job-view.ts'
 import { parseForm } from '../bodies.ts'
 import { httpFault } from '../faults.ts'
@@ -12,14 +13,16 @@ import { isFragment, sendError, sendFragment, sendPage, setErrorHeaders } from '
 import { assetRoutes, loadAssets } from './assets.ts'
 import { type CardOptions, jobCard } from './card.ts'
 import { catalogueRoutes } from './catalogue-routes.ts'
-import { requestForm } from './form.ts'
+import { chosenModel, type PageOffer, requestForm } from './form.ts'
 import { formErrors } from './form-errors.ts'
 import { type FormValues, readFields, requestBody, valuesOfRequest } from './form-values.ts'
 import { home, jobPage, renewedForm } from './home.ts'
 import type { Page } from './layout.ts'
 import { forChosenModel } from './model-change.ts'
+import { resultRoutes } from './result-routes.ts'
 import { refuseCrossSite, setSecurityHeaders } from './security.ts'
 import { signInRoutes, toSignIn } from './sign-in.ts'
+import { fromWords } from './wording.ts'
 import { workspaceRoutes } from './workspace-routes.ts'
 
 export interface PageOptions {
@@ -46,8 +49,21 @@ export async function pageRoutes(
   await assetRoutes(app, assets)
   const { limits, uploadLimits } = services
   const { catalogues } = services
-  const offer = () => ({ ...services.offer(), limits, uploadLimits, catalogues: catalogues !== undefined })
-  const usualSize = () => services.offer().models[0] ?? { width: 1, height: 1 }
+  const offer = async (): Promise<PageOffer> => {
+    const pace = await bestEffort(app.log, 'reading the load for the page', services.load(), 'debug')
+    return {
+      ...services.offer(),
+      limits,
+      uploadLimits,
+      catalogues: catalogues !== undefined,
+      ...(pace === undefined ? {} : { pace }),
+    }
+  }
+  const cardOptions = (): CardOptions => {
+    const { models } = services.offer()
+    return { usual: models[0] ?? { width: 1, height: 1 }, models }
+  }
+  const modelOf = (values: FormValues) => chosenModel(services.offer(), values)
   app.setErrorHandler((thrown, request, reply) => {
     const error = httpFault(thrown)
     if (error.code === 'internal')
@@ -57,42 +73,61 @@ export async function pageRoutes(
     return sendError(assets, error, request, reply)
   })
 
+  app.addHook('preHandler', async (request) => {
+    const { room, open } = request.routeOptions.config
+    if (isFragment(request) || open === true) return
+    const busy = await services.busy()
+    request.around = {
+      ...(room === undefined ? {} : { room }),
+      ...(busy === undefined ? {} : { busy }),
+      catalogues: catalogues !== undefined,
+    }
+  })
+
   if (access === 'sign-in') signInRoutes(app, { services, assets, hosts, refused })
   if (catalogues !== undefined) catalogueRoutes(app, { catalogues, assets, hosts, refused })
 
   const workspace = workspaceRoutes(app, {
     services,
     hosts,
-    card: (view) => jobCard(view, { usual: usualSize() }),
+    card: (view) => jobCard(view, cardOptions()),
   })
 
-  app.get('/', async (request, reply) => {
+  app.get('/', { config: { room: 'studio' } }, async (request, reply) => {
     const values = await prefill(services, request)
     const state = { values, errors: {}, prefilled: values.prompt !== '' }
     const wall = await workspace.wall(request, reply)
-    return sendPage(reply, assets, { title: 'Packshot', body: home(offer(), state, wall) })
+    return sendPage(reply, assets, {
+      title: 'Packshot',
+      body: home(await offer(), state, wall),
+      frame: 'studio',
+    })
   })
 
   // posted, since a prompt may be too long for an address
   app.post('/form', async (request, reply) => {
     refuseCrossSite(request, hosts)
-    const values = forChosenModel(offer(), readFields(request.body))
+    const now = await offer()
+    const values = forChosenModel(now, readFields(request.body))
     const state = { values, errors: {}, prefilled: false }
-    if (isFragment(request)) return sendFragment(reply, renewedForm(offer(), state))
-    return sendPage(reply, assets, { title: 'Packshot', body: home(offer(), state) })
+    if (isFragment(request)) return sendFragment(reply, renewedForm(now, state))
+    return sendPage(reply, assets, { title: 'Packshot', body: home(now, state), frame: 'studio' })
   })
 
   app.post('/jobs', async (request, reply) => {
-    const values = forChosenModel(offer(), readFields(request.body))
+    const now = await offer()
+    const values = forChosenModel(now, readFields(request.body))
     try {
       refuseCrossSite(request, hosts)
-      const view = await services.submit(requestBody(values), {
-        caller: request.caller,
-        base: request.publicAddress(),
-      })
+      // a page of its own does not show them
+      const looks = isFragment(request) ? { previews: mostPreviews } : {}
+      const view = await services.submit(
+        { ...requestBody(values, modelOf(values)), ...looks },
+        { caller: request.caller, base: request.publicAddress() },
+      )
       await workspace.add(view, request, reply)
       if (!isFragment(request)) return reply.redirect(`/jobs/${view.id}`, 303)
-      return sendFragment(reply, jobCard(view, { usual: usualSize(), isNew: true }))
+      return sendFragment(reply, jobCard(view, { ...cardOptions(), isNew: true }))
     } catch (thrown) {
       const error = toAppError(thrown)
       refused(request, error)
@@ -100,16 +135,35 @@ export async function pageRoutes(
       setErrorHeaders(reply, error)
       if (error.code === 'invalid_request') reply.code(422)
       if (!isFragment(request)) {
-        return sendPage(reply, assets, { title: 'Packshot: not sent', body: home(offer(), state) })
+        return sendPage(reply, assets, {
+          title: 'Packshot: not sent',
+          body: home(now, state),
+          frame: 'studio',
+        })
       }
       reply.headers({ 'hx-retarget': '#request', 'hx-reswap': 'outerHTML' })
-      return sendFragment(reply, requestForm(offer(), state))
+      return sendFragment(reply, requestForm(now, state))
     }
   })
 
   app.get<JobAddress>('/jobs/:id', async (request, reply) => {
     const view = await services.view(request.params.id, request.caller)
-    return sendPage(reply, assets, pageOfJob(view, { usual: usualSize() }))
+    return sendPage(reply, assets, pageOfJob(view, { ...cardOptions(), alone: true }))
+  })
+
+  resultRoutes(app, {
+    services,
+    assets,
+    hosts,
+    accept: async (view, request, reply) => {
+      await workspace.add(view, request, reply)
+      return jobCard(view, { ...cardOptions(), isNew: true })
+    },
+    filled: async (fields) => {
+      const values = readFields(fields)
+      const chosen = { ...values, ...fromWords(values.prompt, modelOf(values).controls) }
+      return requestForm(await offer(), { values: chosen, errors: {}, prefilled: true })
+    },
   })
 
   app.get<JobAddress>('/jobs/:id/card', async (request, reply) => {
@@ -117,7 +171,7 @@ export async function pageRoutes(
     const { id } = request.params
     try {
       const view = await services.view(id, request.caller)
-      return sendFragment(reply, jobCard(view, { usual: usualSize(), stopping }))
+      return sendFragment(reply, jobCard(view, { ...cardOptions(), stopping }))
     } catch (thrown) {
       const error = toAppError(thrown)
       const line = error.code === 'expired' ? await workspace.line(id, request) : undefined
@@ -131,7 +185,7 @@ export async function pageRoutes(
     refuseCrossSite(request, hosts)
     const view = await services.cancel(request.params.id, request.caller)
     if (!isFragment(request)) return reply.redirect(`/jobs/${view.id}`, 303)
-    return sendFragment(reply, jobCard(view, { usual: usualSize(), stopping: true }))
+    return sendFragment(reply, jobCard(view, { ...cardOptions(), stopping: true }))
   })
 }
 
@@ -149,7 +203,8 @@ async function prefill(services: Services, { query, caller, log }: FastifyReques
   )
   if (view?.request === undefined) return given
   const { seed, count } = given
-  const values = valuesOfRequest(view.request)
+  const model = services.offer().models.find(({ name }) => name === view.request?.model)
+  const values = valuesOfRequest(view.request, model)
   return { ...values, seed: seed || values.seed, count: count || values.count }
 }
 

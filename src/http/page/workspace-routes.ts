@@ -4,6 +4,7 @@ import type { Hosts } from '../hosts.ts'
 import type { Services } from '../services.ts'
 import { isFragment, sendFragment } from './answers.ts'
 import type { Html } from './html.ts'
+import { busyNote } from './navigation.ts'
 import { refuseCrossSite } from './security.ts'
 import { findWorkspace, openWorkspace, renewCookie } from './workspace-cookie.ts'
 import { cardsAtOnce, goneLine, wallCards, wallUnavailable } from './workspace-wall.ts'
@@ -57,6 +58,8 @@ export function workspaceRoutes(
     const shown = await cards(request, from)
     return sendFragment(reply, shown ?? wallCards({ seen: [], next: undefined, cleared: false }, card))
   })
+
+  app.get('/workspace/busy', async (_request, reply) => sendFragment(reply, busyNote(await services.busy())))
 
   for (const action of ['clear', 'restore'] as const) {
     app.post(`/workspace/${action}`, async (request, reply) => {

@@ -2,6 +2,7 @@ import { AppError, type Fault } from '../errors.ts'
 import { imageFiles } from '../fields.ts'
 import type { ResolvedRequest } from '../job.ts'
 import type { Offer } from '../offer.ts'
+import { enlargingUnits } from '../request/larger.ts'
 import { promptCost } from '../request/prompt-cost.ts'
 import { resolveRequest } from '../request/resolve.ts'
 import { callsPerStepOf, type SubmitDeps } from '../serving/submit.ts'
@@ -225,7 +226,8 @@ function requestCost(deps: CheckDeps, offer: Offer, owner: string) {
   const uploads = new Map<string, Promise<Fault[]>>()
   return async (request: ResolvedRequest): Promise<{ units: number; faults: readonly Fault[] }> => {
     const { windows, faults } = await promptCost(request, deps.limits, deps.prompts)
-    const units = workUnits(request, { callsPerStep: callsPerStepOf(request, offer), windows })
+    const callsPerStep = callsPerStepOf(request, offer)
+    const units = workUnits(request, { callsPerStep, windows, enlarging: enlargingUnits(request, offer) })
     if (request.init_image === undefined) return { units, faults }
     const key = `${request.init_image} ${request.mask ?? ''}`
     const known = uploads.get(key) ?? uploadFaults(deps, request, owner)

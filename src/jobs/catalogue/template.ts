@@ -105,7 +105,8 @@ export function compileTemplate(
 }
 
 /** Numbers in the objects of a field: of LoRAs, `finish` and `gate`. */
-const numbersInside = /strength$|^(?:fill|width|height|margin|top|right|bottom|left|max_bytes|tries)$/
+const numbersInside =
+  /strength$|^(?:scale|steps|fill|width|height|margin|top|right|bottom|left|max_bytes|tries)$/
 
 function compileValue(
   param: string,

@@ -13,10 +13,11 @@ import {
 import type { ResolvedRequest } from '../job.ts'
 import { nearest } from '../nearest.ts'
 import { findNamed, type ModelInfo, type Offer } from '../offer.ts'
-import { stepsOf } from '../pictures.ts'
+import { drawnSize, firstSteps } from '../pictures.ts'
 import { cleanText, describeValue, expectation, listed } from '../wording.ts'
 import { resolveGuidanceEnd } from './few-steps.ts'
 import { drawsNothing, finishFieldFaults, resolveFinish } from './finish.ts'
+import { hiresFieldFaults, resolveLarger } from './larger.ts'
 import { loraFieldFaults, resolveLoras } from './loras.ts'
 import { checkModel, givenImages, resolveVae } from './model-rules.ts'
 import { applyPace } from './pace.ts'
@@ -79,7 +80,11 @@ export function resolveRequest(
   const vae = resolveVae(request, model, offer, blame)
   const { clip_skip = 1 } = request
   const size = { width: request.width ?? model.width, height: request.height ?? model.height }
-  const { format, ...finishing } = resolveFinish(request, size, limits, blame)
+  const larger = resolveLarger(request, { ...size, steps: sampling.steps }, { model, offer, limits }, blame)
+  if (larger.hires && sampling.timesteps && larger.hires.steps !== sampling.steps)
+    blame('hires.steps', 'hires.steps must be absent: the timesteps are those of both drawings.')
+  const drawn = drawnSize({ ...size, ...larger })
+  const { format, ...finishing } = resolveFinish(request, drawn, limits, blame)
   const resolved: ResolvedRequest = {
     prompt: named.prompt,
     negative_prompt: request.negative_prompt ?? '',
@@ -97,8 +102,9 @@ export function resolveRequest(
     ...(clip_skip === 1 ? {} : { clip_skip }),
     ...givenImages(request, model, blame),
     ...finishing,
+    ...larger,
   }
-  if (stepsOf(resolved) < 1 && !drawsNothing(resolved)) {
+  if (firstSteps(resolved) < 1 && !drawsNothing(resolved)) {
     const least = Math.ceil(1000 / resolved.steps) / 1000
     blame(
       'strength',
@@ -179,7 +185,9 @@ function schemaFaults(given: Fields, { properties, required }: Schema, limits: R
         ? loraFieldFaults(value, limits)
         : name === 'finish' || name === 'gate'
           ? finishFieldFaults(name, value)
-          : []
+          : name === 'hires'
+            ? hiresFieldFaults(value)
+            : []
     if (entries.length > 0) return entries
     return [
       { param: name, message: `${name} must be ${expectation(schema)}, but was ${describeValue(value)}.` },

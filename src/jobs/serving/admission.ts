@@ -23,6 +23,8 @@ export interface Admission {
   readonly account: string
   readonly units: number
   readonly request: ResolvedRequest
+  /** The size of its pictures as they are stored. */
+  readonly delivered: { readonly width: number; readonly height: number }
 }
 
 /**
@@ -54,7 +56,7 @@ export async function admit(
       if (held !== undefined) throw tooManyUnfinished(held, most, job.units, load)
       undo.push(() => status.release(job))
     }
-    const bytes = pictureBytes(job.request)
+    const bytes = pictureBytes(job.request, job.delivered)
     for (const [name, amount] of [
       ['work', job.units],
       ['resultBytes', bytes],

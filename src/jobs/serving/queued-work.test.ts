@@ -4,12 +4,12 @@ import { embedded, runDeps, submit, workUntil } from '../../../test/jobs/embedde
 import { AppError } from '../errors.ts'
 import { assumedSecondsPerUnit, assumedUnits, queuedWork, readQueuedWork } from './queued-work.ts'
 
-const none = { jobs: 0, units: 0, oldestSeconds: 0 }
+const none = { jobs: 0, running: 0, units: 0, oldestSeconds: 0 }
 const nothing = { jobs: 0, seconds: 0, oldestSeconds: 0 }
 const noDepths = { interactive: 0, batch: 0 }
 
 test('work is what is left, in seconds of one worker at the measured speed', () => {
-  const backlog = { interactive: { jobs: 3, units: 30, oldestSeconds: 7 }, batch: none }
+  const backlog = { interactive: { jobs: 3, running: 0, units: 30, oldestSeconds: 7 }, batch: none }
   const depths = { interactive: 2, batch: 0 }
   assert.deepEqual(queuedWork(backlog, depths, { workers: 4, secondsPerUnit: 2 }), {
     interactive: { jobs: 3, seconds: 60, oldestSeconds: 7 },
@@ -18,14 +18,14 @@ test('work is what is left, in seconds of one worker at the measured speed', () 
 })
 
 test('a fleet that has never made a picture has work all the same, or nobody would start its first worker', () => {
-  const backlog = { interactive: { jobs: 1, units: 0.1, oldestSeconds: 1 }, batch: none }
+  const backlog = { interactive: { jobs: 1, running: 0, units: 0.1, oldestSeconds: 1 }, batch: none }
   const { interactive } = queuedWork(backlog, noDepths, { workers: 0, secondsPerUnit: undefined })
   assert.equal(interactive.seconds, 0.1 * assumedSecondsPerUnit)
 })
 
 test('jobs that only the queue has count as much as the others, or as a usual one', () => {
   const load = { workers: 1, secondsPerUnit: 0.5 }
-  const backlog = { interactive: { jobs: 2, units: 8, oldestSeconds: 0 }, batch: none }
+  const backlog = { interactive: { jobs: 2, running: 0, units: 8, oldestSeconds: 0 }, batch: none }
   const { interactive, batch } = queuedWork(backlog, { interactive: 12, batch: 3 }, load)
   assert.deepEqual([interactive.jobs, interactive.seconds], [12, (8 + 10 * 4) * 0.5])
   assert.deepEqual([batch.jobs, batch.seconds], [3, 3 * 4 * 0.5])

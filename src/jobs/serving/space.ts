@@ -2,6 +2,7 @@ import { AppError } from '../errors.ts'
 import { defaultLimits } from '../fields.ts'
 import type { ResolvedRequest } from '../job.ts'
 import { bestEffort, type Log } from '../log.ts'
+import { drawnSize } from '../pictures.ts'
 import type { ImageStore } from '../ports.ts'
 
 /**
@@ -80,12 +81,21 @@ function megabytes(bytes: number): number {
   return Math.round(bytes / 2 ** 20)
 }
 
-/** The pictures of a job have at most about so many bytes: a PNG is rarely larger than its pixels. */
-export function pictureBytes({ count, width, height, format, finish, strength }: ResolvedRequest): number {
-  const each = ({ width, height }: { width: number; height: number }, bytes: number) => width * height * bytes
-  const delivered = each(finish ?? { width, height }, format !== 'png' ? 1.5 : 3)
+/**
+ * The pictures of a job have at most about so many bytes: a PNG is rarely larger than its pixels.
+ * @param delivered their size
+ */
+export function pictureBytes(request: ResolvedRequest, delivered: Size): number {
+  const { count, format, finish, strength } = request
+  const each = ({ width, height }: Size, bytes: number) => width * height * bytes
   // the original is kept beside it; one that nothing was drawn on is as large as uploads are
   const side = defaultLimits.maxSize
-  const kept = strength === 0 ? { width: 2 * side, height: side } : { width, height }
-  return Math.ceil(count * (delivered + (finish === undefined ? 0 : each(kept, 3))))
+  const kept = strength === 0 ? { width: 2 * side, height: side } : drawnSize(request)
+  const original = finish === undefined ? 0 : each(kept, 3)
+  return Math.ceil(count * (each(delivered, format === 'png' ? 3 : 1.5) + original))
+}
+
+interface Size {
+  readonly width: number
+  readonly height: number
 }

@@ -7,6 +7,8 @@ import { bestEffort } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import { findNamed, type Offer } from '../offer.ts'
 import type { PromptReader, TaskQueue } from '../ports.ts'
+import { promptPreviews } from '../preview-count.ts'
+import { deliveredSize, enlargingUnits } from '../request/larger.ts'
 import { promptCost } from '../request/prompt-cost.ts'
 import { invalidRequest, type Resolved, resolveRequest } from '../request/resolve.ts'
 import { retryBriefly } from '../retry.ts'
@@ -35,6 +37,10 @@ export interface SubmitOptions {
   readonly trace?: string
   /** Instead of the field of the body: for other APIs. */
   readonly webhook?: Webhook
+  /** What the client sent, where that is not the body: a key that is repeated is compared with it. */
+  readonly sent?: unknown
+  /** Stores what a valid request starts from, once it is clear that it makes a job; what it returns is part of the request. */
+  readonly prepare?: () => Promise<Pick<ResolvedRequest, 'init_image'>>
   /** The address of this service as the client reaches it, for links in the webhook. */
   readonly base?: string
 }
@@ -63,11 +69,18 @@ export async function submitJob(deps: SubmitDeps, body: unknown, options: Submit
     const webhook = deps.webhooks.accept(caller, asked)
     return { ...decided, ...(webhook === undefined ? {} : { webhook }) }
   }
-  if (key === undefined) return accept(deps, { ...decide(), ...wanted, id: ids.issue(now, caller.name) })
+  const prepared = async (decided: ReturnType<typeof decide>) => {
+    const { prepare } = options
+    return prepare === undefined
+      ? decided
+      : { ...decided, request: { ...decided.request, ...(await prepare()) } }
+  }
+  if (key === undefined)
+    return accept(deps, { ...(await prepared(decide())), ...wanted, id: ids.issue(now, caller.name) })
 
   checkKey(key)
   const decideByKey = () => decide(ids.seedFromKey(caller.account, key))
-  const sent = hashOfSent(body)
+  const sent = hashOfSent(options.sent ?? body)
   const keyIds = ids.fromKey(caller.account, key, now, caller.name)
   for (const id of keyIds) {
     const earlier = await findEarlier(deps, id)
@@ -78,7 +91,7 @@ export async function submitJob(deps: SubmitDeps, body: unknown, options: Submit
   }
   await checkRate(deps.limiter, caller)
   try {
-    return await accept(deps, { ...decideByKey(), ...wanted, id: keyIds[0], sent })
+    return await accept(deps, { ...(await prepared(decideByKey())), ...wanted, id: keyIds[0], sent })
   } catch (thrown) {
     throw toAppError(thrown).code === 'idempotency_key_reused' ? keyReused(key) : thrown
   }
@@ -107,14 +120,21 @@ export async function accept(deps: SubmitDeps, { now, by, ...wanted }: Wanted): 
   if (faults.length > 0) throw invalidRequest(faults)
   const created_at = now.toISOString()
   const expires_at = wanted.expires_at ?? expiryOf(created_at, deps.ttlSeconds)
-  const callsPerStep = callsPerStepOf(request, deps.offer())
+  const offer = deps.offer()
   const units = workUnits(request, {
-    callsPerStep,
+    callsPerStep: callsPerStepOf(request, offer),
     windows: prompts.windows,
-    ...(wanted.previews !== undefined && { previews: wanted.previews }),
+    enlarging: enlargingUnits(request, offer),
   })
-  const task: Task = { v: versionOf(request), ...wanted, units, created_at, expires_at }
-  const giveBack = await admit(deps, by, { id, account, request, units })
+  const looks = previewsOf(wanted)
+  const task: Task = { v: versionOf(request), ...wanted, ...looks, units, created_at, expires_at }
+  const giveBack = await admit(deps, by, {
+    id,
+    account,
+    request,
+    units,
+    delivered: deliveredSize(request, offer),
+  })
   try {
     await deps.queue.publish(task, await laneOf(deps, account, task.priority))
   } catch (thrown) {
@@ -135,6 +155,11 @@ export async function accept(deps: SubmitDeps, { now, by, ...wanted }: Wanted): 
     if (view !== undefined) return view
   }
   return waitingView(deps, standing ?? { id, status: 'queued', request, units, created_at, expires_at })
+}
+
+/** A worker of an earlier version has a bound for `previews`, and ignores the count. */
+function previewsOf({ previews = 0 }: Pick<Wanted, 'previews'>): Pick<Task, 'previews' | 'preview_count'> {
+  return previews > promptPreviews ? { previews: promptPreviews, preview_count: previews } : {}
 }
 
 /** Without the status store the queue chooses: callers may share a lane then, and no job is lost. */

@@ -71,7 +71,7 @@ export async function makePictures(
     const made: ManifestImage[] = []
     const { signal, onProgress } = watch
     const images = await givenImages(deps, task, signal)
-    const { previews: count = 0 } = task
+    const { previews = 0, preview_count: count = previews } = task
     const onPreview = (preview: { index: number; bytes: Uint8Array }) =>
       void bestEffort(deps.log, 'keeping a preview', keepPreview(deps.status, task.id, preview), 'debug')
     const options = {

@@ -22,6 +22,9 @@ const most = 2
  */
 export function learnSpeed(speed: Speed, task: Task, made: Omit<Made, 'pictures'>): void {
   const { secondsPerStep, steps, seconds } = made
+  const { upscaler, hires } = task.request
+  // part of its work is not in its steps
+  if (upscaler !== undefined || hires?.upscaler !== undefined) return
   const units = drawnUnits(task, steps)
   // nothing was drawn: a finish alone says nothing of the model
   if (units === 0) return

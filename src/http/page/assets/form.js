@@ -17,12 +17,13 @@
     counter.textContent = `${field.value.length} / ${field.maxLength}`
   }
 
+  /** What always has a value, and what is not a setting. */
+  const kept = ['size', 'strength', 'finish_fill', 'finish_colour', 'source', 'shown_model']
+
   /** What a recipe does not name is as it was when the form was empty, but for what the page itself sets. */
   function unnamed(settings) {
     const names = [...form().elements].map((control) => control.name)
-    return new Set(
-      names.filter((name) => name && !['size', 'strength'].includes(name) && !settings.has(name)),
-    )
+    return new Set(names.filter((name) => name && !kept.includes(name) && !settings.has(name)))
   }
 
   function countAll() {
@@ -38,13 +39,13 @@
     }
   }
 
-  // A recipe (a link with a seed) sets every field that it can; an example sets only the prompt. A size in the list
+  // A recipe (a link with steps) sets every field that it can; an example sets only the prompt. A size in the list
   // is selected there. False: the link must be followed, because its URL does not have all settings.
   function fillFrom(link) {
     const settings = new URL(link.href).searchParams
     if (!form() || settings.has('from')) return false
     clearErrors()
-    for (const name of settings.has('seed') ? unnamed(settings) : []) settings.append(name, '')
+    for (const name of settings.has('steps') ? unnamed(settings) : []) settings.append(name, '')
     if (named.test(settings.get('prompt') ?? '') && !settings.has('background'))
       settings.set('background', '')
     const size = `${settings.get('width')}x${settings.get('height')}`
@@ -59,6 +60,8 @@
       // Chrome finds no radio button with an empty value by its value
       if (control instanceof RadioNodeList) {
         for (const radio of control) radio.checked = radio.value === value
+        // a value that is not offered, or none where one is needed
+        if (![...control].some((radio) => radio.checked)) control[0].checked = true
       } else if (control) {
         control.value = value
         if (control.selectedIndex === -1) control.selectedIndex = 0
@@ -112,7 +115,7 @@
 
   function showPercent(slider) {
     const output = slider.parentElement.querySelector('output')
-    if (output) output.textContent = `${Math.round(slider.value * 100)} %`
+    if (output) output.textContent = `${Math.round((slider.value * 100) / (slider.max > 1 ? 100 : 1))} %`
   }
 
   // --- A background that the words name too: both are sent, and the words usually win.
@@ -134,8 +137,7 @@
     countAll()
     followSampler()
     showChips()
-    const slider = document.getElementById('strength')
-    if (slider) showPercent(slider)
+    for (const slider of form()?.querySelectorAll('.percent [type="range"]') ?? []) showPercent(slider)
   }
 
   function sayFailed(status) {
@@ -148,7 +150,7 @@
         ? 'That was too much text. Nothing was sent.'
         : 'The server does not answer, and nothing was sent. Please try again in a moment.'
     // beside the button that was pressed: it stays in the window however far the form is scrolled
-    form().querySelector('.shutter-bar').prepend(note)
+    form().querySelector('.panel-foot').prepend(note)
   }
 
   document.addEventListener('keydown', (event) => {
@@ -160,7 +162,7 @@
 
   document.addEventListener('input', (event) => {
     if (event.target.tagName === 'TEXTAREA') count(event.target)
-    if (event.target.id === 'strength') showPercent(event.target)
+    if (event.target.matches('.percent [type="range"]')) showPercent(event.target)
     if (event.target.form === form()) showChips()
     if (event.target.form === form()) showConflict()
   })

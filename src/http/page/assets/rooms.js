@@ -29,4 +29,11 @@
     const words = document.querySelector('#jobs [data-say-list]')?.dataset.sayList
     if (words) document.getElementById('live').textContent = words
   })
+
+  // --- How much there is to do, while somebody looks.
+
+  setInterval(() => {
+    const note = document.getElementById('busy')
+    if (note && !document.hidden) htmx.trigger(note, 'look')
+  }, 10_000)
 })()

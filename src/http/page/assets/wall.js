@@ -47,7 +47,7 @@
     const button = sent.querySelector('button')
     button.disabled = true
     htmx
-      .ajax('POST', `${root}jobs`, {
+      .ajax('POST', sent.getAttribute('action'), {
         source: sent,
         target: '#jobs',
         swap: 'afterbegin',
@@ -66,7 +66,6 @@
     const { status } = card.dataset
     const before = job.status
     if (job.status !== status && !job.quiet) say(card.dataset.say)
-    if (job.status === undefined && !job.quiet) bringIntoView(card)
     // The button that had the focus is gone; htmx restores it only to an element with the same id.
     if (job.focused && document.activeElement === document.body) card.focus({ preventScroll: true })
     Object.assign(job, { status, failures: 0, quiet: false, focused: false })
@@ -75,12 +74,6 @@
       unseen = card.querySelector('.job-title').textContent
     if (card.querySelector('[data-eta]')) ticking ??= setInterval(tick, 1000)
     showTitle()
-  }
-
-  /** On a phone the form fills the window, and the new card is below it. */
-  function bringIntoView(card) {
-    const calm = matchMedia('(prefers-reduced-motion: reduce)').matches
-    card.scrollIntoView({ block: 'nearest', behavior: calm ? 'auto' : 'smooth' })
   }
 
   // --- Between two answers the bar moves at the estimated speed; it never moves back.
@@ -97,6 +90,24 @@
       requestAnimationFrame(moveBars)
     }
   }
+
+  /** What a stream says of a job's steps, before its card is asked for again. */
+  document.addEventListener('job:progress', ({ detail: { id, step, steps, eta_seconds } }) => {
+    const card = document.getElementById(`job-${id}`)
+    const bar = card?.querySelector('progress[data-left]')
+    if (!bar) return
+    bar.max = steps
+    bar.dataset.left = eta_seconds ?? 0
+    bar.value = Math.max(bar.value, step)
+    moveOn(card, about(id))
+    countSteps(bar)
+    const eta = card.querySelector('[data-eta]')
+    if (!eta || eta_seconds === undefined) return
+    // counted down here: a second more than what is shown would jump
+    if (Math.abs(eta.dataset.eta - eta_seconds) < 1.5) return
+    eta.dataset.eta = Math.round(eta_seconds)
+    eta.textContent = leftInWords(eta_seconds)
+  })
 
   function moveBars(now) {
     moving = false
@@ -156,10 +167,10 @@
     if (!document.hidden) unseen = undefined
     const card =
       document.querySelector('.is-running[data-job]') ?? document.querySelector('.is-queued[data-job]')
-    const state = card?.querySelector('.job-state')
-    const words = state && [...state.children].map((part) => part.textContent).join(' · ')
-    const title = words ?? (unseen && `✓ ${unseen}`)
-    document.title = title ? `${title} – Packshot` : ownTitle
+    const left = card?.querySelector('.job-eta')?.textContent
+    const count = document.querySelectorAll(':is(.is-running, .is-queued)[data-job]').length
+    const waiting = count > 0 && `(${count}) ${left ? `${left} · ` : ''}Packshot`
+    document.title = waiting || (unseen ? `✓ ${unseen}` : ownTitle)
   }
 
   // --- Nobody looks: a hidden page asks seldom, and at once when it is shown again.

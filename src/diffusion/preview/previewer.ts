@@ -1,0 +1,55 @@
+import type { TinyVae } from '../checkpoint/tiny-vae-file.ts'
+import type { LatentSize, ModelSessions } from '../model-sessions.ts'
+import { vaeScale } from '../models/vae.ts'
+import { type Networks, tinyFeeds } from '../networks.ts'
+import { toPicture } from '../planes.ts'
+import type { Picture } from '../request.ts'
+import { LatentColours } from './latent-colours.ts'
+
+/** Shows what the samples of one model look like while it draws, at as little cost as there is. */
+export class Previewer {
+  readonly #sessions: ModelSessions
+  readonly #colours: LatentColours
+  readonly #scale: number
+
+  constructor(sessions: ModelSessions) {
+    const { vae } = sessions.model.architecture
+    this.#sessions = sessions
+    this.#scale = vaeScale(vae)
+    this.#colours = new LatentColours(vae.latent_channels, this.#scale)
+  }
+
+  /**
+   * By the tiny VAE if there is one and memory for it, else by colours. The first sample of a VAE whose colours are not
+   * known is decoded.
+   */
+  async look(
+    sample: Float32Array,
+    size: LatentSize,
+    networks: Networks,
+    tiny: TinyVae | undefined,
+  ): Promise<Picture> {
+    const full = [size.width * this.#scale, size.height * this.#scale] as const
+    const session = tiny && (await this.#sessions.tinyDecoderBeside(tiny, size))
+    if (tiny && session) return toPicture(await session.run(tinyFeeds(tiny, sample, size)), ...full)
+    if (this.#colours.isKnown) return this.#colours.show(sample, size)
+    return toPicture(this.seen(sample, size, await networks.decode(sample, size)), ...full)
+  }
+
+  /** Learns from what the VAE made of a sample. @returns that */
+  seen(sample: Float32Array, size: LatentSize, planes: Float32Array): Float32Array {
+    this.#colours.learn(sample, planes, size)
+    return planes
+  }
+}
+
+/** True at the first call, and then if so much time has passed since it was last true. */
+export function atMostEvery(ms: number): () => boolean {
+  let last = Number.NEGATIVE_INFINITY
+  return () => {
+    const now = performance.now()
+    if (now - last < ms) return false
+    last = now
+    return true
+  }
+}

@@ -1,0 +1,96 @@
+import { type Finish, finishPresets } from '../../jobs/finish.ts'
+import type { ResolvedRequest } from '../../jobs/job.ts'
+import { finishes } from './backgrounds.ts'
+import { ownFormat } from './format-fields.ts'
+
+/** The fields of the form for `finish`, `gate` and what belongs to them, and back. */
+
+export const finishFieldNames = [
+  'finish_preset',
+  'finish_background',
+  'finish_colour',
+  'finish_fill',
+  'finish_width',
+  'finish_height',
+  'finish_shadow',
+  'finish_max_bytes',
+  'gate_tries',
+] as const
+type FinishFieldName = (typeof finishFieldNames)[number]
+
+type Values = Readonly<Record<FinishFieldName | 'background', string>>
+
+/** The colour that is offered to begin with. */
+export const firstColour = '#d9d4cb'
+
+/**
+ * `finish` and `gate` of a request. Fill and shadow always have a value in the form, so they count only where something
+ * is finished: a format, a size, or a background that is laid on. A scene that was chosen counts more than the
+ * background of a format.
+ */
+export function finishOf(values: Values): Record<string, unknown> {
+  const chosen = finishes.find(({ value }) => value === values.background)?.finish
+  const laidOn = chosen === 'own' ? values.finish_colour || firstColour : chosen
+  const scene = chosen === undefined && values.background !== '' ? 'as_made' : undefined
+  const size = { width: number(values.finish_width), height: number(values.finish_height) }
+  const format = values.finish_preset === ownFormat ? '' : values.finish_preset
+  const asked =
+    laidOn !== undefined ||
+    values.finish_preset !== '' ||
+    values.finish_background !== '' ||
+    size.width !== undefined ||
+    size.height !== undefined
+  const background = laidOn ?? (values.finish_background || (asked ? scene : undefined))
+  const finish = {
+    preset: format || undefined,
+    background,
+    fill: background === 'as_made' ? undefined : number(values.finish_fill),
+    ...size,
+    shadow: background === 'as_made' ? undefined : values.finish_shadow || undefined,
+    max_bytes: number(values.finish_max_bytes),
+  }
+  const given = Object.entries(finish).filter(([, value]) => value !== undefined)
+  const tries = number(values.gate_tries)
+  return {
+    ...(asked ? { finish: Object.fromEntries(given) } : {}),
+    ...(tries === undefined ? {} : { gate: { tries } }),
+  }
+}
+
+/**
+ * The same fields from a request. A colour that was laid on over the plain white set is one of the finishes again.
+ * @param scene the scene that the words of the request name
+ */
+export function finishTexts(settings: Partial<ResolvedRequest>, scene: string): Record<string, string> {
+  const { finish, gate } = settings
+  if (finish === undefined && gate === undefined) return {}
+  const text = (name: keyof Finish) => (finish?.[name] === undefined ? '' : String(finish[name]))
+  const background = text('background')
+  const preset = finishPresets[finish?.preset ?? '']
+  // the size of a format, or that of the picture as it was drawn, is not typed
+  const usual = preset ?? settings
+  const isUsual = usual.width === finish?.width && usual.height === finish?.height
+  const fixed = finishes.find((each) => each.finish === background.toLowerCase())?.value
+  const own = background.startsWith('#') ? 'colour' : undefined
+  const laidOn = scene === 'white' ? (fixed ?? own) : undefined
+  const texts = {
+    finish_preset: text('preset') || (isUsual ? '' : ownFormat),
+    // a scene leaves the picture as it was made, and says so itself
+    finish_background: laidOn !== undefined || (scene !== '' && background === 'as_made') ? '' : background,
+    finish_colour: laidOn === 'colour' ? background : '',
+    finish_fill: text('fill'),
+    finish_width: isUsual ? '' : text('width'),
+    finish_height: isUsual ? '' : text('height'),
+    finish_shadow: text('shadow'),
+    finish_max_bytes: text('max_bytes'),
+    gate_tries: gate === undefined ? '' : String(gate.tries),
+    ...(laidOn === undefined ? {} : { background: laidOn }),
+  }
+  return Object.fromEntries(Object.entries(texts).filter(([, value]) => value !== ''))
+}
+
+function number(text: string): number | string | undefined {
+  const trimmed = text.trim()
+  if (trimmed === '') return undefined
+  return /^\d+(\.\d+)?$/.test(trimmed) ? Number(trimmed) : trimmed
+}
