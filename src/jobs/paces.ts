@@ -21,7 +21,7 @@ const Recipe = Type.Object({
 })
 
 /** A recipe of a LoRA. Of several LoRAs the one with the lowest `order` is used. */
-export type PaceRecipe = Readonly<Omit<Static<typeof Recipe>, 'timesteps'>> & {
+type PaceRecipe = Readonly<Omit<Static<typeof Recipe>, 'timesteps'>> & {
   readonly timesteps?: readonly number[]
   readonly order: number
 }
