@@ -58,6 +58,7 @@ const newFields = [
   'timesteps',
   'guidance_end',
   'pace',
+  'keep',
   'upscaler',
   'hires',
   'decoder',

@@ -136,6 +136,7 @@ export const routeCases: Readonly<Record<string, RouteCase>> = {
   'POST /sign-in': { for: 'open', request: () => form('/sign-in', 'key=nothing') },
   'POST /sign-out': { for: 'open', request: () => form('/sign-out') },
   'GET /': { for: 'any', request: () => ({ url: '/' }) },
+  'POST /photo': { for: 'any', scope: 'uploads', request: () => multipart('/photo', 'photo_file') },
   'POST /form': { for: 'any', request: () => form('/form') },
   'POST /jobs': { for: 'any', scope: 'jobs:write', request: () => form('/jobs', 'prompt=an+apple&seed=1') },
   'GET /jobs/:id': { for: 'own', scope: 'jobs:read', request: ({ job }) => ({ url: `/jobs/${job}` }) },

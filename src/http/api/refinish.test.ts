@@ -113,7 +113,6 @@ test('a picture that was delivered as drawn is finished later, in whatever forma
 test('what cannot be finished again is refused, and stores nothing', async (t) => {
   const reader: NonNullable<KeyedOptions['callers']> = {
     reader: { scopes: ['jobs:read'] },
-    writer: { scopes: ['jobs:write'] },
   }
   const { parts, as, work, finish } = await service(t, { callers: reader })
   const { id } = (await as('ann', json('/v1/jobs'))).body

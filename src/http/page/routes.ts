@@ -19,6 +19,7 @@ import { type FormValues, readFields, requestBody, valuesOfRequest } from './for
 import { home, jobPage, renewedForm } from './home.ts'
 import type { Page } from './layout.ts'
 import { forChosenModel } from './model-change.ts'
+import { photoRoutes } from './photo-routes.ts'
 import { resultRoutes } from './result-routes.ts'
 import { refuseCrossSite, setSecurityHeaders } from './security.ts'
 import { signInRoutes, toSignIn } from './sign-in.ts'
@@ -87,6 +88,7 @@ export async function pageRoutes(
   if (access === 'sign-in') signInRoutes(app, { services, assets, hosts, refused })
   if (catalogues !== undefined) catalogueRoutes(app, { catalogues, assets, hosts, refused })
 
+  await app.register(photoRoutes, { services, assets, hosts, refused, offer })
   const workspace = workspaceRoutes(app, {
     services,
     hosts,
@@ -99,7 +101,7 @@ export async function pageRoutes(
     const wall = await workspace.wall(request, reply)
     return sendPage(reply, assets, {
       title: 'Packshot',
-      body: home(await offer(), state, wall),
+      body: home(await offer(), state, { assets, wall }),
       frame: 'studio',
     })
   })
@@ -110,8 +112,8 @@ export async function pageRoutes(
     const now = await offer()
     const values = forChosenModel(now, readFields(request.body))
     const state = { values, errors: {}, prefilled: false }
-    if (isFragment(request)) return sendFragment(reply, renewedForm(now, state))
-    return sendPage(reply, assets, { title: 'Packshot', body: home(now, state), frame: 'studio' })
+    if (isFragment(request)) return sendFragment(reply, renewedForm(now, state, assets))
+    return sendPage(reply, assets, { title: 'Packshot', body: home(now, state, { assets }), frame: 'studio' })
   })
 
   app.post('/jobs', async (request, reply) => {
@@ -137,7 +139,7 @@ export async function pageRoutes(
       if (!isFragment(request)) {
         return sendPage(reply, assets, {
           title: 'Packshot: not sent',
-          body: home(now, state),
+          body: home(now, state, { assets }),
           frame: 'studio',
         })
       }
