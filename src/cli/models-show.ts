@@ -1,3 +1,4 @@
+import type { FewStepPaces, FewSteps } from '../diffusion/lora/few-steps.ts'
 import { listed } from '../jobs/wording.ts'
 import type { Entry } from '../library/folder/list.ts'
 import { readSums, sumsBeside } from '../library/folder/sums.ts'
@@ -9,6 +10,16 @@ export function entryLine({ kind, name, bytes, facts, problem, remarks }: Entry)
   const rest = problem === undefined ? '' : `\n           CANNOT BE USED: ${problem.detail}`
   const notes = remarks.map((remark) => `\n           note: ${remark}`).join('')
   return `${kind.padEnd(10)} ${name}  ${what.join(', ')}${rest}${notes}`
+}
+
+/** The paces that a LoRA gives the models that it fits, and their settings. */
+export function fewSteps(paces: FewStepPaces): string {
+  return Object.entries(paces)
+    .map(([pace, { sampler, steps, guidanceScale, eta }]: [string, FewSteps]) => {
+      const settings = [`${steps} step${steps === 1 ? '' : 's'}`, sampler, `guidance ${guidanceScale}`]
+      return `${pace} (${[...settings, ...(eta === undefined ? [] : [`eta ${eta}`])].join(', ')})`
+    })
+    .join(', ')
 }
 
 /** The lines of `models show`. */
@@ -26,6 +37,7 @@ export async function entryDetails(entry: Entry): Promise<string> {
     ['about', description],
     ['draws', subjects && listed(subjects)],
     ['parameters', facts && `${(facts.parameters / 1e6).toFixed(2)} million in ${facts.tensors} tensors`],
+    ['few steps', facts?.fewSteps && fewSteps(facts.fewSteps)],
     [
       'SHA-256',
       sums?.size === 1 ? [...sums.values()][0] : sums && `${sums.size} files in ${sumsBeside(entry)}`,

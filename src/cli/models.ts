@@ -11,7 +11,7 @@ import { removeEntry } from '../library/folder/install.ts'
 import { type Entry, listModels, vaesFor } from '../library/folder/list.ts'
 import { verifyEntry } from '../library/folder/verify.ts'
 import { type DownloadProgress, readableBytes } from '../library/progress.ts'
-import { entryDetails, entryLine } from './models-show.ts'
+import { entryDetails, entryLine, fewSteps } from './models-show.ts'
 import { progressOnTerminal } from './progress.ts'
 import { runCommand, UsageError } from './run-command.ts'
 
@@ -81,7 +81,8 @@ async function run(args: readonly string[], around: Surroundings): Promise<numbe
     print(`Added ${placed.kind} ${placed.name}: ${placed.path}`)
     if (sha256 !== undefined) print(`SHA-256 ${sha256}`)
     const { entries } = await listModels(dir)
-    const problem = entries.find(({ path }) => path === placed.path)?.problem
+    const { problem, facts } = entries.find(({ path }) => path === placed.path) ?? {}
+    if (facts?.fewSteps) print(`It gives models that it fits the pace ${fewSteps(facts.fewSteps)}.`)
     if (problem !== undefined) print(`It cannot be used yet: ${problem.detail}.`)
   } else if (command === 'list' && argument === undefined) {
     await list(dir, kind, print)

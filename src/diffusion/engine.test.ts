@@ -54,6 +54,45 @@ test('another strength of a LoRA is another picture, and loads nothing anew', as
   assert.deepEqual((await engine.generate(request)).rgb, plain.rgb, 'nothing of it is left behind')
 })
 
+test('a step without guidance is one row of the model, with it two, and its end is where it was asked for', async (t) => {
+  const engine = await open(t)
+  const rows = await rowsOfCalls(engine)
+  assert.deepEqual(await rows({ guidanceScale: 1 }), [1, 1])
+  assert.deepEqual(await rows({ guidanceScale: 0 }), [1, 1])
+  assert.deepEqual(await rows({}), [2, 2])
+  assert.deepEqual(await rows({ steps: 4, guidanceEnd: 0.5 }), [2, 2, 1, 1])
+  assert.deepEqual(await rows({ steps: 4, guidanceEnd: 0.05 }), [2, 1, 1, 1])
+  assert.deepEqual(await rows({ steps: 4, guidanceEnd: 1 }), [2, 2, 2, 2])
+  assert.deepEqual(await rows({ steps: 4, guidanceEnd: 0.5, guidanceScale: 1 }), [1, 1, 1, 1])
+  const heun = { sampler: 'heun', schedule: 'karras', steps: 4, guidanceEnd: 0.5 } as const
+  assert.deepEqual(await rows(heun), [2, 2, 2, 2, 1, 1, 1])
+  const image = { rgb: new Uint8Array(64 * 64 * 3), width: 64, height: 64, strength: 0.5 }
+  assert.deepEqual(await rows({ steps: 8, guidanceEnd: 0.5, image }), [2, 2, 1, 1])
+  await assert.rejects(rows({ guidanceEnd: 0 }), RangeError)
+})
+
+/** For how many rows a picture's calls of the model are. */
+async function rowsOfCalls(engine: Engine) {
+  const { cross_attention_dim: width } = engine.model.architecture.unet
+  const networks = engine.networks.bind(engine)
+  let seen: number[] = []
+  engine.networks = (loras) => {
+    const own = networks(loras)
+    return {
+      ...own,
+      predict(sample, timestep, text, size) {
+        seen.push(text.states.length / (text.tokens * width))
+        return own.predict(sample, timestep, text, size)
+      },
+    }
+  }
+  return async (more: Partial<PictureRequest>) => {
+    seen = []
+    await engine.generate({ ...request, ...more })
+    return seen
+  }
+}
+
 test('weights that a LoRA replaces are counted once, with the session that they are fed to', async (t) => {
   const [plain, replaced] = [await open(t), await open(t)]
   await plain.generate(request)

@@ -12,7 +12,7 @@ import { vaeScale } from './models/vae.ts'
 import { type Networks, networksFor } from './networks.ts'
 import { toPicture } from './planes.ts'
 import { atMostEvery, coloursBeside, Previewer } from './preview/previewer.ts'
-import { encodePrompts, type TextStates } from './prompt/encode.ts'
+import { encodePrompts, promptAlone, type TextStates } from './prompt/encode.ts'
 import { openTextualInversion, type TextualInversion } from './prompt/textual-inversion.ts'
 import { layOutPrompt, namesIn } from './prompt/windows.ts'
 import { TorchGenerator } from './random/torch-normal.ts'
@@ -23,6 +23,7 @@ import { widened } from './safetensors/widen.ts'
 import { samplerEntry } from './samplers/catalog.ts'
 import { beginIndex, createSampler } from './samplers/create-sampler.ts'
 import { callsToShow, estimateClean } from './samplers/estimate.ts'
+import { guidedCalls } from './samplers/guided-calls.ts'
 import { guide, scaled, withExtra } from './samples.ts'
 import type { ClipTokenizer } from './tokenizer/clip-tokenizer.ts'
 
@@ -176,14 +177,17 @@ export class Engine {
       callsPerStep: samplerEntry(request.sampler).callsPerStep ?? 1,
     }
     const shown = callsToShow(run, previews?.count ?? 0)
+    const withGuidance = guidedCalls(run, request)
+    const alone = guided && withGuidance < run.end - begin ? promptAlone(text) : text
     const isDue = atMostEvery(previews?.everyMs ?? 0)
     const looker = previews?.decoder === undefined ? undefined : await this.#tinyVae(previews.decoder)
     let sample = start.sample
     for (let call = begin; call < timesteps.length; call++) {
       if (signal?.aborted) throw new AbortedError(`stopped before call ${call + 1} of ${timesteps.length}`)
       const input = withExtra(scaled(sample, sampler.scaleInput(call)), start.extraChannels)
-      const prediction = await networks.predict(input, timesteps[call]!, text, size)
-      const wanted = guided ? guide(prediction, guidanceScale) : prediction
+      const guiding = call - begin < withGuidance
+      const prediction = await networks.predict(input, timesteps[call]!, guiding ? text : alone, size)
+      const wanted = guiding ? guide(prediction, guidanceScale) : prediction
       if (!wanted.every(Number.isFinite)) throw this.#notFinite(call)
       const before = sample
       sample = start.keep(sampler.step(wanted, call, sample), call)

@@ -13,6 +13,14 @@ export interface PictureRequest {
   readonly guidanceScale: number
   readonly sampler: SamplerName
   readonly schedule: Schedule
+  /** Absent: the sampler's default. */
+  readonly eta?: number | undefined
+  /** In place of those of the schedule: as many as there are steps. */
+  readonly timesteps?: readonly number[] | undefined
+  /** The part of the steps that has guidance, of those that are taken; absent: all. */
+  readonly guidanceEnd?: number | undefined
+  /** For the infotext alone: the name of the choice that LoRAs and settings come from. */
+  readonly pace?: string | undefined
   /** 0 to 2^32 - 1 */
   readonly seed: number
   /** Which layer of the text encoder counts, from the end; 1 is the last. */

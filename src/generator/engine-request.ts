@@ -26,6 +26,7 @@ export function engineRequest(request: ResolvedRequest, seed: number, contents: 
     loras = [],
     decoder,
   } = request
+  const { eta, timesteps, guidance_end: guidanceEnd, pace } = request
   const sampler = samplers.find((each) => each === request.sampler)
   const schedule = schedules.find((each) => each === request.schedule)
   if (sampler === undefined || schedule === undefined) {
@@ -46,6 +47,10 @@ export function engineRequest(request: ResolvedRequest, seed: number, contents: 
     sampler,
     schedule,
     seed,
+    ...(eta !== undefined && { eta }),
+    ...(timesteps !== undefined && { timesteps }),
+    ...(guidanceEnd !== undefined && { guidanceEnd }),
+    ...(pace !== undefined && { pace }),
     ...(clip_skip !== undefined && { clipSkip: clip_skip }),
     ...(decoder !== undefined && { decoder: found(contents, 'tiny_vae', decoder) }),
     loras: loras.map(({ name, strength, text_strength: textStrength }) => {

@@ -6,6 +6,7 @@
 import { type Static, type TObject, type TSchema, Type } from 'typebox'
 import { Finish, FinishAsked, Gate } from './finish.ts'
 import { Hires, HiresAsked } from './larger.ts'
+import { paces } from './paces.ts'
 import { mostPreviews } from './preview-count.ts'
 
 /** The limits of a request, whatever the model. */
@@ -201,6 +202,81 @@ export const requestFields = {
     decided: Type.String(),
     form: { place: 'more', as: 'text', label: 'Schedule', subject: 'The schedule' },
     option: { flag: 'schedule', value: 'NAME', help: "default: the sampler's" },
+  }),
+  eta: field({
+    asked: () =>
+      Type.Optional(
+        Type.Number({
+          minimum: 0,
+          maximum: 1,
+          description:
+            "How much fresh noise each step adds, for samplers with a `default_eta` in GET /v1/samplers. Absent: the sampler's.",
+        }),
+      ),
+    decided: Type.Optional(Type.Number()),
+    form: {
+      place: 'more',
+      as: 'number',
+      label: 'Eta',
+      subject: 'Eta',
+      help: 'For the samplers TCD and DDIM: fresh noise in each step.',
+    },
+    option: { flag: 'eta', value: 'N', help: "fresh noise in each step, 0 to 1 (default: the sampler's)" },
+  }),
+  timesteps: field({
+    asked: ({ maxSteps }) =>
+      Type.Optional(
+        Type.Array(Type.Integer({ minimum: 0, maximum: 999 }), {
+          minItems: 1,
+          maxItems: maxSteps,
+          description:
+            'Explicit timesteps, falling, in place of `schedule` and `steps`; for samplers with `takes_timesteps` in GET /v1/samplers.',
+        }),
+      ),
+    decided: Type.Optional(Type.Array(Type.Integer())),
+  }),
+  guidance_end: field({
+    asked: () =>
+      Type.Optional(
+        Type.Number({
+          minimum: 0.05,
+          maximum: 1,
+          description:
+            'The part of the steps that has guidance: 0.5 turns it off after half of them, which then cost half. Another picture. Absent: 1.',
+        }),
+      ),
+    decided: Type.Optional(Type.Number()),
+    form: {
+      place: 'more',
+      as: 'number',
+      label: 'Guidance until',
+      subject: 'The end of guidance',
+      help: 'A part of the steps: 0.5 turns guidance off half-way, and is sooner done.',
+      placeholder: '1',
+    },
+    option: {
+      flag: 'guidance-end',
+      value: 'N',
+      help: 'the part of the steps that has guidance, 0.05 to 1 (default: 1)',
+    },
+  }),
+  pace: field({
+    asked: () =>
+      Type.Optional(
+        Type.Enum(paces, {
+          description:
+            'quick (4 to 12 steps) and instant (1 or 2) add a LoRA for few steps and its settings: other pictures, sooner. GET /v1/models lists those of each model. Absent: quality.',
+        }),
+      ),
+    decided: Type.Optional(Type.Enum(paces)),
+    form: {
+      place: 'main',
+      as: 'choice',
+      label: 'Pace',
+      subject: 'The pace',
+      help: 'Quick and instant make other pictures, in a fraction of the time.',
+    },
+    option: { flag: 'pace', value: 'NAME', help: `${paces.join(', ')} (default: quality)` },
   }),
   seed: field({
     asked: ({ maxSeed }) =>

@@ -54,6 +54,10 @@ export const taskVersion = 5
 const newFields = [
   'finish',
   'gate',
+  'eta',
+  'timesteps',
+  'guidance_end',
+  'pace',
   'keep',
   'upscaler',
   'hires',

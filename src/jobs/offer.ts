@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox'
+import type { PaceRecipes } from './paces.ts'
 
 /** What an installation offers: a request is checked against it, and API and page show it. */
 
@@ -59,6 +60,8 @@ export type ModelInfo = Immutable<Static<typeof ModelFacts>> & {
   readonly words?: ReadonlySet<string>
   /** How many numbers its weights have. */
   readonly parameters?: number
+  /** Its layers have sizes of their own, so that no LoRA for Stable Diffusion 1.x fits. */
+  readonly own_widths?: true
 }
 
 type Immutable<Facts> = {
@@ -72,6 +75,8 @@ export interface AddOn {
   readonly description?: string
   /** Why no model can use it, such as "this is a GLoRA, which is not supported"; absent if those that fit can. */
   readonly problem?: string
+  /** Of a LoRA that was distilled to need few steps: the settings it was made for. */
+  readonly paces?: PaceRecipes
   /** Of an upscaler that can be used. */
   readonly enlarges?: Enlarging
   /** By the names of models: why one cannot use it, to follow its name. Those that it fits are absent. */
@@ -118,6 +123,10 @@ export interface SamplerInfo {
   readonly max_steps?: number
   /** How often it calls the model in each step; absent: once. */
   readonly calls_per_step?: number
+  /** Its `eta` by default; absent: it has none. */
+  readonly default_eta?: number
+  /** It can be given its timesteps. */
+  readonly takes_timesteps?: boolean
 }
 
 /** The engine's lists of samplers, and the names that other programs have for them. */

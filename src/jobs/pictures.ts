@@ -43,3 +43,12 @@ export function drawnSize({ width, height, hires }: Pick<ResolvedRequest, 'width
 } {
   return hires === undefined ? { width, height } : { width: hires.width, height: hires.height }
 }
+
+/**
+ * How many pictures the model is called with in so many steps of a run, at one call a step: two in a step with guidance,
+ * which `guidance_end` limits to the first ones, at least one.
+ */
+export function rowsOf({ guidance_scale, guidance_end = 1 }: ResolvedRequest, steps: number): number {
+  if (guidance_scale <= 1 || steps === 0) return steps
+  return steps + Math.max(1, Math.round(steps * guidance_end))
+}

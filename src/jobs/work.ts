@@ -1,5 +1,5 @@
 import type { ResolvedRequest, Task } from './job.ts'
-import { firstSteps, hiresSteps, stepsOf, triesOf } from './pictures.ts'
+import { firstSteps, hiresSteps, rowsOf, stepsOf, triesOf } from './pictures.ts'
 import type { Held } from './ports.ts'
 
 /**
@@ -23,18 +23,17 @@ const windowShare = 0.05
 /** Finishing a megapixel, with cutting the product out, takes a small part of a call of the models that people use. */
 const callsPerFinish = 0.2
 
-/** Pictures x tries x steps x calls per step x megapixels, twice with guidance, and a little more for a long prompt, upscalers and finishing. */
+/** Pictures x tries x steps x calls per step x megapixels, a step with guidance twice, and a little more for a long prompt, upscalers and finishing. */
 export function workUnits(
   request: ResolvedRequest,
   { callsPerStep = 1, windows = 1, enlarging = 0 }: WorkFacts = {},
 ): number {
-  const { count, width, height, guidance_scale, gate, hires } = request
-  const guided = guidance_scale > 1 ? 2 : 1
+  const { count, width, height, gate, hires } = request
   const longer = 1 + windowShare * (windows - 1)
   // each try counts beforehand: whether one is needed shows when it is too late to refuse
-  const drawn = count * triesOf({ gate }) * callsPerStep * guided * longer
-  const larger = hires === undefined ? 0 : hiresSteps(request) * hires.width * hires.height
-  const drawing = (drawn * (firstSteps(request) * width * height + larger)) / 1e6
+  const drawn = count * triesOf({ gate }) * callsPerStep * longer
+  const larger = hires === undefined ? 0 : rowsOf(request, hiresSteps(request)) * hires.width * hires.height
+  const drawing = (drawn * (rowsOf(request, firstSteps(request)) * width * height + larger)) / 1e6
   return drawing + count * enlarging + finishUnits(request)
 }
 

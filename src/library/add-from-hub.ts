@@ -24,7 +24,7 @@ export async function addFromHub(options: AddOptions, id: HubId): Promise<Added>
         `${shown} has no file ${id.file}; it has ${there.join(', ') || 'no .safetensors files'}`,
       )
     }
-    const name = options.name ?? safeName(basename(file.path))
+    const name = options.name ?? safeName(nameOf(file.path, id.name))
     for (const kind of options.kind === undefined ? kindNames : [options.kind])
       await checkFree(dir, kind, name)
     const path = await partialPath(dir, name)
@@ -50,6 +50,14 @@ export async function addFromHub(options: AddOptions, id: HubId): Promise<Added>
   for (const file of wanted) sums.set(file.path, await fetchInto(options, folder, file, access.token))
   const staged: Staged = { path: folder, folder: true, sums }
   return { placed: await place(staged, { dir, name, kind: options.kind }), sha256: undefined }
+}
+
+/** Names that diffusers gives all its files: the repository's says more. */
+const generalNames = ['pytorch_lora_weights.safetensors', 'diffusion_pytorch_model.safetensors']
+
+function nameOf(path: string, repository: string): string {
+  const file = basename(path)
+  return generalNames.includes(file) ? `${repository}${extension}` : file
 }
 
 /** Fetches one file of a model folder, unless an earlier attempt already fetched all of it. @returns its hash */

@@ -12,6 +12,9 @@ import { entryStamp, FactsCache } from './folder/facts-cache.ts'
 import { type Entry, listModels, vaesFor } from './folder/list.ts'
 import { walk } from './folder/walk.ts'
 
+/** Of the text states of Stable Diffusion 1.x, for which LoRAs are published. */
+const publishedWidth = 768
+
 const builtInName = 'packshot-mini'
 const builtIn = fileURLToPath(new URL(`../../models/${builtInName}`, import.meta.url))
 
@@ -150,6 +153,7 @@ export class Library {
       size_multiple: model.sizeMultiple,
       clip_layers: model.clipLayers,
       image_to_image: model.imageToImage,
+      ...(model.sizes.contextWidth !== publishedWidth && { own_widths: true as const }),
       ...about,
       ...(words === undefined ? {} : { words: new Set(words.map((word) => word.normalize('NFC'))) }),
     }

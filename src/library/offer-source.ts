@@ -2,10 +2,12 @@ import type { Config } from '../config.ts'
 import { readFacts } from '../diffusion/checkpoint/facts.ts'
 import type { Kind } from '../diffusion/checkpoint/kinds.ts'
 import { misfit } from '../diffusion/checkpoint/usable.ts'
+import type { FewStepPaces, FewSteps } from '../diffusion/lora/few-steps.ts'
 import { parseSamplerName, parseScheduleName, samplerCatalog } from '../diffusion/samplers/catalog.ts'
 import { messageOf } from '../jobs/errors.ts'
 import type { Log } from '../jobs/log.ts'
 import type { AddOn, Offer, SamplerNames } from '../jobs/offer.ts'
+import type { PaceRecipes } from '../jobs/paces.ts'
 import type { PromptReader } from '../jobs/ports.ts'
 import { threadedFacts } from './folder/facts-reader.ts'
 import type { Entry } from './folder/list.ts'
@@ -129,9 +131,18 @@ function addOnOf({ name, facts, problem }: Entry, models: readonly LibraryModel[
     name,
     family: facts?.family ?? 'unknown',
     ...(problem && { problem: problem.reason }),
+    ...(facts?.fewSteps && { paces: pacesOf(facts.fewSteps) }),
     ...enlarging(facts),
     ...(misfits.length > 0 && { misfits: new Map(misfits) }),
   }
+}
+
+/** A LoRA's settings under the names of requests. */
+function pacesOf(fewSteps: FewStepPaces): PaceRecipes {
+  const named = Object.entries(fewSteps).map(([pace, { guidanceScale, ...settings }]: [string, FewSteps]) => {
+    return [pace, { ...settings, guidance_scale: guidanceScale }]
+  })
+  return Object.fromEntries(named)
 }
 
 /** The engine's samplers as the service describes them. */
@@ -140,7 +151,18 @@ const samplerNames: SamplerNames = {
   parseSchedule: parseScheduleName,
   of: () =>
     samplerCatalog.map(
-      ({ name, label, diffusers, aliases, schedules, defaultSchedule, maximumSteps, callsPerStep }) => ({
+      ({
+        name,
+        label,
+        diffusers,
+        aliases,
+        schedules,
+        defaultSchedule,
+        maximumSteps,
+        callsPerStep,
+        defaultEta,
+        takesTimesteps,
+      }) => ({
         name,
         label,
         aliases: [diffusers, ...aliases],
@@ -148,6 +170,8 @@ const samplerNames: SamplerNames = {
         default_schedule: defaultSchedule,
         ...(maximumSteps !== undefined && { max_steps: maximumSteps }),
         ...(callsPerStep !== undefined && { calls_per_step: callsPerStep }),
+        ...(defaultEta !== undefined && { default_eta: defaultEta }),
+        ...(takesTimesteps && { takes_timesteps: true }),
       }),
     ),
 }

@@ -123,12 +123,36 @@ def write_loras() -> None:
         save_file(tensors, PARITY / f"loras/{name}.safetensors")
 
 
+FEW_LAYERS = r".*(to_q|to_k|to_v|to_out\.0|proj_in|proj_out|ff\.net\.0\.proj|ff\.net\.2|conv1|conv2|conv_shortcut|samplers\.0\.conv|time_emb_proj)$"
+
+
+def write_few_step_loras() -> None:
+    """All layers that the distillation scripts of diffusers change. `lcm` and `hyper` have kohya's names and alphas, in
+    float16 and float32; `tcd` has those of PEFT, without alphas."""
+    for seed, (kind, rank, alpha) in enumerate((("lcm", 2, 2.0), ("tcd", 2, None), ("hyper", 1, 0.5))):
+        tensors: dict[str, Tensor] = {}
+        for key, weight in load_file(TINY / "unet/diffusion_pytorch_model.safetensors").items():
+            layer = key.removesuffix(".weight")
+            if not key.endswith(".weight") or not re.match(FEW_LAYERS, layer):
+                continue
+            rows, columns, *kernel = weight.shape
+            down = normal(500 + 100 * seed + len(tensors), rank, columns, *kernel) / (columns * max(1, len(kernel) * 4)) ** 0.5
+            up = normal(900 + 100 * seed + len(tensors), rows, rank, *([1] * len(kernel))) * float(weight.float().std()) * 0.3
+            if kind == "tcd":
+                tensors |= {f"unet.{layer}.lora_A.weight": down.half(), f"unet.{layer}.lora_B.weight": up.half()}
+                continue
+            name, form = "lora_unet_" + layer.replace(".", "_"), (lambda x: x.half() if kind == "lcm" else x)
+            tensors |= {f"{name}.lora_down.weight": form(down), f"{name}.lora_up.weight": form(up), f"{name}.alpha": form(torch.tensor(alpha))}
+        save_file(tensors, PARITY / f"loras/few-{kind}.safetensors")
+
+
 def assets(_arguments: argparse.Namespace) -> None:
     tensors = {key: common(value).contiguous() for key, value in to_ldm(TINY, configs_of(TINY)).items()}
     save_file(tensors, CHECKPOINT, metadata_of(TINY))
     sort_metadata(CHECKPOINT)
     write_embedding()
     write_loras()
+    write_few_step_loras()
     for file in sorted(PARITY.rglob("*.safetensors")):
         print(f"{file.stat().st_size:9} {file.relative_to(HERE)}")
 
@@ -171,6 +195,12 @@ class Models:
         if request.loras:
             parts |= {name: copy.deepcopy(parts[name]) for name in ("unet", "text_encoder")}
             for lora in request.loras:
+                if "/few-" in lora["file"]:
+                    pipeline = StableDiffusionPipeline(**parts, requires_safety_checker=False)
+                    pipeline.load_lora_weights(PARITY / lora["file"])
+                    pipeline.fuse_lora(lora_scale=lora["strength"])
+                    pipeline.unload_lora_weights()
+                    continue
                 merge(parts, load_file(PARITY / lora["file"]), lora["strength"])
         predicts_v = request.model == "v" or parts["scheduler"].config.prediction_type == "v_prediction"
         parts["scheduler"] = scheduler(request, "v_prediction" if predicts_v else "epsilon", generator)
@@ -209,6 +239,7 @@ def paint(models: Models, request: Request, given: dict[str, Tensor]) -> tuple[T
     vectors = {name: next(iter(load_file(PARITY / file).values())).float() for name, file in request.embeddings.items()}
     text = [encode(prompt, parts["tokenizer"], parts["text_encoder"], vectors, request.clip_skip)
             for prompt in (request.negative, request.prompt)]
+    own = text[1].shape[1]
     if request.guidance > 1:
         parts["unet"], text = separate(parts["unet"], text)
     kind, more = StableDiffusionPipeline, {"width": request.width, "height": request.height}
@@ -224,7 +255,22 @@ def paint(models: Models, request: Request, given: dict[str, Tensor]) -> tuple[T
 
     def after_step(_pipeline: object, _step: int, _timestep: Tensor, values: dict[str, Tensor]) -> dict[str, Tensor]:
         last[:] = [values["latents"][0].clone()]
+        if request.guidance_end is not None and _step + 1 == guided:
+            # as in diffusers' documentation of callbacks
+            _pipeline._guidance_scale = 0.0
+            values["prompt_embeds"] = values["prompt_embeds"].chunk(2)[-1][:, :own]
         return values
+
+    taken = min(int(request.steps * request.strength), request.steps) if request.image else request.steps
+    guided = max(1, round(taken * (request.guidance_end or 1)))
+    if request.sampler == "heun":
+        guided *= 2
+    if request.guidance_end is not None:
+        more["callback_on_step_end_tensor_inputs"] = ["latents", "prompt_embeds"]
+    if request.eta is not None:
+        more["eta"] = request.eta
+    if request.timesteps is not None:
+        more["timesteps"] = request.timesteps
 
     picture = pipeline(
         prompt_embeds=text[1], negative_prompt_embeds=text[0], num_inference_steps=request.steps, guidance_scale=request.guidance,
@@ -242,7 +288,8 @@ def separate(unet: torch.nn.Module, text: list[Tensor]) -> tuple[torch.nn.Module
     call = own.forward
 
     def forward(sample: Tensor, time: Tensor, encoder_hidden_states: Tensor, **more: object) -> tuple[Tensor]:
-        assert len(sample) == 2
+        if len(sample) == 1:
+            return call(sample, time, encoder_hidden_states=encoder_hidden_states, **more)
         rows = [call(sample[i:i + 1], time, encoder_hidden_states=encoder_hidden_states[i:i + 1, :length], **more)[0]
                 for i, length in enumerate(lengths)]
         return (torch.cat(rows),)
@@ -267,7 +314,7 @@ def pictures(_arguments: argparse.Namespace) -> None:
         "command": "python make_parity.py pictures",
         "versions": {"python": platform.python_version(), **versions, "diffusers": diffusers.__version__, "diffusers_commit": DIFFUSERS_COMMIT},
         "sha256": {str(file.relative_to(PARITY)): hashlib.sha256(file.read_bytes()).hexdigest()
-                   for file in [CHECKPOINT, *sorted(PARITY.glob("embeddings/*")), *(PARITY / f"loras/{name}.safetensors" for name in LORAS)]},
+                   for file in [CHECKPOINT, *sorted(PARITY.glob("embeddings/*")), *(PARITY / f"loras/{name}.safetensors" for name in (*LORAS, "few-lcm", "few-tcd", "few-hyper"))]},
         "pictures": told,
     }
     (PARITY / "pictures.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -14,7 +14,13 @@ import {
 } from '../../src/diffusion/samplers/noise-levels.ts'
 import { pndm } from '../../src/diffusion/samplers/pndm.ts'
 import type { Sampler } from '../../src/diffusion/samplers/sampler.ts'
-import { spaceLevels, spaceScaledLevels, spaceTimesteps } from '../../src/diffusion/samplers/schedules.ts'
+import {
+  spaceDistilled,
+  spaceLevels,
+  spaceScaledLevels,
+  spaceTimesteps,
+} from '../../src/diffusion/samplers/schedules.ts'
+import { tcd } from '../../src/diffusion/samplers/tcd.ts'
 import { unipc } from '../../src/diffusion/samplers/unipc.ts'
 import { clippedDdim, pndmWithWarmUp, thresholded } from './scheduler-extras.ts'
 
@@ -33,6 +39,7 @@ export interface SchedulerConfig extends Partial<NoiseConfig> {
   readonly clip_sample?: boolean
   readonly set_alpha_to_one?: boolean
   readonly skip_prk_steps?: boolean
+  readonly eta?: number
 }
 
 /** The noise of diffusers' own tests. */
@@ -107,7 +114,9 @@ export function samplerFromConfig(
         finalAlpha: finalAlpha(config.set_alpha_to_one ?? false),
       })
     case 'LCMScheduler':
-      return lcm({ prediction, alphas, steps, noise })
+      return lcm(spaceDistilled(alphas.length, steps), { prediction, alphas, noise })
+    case 'TCDScheduler':
+      return tcd(spaceDistilled(alphas.length, steps), { prediction, alphas, eta: config.eta ?? 0.3, noise })
     default:
       throw new Error(`there is no sampler for ${scheduler}`)
   }

@@ -22,6 +22,7 @@ const solver = { final_sigmas_type: 'sigma_min', lower_order_final: false } as c
 const corrector = { final_sigmas_type: 'sigma_min' } as const
 const late = { beta_start: 0.01 } as const
 const sd15 = { beta_start: 0.00085, beta_end: 0.012, beta_schedule: 'scaled_linear' } as const
+const deterministicTcd = { ...sd15, eta: 0 } as const
 const thresholding = { thresholding: true, dynamic_thresholding_ratio: 0.87, sample_max_value: 0.5 } as const
 
 type Row = readonly [
@@ -103,6 +104,10 @@ const rows: Readonly<Record<string, readonly Row[]>> = {
   LCMScheduler: [
     ['full_loop_onestep', sd15, { steps: 1, sum: 18.7097, mean: 0.0244, sumTolerance: 1e-3 }],
     ['full_loop_multistep', sd15, { sum: 197.7616, mean: 0.2575, sumTolerance: 1e-3 }],
+  ],
+  TCDScheduler: [
+    ['full_loop_onestep', deterministicTcd, { steps: 1, sum: 29.8715, mean: 0.0389, sumTolerance: 1e-3 }],
+    ['full_loop_multistep', deterministicTcd, { sum: 181.204, mean: 0.2359, sumTolerance: 1e-3 }],
   ],
 }
 

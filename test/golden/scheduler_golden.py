@@ -14,6 +14,8 @@ Two things that diffusers does not have as such:
 - dpmpp_sde: torchsde is not needed, its noise is replaced: two draws a step from the generator, the noise of the
   whole step is the sum of that of its halves, weighted by the square roots of their lengths in sigma.
 
+`few` has runs of few steps: with an eta, with an odd number of steps, and with explicit timesteps.
+
 `zero_snr` has runs with `rescale_betas_zero_snr=True` and v prediction, of the schedulers that know it.
 
 `timestep_sums` has for 1 to 100 steps the sum of (i + 1) * timesteps[i].
@@ -45,6 +47,7 @@ from diffusers import (  # noqa: E402
     LCMScheduler,
     LMSDiscreteScheduler,
     PNDMScheduler,
+    TCDScheduler,
     UniPCMultistepScheduler,
 )
 
@@ -73,7 +76,9 @@ SAMPLERS = {
     "lms": (LMSDiscreteScheduler, {}),
     "unipc": (UniPCMultistepScheduler, {}),
     "lcm": (LCMScheduler, {"set_alpha_to_one": False}),
+    "tcd": (TCDScheduler, {"set_alpha_to_one": False}),
 }
+DISTILLED = ("lcm", "tcd")
 ZERO_SNR = {
     "dpmpp_2m": ("sgm_uniform", "normal", "leading", "karras", "exponential", "beta"),
     "dpmpp_2m_sde": ("sgm_uniform", "karras"),
@@ -82,13 +87,26 @@ ZERO_SNR = {
     "ddim": ("sgm_uniform", "normal", "leading"),
     "unipc": ("sgm_uniform", "normal", "leading", "karras", "exponential", "beta"),
     "lcm": ("sgm_uniform",),
+    "tcd": ("sgm_uniform",),
 }
-WITHOUT_LEVELS = ("ddim", "pndm", "lcm")
+WITHOUT_LEVELS = ("ddim", "pndm", "lcm", "tcd")
+# https://arxiv.org/abs/2404.14507 for Stable Diffusion 1.5
+ALIGNED = [999, 850, 736, 645, 545, 455, 343, 233, 124, 24]
+FEW = [
+    *({"sampler": "tcd", "steps": steps, "begin": begin, "eta": eta}
+      for eta in (0.0, 0.3, 1.0) for steps, begin in ((1, 0), (4, 0), (7, 3), (33, 0))),
+    *({"sampler": "lcm", "steps": steps, "begin": begin} for steps, begin in ((1, 0), (3, 0), (7, 2), (33, 20))),
+    *({"sampler": "ddim", "steps": steps, "begin": begin, "eta": eta}
+      for eta in (0.0, 0.3, 1.0) for steps, begin in ((1, 0), (2, 0), (7, 3), (8, 0))),
+    *({"sampler": sampler, "steps": len(timesteps), "begin": begin, "timesteps": timesteps}
+      for sampler in ("lcm", "tcd", "euler", "heun", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_2s")
+      for timesteps, begin in (([800], 0), ([999, 759, 499, 20], 0), (ALIGNED, 0), (ALIGNED, 4))),
+]
 SECOND_ORDER = ("heun", "dpmpp_sde")
 
 
 def schedules_of(sampler: str) -> list[str]:
-    if sampler == "lcm":
+    if sampler in DISTILLED:
         return ["sgm_uniform"]
     if sampler in WITHOUT_LEVELS:
         return list(SPACINGS)
@@ -115,11 +133,12 @@ class PairedNoise:
         return (length / whole) ** 0.5 * first + ((whole - length) / whole) ** 0.5 * fresh
 
 
-def make(sampler: str, schedule: str, steps: int, prediction: str = "epsilon", more: dict | None = None):
+def make(sampler: str, schedule: str, steps: int, prediction: str = "epsilon", more: dict | None = None,
+         timesteps: list[int] | None = None):
     cls, extra = SAMPLERS[sampler]
     config = {**NOISE, **extra, "prediction_type": prediction, **(more or {})}
     if schedule in SPACINGS:
-        # LCMScheduler knows one spacing, whatever it is told
+        # LCMScheduler and TCDScheduler know one spacing, whatever it is told
         config |= {"timestep_spacing": SPACINGS[schedule], "steps_offset": 1}
     elif sampler != "euler_ancestral":
         config |= {"timestep_spacing": "linspace", **LEVELS[schedule]}
@@ -127,15 +146,20 @@ def make(sampler: str, schedule: str, steps: int, prediction: str = "epsilon", m
         # it knows one spacing, linspace, and refuses to be told
         config = {key: value for key, value in config.items() if key not in ("timestep_spacing", "steps_offset")}
     scheduler = cls(**config)
-    scheduler.set_timesteps(steps)
+    if timesteps is None:
+        scheduler.set_timesteps(steps)
+    else:
+        scheduler.set_timesteps(timesteps=timesteps)
     if schedule not in SPACINGS and sampler == "euler_ancestral":
         euler = make("euler", schedule, steps)
         scheduler.sigmas, scheduler.timesteps = euler.sigmas, euler.timesteps
     return scheduler
 
 
-def run(sampler: str, schedule: str, steps: int, prediction: str, begin: int = 0, more: dict | None = None) -> dict:
-    scheduler = make(sampler, schedule, steps, prediction, more)
+def run(sampler: str, schedule: str, steps: int, prediction: str, begin: int = 0, more: dict | None = None,
+        eta: float | None = None, timesteps: list[int] | None = None) -> dict:
+    scheduler = make(sampler, schedule, steps, prediction, more, timesteps)
+    given = timesteps
     generator = torch.Generator().manual_seed(0)
     draw = lambda: torch.randn(1, 1, 1, COUNT, generator=generator)  # noqa: E731
     if hasattr(scheduler, "set_begin_index"):
@@ -150,14 +174,17 @@ def run(sampler: str, schedule: str, steps: int, prediction: str, begin: int = 0
     else:
         sample = noise * scheduler.init_noise_sigma
     start = sample
-    draws = sampler in ("dpmpp_2m_sde", "euler_ancestral", "lcm")
+    draws = sampler in ("dpmpp_2m_sde", "euler_ancestral", "lcm", "tcd") or eta is not None
+    more_for_step = {"eta": eta} if eta is not None else {}
     trajectory = []
     for t in timesteps:
         output = 0.3 * scheduler.scale_model_input(sample, t) + 0.5 * torch.sin(t / 100)
         output = output.to(torch.float32)
-        sample = scheduler.step(output, t, sample, **({"generator": generator} if draws else {})).prev_sample
+        sample = scheduler.step(output, t, sample, **({"generator": generator} if draws else {}), **more_for_step).prev_sample
         trajectory.append(sample.abs().mean().item())
     result = {"sampler": sampler, "schedule": schedule, "steps": steps, "prediction": prediction, "begin": begin}
+    result |= {} if eta is None else {"eta": eta}
+    result |= {} if given is None else {"timesteps": given}
     if begin:
         result["start"] = numbers(start.flatten())
     return result | {"mean_abs": numbers(trajectory), "result": numbers(sample.flatten())}
@@ -175,7 +202,7 @@ def levels(sampler: str, schedule: str, steps: int) -> dict:
 
 def timestep_sums(sampler: str, schedule: str) -> dict:
     sums = []
-    for steps in range(1, 51 if sampler == "lcm" else 101):
+    for steps in range(1, 51 if sampler in DISTILLED else 101):
         timesteps = make(sampler, schedule, steps).timesteps.to(torch.float64).numpy()
         # 61 steps of `trailing` are one too many there, at timestep -1
         calls = 2 * steps - 1 if sampler in SECOND_ORDER else steps + 1 if sampler == "pndm" and steps > 1 else steps
@@ -197,6 +224,12 @@ def main() -> None:
             run(*pair, steps, prediction, begin)
             for pair in pairs
             for steps, begin in ((5, 0), (20, 0), (20, 12))
+            for prediction in ("epsilon", "v_prediction")
+        ],
+        "few": [
+            run(each["sampler"], "sgm_uniform" if each["sampler"] in ("lcm", "tcd", "ddim") else "normal", each["steps"],
+                prediction, each["begin"], None, each.get("eta"), each.get("timesteps"))
+            for each in FEW
             for prediction in ("epsilon", "v_prediction")
         ],
         "zero_snr": [

@@ -1,5 +1,7 @@
+import { parse } from 'node:path'
 import { CheckpointError } from '../errors.ts'
 import { type ModelWidths, widthsOf } from '../lora/facts.ts'
+import { type FewStepPaces, fewStepsOf } from '../lora/few-steps.ts'
 import { hasEncoder, vaeScale } from '../models/vae.ts'
 import { type Dtype, isFloat, type SafetensorsFile, type StoredTensor } from '../safetensors/safetensors.ts'
 import { type About, readAbout } from './about.ts'
@@ -22,6 +24,8 @@ export interface CheckpointFacts extends Classified {
   readonly model: ModelDescription | CheckpointError
   /** What decides which models an add-on fits, or why none can use it; undefined for a model. */
   readonly addOn: AddOnSizes | CheckpointError | undefined
+  /** Of a LoRA that was distilled to need few steps: the settings it was made for. */
+  readonly fewSteps?: FewStepPaces
   /** For the operator: what was passed over, in whole sentences. */
   readonly remarks: readonly string[]
 }
@@ -60,9 +64,22 @@ export async function readFacts(path: string): Promise<CheckpointFacts> {
   const remarks = classified.kind === 'model' ? [...beside.remarks] : []
   if (ignored > 0)
     remarks.push(`${path}: ${ignored} of its tensors, on which no picture depends, are passed over`)
+  const fewSteps =
+    classified.kind === 'lora' && 'file' in checkpoint
+      ? fewStepsOf({ ...checkpoint.file, name: parse(path).name, own: beside.own.fields }, (text) =>
+          remarks.push(`${path}: ${text}`),
+        )
+      : undefined
   const model = orFault(() => describe(checkpoint, remarks))
   const addOn = orFault(() => addOnSizes(checkpoint))
-  return { ...classified, ...count(tensorsOf(checkpoint)), model, addOn, remarks }
+  return {
+    ...classified,
+    ...count(tensorsOf(checkpoint)),
+    model,
+    addOn,
+    ...(fewSteps && { fewSteps }),
+    remarks,
+  }
 }
 
 /** The value, or the error about the file. */

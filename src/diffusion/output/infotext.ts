@@ -31,7 +31,8 @@ interface HiresRun {
  */
 export function infotext(request: PictureRequest, madeBy: MadeBy): string {
   const { model, vae, version, hires, upscaler, decoder } = madeBy
-  const { clipSkip = 1, loras = [], image } = request
+  const { clipSkip = 1, loras = [], image, timesteps, guidanceEnd, pace } = request
+  const eta = request.eta ?? samplerEntry(request.sampler).defaultEta ?? 0
   const fields: Record<string, string | number> = {
     Steps: request.steps,
     ...samplerFields(request),
@@ -42,10 +43,14 @@ export function infotext(request: PictureRequest, madeBy: MadeBy): string {
     ...(vae !== undefined && { VAE: vae }),
     ...(image && { 'Denoising strength': image.strength }),
     ...(clipSkip > 1 && { 'Clip skip': clipSkip }),
+    ...(eta > 0 && { [request.sampler === 'ddim' ? 'Eta DDIM' : 'Eta']: eta }),
     ...(hires && hiresFields(request, hires)),
     ...(upscaler !== undefined && { 'Postprocess upscaler': upscaler }),
     ...(decoder !== undefined && { 'Packshot decoder': decoder }),
     RNG: 'CPU',
+    ...(timesteps && { 'Packshot timesteps': timesteps.join(' ') }),
+    ...(guidanceEnd !== undefined && { 'Packshot guidance end': guidanceEnd }),
+    ...(pace !== undefined && { 'Packshot pace': pace }),
     Version: `Packshot ${version}`,
   }
   const line = Object.entries(fields)
@@ -72,7 +77,7 @@ function hiresFields(
 }
 
 /** Samplers and schedules that only Packshot has: to others the nearest names would promise the same picture. */
-const ownSamplers: readonly SamplerName[] = ['dpmpp_2s']
+const ownSamplers: readonly SamplerName[] = ['dpmpp_2s', 'tcd']
 const ownSchedules: readonly Schedule[] = ['leading', 'lu']
 
 /** These have a spacing of their own there, and no other. */

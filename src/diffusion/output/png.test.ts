@@ -97,6 +97,33 @@ test('parameters read as A1111 writes them', () => {
   )
 })
 
+test('what only a picture of few steps has is told under names of ours', () => {
+  const request = {
+    prompt: 'x',
+    negativePrompt: '',
+    width: 512,
+    height: 512,
+    steps: 2,
+    guidanceScale: 1,
+    sampler: 'tcd',
+    schedule: 'sgm_uniform',
+    seed: 1,
+    timesteps: [999, 499],
+    guidanceEnd: 0.5,
+    pace: 'instant',
+  } as const
+  const text = infotext(request, { model: 'm', version: '1' })
+  assert.match(text, /Packshot sampler: TCD, /)
+  assert.match(
+    text,
+    /Eta: 0\.3, RNG: CPU, Packshot timesteps: 999 499, Packshot guidance end: 0\.5, Packshot pace: instant/,
+  )
+  assert.match(
+    infotext({ ...request, sampler: 'ddim', eta: 0.5 }, { model: 'm', version: '1' }),
+    /Sampler: DDIM, .*Eta DDIM: 0\.5/,
+  )
+})
+
 test('names that A1111 does not have are not written as if they were its own', () => {
   const request = {
     prompt: 'x',

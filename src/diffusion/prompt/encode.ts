@@ -39,6 +39,13 @@ export async function encodePrompts(
   return join(encoded, encoder.width)
 }
 
+/** Of two prompts, of which the second is the picture's, that one alone and as long as it is: without guidance. */
+export function promptAlone({ states, tokens, mask }: TextStates): TextStates {
+  const width = states.length / (2 * tokens)
+  const own = mask === undefined ? tokens : mask.subarray(tokens).reduce((sum, one) => sum + one, 0)
+  return { states: states.slice(tokens * width, (tokens + own) * width), tokens: own }
+}
+
 async function encodeWindow(window: PromptWindow, encoder: WindowEncoder): Promise<Float32Array> {
   const embeddings = await encoder.lookUp(window.ids)
   for (const { offset, inversion } of window.inversions) {

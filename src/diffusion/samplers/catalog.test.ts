@@ -32,6 +32,8 @@ for (const [text, sampler, schedule] of [
   ['LMS Karras', 'lms', 'karras'],
   ['Euler a SGM Uniform', 'euler_ancestral', 'sgm_uniform'],
   ['Euler Beta', 'euler', 'beta'],
+  ['DDIM Trailing', 'ddim', 'sgm_uniform'],
+  ['ddim_sgm_uniform', 'ddim', 'sgm_uniform'],
 ] as const) {
   test(`"${text}" names a sampler and a schedule`, () => {
     assert.deepEqual(parseSamplerName(text), { sampler, schedule })

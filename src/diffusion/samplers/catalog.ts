@@ -14,6 +14,7 @@ export const samplers = [
   'lms',
   'unipc',
   'lcm',
+  'tcd',
 ] as const
 export type SamplerName = (typeof samplers)[number]
 
@@ -39,6 +40,10 @@ export interface SamplerEntry {
   readonly defaultSchedule: Schedule
   /** Absent if unlimited. */
   readonly maximumSteps?: number
+  /** Its eta by default, from 0 to 1: how much fresh noise a step adds. Absent: it has none. */
+  readonly defaultEta?: number
+  /** It can be given its timesteps. */
+  readonly takesTimesteps?: true
   /** Second-order samplers call the model twice per step, but once in the last. */
   readonly callsPerStep?: 2
 }
@@ -54,6 +59,7 @@ export const samplerCatalog: readonly SamplerEntry[] = [
     aliases: ['k_dpmpp_2m', 'sample_dpmpp_2m'],
     schedules,
     defaultSchedule: 'karras',
+    takesTimesteps: true,
   },
   {
     name: 'dpmpp_2m_sde',
@@ -62,6 +68,7 @@ export const samplerCatalog: readonly SamplerEntry[] = [
     aliases: ['k_dpmpp_2m_sde', 'sample_dpmpp_2m_sde', 'sde-dpmsolver++'],
     schedules,
     defaultSchedule: 'karras',
+    takesTimesteps: true,
   },
   {
     name: 'dpmpp_2s',
@@ -70,6 +77,7 @@ export const samplerCatalog: readonly SamplerEntry[] = [
     aliases: ['k_dpmpp_2s', 'dpmpp_singlestep'],
     schedules: ['karras', 'exponential', 'normal', 'beta'],
     defaultSchedule: 'karras',
+    takesTimesteps: true,
   },
   {
     name: 'dpmpp_sde',
@@ -87,6 +95,7 @@ export const samplerCatalog: readonly SamplerEntry[] = [
     aliases: ['k_euler', 'sample_euler'],
     schedules: spacingsAndLevels,
     defaultSchedule: 'normal',
+    takesTimesteps: true,
   },
   {
     name: 'euler_ancestral',
@@ -104,6 +113,7 @@ export const samplerCatalog: readonly SamplerEntry[] = [
     schedules: spacingsAndLevels,
     defaultSchedule: 'normal',
     callsPerStep: 2,
+    takesTimesteps: true,
   },
   {
     name: 'ddim',
@@ -112,6 +122,7 @@ export const samplerCatalog: readonly SamplerEntry[] = [
     aliases: [],
     schedules: spacings,
     defaultSchedule: 'leading',
+    defaultEta: 0,
   },
   {
     name: 'pndm',
@@ -145,6 +156,18 @@ export const samplerCatalog: readonly SamplerEntry[] = [
     schedules: ['sgm_uniform'],
     defaultSchedule: 'sgm_uniform',
     maximumSteps: 50,
+    takesTimesteps: true,
+  },
+  {
+    name: 'tcd',
+    label: 'TCD',
+    diffusers: 'TCDScheduler',
+    aliases: ['k_tcd', 'tcd_sampler'],
+    schedules: ['sgm_uniform'],
+    defaultSchedule: 'sgm_uniform',
+    maximumSteps: 50,
+    defaultEta: 0.3,
+    takesTimesteps: true,
   },
 ]
 

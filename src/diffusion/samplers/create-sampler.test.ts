@@ -82,11 +82,32 @@ for (const { name, schedules, maximumSteps = 100 } of samplerCatalog) {
   })
 }
 
-test('a sampler of noise draws what diffusers draws: for every step, in the last of lcm and dpmpp_sde none', () => {
-  const draws = (sampler: 'euler_ancestral' | 'dpmpp_2m_sde' | 'dpmpp_sde' | 'lcm') => {
+test('an eta or timesteps that the sampler does not take are refused', () => {
+  const made = (more: Partial<Parameters<typeof createSampler>[0]>) =>
+    createSampler({ sampler: 'tcd', schedule: 'sgm_uniform', steps: 2, noise, ...more }, randn())
+  for (const more of [
+    { eta: -0.1 },
+    { eta: Number.NaN },
+    { eta: 1.01 },
+    { sampler: 'lcm', eta: 0.3 },
+    { sampler: 'ddim', timesteps: [999, 0] },
+    { timesteps: [999] },
+    { timesteps: [999, 999] },
+    { timesteps: [1000, 0] },
+    { timesteps: [5, -1] },
+    { timesteps: [5.5, 1] },
+    { steps: 51 },
+  ] as const) {
+    assert.throws(() => made(more), RangeError, JSON.stringify(more))
+  }
+  assert.deepEqual([...made({ timesteps: [800, 0] }).timesteps], [800, 0])
+})
+
+test('a sampler of noise draws what diffusers draws: for every step, in the last of lcm, tcd and dpmpp_sde none', () => {
+  const draws = (sampler: 'euler_ancestral' | 'dpmpp_2m_sde' | 'dpmpp_sde' | 'lcm' | 'tcd', eta?: number) => {
     let count = 0
     const each = randn()
-    const made = createSampler({ sampler, schedule: 'sgm_uniform', steps: 5, noise }, () => {
+    const made = createSampler({ sampler, schedule: 'sgm_uniform', steps: 5, noise, eta }, () => {
       count += 1
       return each()
     })
@@ -98,6 +119,8 @@ test('a sampler of noise draws what diffusers draws: for every step, in the last
   assert.equal(draws('dpmpp_2m_sde'), 5)
   assert.equal(draws('dpmpp_sde'), 8)
   assert.equal(draws('lcm'), 4)
+  assert.equal(draws('tcd'), 4)
+  assert.equal(draws('tcd', 0), 0)
 })
 
 test('the noise of a whole dpmpp_sde step has the variance of its level', () => {

@@ -36,6 +36,17 @@ export function denoisePreserving(
   return combine(sample, 1 / alpha, prediction, -spread / alpha)
 }
 
+/** The noise that a prediction implies, preserving form. */
+export function noisePreserving(
+  kind: Prediction,
+  prediction: Float32Array,
+  sample: Float32Array,
+  alpha: number,
+  spread: number,
+): ArrayLike<number> {
+  return kind === 'epsilon' ? prediction : combine(prediction, alpha, sample, spread)
+}
+
 /** Unit noise added to a clean sample, exploding form. */
 export function addNoiseExploding(clean: Float32Array, noise: Float32Array, sigma: number): Float32Array {
   return Float32Array.from(combine(clean, 1, noise, sigma))

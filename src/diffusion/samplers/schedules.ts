@@ -96,6 +96,28 @@ export function spaceTimesteps(
     .map(roundHalfToEven)
 }
 
+/** Number of steps of the schedule that Latent Consistency Models, and those of TCD, are distilled on. */
+const distilledSteps = 50
+
+/**
+ * Timesteps of the samplers of distilled models: evenly spaced among the 50 that the model was distilled on, starting at
+ * the highest, as in `set_timesteps` of scheduling_lcm.py and scheduling_tcd.py.
+ * @param steps at most 50 @returns falling integers
+ */
+export function spaceDistilled(count: number, steps: number): Float64Array {
+  const stride = Math.floor(count / distilledSteps)
+  return Float64Array.from(
+    { length: steps },
+    (_, i) => (distilledSteps - Math.floor(i * (distilledSteps / steps))) * stride - 1,
+  )
+}
+
+/** Levels at given timesteps. @param timesteps falling integers @param training sigmas of all training timesteps, rising */
+export function levelsAt(timesteps: Float64Array, training: Float64Array): ScaledLevels {
+  const sigmas = timesteps.map((t) => training[t] as number)
+  return { timesteps, sigmas, initialScale: sigmas[0] as number }
+}
+
 /** Timesteps of a sampler that calls the model twice in every step but the last: [a, b, b, c, c]. */
 export function doubled(timesteps: Float64Array): Float64Array {
   return Float64Array.from(

@@ -10,6 +10,7 @@ import {
   type Offer,
   whyNot,
 } from '../../jobs/offer.ts'
+import { PaceView, pacesOf } from '../../jobs/paces.ts'
 import { describeValue, listed } from '../../jobs/wording.ts'
 import { ErrorBody } from '../faults.ts'
 import type { Services } from '../services.ts'
@@ -22,6 +23,7 @@ const Model = Type.Object({
     description: 'Of all samplers together, the default first; GET /v1/samplers lists them per sampler.',
   }),
   vaes: Type.Array(Type.String(), { description: 'VAEs that fit, besides its own.' }),
+  paces: Type.Array(PaceView, { description: 'What `pace` can be, with the settings of each.' }),
 })
 
 const Extra = Type.Object({
@@ -62,6 +64,8 @@ const Sampler = Type.Object({
   calls_per_step: Type.Optional(
     Type.Integer({ description: 'How often it calls the model in each step. Absent: once.' }),
   ),
+  default_eta: Type.Optional(Type.Number({ description: 'Its `eta` by default. Absent: it has none.' })),
+  takes_timesteps: Type.Optional(Type.Boolean({ description: 'It can be given explicit `timesteps`.' })),
 })
 
 /** GET /v1/models and GET /v1/samplers: what can be requested. The first of each list is the default. */
@@ -130,7 +134,10 @@ function findModel({ models }: Offer, name: unknown): ModelInfo {
   throw new AppError('invalid_request', message, { param: 'model' })
 }
 
-function modelView({ words: _, examples, subjects, ...model }: ModelInfo, { samplers, vaes }: Offer) {
+function modelView(
+  { words: _words, own_widths: _own, examples, subjects, ...model }: ModelInfo,
+  { samplers, vaes, loras }: Offer,
+) {
   const offered = samplers.of(model)
   const schedules = offered.flatMap((each) => [each.default_schedule, ...each.schedules])
   return {
@@ -141,6 +148,7 @@ function modelView({ words: _, examples, subjects, ...model }: ModelInfo, { samp
     samplers: offered.map(({ name }) => name),
     schedules: [...new Set(schedules)],
     vaes: namesFor(model, vaes),
+    paces: pacesOf(model, loras),
   }
 }
 

@@ -15,10 +15,12 @@ import { nearest } from '../nearest.ts'
 import { findNamed, type ModelInfo, type Offer } from '../offer.ts'
 import { drawnSize, firstSteps } from '../pictures.ts'
 import { cleanText, describeValue, expectation, listed } from '../wording.ts'
+import { resolveGuidanceEnd } from './few-steps.ts'
 import { drawsNothing, finishFieldFaults, resolveFinish, withStrength } from './finish.ts'
 import { hiresFieldFaults, resolveLarger } from './larger.ts'
 import { loraFieldFaults, resolveLoras } from './loras.ts'
 import { checkModel, givenImages, resolveVae } from './model-rules.ts'
+import { applyPace } from './pace.ts'
 import { resolveSampler } from './sampler-choice.ts'
 
 export interface Resolved {
@@ -69,22 +71,28 @@ export function resolveRequest(
     Object.fromEntries(Object.entries(given).filter(([name]) => !broken.has(name))) as JobRequest,
   )
   checkModel(request, model, limits, blame)
-  const { sampler, schedule, steps } = resolveSampler(request, model, offer.samplers, blame)
-  const { prompt, loras } = resolveLoras(request, model, offer.loras, limits, blame)
+  const loraFaults: Parameters<Blame>[] = []
+  const named = resolveLoras(request, model, offer.loras, limits, (...fault) => loraFaults.push(fault))
+  const { request: paced, loras, pace } = applyPace(request, named.loras, model, offer, limits, blame)
+  const sampling = resolveSampler(paced, model, offer.samplers, blame)
+  for (const fault of loraFaults) blame(...fault)
+  const guidanceScale = paced.guidance_scale ?? model.guidance_scale
   const vae = resolveVae(request, model, offer, blame)
   const { clip_skip = 1 } = request
   const size = { width: request.width ?? model.width, height: request.height ?? model.height }
-  const larger = resolveLarger(request, { ...size, steps }, { model, offer, limits }, blame)
+  const larger = resolveLarger(request, { ...size, steps: sampling.steps }, { model, offer, limits }, blame)
+  if (larger.hires && sampling.timesteps && larger.hires.steps !== sampling.steps)
+    blame('hires.steps', 'hires.steps must be absent: the timesteps are those of both drawings.')
   const drawn = drawnSize({ ...size, ...larger })
   const { format, ...finishing } = resolveFinish(request, drawn, limits, blame)
   const resolved: ResolvedRequest = {
-    prompt,
+    prompt: named.prompt,
     negative_prompt: request.negative_prompt ?? '',
     ...size,
-    steps,
-    guidance_scale: request.guidance_scale ?? model.guidance_scale,
-    sampler,
-    schedule,
+    guidance_scale: guidanceScale,
+    ...sampling,
+    ...resolveGuidanceEnd(request, guidanceScale),
+    ...(pace === undefined ? {} : { pace }),
     seed: request.seed ?? seed,
     count: request.count ?? 1,
     model: model.name,

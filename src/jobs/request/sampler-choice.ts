@@ -1,18 +1,13 @@
 import type { Blame } from '../errors.ts'
+import type { JobRequest } from '../fields.ts'
+import type { ResolvedRequest } from '../job.ts'
 import type { ModelInfo, SamplerNames } from '../offer.ts'
 import { describeValue, listed } from '../wording.ts'
+import { resolveEta, resolveTimesteps } from './few-steps.ts'
 
-interface Asked {
-  readonly sampler?: string
-  readonly schedule?: string
-  readonly steps?: number
-}
+type Asked = Pick<JobRequest, 'sampler' | 'schedule' | 'steps' | 'eta' | 'timesteps'>
 
-export interface SamplerChoice {
-  readonly sampler: string
-  readonly schedule: string
-  readonly steps: number
-}
+export type SamplerChoice = Pick<ResolvedRequest, 'sampler' | 'schedule' | 'steps' | 'eta' | 'timesteps'>
 
 /**
  * The sampler, schedule and steps that a request asks for, by our names or other programs'. The defaults are
@@ -37,10 +32,17 @@ export function resolveSampler(
   }
   const wanted = asked.schedule === undefined ? undefined : scheduleOf(asked.schedule)
   const { max_steps: most = Number.POSITIVE_INFINITY } = sampler
-  const steps = asked.steps ?? Math.min(model.steps, most)
-  if (steps > most)
+  const eta = resolveEta(asked, sampler, offered, blame)
+  const { steps: counted, ...timesteps } = resolveTimesteps(asked, sampler, offered, blame)
+  const steps = counted ?? asked.steps ?? Math.min(model.steps, most)
+  if (steps > most && counted === undefined)
     blame('steps', `steps must be at most ${most} with the sampler ${sampler.name}, but was ${steps}.`)
-  const result = { sampler: sampler.name, schedule: sampler.default_schedule, steps }
+  const result = { sampler: sampler.name, schedule: sampler.default_schedule, steps, ...eta, ...timesteps }
+  if (counted !== undefined) {
+    // diffusers starts such a run as one that is evenly spaced
+    const even = sampler.schedules.includes('normal') ? 'normal' : sampler.default_schedule
+    return { ...result, schedule: even }
+  }
   if (named.schedule !== undefined && wanted !== undefined && wanted !== named.schedule) {
     const said = `sampler (${describeValue(asked.sampler)}) already specifies ${named.schedule}`
     blame(

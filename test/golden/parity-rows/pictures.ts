@@ -41,6 +41,9 @@ interface GoldenPicture {
   readonly image: string | null
   readonly strength: number
   readonly mask: string | null
+  readonly eta: number | null
+  readonly timesteps: readonly number[] | null
+  readonly guidance_end: number | null
 }
 
 interface PicturesMeta {
@@ -102,7 +105,7 @@ async function modelPath(temporary: string, name: string): Promise<string> {
 
 function requestOf(picture: GoldenPicture, { bytes }: Golden<PicturesMeta>): PictureRequest {
   const { prompt, negative, width, height, steps, guidance, sampler, schedule, seed, clip_skip } = picture
-  const { loras, embeddings, image, strength, mask } = picture
+  const { loras, embeddings, image, strength, mask, eta, timesteps, guidance_end: guidanceEnd } = picture
   const here = (file: string) => join(parityDir, file)
   return {
     prompt,
@@ -115,6 +118,9 @@ function requestOf(picture: GoldenPicture, { bytes }: Golden<PicturesMeta>): Pic
     schedule,
     seed,
     clipSkip: clip_skip,
+    ...(eta !== null && { eta }),
+    ...(timesteps !== null && { timesteps }),
+    ...(guidanceEnd !== null && { guidanceEnd }),
     loras: loras.map((lora) => ({ file: here(lora.file), strength: lora.strength })),
     embeddings: new Map(Object.entries(embeddings).map(([name, file]) => [name, here(file)])),
     ...(image && {

@@ -16,6 +16,8 @@ export interface SchedulerGolden {
     readonly sums: readonly number[]
   }[]
   readonly runs: readonly GoldenRun[]
+  /** Few steps, with what only such runs are asked for. */
+  readonly few: readonly GoldenRun[]
   /** v prediction with zero terminal SNR. */
   readonly zero_snr: readonly GoldenRun[]
   /** p, a, b, x */
@@ -36,6 +38,9 @@ interface GoldenRun {
   readonly steps: number
   readonly prediction: NoiseConfig['prediction_type']
   readonly begin: number
+  readonly eta?: number
+  /** Explicit ones. */
+  readonly timesteps?: readonly number[]
   /** The sample before the first step, when the beginning is skipped. */
   readonly start?: readonly number[]
   /** After each call. */
@@ -66,11 +71,11 @@ export function sd15Noise(prediction: NoiseConfig['prediction_type'] = 'epsilon'
 
 /** The largest difference of start, course and result to diffusers, relative to the largest value of each. */
 function runDifference(golden: GoldenRun, more: Partial<NoiseConfig> = {}): number {
-  const { sampler: name, schedule, steps, prediction, begin, start } = golden
+  const { sampler: name, schedule, steps, prediction, begin, start, eta, timesteps } = golden
   const generator = new TorchGenerator(0)
   const randn = () => generator.randn(count)
   const sampler = createSampler(
-    { sampler: name, schedule, steps, noise: { ...sd15Noise(prediction), ...more }, begin },
+    { sampler: name, schedule, steps, noise: { ...sd15Noise(prediction), ...more }, begin, eta, timesteps },
     randn,
   )
   const noise = randn()
@@ -112,6 +117,11 @@ export async function* rows(): AsyncIterable<ParityRow> {
       ...(note !== undefined && { note }),
     }
   }
+  const few = Map.groupBy(loadSchedulerGolden().few, fewName)
+  for (const [row, runs] of few) {
+    const difference = Math.max(...runs.map((run) => runDifference(run)))
+    yield { area: 'few steps', row, measure: 'part', difference, limit: partLimit }
+  }
   const zero = Map.groupBy(
     loadSchedulerGolden().zero_snr,
     ({ sampler, schedule }) => `${sampler} ${schedule}`,
@@ -126,6 +136,12 @@ export async function* rows(): AsyncIterable<ParityRow> {
       ...(row.startsWith('euler') && { note: 'samples begin 4096 times as large, in float32' }),
     }
   }
+}
+
+function fewName({ sampler, eta, timesteps }: GoldenRun): string {
+  const spacing = sampler === 'ddim' ? ' trailing' : ''
+  if (timesteps !== undefined) return `${sampler}, explicit timesteps`
+  return `${sampler}${spacing}, few steps and odd numbers of steps${eta === undefined ? '' : `, eta ${eta}`}`
 }
 
 function noteOf(sampler: SamplerName, schedule: Schedule): string | undefined {

@@ -32,6 +32,9 @@ class Request:
     image: str | None = None
     strength: float = 1.0
     mask: str | None = None
+    eta: float | None = None
+    timesteps: list[int] | None = None
+    guidance_end: float | None = None
 
 
 LONG = ("a red apple and a green pear and a yellow lemon on a wooden table in soft morning light, with a blue box behind it, "
@@ -49,7 +52,7 @@ def requests() -> Iterator[tuple[str, Request]]:
                                    also=["packshot-mini.safetensors"])
     for sampler, (_, _, schedules) in SAMPLERS.items():
         for schedule in schedules:
-            yield f"{sampler} {schedule}", Request("samplers", sampler=sampler, schedule=schedule)
+            yield f"{sampler} {schedule}", Request("samplers", sampler=sampler, schedule=schedule, eta=0.3 if sampler == "tcd" else None)
     yield "dpmpp_2m karras, 20 steps", Request("samplers", steps=20)
     yield "unguided", Request("samplers", guidance=1.0, negative="")
     for sampler, schedule in (("dpmpp_2m", "karras"), ("dpmpp_2m_sde", "karras"), ("dpmpp_2s", "karras"), ("euler", "normal"), ("euler_ancestral", "normal"),
@@ -87,6 +90,29 @@ def requests() -> Iterator[tuple[str, Request]]:
     yield "9 channels, strength 0.6", Request("inpainting", **masked, model="inpainting", strength=0.6)
     for sampler, schedule in (("euler_ancestral", "normal"), ("heun", "karras"), ("pndm", "leading"), ("unipc", "karras")):
         yield f"4 channels, strength 0.8, {sampler} {schedule}", Request("inpainting", **masked, sampler=sampler, schedule=schedule, strength=0.8)
+    tcd, trailing = {"sampler": "tcd", "schedule": "sgm_uniform"}, {"sampler": "ddim", "schedule": "sgm_uniform"}
+    yield "tcd, 4 steps", Request("few steps", **tcd, steps=4, guidance=1.0, eta=0.3)
+    yield "tcd, 1 step, eta 1", Request("few steps", **tcd, steps=1, guidance=1.0, eta=1.0)
+    yield "tcd, 7 steps, eta 0, guided", Request("few steps", **tcd, steps=7, guidance=2.0, eta=0.0)
+    yield "tcd, 6 steps, image to image", Request("few steps", **tcd, steps=6, guidance=1.0, eta=0.3, image="input.picture", strength=0.6)
+    yield "tcd, 5 steps, inpainting", Request("few steps", **tcd, **masked, steps=5, guidance=1.0, eta=0.6, strength=0.8)
+    yield "lcm, 4 steps, guidance 1.5", Request("few steps", sampler="lcm", schedule="sgm_uniform", steps=4, guidance=1.5)
+    yield "ddim trailing, 2 steps", Request("few steps", **trailing, steps=2, guidance=1.0)
+    yield "ddim trailing, 8 steps, eta 0.5", Request("few steps", **trailing, steps=8, guidance=5.0, eta=0.5)
+    yield "lcm, timestep 800", Request("few steps", sampler="lcm", schedule="sgm_uniform", steps=1, guidance=1.0, timesteps=[800])
+    for sampler in ("tcd", "euler", "heun", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_2s"):
+        yield f"{sampler}, explicit timesteps", Request(
+            "few steps", sampler=sampler, schedule="sgm_uniform" if sampler == "tcd" else "normal", steps=5, guidance=2.0,
+            eta=0.3 if sampler == "tcd" else None, timesteps=[999, 850, 545, 233, 24])
+    yield "euler, explicit timesteps, image to image", Request(
+        "few steps", sampler="euler", schedule="normal", steps=5, timesteps=[999, 850, 545, 233, 24], image="input.picture", strength=0.6)
+    yield "guidance for half of the steps", Request("few steps", guidance_end=0.5)
+    yield "guidance for 0.3 of the steps, longer negative prompt, heun", Request(
+        "few steps", negative=LONG, sampler="heun", schedule="karras", guidance_end=0.3)
+    yield "guidance for 0.4 of the steps, image to image", Request("few steps", image="input.picture", strength=0.6, guidance_end=0.4)
+    for kind, more in (("lcm", {"sampler": "lcm", "schedule": "sgm_uniform", "steps": 4}), ("tcd", {**tcd, "steps": 4, "eta": 0.3}),
+                       ("hyper", {**trailing, "steps": 2})):
+        yield f"LoRA laid out as {kind}'s", Request("few steps", guidance=1.0, **more, loras=[{"file": f"loras/few-{kind}.safetensors", "strength": 1.0}])
     yield "LDM keys, float32", Request("VAE", vae="vae")
     yield "diffusers keys", Request("VAE", vae="vae-diffusers")
     yield "LDM keys, image to image", Request("VAE", vae="vae", image="input.picture", strength=0.6)

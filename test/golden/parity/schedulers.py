@@ -35,6 +35,7 @@ SAMPLERS: dict[str, tuple[str, dict, tuple[str, ...]]] = {
     "unipc": ("UniPCMultistepScheduler", {}, (*SPACINGS, "karras", "exponential", "beta")),
     # it has timesteps of its own, which begin at the very end
     "lcm": ("LCMScheduler", {"clip_sample": False}, ("sgm_uniform",)),
+    "tcd": ("TCDScheduler", {"clip_sample": False}, ("sgm_uniform",)),
 }
 
 
@@ -43,7 +44,7 @@ def scheduler(request: Request, prediction_type: str, generator: torch.Generator
     kind, settings, schedules = SAMPLERS[request.sampler]
     assert request.schedule in schedules
     spaced = {FLAGS[request.schedule]: True} if request.schedule in FLAGS else {}
-    if request.sampler not in ("lcm", "dpmpp_2s"):
+    if request.sampler not in ("lcm", "tcd", "dpmpp_2s"):
         spaced["timestep_spacing"] = SPACINGS.get(request.schedule, "linspace")
     shared = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
               "steps_offset": 1, "prediction_type": prediction_type}
