@@ -35,6 +35,8 @@ function parts(scenes: readonly Scene[], more: Partial<DeliverParts> = {}) {
       matte: colourMatte,
       reader: pictureReader(),
       images: undefined,
+      kept: undefined,
+      enlarge: async (picture: Scene['picture']) => picture,
       looks,
       parametersOf: (seed: number) => `seed ${seed}`,
       onDrawn: () => {},
