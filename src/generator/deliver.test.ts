@@ -32,11 +32,10 @@ function parts(scenes: readonly Scene[], more: Partial<DeliverParts> = {}) {
         drawn.push(seed)
         return (scenes[Math.min(attempt, scenes.length - 1)] as Scene).picture
       },
+      enlarge: async (picture: Scene['picture']) => picture,
       matte: colourMatte,
       reader: pictureReader(),
       images: undefined,
-      kept: undefined,
-      enlarge: async (picture: Scene['picture']) => picture,
       looks,
       parametersOf: (seed: number) => `seed ${seed}`,
       onDrawn: () => {},

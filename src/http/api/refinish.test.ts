@@ -12,7 +12,9 @@ import type { ImageGenerator } from '../../jobs/ports.ts'
 /** Finishing a picture of a job again, over HTTP, with an engine that only writes down what it is asked. */
 
 const png = (background: string) =>
-  sharp({ create: { width: 40, height: 30, channels: 3, background } }).png().toBuffer()
+  sharp({ create: { width: 40, height: 30, channels: 3, background } })
+    .png()
+    .toBuffer()
 
 async function service(t: Parameters<typeof keyed>[0], options: KeyedOptions = {}) {
   const server = await keyed(t, options)
@@ -41,20 +43,31 @@ async function service(t: Parameters<typeof keyed>[0], options: KeyedOptions = {
     workUntil(parts, runDeps(parts, { generator }), async () => (await parts.queue.depth()) === 0)
   const finish = (id: string, body: object, key?: string) => {
     const request = json(`/v1/jobs/${id}/finish`, body)
-    return key === undefined ? request : { ...request, headers: { ...request.headers, 'idempotency-key': key } }
+    return key === undefined
+      ? request
+      : { ...request, headers: { ...request.headers, 'idempotency-key': key } }
   }
   return { parts, as, work, asked, finish }
 }
 
 test('a finished picture has its figures and its original, and is finished again without drawing', async (t) => {
   const { parts, as, work, asked, finish } = await service(t)
-  const first = await as('ann', json('/v1/jobs', { prompt: 'an apple', count: 2, seed: 7, finish: { preset: 'amazon_main' } }))
+  const first = await as(
+    'ann',
+    json('/v1/jobs', { prompt: 'an apple', count: 2, seed: 7, finish: { preset: 'amazon_main' } }),
+  )
   assert.equal(first.code, 202)
   const { id } = first.body
   assert.equal((await as('ann', finish(id, { finish: {} }))).body.error.code, 'not_ready')
   await work()
   const { images } = (await as('ann', { url: `/v1/jobs/${id}` })).body
-  assert.deepEqual(images[1].measured, { product: 85, inside: true, sharpness: 120, tries: 1, border_white: 1 })
+  assert.deepEqual(images[1].measured, {
+    product: 85,
+    inside: true,
+    sharpness: 120,
+    tries: 1,
+    border_white: 1,
+  })
   assert.equal(images[1].original, `/v1/jobs/${id}/images/1/original`)
   const original = await as('ann', { url: images[1].original })
   assert.deepEqual([original.code, original.body], [200, await png('blue')])
@@ -64,8 +77,15 @@ test('a finished picture has its figures and its original, and is finished again
   const key = 'b4f1c2f0-9d2e-4d6b-8a53-6f0b4c7d1e2f'
   const again = await as('ann', finish(id, body, key))
   assert.deepEqual([again.code, again.body.request.strength, again.body.request.seed], [202, 0, 8])
-  assert.equal((await as('ann', finish(id, body, key))).body.id, again.body.id, 'a repeated key is the same job')
-  assert.equal((await as('ann', finish(id, { ...body, index: 0 }, key))).body.error.code, 'idempotency_key_reused')
+  assert.equal(
+    (await as('ann', finish(id, body, key))).body.id,
+    again.body.id,
+    'a repeated key is the same job',
+  )
+  assert.equal(
+    (await as('ann', finish(id, { ...body, index: 0 }, key))).body.error.code,
+    'idempotency_key_reused',
+  )
   // the new job needs nothing of the old one
   await as('ann', { method: 'DELETE', url: `/v1/jobs/${id}` })
   assert.equal(await parts.images.getImage(id, 1, 'original'), undefined)
@@ -93,7 +113,6 @@ test('a picture that was delivered as drawn is finished later, in whatever forma
 test('what cannot be finished again is refused, and stores nothing', async (t) => {
   const reader: NonNullable<KeyedOptions['callers']> = {
     reader: { scopes: ['jobs:read'] },
-    writer: { scopes: ['jobs:write'] },
   }
   const { parts, as, work, finish } = await service(t, { callers: reader })
   const { id } = (await as('ann', json('/v1/jobs'))).body
@@ -104,10 +123,22 @@ test('what cannot be finished again is refused, and stores nothing', async (t) =
     return [code, body.error.code, body.error.param]
   }
   assert.deepEqual(await says('ann', finish(id, {})), [400, 'invalid_request', 'finish'])
-  assert.deepEqual(await says('ann', finish(id, { finish: {}, prompt: 'x' })), [400, 'invalid_request', 'prompt'])
-  assert.deepEqual(await says('ann', finish(id, { finish: {}, index: -1 })), [400, 'invalid_request', 'index'])
+  assert.deepEqual(await says('ann', finish(id, { finish: {}, prompt: 'x' })), [
+    400,
+    'invalid_request',
+    'prompt',
+  ])
+  assert.deepEqual(await says('ann', finish(id, { finish: {}, index: -1 })), [
+    400,
+    'invalid_request',
+    'index',
+  ])
   assert.deepEqual(await says('ann', finish(id, { finish: {}, index: 1 })), [404, 'not_found', 'index'])
-  assert.deepEqual(await says('ann', finish(id, { finish: { fill: 5 } })), [400, 'invalid_request', 'finish.fill'])
+  assert.deepEqual(await says('ann', finish(id, { finish: { fill: 5 } })), [
+    400,
+    'invalid_request',
+    'finish.fill',
+  ])
   assert.deepEqual((await says('bob', finish(id, { finish: {} }))).slice(0, 2), [404, 'not_found'])
   for (const name of Object.keys(reader))
     assert.deepEqual((await says(name, finish(id, { finish: {} }))).slice(0, 2), [403, 'forbidden'])

@@ -38,17 +38,24 @@ const sources = {
     './assets/rooms.js',
     './assets/stage.js',
     './assets/live.js',
+    './assets/away.js',
     './assets/catalogue.js',
   ],
   'favicon.svg': ['./assets/favicon.svg'],
+  'pineapple.webp': ['./assets/examples/pineapple.webp'],
+  'avocado.webp': ['./assets/examples/avocado.webp'],
+  'kiwi.webp': ['./assets/examples/kiwi.webp'],
 } as const
 
-type AssetName = keyof typeof sources
+export type AssetName = keyof typeof sources
 
 const types: Readonly<Record<AssetName, string>> = {
   'packshot.css': 'text/css; charset=utf-8',
   'packshot.js': 'text/javascript; charset=utf-8',
   'favicon.svg': 'image/svg+xml',
+  'pineapple.webp': 'image/webp',
+  'avocado.webp': 'image/webp',
+  'kiwi.webp': 'image/webp',
 }
 
 interface Asset {
@@ -78,16 +85,18 @@ function withoutComments(text: string): string {
   return text.replace(/^[ \t]*(?:\/\/.*|\/\*[\s\S]*?\*\/)[ \t]*\n/gm, '')
 }
 
+async function readPart(part: string): Promise<Buffer> {
+  const bytes = await readFile(fileURLToPath(import.meta.resolve(part)))
+  return /^\.\/.*\.(css|js)$/.test(part) ? Buffer.from(withoutComments(bytes.toString())) : bytes
+}
+
 async function readAssets(): Promise<Assets> {
   const entries = Object.entries(sources).map(async ([name, parts]) => {
-    const texts = await Promise.all(
-      parts.map(async (part) => {
-        const text = await readFile(fileURLToPath(import.meta.resolve(part)), 'utf8')
-        return part.startsWith('./') ? withoutComments(text) : text
-      }),
-    )
+    const read = await Promise.all(parts.map(readPart))
+    const [only = Buffer.alloc(0), ...others] = read
     // a part may end in a comment, and a script without a semicolon
-    const plain = Buffer.from(texts.join(name.endsWith('.js') ? '\n;\n' : '\n'))
+    const joined = () => Buffer.from(read.map(String).join(name.endsWith('.js') ? '\n;\n' : '\n'))
+    const plain = others.length === 0 ? only : joined()
     return [name, await compressed(plain, types[name as AssetName])] as const
   })
   const assets = new Map<string, Asset>(await Promise.all(entries))

@@ -101,7 +101,7 @@ export async function pageRoutes(
     const wall = await workspace.wall(request, reply)
     return sendPage(reply, assets, {
       title: 'Packshot',
-      body: home(await offer(), state, wall),
+      body: home(await offer(), state, { assets, wall }),
       frame: 'studio',
     })
   })
@@ -112,8 +112,8 @@ export async function pageRoutes(
     const now = await offer()
     const values = forChosenModel(now, readFields(request.body))
     const state = { values, errors: {}, prefilled: false }
-    if (isFragment(request)) return sendFragment(reply, renewedForm(now, state))
-    return sendPage(reply, assets, { title: 'Packshot', body: home(now, state), frame: 'studio' })
+    if (isFragment(request)) return sendFragment(reply, renewedForm(now, state, assets))
+    return sendPage(reply, assets, { title: 'Packshot', body: home(now, state, { assets }), frame: 'studio' })
   })
 
   app.post('/jobs', async (request, reply) => {
@@ -139,7 +139,7 @@ export async function pageRoutes(
       if (!isFragment(request)) {
         return sendPage(reply, assets, {
           title: 'Packshot: not sent',
-          body: home(now, state),
+          body: home(now, state, { assets }),
           frame: 'studio',
         })
       }

@@ -69,7 +69,7 @@
         if (control.selectedIndex === -1) control.selectedIndex = 0
       }
     }
-    if (settings.has('seed')) form().querySelector('.more').open = true
+    if (settings.get('seed')) form().querySelector('.more').open = true
     arrange()
     document.dispatchEvent(new Event('form:filled'))
     const prompt = document.getElementById('prompt')
