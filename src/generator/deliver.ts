@@ -23,7 +23,7 @@ export interface DeliverParts {
   readonly reader: PictureReader
   readonly images: GivenImages | undefined
   /** The photo whose product the request keeps. */
-  readonly kept: (() => Promise<Cut>) | undefined
+  readonly kept?: (() => Promise<Cut>) | undefined
   /** How earlier pictures of the job look; this one is added. */
   readonly looks: Look[]
   /** What a file says of how it was made; undefined leaves it out. */

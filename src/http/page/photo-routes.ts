@@ -6,8 +6,8 @@ import type { Refusals } from '../refusals.ts'
 import type { Services } from '../services.ts'
 import { sendPage, setErrorHeaders } from './answers.ts'
 import type { Assets } from './assets.ts'
-import type { PageOffer } from './form.ts'
-import { readFields } from './form-values.ts'
+import type { FormState, PageOffer } from './form.ts'
+import { type FormValues, readFields } from './form-values.ts'
 import { home } from './home.ts'
 import { forChosenModel } from './model-change.ts'
 import { refuseCrossSite } from './security.ts'
@@ -41,33 +41,24 @@ export async function photoRoutes(
     const shown = await offer()
     const values = forChosenModel(shown, readFields(fields))
     const file = parts.find(({ name, bytes }) => name === 'photo_file' && bytes.byteLength > 0)
+    const answer = (values: FormValues, errors: FormState['errors'] = {}) => {
+      const body = home(shown, { values, errors, prefilled: false }, { assets })
+      return sendPage(reply, assets, { title: 'Packshot', body, frame: 'studio' })
+    }
     if (file === undefined) {
-      const errors = { init_image: 'Choose a file first, then press the button beside it.' }
       reply.code(422)
-      return sendPage(reply, assets, {
-        title: 'Packshot',
-        body: home(shown, { values, errors, prefilled: false }, { assets }),
-        frame: 'studio',
-      })
+      return answer(values, { init_image: 'Choose a file first, then press the button beside it.' })
     }
     try {
       const { id } = await services.upload(file.bytes, { type: typeOf(file), caller: request.caller })
-      const chosen = { ...values, init_image: id, mask: '' }
-      return sendPage(reply, assets, {
-        title: 'Packshot',
-        body: home(shown, { values: chosen, errors: {}, prefilled: false }, { assets }),
-        frame: 'studio',
-      })
+      return answer({ ...values, init_image: id, mask: '' })
     } catch (thrown) {
       const error = toAppError(thrown)
+      // what the visitor can change is said beside the photo; the rest has its page
+      if (error.code === 'forbidden' || error.code === 'unauthorized') throw error
       refused(request, error)
       setErrorHeaders(reply, error)
-      const errors = { init_image: error.message }
-      return sendPage(reply, assets, {
-        title: 'Packshot: not sent',
-        body: home(shown, { values, errors, prefilled: false }, { assets }),
-        frame: 'studio',
-      })
+      return answer(values, { init_image: error.message })
     }
   })
 }
