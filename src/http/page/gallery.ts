@@ -119,7 +119,7 @@ export function deleteQuestion(titles: readonly string[], keys: readonly string[
 }
 
 /** A picture whose settings are read back into the form. Works without JavaScript; rooms.js sends what is dropped on the page. */
-export function readBackForm(): Html {
+function readBackForm(): Html {
   return html`<form class="read-back" id="read-back" method="post" action="/pictures/settings" enctype="multipart/form-data">
 <h2>Settings from a picture</h2>
 <p id="read-back-help">A PNG, JPEG or WebP that was made here or by the AUTOMATIC1111 web UI carries its settings: choose it, or drop it on this page, and the form is filled in with them. The picture is not kept.</p>

@@ -5,8 +5,8 @@ import { type Html, html } from './html.ts'
 /** Saved looks: a form's settings under a name. Words of the product stay with the person who types them, unless saved too. */
 
 /** Bytes of a look in the store; a form's fields are shorter, unless somebody makes up others. */
-export const longestLook = 8192
-export const longestLookName = 40
+const longestLook = 8192
+const longestLookName = 40
 
 /** What belongs to one picture and not to a look. */
 const ownOfPicture: readonly string[] = [
