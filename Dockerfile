@@ -32,6 +32,7 @@ COPY --from=build /packshot/node_modules ./node_modules
 COPY --from=build /packshot/sbom.cdx.json /usr/share/doc/packshot/sbom.cdx.json
 COPY package.json LICENSE ./
 COPY models/packshot-mini ./models/packshot-mini
+COPY models/matte/packshot-matte.onnx ./models/matte/packshot-matte.onnx
 COPY scripts/health.ts scripts/with-large-pages.ts ./scripts/
 COPY src ./src
 # last: what changes with every build

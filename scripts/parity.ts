@@ -92,7 +92,7 @@ The models are a small checkpoint with the architecture and key names of Stable 
 folder and as one file in each layout and precision, and \`packshot-mini\`. The Python programs that made diffusers' numbers
 are in [test/golden](../test/golden); the second README describes how pictures were made. A prompt's weights,
 windows, embeddings and clip skip follow AUTOMATIC1111's rules, which diffusers does not have: those prompts were encoded by a
-program of ours with transformers' text encoder, and passed to diffusers.
+program of ours with transformers' text encoder, and passed to diffusers. Upscalers are compared with BasicSR and Real-ESRGAN.
 
 ${tables.join('\n\n')}
 `

@@ -20,15 +20,12 @@ const [address, file] = positionals
 if (!address || !file) throw new Error('usage: node scripts/screenshot.ts <address> <file>')
 
 await using browser = await startBrowser()
-const page = await browser.newPage({ viewport: { width: 1280, height: 880 }, reducedMotion: 'reduce' })
+const page = await browser.newPage({ viewport: { width: 1440, height: 900 }, reducedMotion: 'reduce' })
 for (const [index, request] of requests.entries()) {
   await page.goto(new URL(`/?${new URLSearchParams(request)}`, address).href)
   await page.locator('#prompt').press('Enter')
-  await page.locator('article[data-status="succeeded"]').nth(index).waitFor()
+  await page.locator('article[data-status="succeeded"]').nth(index).waitFor({ state: 'attached' })
 }
 await page.goto(new URL(`/?${new URLSearchParams({ prompt: last.prompt })}`, address).href)
-await page
-  .locator('article img')
-  .nth(requests.length - 1)
-  .waitFor()
+await page.locator('article.is-current img').waitFor()
 await page.screenshot({ path: file, type: 'jpeg', quality: 90 })

@@ -73,6 +73,7 @@ test('an empty environment gives the defaults, and other programs` variables are
     freeMb: 100,
     uploadMb: 10,
     uploadMegapixels: 24,
+    uploadKeptMegapixels: 9,
     uploadSide: 16_384,
     holdSeconds: 270,
     webhooks: 'on',

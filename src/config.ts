@@ -384,6 +384,13 @@ export const Environment = Type.Object({
     default: 24,
     description: 'Maximum size of an uploaded picture, in millions of pixels.',
   }),
+  PACKSHOT_UPLOAD_KEPT_MEGAPIXELS: Type.Integer({
+    minimum: 1,
+    maximum: 64,
+    default: 9,
+    description:
+      'What is kept of an uploaded picture, in millions of pixels: a larger one is scaled down. A product that is kept is delivered at this size.',
+  }),
   PACKSHOT_UPLOAD_SIDE: Type.Integer({
     minimum: 64,
     maximum: 65_535,

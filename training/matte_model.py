@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 CHANNELS, FINE = (24, 40, 64, 96, 128), 16  # at 1/2 to 1/32 of the size; at full size
-MULTIPLE, LONGEST = 32, 512  # of the sides; the longer side that it is best at
+MULTIPLE, LONGEST = 32, 320  # of the sides; the longer side that it is best at
 
 
 def convolution(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:

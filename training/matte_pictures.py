@@ -10,7 +10,11 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-COMPOSED, SOFT, TOGETHER = 0.4, 0.3, 0.15  # shares: on another ground; of renders, through the autoencoder; a second product
+from studio.scenes import scene
+
+HOLED, MIRRORS = ("doughnut", "mug", "teapot", "spray bottle"), ("dark", "marble")  # kinds with holes, floors that reflect
+MORE = 0.15  # how much more often each of them is taken
+COMPOSED, SOFT, TOGETHER = 0.4, 0.9, 0.15  # shares: on another ground; of renders that were put through the autoencoder, in that form; a second product
 
 
 def opened(file: Path) -> torch.Tensor:
@@ -29,9 +33,18 @@ class Renders:
     def look(self) -> None:
         found = {file.with_suffix("") for folder in self.folders for file in folder.glob("[0-9]*.png") if file.name.count(".") == 1}
         self.stems = sorted(stem for stem in found if stem.with_suffix(".plate.png").exists())
+        scenes = [scene(int(stem.name)) for stem in self.stems]
+        self.hard = [[i for i, s in enumerate(scenes) if s.kind in HOLED], [i for i, s in enumerate(scenes) if s.background in MIRRORS]]
 
     def __len__(self) -> int:
         return len(self.stems)
+
+    def any(self, chance: Chance) -> int:
+        """The index of a render."""
+        draw, hard = chance.one(), []
+        if draw < 2 * MORE:
+            hard = self.hard[0 if draw < MORE else 1]
+        return hard[chance.below(len(hard))] if hard else chance.below(len(self.stems))
 
     def part(self, index: int, name: str) -> torch.Tensor | None:
         """[channels, h, w] in 0..1. "soft" may be missing: the picture through the autoencoder (matte_soft.py)."""
@@ -151,7 +164,7 @@ def shadowed(under: torch.Tensor, alpha: torch.Tensor, chance: Chance) -> torch.
 
 def composed(renders: Renders, side: int, chance: Chance) -> torch.Tensor:
     """[4, side, side]: picture and alpha, of one or two products on the ground of another scene or on a synthetic one."""
-    product = renders.part(chance.below(len(renders)), "product")
+    product = renders.part(renders.any(chance), "product")
     product = torch.cat([product[:3] * product[3:], product[3:]])
     layer = moved(product, side, chance, "zeros")
     if chance.happens(TOGETHER):
@@ -173,7 +186,7 @@ def composed(renders: Renders, side: int, chance: Chance) -> torch.Tensor:
 
 
 def rendered(renders: Renders, side: int, chance: Chance) -> torch.Tensor:
-    index = chance.below(len(renders))
+    index = renders.any(chance)
     picture = renders.part(index, "soft") if chance.happens(SOFT) else None
     picture = renders.part(index, "") if picture is None else picture
     both = torch.cat([picture, renders.part(index, "product")[3:]])

@@ -11,17 +11,24 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from onnxruntime import InferenceSession
+from PIL import Image
 from transformers import CLIPTokenizer
 
 import export
+import matte_model
+import matte_pictures
 import pack
 import take_up
 import tokenizer as tokenizer_command
 import tokens
+import train_matte
 import train_text
 import train_unet
 import train_vae
 from model import LATENT_CHANNELS, LATENT_SIZE, SIZE, make_text_encoder, make_unet, make_vae
+from studio.picture import render_apart
+from studio.scenes import scene
 from wording import with_unknown_words
 
 torch.set_num_threads(1)
@@ -132,13 +139,60 @@ class Trainings(unittest.TestCase):
             self.assertTrue(all(word in known for word in "a red apple on a white background".split()))
             self.assertGreater(len(words), 7)
 
+    def test_a_stopped_matting_network_goes_on_as_if_it_had_not_stopped(self) -> None:
+        states = []
+        for name, ends in (("straight", (3,)), ("stopped", (1, 3))):
+            work = self.scenes(name)
+            for until in ends:
+                train_matte.train(0, argparse.Namespace(work=work, steps=3, minutes=0, until=until, batch=2, threads=1), 1)
+            states.append(torch.load(work / "matte.pt", weights_only=True))
+        self.assertEqual([state["step"] for state in states], [3, 3])
+        for part in ("model", "mean"):
+            for name, value in states[0][part].items():
+                self.assertTrue(torch.equal(value, states[1][part][name]), f"{part} {name}")
+
+    def test_what_the_matting_network_learns_from_is_decided_by_its_seed(self) -> None:
+        renders = matte_pictures.Renders([self.scenes("seeded") / "scenes"])
+        seen = []
+        for seed in range(20):
+            picture, alpha = matte_pictures.example(renders, 64, seed)
+            again, _ = matte_pictures.example(renders, 64, seed)
+            self.assertEqual((picture.shape, alpha.shape), ((3, 64, 64), (1, 64, 64)))
+            self.assertTrue(torch.equal(picture, again))
+            self.assertTrue(0 <= min(picture.min(), alpha.min()) and max(picture.max(), alpha.max()) <= 1)
+            seen.append(alpha.mean().item())
+        self.assertGreater(np.std(seen), 0.02, "products are of many sizes")
+
+    def test_an_exported_matting_network_computes_the_same_at_any_multiple_of_its_step(self) -> None:
+        torch.manual_seed(0)
+        matte, file = matte_model.Matte(), self.work / "matte.onnx"
+        matte.train()(torch.rand(4, 3, 64, 64))  # norms that do something
+        matte.eval()
+        matte_model.export(matte, file)
+        session = InferenceSession(file)
+        for height, width in ((32, 32), (64, 160)):
+            picture = torch.rand(1, 3, height, width)
+            with torch.inference_mode():
+                wanted = matte(picture)
+            found = session.run(None, {"picture": picture.numpy()})[0]
+            torch.testing.assert_close(torch.from_numpy(found), wanted, rtol=0, atol=5e-3)
+
+    def scenes(self, name: str) -> Path:
+        """A folder of two renders with their products apart."""
+        folder = self.work / name / "scenes"
+        folder.mkdir(parents=True)
+        for seed in (0, 1):
+            for part, pixels in render_apart(scene(seed), 64).items():
+                ending = "" if part == "picture" else f".{part}"
+                Image.fromarray(pixels.numpy()).save(folder / f"{seed:07d}{ending}.png")
+        return folder.parent
+
     def test_every_text_has_tokens_within_the_vocabulary(self) -> None:
         ids = train_text.tokenize(self.tokenizer, ["", "a red apple", "ein roter Apfel", "一个红苹果", "🍎", "x" * 2000])
         self.assertEqual(tuple(ids.shape), (6, 77))
         self.assertLess(ids.max().item(), len(self.tokenizer))
 
     def test_pictures_are_packed_once_and_in_order(self) -> None:
-        from PIL import Image
         folder = self.work / "few"
         (folder / "pictures").mkdir(parents=True)
         for seed in (3, 1):

@@ -24,7 +24,7 @@ from muon import Muon
 from precision import mixed
 
 RATE, KEEP = 2e-3, 0.998
-SMALL, SMALL_SIDES, SIDES = 0.55, (128, 128, 160), (256, 192, 256, 320)  # share of the time with the small sides, which come first
+SMALL, SMALL_SIDES, SIDES = 0.45, (128, 128, 160), (256, 192, 256, 320)  # share of the time with the small sides, which come first
 FOLDERS = ("scenes", "scenes-128", "scenes-384")
 
 
@@ -49,12 +49,15 @@ def largest(x: torch.Tensor, side: int) -> torch.Tensor:
 
 def loss_of(logits: torch.Tensor, hints: list[torch.Tensor], alpha: torch.Tensor) -> torch.Tensor:
     """Cross entropy, which tells what is product; absolute difference and that of slopes at three sizes, for the edges. Counted
-    more: edges, and the ground close to the product, where shadows and reflections are. The levels' hints must be right too:
+    more: edges, holes, and the ground close to the product, where shadows and reflections are. The levels' hints must be right too:
     without, six hundred steps went by before the coarse levels were used at all."""
     coarse = largest(F.max_pool2d(alpha, 8), 7)
     close = F.interpolate(coarse, scale_factor=8, mode="nearest") * (1 - alpha)
     edge = largest(alpha, 5) + largest(-alpha, 5)
-    weight = 1 + 2 * close + 3 * edge
+    # holes and bays: what is ground after all in the smallest shape without them
+    closed = -largest(-largest(F.avg_pool2d(alpha, 4), 13), 13)
+    hole = F.interpolate(closed, scale_factor=4, mode="nearest") * (1 - alpha)
+    weight = 1 + 2 * close + 3 * edge + 6 * hole
     found = torch.sigmoid(logits)
     loss = (weight * F.binary_cross_entropy_with_logits(logits, alpha, reduction="none")).mean()
     for hint in hints:
@@ -124,10 +127,11 @@ def train(rank: int, args: argparse.Namespace, processes: int) -> None:
 
     with ThreadPoolExecutor(1) as pool:
         part = so_far()
+        then = lambda n: n / args.steps if args.steps else part
         ahead = pool.submit(batch_of, renders, step, args.batch, part, rank)
-        while part < 1:
+        while part < 1 and step < args.until:
             pictures, alpha = ahead.result()
-            ahead = pool.submit(batch_of, renders, step + 1, args.batch, part, rank)
+            ahead = pool.submit(batch_of, renders, step + 1, args.batch, then(step + 1), rank)
             hints: list[torch.Tensor] = []
             with mixed("cpu"):
                 logits = matte.train().logits(pictures.contiguous(memory_format=torch.channels_last), hints)
@@ -141,6 +145,7 @@ def train(rank: int, args: argparse.Namespace, processes: int) -> None:
             optimizer.step()
             averaged.update(matte, step)
             step += 1
+            part = then(step)
             shown.append((loss.item(), (torch.sigmoid(logits.float()) - alpha).abs().mean().item()))
             if step % 50 == 0:
                 renders.look()
@@ -161,6 +166,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=0, help="in all")
     parser.add_argument("--minutes", type=float, default=0, help="in all")
+    parser.add_argument("--until", type=float, default=float("inf"), help="end before that, after so many steps")
     parser.add_argument("--batch", type=int, default=12)
     parser.add_argument("--threads", type=int, default=1, help="more are slower on a busy machine")
     parser.add_argument("--processes", type=int, default=1)

@@ -17,11 +17,11 @@ export interface Sheet {
   readonly text: string
 }
 
-const begin = '<!-- written by npm run model:judge, from here -->'
 const end = '<!-- to here -->'
 
-/** Puts a report between the two markers of a Markdown file; the text around it is written by hand. */
-export async function rewriteReport(file: URL, report: string): Promise<void> {
+/** Puts the report of a command between the two markers of a Markdown file; the text around it is written by hand. */
+export async function rewriteReport(file: URL, report: string, command = 'model:judge'): Promise<void> {
+  const begin = `<!-- written by npm run ${command}, from here -->`
   const text = await readFile(file, 'utf8')
   const [from, to] = [text.indexOf(begin), text.indexOf(end)]
   if (from === -1 || to < from)
@@ -77,7 +77,7 @@ function share(value: number): string {
   return `${(100 * value).toFixed(1)} %`
 }
 
-function table(rows: readonly (readonly string[])[]): string {
+export function table(rows: readonly (readonly string[])[]): string {
   const [head = [], ...rest] = rows
   const lines = [head, head.map((_, i) => (i === 0 ? '---' : '--:')), ...rest]
   return `${lines.map((cells) => `| ${cells.join(' | ')} |`).join('\n')}\n`

@@ -1,14 +1,16 @@
 import { writeFile } from 'node:fs/promises'
 import { extname, parse, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
+import { pictureReader } from '../adapters/pictures/picture-reader.ts'
 import { loadConfig } from '../config.ts'
 import { openEngine } from '../diffusion/engine.ts'
 import { infotext } from '../diffusion/output/infotext.ts'
 import { findDevice } from '../diffusion/runtime/provider.ts'
+import { deliver } from '../generator/deliver.ts'
 import { engineFiles, engineRequest } from '../generator/engine-request.ts'
-import { pictureFile } from '../generator/picture-file.ts'
+import { matteSource } from '../generator/matte-source.ts'
 import { defaultLimits, fieldEntries, type ImageFormat, imageFiles } from '../jobs/fields.ts'
-import { imageSeed } from '../jobs/pictures.ts'
+import type { Measured } from '../jobs/finish.ts'
 import { resolveRequest } from '../jobs/request/resolve.ts'
 import { Library } from '../library/library.ts'
 import { offerOf } from '../library/offer-source.ts'
@@ -54,7 +56,9 @@ async function generate(args: string[]): Promise<number> {
     // a value that is not a number is kept as text, so that the message shows it as typed
     if (typeof value === 'string') body[name] = isNumber && value !== '' ? number(value) : value
   }
-  body.format ??= formatOfName(values.out)
+  if (typeof body.finish === 'string') body.finish = { preset: body.finish }
+  // a finish has a format of its own, unless the name of the file says which
+  if (body.finish === undefined || values.out !== undefined) body.format ??= formatOfName(values.out)
   const contents = await new Library(config).read()
   const { request } = resolveRequest(body, offerOf(contents), defaultLimits)
 
@@ -72,23 +76,46 @@ async function generate(args: string[]): Promise<number> {
   })
   const version = await packageVersion()
   const bar = progressBar()
+  const parts = {
+    matte: matteSource(config, Number.POSITIVE_INFINITY),
+    enlarge: () => Promise.reject(new Error('this command has no option for upscalers')),
+    reader: pictureReader(),
+    images: undefined,
+    kept: undefined,
+    looks: [],
+    onDrawn: () => {},
+  }
   for (let index = 0; index < request.count; index++) {
-    const wanted = engineRequest(request, imageSeed(request, index), contents)
     const { extension } = imageFiles[request.format]
     const file = fileName(values.out ?? `packshot-${request.seed}.${extension}`, index, request.count)
     const began = performance.now()
-    const picture = await engine.generate(wanted, {
-      onStep: (step, steps) => bar.draw(step / steps, `step ${step} of ${steps}`),
-    })
-    const parameters = infotext(wanted, { ...request, version })
-    await writeFile(file, await pictureFile(picture, request, parameters))
+    const told = new Map<number, string>()
+    const draw = (seed: number) => {
+      const wanted = engineRequest(request, seed, contents)
+      told.set(seed, infotext(wanted, { ...request, version }))
+      return engine.generate(wanted, {
+        onStep: (step, steps) => bar.draw(step / steps, `step ${step} of ${steps}`),
+      })
+    }
+    const parametersOf = (seed: number) => told.get(seed)
+    const made = await deliver(request, index, { ...parts, draw, parametersOf })
+    await writeFile(file, made.bytes)
     const seconds = ((performance.now() - began) / 1000).toFixed(1)
+    const { seed, width, height, measured } = made
     console.log(
-      `${file}  seed ${wanted.seed}, ${wanted.width}x${wanted.height}, ${wanted.steps} steps, ${seconds} s`,
+      `${file}  seed ${seed}, ${width}x${height}, ${request.steps} steps, ${seconds} s${figures(measured)}`,
     )
   }
   await engine.close()
   return 0
+}
+
+/** What a finished picture was measured to be. */
+function figures(measured: Measured | undefined): string {
+  if (measured === undefined) return ''
+  const { product, border_white: border, missed = [] } = measured
+  const exact = border === undefined ? '' : `, border ${Math.floor(border * 1000) / 10} % exact`
+  return `; product ${product} %${exact}${missed.length === 0 ? '' : `, missed: ${missed.join(', ')}`}`
 }
 
 function number(text: string): number | string {

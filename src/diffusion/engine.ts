@@ -11,7 +11,7 @@ import { checkWeights, type LatentSize, ModelSessions } from './model-sessions.t
 import { vaeScale } from './models/vae.ts'
 import { type Networks, networksFor } from './networks.ts'
 import { toPicture } from './planes.ts'
-import { atMostEvery, Previewer } from './preview/previewer.ts'
+import { atMostEvery, coloursBeside, Previewer } from './preview/previewer.ts'
 import { encodePrompts, type TextStates } from './prompt/encode.ts'
 import { openTextualInversion, type TextualInversion } from './prompt/textual-inversion.ts'
 import { layOutPrompt, namesIn } from './prompt/windows.ts'
@@ -38,6 +38,8 @@ export interface EngineOptions extends SessionOptions {
   readonly sessions?: SessionCache<Session>
   /** Windows of 75 tokens that a prompt may have: memory and time of a step grow with them. By default any number. */
   readonly promptWindows?: number
+  /** False: those beside the model are not used, and are learned anew. */
+  readonly latentColours?: boolean
   /** Receives what an operator should know of, in a sentence. */
   readonly onWarning?: (message: string) => void
   /** Where the `dense` profile keeps float32 copies of half-precision weights; without it, it makes none. */
@@ -65,7 +67,9 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     attention: options.attention ?? 'fused',
     sessions: options.sessions ?? new SessionCache(defaultMemoryBudget),
   })
-  return new Engine(sessions, await model.tokenizer(), options.promptWindows)
+  // another VAE has colours of its own
+  const colours = vae === undefined && options.latentColours !== false ? await coloursBeside(path) : undefined
+  return new Engine(sessions, await model.tokenizer(), { ...options, colours })
 }
 
 async function widenedModel(model: Model, folder: string): Promise<Model> {
@@ -103,13 +107,21 @@ export class Engine {
   constructor(
     sessions: ModelSessions,
     tokenizer: ClipTokenizer,
-    promptWindows: number = Number.POSITIVE_INFINITY,
+    {
+      promptWindows = Number.POSITIVE_INFINITY,
+      colours,
+    }: { readonly promptWindows?: number; readonly colours?: readonly number[] | undefined } = {},
   ) {
     this.#promptWindows = promptWindows
     this.model = sessions.model
     this.tokenizer = tokenizer
     this.#sessions = sessions
-    this.#previewer = new Previewer(sessions)
+    this.#previewer = new Previewer(sessions, colours)
+  }
+
+  /** How its previews see latents, see `LatentColours`; undefined if nothing was decoded yet. */
+  get latentColours(): readonly number[] | undefined {
+    return this.#previewer.colours
   }
 
   /** Memory that it holds, approximately. */

@@ -47,7 +47,7 @@ export interface RunOptions {
   readonly previews?: Previews
 }
 
-export interface Previews {
+interface Previews {
   readonly count: number
   /** At least so much time is between two; those that come sooner are left out. */
   readonly everyMs?: number

@@ -4,7 +4,7 @@
  */
 
 /** Along rows, in place. */
-export function meanOfRows(values: Float32Array, width: number, height: number, radius: number): void {
+function meanOfRows(values: Float32Array, width: number, height: number, radius: number): void {
   if (radius < 1) return
   const row = new Float32Array(width)
   for (let y = 0; y < height; y++) {
@@ -28,7 +28,7 @@ export function meanOfRows(values: Float32Array, width: number, height: number, 
 }
 
 /** Along columns, in place. */
-export function meanOfColumns(values: Float32Array, width: number, height: number, radius: number): void {
+function meanOfColumns(values: Float32Array, width: number, height: number, radius: number): void {
   if (radius < 1) return
   const sums = new Float64Array(width)
   // the rows that the sums still need, as they were

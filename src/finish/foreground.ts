@@ -1,11 +1,6 @@
 import { mean } from './boxes.ts'
 import type { Cut } from './raster.ts'
 
-/** A pixel with so many sure ones around it takes their colour. */
-const certainty = 8
-/** And the more so the less of it is product: all from an eighth of something else on. */
-const steepness = 8
-
 /**
  * The product's own colours. At its edge a pixel is a mixture of product and the old background, which shows as a rim on
  * a new one. Blur-fusion (Forte, "Approximate Fast Foreground Colour Estimation", ICIP 2021) estimates both from what is
@@ -14,7 +9,8 @@ const steepness = 8
 export function foreground(cut: Cut): Uint8Array {
   const { rgb, width, height } = cut
   const side = Math.max(width, height)
-  const share = edgeShare(cut, Math.max(1, Math.round(side / 400)))
+  const { share, depth } = edgeShare(cut, Math.max(2, Math.round(side / 300)))
+  const trust = trustIn(share, width, height)
   const out = new Uint8Array(rgb)
   const pixels = width * height
   const radii = [Math.max(6, Math.round(side / 14)), Math.max(2, Math.round(side / 160))]
@@ -23,9 +19,6 @@ export function foreground(cut: Cut): Uint8Array {
     mean(around, width, height, radius)
     return around
   })
-  const inside = Math.max(2, Math.round(side / 100))
-  const sure = share.map((each) => (each === 1 ? 1 : 0))
-  mean(sure, width, height, inside)
   const product = new Float32Array(pixels)
   const ground = new Float32Array(pixels)
   const colour = new Float32Array(pixels)
@@ -51,21 +44,17 @@ export function foreground(cut: Cut): Uint8Array {
         const near = (product[i] as number) / (b + 1e-5)
         const far = (ground[i] as number) / (1 - b + 1e-5)
         const seen = rgb[i * 3 + channel] as number
-        const found = near + a * (seen - a * near - (1 - a) * far)
+        const found = near + a * (trust[i] as number) * (seen - a * near - (1 - a) * far)
         colour[i] = found < 0 ? 0 : found > 255 ? 255 : found
         behind[i] = far
       }
     }
-    // what lies inside a mixture is not known well where little of it is product: there the colours of the inside go on
-    for (let i = 0; i < pixels; i++)
-      product[i] = (share[i] as number) === 1 ? (rgb[i * 3 + channel] as number) : 0
-    mean(product, width, height, inside)
     for (let i = 0; i < pixels; i++) {
-      const a = share[i] as number
-      if (a === 1) continue
-      const known = Math.min(1, (sure[i] as number) * certainty, (1 - a) * steepness)
-      const own = (product[i] as number) / ((sure[i] as number) + 1e-5)
-      out[i * 3 + channel] = Math.round(own * known + (colour[i] as number) * (1 - known))
+      if (share[i] === 1) continue
+      // without a step to where the product's own colours are
+      const own = Math.max(0, ((depth[i] as number) - 0.7) / 0.3) ** 2
+      const at = i * 3 + channel
+      out[at] = Math.round((rgb[at] as number) * own + (colour[i] as number) * (1 - own))
     }
   }
   return out
@@ -75,7 +64,7 @@ export function foreground(cut: Cut): Uint8Array {
  * How much of each pixel is surely product. Mattes are off by a pixel or so: just inside the edge a pixel counts as a
  * mixture too. What the matte itself calls a mixture, such as glass, is left to it.
  */
-function edgeShare({ alpha, width, height }: Cut, radius: number): Float32Array {
+function edgeShare({ alpha, width, height }: Cut, radius: number) {
   const share = new Float32Array(alpha.length)
   for (let i = 0; i < alpha.length; i++) share[i] = (alpha[i] as number) / 255
   const around = Float32Array.from(share)
@@ -85,5 +74,28 @@ function edgeShare({ alpha, width, height }: Cut, radius: number): Float32Array 
     // 1 only where all around is product
     if ((share[i] as number) > 0.9) share[i] = near > 0.999 ? 1 : Math.min(share[i] as number, near * near)
   }
-  return share
+  return { share, depth: around }
+}
+
+/**
+ * How far a pixel's own colour counts: not at an edge, where the matte's error of a fraction of a pixel would make beads of
+ * light and dark; fully where the matte hardly changes, as within glass.
+ */
+function trustIn(share: Float32Array, width: number, height: number): Float32Array {
+  const trust = new Float32Array(share.length)
+  for (let y = 0; y < height; y++) {
+    const above = Math.max(0, y - 1) * width
+    const below = Math.min(height - 1, y + 1) * width
+    for (let x = 0; x < width; x++) {
+      const i = y * width + x
+      const across =
+        (share[y * width + Math.min(width - 1, x + 1)] as number) -
+        (share[y * width + Math.max(0, x - 1)] as number)
+      const down = (share[below + x] as number) - (share[above + x] as number)
+      trust[i] = Math.abs(across) + Math.abs(down)
+    }
+  }
+  mean(trust, width, height, 2)
+  for (let i = 0; i < trust.length; i++) trust[i] = Math.max(0, 1 - 6 * (trust[i] as number))
+  return trust
 }

@@ -2,7 +2,7 @@ import { type Box, solid } from './raster.ts'
 
 /** Where the product is, and where it goes. */
 
-export interface Sides {
+interface Sides {
   readonly top: boolean
   readonly right: boolean
   readonly bottom: boolean

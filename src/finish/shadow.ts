@@ -58,8 +58,8 @@ export function shade(
       if (weight > (dark[at] as number)) dark[at] = weight
     }
   }
-  const spread = (kind === 'contact' ? 0.012 : 0.055) * wide
-  soften(dark, width, height, { x: Math.max(1, spread / step), y: Math.max(0.8, (spread * 0.45) / step) })
+  const spread = (kind === 'contact' ? 0.02 : 0.06) * wide
+  soften(dark, width, height, { x: Math.max(1, spread / step), y: Math.max(1, (spread * 0.45) / step) })
   const most = peak(dark)
   const strength = most === 0 ? 0 : strengths[kind] / most
   fade(dark, width, height, strength)

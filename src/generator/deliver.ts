@@ -1,5 +1,4 @@
-import { encodePng } from '../diffusion/output/png.ts'
-import type { Raster } from '../finish/raster.ts'
+import type { Cut, Raster } from '../finish/raster.ts'
 import { AppError } from '../jobs/errors.ts'
 import type { Measured } from '../jobs/finish.ts'
 import type { ResolvedRequest } from '../jobs/job.ts'
@@ -8,17 +7,23 @@ import type { GivenImages, PictureReader } from '../jobs/ports.ts'
 import { enlargedFor } from './enlarged.ts'
 import { finishPicture } from './finishing.ts'
 import { isBetter, type Judged, judge, type Look, type MatteSource } from './gate.ts'
+import { cutOut } from './keep/keep.ts'
 import { pictureFile } from './picture-file.ts'
 
 /** From a request to the file of one picture: draws it, again if the gate says so, and finishes the best try. */
 
+/** A picture that was drawn around a kept product says where that is. */
+type Drawn = Raster & { readonly alpha?: Uint8Array }
+
 export interface DeliverParts {
   /** @param attempt counts from 0 */
-  readonly draw: (seed: number, attempt: number) => Promise<Raster>
+  readonly draw: (seed: number, attempt: number) => Promise<Drawn>
   readonly enlarge: (picture: Raster, upscaler: string) => Promise<Raster>
   readonly matte: MatteSource
   readonly reader: PictureReader
   readonly images: GivenImages | undefined
+  /** The photo whose product the request keeps. */
+  readonly kept: (() => Promise<Cut>) | undefined
   /** How earlier pictures of the job look; this one is added. */
   readonly looks: Look[]
   /** What a file says of how it was made; undefined leaves it out. */
@@ -45,18 +50,24 @@ export async function deliver(
   index: number,
   parts: DeliverParts,
 ): Promise<Delivered> {
-  const { finish, gate, strength, init_image, upscaler } = request
+  const { finish, gate, keep, strength, init_image, upscaler } = request
   const { looks, parametersOf, reader, images } = parts
+  // a kept product has the pixels of its photo, and its set was enlarged
   const enlarged = async (picture: Raster) =>
-    upscaler === undefined ? picture : parts.enlarge(picture, upscaler)
-  if (finish === undefined && gate === undefined) {
+    upscaler === undefined || keep !== undefined ? picture : parts.enlarge(picture, upscaler)
+  const isUpload = strength === 0 && init_image !== undefined
+  if (isUpload && finish === undefined && parts.kept !== undefined) {
+    const product = await cutOut(await parts.kept(), request)
+    parts.onDrawn()
+    return { ...product, seed: imageSeed(request, index) }
+  }
+  if (finish === undefined && gate === undefined && keep === undefined) {
     const seed = imageSeed(request, index)
     const picture = await enlarged(await parts.draw(seed, 0))
     parts.onDrawn()
     const { width, height } = picture
     return { bytes: await pictureFile(picture, request, parametersOf(seed)), width, height, seed }
   }
-  const isUpload = strength === 0 && init_image !== undefined
   const best = isUpload ? await judgeUpload(parts) : await drawBest(request, index, parts)
   parts.onDrawn()
   looks.push(best.judged.look)
@@ -82,7 +93,8 @@ export async function deliver(
     background === undefined
       ? undefined
       : await reader.fit(background, finish.width, finish.height, 'picture')
-  const larger = upscaler === undefined ? judged : await enlargedFor(judged, finish, enlarged)
+  const larger =
+    upscaler === undefined || keep !== undefined ? judged : await enlargedFor(judged, finish, enlarged)
   const finished = await finishPicture(larger, {
     ...request,
     finish,
@@ -99,7 +111,7 @@ export async function deliver(
     original:
       isUpload && images?.init !== undefined
         ? images.init
-        : encodePng(judged.picture, parameters === undefined ? {} : { parameters }),
+        : await pictureFile(judged.picture, { format: 'png' }, parameters),
   }
 }
 
@@ -114,9 +126,9 @@ async function drawBest(request: ResolvedRequest, index: number, parts: DeliverP
   let tries = 0
   while (tries < triesOf(request)) {
     const seed = imageSeed(request, index, tries)
-    const picture = await parts.draw(seed, tries)
+    const { alpha, ...picture } = await parts.draw(seed, tries)
     tries += 1
-    const judged = await judge(picture, parts.matte, parts.looks)
+    const judged = await judge(picture, parts.matte, parts.looks, alpha)
     if (best === undefined || isBetter(judged, best.judged)) best = { seed, judged, tries }
     if (judged.missed.length === 0) break
   }
@@ -125,9 +137,9 @@ async function drawBest(request: ResolvedRequest, index: number, parts: DeliverP
 }
 
 /** @throws AppError `finish_failed` for what is too small, `invalid_upload` */
-async function judgeUpload({ images, reader, matte, looks }: DeliverParts): Promise<Best> {
+async function judgeUpload({ images, kept, reader, matte, looks }: DeliverParts): Promise<Best> {
   if (images?.init === undefined) throw new Error('there is no picture to finish')
-  const { alpha, ...picture } = await reader.read(images.init)
+  const { alpha, ...picture } = await (kept?.() ?? reader.read(images.init))
   const { width, height } = picture
   if (Math.min(width, height) < leastSide) {
     const message = `The picture has ${width} x ${height} pixels: to find a product in it, it must have at least ${leastSide} on each side.`

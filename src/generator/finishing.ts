@@ -82,8 +82,10 @@ async function onNewGround(judged: Judged, { finish, background, format }: Finis
   if (found === undefined) throw new Error('there is no product to place')
   const { width, height, shadow, margin, fill = 100 } = finish
   const colour = colourOf(finish.background)
+  const placeWith = (free: number) => place(found, { width, height, fill, margin, free })
   const free = colour === undefined ? 1 : freePixels(format, Math.min(width, height))
-  const { scale, left, top } = place(found, { width, height, fill, margin, free })
+  // the matte's edge is known to half a pixel of the picture, which is more than one of the frame when it is enlarged
+  const { scale, left, top } = placeWith(free + Math.ceil(placeWith(free).scale * 0.6))
   const part = grown(found.box, Math.ceil(3 / Math.min(1, scale)), picture)
   const cut = crop({ ...picture, alpha }, part)
   const product = await scaled(
@@ -131,7 +133,7 @@ async function scaled(cut: Cut, width: number, height: number): Promise<Cut> {
 
 /** JPEG and WebP write blocks, and a block with a part of the product is nowhere exactly the background. */
 function freePixels(format: ResolvedRequest['format'], side: number): number {
-  const blocks = { png: 1, jpeg: 11, webp: 20 }[format]
+  const blocks = { png: 3, jpeg: 11, webp: 20 }[format]
   return Math.max(1, Math.min(blocks, Math.floor(side * 0.06)))
 }
 

@@ -201,3 +201,34 @@ test('a preview is a small JPEG, and the file of the picture is the same with it
   )
   assert.deepEqual(picture?.bytes, (await files(0)).picture?.bytes)
 })
+
+test('a kept product is in a set of its own, in the size of its photo; cut out alone; refused if there is none', async (t) => {
+  const { make } = startGenerator(t, { PACKSHOT_MODELS_DIR: modelsFolder(t), PACKSHOT_MODEL: 'one' })
+  const part = { create: { width: 60, height: 80, channels: 4 as const, background: '#c02010' } }
+  const photo = (background: string) =>
+    sharp({ create: { width: 240, height: 120, channels: 4, background } })
+      .composite([{ input: part, left: 90, top: 20 }])
+      .png()
+      .toBuffer()
+  const request = { model: 'one', keep: 'product', init_image: 'photo', width: 128, height: 64 } as const
+  const cut = { init: await photo('#90909000') }
+  const made = await make({ ...request, strength: 1 }, cut)
+  const { data, info } = await sharp(made.bytes).raw().toBuffer({ resolveWithObject: true })
+  const at = (x: number, y: number) => [
+    ...data.subarray((y * 240 + x) * info.channels, (y * 240 + x) * info.channels + 3),
+  ]
+  assert.deepEqual([made.width, made.height, info.width, info.height], [240, 120, 240, 120])
+  assert.deepEqual([at(120, 60), at(95, 25)], Array(2).fill([0xc0, 0x20, 0x10]))
+  assert.notDeepEqual(at(20, 60), [0x90, 0x90, 0x90])
+  assert.deepEqual([made.measured?.inside, made.measured?.tries], [true, 1])
+  const alone = await make({ ...request, width: 120, height: 120, strength: 0 }, cut)
+  assert.deepEqual([alone.width, alone.height], [120, 60])
+  assert.equal((await sharp(alone.bytes).metadata()).hasAlpha, true)
+  const blank = await sharp({ create: { width: 240, height: 120, channels: 3, background: '#fff' } })
+    .png()
+    .toBuffer()
+  await assert.rejects(make({ ...request, strength: 1 }, { init: await photo('#909090'), mask: blank }), {
+    code: 'invalid_upload',
+    message: /keeps nothing/,
+  })
+})

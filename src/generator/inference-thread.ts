@@ -29,6 +29,7 @@ import { draw as drawPicture } from './draw.ts'
 import { type EngineChoice, EnginePool } from './engine-pool.ts'
 import { engineFiles, engineRequest, sourceImage, tinyVaeFor, upscalerFile } from './engine-request.ts'
 import { enlarger } from './enlarger.ts'
+import { inFrame, keptPhotos, onSet } from './keep/keep.ts'
 import { matteSource } from './matte-source.ts'
 import type { InferenceSettings, ThreadNews } from './protocol.ts'
 import { type PictureMaker, serveInference } from './serve.ts'
@@ -44,7 +45,7 @@ interface Choice extends EngineChoice {
 }
 
 async function load(settings: InferenceSettings, tell: (news: ThreadNews) => void): Promise<PictureMaker> {
-  const { threads, profile, promptWindows, pictureSettings } = settings
+  const { threads, profile, promptWindows, pictureSettings, finishPixels } = settings
   const device = await findDevice(settings.providers)
   const { provider } = device
   const onWarning = (message: string) => tell({ type: 'warning', message })
@@ -89,10 +90,12 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
   const reader = pictureReader()
   const larger = enlarger({ ...device, profile, threads, sessions })
   const matte = matteSource(settings, modelMemory(settings))
+  const keptOf = keptPhotos(reader, matte)
   return {
     async make(request, index, { onStep, onPhase, signal, images, looks, previews }) {
       const contents = await library.readAll()
       const steps = stepsOf(request)
+      const kept = request.keep && images && (() => keptOf(images))
       /** How each try was made. */
       const told = new Map<number, string>()
       const show = async (seen: Picture) => {
@@ -108,7 +111,10 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
       const draw = async (seed: number, attempt: number) => {
         const files = engineFiles(request, contents)
         const wanted = engineRequest(request, seed, contents)
-        const image = images && (await sourceImage(request, images, reader))
+        const framed =
+          kept &&
+          (await inFrame(await kept(), { ...request, strength: request.strength ?? 1, pixels: finishPixels }))
+        const image = framed?.source ?? (images && (await sourceImage(request, images, reader)))
         const engine = await pool.get(await choose(files.model, files.vae))
         const made = { ...wanted, image }
         told.set(seed, infotext(made, { ...request, version }))
@@ -123,12 +129,15 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
         const generate: Engine['generate'] = (asked, how) =>
           opening(`The model ${files.model.name}`, () => engine.generate(asked, how))
         try {
-          return await drawPicture(
+          const drawn = await drawPicture(
             made,
             request,
             { generate, enlarge },
             { ...options, ...(shown && { previews: shown }) },
           )
+          if (framed === undefined) return drawn
+          const { upscaler } = request
+          return await onSet(framed, upscaler === undefined ? drawn : await enlarge(drawn, upscaler), matte)
         } finally {
           await pool.trim()
         }
@@ -139,6 +148,7 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
         matte,
         reader,
         images,
+        kept,
         looks,
         parametersOf: (seed) => (pictureSettings === 'on' ? told.get(seed) : undefined),
         onDrawn: () => onPhase('encode'),

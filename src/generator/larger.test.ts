@@ -67,7 +67,7 @@ function generator(t: Cleanup) {
 
 /** As it is stored when it is uploaded. */
 async function uploaded({ bytes }: GeneratedImage): Promise<Uint8Array> {
-  const limits = { bytes: 1e8, pixels: 1e8, longest: 10_000, side: 1024 }
+  const limits = { bytes: 1e8, pixels: 1e8, longest: 10_000, kept: 1024 * 1024 }
   return (await pictureReader().normalise(bytes, limits)).png
 }
 

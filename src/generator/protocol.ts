@@ -20,11 +20,12 @@ export type InferenceSettings = Pick<
   | 'modelMemoryMb'
   | 'promptWindows'
   | 'pictureSettings'
+  | 'finishPixels'
 >
 
 export function inferenceSettings(config: Config): InferenceSettings {
   const { model, matte, modelsDir, dataDir, providers, profile, threads } = config
-  const { modelMemoryMb, promptWindows, pictureSettings } = config
+  const { modelMemoryMb, promptWindows, pictureSettings, finishPixels } = config
   return {
     model,
     matte,
@@ -36,6 +37,7 @@ export function inferenceSettings(config: Config): InferenceSettings {
     modelMemoryMb,
     promptWindows,
     pictureSettings,
+    finishPixels,
   }
 }
 

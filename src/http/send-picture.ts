@@ -19,10 +19,10 @@ export function sendPicture(
     reply.header('cache-control', `private, max-age=${Math.floor(picture.seconds / 2)}`)
     return reply.redirect(picture.url, 307)
   }
-  const { image, job } = picture
-  const { type, extension } = imageFiles[formatOf(picture)]
+  const { image, job, isOriginal } = picture
+  const { type, extension } = imageFiles[isOriginal ? 'png' : formatOf(picture)]
   const seconds = Math.max(0, Math.floor((Date.parse(job.expires_at) - Date.now()) / 1000))
-  const tag = `"${image.sha256}"`
+  const tag = `"${isOriginal ? 'original-' : ''}${image.sha256}"`
   reply.headers({
     etag: tag,
     'cache-control': `private, max-age=${seconds}, immutable`,

@@ -24,6 +24,7 @@ import { newestPreview } from '../jobs/serving/newest-preview.ts'
 import { withNotes } from '../jobs/serving/notes.ts'
 import {
   getLinked,
+  getOriginal,
   getPicture,
   locateLinked,
   locatePicture,
@@ -32,6 +33,7 @@ import {
 } from '../jobs/serving/picture.ts'
 import { checkRate } from '../jobs/serving/rate.ts'
 import type { Recogniser, SignedIn } from '../jobs/serving/recognise.ts'
+import { refinishJob } from '../jobs/serving/refinish.ts'
 import { type Policy, policiesOf } from '../jobs/serving/room.ts'
 import { type SubmitDeps, type SubmitOptions, submitJob } from '../jobs/serving/submit.ts'
 import {
@@ -59,6 +61,11 @@ export interface Services {
    * `unavailable`, `storage_full`, `forbidden`, `rate_limited`.
    */
   submit(body: unknown, options: SubmitOptions): Promise<JobView>
+  /**
+   * Finishes a picture of a job again: a job of its own that draws nothing. Rejects like `submit` and `view`, and `not_ready`
+   * until the job succeeded.
+   */
+  refinish(id: string, body: unknown, options: SubmitOptions): Promise<JobView>
   /** Rejects `not_found` for an id never issued (of whatever shape), `expired` for one whose results are gone. */
   view(id: string, caller: Caller): Promise<JobView>
   /**
@@ -90,7 +97,9 @@ export interface Services {
   list(caller: Caller, request: ListRequest): Promise<JobList>
   /** Picture `index` of a job; rejects like `view`, and `not_ready` until the job succeeded. */
   image(id: string, index: number, caller: Caller): Promise<PictureFile>
-  /** The same, or an address from which the client can fetch it, if there is one. */
+  /** The picture as it was drawn, beside a finished one. Rejects like `image`, `not_found` where there is none. */
+  original(id: string, index: number, caller: Caller): Promise<PictureFile>
+  /** The same as `image`, or an address from which the client can fetch it, if there is one. */
   imageOrAddress(id: string, index: number, caller: Caller): Promise<PictureFile | PictureAddress>
   /** The picture of a link, which needs no caller. Rejects `not_found`, `expired`, `deleted`. */
   linkedImage(link: string): Promise<PictureFile | PictureAddress>
@@ -212,6 +221,10 @@ export function createServices(
     by('jobs:read', caller, (owner) => noted(viewJob(deps, id, owner)))
   return {
     submit: (body, options) => asAppError(noted(submitJob(deps, body, options))),
+    refinish: (id, body, options) =>
+      by('jobs:write', options.caller, async (owner) =>
+        noted(refinishJob(deps, await viewJob(deps, id, owner), body, options)),
+      ),
     view,
     untilFinal: (id, caller, options) =>
       by('jobs:read', caller, (owner) => noted(deps.watch.untilFinal(id, { ...options, owner }))),
@@ -224,6 +237,7 @@ export function createServices(
     preview: (id, caller) => by('jobs:read', caller, (owner) => newestPreview(deps, id, owner)),
     list: (caller, request) => by('jobs:read', caller, () => listJobs(deps, caller, request)),
     image: (id, index, caller) => by('jobs:read', caller, (owner) => getPicture(deps, id, index, owner)),
+    original: (id, index, caller) => by('jobs:read', caller, (owner) => getOriginal(deps, id, index, owner)),
     imageOrAddress: (id, index, caller) =>
       by('jobs:read', caller, (owner) => locatePicture(deps, id, index, owner)),
     linkedImage: (link) => asAppError(locateLinked(deps, link)),

@@ -40,8 +40,10 @@ export const errorTable = {
     attempts: 0,
   },
   invalid_upload: {
-    meaning: 'The upload is not a complete PNG, JPEG or WebP picture, or has too many pixels.',
-    remedy: 'Send one still picture within the limits that the message gives.',
+    meaning:
+      'The upload is not a complete PNG, JPEG or WebP picture, has too many pixels, or has no product that can be kept.',
+    remedy:
+      'Send one still picture within the limits that the message gives; for `keep`, do what the message says.',
     attempts: 1,
   },
   upload_gone: {

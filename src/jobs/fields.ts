@@ -48,6 +48,9 @@ export const imageFiles = {
 /** How much of `init_image` is repainted by default. */
 export const defaultStrength = 0.75
 
+/** What may be kept of a photo. */
+const keeps = ['product'] as const
+
 /** For JPEG and WebP. */
 export const defaultQuality = 90
 
@@ -351,7 +354,7 @@ export const requestFields = {
         Type.Number({
           minimum: 0,
           maximum: 1,
-          description: `How much of init_image is repainted. 0: nothing is drawn, it is only finished. Absent: ${defaultStrength}.`,
+          description: `How much of init_image is repainted. 0: nothing is drawn, it is only finished. Absent: ${defaultStrength}; with keep 1, or 0 if finish replaces all that would be drawn.`,
         }),
       ),
     decided: Type.Optional(Type.Number()),
@@ -366,6 +369,17 @@ export const requestFields = {
       ),
     decided: Type.Optional(Type.String()),
     form: { place: 'photo', as: 'text', label: 'Mask', subject: 'The mask' },
+  }),
+  keep: field({
+    asked: () =>
+      Type.Optional(
+        Type.Enum(keeps, {
+          description:
+            'product: the product of init_image is kept pixel by pixel, and the rest is drawn. It is what mask keeps (black), else what is opaque in init_image, else it is found. With strength 0 nothing is drawn: it is cut out.',
+        }),
+      ),
+    decided: Type.Optional(Type.Enum(keeps)),
+    form: { place: 'photo', as: 'choice', label: 'Keep the product', subject: 'What to keep' },
   }),
   finish: field({
     asked: () => Type.Optional(FinishAsked),

@@ -54,6 +54,7 @@ export const taskVersion = 5
 const newFields = [
   'finish',
   'gate',
+  'keep',
   'upscaler',
   'hires',
   'decoder',

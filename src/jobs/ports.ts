@@ -407,11 +407,20 @@ export interface UploadLimits {
   readonly pixels: number
   /** Width and height; the longer side may also have at most eight times the shorter one. */
   readonly longest: number
-  /** A picture is scaled down until its shorter side is at most this long: no picture made here needs more. Its longer side is kept at most twice as long. */
-  readonly side: number
+  /** A picture is scaled down until its width times height is at most this: what a delivered picture can need of it. */
+  readonly kept: number
 }
 
-/** Reads pictures that come from outside. Both methods reject `invalid_upload` with a sentence for the user, and `unavailable` when too many wait. */
+/** A picture's pixels, row by row: 3 bytes (RGB) each, and how opaque they are if any is not. */
+export interface WholePicture {
+  readonly rgb: Uint8Array
+  /** 0 to 255; the colours are not multiplied by it. */
+  readonly alpha: Uint8Array | undefined
+  readonly width: number
+  readonly height: number
+}
+
+/** Reads pictures that come from outside. All methods reject `invalid_upload` with a sentence for the user, and `unavailable` when too many wait. */
 export interface PictureReader {
   /**
    * Reads a PNG, JPEG or WebP file of one picture, rotates it as its metadata says, drops everything but pixels, and
@@ -425,16 +434,17 @@ export interface PictureReader {
   /**
    * A stored picture in a different size: scaled to cover it, and the excess cropped evenly. `picture` returns 3 bytes
    * (RGB) per pixel, on white where it is transparent. `mask` returns one byte per pixel, 255 where it is to be
-   * repainted and 0 where it is kept: the transparent part is repainted or, without transparency, the white part.
+   * repainted and 0 where it is kept: the transparent part is repainted or, without transparency, the white part. `kept`
+   * is the opposite of a mask, with everything between: 0 to 255, how much of a pixel is kept.
    */
   fit(
     png: Uint8Array,
     width: number,
     height: number,
-    kind: 'picture' | 'mask',
+    kind: 'picture' | 'mask' | 'kept',
   ): Promise<{ pixels: Uint8Array; width: number; height: number }>
-  /** A stored picture in its own size: RGB on white, and how opaque each pixel is if any part is transparent. */
-  read(png: Uint8Array): Promise<{ rgb: Uint8Array; alpha?: Uint8Array; width: number; height: number }>
+  /** A stored picture at its own size. */
+  read(png: Uint8Array): Promise<WholePicture>
 }
 
 /** What the engine will make of a prompt. */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { contentOf, rrdbShapes, taesdShapes } from '../../test/golden/enlarge-weights.ts'
 import {
   parityDir,
   readContent,
@@ -112,4 +113,52 @@ test('a model without a VAE is offered as long as there is one that fits', async
   assert.equal(bareOf(await offer(dir))?.default_vae, 'bare.vae', 'the one that was meant for it')
   rmSync(join(dir, 'vae'), { recursive: true })
   assert.equal(bareOf(await offer(dir)), undefined)
+})
+
+test('upscalers are offered with every model, tiny VAEs with those that they fit; add puts them where they belong', async (t) => {
+  const dir = await installation(t)
+  const source = (name: string, content: Parameters<typeof writeSafetensors>[1]) => {
+    const path = join(tempFolder(t), `${name}.safetensors`)
+    writeSafetensors(path, content)
+    return path
+  }
+  const shapes = rrdbShapes({ num_feat: 8, num_block: 1, num_grow_ch: 4, scale: 4 })
+  for (const path of [
+    source(
+      'four',
+      contentOf(shapes, (name) => `params_ema.${name}`),
+    ),
+    source('taesd', contentOf(taesdShapes())),
+    source('taesd3', contentOf(taesdShapes(8))),
+  ])
+    assert.equal((await models(dir, ['add', path])).status, 0)
+  const refused = source(
+    'swin',
+    contentOf(shapes, (name) => name.replace('conv_body', 'layers.0.residual_group.blocks.0.attn.qkv')),
+  )
+  const { status, stderr } = await models(dir, ['add', refused])
+  assert.notEqual(status, 0)
+  assert.match(
+    stderr,
+    /an upscaler of the kind SwinIR, which cannot be used; RRDBNet \(ESRGAN, Real-ESRGAN\) and SRVGG can/,
+  )
+  cpSync(refused, join(dir, 'upscalers/swin.safetensors'))
+  writeFileSync(join(dir, 'upscalers/RealESRGAN_x4plus.pth'), 'PK')
+
+  const { models: offered, upscalers = [], tiny_vaes = [] } = await offer(dir)
+  assert.deepEqual(
+    upscalers.map(({ name, enlarges, problem }) => [name, enlarges?.scale, problem?.slice(0, 40)]),
+    [
+      ['four', 4, undefined],
+      ['RealESRGAN_x4plus', undefined, 'this is a pickle: it can run code when it'],
+      ['swin', undefined, 'this is an upscaler of the kind SwinIR, '],
+    ].map(([name, scale, problem]) => [name, scale, problem && String(problem).slice(0, 40)]),
+  )
+  const [tiny, mini] = offered
+  assert.ok(tiny && mini)
+  assert.deepEqual(namesFor(tiny, upscalers), ['four'])
+  assert.deepEqual(namesFor(mini, upscalers), ['four'])
+  assert.deepEqual(namesFor(tiny, tiny_vaes), ['taesd'])
+  assert.deepEqual(namesFor(mini, tiny_vaes), [])
+  assert.match((await models(dir, ['verify', 'four'])).stdout, /upscaler four: good/)
 })

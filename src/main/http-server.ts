@@ -87,7 +87,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
       bytes: config.uploadMb * 2 ** 20,
       pixels: config.uploadMegapixels * 1e6,
       longest: config.uploadSide,
-      side: defaultLimits.maxSize,
+      kept: config.uploadKeptMegapixels * 1e6,
     },
     ttlSeconds,
     workspaceLimits: {

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import type { Page } from 'playwright-core'
 import { openPage } from './open-page.ts'
 import { ballPng } from './png.ts'
+import { chosenOf, choose as pick } from './visit.ts'
 
 /** A model brings its own settings when it is chosen, and leaves those that the visitor changed. */
 
@@ -34,9 +35,10 @@ const here = openPage((studio) => {
 })
 
 async function shown(page: Page) {
-  const names = ['size', 'steps', 'guidance_scale', 'sampler', 'negative_prompt', 'loras', 'count', 'prompt']
+  const names = ['size', 'steps', 'guidance_scale', 'sampler', 'negative_prompt', 'loras', 'prompt']
   const values = await Promise.all(names.map((name) => page.inputValue(`#${name}`)))
-  return Object.fromEntries(names.map((name, index) => [name, values[index]]))
+  const count = await chosenOf(page, 'count')
+  return Object.fromEntries([...names.map((name, index) => [name, values[index]]), ['count', count]])
 }
 
 async function choose(page: Page, name: string): Promise<void> {
@@ -53,7 +55,7 @@ test('the model is the first field, and what was not touched follows it', async 
   await page.fill('#steps', '33')
   await page.fill('#loras', 'detail:0.5')
   await page.fill('#negative_prompt', 'blurry')
-  await page.selectOption('#count', '2')
+  await pick(page, 'count', '2')
   await page.locator('.swatch', { hasText: 'Marble' }).click()
   await choose(page, 'big-sd')
   const { size, steps, guidance_scale, loras, negative_prompt, count, prompt } = await shown(page)

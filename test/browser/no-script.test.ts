@@ -21,7 +21,8 @@ test('without JavaScript a form is posted, and its page asks again until the pic
   assert.equal(await page.locator('meta[http-equiv]').count(), 0)
   assert.equal(await overflows(page), false)
 
-  await page.getByRole('link', { name: 'Copy settings' }).click()
+  await page.getByText('All settings').click()
+  await page.locator('.seed-link').click()
   assert.equal(await page.inputValue('#prompt'), 'a red apple')
   assert.equal(await page.inputValue('#seed'), '7')
   visitor.assertQuiet()

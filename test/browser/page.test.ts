@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { AppError } from '../../src/jobs/errors.ts'
 import { openPage } from './open-page.ts'
-import { overflows, tabTo, widthOf } from './visit.ts'
+import { choose, chosenOf, overflows, tabTo, widthOf } from './visit.ts'
 
 const here = openPage()
 
@@ -45,7 +45,7 @@ test('the bar moves between two answers, and not beyond what the service says', 
     poll_after_ms: 600_000,
   })
   await page.getByText('Step 19 of 20').waitFor()
-  assert.equal(await page.locator('progress').evaluate((bar) => bar.value), 19)
+  assert.equal(await page.locator('article progress').evaluate((bar) => bar.value), 19)
 })
 
 test('the picture can be downloaded, and its settings used again in place', async () => {
@@ -63,9 +63,13 @@ test('the picture can be downloaded, and its settings used again in place', asyn
   await page.fill('#prompt', 'something else')
   await page.getByRole('link', { name: 'Copy settings' }).click()
   assert.equal(await page.inputValue('#prompt'), 'a green bottle')
-  assert.equal(await page.inputValue('#seed'), '7')
+  assert.equal(await page.inputValue('#seed'), '')
   assert.equal(await page.inputValue('#size'), '192x256')
   assert.equal(await page.inputValue('#width'), '')
+  assert.equal(await page.locator('#seed').isVisible(), false)
+  await page.getByText('All settings').click()
+  await page.locator('.seed-link').click()
+  assert.equal(await page.inputValue('#seed'), '7')
   assert.ok(await page.locator('#seed').isVisible())
   assert.equal(await page.locator(':focus').getAttribute('id'), 'prompt')
   await page.keyboard.press('Enter')
@@ -77,10 +81,10 @@ test('the picture can be downloaded, and its settings used again in place', asyn
 test('an example fills in the prompt and leaves the rest', async () => {
   await using visitor = await here.visit()
   const { page } = visitor
-  await page.selectOption('#count', '3')
+  await choose(page, 'count', '3')
   await page.getByRole('link', { name: 'a pink doughnut' }).click()
   assert.equal(await page.inputValue('#prompt'), 'a pink doughnut')
-  assert.equal(await page.inputValue('#count'), '3')
+  assert.equal(await chosenOf(page, 'count'), '3')
 })
 
 test('everything is done with the keyboard alone', async () => {
@@ -189,15 +193,15 @@ test('a reload keeps the cards, newest first; one that is gone leaves; the list 
   }
   const forgotten = here.studio.newest.id
   await page.reload()
-  await page.locator('article.is-succeeded').nth(1).waitFor()
+  await page.locator('article.is-succeeded').nth(1).waitFor({ state: 'attached' })
   assert.deepEqual(await page.locator('article.job h3').allTextContents(), ['second', 'first'])
   here.studio.forget(forgotten)
   await page.reload()
   await page.locator('#jobs > article:only-child img').waitFor()
   await page.getByRole('button', { name: 'Clear the list' }).click()
-  await page.getByText('Your pictures will hang here.').waitFor()
+  await page.getByText('Studio photos, from words').waitFor()
   await page.reload()
-  await page.getByText('Your pictures will hang here.').waitFor()
+  await page.getByText('Studio photos, from words').waitFor()
   visitor.assertQuiet()
 })
 
@@ -210,12 +214,12 @@ test('a card outlives a server that is away', async () => {
   await page.route('**/card', (route) =>
     route.fulfill({ status: 502, contentType: 'text/html', body: '<b>proxy</b>' }),
   )
-  await page.locator('.job-offline').waitFor()
+  await page.locator('.away').waitFor()
   assert.equal(await page.getByText('proxy').count(), 0)
   await page.unroute('**/card')
   here.studio.finish()
   await page.locator('article.is-succeeded img').waitFor()
-  assert.equal(await page.locator('.job-offline').count(), 0)
+  assert.equal(await page.locator('.away').count(), 0)
 })
 
 test('a form that cannot be sent says so and keeps its text', async () => {
@@ -258,14 +262,14 @@ test('on a phone nothing is wider than the screen or too small for a thumb', asy
   const { page } = visitor
   await page.click('.more summary')
   await page.fill('#prompt', 'four mugs')
-  await page.selectOption('#count', '4')
+  await choose(page, 'count', '4')
   await page.click('button[type=submit]')
   await page.locator('article.is-queued').waitFor()
   here.studio.finish()
   await page.locator('article.is-succeeded').waitFor()
   assert.equal(await overflows(page), false)
   const controls =
-    'button, summary, select, input:not(.visually-hidden), textarea, .btn, .icon-link, .seed-link, .example'
+    'button, summary, select, input:not(.visually-hidden), textarea, .btn, .segment, .format, .example'
   for (const control of await page.locator(controls).filter({ visible: true }).all()) {
     const { height = 0 } = (await control.boundingBox()) ?? {}
     assert.ok(height >= 44, `${await control.textContent()} is ${height} pixels high`)
@@ -277,14 +281,14 @@ test('a card that is looked at asks each second, whatever the service tells prog
   await using visitor = await here.visit()
   const { page } = visitor
   await page.fill('#prompt', 'four mugs')
-  await page.selectOption('#count', '4')
+  await choose(page, 'count', '4')
   await page.click('button[type=submit]')
   await page.locator('article.is-queued').waitFor()
-  await page.waitForFunction(`document.title.startsWith('Waiting: 2 jobs before yours · ')`)
+  await page.waitForFunction(`document.title.startsWith('(1) ')`)
   await page.getByText('7 s left').waitFor()
   here.studio.move({ status: 'running', progress: { step: 27, steps: 80 }, eta_seconds: 600 })
   await page.getByText('Picture 2 of 4, step 7 of 20').waitFor()
-  await page.waitForFunction(`document.title === 'Picture 2 of 4, step 7 of 20 · 10 min left – Packshot'`)
+  await page.waitForFunction(`document.title === '(1) 10 min left · Packshot'`)
   here.studio.finish()
   await page.locator('article.is-succeeded').waitFor()
   assert.equal(await page.title(), 'Packshot')

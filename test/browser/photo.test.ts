@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import type { Page } from 'playwright-core'
 import sharp from 'sharp'
 import { openPage } from './open-page.ts'
-import { overflows, tabTo } from './visit.ts'
+import { overflows, tabTo, widthOf } from './visit.ts'
 
 const here = openPage()
 
@@ -14,13 +14,37 @@ async function photoFile(width: number, height: number) {
   return { name: 'photo.jpg', mimeType: 'image/jpeg', buffer: await sharp({ create }).jpeg().toBuffer() }
 }
 
-async function choosePhoto(page: Page, width = 300, height = 400): Promise<void> {
+/** Answers as the service does when it has cut out a product: the left half of the photo. */
+async function findProducts(page: Page): Promise<{ readonly asked: Record<string, unknown>[] }> {
+  const asked: Record<string, unknown>[] = []
+  const half = { create: { width: 40, height: 80, channels: 4 as const, background: '#c33' } }
+  const found = await sharp({ create: { width: 80, height: 80, channels: 4, background: '#0000' } })
+    .composite([{ input: half, left: 0, top: 0 }])
+    .png()
+    .toBuffer()
+  await page.route(/\/v1\/jobs($|\/found)/, (route) => {
+    const request = route.request()
+    if (request.method() === 'DELETE') return route.fulfill({ status: 204 })
+    if (request.method() === 'GET') return route.fulfill({ contentType: 'image/png', body: found })
+    asked.push(request.postDataJSON())
+    const job = { id: 'found', status: 'succeeded', images: [{ url: '/v1/jobs/found/images/0' }] }
+    return route.fulfill({ status: 200, json: job })
+  })
+  return { asked }
+}
+
+/** A photo of which everything may change, or one whose product is kept. */
+async function choosePhoto(page: Page, width = 300, height = 400, keep = false): Promise<void> {
+  await findProducts(page)
   await page.setInputFiles('#photo-file', await photoFile(width, height))
-  await page.getByText('The photo is ready').waitFor()
+  await page.locator('.photo-note, .photo-status').getByText('The product was found').waitFor()
+  if (keep) return
+  await page.getByLabel('Keep the product').uncheck()
+  await page.getByText('Without paint the whole photo changes').waitFor()
 }
 
 async function paintAcross(page: Page): Promise<void> {
-  await page.getByRole('button', { name: 'Paint what to change' }).click()
+  await page.getByRole('button', { name: 'Brush', pressed: false }).click()
   const mask = page.locator('.photo-mask')
   await mask.scrollIntoViewIfNeeded()
   const { x, y, width, height } = (await mask.boundingBox()) ?? { x: 0, y: 0, width: 0, height: 0 }
@@ -36,6 +60,16 @@ async function send(page: Page): Promise<void> {
   await page.locator('article.is-queued').waitFor()
 }
 
+/** Of the mask that the newest request names, at a place in parts of its sides. */
+async function maskAt(...places: (readonly [number, number])[]): Promise<(number | undefined)[]> {
+  const mask = here.studio.uploads.get(here.studio.newest.request?.mask ?? '')
+  const { data, info } = await sharp(mask).raw().toBuffer({ resolveWithObject: true })
+  return places.map(
+    ([across, down]) =>
+      data[(Math.floor(info.height * down) * info.width + Math.floor(info.width * across)) * info.channels],
+  )
+}
+
 test('a photo goes in, the size follows its shape, and what is painted is the mask', async () => {
   for (const options of [{}, phone]) {
     await using visitor = await here.visit(options)
@@ -45,18 +79,13 @@ test('a photo goes in, the size follows its shape, and what is painted is the ma
     await paintAcross(page)
     assert.equal(await overflows(page), false)
     await page.locator('#strength').fill('0.5')
-    assert.equal(await page.locator('output').textContent(), '50 %')
+    assert.equal(await page.locator('output[for=strength]').textContent(), '50 %')
     await send(page)
-    const { init_image = '', mask = '', strength } = here.studio.newest.request ?? {}
-    assert.equal(strength, 0.5)
+    const { init_image = '', strength, keep } = here.studio.newest.request ?? {}
+    assert.deepEqual([strength, keep], [0.5, undefined])
     const kept = await sharp(here.studio.uploads.get(init_image)).metadata()
-    assert.deepEqual([kept.width, kept.height], [512, 683])
-    const { data, info } = await sharp(here.studio.uploads.get(mask))
-      .raw()
-      .toBuffer({ resolveWithObject: true })
-    const at = (across: number, down: number) =>
-      data[(Math.floor(info.height * down) * info.width + Math.floor(info.width * across)) * info.channels]
-    assert.deepEqual([at(0.5, 0.5), at(0.5, 0.05), at(0.5, 0.95)], [255, 0, 0])
+    assert.deepEqual([kept.width, kept.height], [443, 591])
+    assert.deepEqual(await maskAt([0.5, 0.5], [0.5, 0.05], [0.5, 0.95]), [255, 0, 0])
     visitor.assertQuiet()
   }
 })
@@ -73,10 +102,11 @@ test('a recipe brings its photo and paint back, and sends no mask anew', async (
   assert.equal(await page.inputValue('#init_image'), '')
   assert.equal(await page.locator('#photo-file').evaluate((input) => input.matches(':focus')), true)
   await page.getByRole('link', { name: 'Copy settings' }).click()
-  await page.getByRole('button', { name: 'Clear the paint' }).waitFor()
+  await page.locator('#photo-stage [data-photo="clear"]:enabled').waitFor()
   await page.keyboard.press('Enter')
   await page.locator('article.is-queued').waitFor()
-  assert.deepEqual(here.studio.newest.request, first)
+  // another seed, unless it was locked
+  assert.deepEqual({ ...here.studio.newest.request, seed: first?.seed }, first)
   assert.equal(here.studio.uploads.size, 2)
 })
 
@@ -85,7 +115,7 @@ test('cleared paint is no mask, and a removed photo none', async () => {
   const { page } = visitor
   await choosePhoto(page)
   await paintAcross(page)
-  await page.getByRole('button', { name: 'Clear the paint' }).click()
+  await page.getByRole('button', { name: 'Clear', exact: true }).click()
   await send(page)
   assert.equal(here.studio.newest.request?.mask, undefined)
   assert.notEqual(here.studio.newest.request?.init_image, undefined)
@@ -99,6 +129,7 @@ test('cleared paint is no mask, and a removed photo none', async () => {
 test('a mask can come from a file, with the keyboard alone', async () => {
   await using visitor = await here.visit()
   const { page } = visitor
+  await page.locator('[name=source][value=photo]').check({ force: true })
   await tabTo(page, '#photo-file')
   await choosePhoto(page, 200, 200)
   await tabTo(page, '#mask-file')
@@ -111,9 +142,7 @@ test('a mask can come from a file, with the keyboard alone', async () => {
   await page.setInputFiles('#mask-file', { name: 'mask.png', mimeType: 'image/png', buffer: half })
   await page.getByText('The mask is shown on the photo').waitFor()
   await send(page)
-  const mask = here.studio.uploads.get(here.studio.newest.request?.mask ?? '')
-  const { data, info } = await sharp(mask).raw().toBuffer({ resolveWithObject: true })
-  assert.deepEqual([data[10 * info.channels], data[190 * info.channels]], [255, 0])
+  assert.deepEqual(await maskAt([0.05, 0.5], [0.95, 0.5]), [255, 0])
   const wrong = await photoFile(300, 100)
   await page.setInputFiles('#mask-file', wrong)
   await page.getByText('must have the shape of the photo').waitFor()
@@ -132,8 +161,7 @@ test('what is no picture, and a photo that the server does not take, are named',
   await page.getByText('There is no room.').waitFor()
   assert.equal(await page.inputValue('#init_image'), '')
   await page.unroute('**/v1/uploads')
-  await page.setInputFiles('#photo-file', await photoFile(60, 30))
-  await page.getByText('The photo is ready').waitFor()
+  await choosePhoto(page, 60, 30)
 })
 
 test('a form that is sent at once waits for its photo', async () => {
@@ -144,6 +172,7 @@ test('a form that is sent at once waits for its photo', async () => {
     await gate.promise
     await route.continue()
   })
+  await findProducts(page)
   await page.fill('#prompt', 'a vase')
   await page.setInputFiles('#photo-file', await photoFile(64, 64))
   await page.getByText('Sending the photo').waitFor()
@@ -154,6 +183,113 @@ test('a form that is sent at once waits for its photo', async () => {
   await page.locator('article.is-queued').waitFor()
   assert.notEqual(here.studio.newest.request?.init_image, undefined)
   assert.equal(here.studio.submitted, 1)
+})
+
+test('a kept product is found by itself, corrected by brush, eraser and keys, and only then sent as a mask', async () => {
+  await using visitor = await here.visit()
+  const { page } = visitor
+  const finder = await findProducts(page)
+  await page.setInputFiles('#photo-file', await photoFile(300, 300))
+  await page.locator('.photo-note, .photo-status').getByText('The product was found').waitFor()
+  const [job] = finder.asked
+  assert.deepEqual(
+    [job?.keep, job?.strength, job?.init_image],
+    ['product', 0, await page.inputValue('#init_image')],
+  )
+  assert.equal(await page.locator('.photo-strength').isVisible(), false)
+  await send(page)
+  const first = here.studio.newest.request
+  assert.deepEqual([first?.keep, first?.mask, first?.strength], ['product', undefined, 1])
+  here.studio.finish()
+  await page.locator('article.is-succeeded').waitFor()
+
+  await page.getByRole('button', { name: 'Show the photo' }).click()
+  // the right half is hatched: paint in the left, and take some away on the right
+  await paintAcross(page)
+  await page.getByRole('button', { name: 'Undo', exact: true }).click()
+  await page.getByRole('button', { name: 'Redo', exact: true }).click()
+  await page.locator('.photo-mask').focus()
+  await page.keyboard.press('e')
+  for (let i = 0; i < 3; i += 1) await page.keyboard.press('Shift+ArrowRight')
+  for (let i = 0; i < 3; i += 1) await page.keyboard.press('Shift+ArrowUp')
+  await page.keyboard.press('Space')
+  await page.getByText('The eraser is down').waitFor()
+  await page.keyboard.press('ArrowUp')
+  await page.keyboard.press('Space')
+  await send(page)
+  assert.deepEqual(await maskAt([0.2, 0.5], [0.2, 0.1], [0.97, 0.97]), [255, 0, 255])
+  const mask = here.studio.uploads.get(here.studio.newest.request?.mask ?? '')
+  const { data, info } = await sharp(mask).raw().toBuffer({ resolveWithObject: true })
+  const right = Array.from({ length: info.width * info.height }, (_, i) => i).filter(
+    (i) => i % info.width > info.width * 0.55 && data[i * info.channels] === 0,
+  )
+  assert.ok(right.length > 20, 'the eraser kept a part of the right half')
+
+  here.studio.finish()
+  await page.locator('article.is-queued').waitFor({ state: 'detached' })
+  await page.getByRole('button', { name: 'Show the photo' }).click()
+  await page.getByRole('button', { name: 'Invert' }).click()
+  await page.getByRole('button', { name: 'Larger (+)' }).click()
+  await page.locator('#brush').fill('80')
+  await send(page)
+  assert.deepEqual(await maskAt([0.2, 0.5], [0.2, 0.1], [0.97, 0.97]), [0, 255, 0])
+  assert.equal(finder.asked.length, 1)
+  visitor.assertQuiet()
+})
+
+test('a photo can be dropped or pasted anywhere; nothing found is said beside the photo', async () => {
+  await using visitor = await here.visit()
+  const { page } = visitor
+  await page.route(/\/v1\/jobs$/, (route) =>
+    route.fulfill({
+      json: {
+        id: 'x',
+        status: 'failed',
+        images: [],
+        error: { code: 'invalid_upload', message: 'No product was found.' },
+      },
+    }),
+  )
+  const { buffer } = await photoFile(40, 40)
+  const give = (event: string, field: string) =>
+    page.evaluate(`{
+      const bytes = Uint8Array.from(atob('${buffer.toString('base64')}'), (each) => each.charCodeAt(0))
+      const data = new DataTransfer()
+      data.items.add(new File([bytes], 'a.jpg', { type: 'image/jpeg' }))
+      const options = { bubbles: true, cancelable: true, ${field}: data }
+      document.querySelector('main').dispatchEvent(new ${event}(options.dataTransfer ? 'drop' : 'paste', options))
+    }`)
+  for (const [event, field] of [
+    ['DragEvent', 'dataTransfer'],
+    ['ClipboardEvent', 'clipboardData'],
+  ] as const) {
+    await give(event, field)
+    await page.locator('.is-fault').getByText('No product was found.').waitFor()
+    assert.notEqual(await page.inputValue('#init_image'), '')
+    await page.getByRole('button', { name: 'Remove the photo' }).click()
+  }
+  // another script looks at the file first
+  await page.evaluate(`document.addEventListener('photo:given', (event) => event.preventDefault())`)
+  await give('DragEvent', 'dataTransfer')
+  assert.equal(await page.locator('#photo-stage').isVisible(), false)
+})
+
+test('without JavaScript a photo is posted with the form, and its product kept', async () => {
+  await using visitor = await here.visit({ javaScriptEnabled: false })
+  const { page } = visitor
+  await page.fill('#prompt', 'a vase')
+  await page.getByRole('button', { name: 'Use this photo' }).click()
+  await page.locator('#init_image-error').getByText('Choose a file first').waitFor()
+  await page.setInputFiles('#photo-posted', await photoFile(120, 80))
+  await page.getByRole('button', { name: 'Use this photo' }).click()
+  assert.equal(await widthOf(page.locator('.photo-shown')), 120)
+  await page.getByLabel('Keep the product').check()
+  await page.click('.shutter')
+  await page.waitForURL(/\/jobs\/[\w-]+$/)
+  const { keep, strength, prompt, init_image } = here.studio.newest.request ?? {}
+  assert.deepEqual([keep, strength, prompt], ['product', 1, 'a vase'])
+  assert.ok(here.studio.uploads.has(init_image ?? ''))
+  visitor.assertQuiet()
 })
 
 test('a photo that is gone is said beside it', async () => {
@@ -206,7 +342,8 @@ async function twoColours(width: number, height: number) {
 test('photos as phones and cameras make them are sent: other formats, many megapixels, sideways, panoramas', async () => {
   await using visitor = await here.visit()
   const { page } = visitor
-  const { pixels, side } = here.studio.uploadLimits
+  await findProducts(page)
+  const { kept: most } = here.studio.uploadLimits
   const photos: [string, string, Buffer, number][] = [
     ['anim.gif', 'image/gif', await (await twoColours(300, 200)).gif().toBuffer(), 1.5],
     ['new.avif', 'image/avif', await (await twoColours(300, 200)).avif({ effort: 0 }).toBuffer(), 1.5],
@@ -223,15 +360,13 @@ test('photos as phones and cameras make them are sent: other formats, many megap
   ]
   for (const [name, mimeType, buffer, shape] of photos) {
     await page.setInputFiles('#photo-file', { name, mimeType, buffer })
-    await page
-      .locator('.photo-status')
-      .getByText(/The photo is ready|rror|annot|must/)
-      .waitFor()
-    assert.match((await page.textContent('.photo-status')) ?? '', /The photo is ready/, name)
+    const said = page.locator('.photo-note, .photo-status')
+    await said.getByText(/The product was found|rror|annot|must/).waitFor()
+    assert.match((await said.allTextContents()).join(''), /The product was found/, name)
     const kept = sharp(here.studio.uploads.get(await page.inputValue('#init_image')))
     const { width = 0, height = 0 } = await kept.metadata()
     assert.ok(Math.abs(width / height / shape - 1) < 0.02, `${name} is ${width} × ${height}`)
-    assert.ok(width * height <= pixels && Math.min(width, height) <= side, `${name} is ${width} × ${height}`)
+    assert.ok(width * height <= most, `${name} is ${width} × ${height}`)
     await page.getByRole('button', { name: 'Remove the photo' }).click()
   }
   const strip = await (await twoColours(16_000, 500)).jpeg().toBuffer()
@@ -265,10 +400,12 @@ test('what was pressed answers within the window: a photo, one that is refused, 
     const inWindow = async (selector: string) => {
       const { y = 0, height = 0 } = (await page.locator(selector).boundingBox()) ?? {}
       const shutter = (await page.locator('.shutter').boundingBox())?.y ?? 0
-      const free = selector.startsWith('.shutter') ? (page.viewportSize()?.height ?? 0) : shutter
+      const free = ['.panel-foot [role=alert]', '.photo-stage'].includes(selector)
+        ? (page.viewportSize()?.height ?? 0)
+        : shutter
       return y >= 0 && y + Math.min(height, 80) <= free
     }
-    await choosePhoto(page)
+    await choosePhoto(page, 300, 400, true)
     assert.ok(await inWindow('.photo-stage'))
     await page.evaluate('scrollTo(0, 0)')
     await page.setInputFiles('#photo-file', { name: 'a', mimeType: 'image/png', buffer: Buffer.from('x') })
@@ -280,6 +417,6 @@ test('what was pressed answers within the window: a photo, one that is refused, 
     await page.route('**/jobs', (route) => route.abort())
     await page.click('.shutter')
     await page.getByRole('alert').waitFor()
-    assert.ok(await inWindow('.shutter-bar [role=alert]'))
+    assert.ok(await inWindow('.panel-foot [role=alert]'))
   }
 })

@@ -9,6 +9,7 @@ import { AppError } from '../../src/jobs/errors.ts'
 import { defaultLimits } from '../../src/jobs/fields.ts'
 import type { ModelInfo, Offer } from '../../src/jobs/offer.ts'
 import type { ImageStore } from '../../src/jobs/ports.ts'
+import type { Preview } from '../../src/jobs/previews.ts'
 import { invalidRequest, resolveRequest } from '../../src/jobs/request/resolve.ts'
 import {
   acceptGranted,
@@ -19,7 +20,7 @@ import {
   openFollowing,
   type SentForGrant,
 } from '../../src/jobs/serving/grants.ts'
-import type { JobView } from '../../src/jobs/serving/job-view.ts'
+import { isFinal, type JobView } from '../../src/jobs/serving/job-view.ts'
 import { withNotes } from '../../src/jobs/serving/notes.ts'
 import type { PictureFile } from '../../src/jobs/serving/picture.ts'
 import { acceptUpload, findUpload, uploadFaults } from '../../src/jobs/serving/upload.ts'
@@ -44,7 +45,7 @@ const model: ModelInfo = {
 }
 
 type Change = Partial<
-  Pick<JobView, 'status' | 'progress' | 'position' | 'eta_seconds' | 'poll_after_ms' | 'error'>
+  Pick<JobView, 'status' | 'progress' | 'preview' | 'position' | 'eta_seconds' | 'poll_after_ms' | 'error'>
 >
 
 /**
@@ -72,7 +73,7 @@ export class Studio implements Services {
 
   /** Uploads are kept as in the real one, and in memory. */
   readonly uploads = new Map<string, Uint8Array>()
-  readonly uploadLimits = { bytes: 2_000_000, pixels: 4e6, longest: 3000, side: 512 }
+  readonly uploadLimits = { bytes: 2_000_000, pixels: 4e6, longest: 3000, kept: 512 * 512 }
   readonly #uploadDeps = {
     ids: testIds,
     images: {
@@ -183,11 +184,31 @@ export class Studio implements Services {
     return this.view(id)
   }
 
-  async *follow(id: string) {
-    yield await this.view(id)
+  /** As the real one: the job as it is, then after each change, until it is final. */
+  async *follow(id: string, _caller: Caller, { signal }: { readonly signal: AbortSignal }) {
+    for (;;) {
+      const view = await this.view(id)
+      yield view
+      if (isFinal(view) || signal.aborted) return
+      await this.#changed(signal)
+    }
   }
 
-  async preview() {
+  #waiting: (() => void)[] = []
+
+  #changed(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve)
+      signal.addEventListener('abort', () => resolve(), { once: true })
+    })
+  }
+
+  #set(id: string, view: JobView): void {
+    this.#jobs.set(id, view)
+    for (const resolve of this.#waiting.splice(0)) resolve()
+  }
+
+  async preview(): Promise<Preview | undefined> {
     return undefined
   }
 
@@ -197,6 +218,14 @@ export class Studio implements Services {
 
   ready(): boolean {
     return true
+  }
+
+  async refinish(): Promise<never> {
+    throw new AppError('not_ready', 'Nothing is finished here.')
+  }
+
+  async original(): Promise<never> {
+    throw new AppError('not_found', 'There is no original here.')
   }
 
   async imageOrAddress(id: string, index: number) {
@@ -273,7 +302,7 @@ export class Studio implements Services {
     const waiting = moving
       ? { poll_after_ms: poll_after_ms ?? this.pollAfterMs }
       : { finished_at: '2026-01-01T00:00:03.400Z' }
-    this.#jobs.set(id, { ...view, ...waiting, started_at: '2026-01-01T00:00:01.000Z', ...change })
+    this.#set(id, { ...view, ...waiting, started_at: '2026-01-01T00:00:01.000Z', ...change })
   }
 
   forget(id: string): void {
@@ -293,7 +322,7 @@ export class Studio implements Services {
       sha256: '0'.repeat(64),
       bytes: 1,
     }))
-    this.#jobs.set(id, { ...view, images })
+    this.#set(id, { ...view, images })
   }
 }
 

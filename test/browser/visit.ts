@@ -61,6 +61,16 @@ export async function tabTo(page: Page, selector: string): Promise<void> {
   throw new Error(`${selector} cannot be reached with the Tab key`)
 }
 
+/** Chooses one of a few radio buttons by its label, as a pointer does: the buttons themselves are not in sight. */
+export async function choose(page: Page, name: string, value: string): Promise<void> {
+  await page.locator(`label:has(input[name="${name}"][value="${value}"])`).click()
+}
+
+/** What is chosen of them. */
+export function chosenOf(page: Page, name: string): Promise<string | null> {
+  return page.locator(`input[name="${name}"]:checked`).getAttribute('value')
+}
+
 /** The width of a picture in its own pixels, as soon as the browser has decoded it. */
 export async function widthOf(image: Locator): Promise<number> {
   return image.evaluate(async (element) => {

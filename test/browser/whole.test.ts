@@ -12,7 +12,7 @@ import type { Browser } from 'playwright-core'
 import sharp from 'sharp'
 import { waitFor } from '../kit/waiting.ts'
 import { startBrowser } from './chromium.ts'
-import { visit, widthOf } from './visit.ts'
+import { choose, visit, widthOf } from './visit.ts'
 
 /** The service as `npm start` runs it, with the built-in model, in a data folder of its own. */
 
@@ -77,11 +77,15 @@ test('someone types "a red apple" and sees a picture', async () => {
   assert.equal(file.subarray(1, 4).toString('latin1'), 'PNG')
   assert.match(file.toString('latin1'), /parameters\0a red apple/)
 
-  const seed = await card.locator('dt:text-is("Seed") + dd').textContent()
-  await card.getByRole('link', { name: 'Copy settings' }).click()
+  await card.getByText('All settings').click()
+  const seed = await card.locator('.seed-link').textContent()
+  await card.locator('.seed-link').click()
   assert.equal(await page.inputValue('#seed'), seed)
   await page.keyboard.press('Enter')
-  await page.locator('article.is-succeeded').nth(1).waitFor(patience)
+  await page
+    .locator('article.is-succeeded')
+    .nth(1)
+    .waitFor({ ...patience, state: 'attached' })
   const [again, first] = await page
     .locator('article.job img')
     .evaluateAll((images) => images.map((each) => each.src))
@@ -94,13 +98,13 @@ test('four pictures come of one job, without JavaScript too', async () => {
   await using visitor = await visit(browser, url, { ...still, javaScriptEnabled: false })
   const { page } = visitor
   await page.fill('#prompt', 'a green wine bottle')
-  await page.selectOption('#count', '4')
+  await choose(page, 'count', '4')
   await page.click('.more summary')
   await page.fill('#steps', '2')
   await page.click('button[type=submit]')
   await page.waitForURL(/\/jobs\//)
   await page.locator('article img').nth(3).waitFor(patience)
-  const seeds = await page.locator('.seed-link').allTextContents()
+  const seeds = await page.locator('.picture-name').allTextContents()
   assert.equal(new Set(seeds).size, 4)
   visitor.assertQuiet()
 })

@@ -56,6 +56,28 @@ export function imageStoreContract(
       for (const format of imageFormats) assert.equal(await store.getImage(id, 0, format), undefined)
     })
 
+    test('keeps the original beside a finished picture, and deletes and sweeps it with it', async (t) => {
+      const store = (await start(t))()
+      const now = Date.now()
+      const image = { index: 0, width: 8, height: 8, seed: 7, bytes: 1, sha256: '', original: 2 }
+      const made = async (age: number, left: number) => {
+        const id = testIds.issue(new Date(now - age))
+        const task = someTask({ id, expires_at: new Date(now + left).toISOString() })
+        await store.putImage(id, 0, 'png', Uint8Array.of(1))
+        await store.putImage(id, 0, 'original', Uint8Array.of(2, 3))
+        return store.commit(someManifest(task, { images: [image] }))
+      }
+      const [young, old] = [await made(0, 3_600_000), await made(3_600_001, -1)]
+      assert.deepEqual([...((await store.getImage(young.id, 0, 'png')) ?? [])], [1])
+      assert.deepEqual(await contentOf(await store.openImage(young.id, 0, 'original')), [2, [2, 3]])
+      assert.equal(await store.sweep(new Date(now)), 1)
+      assert.equal(await store.getImage(old.id, 0, 'original'), undefined)
+      assert.notEqual(await store.getImage(young.id, 0, 'original'), undefined)
+      const deleted_at = new Date(now).toISOString()
+      await store.purge({ ...young, images: [], deleted_at }, young)
+      assert.equal(await store.getImage(young.id, 0, 'original'), undefined)
+    })
+
     test('replaces the picture of an earlier attempt', async (t) => {
       const store = (await start(t))()
       const { id } = someTask()

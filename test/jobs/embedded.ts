@@ -81,7 +81,7 @@ export function embedded(t: Cleanup, options: { queueMax?: number; ttlSeconds?: 
     offer: () => standInOffer,
     prompts: promptReader(() => [{ name: 'EasyNegative', vectors: 8 }]),
     pictures: pictureReader(),
-    uploadLimits: { bytes: 200_000, pixels: 1e6, longest: 3000, side: 512 },
+    uploadLimits: { bytes: 200_000, pixels: 1e6, longest: 3000, kept: 512 * 512 },
     limits: defaultLimits,
     ttlSeconds,
     now,

@@ -91,6 +91,11 @@ export const routeCases: Readonly<Record<string, RouteCase>> = {
     scope: 'jobs:cancel',
     request: ({ job }) => ({ method: 'POST', url: `/v1/jobs/${job}/cancel` }),
   },
+  'POST /v1/jobs/:id/finish': {
+    for: 'own',
+    scope: 'jobs:write',
+    request: ({ job }) => json(`/v1/jobs/${job}/finish`, { finish: {} }),
+  },
   'DELETE /v1/jobs/:id': {
     for: 'own',
     scope: 'jobs:cancel',
@@ -100,6 +105,12 @@ export const routeCases: Readonly<Record<string, RouteCase>> = {
     for: 'own',
     scope: 'jobs:read',
     request: ({ job }) => ({ url: `/v1/jobs/${job}/images/0` }),
+  },
+  'GET /v1/jobs/:id/images/:index/original': {
+    for: 'own',
+    scope: 'jobs:read',
+    says: 404,
+    request: ({ job }) => ({ url: `/v1/jobs/${job}/images/0/original` }),
   },
   'GET /v1/pictures/:link': { for: 'open', request: ({ link }) => ({ url: link }) },
   'GET /v1/models': { for: 'any', request: () => ({ url: '/v1/models' }) },
@@ -125,6 +136,7 @@ export const routeCases: Readonly<Record<string, RouteCase>> = {
   'POST /sign-in': { for: 'open', request: () => form('/sign-in', 'key=nothing') },
   'POST /sign-out': { for: 'open', request: () => form('/sign-out') },
   'GET /': { for: 'any', request: () => ({ url: '/' }) },
+  'POST /photo': { for: 'any', scope: 'uploads', request: () => multipart('/photo', 'photo_file') },
   'POST /form': { for: 'any', request: () => form('/form') },
   'POST /jobs': { for: 'any', scope: 'jobs:write', request: () => form('/jobs', 'prompt=an+apple&seed=1') },
   'GET /jobs/:id': { for: 'own', scope: 'jobs:read', request: ({ job }) => ({ url: `/jobs/${job}` }) },

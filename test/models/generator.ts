@@ -3,14 +3,14 @@ import { inferenceSettings } from '../../src/generator/protocol.ts'
 import { type ThreadGenerator, threadGenerator } from '../../src/generator/thread-generator.ts'
 import type { Holdings } from '../../src/jobs/holdings.ts'
 import type { ResolvedRequest } from '../../src/jobs/job.ts'
-import type { GeneratedImage } from '../../src/jobs/ports.ts'
+import type { GeneratedImage, GivenImages } from '../../src/jobs/ports.ts'
 import { keepingLog } from '../quiet-log.ts'
 import type { Cleanup } from '../temp-folder.ts'
 
 export interface TestGenerator {
   readonly thread: ThreadGenerator
   /** One small picture. */
-  make(fields: Partial<ResolvedRequest>): Promise<GeneratedImage>
+  make(fields: Partial<ResolvedRequest>, images?: GivenImages): Promise<GeneratedImage>
   /** As last reported by the thread. */
   holdings(): Holdings | undefined
 }
@@ -33,9 +33,13 @@ export function startGenerator(t: Cleanup, env: Record<string, string>): TestGen
   return {
     thread,
     holdings: () => last,
-    async make(fields) {
+    async make(fields, images) {
       const request: ResolvedRequest = { ...smallRequest, ...fields }
-      const options = { signal: new AbortController().signal, onProgress: () => {} }
+      const options = {
+        signal: new AbortController().signal,
+        onProgress: () => {},
+        ...(images && { images }),
+      }
       for await (const image of thread.generate(request, options)) return image
       throw new Error('no picture was made')
     },

@@ -16,7 +16,7 @@ from .backdrops import BACKGROUNDS
 from .build import BUILDERS, things_of
 from .captions import Chances, caption, empty_caption, tell
 from .catalogue import KINDS
-from .picture import render
+from .picture import render, render_apart
 from .scenes import ARRANGEMENTS, CAMERAS, LIGHTS, combinations, held_out, held_out_combinations, scene
 from .vocabulary import COLOUR_WORDS, PAPER_WORDS, words
 
@@ -30,6 +30,16 @@ class Pictures(unittest.TestCase):
         render(scene(12), SMALL)
         self.assertTrue(torch.equal(first, render(scene(11), SMALL)))
         self.assertFalse(torch.equal(first, render(scene(13), SMALL)))
+
+    def test_products_apart_and_their_plate_make_the_picture(self) -> None:
+        for background in ("white", "marble"):
+            s = scene(11, background=background)
+            parts = render_apart(s, SMALL)
+            self.assertTrue(torch.equal(parts["picture"], render(s, SMALL)))
+            product, alpha = parts["product"][..., :3].float(), parts["product"][..., 3:].float() / 255
+            again = product * alpha + parts["plate"].float() * (1 - alpha)
+            self.assertLess((again - parts["picture"].float()).abs().max().item(), 2.1)
+            self.assertTrue(0.02 < alpha.mean().item() < 0.9)
 
     def test_every_kind_stands_out_from_white_and_from_dark(self) -> None:
         self.assertEqual(set(BUILDERS), set(KINDS))

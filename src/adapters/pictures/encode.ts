@@ -29,6 +29,12 @@ export async function encodeLossy(
   return parameters === undefined ? file : withExif(file, { format, width, height, comment: parameters })
 }
 
+/** A picture of many megapixels as a PNG, in a second rather than as small as can be. */
+export async function encodeLarge({ rgb, width, height }: Raster): Promise<Uint8Array> {
+  const image = sharp(rgb, { raw: { width, height, channels: 3 } })
+  return image.png({ compressionLevel: 3, adaptiveFiltering: true, palette: false }).toBuffer()
+}
+
 /** Of the longer side of a preview, in pixels. */
 const previewSide = 256
 const previewQuality = 80

@@ -76,10 +76,12 @@ interface Written {
 
 /** The quality falls to this, not below. */
 const leastQuality = 40
+/** In place of a quality, of WebP: without loss. */
+const lossless = 101
 
 /**
- * Writes a file. JPEG and WebP round colours: the quality is raised until the check passes, if any does; with `maxBytes`
- * it falls until the file fits.
+ * Writes a file. JPEG and WebP round colours: the quality is raised until the check passes, if any does, and WebP is
+ * written without loss where it cannot hold the colour otherwise; with `maxBytes` the quality falls until the file fits.
  * @throws AppError `finish_failed` if it does not fit at a quality of 40
  */
 export async function writeFinished(pixels: FinishedPixels, file: FinishedFile): Promise<Written> {
@@ -89,10 +91,16 @@ export async function writeFinished(pixels: FinishedPixels, file: FinishedFile):
     return { bytes, checked: 'rgb' in pixels ? check?.(pixels) : undefined }
   }
   const write = (quality: number) => lossy(pixels, { ...file, format, quality })
-  const qualities = await goodQualities(format, file.colour)
+  const good = await goodQualities(format, file.colour)
+  const fits = (each: Uint8Array) => file.maxBytes === undefined || each.byteLength <= file.maxBytes
+  if (good.length === 0 && format === 'webp') {
+    // without loss it holds every colour
+    const exact = await lossy(pixels, { ...file, format, quality: lossless })
+    if (fits(exact)) return { bytes: exact, checked: await checked(exact, check) }
+  }
+  const qualities = good.length === 0 ? all : good
   const asked = atLeast(qualities, file.quality)
   let bytes = await write(asked)
-  const fits = (each: Uint8Array) => file.maxBytes === undefined || each.byteLength <= file.maxBytes
   if (!fits(bytes)) {
     const lower = qualities.filter((quality) => quality < asked)
     bytes = await largestThatFits(lower, write, fits, file.maxBytes ?? 0)
@@ -102,6 +110,7 @@ export async function writeFinished(pixels: FinishedPixels, file: FinishedFile):
   for (const quality of [asked + 3, 97, 100].map((wanted) => atLeast(qualities, wanted))) {
     if (share === undefined || share === 1 || quality <= asked) continue
     const better = await write(quality)
+    // a higher quality is larger still
     if (!fits(better)) break
     const now = (await checked(better, check)) ?? 0
     if (now > share) [bytes, share] = [better, now]
@@ -152,22 +161,27 @@ async function lossy(
   const bytes =
     format === 'jpeg'
       ? await image.jpeg({ quality, chromaSubsampling: '4:4:4' }).toBuffer()
-      : await image.webp({ quality, smartSubsample: true, alphaQuality: 100 }).toBuffer()
+      : await image
+          .webp(
+            quality === lossless ? { lossless: true } : { quality, smartSubsample: true, alphaQuality: 100 },
+          )
+          .toBuffer()
   const { width, height } = pixels
   return parameters === undefined ? bytes : withExif(bytes, { format, width, height, comment: parameters })
 }
 
 const known = new Map<string, Promise<readonly number[]>>()
 
+const all = Array.from({ length: 101 - leastQuality }, (_, at) => leastQuality + at)
+
 /**
- * The qualities from 40 to 100 at which an area of this colour comes out exactly; all of them if there is none, and
- * without a colour. At some qualities white comes out as 254.
+ * The qualities from 40 to 100 at which an area of this colour comes out exactly: at some, white comes out as 254. All of
+ * them without a colour; none for a colour that the format cannot hold, as most of WebP with loss.
  */
 function goodQualities(format: 'jpeg' | 'webp', colour: FinishedFile['colour']): Promise<readonly number[]> {
-  const all = Array.from({ length: 101 - leastQuality }, (_, at) => leastQuality + at)
   if (colour === undefined) return Promise.resolve(all)
   const name = `${format} ${colour.join()}`
-  const found = known.get(name) ?? exactQualities(format, colour, all)
+  const found = known.get(name) ?? exactQualities(format, colour)
   // a few colours come again and again: the rest need not be remembered
   if (known.size < 64) known.set(name, found)
   return found
@@ -176,19 +190,19 @@ function goodQualities(format: 'jpeg' | 'webp', colour: FinishedFile['colour']):
 async function exactQualities(
   format: 'jpeg' | 'webp',
   colour: readonly [number, number, number],
-  all: readonly number[],
 ): Promise<readonly number[]> {
   const [width, height] = [16, 16]
   const rgb = Uint8Array.from({ length: width * height * 3 }, (_, at) => colour[at % 3] as number)
   const options = { format, maxBytes: undefined, check: undefined, colour, parameters: undefined }
   const exact: number[] = []
-  for (const quality of all) {
+  // WebP does the same at all of them
+  for (const quality of format === 'webp' ? all.filter((each) => each % 10 === 0) : all) {
     const { data } = await sharp(await lossy({ rgb, width, height }, { ...options, quality }))
       .raw()
       .toBuffer({ resolveWithObject: true })
     if (data.equals(rgb)) exact.push(quality)
   }
-  return exact.length === 0 ? all : exact
+  return format === 'webp' && exact.length > 0 ? all : exact
 }
 
 /** The lowest of these that is as high as wanted; the highest if there is none. */

@@ -5,7 +5,7 @@ import sharp from 'sharp'
 import { AppError } from '../../jobs/errors.ts'
 import { pictureReader } from './picture-reader.ts'
 
-const limits = { bytes: 1e6, pixels: 1e6, longest: 3000, side: 512 }
+const limits = { bytes: 1e6, pixels: 1e6, longest: 3000, kept: 512 * 512 }
 const reader = pictureReader()
 
 /** Red on the left half and blue on the right, lighter towards the bottom. */
@@ -65,11 +65,12 @@ test('grey, 16 bit, CMYK and palettes become RGB of 8 bits', async () => {
   }
 })
 
-test('a large picture is made smaller until its shorter side is long enough', async () => {
+test('of a large picture as many pixels are kept as the limit says', async () => {
   const photo = await twoSides(1200, 800).jpeg().toBuffer()
   const { png, width, height } = await reader.normalise(photo, limits)
-  assert.deepEqual([width, height], [768, 512])
-  assert.equal((await sharp(png).metadata()).width, 768)
+  assert.deepEqual([width, height], [627, 418])
+  assert.equal((await sharp(png).metadata()).width, 627)
+  assert.equal((await reader.normalise(photo, { ...limits, kept: 1200 * 800 })).width, 1200)
 })
 
 test('what is too large, moves, or is damaged is refused with a sentence', async () => {
@@ -161,9 +162,44 @@ test('a shape that no picture needs is refused before it is decoded, in every fo
   assert.equal((await reader.normalise(await solid(800, 100).png().toBuffer(), wide)).width, 800)
 })
 
-test('the longer side of what is kept has a bound too', async () => {
-  const { width, height } = await reader.normalise(await solid(2800, 350).png().toBuffer(), limits)
-  assert.deepEqual([width, height], [1024, 128])
+test('a stored picture is read at its own size, with its transparency apart', async () => {
+  const whole = await reader.read(await twoSides(60, 40).png().toBuffer())
+  assert.deepEqual([whole.width, whole.height, whole.rgb.length, whole.alpha], [60, 40, 7200, undefined])
+  const data = Buffer.from([10, 20, 30, 255, 40, 50, 60, 128])
+  const half = await sharp(data, { raw: { width: 2, height: 1, channels: 4 } })
+    .png()
+    .toBuffer()
+  const { rgb, alpha } = await reader.read(half)
+  assert.deepEqual([...rgb, ...(alpha ?? [])], [10, 20, 30, 40, 50, 60, 255, 128])
+})
+
+test('what a mask keeps may be soft, and is what black or the opaque part covers', async () => {
+  const ramp = Buffer.from([0, 0, 0, 128, 128, 128, 255, 255, 255])
+  const grey = await sharp(ramp, { raw: { width: 3, height: 1, channels: 3 } })
+    .png()
+    .toBuffer()
+  assert.deepEqual([...(await reader.fit(grey, 3, 1, 'kept')).pixels], [255, 127, 0])
+  const cut = Buffer.from([255, 255, 255, 255, 9, 9, 9, 100, 0, 0, 0, 0])
+  const open = await sharp(cut, { raw: { width: 3, height: 1, channels: 4 } })
+    .png()
+    .toBuffer()
+  assert.deepEqual([...(await reader.fit(open, 3, 1, 'kept')).pixels], [255, 100, 0])
+})
+
+test('photos as cameras make them keep every pixel that the limit allows: 16 bit, CMYK, on their side, one pixel', async () => {
+  const all = { ...limits, kept: 1e6 }
+  const side = await twoSides(60, 40).withMetadata({ orientation: 6 }).jpeg().toBuffer()
+  const files: [Buffer, number, number][] = [
+    [await twoSides(60, 40).toColourspace('rgb16').png().toBuffer(), 60, 40],
+    [await twoSides(60, 40).toColourspace('cmyk').jpeg().toBuffer(), 60, 40],
+    [side, 40, 60],
+    [await twoSides(1, 1).png().toBuffer(), 1, 1],
+    [await twoSides(60, 40).toColourspace('grey16').ensureAlpha(0.5).png().toBuffer(), 60, 40],
+  ]
+  for (const [file, width, height] of files) {
+    const { rgb, ...size } = await reader.read((await reader.normalise(file, all)).png)
+    assert.deepEqual([size.width, size.height, rgb.length], [width, height, 3 * width * height])
+  }
 })
 
 test('a picture that moves is refused in PNG as in WebP', async () => {

@@ -1,6 +1,6 @@
 import sharp, { type Metadata, type Sharp } from 'sharp'
 import { AppError } from '../../jobs/errors.ts'
-import type { PictureReader, UploadLimits } from '../../jobs/ports.ts'
+import type { PictureReader, UploadLimits, WholePicture } from '../../jobs/ports.ts'
 import { type PictureHead, pictureHead } from './picture-head.ts'
 
 /**
@@ -18,6 +18,8 @@ const longestDecodeSeconds = 20
 const mostAspect = 8
 /** Our own pictures are at most 1024 x 1024; this is not a limit for users, it stops decompression bombs. */
 const storedPixels = 64e6
+/** Above this a PNG is written fast rather than small: at the usual level 9 megapixels keep a core busy for seconds. */
+const quickPixels = 2e6
 const formats = ['png', 'jpeg', 'webp']
 /** Half transparent and half grey: where a mask changes its mind. */
 const threshold = 128
@@ -32,13 +34,14 @@ export function pictureReader(): PictureReader {
     fit: (png, width, height, kind) =>
       turn(png.byteLength, async () => {
         const image = open(png, storedPixels)
-        const pixels =
-          kind === 'picture' ? await fitPicture(image, width, height) : await fitMask(image, width, height)
+        const pixels = await fitted[kind](image, width, height)
         return { pixels, width, height }
       }).catch(refuse),
-    read: (png) => turn(png.byteLength, () => readWhole(png)).catch(refuse),
+    read: (png) => turn(png.byteLength, () => whole(open(png, storedPixels))).catch(refuse),
   }
 }
+
+const fitted = { picture: fitPicture, mask: fitMask, kept: fitKept }
 
 function open(bytes: Uint8Array, pixels: number): Sharp {
   const image = sharp(bytes, { limitInputPixels: pixels, failOn: 'error', sequentialRead: false })
@@ -51,17 +54,17 @@ async function normalise(bytes: Uint8Array, limits: UploadLimits) {
   checkFormat(header)
   const image = open(bytes, limits.pixels).autoOrient().toColourspace('srgb')
   const { width, height } = header.autoOrient
-  const [shorter, longer] = [Math.min(width, height), Math.max(width, height)]
-  const scale = Math.min(1, limits.side / shorter, (2 * limits.side) / longer)
+  const scale = Math.min(1, Math.sqrt(limits.kept / (width * height)))
   if (scale < 1) {
-    const scaled = (side: number) => Math.max(1, Math.round(side * scale))
+    const scaled = (side: number) => Math.max(1, Math.floor(side * scale))
     image.resize(scaled(width), scaled(height), { fit: 'fill' })
   }
   if (!header.hasAlpha) image.removeAlpha()
   const { data, info } = await image.raw().toBuffer({ resolveWithObject: true }).catch(refuse)
   const kept = sharp(data, { raw: { width: info.width, height: info.height, channels: info.channels } })
   if (info.channels === 4 && data.every((value, at) => at % 4 !== 3 || value === 255)) kept.removeAlpha()
-  const png = await kept.toColourspace('srgb').png({ compressionLevel: 6, palette: false }).toBuffer()
+  const compressionLevel = info.width * info.height > quickPixels ? 2 : 6
+  const png = await kept.toColourspace('srgb').png({ compressionLevel, palette: false }).toBuffer()
   return { png: new Uint8Array(png), width: info.width, height: info.height }
 }
 
@@ -104,33 +107,41 @@ async function fitPicture(image: Sharp, width: number, height: number): Promise<
   return new Uint8Array(data)
 }
 
-async function readWhole(png: Uint8Array) {
-  const image = open(png, storedPixels)
-  const { hasAlpha } = await image.metadata()
-  const { data, info } = await image
-    .clone()
-    .flatten({ background: 'white' })
-    .toColourspace('srgb')
-    .removeAlpha()
-    .raw()
-    .toBuffer({ resolveWithObject: true })
-  const size = { width: info.width, height: info.height }
-  if (!hasAlpha) return { rgb: new Uint8Array(data), ...size }
-  const alpha = await image.clone().extractChannel('alpha').toColourspace('b-w').raw().toBuffer()
-  return { rgb: new Uint8Array(data), alpha: new Uint8Array(alpha), ...size }
-}
-
 /** Resized before thresholding, so that its edge stays in place. */
 async function fitMask(image: Sharp, width: number, height: number): Promise<Uint8Array> {
+  const painted = await fitPainted(image, width, height)
+  return painted.map((value) => (value >= threshold ? 255 : 0))
+}
+
+async function fitKept(image: Sharp, width: number, height: number): Promise<Uint8Array> {
+  const painted = await fitPainted(image, width, height)
+  return painted.map((value) => 255 - value)
+}
+
+/** How much of each pixel is to be repainted. */
+async function fitPainted(image: Sharp, width: number, height: number): Promise<Uint8Array> {
   const { hasAlpha } = await image.metadata()
   const one = hasAlpha ? image.extractChannel('alpha').negate() : image.toColourspace('b-w')
   const { data, info } = await one
     .resize(width, height, { fit: 'cover', kernel: 'linear' })
     .raw()
     .toBuffer({ resolveWithObject: true })
-  return Uint8Array.from({ length: width * height }, (_, i) =>
-    (data[i * info.channels] ?? 0) >= threshold ? 255 : 0,
-  )
+  return info.channels === 1
+    ? new Uint8Array(data)
+    : Uint8Array.from({ length: width * height }, (_, i) => data[i * info.channels] ?? 0)
+}
+
+async function whole(image: Sharp): Promise<WholePicture> {
+  const { data, info } = await image.toColourspace('srgb').raw().toBuffer({ resolveWithObject: true })
+  const { width, height, channels } = info
+  const [rgb, alpha] = [new Uint8Array(width * height * 3), new Uint8Array(width * height)]
+  let least = 255
+  for (let i = 0; i < width * height; i += 1) {
+    for (let c = 0; c < 3; c += 1) rgb[i * 3 + c] = data[i * channels + (channels < 3 ? 0 : c)] ?? 0
+    alpha[i] = channels % 2 === 0 ? (data[i * channels + channels - 1] ?? 0) : 255
+    least = Math.min(least, alpha[i] ?? 0)
+  }
+  return { rgb, alpha: least < 255 ? alpha : undefined, width, height }
 }
 
 /** What libvips cannot read is the file's fault; its technical message goes to the log only. */

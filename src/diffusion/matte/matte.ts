@@ -33,8 +33,8 @@ export interface MatteOptions {
 }
 
 /**
- * Bytes of activations at once, by pixel of the network's input. Packshot's was measured; the others are the widest layers of
- * their published shapes: 64 channels at full size with their copies, and a Swin transformer's scores.
+ * Bytes of activations at once, by pixel of the network's input: estimates by the widest layers of their shapes, which are 16
+ * channels at full size with their copies for Packshot's, 64 channels for the next two, and a Swin transformer's scores.
  */
 const activationBytes: Readonly<Record<Convention['family'], number>> = {
   Packshot: 500,

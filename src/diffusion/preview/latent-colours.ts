@@ -17,8 +17,8 @@ const sd1Factors = [
 
 /** Positions of a picture that are fitted to, at most: more say nothing new. */
 const mostPositions = 4096
-/** Pictures that are fitted to. */
-const mostPictures = 8
+/** Pictures that are fitted to; more tell little. */
+const mostPictures = 64
 /** Keeps the map small where a picture says little about a channel. */
 const ridge = 1e-3
 
@@ -34,8 +34,11 @@ export class LatentColours {
   readonly #targets: Float64Array
   #learned = 0
 
-  /** @param scale pixels per latent of the VAE */
-  constructor(channels: number, scale: number) {
+  /**
+   * @param scale pixels per latent of the VAE
+   * @param known a map of this VAE, as `map` gives it; one that does not have its size is passed over
+   */
+  constructor(channels: number, scale: number, known?: readonly number[]) {
     this.#channels = channels
     this.#scale = scale
     const isSd1 = channels === sd1Factors.length && scale === 8
@@ -45,6 +48,10 @@ export class LatentColours {
       this.#learned = mostPictures
     }
     const rows = channels + 1
+    if (known?.length === rows * this.#outputs) {
+      this.#map = Float64Array.from(known)
+      this.#learned = mostPictures
+    }
     this.#products = new Float64Array(rows * rows)
     this.#targets = new Float64Array(rows * this.#outputs)
   }
@@ -52,6 +59,11 @@ export class LatentColours {
   /** Whether a sample can be shown: a map that has to be fitted needs one decoded picture. */
   get isKnown(): boolean {
     return this.#map !== undefined
+  }
+
+  /** [channels + 1, 3 * side^2]; undefined if nothing was learned. */
+  get map(): readonly number[] | undefined {
+    return this.#map && [...this.#map]
   }
 
   /** @param sample [1, channels, height, width] @returns a picture of `side` pixels for each latent */

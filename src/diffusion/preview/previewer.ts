@@ -1,4 +1,6 @@
+import { join } from 'node:path'
 import type { TinyVae } from '../checkpoint/tiny-vae-file.ts'
+import { readSmallText } from '../config-file.ts'
 import type { LatentSize, ModelSessions } from '../model-sessions.ts'
 import { vaeScale } from '../models/vae.ts'
 import { type Networks, tinyFeeds } from '../networks.ts'
@@ -12,11 +14,16 @@ export class Previewer {
   readonly #colours: LatentColours
   readonly #scale: number
 
-  constructor(sessions: ModelSessions) {
+  /** @param known see `LatentColours` */
+  constructor(sessions: ModelSessions, known?: readonly number[]) {
     const { vae } = sessions.model.architecture
     this.#sessions = sessions
     this.#scale = vaeScale(vae)
-    this.#colours = new LatentColours(vae.latent_channels, this.#scale)
+    this.#colours = new LatentColours(vae.latent_channels, this.#scale, known)
+  }
+
+  get colours(): readonly number[] | undefined {
+    return this.#colours.map
   }
 
   /**
@@ -40,6 +47,17 @@ export class Previewer {
   seen(sample: Float32Array, size: LatentSize, planes: Float32Array): Float32Array {
     this.#colours.learn(sample, planes, size)
     return planes
+  }
+}
+
+/** A model's folder may say how its latents look; a file of anything else is passed over. */
+export async function coloursBeside(model: string): Promise<readonly number[] | undefined> {
+  const text = await readSmallText(join(model, 'latent-colours.json'), { ifPresent: true }).catch(() => '')
+  try {
+    const found: unknown = JSON.parse(text ?? '')
+    return Array.isArray(found) && found.every(Number.isFinite) ? found : undefined
+  } catch {
+    return undefined
   }
 }
 

@@ -39,6 +39,24 @@ export function imageRoutes(app: FastifyInstance, services: Services): void {
   })
 }
 
+/** GET /v1/jobs/:id/images/:index/original. */
+export function originalRoutes(app: FastifyInstance, services: Services): void {
+  const schema = {
+    summary: 'A finished picture as it was drawn',
+    description: 'A PNG. 404 for a picture that was delivered as it was drawn.',
+    params: Type.Object({ id: Type.String(), index: Type.Integer({ minimum: 0 }) }),
+    produces: [imageFiles.png.type],
+  }
+  app.get<Address>('/v1/jobs/:id/images/:index/original', { schema }, async (request, reply) => {
+    const { id, index } = request.params
+    const picture = await services.original(id, parseIndex(index), request.caller)
+    return sendPicture(request, reply, picture, (extension) => {
+      const { image, job } = picture
+      return `inline; ${fileName(job.request?.prompt ?? '', image.seed, extension)}`
+    })
+  })
+}
+
 function parseIndex(text: string): number {
   if (/^(0|[1-9]\d{0,3})$/.test(text)) return Number(text)
   const shown = text.length > 40 ? `${text.slice(0, 40)}...` : text

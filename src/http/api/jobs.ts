@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { jobRequestSchema } from '../../jobs/fields.ts'
 import { isFinal, JobView } from '../../jobs/serving/job-view.ts'
+import type { SubmitOptions } from '../../jobs/serving/submit.ts'
 import { isTraceparent } from '../../jobs/tracing.ts'
 import { isUnchanged, weakTag } from '../etag.ts'
 import { ErrorBody } from '../faults.ts'
@@ -23,7 +24,8 @@ const preferHeader = {
   ),
 }
 
-/** POST and GET /v1/jobs, GET and DELETE /v1/jobs/:id, POST /v1/jobs/:id/cancel. Schemas describe and serialise; `Services` validates. */
+/** POST and GET /v1/jobs, GET and DELETE /v1/jobs/:id, POST /v1/jobs/:id/cancel and
+ * /finish. Schemas describe and serialise; `Services` validates. */
 export function jobRoutes(app: FastifyInstance, services: Services): void {
   app.setValidatorCompiler(() => () => true)
 
@@ -43,9 +45,14 @@ export function jobRoutes(app: FastifyInstance, services: Services): void {
     body: jobRequestSchema(services.limits),
     response: { 200: JobView, 202: JobView, '4xx': ErrorBody, '5xx': ErrorBody },
   }
-  app.post('/v1/jobs', { schema: submit, config: { limited: true } }, async (request, reply) => {
+  /** Answers with a job that was accepted. */
+  const accepted = async (
+    request: FastifyRequest,
+    reply: FastifyReply,
+    accept: (options: SubmitOptions) => Promise<JobView>,
+  ) => {
     const key = request.headers['idempotency-key']
-    const view = await services.submit(request.body, {
+    const view = await accept({
       caller: request.caller,
       base: request.publicAddress(),
       ...traceOf(request),
@@ -56,7 +63,10 @@ export function jobRoutes(app: FastifyInstance, services: Services): void {
     const latest = waited ?? view
     setWaitHeaders(reply, latest)
     return reply.code(waited !== undefined && isFinal(waited) ? 200 : 202).send(latest)
-  })
+  }
+  app.post('/v1/jobs', { schema: submit, config: { limited: true } }, (request, reply) =>
+    accepted(request, reply, (options) => services.submit(request.body, options)),
+  )
 
   const list = {
     summary: "The caller's jobs, newest first",
@@ -101,6 +111,30 @@ export function jobRoutes(app: FastifyInstance, services: Services): void {
     setWaitHeaders(reply, view)
     reply.header('etag', tag)
     return isUnchanged(request, tag) ? reply.code(304).send() : view
+  })
+
+  const { finish, format, quality, priority, webhook } = jobRequestSchema(services.limits).properties
+  const refinish = {
+    summary: 'Finish a picture of a job again',
+    description: 'A new job that draws nothing: the picture as it was drawn is finished in another way.',
+    params: byId,
+    headers: Type.Object({ 'idempotency-key': Type.Optional(Type.String()), ...preferHeader }),
+    body: Type.Object(
+      {
+        index: Type.Optional(Type.Integer({ minimum: 0, description: 'Which picture. Absent: the first.' })),
+        finish,
+        format,
+        quality,
+        priority,
+        webhook,
+      },
+      { additionalProperties: false },
+    ),
+    response: { 200: JobView, 202: JobView, '4xx': ErrorBody, '5xx': ErrorBody },
+  }
+  app.post<ById>('/v1/jobs/:id/finish', { schema: refinish, config: { limited: true } }, (request, reply) => {
+    const { id } = request.params
+    return accepted(request, reply, (options) => services.refinish(id, request.body, options))
   })
 
   const cancel = {

@@ -45,7 +45,7 @@ test('a picture is kept, shown again, and named by a job that is made from it', 
   const accepted = await upload(await picture(640, 1024).jpeg().toBuffer(), 'image/jpeg; charset=binary')
   assert.equal(accepted.statusCode, 201, accepted.body)
   const { id, width, height, bytes, expires_at } = accepted.json()
-  assert.deepEqual([width, height], [512, 819])
+  assert.deepEqual([width, height], [404, 647])
   assert.equal(accepted.headers.location, `/v1/uploads/${id}`)
   assert.ok(Math.abs(Date.parse(expires_at) - Date.now() - 3_600_000) < 60_000)
   const shown = await app.inject(`/v1/uploads/${id}`)
@@ -87,6 +87,9 @@ test('what is not the picture that it says is refused, and nothing is kept', asy
     'invalid_upload',
     /must be image\/jpeg.*but is image\/png/,
   )
+  const heic = Buffer.concat([Buffer.from('\0\0\0\x18ftypheic', 'latin1'), Buffer.alloc(64)])
+  assertFault(await upload(heic, 'image/jpeg'), 422, 'invalid_upload', /HEIC photos.*save the photo as JPEG/)
+  assertFault(await upload(heic, 'image/heic'), 415, 'unsupported_media_type', /HEIC photos.*save/)
   assertFault(await upload('hello'), 422, 'invalid_upload', /must be image\/png.*but is not/)
   assertFault(await upload(Buffer.alloc(0)), 422, 'invalid_upload', /but is not/)
   assertFault(await upload(file.subarray(0, 60)), 422, 'invalid_upload', /cut short/)

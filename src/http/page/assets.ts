@@ -32,22 +32,30 @@ const sources = {
     'htmx.org/dist/htmx.min.js',
     './assets/form.js',
     './assets/choices.js',
+    './assets/photo-stage.js',
     './assets/photo.js',
     './assets/wall.js',
     './assets/rooms.js',
     './assets/stage.js',
     './assets/live.js',
+    './assets/away.js',
     './assets/catalogue.js',
   ],
   'favicon.svg': ['./assets/favicon.svg'],
+  'pineapple.webp': ['./assets/examples/pineapple.webp'],
+  'avocado.webp': ['./assets/examples/avocado.webp'],
+  'kiwi.webp': ['./assets/examples/kiwi.webp'],
 } as const
 
-type AssetName = keyof typeof sources
+export type AssetName = keyof typeof sources
 
 const types: Readonly<Record<AssetName, string>> = {
   'packshot.css': 'text/css; charset=utf-8',
   'packshot.js': 'text/javascript; charset=utf-8',
   'favicon.svg': 'image/svg+xml',
+  'pineapple.webp': 'image/webp',
+  'avocado.webp': 'image/webp',
+  'kiwi.webp': 'image/webp',
 }
 
 interface Asset {
@@ -74,11 +82,11 @@ export function loadAssets(): Promise<Assets> {
 
 async function readAssets(): Promise<Assets> {
   const entries = Object.entries(sources).map(async ([name, parts]) => {
-    const texts = await Promise.all(
-      parts.map((part) => readFile(fileURLToPath(import.meta.resolve(part)), 'utf8')),
-    )
+    const read = await Promise.all(parts.map((part) => readFile(fileURLToPath(import.meta.resolve(part)))))
+    const [only = Buffer.alloc(0), ...others] = read
     // a part may end in a comment, and a script without a semicolon
-    const plain = Buffer.from(texts.join(name.endsWith('.js') ? '\n;\n' : '\n'))
+    const joined = () => Buffer.from(read.map(String).join(name.endsWith('.js') ? '\n;\n' : '\n'))
+    const plain = others.length === 0 ? only : joined()
     return [name, await compressed(plain, types[name as AssetName])] as const
   })
   const assets = new Map<string, Asset>(await Promise.all(entries))

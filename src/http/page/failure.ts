@@ -7,7 +7,6 @@ import { resend } from './resend.ts'
 
 /** Why a job failed, for people: the message of the error is for the operator, who has it by the job's id. */
 const sentences: Readonly<Partial<Record<ErrorCode, string>>> = {
-  invalid_upload: 'The photo or its mask cannot be read. Choose it again.',
   upload_gone: 'The photo that this starts from has expired. Choose it again.',
   model_invalid: 'A file of this model is missing, damaged or made for another model.',
   out_of_memory: 'The picture needs more memory than this server has.',
@@ -20,6 +19,8 @@ export function failureSentence({ error, request }: JobView): string {
     const names = request.loras.map(({ name }) => name).join(', ')
     return `${names} cannot be used with ${request.model}: it was made for another model, or a file is damaged.`
   }
+  // it says what to do, and comes from what the visitor sent
+  if (error?.code === 'invalid_upload') return error.message
   const known = sentences[error?.code as ErrorCode]
   return known ?? 'The server could not make this picture.'
 }

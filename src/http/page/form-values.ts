@@ -58,7 +58,8 @@ export function requestBody(values: FormValues, { controls }: Wording = {}): Rec
   const body: Record<string, unknown> = { prompt, ...sizeOf(values.size), ...finishOf(values) }
   for (const [name, { form }] of formFields) {
     // the slider always has a value; ignore it unless there is a picture
-    const ignored = form.place === 'photo' && values.init_image === ''
+    const ignored =
+      form.place === 'photo' && (values.init_image === '' || (name === 'strength' && values.keep !== ''))
     const value = ignored ? undefined : valueFrom(form.as, values[name])
     if (name !== 'prompt' && value !== undefined) body[name] = value
   }

@@ -23,7 +23,7 @@ function form(change: Partial<ModelInfo> = {}): string {
     embeddings: addOns,
     vaes: addOns,
     limits: defaultLimits,
-    uploadLimits: { bytes: 1, pixels: 1, longest: 1, side: 1 },
+    uploadLimits: { bytes: 1, pixels: 1, longest: 1, kept: 1 },
   }
   return String(requestForm(offer, { values: readFields({}), errors: {}, prefilled: false }))
 }

@@ -50,7 +50,9 @@ function ofPicture(
     html`<form method="post" action="/jobs/${id}/photo"${options.alone !== true && html` hx-post="/jobs/${id}/photo" hx-target="#request" hx-swap="outerHTML"`}>${number}${paint && html`<input type="hidden" name="paint" value="1">`}<button class="btn text" type="submit">${icon}<span>${label}</span></button></form>`
   return html`<div class="picture-actions" data-of="${index}">
 ${many && html`<p class="picture-name">Picture ${index + 1}, seed ${image.seed}</p>`}
+${measured(image)}
 <a class="btn filled" href="${image.url}?download=1" download${many && html` aria-label="Download picture ${index + 1}"`}>${downloadIcon()}<span>Download${name}</span></a>
+${image.original !== undefined && html`<a class="btn text" href="${image.original}?download=1" download>${downloadIcon()}<span>Original, as drawn</span></a>`}
 ${
   model?.image_to_image === true &&
   html`<form method="post" action="/jobs/${id}/vary" data-send>${number}<button class="btn text" type="submit">${varyIcon()}<span>Vary a little</span></button></form>
@@ -58,6 +60,19 @@ ${asPhoto('Change a part', brushIcon(), true)}
 ${asPhoto('Use as photo', photoIcon(), false)}`
 }
 </div>`
+}
+
+/** What a finished picture was measured to be, against what was asked for. */
+function measured({ measured: figures }: ImageView): Html | false {
+  if (figures === undefined) return false
+  const { border_white: border, product, inside, tries, missed = [] } = figures
+  const facts = [
+    border !== undefined && (border === 1 ? 'Border exact' : `Border ${(border * 100).toFixed(1)} % exact`),
+    product > 0 ? `fills ${Math.round(product)} %` : 'no product found',
+    product > 0 && !inside && 'cut by the frame',
+    tries > 1 && `best of ${tries} tries`,
+  ]
+  return html`<p class="job-measured${missed.length > 0 && ' is-missed'}">${facts.filter((each) => each !== false).join(' · ')}</p>`
 }
 
 /** Without the seed, so that another picture comes of the same words. */
@@ -74,9 +89,9 @@ function copySettings({ id, request }: JobView, { models }: CardOptions): Html |
   return html`<a class="btn text" href="${address}" data-fill>${settingsIcon()}<span>Copy settings</span></a>`
 }
 
-/** wall.js asks before it is sent; without it the page that answers asks. */
+/** htmx asks before it is sent; without it the page that answers asks. */
 function remove(id: string): Html {
-  return html`<form method="post" action="/jobs/${id}/delete" data-confirm="Delete for good?" hx-post="/jobs/${id}/delete" hx-target="closest article" hx-swap="outerHTML"><button class="btn text" type="submit">${deleteIcon()}<span>Delete</span></button></form>`
+  return html`<form method="post" action="/jobs/${id}/delete" hx-confirm="Delete these pictures for good?" hx-post="/jobs/${id}/delete" hx-target="closest article" hx-swap="outerHTML"><button class="btn text" type="submit">${deleteIcon()}<span>Delete</span></button></form>`
 }
 
 /**

@@ -18,11 +18,11 @@ import { formErrors } from './form-errors.ts'
 import { type FormValues, readFields, requestBody, valuesOfRequest } from './form-values.ts'
 import { galleryRoutes } from './gallery-routes.ts'
 import { home, jobPage, renewedForm } from './home.ts'
-import type { Html } from './html.ts'
 import type { Page } from './layout.ts'
 import { lookRoutes } from './look-routes.ts'
 import { forChosenModel } from './model-change.ts'
 import { modelsPage } from './models-page.ts'
+import { photoRoutes } from './photo-routes.ts'
 import { readBackRoutes } from './read-back-routes.ts'
 import { resultRoutes } from './result-routes.ts'
 import { refuseCrossSite, setSecurityHeaders } from './security.ts'
@@ -93,6 +93,7 @@ export async function pageRoutes(
   if (access === 'sign-in') signInRoutes(app, { services, assets, hosts, refused })
   if (catalogues !== undefined) catalogueRoutes(app, { catalogues, assets, hosts, refused })
 
+  await app.register(photoRoutes, { services, assets, hosts, refused, offer })
   const workspace = workspaceRoutes(app, {
     services,
     hosts,
@@ -104,7 +105,7 @@ export async function pageRoutes(
     const isThere = looks?.some(({ name }) => name === look)
     return { ...state, ...(looks && { looks }), ...(isThere && look !== undefined && { look }) }
   }
-  const homeOf = async (state: FormState, wall?: Html) => home(await offer(), state, wall)
+  const homeOf = async (state: FormState) => home(await offer(), state, { assets })
 
   galleryRoutes(app, { services, assets, hosts })
   app.get('/models', { config: { room: 'models' } }, (_request, reply) =>
@@ -140,7 +141,7 @@ export async function pageRoutes(
     const wall = await workspace.wall(request, reply)
     return sendPage(reply, assets, {
       title: 'Packshot',
-      body: home(await offer(), state, wall),
+      body: home(await offer(), state, { assets, wall }),
       frame: 'studio',
     })
   })
@@ -151,8 +152,8 @@ export async function pageRoutes(
     const now = await offer()
     const values = forChosenModel(now, readFields(request.body))
     const state = await withLooks(request, { values, errors: {}, prefilled: false })
-    if (isFragment(request)) return sendFragment(reply, renewedForm(now, state))
-    return sendPage(reply, assets, { title: 'Packshot', body: home(now, state), frame: 'studio' })
+    if (isFragment(request)) return sendFragment(reply, renewedForm(now, state, assets))
+    return sendPage(reply, assets, { title: 'Packshot', body: home(now, state, { assets }), frame: 'studio' })
   })
 
   app.post('/jobs', async (request, reply) => {
@@ -179,7 +180,7 @@ export async function pageRoutes(
       if (!isFragment(request)) {
         return sendPage(reply, assets, {
           title: 'Packshot: not sent',
-          body: home(now, state),
+          body: home(now, state, { assets }),
           frame: 'studio',
         })
       }

@@ -56,6 +56,20 @@ suite('the list of a catalogue run', () => {
     }
   })
 
+  test('may be finished, each row in its own way, and its files have the format of the finish', async (t) => {
+    const finish = { preset: '{for}', fill: '{fill}', background: '{ground}' }
+    const csv = 'title,for,fill,ground\nan apple,amazon_main,90,#ffffff\na pear,cutout,75,transparent\n'
+    const { items, names } = await accepted(t, { csv, template: { ...template, finish }, name: '{title}' })
+    assert.deepEqual(names, ['an apple.jpg', 'a pear.png'])
+    assert.deepEqual(
+      items.map(({ request }) => [request.finish?.preset, request.finish?.fill, request.finish?.background]),
+      [
+        ['amazon_main', 90, '#ffffff'],
+        ['cutout', 75, 'transparent'],
+      ],
+    )
+  })
+
   test('may be objects, as a list or in lines', async (t) => {
     const rows = [
       { title: 'an apple', steps: 3 },

@@ -92,6 +92,44 @@ test('each preset is a request that passes, and its decided form may be sent aga
   }
 })
 
+test('a kept product has a new set: drawn, or that of its finish without drawing', () => {
+  const kept = { init_image: upload, keep: 'product', vae: undefined }
+  const strengths = [
+    [{}, 1],
+    [{ strength: 0.6 }, 0.6],
+    [{ strength: 0 }, 0],
+    [{ finish: {} }, 1],
+    [{ finish: { preset: 'etsy_listing' } }, 1],
+    [{ finish: { background: '#ffffff' } }, 0],
+    [{ finish: { preset: 'amazon_main' } }, 0],
+    [{ finish: { preset: 'amazon_main' }, strength: 1 }, 1],
+    [{ strength: 0, mask: upload }, 0],
+  ] as const
+  const able = { ...offer, models: offer.models.map((model) => ({ ...model, image_to_image: true })) }
+  for (const [asked, strength] of strengths) {
+    const { request } = resolveRequest({ prompt: 'x', ...kept, ...asked }, able, defaultLimits, 42)
+    assert.deepEqual([request.strength, request.keep], [strength, 'product'], JSON.stringify(asked))
+    assert.equal(versionOf(request), 5)
+  }
+  const { finish } = resolveRequest({ prompt: 'x', ...kept, finish: {} }, able, defaultLimits, 42).request
+  assert.deepEqual([finish?.width, finish?.height], [1600, 1200])
+  const faults = (body: object) => {
+    try {
+      resolve(body)
+    } catch (thrown) {
+      return (thrown as AppError).message
+    }
+    return ''
+  }
+  assert.match(faults({ keep: 'product' }), /keep requires init_image/)
+  assert.match(faults({ ...kept, strength: 0, format: 'jpeg' }), /must be png or webp.*transparent/)
+  assert.match(faults({ ...kept, keep: 'all' }), /keep must be one of product/)
+  assert.match(
+    faults({ init_image: upload, mask: upload, strength: 0, finish: {} }),
+    /mask requires a strength above 0, or keep/,
+  )
+})
+
 test('only requests with a finish or a gate are of a version that older workers leave alone', () => {
   assert.equal(versionOf(resolve({})), 2)
   assert.equal(versionOf(resolve({ finish: {} })), 5)
@@ -143,7 +181,7 @@ test('what cannot be is refused with the field, its limit and what to do', () =>
     ],
     [
       { init_image: upload, strength: 0 },
-      'strength: strength 0 draws nothing, so it requires finish, which says what becomes of init_image.',
+      'strength: strength 0 draws nothing, so it requires finish, which says what becomes of init_image, or keep, which cuts the product out.',
     ],
     [
       { init_image: upload, strength: 0, finish: {}, gate: { tries: 2 } },
@@ -151,7 +189,7 @@ test('what cannot be is refused with the field, its limit and what to do', () =>
     ],
     [
       { init_image: upload, strength: 0, finish: {}, mask: upload },
-      'mask: mask requires a strength above 0: with 0 nothing is repainted.',
+      'mask: mask requires a strength above 0, or keep: with 0 nothing is repainted.',
     ],
     [{ gate: { tries: 9 } }, 'gate.tries: gate.tries must be a whole number from 1 to 4, but was 9.'],
     [{ gate: {} }, 'gate.tries: gate.tries is missing: it must be a whole number from 1 to 4.'],

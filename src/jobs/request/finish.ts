@@ -36,6 +36,15 @@ export function drawsNothing({ strength, init_image }: Pick<JobRequest, 'strengt
   return strength === 0 && init_image !== undefined
 }
 
+/** The strength of a request that names none. A kept product has a new set: drawn, or that of its finish alone. */
+export function withStrength(request: JobRequest): JobRequest {
+  const { init_image, strength, keep, finish } = request
+  if (init_image === undefined || keep === undefined || strength !== undefined) return request
+  const preset = finishPresets[finish?.preset ?? '']
+  const background = finish?.background ?? preset?.background ?? 'as_made'
+  return { ...request, strength: background === 'as_made' ? 1 : 0 }
+}
+
 /** @param drawn the size that the picture is drawn in. Every fault is passed to `blame`. */
 export function resolveFinish(
   request: JobRequest,
@@ -45,10 +54,16 @@ export function resolveFinish(
 ): ResolvedFinish {
   const { finish: asked, gate } = request
   if (drawsNothing(request)) {
-    if (asked === undefined) {
+    if (request.keep !== undefined && asked === undefined && request.format === 'jpeg') {
+      blame(
+        'format',
+        'format must be png or webp: a product that is cut out is transparent around it. Leave format out, or name a strength above 0.',
+      )
+    }
+    if (asked === undefined && request.keep === undefined) {
       blame(
         'strength',
-        'strength 0 draws nothing, so it requires finish, which says what becomes of init_image.',
+        'strength 0 draws nothing, so it requires finish, which says what becomes of init_image, or keep, which cuts the product out.',
       )
     }
     if (gate !== undefined && gate.tries > 1) {
@@ -89,12 +104,20 @@ function decide(
     ...(preset === undefined || asked.preset === undefined ? {} : { preset: asked.preset }),
     background,
     ...(filled === undefined ? {} : { fill: filled }),
-    ...sizeOf(asked, preset ?? (drawsNothing(request) ? square : drawn)),
+    ...sizeOf(asked, preset ?? usualSize(request, drawn)),
     margin: marginsOf(asked.margin ?? preset?.margin ?? 0),
     // the picture has the shadow that it was drawn with
     shadow: asked.shadow ?? (asMade ? 'none' : (preset?.shadow ?? 'none')),
     ...(max_bytes === undefined ? {} : { max_bytes }),
   }
+}
+
+/** A kept product has the pixels of its photo, however small its set is drawn. */
+function usualSize(request: JobRequest, drawn: Size): Size {
+  if (drawsNothing(request)) return square
+  if (request.keep === undefined) return drawn
+  const scale = defaultFinishSide / Math.max(drawn.width, drawn.height)
+  return { width: Math.round(drawn.width * scale), height: Math.round(drawn.height * scale) }
 }
 
 const square: Size = { width: defaultFinishSide, height: defaultFinishSide }

@@ -60,7 +60,10 @@ export function deliveredSize(
   const { finish, upscaler } = request
   if (finish !== undefined) return finish
   const { width, height } = drawnSize(request)
-  const scale = (upscaler === undefined ? undefined : findNamed(upscalers, upscaler)?.enlarges?.scale) ?? 1
+  const scale =
+    (upscaler === undefined || request.keep !== undefined
+      ? undefined
+      : findNamed(upscalers, upscaler)?.enlarges?.scale) ?? 1
   return { width: width * scale, height: height * scale }
 }
 

@@ -52,17 +52,17 @@ export function resolveVae(
   return {}
 }
 
-/** `init_image`, `strength` and `mask`, if given. */
+/** `init_image`, `strength`, `mask` and `keep`, if given. */
 export function givenImages(
-  { init_image, strength, mask, vae }: JobRequest,
+  { init_image, strength, mask, keep, vae }: JobRequest,
   model: ModelInfo,
   blame: Blame,
-): Pick<ResolvedRequest, 'init_image' | 'strength' | 'mask'> {
+): Pick<ResolvedRequest, 'init_image' | 'strength' | 'mask' | 'keep'> {
   if (init_image === undefined) {
     if (model.inpainting) {
       blame('init_image', `init_image is missing: the model ${model.name} only inpaints.`)
     }
-    for (const [name, value] of Object.entries({ strength, mask })) {
+    for (const [name, value] of Object.entries({ strength, mask, keep })) {
       if (value !== undefined) blame(name, `${name} requires init_image.`)
     }
     return {}
@@ -74,8 +74,13 @@ export function givenImages(
       `init_image must be absent: the VAE of the model ${model.name} cannot read pictures (it has no encoder).`,
     )
   }
-  if (strength === 0 && mask !== undefined) {
-    blame('mask', 'mask requires a strength above 0: with 0 nothing is repainted.')
+  if (strength === 0 && mask !== undefined && keep === undefined) {
+    blame('mask', 'mask requires a strength above 0, or keep: with 0 nothing is repainted.')
   }
-  return { init_image, strength: strength ?? defaultStrength, ...(mask === undefined ? {} : { mask }) }
+  return {
+    init_image,
+    strength: strength ?? defaultStrength,
+    ...(mask === undefined ? {} : { mask }),
+    ...(keep === undefined ? {} : { keep }),
+  }
 }

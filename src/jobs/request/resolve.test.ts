@@ -213,7 +213,7 @@ const single: [string, object, string][] = [
   [
     'foreign',
     { callback: 1 },
-    'callback: There is no field callback. The fields are prompt, negative_prompt, width, height, steps, guidance_scale, sampler, schedule, seed, count, model, format, quality, priority, previews, vae, loras, clip_skip, init_image, strength, mask, finish, gate, upscaler, hires, decoder, webhook.',
+    'callback: There is no field callback. The fields are prompt, negative_prompt, width, height, steps, guidance_scale, sampler, schedule, seed, count, model, format, quality, priority, previews, vae, loras, clip_skip, init_image, strength, mask, keep, finish, gate, upscaler, hires, decoder, webhook.',
   ],
 ]
 
@@ -348,7 +348,7 @@ const extras: [string, object, string][] = [
   [
     'strength of nothing',
     { init_image: 'x', strength: 0 },
-    'strength: strength 0 draws nothing, so it requires finish, which says what becomes of init_image.',
+    'strength: strength 0 draws nothing, so it requires finish, which says what becomes of init_image, or keep, which cuts the product out.',
   ],
   [
     'strength too small for a step',

@@ -15,7 +15,7 @@ import { nearest } from '../nearest.ts'
 import { findNamed, type ModelInfo, type Offer } from '../offer.ts'
 import { drawnSize, firstSteps } from '../pictures.ts'
 import { cleanText, describeValue, expectation, listed } from '../wording.ts'
-import { drawsNothing, finishFieldFaults, resolveFinish } from './finish.ts'
+import { drawsNothing, finishFieldFaults, resolveFinish, withStrength } from './finish.ts'
 import { hiresFieldFaults, resolveLarger } from './larger.ts'
 import { loraFieldFaults, resolveLoras } from './loras.ts'
 import { checkModel, givenImages, resolveVae } from './model-rules.ts'
@@ -65,9 +65,9 @@ export function resolveRequest(
     throw invalidRequest(faults)
   }
   // a field that is already at fault counts as absent for the rest
-  const request = Object.fromEntries(
-    Object.entries(given).filter(([name]) => !broken.has(name)),
-  ) as JobRequest
+  const request = withStrength(
+    Object.fromEntries(Object.entries(given).filter(([name]) => !broken.has(name))) as JobRequest,
+  )
   checkModel(request, model, limits, blame)
   const { sampler, schedule, steps } = resolveSampler(request, model, offer.samplers, blame)
   const { prompt, loras } = resolveLoras(request, model, offer.loras, limits, blame)

@@ -11,6 +11,8 @@ interface PictureOf {
 export interface PictureFile extends PictureOf {
   /** Rejects `expired` if the file was deleted. */
   open(): Promise<StoredFile>
+  /** The picture as it was drawn, beside the finished one. */
+  readonly isOriginal?: true
 }
 
 /** An address from which the client can fetch the picture for `seconds` from now. */
@@ -34,6 +36,26 @@ export async function getPicture(
   owner?: string,
 ): Promise<PictureFile> {
   return fileOf(deps, findPicture(await viewJob(deps, id, owner), index), id, index)
+}
+
+/** The picture as it was drawn, beside a finished one. Rejects like `getPicture`, `not_found` where there is none. */
+export async function getOriginal(
+  deps: AnswerDeps,
+  id: string,
+  index: number,
+  owner?: string,
+): Promise<PictureFile> {
+  const found = findPicture(await viewJob(deps, id, owner), index)
+  if (found.image.original === undefined) {
+    const message = `Picture ${index} of job ${id} was delivered as it was drawn: it has no other original.`
+    throw new AppError('not_found', message, { param: 'index' })
+  }
+  const open = async () => {
+    const file = await deps.images.openImage(id, index, 'original')
+    if (file !== undefined) return file
+    throw new AppError('expired', `Picture ${index} of job ${id} was deleted.`, { param: 'id' })
+  }
+  return { ...found, open, isOriginal: true }
 }
 
 /** The file of a link. Rejects `not_found` for a link that was never issued, `expired`, `deleted`. */
@@ -82,7 +104,8 @@ function fileOf(deps: AnswerDeps, picture: PictureOf, id: string, index: number)
   return { ...picture, open }
 }
 
-function findPicture(job: JobView, index: number): PictureOf {
+/** Throws `not_ready` until the job succeeded, `not_found` for an index it does not have. */
+export function findPicture(job: JobView, index: number): PictureOf {
   const { id } = job
   if (job.status !== 'succeeded') {
     throw new AppError('not_ready', `Job ${id} has no pictures: its status is ${job.status}.`, {

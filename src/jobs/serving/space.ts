@@ -1,5 +1,4 @@
 import { AppError } from '../errors.ts'
-import { defaultLimits } from '../fields.ts'
 import type { ResolvedRequest } from '../job.ts'
 import { bestEffort, type Log } from '../log.ts'
 import { drawnSize } from '../pictures.ts'
@@ -81,18 +80,21 @@ function megabytes(bytes: number): number {
   return Math.round(bytes / 2 ** 20)
 }
 
+/** What is kept of an upload, in pixels, unless the installation says otherwise. */
+const uploadPixels = 9e6
+
 /**
  * The pictures of a job have at most about so many bytes: a PNG is rarely larger than its pixels.
  * @param delivered their size
  */
 export function pictureBytes(request: ResolvedRequest, delivered: Size): number {
-  const { count, format, finish, strength } = request
-  const each = ({ width, height }: Size, bytes: number) => width * height * bytes
-  // the original is kept beside it; one that nothing was drawn on is as large as uploads are
-  const side = defaultLimits.maxSize
-  const kept = strength === 0 ? { width: 2 * side, height: side } : drawnSize(request)
-  const original = finish === undefined ? 0 : each(kept, 3)
-  return Math.ceil(count * (each(delivered, format === 'png' ? 3 : 1.5) + original))
+  const { count, format, finish, keep, strength } = request
+  const pixels = ({ width, height }: Size) => width * height
+  // a picture that nothing was drawn on is as large as uploads are, and so is one with the product of a photo
+  const drawn = strength === 0 || keep !== undefined ? uploadPixels : pixels(drawnSize(request))
+  const made = keep !== undefined && strength !== 0 && finish === undefined ? drawn : pixels(delivered)
+  // the original is kept beside a finished one
+  return Math.ceil(count * (made * (format === 'png' ? 3 : 1.5) + (finish === undefined ? 0 : drawn * 3)))
 }
 
 interface Size {

@@ -37,6 +37,10 @@ export interface SubmitOptions {
   readonly trace?: string
   /** Instead of the field of the body: for other APIs. */
   readonly webhook?: Webhook
+  /** What the client sent, where that is not the body: a key that is repeated is compared with it. */
+  readonly sent?: unknown
+  /** Stores what a valid request starts from, once it is clear that it makes a job; what it returns is part of the request. */
+  readonly prepare?: () => Promise<Pick<ResolvedRequest, 'init_image'>>
   /** The address of this service as the client reaches it, for links in the webhook. */
   readonly base?: string
 }
@@ -65,11 +69,18 @@ export async function submitJob(deps: SubmitDeps, body: unknown, options: Submit
     const webhook = deps.webhooks.accept(caller, asked)
     return { ...decided, ...(webhook === undefined ? {} : { webhook }) }
   }
-  if (key === undefined) return accept(deps, { ...decide(), ...wanted, id: ids.issue(now, caller.name) })
+  const prepared = async (decided: ReturnType<typeof decide>) => {
+    const { prepare } = options
+    return prepare === undefined
+      ? decided
+      : { ...decided, request: { ...decided.request, ...(await prepare()) } }
+  }
+  if (key === undefined)
+    return accept(deps, { ...(await prepared(decide())), ...wanted, id: ids.issue(now, caller.name) })
 
   checkKey(key)
   const decideByKey = () => decide(ids.seedFromKey(caller.account, key))
-  const sent = hashOfSent(body)
+  const sent = hashOfSent(options.sent ?? body)
   const keyIds = ids.fromKey(caller.account, key, now, caller.name)
   for (const id of keyIds) {
     const earlier = await findEarlier(deps, id)
@@ -80,7 +91,7 @@ export async function submitJob(deps: SubmitDeps, body: unknown, options: Submit
   }
   await checkRate(deps.limiter, caller)
   try {
-    return await accept(deps, { ...decideByKey(), ...wanted, id: keyIds[0], sent })
+    return await accept(deps, { ...(await prepared(decideByKey())), ...wanted, id: keyIds[0], sent })
   } catch (thrown) {
     throw toAppError(thrown).code === 'idempotency_key_reused' ? keyReused(key) : thrown
   }

@@ -92,7 +92,13 @@ export function uploadTooLarge({ bytes }: UploadLimits, given: number | undefine
   })
 }
 
+/** The formats of phones that cannot be read here, by their content types and by the brand in a file. */
+const heic = { type: /^image\/hei[cf](-sequence)?$/, brand: /^....ftyp(hei[cfmsx]|hev[cmsx]|mif1|msf1)/s }
+const convert =
+  'HEIC photos cannot be read: save the photo as JPEG (on an iPhone: Settings, Camera, Formats, Most Compatible).'
+
 export function wrongUploadType(type: string): AppError {
+  if (heic.type.test(type)) return new AppError('unsupported_media_type', convert, { param: 'content-type' })
   const given = type === '' ? 'missing' : describeValue(type)
   const message = `content-type must be one of ${typeNames}, but was ${given}.`
   return new AppError('unsupported_media_type', message, { param: 'content-type' })
@@ -110,6 +116,8 @@ function checkType(body: Uint8Array, type: string): void {
   const head = Buffer.from(body.buffer, body.byteOffset, Math.min(16, body.byteLength))
   if (uploadTypes[declared](head)) return
   const found = Object.entries(uploadTypes).find(([, begins]) => begins(head))?.[0]
+  if (heic.brand.test(head.toString('latin1')))
+    throw new AppError('invalid_upload', convert, { param: 'body' })
   const said = found === undefined ? 'is not' : `is ${found}`
   throw new AppError('invalid_upload', `The body must be ${declared}, as content-type says, but ${said}.`, {
     param: 'body',

@@ -33,7 +33,7 @@ const systemFolders = ['lost+found', '$RECYCLE.BIN', 'System Volume Information'
 const partFolders = ['text_encoder', 'unet', 'vae', 'tokenizer', 'scheduler']
 
 /**
- * Finds what a models folder contains: NAME/ and NAME.safetensors are models, files in vae/, embeddings/ and loras/ are
+ * Finds what a models folder contains: NAME/ and NAME.safetensors are models, files in vae/, embeddings/, loras/, matte/ ... are
  * of their folder's kind; all of them may be sorted into subfolders, which are no part of the name. Nothing that cannot
  * be read keeps anything else from being found, and links to folders elsewhere are not followed. A missing folder counts
  * as empty.

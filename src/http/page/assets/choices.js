@@ -85,6 +85,14 @@
     note.textContent = delivered ? `Drawn at ${drawn}, delivered at ${width} × ${height}.` : ''
   }
 
+  // --- An example of the empty stage also fills in its words.
+
+  document.addEventListener('submit', ({ target }) => {
+    const prompt = document.getElementById('prompt')
+    if (target.matches('[data-words]') && prompt && prompt.value.trim() === '')
+      prompt.value = target.dataset.words
+  })
+
   // --- A photo that came by any way opens the part of the panel that shows it.
 
   function choosePhoto() {

@@ -62,12 +62,14 @@
         for (const radio of control) radio.checked = radio.value === value
         // a value that is not offered, or none where one is needed
         if (![...control].some((radio) => radio.checked)) control[0].checked = true
+      } else if (control?.type === 'checkbox') {
+        control.checked = value !== ''
       } else if (control) {
         control.value = value
         if (control.selectedIndex === -1) control.selectedIndex = 0
       }
     }
-    if (settings.has('seed')) form().querySelector('.more').open = true
+    if (settings.get('seed')) form().querySelector('.more').open = true
     arrange()
     document.dispatchEvent(new Event('form:filled'))
     const prompt = document.getElementById('prompt')

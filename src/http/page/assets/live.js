@@ -8,8 +8,8 @@
   const { root } = document.documentElement.dataset
   /** After a stream broke, polls are enough for a while. */
   const restMs = 15_000
-  /** Should an event be lost, a card is not older than this. */
-  const longestMs = 10_000
+  /** A stream that says nothing for so long may be held up on its way: then the card asks by itself too. */
+  const silentMs = 5000
 
   /** The job that is followed, its stream, and the place in the queue that its card shows. */
   let stream
@@ -33,6 +33,7 @@
     stream = mine
     const on = (name, act) =>
       mine.source.addEventListener(name, (event) => {
+        mine.heardAt = performance.now()
         if (stream === mine && cardOf(id)) act(JSON.parse(event.data))
       })
     on('status', ({ status, position }) => {
@@ -89,9 +90,9 @@
     const { elt, requestConfig } = event.detail
     const id = elt.dataset?.job
     const polled = elt.matches?.('article[data-job]') && requestConfig.triggeringEvent?.type !== 'retry'
-    if (!polled || stream?.id !== id || stream.source.readyState !== EventSource.OPEN) return
+    if (!polled || stream?.id !== id || !(performance.now() - stream.heardAt < silentMs)) return
     event.preventDefault()
-    setTimeout(() => elt.isConnected && ask(id), longestMs)
+    setTimeout(() => elt.isConnected && ask(id), silentMs)
   })
 
   document.addEventListener('stage:changed', follow)

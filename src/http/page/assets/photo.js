@@ -1,50 +1,63 @@
 /**
- * The photo that a picture starts from: it is uploaded, and the upload's id goes into the form; it is drawn, and
- * what is painted over it is uploaded as a mask when the form is sent. All drawing is on canvases: the page's policy
- * does not allow URLs of the visitor's files.
+ * The photo that a picture starts from: it is uploaded, and the upload's id goes into the form; the stage
+ * (photo-stage.js) shows it and what of it is drawn anew. If the product is to be kept, a quick job that draws nothing
+ * finds it, and what it found is the mask to correct; a mask is sent only when somebody changed it, since the worker
+ * finds the product in more detail than the stage shows.
  *
- * Longer than most files: sending, showing and painting share one state, so that a late answer can detect
+ * For other scripts: the cancelable event `photo:given` has a file that was dropped or pasted, in `detail.file`; a
+ * script that wants to look at it first cancels it. The event `photo:use`, with `detail.file`, makes a file the photo.
+ *
+ * Longer than most files: sending, finding and restoring share one state, so that a late answer can detect
  * that its photo was replaced.
  */
 ;(() => {
   /** The path of a proxy under which the page is served, or a slash. */
   const { root } = document.documentElement.dataset
   const accepted = ['image/png', 'image/jpeg', 'image/webp']
-  /** Of a visible canvas, and of a mask: more would only be slow to paint on. */
-  const longestSide = 1024
   /** A file above this is scaled down before it is sent, if its picture is larger than the server keeps. */
   const slowBytes = 2_000_000
   /** What every browser can draw on: Safari's canvases have 16.7 million pixels, Chrome's sides 65 535, others less. */
   const canvasPixels = 16_000_000
   const canvasSide = 16_000
+  const stage = globalThis.photoStage
 
+  const panel = () => document.getElementById('photo')
   const part = (selector) => document.querySelector(`#photo ${selector}`)
   const field = (name) => document.getElementById(name)
+  const keeps = () => field('keep')?.checked === true
 
-  /** The state of the form's photo. `sending` is set while an upload is in flight. */
+  /** The state of the form's photo. `sending` is set while an upload is in flight, `finding` while a product is sought. */
   let state = fresh()
 
   function fresh() {
-    return { sending: undefined, painted: false, stale: false, painting: false, last: undefined }
+    return { id: '', mask: '', sending: undefined, finding: false, stale: false }
   }
 
+  function isInView(element) {
+    const { top, bottom } = element.getBoundingClientRect()
+    return bottom > 0 && top < innerHeight && element.checkVisibility()
+  }
+
+  /** Where the eye is: beside the photo, or in the panel while the photo is scrolled away (on a phone). */
   function say(words, isFault = false) {
     const status = part('.photo-status')
+    const near = stage.isShown() && (!status || isInView(field('photo-stage')) || !isInView(panel()))
+    stage.say(near ? words : '', isFault)
     if (!status) return
-    status.textContent = words
+    status.textContent = near ? '' : words
     status.classList.toggle('is-fault', isFault)
-    if (isFault) lookAt('.photo-status')
+    if (isFault && !near) lookAt(status)
   }
 
   /** Feedback that is out of sight is none: the field may be below the window, or behind the button that sends. */
-  function lookAt(selector) {
+  function lookAt(element, block = 'nearest') {
     const calm = matchMedia('(prefers-reduced-motion: reduce)').matches
-    part(selector).scrollIntoView({ block: 'nearest', behavior: calm ? 'auto' : 'smooth' })
+    element.scrollIntoView({ block, behavior: calm ? 'auto' : 'smooth' })
   }
 
   function clearFault() {
     for (const error of document.querySelectorAll('#photo > .field-error')) error.remove()
-    document.getElementById('photo').classList.remove('is-wrong')
+    panel().classList.remove('is-wrong')
   }
 
   // --- Sending
@@ -66,19 +79,16 @@
    * before `show`, which closes the bitmap: a closed one is 0 pixels wide.
    */
   async function sendable(file, bitmap) {
-    const { bytes, pixels, side } = Object.fromEntries(
+    const { bytes, pixels, kept } = Object.fromEntries(
       Object.entries(document.getElementById('photo').dataset).map(([name, value]) => [name, Number(value)]),
     )
     const { width, height } = bitmap
-    const large = Math.min(width, height) > side
+    const large = width * height > kept
     const heavy = file.size > bytes || width * height > pixels
     if (accepted.includes(file.type) && !heavy && !(large && file.size > slowBytes)) return file
-    // a panorama may have too many pixels, or more than a canvas has, though its short side is small
-    const most = Math.min(pixels, canvasPixels)
-    // the server keeps a longer side of at most twice the other bound
-    const longest = Math.min(canvasSide, 2 * side)
-    const scales = [1, side / Math.min(width, height), Math.sqrt(most / (width * height))]
-    const scale = Math.min(...scales, longest / Math.max(width, height))
+    const most = Math.min(pixels, kept, canvasPixels)
+    const scales = [1, Math.sqrt(most / (width * height)), canvasSide / Math.max(width, height)]
+    const scale = Math.min(...scales)
     const canvas = document.createElement('canvas')
     canvas.width = Math.max(1, Math.floor(width * scale))
     canvas.height = Math.max(1, Math.floor(height * scale))
@@ -99,10 +109,13 @@
   }
 
   function choose(file) {
+    if (!panel()) return
     const mine = fresh()
     state = mine
     clearFault()
-    say('Sending the photo…')
+    const wordsOrPhoto = document.querySelector('[name="source"][value="photo"]')
+    wordsOrPhoto?.click()
+    if (!stage.isShown()) say('Sending the photo…')
     mine.sending = (async () => {
       const bitmap = await bitmapOf(file)
       if (state !== mine) return bitmap.close()
@@ -110,10 +123,13 @@
       field('init_image').value = ''
       const blob = await sendable(file, bitmap)
       if (state !== mine) return bitmap.close()
-      show(bitmap)
-      lookAt('.photo-stage')
+      stage.show(bitmap)
+      arrange(true)
+      say('Sending the photo…')
+      lookAt(field('photo-stage'), 'start')
       const { id, width, height } = await upload(blob)
       if (state !== mine) return
+      mine.id = id
       field('init_image').value = id
       say(`The photo is ready, ${width} × ${height} pixels.${fitSize(width, height)}`)
     })()
@@ -125,6 +141,7 @@
       })
       .finally(() => {
         mine.sending = undefined
+        if (state === mine && mine.id !== '' && keeps()) void find()
       })
   }
 
@@ -171,29 +188,93 @@
     return ` The size is now ${best.textContent}, which fits it best.`
   }
 
+  // --- Finding the product
+
+  /** The product of the photo, as a job that draws nothing makes it; undefined if the photo was replaced. */
+  async function foundIn(mine) {
+    const { side, model } = panel().dataset
+    const body = {
+      prompt: 'the product',
+      model,
+      init_image: mine.id,
+      keep: 'product',
+      strength: 0,
+      format: 'webp',
+      quality: 50,
+      width: Number(side),
+      height: Number(side),
+    }
+    let job = await answered('v1/jobs', {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', prefer: 'wait=20' },
+      body: JSON.stringify(body),
+    })
+    while (['queued', 'running'].includes(job.status)) {
+      if (state !== mine) return undefined
+      if (job.position > 1) say(`Looking for the product: ${job.position - 1} jobs are before this one…`)
+      job = await answered(`v1/jobs/${job.id}`, { headers: { prefer: 'wait=20' } })
+    }
+    const [image] = job.images ?? []
+    if (!image) throw new Error(job.error?.message ?? 'The product was not looked for.')
+    const file = await fetch(root + image.url.slice(1))
+    if (!file.ok) throw new Error('What was found cannot be read.')
+    const bitmap = await createImageBitmap(await file.blob())
+    // nobody wants to see it among their pictures
+    void fetch(`${root}v1/jobs/${job.id}`, { method: 'DELETE' }).catch(() => {})
+    return bitmap
+  }
+
+  async function answered(path, options) {
+    const answer = await fetch(root + path, options).catch(() => undefined)
+    const body = await answer?.json().catch(() => undefined)
+    if (answer?.ok && body) return body
+    throw new Error(body?.error?.message ?? 'The server does not answer.')
+  }
+
+  async function find() {
+    const mine = state
+    if (mine.id === '' || mine.finding || stage.isPainted()) return
+    mine.finding = true
+    const before = document.querySelector('#photo-stage .photo-note').textContent
+    say('Looking for the product…')
+    try {
+      const product = await foundIn(mine)
+      if (product === undefined || state !== mine) return product?.close()
+      if (mine.stale || !keeps()) return product.close()
+      stage.setMask(product, 'product')
+      const size = /The size is now[^.]*\.?/.exec(before)?.[0] ?? ''
+      say(
+        `The product was found: it is kept, and the hatched part is drawn anew. Correct it with brush and eraser. ${size}`,
+      )
+    } catch (error) {
+      if (state === mine && !mine.stale) say(`${error.message} Paint what is to be drawn anew.`, true)
+    } finally {
+      mine.finding = false
+    }
+  }
+
+  /** A mask that nobody changed goes with the choice to keep the product, one that was painted stays. */
+  function keepChanged() {
+    if (keeps()) void find()
+    else if (!state.stale && field('mask').value === '') {
+      stage.clear()
+      state.stale = false
+      say('Without paint the whole photo changes.')
+    }
+  }
+
   // --- Showing
 
-  function show(bitmap) {
-    const scale = Math.min(1, longestSide / Math.max(bitmap.width, bitmap.height))
-    for (const name of ['.photo-picture', '.photo-mask']) {
-      const canvas = part(name)
-      canvas.width = Math.max(1, Math.round(bitmap.width * scale))
-      canvas.height = Math.max(1, Math.round(bitmap.height * scale))
-    }
-    state.shape = bitmap.width / bitmap.height
-    const picture = part('.photo-picture')
-    const context = picture.getContext('2d')
-    context.imageSmoothingQuality = 'high'
-    context.drawImage(bitmap, 0, 0, picture.width, picture.height)
-    bitmap.close()
-    arrange(true)
+  function arrangeShow() {
+    const button = part('[data-photo="show"]')
+    if (button) button.hidden = !stage.isLoaded() || stage.isShown()
   }
 
   function arrange(shown) {
-    for (const name of ['.photo-stage', '.photo-tools', '.photo-strength']) part(name).hidden = !shown
+    arrangeShow()
+    part('.photo-options').hidden = !shown
+    part('[data-photo="remove"]').hidden = !shown
     part('[for="photo-file"] span').textContent = shown ? 'Another photo' : 'Start from a photo'
-    setPainting(shown && state.painting)
-    part('[data-photo="clear"]').hidden = !shown || !state.painted
   }
 
   function remove() {
@@ -201,28 +282,39 @@
     field('init_image').value = ''
     field('mask').value = ''
     field('photo-file').value = ''
+    field('mask-file').value = ''
+    stage.hide()
     arrange(false)
     say('')
   }
 
-  /** A form with ids (a recipe, or one that was refused) shows their uploads. */
-  async function restore() {
-    if (!document.getElementById('photo')) return
-    const mine = fresh()
-    state = mine
+  /** A form with ids (a recipe, or one that was refused) shows their uploads; what is shown already stays. */
+  async function restore(recalled) {
+    if (!panel() || state.sending) return
     const [picture, mask] = [field('init_image').value, field('mask').value]
-    arrange(false)
-    if (picture === '') return
-    arrange(true)
+    arrange(picture !== '')
+    if (picture === '') {
+      if (state.id !== '') remove()
+      return
+    }
+    if (
+      picture === state.id &&
+      stage.isLoaded() &&
+      ((mask === state.mask && !state.stale) || (state.stale && !recalled))
+    )
+      return
+    const mine = { ...fresh(), id: picture, mask }
+    state = mine
     try {
       const bitmap = await fetched(picture)
-      if (state !== mine) return
-      show(bitmap)
-      if (mask === '') return
+      if (state !== mine) return bitmap.close()
+      stage.show(bitmap)
+      say('')
+      if (mask === '') return keeps() ? void find() : undefined
       const painted = await fetched(mask)
-      if (state === mine) paintMask(painted)
+      if (state === mine) stage.setMask(painted, 'drawn')
     } catch {
-      if (state === mine) part('.photo-stage').hidden = true
+      if (state === mine) stage.hide()
     }
   }
 
@@ -232,105 +324,20 @@
     return createImageBitmap(await answer.blob())
   }
 
-  // --- Painting
-
-  const paintColour = () => getComputedStyle(part('.photo-mask')).getPropertyValue('--accent').trim() || 'red'
-
-  function setPainting(on) {
-    state.painting = on
-    part('.photo-stage').classList.toggle('is-painting', on)
-    part('.photo-brush').hidden = !on
-    part('[data-photo="paint"]').setAttribute('aria-pressed', String(on))
-  }
-
-  function touched() {
-    state.painted = true
-    state.stale = true
-    part('[data-photo="clear"]').hidden = false
-  }
-
-  function stroke(event) {
-    const canvas = part('.photo-mask')
-    const box = canvas.getBoundingClientRect()
-    const scale = canvas.width / box.width
-    const at = { x: (event.clientX - box.left) * scale, y: (event.clientY - box.top) * scale }
-    const from = state.last ?? at
-    const context = canvas.getContext('2d')
-    context.strokeStyle = paintColour()
-    context.lineWidth = Number(field('brush').value) * scale
-    context.lineCap = 'round'
-    context.beginPath()
-    context.moveTo(from.x, from.y)
-    context.lineTo(at.x, at.y)
-    context.stroke()
-    state.last = at
-    touched()
-  }
-
-  function clearPaint() {
-    const canvas = part('.photo-mask')
-    canvas.getContext('2d').clearRect(0, 0, canvas.width, canvas.height)
-    Object.assign(state, { painted: false, stale: false })
-    field('mask').value = ''
-    field('mask-file').value = ''
-    part('[data-photo="clear"]').hidden = true
-    say('The paint is cleared: the whole photo changes.')
-  }
-
-  /** White becomes paint, or else transparency: as the server reads a mask. */
-  function paintMask(bitmap) {
-    const canvas = part('.photo-mask')
-    const context = canvas.getContext('2d', { willReadFrequently: true })
-    context.clearRect(0, 0, canvas.width, canvas.height)
-    context.drawImage(bitmap, 0, 0, canvas.width, canvas.height)
-    bitmap.close()
-    const pixels = context.getImageData(0, 0, canvas.width, canvas.height)
-    const { data } = pixels
-    const holes = data.some((value, i) => i % 4 === 3 && value < 255)
-    const brightness = (i) => 0.2126 * data[i] + 0.7152 * data[i + 1] + 0.0722 * data[i + 2]
-    for (let i = 0; i < data.length; i += 4) {
-      data[i + 3] = (holes ? data[i + 3] < 128 : brightness(i) >= 128) ? 255 : 0
-    }
-    context.putImageData(pixels, 0, 0)
-    context.globalCompositeOperation = 'source-in'
-    context.fillStyle = paintColour()
-    context.fillRect(0, 0, canvas.width, canvas.height)
-    context.globalCompositeOperation = 'source-over'
-    state.painted = true
-    part('[data-photo="clear"]').hidden = false
-  }
-
   async function chooseMask(file) {
     try {
       const bitmap = await bitmapOf(file)
-      if (Math.abs(bitmap.width / bitmap.height / state.shape - 1) > 0.02) {
+      if (Math.abs(bitmap.width / bitmap.height / stage.shape() - 1) > 0.02) {
         throw new Error(
           `The mask must have the shape of the photo, but has ${bitmap.width} × ${bitmap.height} pixels.`,
         )
       }
-      paintMask(bitmap)
-      touched()
-      say('The mask is shown on the photo: what it covers changes.')
+      stage.setMask(bitmap, 'drawn')
+      state.stale = true
+      say('The mask is shown on the photo: what is hatched is drawn anew.')
     } catch (error) {
       say(error.message, true)
     }
-  }
-
-  /** The paint as a mask: white on black. */
-  function maskFile() {
-    const paint = part('.photo-mask')
-    const canvas = document.createElement('canvas')
-    canvas.width = paint.width
-    canvas.height = paint.height
-    const context = canvas.getContext('2d')
-    context.drawImage(paint, 0, 0)
-    context.globalCompositeOperation = 'source-in'
-    context.fillStyle = 'white'
-    context.fillRect(0, 0, canvas.width, canvas.height)
-    context.globalCompositeOperation = 'destination-over'
-    context.fillStyle = 'black'
-    context.fillRect(0, 0, canvas.width, canvas.height)
-    return blobOf(canvas, 'image/png')
   }
 
   // --- The form waits for pending uploads.
@@ -339,17 +346,22 @@
     await state.sending?.catch(() => {})
     if (field('init_image').value === '' || !state.stale) return
     const mine = state
-    say('Sending the mask…')
-    const { id } = await upload(await maskFile())
-    if (state !== mine) return
-    field('mask').value = id
+    if (!stage.isPainted()) {
+      field('mask').value = ''
+    } else {
+      say('Sending the mask…')
+      const { id } = await upload(await stage.maskFile())
+      if (state !== mine) return
+      field('mask').value = id
+      say('')
+    }
+    mine.mask = field('mask').value
     mine.stale = false
-    say('')
   }
 
   document.addEventListener('htmx:confirm', (event) => {
     const { elt, issueRequest } = event.detail
-    if (!['request', 'model'].includes(elt.id) || !document.getElementById('photo')) return
+    if (!['request', 'model'].includes(elt.id) || !panel()) return
     if (state.sending === undefined && !state.stale) return
     event.preventDefault()
     if (state.waiting) return
@@ -369,51 +381,75 @@
 
   // --- What the visitor does
 
+  document.addEventListener('photo:painted', () => {
+    state.stale = true
+  })
+
   document.addEventListener('change', ({ target }) => {
     const file = target.files?.[0]
-    if (target.id === 'photo-file' && file) choose(file)
+    if (target.id === 'photo-file' && file) take(file)
     if (target.id === 'mask-file' && file) void chooseMask(file)
+    if (target.id === 'keep') keepChanged()
   })
 
-  const actions = { paint: () => setPainting(!state.painting), clear: clearPaint, remove }
+  /** A photo is nearly always wanted for its product. */
+  function take(file) {
+    const keep = field('keep')
+    if (keep && state.id === '') keep.checked = true
+    choose(file)
+  }
+
+  document.addEventListener('photo:shown', () => {
+    if (panel()) arrangeShow()
+  })
+
+  // a new job, or an earlier one that is pressed, takes the stage
+  document.addEventListener('htmx:afterRequest', ({ detail }) => {
+    const sent = detail.elt.id === 'request' && detail.successful
+    if (sent && detail.xhr.getResponseHeader('hx-retarget') === null) stage.close()
+  })
 
   document.addEventListener('click', ({ target }) => {
-    const button = target.closest('[data-photo]')
-    if (!button) return
-    actions[button.dataset.photo]()
-    if (button.hidden || button.closest('[hidden]')) field('photo-file').focus()
+    if (target.closest('#film button, #film a')) stage.close()
+    if (target.closest('[data-photo="show"]')) {
+      stage.open()
+      lookAt(field('photo-stage'), 'start')
+    }
+    if (!target.closest('[data-photo="remove"]')) return
+    remove()
+    field('photo-file').focus()
   })
 
-  document.addEventListener('pointerdown', (event) => {
-    if (!event.target.matches?.('.photo-mask') || event.button !== 0) return
-    event.target.setPointerCapture(event.pointerId)
-    state.last = undefined
-    stroke(event)
-  })
-  document.addEventListener('pointermove', (event) => {
-    if (state.last && event.target.matches?.('.photo-mask')) stroke(event)
-  })
-  for (const name of ['pointerup', 'pointercancel']) {
-    document.addEventListener(name, () => {
-      state.last = undefined
-    })
+  function given(file) {
+    const event = new CustomEvent('photo:given', { detail: { file }, cancelable: true })
+    if (document.dispatchEvent(event)) take(file)
   }
+
+  document.addEventListener('photo:use', ({ detail }) => take(detail.file))
 
   for (const name of ['dragover', 'dragleave', 'drop']) {
     document.addEventListener(name, (event) => {
-      const photo = event.target.closest?.('#photo')
-      document.getElementById('photo')?.classList.toggle('is-over', photo !== null && name === 'dragover')
-      // outside the field too: the browser would leave the page to open the file
-      if (![...(event.dataTransfer?.types ?? [])].includes('Files')) return
+      const files = [...(event.dataTransfer?.types ?? [])].includes('Files')
+      const inside = name === 'dragover' || (name === 'dragleave' && event.relatedTarget !== null)
+      document.documentElement.classList.toggle('is-dropping', files && inside && panel() !== null)
+      // anywhere: the browser would leave the page to open the file
+      if (!files) return
       event.preventDefault()
       const file = event.dataTransfer.files[0]
-      if (name === 'drop' && photo && file) choose(file)
+      if (name === 'drop' && panel() && file) given(file)
     })
   }
 
-  document.addEventListener('form:filled', () => void restore())
+  document.addEventListener('paste', (event) => {
+    const file = [...(event.clipboardData?.files ?? [])].find(({ type }) => type.startsWith('image/'))
+    if (!file || !panel()) return
+    event.preventDefault()
+    given(file)
+  })
+
+  document.addEventListener('form:filled', () => void restore(true))
   // the page itself, and a form that was refused
   document.addEventListener('htmx:load', ({ target }) => {
-    if (target.id === 'request' || target.querySelector?.('#photo')) void restore()
+    if (target.id === 'request' || target.querySelector?.('#photo')) void restore(false)
   })
 })()

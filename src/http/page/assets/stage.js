@@ -155,7 +155,10 @@
     const figures = [...(card?.querySelectorAll('figure.frame') ?? [])]
     for (const figure of figures) figure.classList.toggle('is-shown', figure.dataset.index === shown)
     for (const set of card?.querySelectorAll('.picture-actions') ?? [])
-      set.hidden = figures.length > 1 && set.dataset.of !== shown
+      if (figures.length > 1) {
+        set.hidden = shown !== undefined && set.dataset.of !== shown
+        set.classList.toggle('is-short', shown === undefined)
+      }
     for (const button of card?.querySelectorAll('[data-show]') ?? [])
       button.setAttribute('aria-pressed', String(button.dataset.show === (shown ?? 'all')))
   }
@@ -186,6 +189,14 @@
     const [note, image] = [card?.querySelector('.job-scale'), card?.querySelector('.frame-link img')]
     if (!note || !image) return
     const shown = card.querySelector('.is-shown img') ?? image
+    if (
+      shown === image &&
+      card.querySelectorAll('figure.frame').length > 1 &&
+      card.dataset.shown === undefined
+    ) {
+      note.textContent = ''
+      return
+    }
     const box = shown.getBoundingClientRect()
     const scale = Math.min(box.width / shown.getAttribute('width'), box.height / shown.getAttribute('height'))
     if (scale >= 1.1) note.textContent = `shown ${scale.toFixed(1)}×`
@@ -260,7 +271,7 @@
 
   function bringIntoView() {
     const calm = matchMedia('(prefers-reduced-motion: reduce)').matches
-    onStage()?.scrollIntoView({ block: 'nearest', behavior: calm ? 'auto' : 'smooth' })
+    onStage()?.scrollIntoView({ block: 'start', behavior: calm ? 'auto' : 'smooth' })
   }
 
   document.addEventListener('DOMContentLoaded', watch)

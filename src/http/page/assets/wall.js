@@ -205,44 +205,41 @@
   function askAgain(card) {
     const job = about(card.dataset.job)
     job.failures += 1
-    if (job.failures === 2) noteOffline(card)
-    if (job.failures > mostFailures) return giveUp(card)
+    if (job.failures >= 2) sayAway()
+    // nothing is asked for forever: after about ten minutes only when somebody wants it
+    if (job.failures > mostFailures) return
     const pause = Math.min(longestPauseMs, 500 * 2 ** job.failures) * (0.75 + Math.random() / 2)
     setTimeout(() => card.isConnected && htmx.trigger(card, 'retry'), pause)
   }
 
-  function noteOffline(card, words = 'The server does not answer. Trying again…') {
-    card.querySelector('.job-offline')?.remove()
-    const note = document.createElement('p')
-    note.className = 'job-offline'
-    note.textContent = words
-    card.querySelector('.job-body')?.append(note)
-    if (!card.hidden) say(note.textContent)
+  function sayAway() {
+    document.dispatchEvent(new Event('server:away'))
   }
 
-  /** Nothing is asked for forever: after about ten minutes only when somebody wants it. */
-  function giveUp(card) {
-    const note = card.querySelector('.job-offline')
-    if (!note) return
-    note.textContent = 'The server does not answer. What was accepted goes on. '
-    const button = document.createElement('button')
-    button.type = 'button'
-    button.className = 'btn text'
-    button.textContent = 'Ask again'
-    button.addEventListener('click', () => {
-      about(card.dataset.job).failures = 0
-      note.remove()
-      htmx.trigger(card, 'retry')
-    })
-    note.append(button)
+  /** Beside what was pressed: nothing of it is on its way. */
+  function noteUnsent(place) {
+    place.querySelector('.job-offline')?.remove()
+    const note = document.createElement('p')
+    note.className = 'job-offline'
+    note.textContent = 'The server does not answer, and nothing was sent.'
+    place.append(note)
+    say(note.textContent)
   }
+
+  document.addEventListener('server:back', () => {
+    for (const job of known.values()) job.failures = 0
+    for (const note of document.querySelectorAll('.job-offline')) note.remove()
+    say('The server answers again.')
+    askNow()
+  })
 
   function requestFailed({ detail: { elt } }) {
     const card = elt.closest?.('article[hx-get]')
     if (card) askAgain(card)
     if (card && card !== elt) say('The server does not answer. Please try again.')
     const sent = elt.closest?.('form[data-send]')
-    if (sent) noteOffline(sent.closest('article'), 'The server does not answer, and nothing was sent.')
+    if (sent) noteUnsent(sent.closest('.job-body') ?? sent)
+    if (sent || elt.id === 'request') sayAway()
   }
 
   // Our own fragments are shown whatever their status; a proxy's error page never is.

@@ -1,0 +1,129 @@
+import sharp from 'sharp'
+import type { Picture } from '../../src/diffusion/request.ts'
+import { mean } from '../judge/diversity.ts'
+import { table } from '../judge/report.ts'
+import { sheetOf } from '../judge/sheets.ts'
+import type { Delivered } from './drawn.ts'
+import type { Judged } from './held-out.ts'
+
+/** Percent of the product's area: more of the background than this is a shadow that was left, or a lost part. */
+const visible = 0.5
+
+export function rendersReport(judged: readonly Judged[]): string {
+  const row = (name: string, some: readonly Judged[]) => {
+    const of = (figure: 'sad' | 'mse' | 'gradient') =>
+      mean(some.map(({ errors }) => errors[figure])).toFixed(2)
+    const clean = some.filter(({ errors }) => errors.left < visible).length
+    const whole = some.filter(({ errors }) => errors.lost < 2).length
+    return [
+      name,
+      String(some.length),
+      of('sad'),
+      of('mse'),
+      of('gradient'),
+      percent(clean, some),
+      percent(whole, some),
+    ]
+  }
+  const groups = (of: 'background' | 'material' | 'light') =>
+    [...Map.groupBy(judged, (each) => each[of])]
+      .sort(([, a], [, b]) => b.length - a.length)
+      .map(([name, some]) => row(name, some))
+  const head = ['', 'pictures', 'SAD', 'MSE', 'gradient', 'nothing left', 'nothing lost']
+  return `### Renders that the network has not seen
+
+${table([head, row('all', judged)])}
+SAD in thousands of pixels, MSE in thousandths, and the error of the gradient, of alpha in 0..1 at 256 x 256. *Nothing left*: less
+than ${visible} % of the product's area was found in the background (shadows, reflections, texture) more than two pixels from the product;
+*nothing lost*: less than 2 % of the product is missing; half a pixel all around an apple is nearly that. The matte is measured as the finish uses it, without its crumbs.
+
+By background:
+
+${table([head, ...groups('background')])}
+By material:
+
+${table([head, ...groups('material')])}
+By light:
+
+${table([head, ...groups('light')])}
+![Renders, what was found of them, and the true alpha](packshot-matte/renders.jpg)
+
+From left to right the ten worst by SAD, then ten at equal distances in the order of SAD; from top to bottom the picture, what was found, and the truth.
+`
+}
+
+export async function rendersSheet(judged: readonly Judged[]): Promise<Buffer> {
+  const worst = judged.toSorted((a, b) => b.errors.sad - a.errors.sad)
+  const usual = Array.from({ length: 10 }, (_, i) => worst[Math.floor(((i + 0.5) * worst.length) / 10)]!)
+  const shown = [worst.slice(0, 10), usual]
+  const rows = shown.flatMap((some) => [
+    ...some.map(({ picture }) => picture),
+    ...some.map(({ found, picture }) => grey(found, picture)),
+    ...some.map(({ truth, picture }) => grey(truth, picture)),
+  ])
+  return sheetOf(rows, 10, 120)
+}
+
+export function drawnReport(delivered: readonly Delivered[]): string {
+  const inside = delivered.filter((each) => each.found && each.inside)
+  const asked = 87
+  const near = inside.filter(({ product }) => Math.abs(product - asked) <= 2)
+  const exact = inside.filter(({ border }) => border === 1)
+  const seconds = delivered.map((each) => each.seconds).sort((a, b) => a - b)
+  const middle = seconds[seconds.length >> 1] ?? 0
+  const rows = [
+    ['', 'measured', 'goal'],
+    ['a product was found', percent(delivered.filter(({ found }) => found).length, delivered), ''],
+    ['the picture does not cut it off', percent(inside.length, delivered), ''],
+    ['of those: every pixel of the border is exactly 255', percent(exact.length, inside), '100 %'],
+    [`of those: it takes the ${asked} % that were asked, to 2 points`, percent(near.length, inside), '95 %'],
+    [
+      'processor time from the picture to the file, in the middle',
+      `${middle.toFixed(2)} s`,
+      'below 2 s: 1 s on two cores',
+    ],
+    ['the longest', `${(seconds.at(-1) ?? 0).toFixed(2)} s`, ''],
+  ]
+  return `### Pictures of packshot-mini, finished for Amazon
+
+${table(rows)}
+${delivered.length} pictures of ten kinds on five backgrounds (\`scripts/finish/prompts.ts\`), seed = number of the picture, with the preset \`amazon_main\`:
+1600 x 1600, white, JPEG. Border and product are measured from the delivered file; the product is all that is not nearly white (below
+246). A product that the picture cuts off goes to the border that cuts it, and is reported as such (\`measured.inside\`).
+
+![Pictures as drawn and as delivered](packshot-matte/drawn.jpg)
+
+Every other picture, in pairs: as drawn, and as delivered. Columns are kinds.
+`
+}
+
+export async function drawnSheet(delivered: readonly Delivered[]): Promise<Buffer> {
+  const rows = Array.from({ length: Math.ceil(delivered.length / 20) }, (_, row) =>
+    delivered.slice(20 * row, 20 * row + 10),
+  )
+  const tiles = await Promise.all(
+    rows
+      .flatMap((some) => [...some.map(({ before }) => before), ...some.map(({ after }) => after)])
+      .map(small),
+  )
+  return sheetOf(tiles, 10, 120)
+}
+
+/** Small before it waits for the others. */
+async function small({ rgb, width, height }: Picture): Promise<Picture> {
+  const { data } = await sharp(rgb, { raw: { width, height, channels: 3 } })
+    .resize(240, 240, { fit: 'contain', background: '#ffffff' })
+    .raw()
+    .toBuffer({ resolveWithObject: true })
+  return { rgb: data, width: 240, height: 240 }
+}
+
+function grey(alpha: Uint8Array, { width, height }: Picture): Picture {
+  const rgb = new Uint8Array(3 * width * height)
+  for (let i = 0; i < alpha.length; i++) rgb.fill(alpha[i]!, 3 * i, 3 * i + 3)
+  return { rgb, width, height }
+}
+
+function percent(part: number, { length }: { readonly length: number }): string {
+  return length === 0 ? '' : `${((100 * part) / length).toFixed(1)} %`
+}

@@ -1,0 +1,193 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Page } from 'playwright-core'
+import { openPage } from './open-page.ts'
+import { ballPng } from './png.ts'
+import { choose, chosenOf, overflows } from './visit.ts'
+
+/** The stage with its film, what is done with a picture on it, and what the panel sends of formats and finishes. */
+
+const here = openPage((studio) => {
+  studio.about = {
+    controls: {
+      light: { Soft: 'soft light', Side: 'hard side light' },
+      view: { Front: 'front view', Above: 'seen from above' },
+      count: { 1: 'one', 2: 'two' },
+    },
+  }
+})
+
+async function take(page: Page, prompt: string, count = '1'): Promise<void> {
+  await page.fill('#prompt', prompt)
+  await choose(page, 'count', count)
+  await page.click('.shutter')
+  await page.locator('article.is-current.is-queued').waitFor()
+  here.studio.finish()
+  await page.locator('article.is-current.is-succeeded').waitFor()
+}
+
+const titleOnStage = (page: Page) => page.locator('article.is-current h3').textContent()
+
+test('the newest job is on the stage, the film brings the others back, and arrow keys go through pictures', async () => {
+  await using visitor = await here.visit()
+  const { page } = visitor
+  await take(page, 'a pear')
+  await take(page, 'four mugs', '4')
+  assert.equal(await titleOnStage(page), 'four mugs')
+  assert.equal(await page.locator('article:visible').count(), 1)
+  await page.getByRole('button', { name: 'a pear, done' }).click()
+  assert.equal(await titleOnStage(page), 'a pear')
+  await page.keyboard.press('ArrowLeft')
+  assert.equal(await titleOnStage(page), 'four mugs')
+  assert.equal(await page.locator('.is-current .frame:visible').count(), 4)
+
+  // one of four, the next, all again
+  await page.locator('.is-current .frame-link').nth(1).click()
+  await page.locator('.is-current[data-shown="1"]').waitFor()
+  assert.equal(await page.locator('.is-current .frame:visible').count(), 1)
+  await page.getByText('Picture 2, seed 9').waitFor()
+  await page.keyboard.press('ArrowRight')
+  await page.getByText('Picture 3, seed 10').waitFor()
+  // over the whole window, and back
+  await page.locator('.is-current .is-shown .frame-link').click()
+  await page.locator('.is-viewing').waitFor()
+  assert.equal(await page.locator('.is-current .job-body').isVisible(), false)
+  await page.keyboard.press('Escape')
+  await page.keyboard.press('Escape')
+  assert.equal(await page.locator('.is-current .frame:visible').count(), 4)
+
+  // not while somebody types
+  await page.fill('#prompt', 'a cup')
+  await page.keyboard.press('ArrowLeft')
+  assert.equal(await titleOnStage(page), 'four mugs')
+  visitor.assertQuiet()
+})
+
+test('the picture on the stage is as large as the window allows, and the panel scrolls by itself', async () => {
+  await using visitor = await here.visit({ viewport: { width: 1440, height: 900 } })
+  const { page } = visitor
+  await take(page, 'a pear')
+  const box = await page.locator('.is-current .frame-link img').boundingBox()
+  assert.ok((box?.height ?? 0) >= 600, `${box?.height} pixels high`)
+  assert.match((await page.locator('.job-scale').textContent()) ?? '', /^shown [\d.]+×$/)
+  assert.equal(await page.evaluate('document.documentElement.scrollHeight <= innerHeight'), true)
+  const foot = await page.locator('.panel-foot').boundingBox()
+  await page.locator('.panel-scroll').evaluate((panel) => {
+    panel.scrollTop = panel.scrollHeight
+  })
+  assert.deepEqual(await page.locator('.panel-foot').boundingBox(), foot)
+  visitor.assertQuiet()
+})
+
+test('a job is followed by events: its steps come without a poll, and looks at its first picture', async () => {
+  // the card itself would ask seldom
+  here.studio.pollAfterMs = 600_000
+  await using visitor = await here.visit()
+  const { page } = visitor
+  await page.fill('#prompt', 'a pear')
+  await page.click('.shutter')
+  await page.locator('article.is-queued').waitFor()
+  here.studio.move({ status: 'running', progress: { step: 1, steps: 100 }, eta_seconds: 5000 })
+  await page.getByText('Step 1 of 100').waitFor()
+  const asked: string[] = []
+  page.on('request', (request) => asked.push(request.url()))
+  here.studio.move({ status: 'running', progress: { step: 42, steps: 100 }, eta_seconds: 4000 })
+  await page.getByText('Step 42 of 100').waitFor()
+  assert.deepEqual(
+    asked.filter((url) => url.endsWith('/card')),
+    [],
+  )
+  here.studio.preview = async () => ({ index: 1, type: 'image/png', bytes: ballPng(32, 32) })
+  const url = `/v1/jobs/${here.studio.newest.id}/preview?index=1`
+  here.studio.move({ status: 'running', progress: { step: 43, steps: 100 }, preview: { index: 1, url } })
+  await page.locator('.frame-preview[src]').waitFor()
+  here.studio.finish()
+  await page.locator('article.is-succeeded').waitFor()
+  visitor.assertQuiet()
+})
+
+test('a finished picture is varied, begun with, and deleted, without JavaScript too', async () => {
+  for (const javaScriptEnabled of [true, false]) {
+    await using visitor = await here.visit({ javaScriptEnabled })
+    const { page } = visitor
+    await page.fill('#prompt', 'a pear')
+    await page.click('.shutter')
+    await page.locator('article.is-queued').waitFor()
+    here.studio.finish()
+    const [first, { seed }] = [here.studio.newest.id, here.studio.newest.request ?? { seed: -1 }]
+    await page.getByRole('button', { name: 'Vary a little' }).click()
+    await page.locator('article.is-queued').waitFor()
+    const varied = here.studio.newest.request
+    assert.equal(varied?.strength, 0.35)
+    assert.notEqual(varied?.seed, seed)
+    assert.ok(here.studio.uploads.has(varied?.init_image ?? ''))
+    here.studio.finish()
+    await page.locator(`#job-${here.studio.newest.id}.is-succeeded`).waitFor()
+    await page.getByRole('button', { name: 'Use as photo' }).click()
+    await page.locator('#init_image:not([value=""])').waitFor({ state: 'attached' })
+    assert.equal(await page.inputValue('#prompt'), 'a pear')
+    if (!javaScriptEnabled) await page.goto(`${here.url}/jobs/${first}`)
+    page.once('dialog', (dialog) => void dialog.accept())
+    await page.getByRole('button', { name: 'Delete', exact: true }).click()
+    if (javaScriptEnabled) await page.getByText('The pictures and their words were deleted.').waitFor()
+    else await page.getByRole('button', { name: 'Delete for good' }).click()
+    visitor.assertQuiet()
+  }
+})
+
+test("a format brings its background, fill, shadow and file, and a choice of one's own counts more", async () => {
+  await using visitor = await here.visit()
+  const { page } = visitor
+  await page.fill('#prompt', 'a pear')
+  assert.equal(await page.locator('#finish_fill').isVisible(), false)
+  await choose(page, 'finish_preset', 'amazon_main')
+  assert.equal(await chosenOf(page, 'background'), 'pure')
+  assert.equal(await chosenOf(page, 'format'), 'jpeg')
+  await page.getByText('Drawn at 256 × 256, delivered at 1600 × 1600.').waitFor()
+  await choose(page, 'finish_shadow', 'contact')
+  await choose(page, 'light', 'Side')
+  await choose(page, 'many', '2')
+  await page.click('.shutter')
+  await page.locator('article.is-queued').waitFor()
+  const { request } = here.studio.newest
+  assert.equal(request?.prompt, 'two pears, hard side light, on a white background')
+  assert.equal(request?.format, 'jpeg')
+  const { preset, background, fill, width, shadow } = request?.finish ?? {}
+  assert.deepEqual([preset, background, fill, width, shadow], ['amazon_main', '#ffffff', 87, 1600, 'contact'])
+
+  here.studio.finish()
+  await page.fill('#prompt', '')
+  await choose(page, 'background', 'wood')
+  await page.getByRole('link', { name: 'Copy settings' }).click()
+  const shown = ['background', 'light', 'finish_preset', 'finish_shadow', 'format']
+  const chosen = await Promise.all(shown.map((name) => chosenOf(page, name)))
+  assert.deepEqual(chosen, ['pure', 'Side', 'amazon_main', 'contact', 'jpeg'])
+  assert.equal(await page.inputValue('#prompt'), 'two pears')
+
+  // a scene is drawn, whatever the format says, and transparency needs a file that holds it
+  await choose(page, 'background', 'wood')
+  await page.click('.shutter')
+  await page.waitForFunction(`document.querySelectorAll('article.job').length === 2`)
+  assert.equal(here.studio.newest.request?.finish?.background, 'as_made')
+  await choose(page, 'background', 'transparent')
+  assert.equal(await chosenOf(page, 'format'), 'png')
+  visitor.assertQuiet()
+})
+
+test('the studio holds at 320 pixels, at twice its size, from right to left and in forced colours', async () => {
+  for (const options of [
+    { viewport: { width: 320, height: 640 } },
+    { viewport: { width: 720, height: 450 } },
+    { viewport: { width: 1440, height: 900 }, forcedColors: 'active' as const },
+  ]) {
+    await using visitor = await here.visit(options)
+    const { page } = visitor
+    await page.evaluate(`document.documentElement.dir = 'rtl'`)
+    await take(page, 'a pear')
+    await page.click('.more summary')
+    assert.equal(await overflows(page), false, JSON.stringify(options))
+    const shutter = await page.locator('.shutter').boundingBox()
+    assert.ok((shutter?.y ?? 0) + (shutter?.height ?? 0) <= options.viewport.height)
+    visitor.assertQuiet()
+  }
+})
