@@ -18,7 +18,6 @@ import { formErrors } from './form-errors.ts'
 import { type FormValues, readFields, requestBody, valuesOfRequest } from './form-values.ts'
 import { galleryRoutes } from './gallery-routes.ts'
 import { home, jobPage, renewedForm } from './home.ts'
-import type { Html } from './html.ts'
 import type { Page } from './layout.ts'
 import { lookRoutes } from './look-routes.ts'
 import { forChosenModel } from './model-change.ts'
@@ -106,7 +105,7 @@ export async function pageRoutes(
     const isThere = looks?.some(({ name }) => name === look)
     return { ...state, ...(looks && { looks }), ...(isThere && look !== undefined && { look }) }
   }
-  const homeOf = async (state: FormState, wall?: Html) => home(await offer(), state, { assets, wall })
+  const homeOf = async (state: FormState) => home(await offer(), state, { assets })
 
   galleryRoutes(app, { services, assets, hosts })
   app.get('/models', { config: { room: 'models' } }, (_request, reply) =>
