@@ -20,7 +20,7 @@ test('a list is pasted, its faults are shown, and the lines of its run fill by t
   await page.click('#columns button:text-is("sku")')
   assert.equal(await page.inputValue('#template'), '{title} {sku}')
   await page.fill('#file-name', '{sku}')
-  await page.click('button[type=submit]')
+  await page.click('.shutter')
   await page.getByText('Row 2: The file name "A-1" is that of row 1 too.').waitFor()
   assert.equal(await page.inputValue('#list'), list(['A-1,a bottle', 'A-1,a vase']))
 
@@ -32,7 +32,7 @@ test('a list is pasted, its faults are shown, and the lines of its run fill by t
     buffer: Buffer.from(list(rows)),
   })
   await page.waitForFunction('document.querySelector("#list").value.includes("P-29")')
-  await page.click('button[type=submit]')
+  await page.click('.shutter')
   await page.waitForURL(/\/catalogues\/[0-9a-z]{42}$/)
   await page.getByText('Done', { exact: true }).first().waitFor()
   await page.locator('.run-line').last().scrollIntoViewIfNeeded()

@@ -110,7 +110,7 @@ test('a photo and its paint stay when another model is chosen', async () => {
   const { page } = visitor
   const buffer = Buffer.from(ballPng(64, 64))
   await page.setInputFiles('#photo-file', { name: 'a.png', mimeType: 'image/png', buffer })
-  await page.getByText('The photo is ready').waitFor()
+  await page.waitForFunction(() => document.querySelector<HTMLInputElement>('#init_image')?.value)
   const photo = await page.inputValue('#init_image')
   await choose(page, 'big-sd')
   assert.equal(await page.inputValue('#init_image'), photo)

@@ -11,7 +11,7 @@ test('without JavaScript a form is posted, and its page asks again until the pic
   await using visitor = await here.visit(noScript)
   const { page } = visitor
   await page.fill('#prompt', 'a red apple')
-  await page.click('button[type=submit]')
+  await page.click('.shutter')
   await page.waitForURL(/\/jobs\/[\w-]+$/)
   await page.getByText('Waiting: 2 jobs before yours').waitFor()
   here.studio.move({ status: 'running', progress: { step: 8, steps: 20 } })
@@ -33,7 +33,7 @@ test('without JavaScript a fault stands beside its field and the text stays', as
   const { page } = visitor
   await page.click('.more summary')
   await page.fill('#negative_prompt', 'blurry')
-  await page.click('button[type=submit]')
+  await page.click('.shutter')
   await page.locator('#prompt-error').waitFor()
   assert.equal(await page.inputValue('#negative_prompt'), 'blurry')
   assert.equal(here.studio.submitted, 0)
@@ -44,7 +44,7 @@ test('without JavaScript a job is canceled', async () => {
   await using visitor = await here.visit(noScript)
   const { page } = visitor
   await page.fill('#prompt', 'a red apple')
-  await page.click('button[type=submit]')
+  await page.click('.shutter')
   await page.getByRole('button', { name: 'Cancel' }).click()
   await page.getByText('Canceled. No picture was taken.').waitFor()
 })

@@ -13,7 +13,7 @@ test('a job goes from the queue to the picture, on its card and for a screen rea
   const { page } = visitor
   const live = page.locator('#live')
   await page.fill('#prompt', 'a red apple')
-  await page.click('button[type=submit]')
+  await page.click('.shutter')
   const card = page.locator('article.job')
   await card.getByText('Waiting: 2 jobs before yours').waitFor()
   await live.getByText('Waiting: 2 jobs before yours: a red apple').waitFor({ state: 'attached' })
@@ -37,7 +37,7 @@ test('the bar moves between two answers, and not beyond what the service says', 
   await using visitor = await here.visit()
   const { page } = visitor
   await page.fill('#prompt', 'a red apple')
-  await page.click('button[type=submit]')
+  await page.click('.shutter')
   here.studio.move({
     status: 'running',
     progress: { step: 2, steps: 20 },
@@ -53,7 +53,7 @@ test('the picture can be downloaded, and its settings used again in place', asyn
   const { page } = visitor
   await page.fill('#prompt', 'a green bottle')
   await page.selectOption('#size', '192x256')
-  await page.click('button[type=submit]')
+  await page.click('.shutter')
   await page.locator('article.is-queued').waitFor()
   here.studio.finish()
   const download = page.getByRole('link', { name: 'Download' })
@@ -120,7 +120,7 @@ test('a button works from the moment it is there', async () => {
   await using visitor = await here.visit()
   const { page } = visitor
   await page.fill('#prompt', 'a red apple')
-  await page.click('button[type=submit]')
+  await page.click('.shutter')
   await page.locator('article.is-queued').waitFor()
   await page.evaluate(`new MutationObserver((_, observer) => {
     const cancel = document.querySelector('article.is-running button')
@@ -141,7 +141,7 @@ test('a fault stands beside its field, has the focus, and goes with the next try
   await page.click('.more summary')
   await page.fill('#steps', '500')
   await page.fill('#negative_prompt', 'blurry')
-  await page.click('button[type=submit]')
+  await page.click('.shutter')
   const error = page.locator('#steps-error')
   await error.waitFor()
   assert.match((await error.textContent()) ?? '', /from 1 to 100, but was 500/)
@@ -151,7 +151,7 @@ test('a fault stands beside its field, has the focus, and goes with the next try
   assert.equal(await page.locator('#steps').getAttribute('aria-invalid'), 'true')
   assert.equal(here.studio.submitted, 0)
   await page.fill('#steps', '10')
-  await page.click('button[type=submit]')
+  await page.click('.shutter')
   await page.locator('article.is-queued').waitFor()
   assert.equal(await page.locator('.field-error').count(), 0)
   visitor.assertQuiet()
@@ -162,7 +162,7 @@ test('a full queue is said beside the button', async () => {
   await using visitor = await here.visit()
   const { page } = visitor
   await page.fill('#prompt', 'a red apple')
-  await page.click('button[type=submit]')
+  await page.click('.shutter')
   await page.getByRole('alert').getByText('The queue is full.').waitFor()
   assert.equal(await page.inputValue('#prompt'), 'a red apple')
 })
@@ -171,7 +171,7 @@ test('cancel stops a running job', async () => {
   await using visitor = await here.visit()
   const { page } = visitor
   await page.fill('#prompt', 'a red apple')
-  await page.click('button[type=submit]')
+  await page.click('.shutter')
   here.studio.move({ status: 'running', progress: { step: 1, steps: 20 }, poll_after_ms: 600_000 })
   await page.locator('article.is-running').waitFor()
   here.studio.move({ status: 'running', poll_after_ms: 100 })
@@ -187,7 +187,7 @@ test('a reload keeps the cards, newest first; one that is gone leaves; the list 
   const { page } = visitor
   for (const prompt of ['first', 'second']) {
     await page.fill('#prompt', prompt)
-    await page.click('button[type=submit]')
+    await page.click('.shutter')
     await page.getByRole('heading', { name: prompt }).waitFor()
     here.studio.finish()
   }
@@ -209,7 +209,7 @@ test('a card outlives a server that is away', async () => {
   await using visitor = await here.visit()
   const { page } = visitor
   await page.fill('#prompt', 'a red apple')
-  await page.click('button[type=submit]')
+  await page.click('.shutter')
   await page.locator('article.is-queued').waitFor()
   await page.route('**/card', (route) =>
     route.fulfill({ status: 502, contentType: 'text/html', body: '<b>proxy</b>' }),
@@ -227,7 +227,7 @@ test('a form that cannot be sent says so and keeps its text', async () => {
   const { page } = visitor
   await page.route('**/jobs', (route) => route.abort())
   await page.fill('#prompt', 'a red apple')
-  await page.click('button[type=submit]')
+  await page.click('.shutter')
   await page.getByRole('alert').getByText('The server does not answer').waitFor()
   assert.equal(await page.inputValue('#prompt'), 'a red apple')
 })
@@ -243,7 +243,7 @@ test('hostile text is shown as text and breaks nothing, on a phone too', async (
     const { page } = visitor
     for (const prompt of hostile) {
       await page.fill('#prompt', prompt)
-      await page.click('button[type=submit]')
+      await page.click('.shutter')
       await page.locator('article.is-queued').waitFor()
       assert.equal(await page.locator('article.is-queued h3').textContent(), prompt)
       here.studio.finish()
@@ -263,7 +263,7 @@ test('on a phone nothing is wider than the screen or too small for a thumb', asy
   await page.click('.more summary')
   await page.fill('#prompt', 'four mugs')
   await choose(page, 'count', '4')
-  await page.click('button[type=submit]')
+  await page.click('.shutter')
   await page.locator('article.is-queued').waitFor()
   here.studio.finish()
   await page.locator('article.is-succeeded').waitFor()
@@ -282,7 +282,7 @@ test('a card that is looked at asks each second, whatever the service tells prog
   const { page } = visitor
   await page.fill('#prompt', 'four mugs')
   await choose(page, 'count', '4')
-  await page.click('button[type=submit]')
+  await page.click('.shutter')
   await page.locator('article.is-queued').waitFor()
   await page.waitForFunction(`document.title.startsWith('(1) ')`)
   await page.getByText('7 s left').waitFor()
@@ -306,7 +306,7 @@ test('a hidden page asks once and then seldom, and at once when it is shown agai
     page.evaluate(`Object.defineProperty(document, 'hidden', { value: ${hidden}, configurable: true })
       document.dispatchEvent(new Event('visibilitychange'))`)
   await page.fill('#prompt', 'a red apple')
-  await page.click('button[type=submit]')
+  await page.click('.shutter')
   await page.locator('article.is-queued').waitFor()
   await show(true)
   await page.waitForTimeout(500)

@@ -101,7 +101,7 @@ test('four pictures come of one job, without JavaScript too', async () => {
   await choose(page, 'count', '4')
   await page.click('.more summary')
   await page.fill('#steps', '2')
-  await page.click('button[type=submit]')
+  await page.click('.shutter')
   await page.waitForURL(/\/jobs\//)
   await page.locator('article img').nth(3).waitFor(patience)
   const seeds = await page.locator('.picture-name').allTextContents()
