@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Page } from 'playwright-core'
+import { waitFor } from '../kit/waiting.ts'
 import { openPage } from './open-page.ts'
 import { ballPng } from './png.ts'
 import { chosenOf, choose as pick } from './visit.ts'
@@ -110,7 +111,7 @@ test('a photo and its paint stay when another model is chosen', async () => {
   const { page } = visitor
   const buffer = Buffer.from(ballPng(64, 64))
   await page.setInputFiles('#photo-file', { name: 'a.png', mimeType: 'image/png', buffer })
-  await page.waitForFunction(() => document.querySelector<HTMLInputElement>('#init_image')?.value)
+  await waitFor(async () => (await page.inputValue('#init_image')) !== '')
   const photo = await page.inputValue('#init_image')
   await choose(page, 'big-sd')
   assert.equal(await page.inputValue('#init_image'), photo)

@@ -67,7 +67,7 @@ test('the picture can be downloaded, and its settings used again in place', asyn
   assert.equal(await page.inputValue('#size'), '192x256')
   assert.equal(await page.inputValue('#width'), '')
   assert.equal(await page.locator('#seed').isVisible(), false)
-  await page.getByText('All settings').click()
+  await page.getByText('All settings', { exact: true }).click()
   await page.locator('.seed-link').click()
   assert.equal(await page.inputValue('#seed'), '7')
   assert.ok(await page.locator('#seed').isVisible())
