@@ -1,9 +1,9 @@
 import type { Config } from '../config.ts'
 import type { ErrorCode } from '../jobs/errors.ts'
-import type { Measured } from '../jobs/finish.ts'
 import type { Holdings } from '../jobs/holdings.ts'
 import type { ResolvedRequest } from '../jobs/job.ts'
 import type { EnginePhase, GivenImages } from '../jobs/ports.ts'
+import type { Delivered } from './deliver.ts'
 
 /** What a worker process and its inference thread exchange. One run at a time. */
 
@@ -83,15 +83,6 @@ export type ThreadMessage =
   /** A part of the work on a picture begins. */
   | { readonly type: 'phase'; readonly run: number; readonly phase: EnginePhase; readonly at: number }
   | { readonly type: 'preview'; readonly run: number; readonly index: number; readonly bytes: Uint8Array }
-  | {
-      readonly type: 'image'
-      readonly run: number
-      readonly bytes: Uint8Array
-      readonly width: number
-      readonly height: number
-      readonly seed: number
-      readonly measured?: Measured
-      readonly original?: Uint8Array
-    }
+  | ({ readonly type: 'image'; readonly run: number } & Delivered)
   | { readonly type: 'done'; readonly run: number }
   | { readonly type: 'failed'; readonly run: number; readonly fault: ThreadFault }

@@ -1,9 +1,9 @@
 import { parentPort } from 'node:worker_threads'
 import { AppError, toAppError } from '../jobs/errors.ts'
-import type { Measured } from '../jobs/finish.ts'
 import type { ResolvedRequest } from '../jobs/job.ts'
 import { imageSeed, stepsOf, triesOf } from '../jobs/pictures.ts'
 import type { EnginePhase, GivenImages } from '../jobs/ports.ts'
+import type { Delivered } from './deliver.ts'
 import type { Look } from './gate.ts'
 import type { GenerateMessage, ThreadFault, ThreadMessage, ThreadNews } from './protocol.ts'
 
@@ -25,15 +25,12 @@ export interface PictureMaker {
       /** Present when previews of this picture are wanted: small JPEG files. */
       previews?: { readonly count: number; readonly show: (bytes: Uint8Array) => void }
     },
-  ): Promise<{
-    bytes: Uint8Array
-    width: number
-    height: number
-    /** Absent: that of the first try. */
-    seed?: number
-    measured?: Measured
-    original?: Uint8Array
-  }>
+  ): Promise<
+    Omit<Delivered, 'seed'> & {
+      /** Absent: that of the first try. */
+      readonly seed?: number
+    }
+  >
 }
 
 /**

@@ -18,15 +18,18 @@ interface Drawn {
   readonly steps: number
 }
 
+/** What a request is checked against. */
+interface Bounds {
+  readonly model: ModelInfo
+  readonly offer: Offer
+  readonly limits: RequestLimits
+}
+
 /** Every fault is passed to `blame`. */
 export function resolveLarger(
   request: JobRequest,
   drawn: Drawn,
-  {
-    model,
-    offer,
-    limits,
-  }: { readonly model: ModelInfo; readonly offer: Offer; readonly limits: RequestLimits },
+  { model, offer, limits }: Bounds,
   blame: Blame,
 ): Pick<ResolvedRequest, 'hires' | 'upscaler' | 'decoder'> {
   const hires = resolveHires(request, drawn, { model, offer, limits }, blame)
@@ -70,11 +73,7 @@ export function deliveredSize(
 function resolveHires(
   request: JobRequest,
   drawn: Drawn,
-  {
-    model,
-    offer,
-    limits,
-  }: { readonly model: ModelInfo; readonly offer: Offer; readonly limits: RequestLimits },
+  { model, offer, limits }: Bounds,
   blame: Blame,
 ): Hires | undefined {
   const { hires: asked, init_image, vae } = request
