@@ -39,6 +39,11 @@ export function measuredBackends<Opened extends Backends>(
   const pulse = (name: keyof Pulses, outcome: Outcome, at: number) => {
     pulses[name] = { at, up: outcome !== 'unavailable' }
   }
+  let working = 0
+  const busy = (change: 1 | -1) => {
+    working += change
+    metrics.workerBusy.set({}, Math.min(working, 1))
+  }
   const ofQueue: Ended = (_op, outcome, at) => pulse('queue', outcome, at)
   const queue = timed(backends.queue, ofQueue)
   const images = timed(backends.images, (op, outcome, at, seconds) => {
@@ -52,8 +57,8 @@ export function measuredBackends<Opened extends Backends>(
       queue: {
         ...queue,
         consume: (handler) =>
-          queue.consume(async (delivery) => {
-            metrics.workerBusy.set({}, 1)
+          queue.consume(async (delivery, more) => {
+            busy(1)
             try {
               await handler(
                 parksHere
@@ -71,9 +76,10 @@ export function measuredBackends<Opened extends Backends>(
                       },
                     }
                   : delivery,
+                more,
               )
             } finally {
-              metrics.workerBusy.set({}, 0)
+              busy(-1)
             }
           }),
         consumeDead: (handler) =>

@@ -24,8 +24,11 @@ export function countMade({ metrics }: MeasureDeps, { request }: Task, seconds: 
   metrics.pictureCost.set({ model }, seconds / count)
 }
 
-/** Takes note of the steps of one attempt: the first of each picture begins with other work. */
-export function stepMeter({ metrics }: MeasureDeps, { request }: Task) {
+/**
+ * Takes note of the steps of one attempt: the first of each picture begins with other work. Those of pictures that are
+ * drawn at the same time are not measured: several end in one moment.
+ */
+export function stepMeter({ metrics }: MeasureDeps, { request }: Task, together: number) {
   const labels = { model: request.model, size: sizeLabel(request) }
   const each = stepsOf(request)
   let last: { readonly step: number; readonly at: number } | undefined
@@ -36,7 +39,12 @@ export function stepMeter({ metrics }: MeasureDeps, { request }: Task) {
     onProgress({ step }: Progress, now: number): void {
       alive()
       const begins = step % each === 1 || each === 1
-      if (last !== undefined && step === last.step + 1 && !begins) {
+      if (
+        last !== undefined &&
+        step === last.step + 1 &&
+        !begins &&
+        Math.min(request.count, together) === 1
+      ) {
         metrics.stepDuration.observe(labels, (now - last.at) / 1000)
       }
       last = { step, at: now }

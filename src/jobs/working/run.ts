@@ -41,10 +41,18 @@ export const defaultRunLimits = { maxLosses: 5, retryPauseMs: 1000 }
 const storageAwayPauseMs = 30_000
 const endingPauseMs = 10_000
 
-/** Never rejects: when even the ending fails, the delivery is left to be redelivered. */
-export async function runTask(deps: RunDeps, delivery: Delivery, stopping: AbortSignal): Promise<void> {
+/**
+ * Never rejects: when even the ending fails, the delivery is left to be redelivered.
+ * @param onFree called when the engine has drawn its pictures, and the rest is storing and telling
+ */
+export async function runTask(
+  deps: RunDeps,
+  delivery: Delivery,
+  stopping: AbortSignal,
+  onFree?: () => void,
+): Promise<void> {
   try {
-    await workOn(deps, delivery, stopping)
+    await workOn(deps, delivery, stopping, onFree)
   } catch (err) {
     if (delivery.lost.aborted) return
     deps.log.error({ err, attempt: delivery.attempt }, 'a task could not be completed; it is redelivered')
@@ -56,7 +64,12 @@ export async function runTask(deps: RunDeps, delivery: Delivery, stopping: Abort
   }
 }
 
-async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal): Promise<void> {
+async function workOn(
+  deps: RunDeps,
+  delivery: Delivery,
+  stopping: AbortSignal,
+  onFree: (() => void) | undefined,
+): Promise<void> {
   const task = delivery.message
   if (!isTask(task)) return refuse(deps, delivery)
 
@@ -95,7 +108,7 @@ async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal):
   void bestEffort(log, 'writing that a task runs', running)
   let made: Made
   try {
-    made = await makePictures(deps, task, { lost: delivery.lost, stopping })
+    made = await makePictures(deps, task, { lost: delivery.lost, stopping }, onFree)
   } catch (thrown) {
     return endAttempt(deps, delivery, task, thrown, (outcome) => commit({ ...outcome, started_at }))
   }
