@@ -21,6 +21,8 @@ interface Place {
   /** Undefined for one that must be alone. */
   readonly request: ResolvedRequest | undefined
   drawn: boolean
+  /** Others were drawn at the same time. */
+  shared: boolean
 }
 
 /** @returns the handler for the worker's queue */
@@ -59,13 +61,15 @@ export function sideBySide(deps: RunDeps, stopping: AbortSignal): Handler {
       return
     }
     places.add(place)
+    for (const each of busy) each.shared = true
+    place.shared = busy.length > 0
     look()
     const onFree = () => {
       place.drawn = true
       look()
     }
     try {
-      await runTask(deps, delivery, stopping, onFree)
+      await runTask(deps, delivery, stopping, { onFree, shared: () => place.shared })
     } finally {
       places.delete(place)
       look()
@@ -75,7 +79,7 @@ export function sideBySide(deps: RunDeps, stopping: AbortSignal): Handler {
 
 function placeOf({ message, attempt, losses }: Delivery): Place {
   const isFirst = attempt === 1 && losses === 0
-  return { request: isFirst && isTask(message) ? message.request : undefined, drawn: false }
+  return { request: isFirst && isTask(message) ? message.request : undefined, drawn: false, shared: false }
 }
 
 /** How many pictures may be drawn beside these. */
