@@ -14,7 +14,7 @@ import { type Networks, networksFor } from './networks.ts'
 import { toPicture } from './planes.ts'
 import { atMostEvery, coloursBeside, Previewer } from './preview/previewer.ts'
 import { encodePrompts, promptAlone, type TextStates } from './prompt/encode.ts'
-import { Identities, KeptStates } from './prompt/kept-states.ts'
+import { KeptStates } from './prompt/kept-states.ts'
 import { openTextualInversion, type TextualInversion } from './prompt/textual-inversion.ts'
 import { layOutPrompt, namesIn } from './prompt/windows.ts'
 import { TorchGenerator } from './random/torch-normal.ts'
@@ -43,6 +43,8 @@ export interface EngineOptions extends SessionOptions {
   readonly promptWindows?: number
   /** False: those beside the model are not used, and are learned anew. */
   readonly latentColours?: boolean
+  /** Where what the text encoder makes is kept, to share its bound with other engines; by default 16 MiB of its own. */
+  readonly keptText?: KeptStates
   /** How many pictures that are drawn at the same time may go through the UNet in one run; by default one. */
   readonly together?: number
   /** Receives what an operator should know of, in a sentence. */
@@ -54,8 +56,6 @@ export interface EngineOptions extends SessionOptions {
 const defaultMemoryBudget = 6 * 2 ** 30
 const keptLoras = 8
 const keptEmbeddings = 64
-/** Of the text encoder's output: 70 windows of a model that is 768 wide. */
-const keptTextBytes = 16 * 2 ** 20
 
 /**
  * Opens a model and checks every config and key, so that a damaged one is refused now and not at the first
@@ -111,9 +111,7 @@ export class Engine {
     (path) => opening(`The tiny VAE ${parse(path).name}`, () => openTinyVaeFile(path)),
     keptLoras,
   )
-  readonly #states = new KeptStates(keptTextBytes)
-  /** Of LoRAs and embeddings: an opened file is another object when the file has changed. */
-  readonly #identities = new Identities()
+  readonly #states: KeptStates
   readonly #previewer: Previewer
   readonly #promptWindows: number
 
@@ -122,10 +120,14 @@ export class Engine {
     tokenizer: ClipTokenizer,
     {
       promptWindows = Number.POSITIVE_INFINITY,
+      keptText = new KeptStates(),
       colours,
-    }: { readonly promptWindows?: number; readonly colours?: readonly number[] | undefined } = {},
+    }: Pick<EngineOptions, 'promptWindows' | 'keptText'> & {
+      readonly colours?: readonly number[] | undefined
+    } = {},
   ) {
     this.#promptWindows = promptWindows
+    this.#states = keptText
     this.model = sessions.model
     this.tokenizer = tokenizer
     this.#sessions = sessions
@@ -264,9 +266,10 @@ export class Engine {
         `A prompt may have at most ${this.#promptWindows} windows of 75 tokens, this one has ${most}.`,
       )
     }
+    const { identities } = this.#states
     const applied = loras
       .filter(({ lora, strengths }) => strengths.text !== 0 && lora.layers.text.length > 0)
-      .map(({ lora, strengths }) => `${this.#identities.of(lora)}:${strengths.text}`)
+      .map(({ lora, strengths }) => `${identities.of(lora)}:${strengths.text}`)
     // with a file that has changed all goes on, or fails, as if nothing were kept
     const stamp = await fileStamp(this.model.text.path)
     return encodePrompts(laidOut, {
@@ -275,8 +278,7 @@ export class Engine {
       run: (embeddings) => networks.encodeText(embeddings, clipSkip),
       kept: {
         states: this.#states,
-        key: `${stamp} skip ${clipSkip} with ${applied}`,
-        identities: this.#identities,
+        key: `${identities.of(this)} ${stamp} skip ${clipSkip} with ${applied}`,
       },
     })
   }

@@ -13,6 +13,7 @@ import {
   ProviderError,
 } from '../diffusion/errors.ts'
 import { infotext } from '../diffusion/output/infotext.ts'
+import { KeptStates } from '../diffusion/prompt/kept-states.ts'
 import type { Picture } from '../diffusion/request.ts'
 import { findDevice } from '../diffusion/runtime/provider.ts'
 import type { Session } from '../diffusion/runtime/session.ts'
@@ -55,6 +56,7 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
   const onWarning = (message: string) => tell({ type: 'warning', message })
   device.passedOver.forEach(onWarning)
   const sessions = new SessionCache<Session>(modelMemory(settings))
+  const keptText = new KeptStates()
   const cacheFolder = resolve(settings.dataDir, 'weights')
   const pool: EnginePool<Choice, Engine> = new EnginePool({
     open: ({ name, model, vae }: Choice) =>
@@ -69,6 +71,7 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
           cacheFolder,
           promptWindows,
           together,
+          keptText,
           onWarning,
         }),
       ),

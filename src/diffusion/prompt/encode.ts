@@ -1,4 +1,4 @@
-import type { Identities, KeptStates } from './kept-states.ts'
+import type { KeptStates } from './kept-states.ts'
 import { checkWidth } from './textual-inversion.ts'
 import { weigh } from './weigh.ts'
 import type { PromptWindow, PromptWindows } from './windows.ts'
@@ -19,8 +19,6 @@ interface Kept {
   readonly states: KeptStates
   /** Whatever states depend on beside the window. */
   readonly key: string
-  /** Of textual inversions. */
-  readonly identities: Identities
 }
 
 /** What the UNet attends to. */
@@ -61,7 +59,9 @@ function encodeWindow(window: PromptWindow, encoder: WindowEncoder): Promise<Flo
   const { kept } = encoder
   if (kept === undefined) return encodeAnew(window, encoder)
   const { ids, multipliers, inversions } = window
-  const placed = inversions.map(({ offset, inversion }) => `${offset}:${kept.identities.of(inversion)}`)
+  const placed = inversions.map(
+    ({ offset, inversion }) => `${offset}:${kept.states.identities.of(inversion)}`,
+  )
   // as text, in which Infinity and NaN differ
   const key = [kept.key, ids, multipliers, placed].join(' ')
   return kept.states.get(key, () => encodeAnew(window, encoder))

@@ -1,14 +1,19 @@
+/** 70 windows of a model that is 768 wide. */
+const defaultBytes = 16 * 2 ** 20
+
 /**
  * What the text encoder made of windows, so that a prompt that comes again, or the usual negative prompt, is not encoded
- * again. It holds at most so many bytes, keys included; the least recently used go first.
+ * again. It holds at most so many bytes, keys included; the least recently used go first. Models may share one.
  */
 export class KeptStates {
+  /** Of what keys name: models, LoRAs and textual inversions, each another object when its file has changed. */
+  readonly identities = new Identities()
   readonly #mostBytes: number
   /** A Map keeps insertion order: the first entry is the least recently used. */
   readonly #entries = new Map<string, Float32Array>()
   #bytes = 0
 
-  constructor(mostBytes: number) {
+  constructor(mostBytes: number = defaultBytes) {
     this.#mostBytes = mostBytes
   }
 
@@ -43,7 +48,7 @@ function sizeOf(key: string, { byteLength }: Float32Array): number {
 }
 
 /** Numbers that stand for objects in a key: equal for the same object, and for no other. */
-export class Identities {
+class Identities {
   readonly #numbers = new WeakMap<object, number>()
   #count = 0
 

@@ -12,6 +12,7 @@ export class Turns {
     const mine = this.#last.then(use).finally(() => {
       this.#waiting -= 1
     })
+    // whoever took the turn is told
     this.#last = mine.catch(() => {})
     return mine
   }
