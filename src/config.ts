@@ -105,7 +105,7 @@ export const Environment = Type.Object({
     examples: ['4'],
     default: 'auto',
     description:
-      'How many pictures of one model and size the engine draws at the same time, 1 to 16: those of one job, and of jobs that wait. `auto` is 1 on a CPU, which gains nothing from it, and 4 on a GPU.',
+      'How many pictures of one model and size the engine draws at the same time, 1 to 16: those of one job, and of jobs that wait. `auto` is 1 on a CPU, which gains little from it, and 4 on a GPU.',
   }),
   PACKSHOT_LARGE_PAGES: Type.Enum(['on', 'off'], {
     default: 'on',
