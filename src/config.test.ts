@@ -31,7 +31,7 @@ test('an empty environment gives the defaults, and other programs` variables are
     modelsDir: './models',
     modelMemoryMb: undefined,
     providers: ['cpu'],
-    profile: 'fast',
+    profile: 'auto',
     threads: undefined,
     largePages: 'on',
     resultTtlSeconds: 86_400,

@@ -88,9 +88,10 @@ export const Environment = Type.Object({
     description:
       'What the engine computes on: `cpu`, `webgpu` or `cuda`. In a list the first available one is used, and the log says why earlier ones are not; a single one that is unavailable is an error at startup.',
   }),
-  PACKSHOT_PROFILE: Type.Enum(['fast', 'dense'], {
-    default: 'fast',
-    description: 'What the engine optimizes for: `fast` pictures, or `dense` use of memory.',
+  PACKSHOT_PROFILE: Type.Enum(['auto', 'fast', 'packed', 'dense'], {
+    default: 'auto',
+    description:
+      'How the engine holds weights on a CPU: `fast` in memory of its own, `packed` in files that load in a second or two and compute as fast, `dense` in the files of the `weights` folder, for little memory and disk (docs/performance.md). `auto` decides by the size of each model and what memory and disk there is; the log says what was chosen and why.',
   }),
   PACKSHOT_THREADS: Type.Optional(
     Type.Integer({
