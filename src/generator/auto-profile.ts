@@ -29,6 +29,8 @@ const whilePacking = 1.7
 /** Files of packed weights: those of linear layers are there in both forms. Some room is left to others. */
 const packedOnDisk = 1.5
 const copiesOnDisk = 1.1
+/** Linux's number for the file system, from statfs(2). */
+const tmpfs = 0x01021994
 
 /**
  * The profile for a model when `PACKSHOT_PROFILE` is `auto`. From docs/performance.md: `packed` computes as fast as `fast`
@@ -69,6 +71,8 @@ export function chooseProfile({
 async function freeBytes(folder: string): Promise<number> {
   for (let path = folder; ; path = dirname(path)) {
     const stats = await statfs(path).catch(() => undefined)
+    // there it is memory
+    if (stats?.type === tmpfs) return 0
     if (stats !== undefined) return stats.bavail * stats.bsize
     if (dirname(path) === path) return 0
   }
