@@ -114,7 +114,7 @@ test('5xx answers that are faults are reported, and what the client sent is not'
   await submit(address, { prompt: 'gate' })
   // a full queue is no fault
   assert.equal(await post(marker), 503)
-  const damaged = new DatabaseSync(join(folder, 'packshot.sqlite'))
+  const damaged = new DatabaseSync(join(folder, 'packshot.sqlite'), { timeout: 30_000 })
   damaged.exec('DROP TABLE tasks')
   damaged.close()
   assert.ok((await post(marker)) >= 500)
