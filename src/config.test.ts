@@ -35,6 +35,7 @@ test('an empty environment gives the defaults, and other programs` variables are
     threads: undefined,
     largePages: 'on',
     resultTtlSeconds: 86_400,
+    thumbnailsAtOnce: 2,
     workspaceJobs: 300,
     workspaceLooks: 40,
     workspaceDays: 90,

@@ -159,6 +159,6 @@ function line({ status, file, prompt, link, error }: ItemView): Html {
   const picture =
     link === undefined
       ? html`<span class="run-thumb" aria-hidden="true"></span>`
-      : html`<a class="run-thumb" href="${link}" target="_blank" rel="noopener"><img src="${link}" alt="${prompt}" loading="lazy" decoding="async" width="48" height="48"></a>`
+      : html`<a class="run-thumb" href="${link}" target="_blank" rel="noopener"><img src="${link}/thumbnail?side=128" alt="${prompt}" loading="lazy" decoding="async" width="48" height="48"></a>`
   return html`<li class="run-line is-${status}">${picture}<span class="run-what"><b>${file}</b><span dir="auto">${prompt}</span>${error !== undefined && html`<span class="field-error">${error.message}</span>`}</span><span class="run-status">${words[status]}</span></li>`
 }

@@ -88,7 +88,7 @@ export function pictureTile({ job, view, image, index }: Extract<Tile, { image: 
   const liked = job.liked?.includes(index) === true
   const seconds = (Date.parse(view.expires_at) - Date.now()) / 1000
   return html`<li class="tile" id="tile-${job.id}-${index}">
-<a class="tile-picture" href="/jobs/${job.id}"><img src="${image.url}" alt="${name}" width="${image.width}" height="${image.height}" loading="lazy" decoding="async"></a>
+<a class="tile-picture" href="/jobs/${job.id}"><img src="${image.url}/thumbnail" alt="${name}" width="${image.width}" height="${image.height}" loading="lazy" decoding="async"></a>
 <label class="tile-choose"><input type="checkbox" name="picture:${key}" value="1" aria-label="Choose: ${name}"></label>
 <button class="tile-like" type="submit" name="like" value="${key}" formaction="/pictures/like" hx-post="/pictures/like" hx-target="closest li" hx-swap="outerHTML" id="like-${job.id}-${index}" aria-pressed="${String(liked)}" aria-label="Favourite: ${name}">${heart()}</button>
 <p class="tile-words"><span dir="auto">${title}</span><span class="tile-expiry">${seconds > 0 ? `goes in ${duration(seconds)}` : 'goes now'}</span></p>

@@ -55,13 +55,13 @@ export async function pageRoutes(
   const { limits, uploadLimits } = services
   const { catalogues } = services
   const offer = async (): Promise<PageOffer> => {
-    const pace = await bestEffort(app.log, 'reading the load for the page', services.load(), 'debug')
+    const busy = await services.busy()
     return {
       ...services.offer(),
       limits,
       uploadLimits,
       catalogues: catalogues !== undefined,
-      ...(pace === undefined ? {} : { pace }),
+      ...(busy === undefined ? {} : { pace: { ...busy, secondsPerUnit: busy.secondsPerUnit } }),
     }
   }
   const cardOptions = (request: FastifyRequest): CardOptions => {
