@@ -91,7 +91,7 @@ export async function pageRoutes(
   })
 
   if (access === 'sign-in') signInRoutes(app, { services, assets, hosts, refused })
-  if (catalogues !== undefined) catalogueRoutes(app, { catalogues, assets, hosts, refused })
+  if (catalogues !== undefined) catalogueRoutes(app, { services, catalogues, assets, hosts, refused })
 
   await app.register(photoRoutes, { services, assets, hosts, refused, offer })
   const workspace = workspaceRoutes(app, {

@@ -85,10 +85,8 @@ export async function checkRun(
     const message = `The run would make ${items} pictures (${list.rows.length} rows, ${also}${variants} variants), but may make ${catalogueLimits.pictures}.`
     throw listFault('variants', message)
   }
-  const once = notedOnce(faults)
-  const fillers = (sets ?? [undefined]).map((set) =>
-    fillerOf(deps, sent, list, { variants, set, faults: once }),
-  )
+  const each = { variants, severalSets: (sets?.length ?? 0) > 1, faults: notedOnce(faults) }
+  const fillers = (sets ?? [undefined]).map((set) => fillerOf(deps, sent, list, { ...each, set }))
   faults.check()
   const checked = await checkRows(deps, fillers, list, { id, owner, variants, faults })
   const names = sets === undefined ? {} : { sets: sets.map(({ name }) => name) }
@@ -99,7 +97,7 @@ function fillerOf(
   { limits }: CheckDeps,
   sent: Readonly<Record<string, unknown>>,
   { columns, rows }: List,
-  { variants, set, faults }: FillerOptions,
+  { variants, set, severalSets, faults }: FillerOptions,
 ): RowFiller {
   const options: TemplateOptions = {
     columns,
@@ -109,14 +107,14 @@ function fillerOf(
   }
   const given = templateOf(sent.template, columns, faults, set)
   const template = compileTemplate(given, limits, options)
-  return { template, ...nameOf(sent.name, columns, options, variants) }
+  return { template, ...nameOf(sent.name, columns, options, { variants, severalSets }) }
 }
 
 function nameOf(
   sent: unknown,
   columns: readonly string[],
   options: TemplateOptions,
-  variants: number,
+  { variants, severalSets }: Pick<FillerOptions, 'variants' | 'severalSets'>,
 ): Pick<RowFiller, 'nameOf'> {
   const given = sent === undefined ? '{row}' : sent
   if (typeof given !== 'string' || given === '' || given.length > longestName) {
@@ -126,7 +124,7 @@ function nameOf(
   const { fill, uses } = compileText('name', given, { ...options, seeded: true })
   const says = (place: string) => uses.has(place) && !columns.includes(place)
   // without a set or number of its own, what is made of a row would have one name
-  const set = options.set === undefined || says('set') ? '' : `-${options.set}`
+  const set = !severalSets || says('set') ? '' : `-${options.set}`
   const isNumbered = variants === 1 || says('variant') || says('seed')
   return {
     nameOf: (cells, row, variant, seed) =>
@@ -149,6 +147,7 @@ function notedOnce(faults: Pick<FaultList, 'note'>): Pick<FaultList, 'note'> {
 interface FillerOptions {
   readonly variants: number
   readonly set: SentSet | undefined
+  readonly severalSets: boolean
   readonly faults: Pick<FaultList, 'note'>
 }
 
