@@ -15,10 +15,12 @@ test('a list is pasted, its faults are shown, and the lines of its run fill by t
   const { page } = visitor
   const list = (rows: readonly string[]) => `sku,title\n${rows.join('\n')}\n`
   await page.fill('#list', list(['A-1,a bottle', 'A-1,a vase']))
-  assert.equal(await page.inputValue('#template'), '{title}')
+  await page.getByText('2 products × 1 set = 2 pictures').waitFor()
+  await page.locator('.list-fine summary').click()
+  assert.equal(await page.inputValue('#template'), '{product}')
   await page.locator('#template').press('End')
   await page.click('#columns button:text-is("sku")')
-  assert.equal(await page.inputValue('#template'), '{title} {sku}')
+  assert.equal(await page.inputValue('#template'), '{product} {sku}')
   await page.fill('#file-name', '{sku}')
   await page.click('.shutter')
   await page.getByText('Row 2: The file name "A-1" is that of row 1 too.').waitFor()
@@ -42,6 +44,6 @@ test('a list is pasted, its faults are shown, and the lines of its run fill by t
   assert.equal(await overflows(page), false)
   assert.equal(await page.getByRole('button', { name: 'Pause' }).count(), 0)
   await page.goto(`${address}/catalogues`)
-  await page.getByRole('link', { name: /A run of 30 pictures/ }).waitFor()
+  await page.getByRole('link', { name: /30 pictures/ }).waitFor()
   visitor.assertQuiet()
 })

@@ -40,7 +40,9 @@ export async function readProducts(text: string, options: ListOptions): Promise<
   const lines = isTable(text, options.texts) ? undefined : plainRows(text)
   const { columns, rows } = lines ?? (await readList({ csv: text }, mostRows, faults))
   const place = (kind: keyof typeof columnNames) =>
-    columnNames[kind].map((name) => columns.findIndex((each) => each.toLowerCase() === name)).find((at) => at >= 0)
+    columnNames[kind]
+      .map((name) => columns.findIndex((each) => each.toLowerCase() === name))
+      .find((at) => at >= 0)
   const [sku, product, photo] = [place('sku'), place('product'), place('photo')]
   const others = columns.findLastIndex((_, at) => at !== sku && at !== photo)
   const digits = String(rows.length).length
@@ -54,17 +56,16 @@ export async function readProducts(text: string, options: ListOptions): Promise<
       const message = `Row ${row}: the photo ${describeValue(file)} was not chosen: add it below the list.`
       faults.note({ row, param: 'photo', message })
     }
-    if (words === '' && id === '') faults.note({ row, param: 'product', message: `Row ${row} names no product.` })
+    if (words === '' && id === '')
+      faults.note({ row, param: 'product', message: `Row ${row} names no product.` })
     photos ||= id !== ''
+    const shown = words === '' ? 'the product' : words
     return {
+      ...Object.fromEntries(columns.map((name, at) => [name, at === product ? shown : (cells[at] ?? '')])),
       sku: (sku === undefined ? '' : (cells[sku] ?? '')).trim() || String(row).padStart(digits, '0'),
-      product: words === '' ? 'the product' : words,
+      product: shown,
       photo: id,
       keep: id === '' ? '' : 'product',
-      ...Object.fromEntries(
-        columns.flatMap((name, at) => (at === photo || at === product ? [] : [[name, cells[at] ?? '']])),
-      ),
-      ...(product === undefined ? {} : { [columns[product] ?? '']: words === '' ? 'the product' : words }),
     }
   })
   faults.check()

@@ -186,7 +186,7 @@ suite('the list of a catalogue run', () => {
     const two = [{ name: 'a' }, { name: 'b', template: { steps: 5 } }]
     const { faults } = await refused(t, { csv, template: { prompt: '{titel}' }, sets: two })
     assert.equal(faults.length, 1)
-    const slash = await refused(t, { csv, template, sets: [{ name: 'a/b' }] })
+    const slash = await refused(t, { csv, template, sets: [{ name: 'a/b' }], name: '{set}' })
     assert.match(slash.message, /must not contain a slash/)
     const many = Array.from({ length: 16 }, (_, n) => ({ name: `set ${n}` }))
     const rows = Array.from({ length: 100 }, () => ({ title: 'a mug' }))

@@ -207,8 +207,7 @@ function workspace(deps: WorkspacesDeps, caller: Caller, id: string, cookie?: st
       wrote('adding a run to a workspace', () =>
         status.shelve(runList, { id: run, at: now().getTime(), text: '' }, { most: mostRuns, seconds }),
       ),
-    removeRuns: (those) =>
-      wrote('removing runs from a workspace', () => status.unshelve(runList, those)),
+    removeRuns: (those) => wrote('removing runs from a workspace', () => status.unshelve(runList, those)),
     looks: () =>
       read('reading saved looks', async () =>
         (await status.shelved(lookList, seconds)).flatMap(({ text }) => lookIn(text) ?? []),
