@@ -6,7 +6,7 @@ import { join, matchesGlob } from 'node:path'
 import { spec } from 'node:test/reporters'
 import { parseArgs } from 'node:util'
 import { groups } from './groups.ts'
-import { mergedPackages } from './kit/merged-packages.ts'
+import { bundles } from './kit/bundles.ts'
 import { type Counts, noCounts, runFile, sumOf } from './kit/run-file.ts'
 import { lastFirst } from './services/daemon.ts'
 import { provideEnvironment } from './services/provide.ts'
@@ -148,7 +148,7 @@ async function main(): Promise<number> {
   const began = performance.now()
   // inherited by all that is started here
   process.env.NODE_COMPILE_CACHE ??= join(root, 'node_modules/.cache/v8')
-  process.env.TEST_PACKAGES ??= await mergedPackages()
+  process.env.TEST_BUNDLES ??= await bundles()
   const stop = new AbortController()
   let status: number | undefined
   for (const name of ['SIGINT', 'SIGTERM'] as const) {

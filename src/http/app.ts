@@ -174,12 +174,14 @@ export async function buildHttp({
   app.decorate('knownRoutes', routes)
   app.addHook('onRoute', ({ url, method }) => routes.add(url, method))
   app.addHook('onError', async (request, _reply, error) => refused(request, error))
-  app.addHook('onSend', async (_request, reply) => {
+  const measure = measureAnswers(metrics)
+  app.addHook('onSend', (request, reply, payload, done) => {
     setMissingHeaders(reply)
     // A draining server sends its clients to another one: a kept connection would stay until the end.
     if (!services.ready()) reply.header('connection', 'close')
+    measure(request, reply)
+    done(null, payload)
   })
-  measureAnswers(app, metrics)
   sayLimits(app, services)
   limitTransfers(app, traffic)
   serveUnderPrefix(app, trusts)

@@ -2,15 +2,6 @@ import { hostname } from 'node:os'
 import { type FolderLock, lockFolder } from '../adapters/disk/folder-lock.ts'
 import { diskImageStore } from '../adapters/disk/image-store.ts'
 import { memoryRateLimiter } from '../adapters/memory/rate-limiter.ts'
-import { openBroker } from '../adapters/rabbitmq/broker.ts'
-import { rabbitEventQueue } from '../adapters/rabbitmq/event-queue.ts'
-import { rabbitTaskQueue } from '../adapters/rabbitmq/task-queue.ts'
-import { rabbitWebhookQueue } from '../adapters/rabbitmq/webhook-queue.ts'
-import { openRedis } from '../adapters/redis/connection.ts'
-import { redisRateLimiter } from '../adapters/redis/rate-limiter.ts'
-import { redisStatusStore } from '../adapters/redis/status-store.ts'
-import { openBucket } from '../adapters/s3/bucket.ts'
-import { s3ImageStore } from '../adapters/s3/image-store.ts'
 import { type Database, openDatabase, readSecret } from '../adapters/sqlite/database.ts'
 import { sqliteEventQueue } from '../adapters/sqlite/event-queue.ts'
 import { sqliteStatusStore } from '../adapters/sqlite/status-store.ts'
@@ -58,7 +49,10 @@ export function workerName(config: Config): string {
 /** An operator's command works beside a server. */
 type Role = 'server' | 'worker' | 'operator'
 
-/** Connects to everything in parallel. Rejects with all faults: a `ConfigError` with one sentence each. */
+/**
+ * Connects to everything in parallel. Rejects with all faults: a `ConfigError` with one sentence each. The clients of
+ * services are loaded only where a service is configured: they are a fifth of what the start of a server costs.
+ */
 export async function openBackends(config: Config, role: Role, log: Log): Promise<OpenBackends> {
   await using opening = new AsyncDisposableStack()
   const embedded = await openEmbedded(config, role, log, opening)
@@ -144,6 +138,13 @@ async function openQueues(
       log,
       startMs: startSeconds * 1000,
     }
+    const [{ openBroker }, { rabbitTaskQueue }, { rabbitEventQueue }, { rabbitWebhookQueue }] =
+      await Promise.all([
+        import('../adapters/rabbitmq/broker.ts'),
+        import('../adapters/rabbitmq/task-queue.ts'),
+        import('../adapters/rabbitmq/event-queue.ts'),
+        import('../adapters/rabbitmq/webhook-queue.ts'),
+      ])
     const broker = opening.adopt(await openBroker(options), (open) => open.close())
     const plain = {
       queue: rabbitTaskQueue(broker),
@@ -201,6 +202,11 @@ async function openStatus(
     return { status: sqliteStatusStore(expectEmbedded(embedded).database), limiter: memoryRateLimiter() }
   }
   const options = { url: statusUrl, log, startMs: startSeconds * 1000 }
+  const [{ openRedis }, { redisStatusStore }, { redisRateLimiter }] = await Promise.all([
+    import('../adapters/redis/connection.ts'),
+    import('../adapters/redis/status-store.ts'),
+    import('../adapters/redis/rate-limiter.ts'),
+  ])
   const redis = opening.adopt(await openRedis(options), (open) => open.close())
   const status = opening.adopt(redisStatusStore(redis, { namespace, log }), (store) => store.close())
   return { status, limiter: redisRateLimiter(redis, { namespace, fallback: memoryRateLimiter(), log }) }
@@ -220,6 +226,10 @@ async function openImages(
   // only servers give out addresses, and only where they are must the public endpoint answer
   const { publicEndpoint, ...inside } = config.storage
   const place = { ...inside, publicEndpoint: role === 'server' ? publicEndpoint : undefined }
+  const [{ openBucket }, { s3ImageStore }] = await Promise.all([
+    import('../adapters/s3/bucket.ts'),
+    import('../adapters/s3/image-store.ts'),
+  ])
   const bucket = await openBucket(bucketOptions(config, place, log))
   opening.adopt(bucket, (open) => open.close())
   return s3ImageStore(bucket, { ttlSeconds })

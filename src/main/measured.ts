@@ -6,6 +6,7 @@ import type { Backends } from './backends.ts'
 
 /** When a service last answered, or did not. */
 interface Pulse {
+  /** On the clock of `performance.now()`. */
   readonly at: number
   readonly up: boolean
 }
@@ -22,8 +23,8 @@ export interface Measured<Opened extends Backends = Backends> {
 }
 
 type Outcome = 'ok' | 'unavailable' | 'error'
-/** @param at when it ended, on the clock of `performance.now()` */
-type Ended = (op: string, outcome: Outcome, at: number, seconds: number) => void
+/** @param began on the clock of `performance.now()` */
+type Ended = (op: string, outcome: Outcome, began: number) => void
 
 /**
  * @param parksHere whether a task that a worker ends with `dead` is counted by it: a broker passes it on to the servers,
@@ -36,14 +37,16 @@ export function measuredBackends<Opened extends Backends>(
 ): Measured<Opened> {
   const pulses: Pulses = { queue: undefined, status: undefined, storage: undefined }
   if (metrics === noMetrics) return { backends, pulses }
-  const pulse = (name: keyof Pulses, outcome: Outcome, at: number) => {
+  /** Answers the seconds since `began`. */
+  const pulse = (name: keyof Pulses, outcome: Outcome, began: number) => {
+    const at = performance.now()
     pulses[name] = { at, up: outcome !== 'unavailable' }
+    return (at - began) / 1000
   }
-  const ofQueue: Ended = (_op, outcome, at) => pulse('queue', outcome, at)
+  const ofQueue: Ended = (_op, outcome, began) => void pulse('queue', outcome, began)
   const queue = timed(backends.queue, ofQueue)
-  const images = timed(backends.images, (op, outcome, at, seconds) => {
-    pulse('storage', outcome, at)
-    metrics.storageDuration.observe({ op, outcome }, seconds)
+  const images = timed(backends.images, (op, outcome, began) => {
+    metrics.storageDuration.observe({ op, outcome }, pulse('storage', outcome, began))
   })
   return {
     pulses,
@@ -84,9 +87,8 @@ export function measuredBackends<Opened extends Backends>(
       },
       events: timed(backends.events, ofQueue),
       webhookQueue: timed(backends.webhookQueue, ofQueue),
-      status: timed(backends.status, (op, outcome, at, seconds) => {
-        pulse('status', outcome, at)
-        metrics.statusDuration.observe({ op, outcome }, seconds)
+      status: timed(backends.status, (op, outcome, began) => {
+        metrics.statusDuration.observe({ op, outcome }, pulse('status', outcome, began))
       }),
       images: {
         ...images,
@@ -113,13 +115,9 @@ function timed<Port extends object>(port: Port, ended: Ended): Port {
         const began = performance.now()
         const result: unknown = method.apply(port, args)
         if (!(result instanceof Promise)) return result
-        const end = (outcome: Outcome) => {
-          const at = performance.now()
-          ended(op, outcome, at, (at - began) / 1000)
-        }
         result.then(
-          () => end('ok'),
-          (thrown) => end(toAppError(thrown).code === 'unavailable' ? 'unavailable' : 'error'),
+          () => ended(op, 'ok', began),
+          (thrown) => ended(op, toAppError(thrown).code === 'unavailable' ? 'unavailable' : 'error', began),
         )
         return result
       },

@@ -4,8 +4,8 @@ export function ownEnvironment(): Record<string, string> {
   return NODE_COMPILE_CACHE === undefined ? { PATH } : { PATH, NODE_COMPILE_CACHE }
 }
 
-/** How a Node of the tests is started: as this one, with the packages merged if they are; see merged-packages.ts. */
+/** How a Node of the tests is started: as this one, with its program bundled if it is; see bundles.ts. */
 export function ownOptions(): string[] {
-  const { TEST_PACKAGES } = process.env
-  return TEST_PACKAGES === undefined ? [] : ['--import', TEST_PACKAGES]
+  const { TEST_BUNDLES } = process.env
+  return TEST_BUNDLES === undefined ? [] : ['--import', TEST_BUNDLES]
 }

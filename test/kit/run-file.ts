@@ -57,7 +57,7 @@ export async function runFile(
   const env = computes ? withLargePages(process.env).env : process.env
   const options = {
     files: [file],
-    execArgv: ownOptions(),
+    execArgv: [...ownOptions(), '--enable-source-maps'],
     argv: [...args],
     concurrency: 1,
     timeout: longestTestMs,

@@ -9,7 +9,7 @@ import { packageVersion } from '../../src/version.ts'
 import { startCollector, startSentry } from '../kit/collector.ts'
 import { waitFor } from '../kit/waiting.ts'
 import { tempFolder } from '../temp-folder.ts'
-import { realServer, startServer, submit, untilFinal } from './server-process.ts'
+import { realServer, standInServer, startServer, submit, untilFinal } from './server-process.ts'
 
 /** Reports of faults of the whole program, as a project of Sentry or GlitchTip gets them. */
 
@@ -38,12 +38,13 @@ function throwingLater(
 test('failed jobs are reported by their code, one of a kind, with stack and trace and without prompt or key', async (t) => {
   const sentry = await startSentry(t)
   const collector = await startCollector(t)
-  const server = startServer(t, {
+  const env = {
     PACKSHOT_DATA_DIR: tempFolder(t),
     SENTRY_DSN: sentry.dsn,
     SENTRY_ENVIRONMENT: 'test',
     OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
-  })
+  }
+  const server = startServer(t, env, standInServer, [])
   const address = await server.address
   for (let n = 0; n < 3; n += 1) {
     const { id } = await submit(address, { prompt: `throw ${marker}`, negative_prompt: 'a secret of' })
@@ -179,7 +180,7 @@ test('without these variables no module of OpenTelemetry`s SDK or of Sentry is l
   const env = { PACKSHOT_DATA_DIR: join(folder, 'data'), NODE_OPTIONS: `--import=${pathToFileURL(hook)}` }
   const modules = async (changes: Record<string, string>) => {
     writeFileSync(list, '')
-    const server = startServer(t, { ...env, ...changes }, realServer)
+    const server = startServer(t, { ...env, ...changes }, realServer, [])
     await server.address
     server.process.kill('SIGTERM')
     assert.equal(await server.ended, 0)

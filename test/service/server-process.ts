@@ -17,7 +17,7 @@ const noLimits = {
   PACKSHOT_FREE_MB: '0',
 }
 
-const standInServer = new URL('../stand-in/server.ts', import.meta.url)
+export const standInServer = new URL('../stand-in/server.ts', import.meta.url)
 export const realServer = new URL('../../src/main/all-in-one.ts', import.meta.url)
 
 export interface ServerProcess {
@@ -32,12 +32,14 @@ export interface ServerProcess {
   workers(): readonly number[]
 }
 
+/** @param options of Node; none: the program is loaded from its own files */
 export function startServer(
   t: Cleanup,
   env: Record<string, string>,
   file: URL = standInServer,
+  options: readonly string[] = ownOptions(),
 ): ServerProcess {
-  const child = spawn(process.execPath, [...ownOptions(), fileURLToPath(file)], {
+  const child = spawn(process.execPath, [...options, fileURLToPath(file)], {
     env: { ...ownEnvironment(), PORT: '0', ...noLimits, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })

@@ -9,7 +9,7 @@ import { isUnchanged } from '../etag.ts'
 
 /**
  * The files that a page loads: one style sheet and one script, put together from their parts when a server starts and
- * compressed once. Nothing else in node_modules or this folder can be requested.
+ * compressed once, when they are first asked for. Nothing else in node_modules or this folder can be requested.
  */
 const sources = {
   'packshot.css': [
@@ -62,9 +62,11 @@ interface Asset {
   readonly type: string
   readonly version: string
   readonly plain: Buffer
-  readonly br: Buffer
-  readonly gzip: Buffer
+  /** Absent where the file is compressed already. */
+  readonly compressed?: (encoding: Encoding) => Promise<Buffer>
 }
+
+type Encoding = 'br' | 'gzip'
 
 /** The URLs of the files, each containing the hash of its content. */
 export interface Assets {
@@ -74,7 +76,7 @@ export interface Assets {
 
 let loaded: Promise<Assets> | undefined
 
-/** Reads and compresses the files at the first call: they are the same for every server of a process. */
+/** Reads the files at the first call: they are the same for every server of a process. */
 export function loadAssets(): Promise<Assets> {
   loaded ??= readAssets()
   return loaded
@@ -97,7 +99,7 @@ async function readAssets(): Promise<Assets> {
     // a part may end in a comment, and a script without a semicolon
     const joined = () => Buffer.from(read.map(String).join(name.endsWith('.js') ? '\n;\n' : '\n'))
     const plain = others.length === 0 ? only : joined()
-    return [name, await compressed(plain, types[name as AssetName])] as const
+    return [name, assetOf(plain, types[name as AssetName])] as const
   })
   const assets = new Map<string, Asset>(await Promise.all(entries))
   return {
@@ -106,14 +108,28 @@ async function readAssets(): Promise<Assets> {
   }
 }
 
-async function compressed(plain: Buffer, type: string): Promise<Asset> {
-  const quality = { [constants.BROTLI_PARAM_QUALITY]: 9, [constants.BROTLI_PARAM_SIZE_HINT]: plain.length }
-  const [br, gz] = await Promise.all([
-    promisify(brotliCompress)(plain, { params: quality }),
-    promisify(gzip)(plain, { level: 9 }),
-  ])
+function assetOf(plain: Buffer, type: string): Asset {
   const version = createHash('sha256').update(plain).digest('base64url').slice(0, 12)
-  return { type, version, plain, br, gzip: gz }
+  if (type === 'image/webp') return { type, version, plain }
+  const made = new Map<Encoding, Promise<Buffer>>()
+  return {
+    type,
+    version,
+    plain,
+    compressed(encoding) {
+      const bytes = made.get(encoding) ?? compress[encoding](plain)
+      made.set(encoding, bytes)
+      return bytes
+    },
+  }
+}
+
+const compress: Readonly<Record<Encoding, (plain: Buffer) => Promise<Buffer>>> = {
+  br: (plain) =>
+    promisify(brotliCompress)(plain, {
+      params: { [constants.BROTLI_PARAM_QUALITY]: 9, [constants.BROTLI_PARAM_SIZE_HINT]: plain.length },
+    }),
+  gzip: (plain) => promisify(gzip)(plain, { level: 9 }),
 }
 
 const yearSeconds = 365 * 86_400
@@ -127,7 +143,7 @@ export async function assetRoutes(app: FastifyInstance, assets: Assets): Promise
   app.get<{ Params: { version: string; name: string } }>(
     '/assets/:version/:name',
     { config: { open: true } },
-    (request, reply) => {
+    async (request, reply) => {
       const asset = assets.find(request.params.name)
       if (asset === undefined) throw new AppError('not_found', 'There is no such file.')
       return sendAsset(request, reply, asset, request.params.version === asset.version)
@@ -135,13 +151,13 @@ export async function assetRoutes(app: FastifyInstance, assets: Assets): Promise
   )
 }
 
-function sendAsset(
+async function sendAsset(
   request: FastifyRequest,
   reply: FastifyReply,
   asset: Asset,
   current: boolean,
-): FastifyReply {
-  const encoding = encodingFor(request.headers['accept-encoding'])
+): Promise<FastifyReply> {
+  const encoding = asset.compressed && encodingFor(request.headers['accept-encoding'])
   const tag = `"${asset.version}${encoding === undefined ? '' : `-${encoding}`}"`
   reply.headers({
     'cache-control': current ? `public, max-age=${yearSeconds}, immutable` : 'public, max-age=0',
@@ -149,12 +165,13 @@ function sendAsset(
     etag: tag,
   })
   if (isUnchanged(request, tag)) return reply.code(304).send()
-  if (encoding !== undefined) reply.header('content-encoding', encoding)
-  return reply.type(asset.type).send(asset[encoding ?? 'plain'])
+  reply.type(asset.type)
+  if (encoding === undefined) return reply.send(asset.plain)
+  return reply.header('content-encoding', encoding).send(await asset.compressed?.(encoding))
 }
 
 /** The better one of those that the client accepts (RFC 9110, section 12.5.3); one with a weight of 0 it does not. */
-function encodingFor(accepted = ''): 'br' | 'gzip' | undefined {
+function encodingFor(accepted = ''): Encoding | undefined {
   const names = accepted
     .toLowerCase()
     .split(',')

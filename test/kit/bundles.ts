@@ -1,0 +1,147 @@
+import { createHash, randomUUID } from 'node:crypto'
+import {
+  existsSync,
+  globSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { dirname, join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { build, type Plugin } from 'esbuild'
+
+/**
+ * A process of ours loads some thousand small files, a third of a millisecond each: half of what its start costs, in
+ * each of the many hundred processes of a test run. For these processes each program and each test file is bundled with
+ * its packages.
+ */
+
+const root = join(import.meta.dirname, '../..')
+const cache = join(root, 'node_modules/.cache/bundles')
+
+/** What processes and threads begin with. */
+const programs = [
+  'src/main/*.ts',
+  'src/generator/inference-thread.ts',
+  'src/library/folder/facts-thread.ts',
+  'src/cli/{catalogue,generate,models}.ts',
+  'test/stand-in/*.ts',
+  '{src,test}/**/*.test.ts',
+]
+
+/**
+ * Answers the file that a process imports first (`node --import`), so that the bundle of the program is loaded in place of
+ * its own file. Made once for each state of the code. What is imported by a program that is no bundle is the real thing.
+ */
+export async function bundles(): Promise<string> {
+  const entries = globSync(programs, { cwd: root })
+    .map((file) => join(root, file))
+    .sort()
+  const folder = join(cache, stateOf(entries))
+  const entry = join(folder, 'register.mjs')
+  if (existsSync(entry)) return entry
+  const fresh = `${folder}.${randomUUID()}`
+  mkdirSync(fresh, { recursive: true })
+  await bundle(entries, fresh)
+  writeFileSync(join(fresh, 'register.mjs'), registration(entries, folder))
+  try {
+    renameSync(fresh, folder)
+  } catch (thrown) {
+    // another run was faster
+    if (!existsSync(entry)) throw thrown
+    rmSync(fresh, { recursive: true })
+  }
+  removeOld()
+  return entry
+}
+
+/** Names the state of all files that can be part of a bundle. */
+function stateOf(entries: readonly string[]): string {
+  const files = globSync(['{src,test,scripts,bench}/**/*.{ts,json}', 'package-lock.json'], {
+    cwd: root,
+  }).sort()
+  const hash = createHash('sha256').update(JSON.stringify([root, entries]))
+  for (const file of files) {
+    const { size, mtimeMs } = statSync(join(root, file))
+    hash.update(`${file} ${size} ${mtimeMs}\n`)
+  }
+  return hash.digest('hex').slice(0, 16)
+}
+
+async function bundle(entries: readonly string[], outdir: string): Promise<void> {
+  const { devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  await build({
+    entryPoints: [...entries],
+    outbase: root,
+    outdir,
+    outExtension: { '.js': '.mjs' },
+    bundle: true,
+    // what two programs share is there once, and so is its state
+    splitting: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node24',
+    sourcemap: true,
+    sourcesContent: false,
+    // with native code; and packages that few files need
+    external: ['onnxruntime-node', 'sharp', ...Object.keys(devDependencies)],
+    logLevel: 'error',
+    banner: {
+      js: "import { createRequire as requireOf } from 'node:module'\nconst require = requireOf(import.meta.url)",
+    },
+    plugins: [ownPlaces],
+  })
+}
+
+/** A module in a bundle stays where its file is: fixtures, programs and assets are found beside it. */
+const ownPlaces: Plugin = {
+  name: 'own places',
+  setup({ onLoad }) {
+    onLoad({ filter: /\.ts$/ }, ({ path }) => {
+      if (path.includes('/node_modules/')) return undefined
+      const url = JSON.stringify(pathToFileURL(path).href)
+      const contents = readFileSync(path, 'utf8')
+        .replaceAll('import.meta.url', url)
+        .replaceAll('import.meta.dirname', JSON.stringify(dirname(path)))
+        .replaceAll('import.meta.filename', JSON.stringify(path))
+        .replaceAll('import.meta.main', `(process.argv[1] === ${JSON.stringify(path)})`)
+        .replaceAll(
+          'import.meta.resolve(',
+          `((name) => name.startsWith('.') ? new URL(name, ${url}).href : import.meta.resolve(name))(`,
+        )
+      return { contents, loader: 'ts' }
+    })
+  },
+}
+
+/** In plain JavaScript without packages: it is a cost of every process. */
+function registration(entries: readonly string[], folder: string): string {
+  const files = entries.map((path) => {
+    const bundled = join(folder, path.slice(root.length + 1).replace(/\.ts$/, '.mjs'))
+    return [pathToFileURL(path).href, pathToFileURL(bundled).href]
+  })
+  return `import { registerHooks } from 'node:module'
+const bundles = ${JSON.stringify(Object.fromEntries(files))}
+registerHooks({
+  resolve(specifier, context, next) {
+    // a test file is imported by no other, but by what runs several in one process
+    const begins = context.parentURL === undefined || specifier.endsWith('.test.ts')
+    const url = begins ? bundles[specifier] : undefined
+    return url === undefined ? next(specifier, context) : { url, format: 'module', shortCircuit: true }
+  },
+})
+`
+}
+
+/** Of states that have not been used for long; a run of another checkout may use one now. */
+function removeOld(): void {
+  const dayMs = 86_400_000
+  for (const name of readdirSync(cache)) {
+    const path = join(cache, name)
+    if (Date.now() - statSync(path).mtimeMs > dayMs) rmSync(path, { recursive: true, force: true })
+  }
+}
