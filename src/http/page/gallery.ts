@@ -55,12 +55,14 @@ ${models.length > 1 && html`<label><span>Model</span><select name="model"><optio
 }
 
 function tileForm({ tiles, filter, after, next }: GalleryPage): Html {
+  // lines of what is gone cannot be chosen
+  const some = tiles.some((tile) => 'image' in tile)
   const older =
     next !== undefined && html`<a class="btn outlined" href="${pageAddress(filter, next)}">Older pictures</a>`
   const newest = after > 0 && html`<a class="btn text" href="${pageAddress(filter, 0)}">Newest pictures</a>`
   return html`<form method="post" action="/pictures/zip" class="gallery-form">
 <input type="hidden" name="back" value="${pageAddress(filter, after)}">
-<div class="gallery-bar"><button class="btn tonal js-only" type="button" data-all="picture:">Choose all</button><button class="btn outlined" type="submit" formaction="/pictures/zip">${downloadIcon()}<span>Download as ZIP</span></button><button class="btn outlined" type="submit" formaction="/pictures/delete">${deleteIcon()}<span>Delete</span></button></div>
+${some && html`<div class="gallery-bar"><button class="btn tonal js-only" type="button" data-all="picture:">Choose all</button><button class="btn outlined" type="submit" formaction="/pictures/zip">${downloadIcon()}<span>Download as ZIP</span></button><button class="btn outlined" type="submit" formaction="/pictures/delete">${deleteIcon()}<span>Delete</span></button></div>`}
 <ul class="tiles">${tiles.map(tileOf)}</ul>
 <div class="gallery-more">${newest}${older}</div>
 </form>`
