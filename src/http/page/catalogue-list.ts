@@ -1,5 +1,5 @@
 import { faultList } from '../../jobs/catalogue/fault-list.ts'
-import { listFault, readList } from '../../jobs/catalogue/list.ts'
+import { listFault, readList, tooManyRows } from '../../jobs/catalogue/list.ts'
 import { isJobIdShaped } from '../../jobs/job-id.ts'
 import { describeValue } from '../../jobs/wording.ts'
 
@@ -28,16 +28,15 @@ interface ListOptions {
   readonly texts: readonly string[]
   /** Ids of the uploads by the names of their files. */
   readonly photos: Readonly<Record<string, string>>
+  readonly mostRows: number
 }
-
-/** The server checks how many there may be. */
-const mostRows = 1_000_000
 
 /** Throws `invalid_request` with a fault for each row that is wrong. */
 export async function readProducts(text: string, options: ListOptions): Promise<Products> {
   if (text.trim() === '') throw listFault('csv', 'The list is empty: write a product in each line.')
   const faults = faultList()
-  const lines = isTable(text, options.texts) ? undefined : plainRows(text)
+  const { mostRows } = options
+  const lines = isTable(text, options.texts) ? undefined : plainRows(text, mostRows)
   const { columns, rows } = lines ?? (await readList({ csv: text }, mostRows, faults))
   const place = (kind: keyof typeof columnNames) =>
     columnNames[kind]
@@ -84,8 +83,12 @@ function isTable(text: string, texts: readonly string[]): boolean {
 }
 
 /** Commas belong to the words of a product. */
-function plainRows(text: string): { columns: readonly string[]; rows: readonly (readonly string[])[] } {
+function plainRows(
+  text: string,
+  mostRows: number,
+): { columns: readonly string[]; rows: readonly (readonly string[])[] } {
   const lines = text.split(/[\r\n]+/).filter((line) => line.trim() !== '')
+  if (lines.length > mostRows) throw tooManyRows('csv', mostRows)
   const rows = lines.map((line) => {
     const cells = line.split(/[;\t]/)
     return cells.length === 1 ? ['', line] : cells

@@ -3,6 +3,7 @@ import { anonymous } from '../../jobs/caller.ts'
 import { type Catalogues, controlNames } from '../../jobs/catalogue/catalogues.ts'
 import type { CatalogueView } from '../../jobs/catalogue/view.ts'
 import { AppError, toAppError } from '../../jobs/errors.ts'
+import { describeValue } from '../../jobs/wording.ts'
 import type { Hosts } from '../hosts.ts'
 import type { Refusals } from '../refusals.ts'
 import type { Services } from '../services.ts'
@@ -81,9 +82,15 @@ export function catalogueRoutes(app: FastifyInstance, options: PageOptions): voi
     const saved = values.looks.length === 0 ? [] : await findWorkspace(workspaces, request)?.looks()
     if (saved === undefined) throw new AppError('unavailable', 'Saved looks cannot be read at the moment.')
     const looks = saved.filter((look) => values.looks.includes(look.name))
+    const [gone] = values.looks.filter((wanted) => !looks.some((look) => look.name === wanted))
+    if (gone !== undefined)
+      throw new AppError('invalid_request', `The look ${describeValue(gone)} is not saved any more.`, {
+        param: 'looks',
+      })
     const { rows, photos } = await readProducts(list, {
       texts: [prompt, name],
       photos: photosIn(values.photos),
+      mostRows: catalogues.mostRows,
     })
     const made = setsOfRun(services.offer(), { prompt, preset, sets, looks, photos })
     return { rows, template: {}, sets: made, name, variants: Number(variants) }

@@ -111,6 +111,10 @@ suite('the page of catalogue runs', () => {
       'set:wood': '1',
       'look:Soft / warm': '1',
     }
+    const unknown = await post('/catalogues', { ...fields, 'look:Gone': '1' }, { cookie })
+    assert.match(unknown.body, /The look .{1,6}Gone.{1,6} is not saved any more/)
+    const odd = await post('/catalogues', { ...fields, 'set:moon': '1' }, { cookie })
+    assert.deepEqual([odd.statusCode, /background must be empty or one of/.test(odd.body)], [422, true])
     const started = await post('/catalogues', fields, { cookie })
     assert.equal(started.statusCode, 303, started.body.slice(started.body.indexOf('<main')))
     const address = String(started.headers.location)
@@ -190,7 +194,10 @@ suite('the page of catalogue runs', () => {
 
   test('reads lists as people write them', async () => {
     const read = async (list: string, texts: string[] = ['{product}']) =>
-      (await readProducts(list, { texts, photos: {} })).rows.map(({ sku, product }) => [sku, product])
+      (await readProducts(list, { texts, photos: {}, mostRows: 3 })).rows.map(({ sku, product }) => [
+        sku,
+        product,
+      ])
     assert.deepEqual(await read('a pear, ripe\r\n\n  a mug '), [
       ['1', 'a pear, ripe'],
       ['2', 'a mug'],
@@ -203,6 +210,7 @@ suite('the page of catalogue runs', () => {
     assert.deepEqual(await read('Artikel;Was\nA;a pear', ['{Was}']), [['1', 'a pear']])
     assert.deepEqual(await read('name\ttitle\nx\ta pear'), [['1', 'a pear']])
     await assert.rejects(read(' \n'), /The list is empty/)
+    await assert.rejects(read('a\nb\nc\nd'), /at most 3 rows/)
     await assert.rejects(read('sku;product\nA;'), /Row 1 names no product/)
     await assert.rejects(read('sku,title\n"A,a pear'), /A quote is opened and not closed/)
   })
