@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { startServer } from '../service/server-process.ts'
 import { tempFolder } from '../temp-folder.ts'
 import { startBrowser } from './chromium.ts'
+import { ballPng } from './png.ts'
 import { overflows, visit } from './visit.ts'
 
 test('a list is pasted, its faults are shown, and the lines of its run fill by themselves', async (t) => {
@@ -45,5 +46,19 @@ test('a list is pasted, its faults are shown, and the lines of its run fill by t
   assert.equal(await page.getByRole('button', { name: 'Pause' }).count(), 0)
   await page.goto(`${address}/catalogues`)
   await page.getByRole('link', { name: /30 pictures/ }).waitFor()
+
+  // photos are sent when they are chosen, and lines name them
+  await page.setInputFiles('#list-photos', [
+    { name: 'red-mug.png', mimeType: 'image/png', buffer: Buffer.from(ballPng(64, 64)) },
+    { name: 'broken.png', mimeType: 'image/png', buffer: Buffer.from('none') },
+  ])
+  await page.locator('#photo-help.field-error').getByText('broken.png: ').waitFor()
+  assert.equal(await page.inputValue('#list'), 'red-mug; red mug; red-mug.png')
+  await page.locator('label:has([name="set:wood"])').click()
+  await page.fill('#variants', '2')
+  await page.getByText('1 product × 2 sets × 2 each = 4 pictures').waitFor()
+  await page.click('.shutter')
+  await page.waitForURL(/\/catalogues\/[0-9a-z]{42}$/)
+  await page.locator('.run-line').getByText('red mug, on a wooden table').first().waitFor()
   visitor.assertQuiet()
 })
