@@ -36,6 +36,7 @@ test('an empty environment gives the defaults, and other programs` variables are
     batch: 'auto',
     largePages: 'on',
     resultTtlSeconds: 86_400,
+    thumbnailsAtOnce: 2,
     workspaceJobs: 300,
     workspaceLooks: 40,
     workspaceDays: 90,

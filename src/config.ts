@@ -158,6 +158,13 @@ export const Environment = Type.Object({
     description:
       'How long the page remembers what somebody made, after the pictures are gone and since the last visit.',
   }),
+  PACKSHOT_THUMBNAILS_AT_ONCE: Type.Integer({
+    minimum: 0,
+    maximum: 64,
+    default: 2,
+    description:
+      'How many pictures a server makes small at the same time, for its page; each needs the size of its file and about 10 MB meanwhile. 0: the page shows pictures as they are.',
+  }),
   PACKSHOT_CATALOGUE_TTL_SECONDS: Type.Integer({
     minimum: 1,
     maximum: 31_536_000,

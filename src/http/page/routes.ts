@@ -55,13 +55,13 @@ export async function pageRoutes(
   const { limits, uploadLimits } = services
   const { catalogues } = services
   const offer = async (): Promise<PageOffer> => {
-    const pace = await bestEffort(app.log, 'reading the load for the page', services.load(), 'debug')
+    const busy = await services.busy()
     return {
       ...services.offer(),
       limits,
       uploadLimits,
       catalogues: catalogues !== undefined,
-      ...(pace === undefined ? {} : { pace }),
+      ...(busy === undefined ? {} : { pace: { ...busy, secondsPerUnit: busy.secondsPerUnit } }),
     }
   }
   const cardOptions = (request: FastifyRequest): CardOptions => {
@@ -91,7 +91,7 @@ export async function pageRoutes(
   })
 
   if (access === 'sign-in') signInRoutes(app, { services, assets, hosts, refused })
-  if (catalogues !== undefined) catalogueRoutes(app, { catalogues, assets, hosts, refused })
+  if (catalogues !== undefined) catalogueRoutes(app, { services, catalogues, assets, hosts, refused })
 
   await app.register(photoRoutes, { services, assets, hosts, refused, offer })
   const workspace = workspaceRoutes(app, {
