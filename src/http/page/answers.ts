@@ -68,9 +68,18 @@ export function sendError(
     reply.headers({ 'hx-retarget': '#request', 'hx-reswap': 'afterbegin' })
     return sendFragment(reply, html`<p class="form-error" role="alert">${error.message}</p>`)
   }
+  const { id = '' } = request.params as { id?: string }
+  if (ofCard.test(request.routeOptions.url ?? '') && /^[\w-]+$/.test(id)) {
+    // the card stays, and says why nothing came of its button
+    reply.headers({ 'hx-retarget': `#job-${id}-answer`, 'hx-reswap': 'innerHTML' })
+    return sendFragment(reply, html`<p class="form-error" role="alert">${errorMessage(error)}</p>`)
+  }
   if (error.code !== 'not_found' && error.code !== 'expired') return sendHtml(reply, '')
   return sendFragment(reply, goneCard(errorTitle(error), errorMessage(error)))
 }
+
+/** What a card's buttons ask for beside its own state. */
+const ofCard = /^\/jobs\/:id\/(?:vary|photo|finish)$/
 
 /** Whether to show an error to a person: the client is a browser, and the path is not part of the API. */
 export function wantsPage(request: FastifyRequest): boolean {

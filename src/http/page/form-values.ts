@@ -155,6 +155,13 @@ export function valuesOfRequest(request: ResolvedRequest, model: Wording = {}): 
   return readFields(inForm(request, model))
 }
 
+/** How pictures of a request are delivered, as fields of the form: for another picture that is to be delivered so. */
+export function deliveredAs(request: ResolvedRequest, model: Wording = {}): Record<string, string> {
+  const fields = inForm(request, model)
+  const names = [...finishFieldNames, 'format', 'quality', 'background']
+  return Object.fromEntries(names.flatMap((name) => (fields[name] ? [[name, fields[name]]] : [])))
+}
+
 /** What the words of the prompt say of background, light and view is chosen in the form, as it was when the request was sent. */
 function inForm(settings: Partial<ResolvedRequest>, { controls }: Wording): Record<string, string> {
   const { finish, gate, ...plain } = settings
