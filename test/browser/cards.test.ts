@@ -4,6 +4,7 @@ import type { Page } from 'playwright-core'
 import sharp from 'sharp'
 import { AppError } from '../../src/jobs/errors.ts'
 import { openPage } from './open-page.ts'
+import { setText } from './visit.ts'
 
 /** What a card offers when its job is over: more of it, its settings, a way out of a failure, a line that stays. */
 
@@ -39,7 +40,7 @@ test('a failure is one sentence without paths, and a button that mends it', asyn
   const { page } = visitor
   const message = '/srv/models/loras/detail.safetensors: lora_te.down.weight is [4, 24]'
   await page.click('.more summary')
-  await page.fill('#loras', 'detail')
+  await setText(page, '#loras', 'detail')
   await send(page, 'a mug')
   here.studio.move({ status: 'failed', error: { code: 'model_invalid', message } })
   const failed = page.locator('article.is-failed')

@@ -65,11 +65,14 @@ export class Studio implements Services {
   /** The model's own description, and the words that it knows. */
   about: Partial<ModelInfo> = {}
 
+  /** What the installation has beside its models. */
+  more: Partial<Offer> = {}
+
   /** Models beside the default. */
   otherModels: ModelInfo[] = []
 
   offer(): Offer {
-    return { ...standInOffer, models: [{ ...model, ...this.about }, ...this.otherModels] }
+    return { ...standInOffer, ...this.more, models: [{ ...model, ...this.about }, ...this.otherModels] }
   }
 
   /** Uploads are kept as in the real one, and in memory. */

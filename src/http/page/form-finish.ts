@@ -40,6 +40,7 @@ export function finishOf(values: Values): Record<string, unknown> {
     values.finish_background !== '' ||
     size.width !== undefined ||
     size.height !== undefined
+  const limit = maxBytes(values.finish_max_bytes)
   const background = laidOn ?? (values.finish_background || (asked ? scene : undefined))
   const finish = {
     preset: format || undefined,
@@ -47,12 +48,14 @@ export function finishOf(values: Values): Record<string, unknown> {
     fill: background === 'as_made' ? undefined : number(values.finish_fill),
     ...size,
     shadow: background === 'as_made' ? undefined : values.finish_shadow || undefined,
-    max_bytes: maxBytes(values.finish_max_bytes),
+    max_bytes: limit,
   }
   const given = Object.entries(finish).filter(([, value]) => value !== undefined)
   const tries = number(values.gate_tries)
   return {
     ...(asked ? { finish: Object.fromEntries(given) } : {}),
+    // a limit of the file alone leaves the picture as it is
+    ...(!asked && limit !== undefined ? { finish: { max_bytes: limit } } : {}),
     ...(tries === undefined ? {} : { gate: { tries } }),
   }
 }

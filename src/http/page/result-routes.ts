@@ -81,7 +81,6 @@ export function resultRoutes(
     const model = services.offer().models.find(({ name }) => name === made?.model)
     const fields = {
       ...(made && deliveredAs(made, model)),
-      prompt: made?.prompt ?? '',
       model: made?.model ?? '',
       init_image: upload.id,
       ...(paint ? { paint: '1' } : {}),
