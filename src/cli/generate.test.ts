@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import sharp from 'sharp'
 import { commentIn } from '../../test/kit/exif.ts'
+import { ownOptions } from '../../test/kit/own-environment.ts'
 import { tempFolder } from '../../test/temp-folder.ts'
 
 /** `npm run generate` as a process, with the tiny model. */
@@ -14,7 +15,7 @@ const model = join(import.meta.dirname, '../../test/golden/tiny-sd')
 const quick = ['--model', model, '--width', '64', '--height', '64', '--steps', '2']
 
 function generate(cwd: string, ...args: string[]) {
-  return spawnSync(process.execPath, [entry, ...args], { cwd, encoding: 'utf8' })
+  return spawnSync(process.execPath, [...ownOptions(), entry, ...args], { cwd, encoding: 'utf8' })
 }
 
 test('a picture is written, and the same seed writes the same bytes', (t) => {
@@ -32,7 +33,7 @@ test('no library stores an identifier of the device, or anything else, in the ho
   const [folder, home] = [tempFolder(t), tempFolder(t)]
   // on a test machine the library is quiet anyway
   const { CI: _, ...env } = process.env
-  const command = [entry, 'a box', ...quick, '--out', 'box.png']
+  const command = [...ownOptions(), entry, 'a box', ...quick, '--out', 'box.png']
   const inHome = { ...env, HOME: home, XDG_CACHE_HOME: home, XDG_DATA_HOME: home }
   const { status, stderr } = spawnSync(process.execPath, command, {
     cwd: folder,

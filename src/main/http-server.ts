@@ -13,6 +13,7 @@ import { createJobIds } from '../jobs/job-id.ts'
 import { type Reports, reportedImages } from '../jobs/reports.ts'
 import { startHousekeeping } from '../jobs/serving/housekeeping.ts'
 import { watchNeighbours } from '../jobs/serving/neighbours.ts'
+import { createReturns } from '../jobs/serving/returns.ts'
 import { watchSpace } from '../jobs/serving/space.ts'
 import { watchJobs } from '../jobs/serving/wait.ts'
 import type { OfferSource } from '../library/offer-source.ts'
@@ -64,6 +65,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     ...backends,
     images: reportedImages(backends.images, reports),
     metrics,
+    returns: createReturns(),
     webhooks,
     ids,
     caller: callers.caller,

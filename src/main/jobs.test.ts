@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { someManifest, someTask } from '../../test/contract/jobs.ts'
-import { ownEnvironment } from '../../test/kit/own-environment.ts'
+import { ownEnvironment, ownOptions } from '../../test/kit/own-environment.ts'
 import { keepingLog } from '../../test/quiet-log.ts'
 import { tempFolder } from '../../test/temp-folder.ts'
 import { diskImageStore } from '../adapters/disk/image-store.ts'
@@ -39,7 +39,7 @@ async function folder(t: TestContext) {
   const jobs = (...args: string[]) =>
     new Promise<{ code: number; output: string }>((resolve) => {
       const env = { ...ownEnvironment(), PACKSHOT_DATA_DIR: path }
-      execFile(process.execPath, [program, ...args], { env }, (error, stdout, stderr) => {
+      execFile(process.execPath, [...ownOptions(), program, ...args], { env }, (error, stdout, stderr) => {
         resolve({ code: Number(error?.code ?? 0), output: stdout + stderr })
       })
     })

@@ -4,7 +4,7 @@ import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { ownEnvironment } from '../../test/kit/own-environment.ts'
+import { ownEnvironment, ownOptions } from '../../test/kit/own-environment.ts'
 import { tempFolder } from '../../test/temp-folder.ts'
 import { keyring, parseKeys } from '../jobs/keys.ts'
 import { runKeys } from './keys.ts'
@@ -78,7 +78,7 @@ test('two commands at once both count, and a reader never sees a part of the fil
   const apart = (name: string) =>
     new Promise<string>((resolve) => {
       const all = { env: { ...ownEnvironment(), ...env } }
-      execFile(process.execPath, [program, 'add', name], all, (error, out, said) => {
+      execFile(process.execPath, [...ownOptions(), program, 'add', name], all, (error, out, said) => {
         resolve(error === null ? out.trim() : said)
       })
     })

@@ -15,6 +15,7 @@ import { createJobIds } from '../../src/jobs/job-id.ts'
 import { type Metrics, noMetrics } from '../../src/jobs/metrics.ts'
 import { imageSeed, stepsOf } from '../../src/jobs/pictures.ts'
 import type { ImageGenerator } from '../../src/jobs/ports.ts'
+import { createReturns } from '../../src/jobs/serving/returns.ts'
 import { type SubmitDeps, type SubmitOptions, submitJob } from '../../src/jobs/serving/submit.ts'
 import { watchJobs } from '../../src/jobs/serving/wait.ts'
 import { createWebhooks } from '../../src/jobs/serving/webhooks/create.ts'
@@ -77,6 +78,7 @@ export function embedded(t: Cleanup, options: { queueMax?: number; ttlSeconds?: 
     workspaceLimits: { jobs: 300, looks: 40, seconds: 86_400 },
     attemptSeconds: 1800,
     metrics: noMetrics as Metrics,
+    returns: createReturns(),
     caller: ({ address }: Credentials) => anonymousCaller(address),
     offer: () => standInOffer,
     prompts: promptReader(() => [{ name: 'EasyNegative', vectors: 8 }]),

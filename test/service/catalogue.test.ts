@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { suite, type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { ownOptions } from '../kit/own-environment.ts'
 import { waitFor } from '../kit/waiting.ts'
 import { filesOfZip } from '../kit/zip.ts'
 import { freePort } from '../services/free-port.ts'
@@ -26,7 +27,7 @@ function catalogue(
   server: string,
   ...args: string[]
 ): { child: ChildProcess; ended: Promise<Ended> } {
-  const child = spawn(process.execPath, [entry, ...args, '--server', server], {
+  const child = spawn(process.execPath, [...ownOptions(), entry, ...args, '--server', server], {
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   t.after(() => child.kill('SIGKILL'))

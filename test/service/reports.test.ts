@@ -114,12 +114,14 @@ test('5xx answers that are faults are reported, and what the client sent is not'
   await submit(address, { prompt: 'gate' })
   // a full queue is no fault
   assert.equal(await post(marker), 503)
-  const damaged = new DatabaseSync(join(folder, 'packshot.sqlite'))
+  const damaged = new DatabaseSync(join(folder, 'packshot.sqlite'), { timeout: 30_000 })
   damaged.exec('DROP TABLE tasks')
   damaged.close()
   assert.ok((await post(marker)) >= 500)
-  await waitFor(() => sentry.events().length > 0)
-  const event = sentry.events().find(({ tags }) => tags.role === 'server')
+  // the worker misses the table too
+  const ofServer = () => sentry.events().find(({ tags }) => tags.role === 'server')
+  await waitFor(() => ofServer() !== undefined)
+  const event = ofServer()
   assert.deepEqual(event?.tags.route, '/v1/jobs')
   assert.ok(sentry.events().every(({ tags }) => tags.code !== 'queue_full'))
   for (const secret of ['zebrafish', 'hunter2']) assert.ok(!sentry.text().includes(secret), secret)

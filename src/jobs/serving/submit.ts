@@ -17,6 +17,7 @@ import { type AdmissionDeps, admit } from './admission.ts'
 import { checkKey, findEarlier, hashOfSent, isSameRequest, keyReused } from './idempotency.ts'
 import { type AnswerDeps, type JobView, viewJob, waitingView } from './job-view.ts'
 import { checkRate } from './rate.ts'
+import type { Returns } from './returns.ts'
 import { uploadFaults } from './upload.ts'
 import type { Webhooks } from './webhooks/webhooks.ts'
 
@@ -28,6 +29,8 @@ export interface SubmitDeps extends AnswerDeps, AdmissionDeps {
   readonly limits: RequestLimits
   readonly webhooks: Pick<Webhooks, 'accept'>
   readonly metrics: Metrics
+  /** When those who find the queue full come back. */
+  readonly returns: Returns
 }
 
 export interface SubmitOptions {
@@ -183,11 +186,10 @@ export function callsPerStepOf(
   return offered.find((each) => each.name === sampler)?.calls_per_step ?? 1
 }
 
-/** A full queue has room again when one job is done; the jitter keeps refused clients from retrying in step. */
+/** A full queue has room again when one job is done. */
 async function withRetryAfter(deps: SubmitDeps, error: AppError, units: number): Promise<AppError> {
   if (error.code !== 'queue_full' && error.code !== 'unavailable') return error
   const load = await bestEffort(deps.log, 'reading the load', deps.status.load(), 'debug')
   const oneJob = (units * (load?.secondsPerUnit ?? 0)) / Math.max(1, load?.workers ?? 1)
-  const retryAfterSeconds = Math.ceil(Math.min(60, Math.max(5, oneJob)) * (1 + Math.random()))
-  return new AppError(error.code, error.message, { retryAfterSeconds, cause: error })
+  return new AppError(error.code, error.message, { retryAfterSeconds: deps.returns(oneJob), cause: error })
 }
