@@ -170,7 +170,7 @@ test("a format brings its background, fill, shadow and file, and a choice of one
   // a scene is drawn, whatever the format says, and transparency needs a file that holds it
   await choose(page, 'background', 'wood')
   await page.click('.shutter')
-  await page.waitForFunction(`document.querySelectorAll('article.job').length === 2`)
+  await page.locator('article.job').nth(1).waitFor({ state: 'attached' })
   assert.equal(here.studio.newest.request?.finish?.background, 'as_made')
   await choose(page, 'background', 'transparent')
   assert.equal(await chosenOf(page, 'format'), 'png')
@@ -257,7 +257,7 @@ test('a picture made from a photo is compared with it, by keyboard too; a photo 
   assert.equal(await titleOnStage(page), 'a pear')
   await button.press('Enter')
   assert.equal(await slider.count(), 0)
-  here.studio.uploads.clear()
+  await page.route('**/v1/uploads/**', (route) => route.fulfill({ status: 410 }))
   await page.goto(here.url)
   await page.getByRole('button', { name: 'Before and after' }).click()
   await page.getByRole('button', { name: 'The photo has expired' }).waitFor()

@@ -31,6 +31,10 @@ export function noteIcon(): Html {
   return icon(html`<circle cx="12" cy="12" r="8.25"/><path d="M12 11v5m0-8v.01"/>`)
 }
 
+export function compareIcon(): Html {
+  return icon(html`<rect x="3.5" y="5" width="17" height="14" rx="1.5"/><path d="M12 3v18M15.5 9v6"/>`)
+}
+
 export function frameIcon(): Html {
   return icon(html`<path d="M7 3.5V17h13.5M3.5 7H17v13.5"/>`)
 }

@@ -8,6 +8,7 @@ import { type Html, html } from './html.ts'
 import {
   brushIcon,
   cameraIcon,
+  compareIcon,
   deleteIcon,
   downloadIcon,
   photoIcon,
@@ -57,7 +58,7 @@ ${
 ${asPhoto('Change a part', brushIcon(), true)}
 ${asPhoto('Use as photo', photoIcon(), false)}`
 }
-${request?.init_image !== undefined && html`<button class="btn text js-only" type="button" data-compare="/v1/uploads/${request.init_image}" aria-pressed="false">${photoIcon()}<span>Before and after</span></button>`}
+${request?.init_image !== undefined && html`<button class="btn text js-only" type="button" data-compare="/v1/uploads/${request.init_image}" aria-pressed="false">${compareIcon()}<span>Before and after</span></button>`}
 ${finishAgain(view, index)}
 </div>`
 }
