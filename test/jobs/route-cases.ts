@@ -157,6 +157,11 @@ export const routeCases: Readonly<Record<string, RouteCase>> = {
     request: ({ job }) => form(`/jobs/${job}/cancel`),
   },
   'GET /workspace/jobs': { for: 'any', request: () => ({ url: '/workspace/jobs' }) },
+  'POST /jobs/:id/finish': {
+    for: 'own',
+    scope: 'jobs:write',
+    request: ({ job }) => form(`/jobs/${job}/finish`, 'index=0'),
+  },
   'POST /jobs/:id/vary': {
     for: 'own',
     scope: 'jobs:read',

@@ -22,6 +22,7 @@ import type { Page } from './layout.ts'
 import { lookRoutes } from './look-routes.ts'
 import { forChosenModel } from './model-change.ts'
 import { modelsPage } from './models-page.ts'
+import { leftToPace } from './pace.ts'
 import { photoRoutes } from './photo-routes.ts'
 import { readBackRoutes } from './read-back-routes.ts'
 import { resultRoutes } from './result-routes.ts'
@@ -124,7 +125,8 @@ export async function pageRoutes(
       hosts,
       studio: async (request, fields) => {
         const read = readFields(fields)
-        const values = { ...read, ...fromWords(read.prompt, modelOf(read).controls) }
+        const words = fromWords(read.prompt, modelOf(read).controls)
+        const values = { ...read, ...words, background: read.background || words.background }
         return homeOf(await withLooks(request, { values, errors: {}, prefilled: true }))
       },
     }),
@@ -164,7 +166,7 @@ export async function pageRoutes(
       // a page of its own does not show them
       const looks = isFragment(request) ? { previews: mostPreviews } : {}
       const view = await services.submit(
-        { ...requestBody(values, modelOf(values)), ...looks },
+        { ...requestBody(leftToPace(now, values, modelOf(values)), modelOf(values)), ...looks },
         { caller: request.caller, base: request.publicAddress() },
       )
       await workspace.add(view, request, reply)
@@ -203,9 +205,7 @@ export async function pageRoutes(
       return jobCard(view, { ...cardOptions(request), isNew: true })
     },
     filled: async (fields) => {
-      const values = readFields(fields)
-      const chosen = { ...values, ...fromWords(values.prompt, modelOf(values).controls) }
-      return requestForm(await offer(), { values: chosen, errors: {}, prefilled: true })
+      return requestForm(await offer(), { values: readFields(fields), errors: {}, prefilled: true })
     },
   })
 
