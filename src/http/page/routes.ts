@@ -9,7 +9,7 @@ import { httpFault } from '../faults.ts'
 import type { Hosts } from '../hosts.ts'
 import type { Refusals } from '../refusals.ts'
 import type { Services } from '../services.ts'
-import { isFragment, sendError, sendFragment, sendPage, setErrorHeaders } from './answers.ts'
+import { compressPages, isFragment, sendError, sendFragment, sendPage, setErrorHeaders } from './answers.ts'
 import { assetRoutes, loadAssets } from './assets.ts'
 import { type CardOptions, jobCard } from './card.ts'
 import { catalogueRoutes } from './catalogue-routes.ts'
@@ -80,6 +80,7 @@ export async function pageRoutes(
     return sendError(assets, error, request, reply)
   })
 
+  compressPages(app)
   app.addHook('preHandler', async (request) => {
     const { room, open } = request.routeOptions.config
     if (isFragment(request) || open === true) return
