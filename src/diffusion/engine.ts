@@ -49,7 +49,10 @@ export interface EngineOptions extends SessionOptions {
   readonly together?: number
   /** Receives what an operator should know of, in a sentence. */
   readonly onWarning?: (message: string) => void
-  /** Where the `dense` profile keeps float32 copies of half-precision weights; without it, it makes none. */
+  /**
+   * Where the profile `dense` keeps float32 copies of half-precision weights, and `packed` packed ones; without it they
+   * keep none.
+   */
   readonly cacheFolder?: string | undefined
 }
 
@@ -71,6 +74,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const sessions = new ModelSessions(model, {
     ...options,
     precision: options.precision ?? 'float32',
+    packedFolder: cacheFolder && join(cacheFolder, 'packed'),
     attention: options.attention ?? 'fused',
     sessions: options.sessions ?? new SessionCache(defaultMemoryBudget),
   })
