@@ -84,6 +84,14 @@ export class ModelSessions {
     return this.#options.together ?? 1
   }
 
+  /**
+   * Rows that a picture must have to go with others. A product with a single row has a kernel of its own on the CPU, where
+   * weights are not packed, which adds in another order.
+   */
+  get leastRows(): number {
+    return this.#options.provider === 'cpu' ? 2 : 1
+  }
+
   warn(message: string): void {
     this.#options.onWarning?.(message)
   }

@@ -17,6 +17,7 @@ import type { Picture } from '../diffusion/request.ts'
 import { findDevice } from '../diffusion/runtime/provider.ts'
 import type { Profile, Session } from '../diffusion/runtime/session.ts'
 import { SessionCache } from '../diffusion/runtime/session-cache.ts'
+import { Turns } from '../diffusion/runtime/turns.ts'
 import { AppError } from '../jobs/errors.ts'
 import { drawnSize, stepsOf } from '../jobs/pictures.ts'
 import { promptPreviews } from '../jobs/preview-count.ts'
@@ -112,6 +113,8 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
   })
   const matte = matteSource(settings, modelMemory(settings))
   const keptOf = keptPhotos(reader, matte)
+  /** Pictures of many megapixels: memory has room for the work on one. */
+  const large = new Turns()
   return {
     together,
     async make(request, index, { onStep, onPhase, signal, images, looks, earlier, previews }) {
@@ -155,7 +158,8 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
           const drawn = await drawPicture(made, request, { generate, enlarge }, how)
           if (framed === undefined) return drawn
           const { upscaler } = request
-          return onSet(framed, upscaler === undefined ? drawn : await enlarge(drawn, upscaler), matte)
+          const set = upscaler === undefined ? drawn : await enlarge(drawn, upscaler)
+          return large.take(() => onSet(framed, set, matte))
         })
       }
       return deliver(request, index, {
@@ -167,6 +171,7 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
         kept,
         looks,
         earlier,
+        inTurn: (work) => large.take(work),
         parametersOf: (seed) => (pictureSettings === 'on' ? told.get(seed) : undefined),
         onDrawn: () => onPhase('encode'),
       })
