@@ -5,6 +5,8 @@ import { AbortedError, CheckpointError, opening, PromptTooLongError, saidToAll }
 import { FileCache } from './file-cache.ts'
 import type { Attention, Precision } from './graph/graph.ts'
 import { startRun } from './image-to-image.ts'
+import { InEightBits } from './int8/networks.ts'
+import { inEightBits } from './int8/prepare.ts'
 import { openLora } from './lora/lora.ts'
 import { type AppliedLora, sameLoras } from './lora/plan.ts'
 import { checkWeights, type LatentSize, ModelSessions } from './model-sessions.ts'
@@ -43,7 +45,9 @@ export interface EngineOptions extends SessionOptions {
   readonly latentColours?: boolean
   /** Receives what an operator should know of, in a sentence. */
   readonly onWarning?: (message: string) => void
-  /** Where the `dense` profile keeps float32 copies of half-precision weights; without it, it makes none. */
+  /**
+   * Where copies of weights are kept: in float32 for the `dense` profile, which makes none without it, and in eight bits.
+   */
   readonly cacheFolder?: string | undefined
 }
 
@@ -62,15 +66,24 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const mapped = provider === 'cpu' && profile === 'dense' && cacheFolder !== undefined
   const model = mapped ? await widenedModel(stored, cacheFolder) : stored
   checkWeights(model)
-  const sessions = new ModelSessions(model, {
+  const how = {
     ...options,
     precision: options.precision ?? 'float32',
     attention: options.attention ?? 'fused',
     sessions: options.sessions ?? new SessionCache(defaultMemoryBudget),
-  })
+  }
+  const sessions = new ModelSessions(model, how)
+  const eightBits = async () => {
+    if (cacheFolder === undefined) throw new Error('eight bits need a folder for copies of weights')
+    const [unet, vae] = [
+      await inEightBits(stored.unet, join(cacheFolder, 'unet'), options),
+      await inEightBits(stored.vae, join(cacheFolder, 'vae'), options),
+    ]
+    return new ModelSessions(model, { ...how, eightBits: { unet, vae } })
+  }
   // another VAE has colours of its own
   const colours = vae === undefined && options.latentColours !== false ? await coloursBeside(path) : undefined
-  return new Engine(sessions, await model.tokenizer(), { ...options, colours })
+  return new Engine(sessions, await model.tokenizer(), { ...options, eightBits, colours })
 }
 
 async function widenedModel(model: Model, folder: string): Promise<Model> {
@@ -80,6 +93,11 @@ async function widenedModel(model: Model, folder: string): Promise<Model> {
     await widened(model.vae, join(folder, 'vae')),
   ]
   return { ...model, text, unet, vae }
+}
+
+interface Prepared extends Pick<PictureRequest, 'precision'> {
+  readonly width: number
+  readonly height: number
 }
 
 /** One model in memory. Serves one request at a time. */
@@ -102,6 +120,7 @@ export class Engine {
     (path) => opening(`The tiny VAE ${parse(path).name}`, () => openTinyVaeFile(path)),
     keptLoras,
   )
+  readonly #eightBits: InEightBits
   readonly #previewer: Previewer
   readonly #promptWindows: number
 
@@ -111,8 +130,14 @@ export class Engine {
     {
       promptWindows = Number.POSITIVE_INFINITY,
       colours,
-    }: { readonly promptWindows?: number; readonly colours?: readonly number[] | undefined } = {},
+      eightBits,
+    }: {
+      readonly promptWindows?: number
+      readonly colours?: readonly number[] | undefined
+      readonly eightBits?: () => Promise<ModelSessions>
+    } = {},
   ) {
+    this.#eightBits = new InEightBits(eightBits)
     this.#promptWindows = promptWindows
     this.model = sessions.model
     this.tokenizer = tokenizer
@@ -127,13 +152,14 @@ export class Engine {
 
   /** Memory that it holds, approximately. */
   get bytes(): number {
-    return this.#sessions.bytes
+    return this.#sessions.bytes + this.#eightBits.bytes
   }
 
   /** Makes the sessions for guided pictures of a size in pixels, so that the first one does not wait for them. */
-  async prepare({ width, height }: { readonly width: number; readonly height: number }): Promise<void> {
+  async prepare({ width, height, precision }: Prepared): Promise<void> {
     const scale = vaeScale(this.model.architecture.vae)
-    await this.#sessions.prepare({ height: height / scale, width: width / scale })
+    const sessions = precision === 'int8' ? await this.#eightBits.sessions() : this.#sessions
+    await sessions.prepare({ height: height / scale, width: width / scale })
   }
 
   /**
@@ -151,7 +177,9 @@ export class Engine {
     const size: LatentSize = { height: height / scale, width: width / scale }
     const guided = guidanceScale > 1
     const tiny = request.decoder === undefined ? undefined : await this.#tinyVae(request.decoder)
-    const networks = this.networks(await this.#openLoras(request))
+    const loras = await this.#openLoras(request)
+    const exact = this.networks(loras)
+    const networks = request.precision === 'int8' ? await this.#eightBits.networks(exact, loras) : exact
     onPhase?.('text')
     const text = await this.#encodePrompts(request, networks, guided)
 
@@ -214,6 +242,7 @@ export class Engine {
   }
 
   async close(): Promise<void> {
+    await this.#eightBits.close()
     await this.#sessions.close()
   }
 

@@ -1,7 +1,8 @@
 import { assertUnchanged, type Model } from './checkpoint/model.ts'
 import type { TinyVae } from './checkpoint/tiny-vae-file.ts'
 import { Weights } from './checkpoint/weights.ts'
-import type { Attention, GraphOptions, Precision } from './graph/graph.ts'
+import type { Attention, GraphOptions, Precision, WeightSource } from './graph/graph.ts'
+import { eightBitWeights } from './int8/weights.ts'
 import { type LoraPlan, noLoras } from './lora/plan.ts'
 import { clipTextGraph } from './models/clip-text.ts'
 import { tinyDecoderGraph } from './models/taesd.ts'
@@ -16,6 +17,8 @@ export interface ModelSessionsOptions extends SessionOptions {
   readonly attention: Attention
   /** Holds the sessions; models that share one share its budget. */
   readonly sessions: SessionCache<Session>
+  /** UNet and VAE decoder in eight bits, in place of the model's own: see `int8/`. */
+  readonly eightBits?: Readonly<Record<'unet' | 'vae', SafetensorsFile>> | undefined
   /** Receives what an operator should know of, in a sentence. */
   readonly onWarning?: ((message: string) => void) | undefined
 }
@@ -80,7 +83,7 @@ export class ModelSessions {
     const { unet, architecture } = this.model
     const lora = { loraRanks: plan.ranks, replaced: plan.replaced }
     return this.#session(
-      unet,
+      this.#options.eightBits?.unet ?? unet,
       `unet ${JSON.stringify(shape)} ${plan.signature}`,
       this.#options.precision,
       (weights, options) => unetGraph(architecture.unet, weights, shape, { ...options, ...lora }),
@@ -90,7 +93,8 @@ export class ModelSessions {
 
   decoder({ height, width }: LatentSize): Promise<Session> {
     const { vae, architecture } = this.model
-    return this.#session(vae, `decoder ${height}x${width}`, this.#vaePrecision, (weights, options) =>
+    const file = this.#options.eightBits?.vae ?? vae
+    return this.#session(file, `decoder ${height}x${width}`, this.#vaePrecision, (weights, options) =>
       vaeDecoderGraph(architecture.vae, weights, height, width, options),
     )
   }
@@ -146,7 +150,7 @@ export class ModelSessions {
     file: SafetensorsFile,
     key: string,
     precision: Precision,
-    write: (weights: Weights, options: GraphOptions) => Uint8Array,
+    write: (weights: WeightSource, options: GraphOptions) => Uint8Array,
     plan: LoraPlan = noLoras,
   ): Promise<Session> {
     return this.#options.sessions.get(this, ...this.#planned(file, key, precision, write, plan))
@@ -156,15 +160,17 @@ export class ModelSessions {
     file: SafetensorsFile,
     key: string,
     precision: Precision,
-    write: (weights: Weights, options: GraphOptions) => Uint8Array,
+    write: (weights: WeightSource, options: GraphOptions) => Uint8Array,
     plan: LoraPlan = noLoras,
   ): Planned {
-    const { attention } = this.#options
+    const { attention, eightBits } = this.#options
+    const inEightBits = file === eightBits?.unet || file === eightBits?.vae
     const make: Planned[1] = () => {
       let activations = 0
       let constants = 0
       const onMemory: GraphOptions['onMemory'] = (memory) => ({ activations, constants } = memory)
-      const graph = write(new Weights(file), { precision, attention, onMemory })
+      const source = inEightBits ? eightBitWeights(file) : new Weights(file)
+      const graph = write(source, { precision, attention, onMemory })
       const weights = weightBytes(file, precision, plan.replaced) + plan.bytes
       return {
         bytes: weights + constants + Math.ceil(arenaFactor * activations),
@@ -199,8 +205,9 @@ export function weightBytes(
 ): number {
   const perNumber = precision === 'float16' ? 2 : 4
   let bytes = 0
-  for (const [key, { shape }] of tensors) {
-    if (!replaced.has(key)) bytes += shape.reduce((product, dim) => product * dim, perNumber)
+  for (const [key, { shape, dtype }] of tensors) {
+    if (!replaced.has(key))
+      bytes += shape.reduce((product, dim) => product * dim, dtype === 'I8' ? 1 : perNumber)
   }
   return bytes
 }
