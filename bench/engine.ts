@@ -12,7 +12,7 @@ import { profiles, Session } from '../src/diffusion/runtime/session.ts'
  * written once, about 2 GB) or any other model: seconds to load, seconds per step, threads and processor time per
  * step, GFLOP/s, memory.
  *
- *   npm run bench:engine -- [--model <folder or file>] [--size 512] [--steps 4] [--profile fast | dense] [--json]
+ *   npm run bench:engine -- [--model <folder or file>] [--size 512] [--steps 4] [--profile fast | dense] [--precision int8] [--json]
  *
  * `--json` prints one line of JSON and nothing else. `--source <folder>` measures the engine of a different checkout,
  * to compare two checkouts with the same program: see docs/performance.md.
@@ -27,12 +27,14 @@ const { values } = parseArgs({
     size: { type: 'string', default: '512' },
     steps: { type: 'string', default: '4' },
     profile: { type: 'string', default: 'fast' },
+    precision: { type: 'string', default: 'exact' },
     source: { type: 'string', default: join(import.meta.dirname, '..') },
     json: { type: 'boolean', default: false },
   },
 })
 const profile = profiles.find((each) => each === values.profile)
 if (profile === undefined) throw new Error(`--profile must be one of ${profiles.join(', ')}`)
+const precision = values.precision === 'int8' ? ('int8' as const) : undefined
 const engine: typeof import('../src/diffusion/engine.ts') = await import(
   resolve(values.source, 'src/diffusion/engine.ts')
 )
@@ -60,7 +62,7 @@ if (profile === 'dense') {
   say(`again                 ${seconds(began).toFixed(2)} s`)
 }
 began = performance.now()
-await model.prepare({ width: size, height: size })
+await model.prepare({ width: size, height: size, precision })
 const load = seconds(began)
 say(`load weights          ${load.toFixed(2)} s     ${memoryInWords()}`)
 
@@ -76,6 +78,7 @@ await model.generate(
     sampler: 'dpmpp_2m',
     schedule: 'karras',
     seed: 7,
+    precision,
   },
   { onStep: () => void marks.push(mark()) },
 )
@@ -101,6 +104,7 @@ if (values.json) {
   console.log(
     JSON.stringify({
       profile,
+      precision: values.precision,
       threads,
       cpuPerWall: rounded(cpuPerWall, 2),
       loadSeconds: rounded(load, 2),

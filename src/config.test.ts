@@ -32,6 +32,7 @@ test('an empty environment gives the defaults, and other programs` variables are
     modelMemoryMb: undefined,
     providers: ['cpu'],
     profile: 'fast',
+    precision: 'exact',
     threads: undefined,
     largePages: 'on',
     resultTtlSeconds: 86_400,

@@ -92,6 +92,11 @@ export const Environment = Type.Object({
     default: 'fast',
     description: 'What the engine optimizes for: `fast` pictures, or `dense` use of memory.',
   }),
+  PACKSHOT_PRECISION: Type.Enum(['exact', 'int8'], {
+    default: 'exact',
+    description:
+      'What a request that names no `precision` gets: `exact`, or `int8`, which is faster on many processors and makes other pictures. The same for all servers.',
+  }),
   PACKSHOT_THREADS: Type.Optional(
     Type.Integer({
       minimum: 1,

@@ -12,6 +12,7 @@ import {
   PromptTooLongError,
   ProviderError,
 } from '../diffusion/errors.ts'
+import { eightBitsGain, type Gain } from '../diffusion/int8/probe.ts'
 import { infotext } from '../diffusion/output/infotext.ts'
 import type { Picture } from '../diffusion/request.ts'
 import { findDevice } from '../diffusion/runtime/provider.ts'
@@ -91,10 +92,21 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
   const larger = enlarger({ ...device, profile, threads, sessions })
   const matte = matteSource(settings, modelMemory(settings))
   const keptOf = keptPhotos(reader, matte)
+  let gain: Gain | undefined
+  /** Measured when the first request asks for it. */
+  const gainsFromInt8 = async () => {
+    if (gain === undefined) {
+      gain = await eightBitsGain({ provider, threads })
+      onWarning(gain.why)
+    }
+    return gain.gains
+  }
   return {
     async make(request, index, { onStep, onPhase, signal, images, looks, previews }) {
       const contents = await library.readAll()
       const steps = stepsOf(request)
+      const eightBits = request.precision === 'int8' && (await gainsFromInt8())
+      const precision = eightBits ? ('int8' as const) : undefined
       const kept = request.keep && images && (() => keptOf(images))
       /** How each try was made. */
       const told = new Map<number, string>()
@@ -116,7 +128,7 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
           (await inFrame(await kept(), { ...request, strength: request.strength ?? 1, pixels: finishPixels }))
         const image = framed?.source ?? (images && (await sourceImage(request, images, reader)))
         const engine = await pool.get(await choose(files.model, files.vae))
-        const made = { ...wanted, image }
+        const made = { ...wanted, image, precision }
         told.set(seed, infotext(made, { ...request, version }))
         const onPart = (step: number, all: number) =>
           onStep(attempt * steps + Math.ceil((step / all) * steps))
@@ -142,7 +154,7 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
           await pool.trim()
         }
       }
-      return deliver(request, index, {
+      const delivered = await deliver(request, index, {
         draw,
         enlarge,
         matte,
@@ -153,6 +165,7 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
         parametersOf: (seed) => (pictureSettings === 'on' ? told.get(seed) : undefined),
         onDrawn: () => onPhase('encode'),
       })
+      return request.precision === 'int8' && !eightBits ? { ...delivered, precision: 'exact' } : delivered
     },
   }
 }

@@ -111,6 +111,15 @@ test('a damaged or unfinished copy is written again; a changed checkpoint gets a
   assert.deepEqual(await readFile(path), right)
 })
 
+test('two threads that make a copy at the same time use the same one', async (t) => {
+  const cache = tempFolder(t)
+  const file = await openSafetensors(join(tiny, unetFile))
+  const [one, other] = await Promise.all([inEightBits(file, cache), inEightBits(file, cache)])
+  assert.deepEqual(one, other)
+  assert.deepEqual(await readdir(cache), [one.name])
+  assert.equal((await openSafetensors(one.path)).stamp, one.stamp, 'nobody replaced what is in use')
+})
+
 test('a weight that is no number is named, in a layer and beside one', async (t) => {
   for (const [key, bad] of [
     ['mid_block.resnets.0.conv1.weight', Number.NaN],

@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto'
-import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises'
+import { createHash, randomUUID } from 'node:crypto'
+import { type FileHandle, link, mkdir, open, rename, rm, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { CheckpointError } from '../errors.ts'
 import { lastingStampOf } from '../file-stamp.ts'
@@ -47,12 +47,16 @@ export async function inEightBits(
   if (present !== undefined) return present
   // they may be of a private model
   await mkdir(folder, { recursive: true, mode: 0o700 })
-  const unfinished = `${target}.${process.pid}.partial`
+  // threads of one process may do this at the same time
+  const unfinished = `${target}.${randomUUID()}.partial`
   try {
     const kept = await write(part, tensors, unfinished, withOriginals)
     if (kept.length > 0) onWarning?.(warning(part, kept))
-    // two processes that do this at the same time write the same bytes
-    await rename(unfinished, target)
+    await link(unfinished, target).catch(async () => {
+      // one that somebody else finished meanwhile may be in use already, and has the same bytes; a damaged one is replaced
+      const other = await openSafetensors(target).catch(() => undefined)
+      if (other === undefined) await rename(unfinished, target)
+    })
   } finally {
     await rm(unfinished, { force: true })
   }

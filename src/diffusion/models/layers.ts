@@ -1,5 +1,5 @@
 import type { Graph, Value } from '../graph/graph.ts'
-import { eightBitConv, eightBitProduct } from '../int8/layers.ts'
+import { eightBitConv, eightBitProduct } from '../int8/products.ts'
 
 /**
  * The layers that CLIP, UNet and VAE share, each as the operators that ONNX Runtime has fast kernels for on CPU

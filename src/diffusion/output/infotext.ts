@@ -31,7 +31,7 @@ interface HiresRun {
  */
 export function infotext(request: PictureRequest, madeBy: MadeBy): string {
   const { model, vae, version, hires, upscaler, decoder } = madeBy
-  const { clipSkip = 1, loras = [], image, timesteps, guidanceEnd, pace } = request
+  const { clipSkip = 1, loras = [], image, timesteps, guidanceEnd, pace, precision } = request
   const eta = request.eta ?? samplerEntry(request.sampler).defaultEta ?? 0
   const fields: Record<string, string | number> = {
     Steps: request.steps,
@@ -51,6 +51,7 @@ export function infotext(request: PictureRequest, madeBy: MadeBy): string {
     ...(timesteps && { 'Packshot timesteps': timesteps.join(' ') }),
     ...(guidanceEnd !== undefined && { 'Packshot guidance end': guidanceEnd }),
     ...(pace !== undefined && { 'Packshot pace': pace }),
+    ...(precision !== undefined && { 'Packshot precision': precision }),
     Version: `Packshot ${version}`,
   }
   const line = Object.entries(fields)
