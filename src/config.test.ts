@@ -34,6 +34,7 @@ test('an empty environment gives the defaults, and other programs` variables are
     profile: 'fast',
     precision: 'exact',
     threads: undefined,
+    batch: 'auto',
     largePages: 'on',
     resultTtlSeconds: 86_400,
     workspaceJobs: 300,

@@ -10,7 +10,7 @@ import { paces } from './paces.ts'
 import { mostPreviews } from './preview-count.ts'
 
 /** What the model computes with: its numbers as they are, or in eight bits, which is faster and makes another picture. */
-export const precisions = ['exact', 'int8'] as const
+const precisions = ['exact', 'int8'] as const
 export type Precision = (typeof precisions)[number]
 
 /** The limits of a request, whatever the model. */

@@ -5,6 +5,7 @@ import { type Networks, networksFor } from '../networks.ts'
 /** A model's UNet and VAE decoder in eight bits, made when they are first asked for. */
 export class InEightBits {
   readonly #open: (() => Promise<ModelSessions>) | undefined
+  #opening: Promise<ModelSessions> | undefined
   #sessions: ModelSessions | undefined
   #last: { readonly loras: readonly AppliedLora[]; readonly networks: Networks } | undefined
 
@@ -21,8 +22,15 @@ export class InEightBits {
   /** @throws CheckpointError naming a weight that is infinite or NaN */
   async sessions(): Promise<ModelSessions> {
     if (this.#open === undefined) throw new Error('this model cannot be had in eight bits')
-    this.#sessions ??= await this.#open()
-    return this.#sessions
+    // several pictures may ask at the same time
+    this.#opening ??= this.#open()
+    try {
+      this.#sessions = await this.#opening
+      return this.#sessions
+    } catch (thrown) {
+      this.#opening = undefined
+      throw thrown
+    }
   }
 
   /** The networks of a model with these two in place of its own. @throws as `sessions` */

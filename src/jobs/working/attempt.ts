@@ -58,13 +58,14 @@ export interface Made {
 }
 
 /**
- * Returns the pictures it stored. Rejects `Stopped` (lost, stopping, canceled), an `AppError` of the generator,
+ * Returns the pictures it stored. `onFree` is called when the engine has drawn them. Rejects `Stopped` (lost, stopping, canceled), an `AppError` of the generator,
  * `upload_gone`, `timeout`, or `StorageAway`.
  */
 export async function makePictures(
   deps: AttemptDeps,
   task: Task,
   signals: { lost: AbortSignal; stopping: AbortSignal },
+  onFree?: () => void,
 ): Promise<Made> {
   const watch = startWatch(deps, task, signals)
   try {
@@ -77,6 +78,7 @@ export async function makePictures(
     const options = {
       signal,
       onProgress,
+      ...(onFree === undefined ? {} : { onFree }),
       ...(images === undefined ? {} : { images }),
       ...(count === 0 ? {} : { previews: { count, onPreview } }),
     }
@@ -174,7 +176,7 @@ function startWatch(deps: AttemptDeps, task: Task, signals: { lost: AbortSignal;
     limits.cancelEveryMs,
   )
 
-  const meter = stepMeter(deps, task)
+  const meter = stepMeter(deps, task, deps.generator.together?.() ?? 1)
   let reported = Number.NEGATIVE_INFINITY
   const secondsPerStep = () =>
     first === undefined || last.step === first.step
