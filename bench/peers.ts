@@ -64,7 +64,7 @@ for (let round = 0; round < Number(values.rounds); round++) {
       const measured = code === 0 ? contender.read(out + errors) : {}
       if (measured.step === undefined) {
         failed.add(contender.name)
-        leftOut.push(`${contender.name}: ${errors.trim().split('\n').at(-1)?.slice(0, 200) ?? 'no output'}`)
+        leftOut.push(`${contender.name}: ${lastLine(errors) ?? `it ended with ${code} and measured nothing`}`)
         continue
       }
       runs.push({ peak, ...measured, name: contender.name, largePages })
@@ -117,7 +117,7 @@ function torch(): Contender[] {
   const { stdout, stderr, error } = spawnSync(python, ['-c', probe], { env, encoding: 'utf8' })
   const [torchVersion, version] = (stdout ?? '').trim().split(' ')
   if (version === undefined) {
-    leftOut.push(`torch: ${error?.message ?? stderr.trim().split('\n').at(-1) ?? 'it does not start'}`)
+    leftOut.push(`torch: ${error?.message ?? lastLine(stderr) ?? 'it does not start'}`)
     return []
   }
   const kinds = ['float32', 'bfloat16'].filter((dtype) => {
@@ -188,13 +188,18 @@ async function run({ command, env = process.env }: Contender, largePages: boolea
   const timer = setInterval(() => {
     peak = mostResident(child.pid) ?? peak
   }, 500)
-  const closed = new Promise<number | null>((settle) => {
-    child.once('error', () => settle(null))
-    child.once('close', settle)
+  let fault = ''
+  child.once('error', ({ message }) => {
+    fault = message
   })
+  const closed = new Promise<number | null>((settle) => child.once('close', settle))
   const [out, errors, code] = await Promise.all([text(child.stdout), text(child.stderr), closed])
   clearInterval(timer)
-  return { out, errors, code, peak }
+  return { out, errors: fault === '' ? errors : fault, code, peak }
+}
+
+function lastLine(text: string): string | undefined {
+  return text.trim().split('\n').at(-1)?.slice(0, 200) || undefined
 }
 
 function mostResident(pid: number | undefined): number | undefined {

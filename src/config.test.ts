@@ -32,6 +32,7 @@ test('an empty environment gives the defaults, and other programs` variables are
     modelMemoryMb: undefined,
     providers: ['cpu'],
     profile: 'auto',
+    precision: 'exact',
     threads: undefined,
     batch: 'auto',
     largePages: 'on',

@@ -42,6 +42,8 @@ export interface Delivered {
   readonly height: number
   readonly seed: number
   readonly measured?: Measured
+  /** See `GeneratedImage`. */
+  readonly precision?: 'exact'
   readonly original?: Uint8Array
 }
 

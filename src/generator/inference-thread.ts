@@ -11,6 +11,7 @@ import {
   PromptTooLongError,
   ProviderError,
 } from '../diffusion/errors.ts'
+import { eightBitsGain, type Gain } from '../diffusion/int8/probe.ts'
 import { infotext } from '../diffusion/output/infotext.ts'
 import { KeptStates } from '../diffusion/prompt/kept-states.ts'
 import type { Picture } from '../diffusion/request.ts'
@@ -115,11 +116,22 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
   const keptOf = keptPhotos(reader, matte)
   /** Pictures of many megapixels: memory has room for the work on one. */
   const large = new Turns()
+  let gain: Promise<Gain> | undefined
+  /** Measured when the first request asks for it. */
+  const gainsFromInt8 = async () => {
+    const isFirst = gain === undefined
+    gain ??= eightBitsGain({ provider, threads })
+    const { gains, why } = await gain
+    if (isFirst) onWarning(why)
+    return gains
+  }
   return {
     together,
     async make(request, index, { onStep, onPhase, signal, images, looks, earlier, previews }) {
       const contents = await library.readAll()
       const steps = stepsOf(request)
+      const eightBits = request.precision === 'int8' && (await gainsFromInt8())
+      const precision = eightBits ? ('int8' as const) : undefined
       const kept = request.keep && images && (() => keptOf(images))
       /** How each try was made. */
       const told = new Map<number, string>()
@@ -141,7 +153,7 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
           (await inFrame(await kept(), { ...request, strength: request.strength ?? 1, pixels: finishPixels }))
         const image = framed?.source ?? (images && (await sourceImage(request, images, reader)))
         const choice = await choose(files.model, files.vae)
-        const made = { ...wanted, image }
+        const made = { ...wanted, image, precision }
         told.set(seed, infotext(made, { ...request, version }))
         const onPart = (step: number, all: number) =>
           onStep(attempt * steps + Math.ceil((step / all) * steps))
@@ -162,7 +174,7 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
           return large.take(() => onSet(framed, set, matte))
         })
       }
-      return deliver(request, index, {
+      const delivered = await deliver(request, index, {
         draw,
         enlarge,
         matte,
@@ -175,6 +187,7 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
         parametersOf: (seed) => (pictureSettings === 'on' ? told.get(seed) : undefined),
         onDrawn: () => onPhase('encode'),
       })
+      return request.precision === 'int8' && !eightBits ? { ...delivered, precision: 'exact' } : delivered
     },
   }
 }

@@ -394,6 +394,8 @@ export interface GeneratedImage {
   readonly seed: number
   /** Present if the request has `finish` or `gate`. */
   readonly measured?: Measured
+  /** `exact`: the request asked for another precision, from which the processor gains nothing. */
+  readonly precision?: 'exact'
   /** The picture as it was drawn, a PNG; present if the request has `finish`. */
   readonly original?: Uint8Array
 }

@@ -104,6 +104,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
       ...defaultLimits,
       promptWindows: config.promptWindows,
       finishPixels: config.finishPixels,
+      precision: config.precision,
     },
     now: () => new Date(),
   }
