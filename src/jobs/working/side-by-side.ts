@@ -97,6 +97,6 @@ function mayJoin({ request }: Place, busy: readonly Place[], together: number): 
 }
 
 /** Whatever the runs of the model depend on, but for the length of the prompts. */
-function kindOf({ model, vae, width, height, loras = [], hires, keep }: ResolvedRequest) {
-  return { model, vae, width, height, loras, hires: hires && [hires.width, hires.height], keep }
+function kindOf({ model, vae, precision, width, height, loras = [], hires, keep }: ResolvedRequest) {
+  return { model, vae, precision, width, height, loras, hires: hires && [hires.width, hires.height], keep }
 }
