@@ -12,9 +12,10 @@ import { fullSizeCheckpoint } from './full-size-checkpoint.ts'
  * written once, about 2 GB) or any other model: seconds to load, seconds per step, threads and processor time per
  * step, GFLOP/s, memory.
  *
- *   npm run bench:engine -- [--model <folder or file>] [--size 512] [--steps 4] [--profile fast | packed | dense] [--json]
+ *   npm run bench:engine -- [--model <folder or file>] [--size 512] [--steps 4] [--profile fast | packed | dense]
+ *                           [--precision int8] [--json]
  *
- * With `packed` and `dense` the model is loaded twice, and the second time is reported: files are written the first time.
+ * With `packed`, `dense` and `int8` the model is loaded twice, and the second time is reported: files are written the first time.
  *
  * `--json` prints one line of JSON and nothing else. `--source <folder>` measures the engine of a different checkout,
  * to compare two checkouts with the same program: see docs/performance.md.
@@ -30,12 +31,14 @@ const { values } = parseArgs({
     steps: { type: 'string', default: '4' },
     profile: { type: 'string', default: 'fast' },
     threads: { type: 'string' },
+    precision: { type: 'string', default: 'exact' },
     source: { type: 'string', default: join(import.meta.dirname, '..') },
     json: { type: 'boolean', default: false },
   },
 })
 const profile = profiles.find((each) => each === values.profile)
 if (profile === undefined) throw new Error(`--profile must be one of ${profiles.join(', ')}`)
+const precision = values.precision === 'int8' ? ('int8' as const) : undefined
 const engine: typeof import('../src/diffusion/engine.ts') = await import(
   resolve(values.source, 'src/diffusion/engine.ts')
 )
@@ -55,10 +58,10 @@ const cacheFolder = join(tmpdir(), 'packshot-bench-weights')
 const threads = values.threads === undefined ? undefined : Number(values.threads)
 const open = () => engine.openEngine({ model: path, provider: 'cpu', profile, threads, cacheFolder })
 const shape = { width: size, height: size }
-if (profile !== 'fast') {
+if (profile !== 'fast' || precision === 'int8') {
   const began = performance.now()
   const first = await open()
-  await first.prepare(shape)
+  await first.prepare({ ...shape, precision })
   await first.close()
   say(`the first time        ${seconds(began).toFixed(2)} s, in which files may be written`)
 }
@@ -66,7 +69,7 @@ let began = performance.now()
 const model = await open()
 say(`check every key       ${seconds(began).toFixed(2)} s`)
 began = performance.now()
-await model.prepare(shape)
+await model.prepare({ ...shape, precision })
 const load = seconds(began)
 say(`load weights          ${load.toFixed(2)} s     ${memoryInWords()}`)
 
@@ -82,6 +85,7 @@ await model.generate(
     sampler: 'dpmpp_2m',
     schedule: 'karras',
     seed: 7,
+    precision,
   },
   { onStep: () => void marks.push(mark()) },
 )
@@ -108,6 +112,7 @@ if (values.json) {
     JSON.stringify({
       profile,
       threads: busy,
+      precision: values.precision,
       cpuPerWall: rounded(cpuPerWall, 2),
       loadSeconds: rounded(load, 2),
       firstStepSeconds: rounded(spans[0]!.wall, 3),

@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util'
 import { pictureReader } from '../adapters/pictures/picture-reader.ts'
 import { loadConfig } from '../config.ts'
 import { openEngine } from '../diffusion/engine.ts'
+import { eightBitsGain } from '../diffusion/int8/probe.ts'
 import { infotext } from '../diffusion/output/infotext.ts'
 import { findDevice } from '../diffusion/runtime/provider.ts'
 import { profileFor } from '../generator/auto-profile.ts'
@@ -61,7 +62,10 @@ async function generate(args: string[]): Promise<number> {
   // a finish has a format of its own, unless the name of the file says which
   if (body.finish === undefined || values.out !== undefined) body.format ??= formatOfName(values.out)
   const contents = await new Library(config).read()
-  const { request } = resolveRequest(body, offerOf(contents), defaultLimits)
+  const { request } = resolveRequest(body, offerOf(contents), {
+    ...defaultLimits,
+    precision: config.precision,
+  })
 
   const { model, vae } = engineFiles(request, contents)
   const { threads, dataDir } = config
@@ -77,6 +81,9 @@ async function generate(args: string[]): Promise<number> {
     model: model.path,
     vae,
   })
+  const gain =
+    request.precision === 'int8' ? await eightBitsGain({ provider: device.provider, threads }) : undefined
+  if (gain) console.error(gain.why)
   const version = await packageVersion()
   const bar = progressBar()
   const parts = {
@@ -94,7 +101,8 @@ async function generate(args: string[]): Promise<number> {
     const began = performance.now()
     const told = new Map<number, string>()
     const draw = (seed: number) => {
-      const wanted = engineRequest(request, seed, contents)
+      const { precision, ...exact } = engineRequest(request, seed, contents)
+      const wanted = gain?.gains ? { ...exact, precision } : exact
       told.set(seed, infotext(wanted, { ...request, version }))
       return engine.generate(wanted, {
         onStep: (step, steps) => bar.draw(step / steps, `step ${step} of ${steps}`),

@@ -3,7 +3,8 @@ import { assertUnchanged, type Model } from './checkpoint/model.ts'
 import type { TinyVae } from './checkpoint/tiny-vae-file.ts'
 import { Weights } from './checkpoint/weights.ts'
 import { lastingStampOf } from './file-stamp.ts'
-import type { Attention, GraphOptions, Precision } from './graph/graph.ts'
+import type { Attention, GraphOptions, Precision, WeightSource } from './graph/graph.ts'
+import { eightBitWeights } from './int8/weights.ts'
 import { type LoraPlan, noLoras } from './lora/plan.ts'
 import { clipTextGraph } from './models/clip-text.ts'
 import { tinyDecoderGraph } from './models/taesd.ts'
@@ -22,6 +23,8 @@ export interface ModelSessionsOptions extends SessionOptions {
   readonly sessions: SessionCache<Session>
   /** Where the profile `packed` keeps packed weights; without it, it computes as `fast` does. */
   readonly packedFolder?: string | undefined
+  /** UNet and VAE decoder in eight bits, in place of the model's own: see `int8/`. */
+  readonly eightBits?: Readonly<Record<'unet' | 'vae', SafetensorsFile>> | undefined
   /** How many pictures may go through the UNet in one run; by default one. */
   readonly together?: number | undefined
   /** Receives what an operator should know of, in a sentence. */
@@ -82,6 +85,14 @@ export class ModelSessions {
   /** How many pictures may go through the UNet in one run. */
   get together(): number {
     return this.#options.together ?? 1
+  }
+
+  /**
+   * Rows that a picture must have to go with others. A product with a single row has a kernel of its own on the CPU, where
+   * weights are not packed, which adds in another order.
+   */
+  get leastRows(): number {
+    return this.#options.provider === 'cpu' ? 2 : 1
   }
 
   warn(message: string): void {
@@ -154,7 +165,7 @@ export class ModelSessions {
     const tokens = architecture.text.max_position_embeddings
     const more = { loraRanks: plan.ranks, replaced: plan.replaced, openBatch }
     return this.#planned(
-      unet,
+      this.#options.eightBits?.unet ?? unet,
       `unet ${JSON.stringify(shape)} ${openBatch ? 'open' : ''} ${plan.signature}`,
       this.#options.precision,
       (weights, options) => unetGraph(architecture.unet, weights, shape, { ...options, ...more }),
@@ -168,8 +179,9 @@ export class ModelSessions {
 
   #decoder({ height, width }: LatentSize): Planned {
     const { vae, architecture } = this.model
+    const file = this.#options.eightBits?.vae ?? vae
     return this.#planned(
-      vae,
+      file,
       `decoder ${height}x${width}`,
       this.#vaePrecision,
       (weights, options) => vaeDecoderGraph(architecture.vae, weights, height, width, options),
@@ -228,7 +240,7 @@ export class ModelSessions {
     file: SafetensorsFile,
     key: string,
     precision: Precision,
-    write: (weights: Weights, options: GraphOptions) => Uint8Array,
+    write: (weights: WeightSource, options: GraphOptions) => Uint8Array,
     how: Kind = {},
   ): Promise<Session> {
     return this.#options.sessions.get(this, ...this.#planned(file, key, precision, write, how))
@@ -242,17 +254,19 @@ export class ModelSessions {
     file: SafetensorsFile,
     key: string,
     precision: Precision,
-    write: (weights: Weights, options: GraphOptions) => Uint8Array,
+    write: (weights: WeightSource, options: GraphOptions) => Uint8Array,
     { plan = noLoras, kept = false }: Kind = {},
   ): Planned {
-    const { attention, provider, profile, packedFolder, onWarning } = this.#options
-    const packs = provider === 'cpu' && profile === 'packed' && precision === 'float32'
+    const { attention, provider, profile, packedFolder, onWarning, eightBits } = this.#options
+    const inEightBits = file === eightBits?.unet || file === eightBits?.vae
+    const packs = provider === 'cpu' && profile === 'packed' && precision === 'float32' && !inEightBits
     const folder = packs && kept && plan.signature === noLoras.signature ? packedFolder : undefined
     const make: Planned[1] = () => {
       let activations = 0
       let constants = 0
       const onMemory: GraphOptions['onMemory'] = (memory) => ({ activations, constants } = memory)
-      const graph = write(new Weights(file), { precision, attention, onMemory })
+      const source = inEightBits ? eightBitWeights(file) : new Weights(file)
+      const graph = write(source, { precision, attention, onMemory })
       const weights = weightBytes(file, precision, plan.replaced) + plan.bytes
       return {
         bytes: weights + constants + Math.ceil(arenaFactor * activations),
@@ -295,8 +309,9 @@ export function weightBytes(
 ): number {
   const perNumber = precision === 'float16' ? 2 : 4
   let bytes = 0
-  for (const [key, { shape }] of tensors) {
-    if (!replaced.has(key)) bytes += shape.reduce((product, dim) => product * dim, perNumber)
+  for (const [key, { shape, dtype }] of tensors) {
+    if (!replaced.has(key))
+      bytes += shape.reduce((product, dim) => product * dim, dtype === 'I8' ? 1 : perNumber)
   }
   return bytes
 }

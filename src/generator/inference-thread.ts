@@ -11,12 +11,14 @@ import {
   PromptTooLongError,
   ProviderError,
 } from '../diffusion/errors.ts'
+import { eightBitsGain, type Gain } from '../diffusion/int8/probe.ts'
 import { infotext } from '../diffusion/output/infotext.ts'
 import { KeptStates } from '../diffusion/prompt/kept-states.ts'
 import type { Picture } from '../diffusion/request.ts'
 import { findDevice } from '../diffusion/runtime/provider.ts'
 import type { Profile, Session } from '../diffusion/runtime/session.ts'
 import { SessionCache } from '../diffusion/runtime/session-cache.ts'
+import { Turns } from '../diffusion/runtime/turns.ts'
 import { AppError } from '../jobs/errors.ts'
 import { drawnSize, stepsOf } from '../jobs/pictures.ts'
 import { promptPreviews } from '../jobs/preview-count.ts'
@@ -112,11 +114,24 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
   })
   const matte = matteSource(settings, modelMemory(settings))
   const keptOf = keptPhotos(reader, matte)
+  /** Pictures of many megapixels: memory has room for the work on one. */
+  const large = new Turns()
+  let gain: Promise<Gain> | undefined
+  /** Measured when the first request asks for it. */
+  const gainsFromInt8 = async () => {
+    const isFirst = gain === undefined
+    gain ??= eightBitsGain({ provider, threads })
+    const { gains, why } = await gain
+    if (isFirst) onWarning(why)
+    return gains
+  }
   return {
     together,
     async make(request, index, { onStep, onPhase, signal, images, looks, earlier, previews }) {
       const contents = await library.readAll()
       const steps = stepsOf(request)
+      const eightBits = request.precision === 'int8' && (await gainsFromInt8())
+      const precision = eightBits ? ('int8' as const) : undefined
       const kept = request.keep && images && (() => keptOf(images))
       /** How each try was made. */
       const told = new Map<number, string>()
@@ -138,7 +153,7 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
           (await inFrame(await kept(), { ...request, strength: request.strength ?? 1, pixels: finishPixels }))
         const image = framed?.source ?? (images && (await sourceImage(request, images, reader)))
         const choice = await choose(files.model, files.vae)
-        const made = { ...wanted, image }
+        const made = { ...wanted, image, precision }
         told.set(seed, infotext(made, { ...request, version }))
         const onPart = (step: number, all: number) =>
           onStep(attempt * steps + Math.ceil((step / all) * steps))
@@ -155,10 +170,11 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
           const drawn = await drawPicture(made, request, { generate, enlarge }, how)
           if (framed === undefined) return drawn
           const { upscaler } = request
-          return onSet(framed, upscaler === undefined ? drawn : await enlarge(drawn, upscaler), matte)
+          const set = upscaler === undefined ? drawn : await enlarge(drawn, upscaler)
+          return large.take(() => onSet(framed, set, matte))
         })
       }
-      return deliver(request, index, {
+      const delivered = await deliver(request, index, {
         draw,
         enlarge,
         matte,
@@ -167,9 +183,11 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
         kept,
         looks,
         earlier,
+        inTurn: (work) => large.take(work),
         parametersOf: (seed) => (pictureSettings === 'on' ? told.get(seed) : undefined),
         onDrawn: () => onPhase('encode'),
       })
+      return request.precision === 'int8' && !eightBits ? { ...delivered, precision: 'exact' } : delivered
     },
   }
 }

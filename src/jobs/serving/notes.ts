@@ -9,8 +9,11 @@ import type { JobView } from './job-view.ts'
  */
 export function withNotes(view: JobView, offer: Offer): JobView {
   const notes = view.request === undefined ? [] : notesOn(view.request, offer)
+  if (view.images.some(({ precision }) => precision === 'exact')) notes.push(drawnExactly)
   return notes.length === 0 ? view : { ...view, notes }
 }
+
+const drawnExactly = 'The pictures were drawn exactly: the processor that drew them gains nothing from int8.'
 
 export function notesOn(request: ResolvedRequest, { models, embeddings }: Offer): string[] {
   const { prompt, negative_prompt, model: name } = request
