@@ -7,6 +7,7 @@ import { openEngine } from '../diffusion/engine.ts'
 import { eightBitsGain } from '../diffusion/int8/probe.ts'
 import { infotext } from '../diffusion/output/infotext.ts'
 import { findDevice } from '../diffusion/runtime/provider.ts'
+import { profileFor } from '../generator/auto-profile.ts'
 import { deliver } from '../generator/deliver.ts'
 import { engineFiles, engineRequest } from '../generator/engine-request.ts'
 import { matteSource } from '../generator/matte-source.ts'
@@ -67,14 +68,16 @@ async function generate(args: string[]): Promise<number> {
   })
 
   const { model, vae } = engineFiles(request, contents)
-  const { profile, threads, dataDir } = config
+  const { threads, dataDir } = config
+  const cacheFolder = resolve(dataDir, 'weights')
   const device = await findDevice(config.providers)
   for (const reason of device.passedOver) console.error(reason)
+  const { profile } = await profileFor(config, model, { ...device, cacheFolder })
   const engine = await openEngine({
     ...device,
     profile,
     threads,
-    cacheFolder: resolve(dataDir, 'weights'),
+    cacheFolder,
     model: model.path,
     vae,
   })

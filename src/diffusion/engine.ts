@@ -52,7 +52,8 @@ export interface EngineOptions extends SessionOptions {
   /** Receives what an operator should know of, in a sentence. */
   readonly onWarning?: (message: string) => void
   /**
-   * Where copies of weights are kept: in float32 for the `dense` profile, which makes none without it, and in eight bits.
+   * Where copies of weights are kept: in float32 for the profile `dense` and packed for `packed`, which make none without
+   * it, and in eight bits.
    */
   readonly cacheFolder?: string | undefined
 }
@@ -75,6 +76,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const how = {
     ...options,
     precision: options.precision ?? 'float32',
+    packedFolder: cacheFolder && join(cacheFolder, 'packed'),
     attention: options.attention ?? 'fused',
     sessions: options.sessions ?? new SessionCache(defaultMemoryBudget),
   }

@@ -478,6 +478,13 @@ export const requestFields = {
         }),
       ),
     decided: Type.Optional(Type.String()),
+    form: {
+      place: 'more',
+      as: 'text',
+      label: 'Upscaler',
+      subject: 'The upscaler',
+      help: 'Enlarges what was drawn, with detail where Lanczos is soft.',
+    },
     option: { flag: 'upscaler', value: 'NAME', help: 'an upscaler from upscalers/ in the models folder' },
   }),
   hires: field({ asked: () => Type.Optional(HiresAsked), decided: Type.Optional(Hires) }),
@@ -490,6 +497,13 @@ export const requestFields = {
         }),
       ),
     decided: Type.Optional(Type.String()),
+    form: {
+      place: 'more',
+      as: 'text',
+      label: 'Decoder',
+      subject: 'The decoder',
+      help: 'A tiny one is sooner done, and not the exact picture.',
+    },
     option: { flag: 'decoder', value: 'NAME', help: 'tiny: decode with a TAESD, faster and not exact' },
   }),
   precision: field({

@@ -360,6 +360,12 @@ export interface ImageStore {
   sweep(now: Date): Promise<number>
 }
 
+/**
+ * Makes a picture small: a WebP file that fits into a square of `side` pixels. `read` gives the picture when its turn comes;
+ * what it rejects with is passed on. Undefined if too many wait, or the file cannot be read.
+ */
+export type Thumbnailer = (side: number, read: () => Promise<Uint8Array>) => Promise<Uint8Array | undefined>
+
 /** The buckets of each caller: those of `caller.limits`, counted by `caller.account`. */
 export interface RateLimiter {
   /**

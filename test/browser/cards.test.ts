@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Page } from 'playwright-core'
+import sharp from 'sharp'
 import { AppError } from '../../src/jobs/errors.ts'
 import { openPage } from './open-page.ts'
+import { setText } from './visit.ts'
 
 /** What a card offers when its job is over: more of it, its settings, a way out of a failure, a line that stays. */
 
@@ -38,7 +40,7 @@ test('a failure is one sentence without paths, and a button that mends it', asyn
   const { page } = visitor
   const message = '/srv/models/loras/detail.safetensors: lora_te.down.weight is [4, 24]'
   await page.click('.more summary')
-  await page.fill('#loras', 'detail')
+  await setText(page, '#loras', 'detail')
   await send(page, 'a mug')
   here.studio.move({ status: 'failed', error: { code: 'model_invalid', message } })
   const failed = page.locator('article.is-failed')
@@ -65,7 +67,7 @@ test('a card says when its pictures go; afterwards a line stays that makes them 
   here.studio.finish()
   await page
     .locator('.job-expiry')
-    .getByText(/Goes in \d+ h/)
+    .getByText(/Goes in \d+ days/)
     .waitFor()
   const view = here.studio.view.bind(here.studio)
   here.studio.view = () => Promise.reject(new AppError('expired', 'gone'))
@@ -103,5 +105,58 @@ test('a cleared list comes back at a press, and a long one is shown in parts', a
   await other.locator('article.is-succeeded').nth(23).waitFor({ state: 'attached' })
   await send(page, 'a lemon')
   await other.locator('article.is-queued').waitFor({ state: 'attached' })
+  visitor.assertQuiet()
+})
+
+test('a finished picture is finished again: nothing is drawn, the new one is a job of the list; a refusal stays on the card', async () => {
+  for (const javaScriptEnabled of [true, false]) {
+    await using visitor = await here.visit({ javaScriptEnabled })
+    const { page } = visitor
+    await send(page, 'a lemon')
+    here.studio.finish()
+    const first = here.studio.newest.id
+    const done = page.locator('article.is-succeeded')
+    await done.getByText('Finish again').click()
+    await done.locator('[name="finish_preset"]').selectOption('shop_square')
+    await done.locator('[name="background"]').selectOption('transparent')
+    await done.getByLabel('Product fills').fill('66')
+    await done.getByRole('button', { name: 'Finish it' }).click()
+    await page.locator('article.is-queued').waitFor()
+    const { request, id } = here.studio.newest
+    const { preset, background, fill } = request?.finish ?? {}
+    assert.deepEqual([preset, background, fill, request?.format], ['shop_square', 'transparent', 66, 'png'])
+    assert.deepEqual([request?.strength, request?.prompt], [0, 'a lemon'])
+    assert.ok(here.studio.uploads.has(request?.init_image ?? ''))
+    assert.notEqual(id, first)
+    here.studio.finish()
+    const card = page.locator(`#job-${id}`)
+    await card.getByText('Finish again').click()
+    // the studio knows no such fill: the form says so only to those without JavaScript
+    await card.getByLabel('Product fills').evaluate((field) => field.removeAttribute('min'))
+    await card.getByLabel('Product fills').fill('3')
+    await card.getByRole('button', { name: 'Finish it' }).click()
+    await page.getByText(/finish\.fill must be/).waitFor()
+    assert.equal(await card.count(), javaScriptEnabled ? 1 : 0)
+    visitor.assertQuiet()
+  }
+})
+
+test('what begins with a finished picture begins with it as it was drawn', async () => {
+  await using visitor = await here.visit()
+  const { page } = visitor
+  await page.locator('label:has([name="finish_preset"][value="amazon_main"])').click()
+  await send(page, 'a lemon')
+  here.studio.finish()
+  await page.getByRole('button', { name: 'Vary a little' }).click()
+  await page.locator('article.is-queued').waitFor()
+  const widthOf = async (id = '') => (await sharp(here.studio.uploads.get(id)).metadata()).width
+  const { init_image, width, finish } = here.studio.newest.request ?? {}
+  assert.deepEqual([await widthOf(init_image), width, finish?.width], [256, 256, 1600])
+  here.studio.finish()
+  await page.locator(`#job-${here.studio.newest.id}.is-succeeded`).waitFor()
+  await page.getByRole('button', { name: 'Use as photo' }).click()
+  await page.locator('#init_image:not([value=""])').waitFor({ state: 'attached' })
+  assert.equal(await widthOf(await page.inputValue('#init_image')), 256)
+  assert.equal(await page.locator('[name="finish_preset"]:checked').getAttribute('value'), 'amazon_main')
   visitor.assertQuiet()
 })

@@ -4,7 +4,7 @@ import type { Page } from 'playwright-core'
 import { waitFor } from '../kit/waiting.ts'
 import { openPage } from './open-page.ts'
 import { ballPng } from './png.ts'
-import { chosenOf, choose as pick } from './visit.ts'
+import { chosenOf, choose as pick, setText } from './visit.ts'
 
 /** A model brings its own settings when it is chosen, and leaves those that the visitor changed. */
 
@@ -54,7 +54,7 @@ test('the model is the first field, and what was not touched follows it', async 
   await page.click('.more summary')
   await page.fill('#prompt', 'a red apple')
   await page.fill('#steps', '33')
-  await page.fill('#loras', 'detail:0.5')
+  await setText(page, '#loras', 'detail:0.5')
   await page.fill('#negative_prompt', 'blurry')
   await pick(page, 'count', '2')
   await page.locator('.swatch', { hasText: 'Marble' }).click()
@@ -95,7 +95,7 @@ test('what the chosen model would refuse is left behind', async () => {
   await page.click('.more summary')
   await page.fill('#width', '272')
   await page.fill('#clip_skip', '2')
-  await page.fill('#loras', 'detail:0.5')
+  await setText(page, '#loras', 'detail:0.5')
   await page.selectOption('#vae', 'sharp-vae')
   await choose(page, 'foreign')
   assert.equal(await page.inputValue('#width'), '')

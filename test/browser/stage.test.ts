@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Page } from 'playwright-core'
+import { anonymousCaller } from '../../src/jobs/caller.ts'
 import { openPage } from './open-page.ts'
 import { ballPng } from './png.ts'
 import { choose, chosenOf, overflows } from './visit.ts'
@@ -169,10 +170,97 @@ test("a format brings its background, fill, shadow and file, and a choice of one
   // a scene is drawn, whatever the format says, and transparency needs a file that holds it
   await choose(page, 'background', 'wood')
   await page.click('.shutter')
-  await page.waitForFunction(`document.querySelectorAll('article.job').length === 2`)
+  await page.locator('article.job').nth(1).waitFor({ state: 'attached' })
   assert.equal(here.studio.newest.request?.finish?.background, 'as_made')
   await choose(page, 'background', 'transparent')
   assert.equal(await chosenOf(page, 'format'), 'png')
+  visitor.assertQuiet()
+})
+
+test('what draws larger, sooner or again has fields where its files are there, and they come back with the settings', async () => {
+  const recipe = { sampler: 'ddim', schedule: 'leading', steps: 4, guidance_scale: 1, order: 1 }
+  here.studio.more = {
+    loras: [{ name: 'hyper', family: 'sd1', paces: { quick: recipe } }],
+    upscalers: [{ name: 'sharp', family: 'any', enlarges: { scale: 2, units: 1 } }],
+    tiny_vaes: [{ name: 'taesd', family: 'sd1' }],
+  }
+  for (const javaScriptEnabled of [true, false]) {
+    await using visitor = await here.visit({ javaScriptEnabled })
+    const { page } = visitor
+    await page.fill('#prompt', 'a pear')
+    await choose(page, 'pace', 'quick')
+    await page.click('.more summary')
+    if (javaScriptEnabled) {
+      assert.deepEqual([await page.inputValue('#steps'), await page.inputValue('#sampler')], ['4', 'ddim'])
+      assert.equal(await page.locator('#hires_upscaler').isVisible(), false)
+    }
+    await page.fill('#hires_scale', '2')
+    await page.selectOption('#hires_upscaler', 'sharp')
+    await page.selectOption('#decoder', 'taesd')
+    await page.selectOption('#gate_tries', '3')
+    await page.fill('#finish_max_bytes', '1.5 MB')
+    await choose(page, 'format', 'jpeg')
+    await page.click('.shutter')
+    await page.locator('article.is-queued').waitFor()
+    const { steps, sampler, guidance_scale, pace, loras, hires, decoder, gate, finish } =
+      here.studio.newest.request ?? {}
+    assert.deepEqual(
+      [steps, sampler, guidance_scale, pace, loras?.[0]?.name],
+      [4, 'ddim', 1, 'quick', 'hyper'],
+    )
+    assert.deepEqual([hires?.width, hires?.upscaler, decoder, gate?.tries], [512, 'sharp', 'taesd', 3])
+    assert.deepEqual([finish?.max_bytes, finish?.background, finish?.fill], [1_500_000, 'as_made', undefined])
+    here.studio.finish()
+    await page.locator('article.is-succeeded').waitFor()
+    await page.getByRole('link', { name: 'Copy settings' }).click()
+    for (const [field, value] of Object.entries({
+      '#hires_scale': '2',
+      '#hires_upscaler': 'sharp',
+      '#decoder': 'taesd',
+      '#gate_tries': '3',
+      '#finish_max_bytes': '1.5 MB',
+    }))
+      assert.equal(await page.inputValue(field), value, field)
+    assert.equal(await chosenOf(page, 'pace'), 'quick')
+    if (javaScriptEnabled) {
+      await choose(page, 'pace', '')
+      assert.deepEqual(
+        [await page.inputValue('#steps'), await page.inputValue('#sampler')],
+        ['20', 'dpmpp_2m'],
+      )
+    }
+    visitor.assertQuiet()
+  }
+})
+
+test('a picture made from a photo is compared with it, by keyboard too; a photo that is gone is said to be', async () => {
+  await using visitor = await here.visit()
+  const { page } = visitor
+  const { id } = await here.studio.upload(ballPng(64, 64), {
+    type: 'image/png',
+    caller: anonymousCaller('::1'),
+  })
+  await page.goto(`${here.url}/?prompt=a+pear&init_image=${id}`)
+  await page.click('.shutter')
+  await page.locator('article.is-queued').waitFor()
+  here.studio.finish()
+  const button = page
+    .locator('article.is-current.is-succeeded')
+    .getByRole('button', { name: 'Before and after' })
+  await button.press('Enter')
+  const slider = page.getByRole('slider', { name: 'How much of the photo is shown' })
+  assert.equal(await slider.evaluate((element) => element.matches(':focus')), true)
+  const shown = page.locator('.compare-photo > svg')
+  assert.equal(await shown.getAttribute('width'), '128')
+  await slider.press('Home')
+  assert.equal(await shown.getAttribute('width'), '0')
+  assert.equal(await titleOnStage(page), 'a pear')
+  await button.press('Enter')
+  assert.equal(await slider.count(), 0)
+  await page.route('**/v1/uploads/**', (route) => route.fulfill({ status: 410 }))
+  await page.goto(here.url)
+  await page.getByRole('button', { name: 'Before and after' }).click()
+  await page.getByRole('button', { name: 'The photo has expired' }).waitFor()
   visitor.assertQuiet()
 })
 

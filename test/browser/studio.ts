@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import pino from 'pino'
 import { memoryRateLimiter } from '../../src/adapters/memory/rate-limiter.ts'
 import { pictureReader } from '../../src/adapters/pictures/picture-reader.ts'
+import { thumbnailer } from '../../src/adapters/pictures/thumbnails.ts'
 import { buildHttp, type HttpDeps } from '../../src/http/app.ts'
 import type { Services } from '../../src/http/services.ts'
 import { anonymousCaller, type Caller, type Credentials } from '../../src/jobs/caller.ts'
@@ -23,6 +24,8 @@ import {
 import { isFinal, type JobView } from '../../src/jobs/serving/job-view.ts'
 import { withNotes } from '../../src/jobs/serving/notes.ts'
 import type { PictureFile } from '../../src/jobs/serving/picture.ts'
+import type { SubmitOptions } from '../../src/jobs/serving/submit.ts'
+import type { Thumbnail, ThumbnailSide } from '../../src/jobs/serving/thumbnail.ts'
 import { acceptUpload, findUpload, uploadFaults } from '../../src/jobs/serving/upload.ts'
 import { createWorkspaces } from '../../src/jobs/serving/workspace.ts'
 import { testIds } from '../contract/jobs.ts'
@@ -64,11 +67,14 @@ export class Studio implements Services {
   /** The model's own description, and the words that it knows. */
   about: Partial<ModelInfo> = {}
 
+  /** What the installation has beside its models. */
+  more: Partial<Offer> = {}
+
   /** Models beside the default. */
   otherModels: ModelInfo[] = []
 
   offer(): Offer {
-    return { ...standInOffer, models: [{ ...model, ...this.about }, ...this.otherModels] }
+    return { ...standInOffer, ...this.more, models: [{ ...model, ...this.about }, ...this.otherModels] }
   }
 
   /** Uploads are kept as in the real one, and in memory. */
@@ -220,16 +226,38 @@ export class Studio implements Services {
     return true
   }
 
-  async refinish(): Promise<never> {
-    throw new AppError('not_ready', 'Nothing is finished here.')
+  /** As the real one: the picture as it was drawn becomes an upload, and nothing is drawn of it. */
+  async refinish(id: string, body: unknown, { caller }: SubmitOptions) {
+    const { index = 0, ...asked } = body as { index?: number; finish?: unknown }
+    const drawn = (await this.view(id)).images[index]?.original === undefined
+    const { open, job } = await (drawn ? this.image(id, index) : this.original(id, index))
+    const file = (await open()).body as Uint8Array
+    const { id: init_image } = await this.upload(file, { type: 'image/png', caller })
+    return this.submit({ ...asked, prompt: job.request?.prompt, strength: 0, init_image })
   }
 
-  async original(): Promise<never> {
-    throw new AppError('not_found', 'There is no original here.')
+  async original(id: string, index: number): Promise<PictureFile> {
+    const { image, job } = await this.image(id, index)
+    if (image.original === undefined) throw new AppError('not_found', 'There is no original here.')
+    const body = ballPng(job.request?.width ?? 1, job.request?.height ?? 1)
+    return { open: async () => ({ bytes: body.length, body }), image, job, isOriginal: true }
   }
 
   async imageOrAddress(id: string, index: number) {
     return this.image(id, index)
+  }
+
+  readonly #thumbnails = thumbnailer({ atOnce: 2 })
+
+  async thumbnail(id: string, index: number, side: ThumbnailSide): Promise<Thumbnail> {
+    const { open, ...picture } = await this.image(id, index)
+    const make = () => this.#thumbnails(side, async () => (await open()).body as Uint8Array)
+    return { ...picture, side, make }
+  }
+
+  async linkedThumbnail(link: string, side: ThumbnailSide) {
+    const { id, index } = testIds.pictures.open(link)
+    return this.thumbnail(id, index, side)
   }
 
   async linkedImage(link: string) {
@@ -312,7 +340,8 @@ export class Studio implements Services {
   finish(id: string = this.newest.id): void {
     this.move({ status: 'succeeded' }, id)
     const view = this.#jobs.get(id) ?? this.newest
-    const { width = 256, height = 256, seed = 0, count = 1 } = view.request ?? {}
+    const { seed = 0, count = 1, finish } = view.request ?? {}
+    const { width = 256, height = 256 } = finish ?? view.request ?? {}
     const images = Array.from({ length: count }, (_, index) => ({
       url: `/v1/jobs/${id}/images/${index}`,
       link: `/v1/pictures/${testIds.pictures.issue(id, index)}`,
@@ -321,6 +350,7 @@ export class Studio implements Services {
       seed: seed + index,
       sha256: '0'.repeat(64),
       bytes: 1,
+      ...(finish && { original: `/v1/jobs/${id}/images/${index}/original` }),
     }))
     this.#set(id, { ...view, images })
   }

@@ -66,6 +66,14 @@ export async function choose(page: Page, name: string, value: string): Promise<v
   await page.locator(`label:has(input[name="${name}"][value="${value}"])`).click()
 }
 
+/** Puts a text into a field that the page shows in another way. */
+export async function setText(page: Page, selector: string, text: string): Promise<void> {
+  await page.locator(selector).evaluate((field, value) => {
+    field.value = value
+    field.dispatchEvent(new Event('change', { bubbles: true }))
+  }, text)
+}
+
 /** What is chosen of them. */
 export function chosenOf(page: Page, name: string): Promise<string | null> {
   return page.locator(`input[name="${name}"]:checked`).getAttribute('value')

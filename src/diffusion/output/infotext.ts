@@ -14,6 +14,9 @@ interface MadeBy {
   readonly upscaler?: string | undefined
   /** The tiny VAE that decoded it. */
   readonly decoder?: string | undefined
+  /** What became of it before it was delivered. A background of somebody's own is not named. */
+  readonly finish?: { readonly background: string } | undefined
+  readonly gate?: { readonly tries: number } | undefined
 }
 
 interface HiresRun {
@@ -30,7 +33,7 @@ interface HiresRun {
  * which it passes over.
  */
 export function infotext(request: PictureRequest, madeBy: MadeBy): string {
-  const { model, vae, version, hires, upscaler, decoder } = madeBy
+  const { model, vae, version, hires, upscaler, decoder, finish, gate } = madeBy
   const { clipSkip = 1, loras = [], image, timesteps, guidanceEnd, pace, precision } = request
   const eta = request.eta ?? samplerEntry(request.sampler).defaultEta ?? 0
   const fields: Record<string, string | number> = {
@@ -51,6 +54,8 @@ export function infotext(request: PictureRequest, madeBy: MadeBy): string {
     ...(timesteps && { 'Packshot timesteps': timesteps.join(' ') }),
     ...(guidanceEnd !== undefined && { 'Packshot guidance end': guidanceEnd }),
     ...(pace !== undefined && { 'Packshot pace': pace }),
+    ...(finish && { 'Packshot finish': finishText(finish) }),
+    ...(gate && { 'Packshot tries': gate.tries }),
     ...(precision !== undefined && { 'Packshot precision': precision }),
     Version: `Packshot ${version}`,
   }
@@ -60,6 +65,12 @@ export function infotext(request: PictureRequest, madeBy: MadeBy): string {
   const negative = request.negativePrompt === '' ? [] : [`Negative prompt: ${request.negativePrompt}`]
   const prompt = [request.prompt, ...loras.map(loraTag)].join(' ')
   return [prompt, ...negative, line].join('\n')
+}
+
+/** Without the id of an upload: whoever has the file must not have that. */
+function finishText({ background, ...others }: NonNullable<MadeBy['finish']>): string {
+  const named = /^(?:as_made|transparent|#[\da-f]{6})$/i.test(background)
+  return JSON.stringify({ ...(named && { background }), ...others })
 }
 
 /** As txt2img writes them there; `resize` is for a shape that is not the first picture's. */

@@ -32,11 +32,13 @@ const sources = {
     'htmx.org/dist/htmx.min.js',
     './assets/form.js',
     './assets/choices.js',
+    './assets/loras.js',
     './assets/photo-stage.js',
     './assets/photo.js',
     './assets/wall.js',
     './assets/rooms.js',
     './assets/stage.js',
+    './assets/compare.js',
     './assets/live.js',
     './assets/away.js',
     './assets/catalogue.js',
@@ -66,7 +68,7 @@ interface Asset {
   readonly compressed?: (encoding: Encoding) => Promise<Buffer>
 }
 
-type Encoding = 'br' | 'gzip'
+export type Encoding = 'br' | 'gzip'
 
 /** The URLs of the files, each containing the hash of its content. */
 export interface Assets {
@@ -171,7 +173,7 @@ async function sendAsset(
 }
 
 /** The better one of those that the client accepts (RFC 9110, section 12.5.3); one with a weight of 0 it does not. */
-function encodingFor(accepted = ''): Encoding | undefined {
+export function encodingFor(accepted = ''): Encoding | undefined {
   const names = accepted
     .toLowerCase()
     .split(',')

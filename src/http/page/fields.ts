@@ -20,6 +20,8 @@ interface Option {
   readonly schedules?: readonly string[]
   /** For a sampler: how often it calls the model in each step. */
   readonly calls?: number
+  /** What a script sets with it, as `data-` attributes; absent ones are not written. */
+  readonly data?: Readonly<Record<string, string | number | undefined>>
 }
 
 interface Field {
@@ -85,9 +87,9 @@ export function segments(
   const { value: chosen } = options.find(({ value }) => value === context.values[name]) ??
     options[0] ?? { value: '' }
   const error = errorOf(context, name)
-  const segment = ({ value, label }: Option) => {
+  const segment = ({ value, label, data = {} }: Option) => {
     const focus = value === chosen && context.focus === name
-    return html`<label class="segment"><span>${label}</span><input class="visually-hidden" type="radio" name="${name}" value="${value}"${value === chosen && html` checked`}${focus && html` autofocus`}></label>`
+    return html`<label class="segment"><span>${label}</span><input class="visually-hidden" type="radio" name="${name}" value="${value}"${Object.entries(data).map(([key, each]) => each !== undefined && html` data-${key}="${each}"`)}${value === chosen && html` checked`}${focus && html` autofocus`}></label>`
   }
   return html`<fieldset class="segments${error && ' is-wrong'}"${error && html` aria-describedby="${name}-error"`}>
 <legend>${label}</legend>

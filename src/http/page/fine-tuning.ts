@@ -3,15 +3,19 @@ import { type FormField, type FormFieldName, type RequestLimits, requestFields }
 import { type ModelInfo, namesFor, type SamplerInfo } from '../../jobs/offer.ts'
 import { choice, type FieldContext, lineField, numberField, textField } from './fields.ts'
 import type { FormState, PageOffer } from './form.ts'
+import { largerFieldNames } from './form-larger.ts'
 import { advancedFields, type FieldName, type FormValues } from './form-values.ts'
 import { type Html, html } from './html.ts'
 import { settingsIcon } from './icons.ts'
+import { largerFields } from './larger-fields.ts'
 
 /** What most pictures do without. It is open if a value in it is not the default. */
 export function fineTuning(offer: PageOffer, fields: FieldContext, state: FormState, model: ModelInfo): Html {
   const { limits } = offer
   const [sampler] = offer.samplers.of(model)
-  const open = advancedFields.some((name) => differs(state, fields, model, sampler, name))
+  const open =
+    advancedFields.some((name) => differs(state, fields, model, sampler, name)) ||
+    ownFields.some((name) => state.values[name] !== '' || state.errors[name] !== undefined)
   const number = (name: FormFieldName, change: Partial<NumberRange> = {}) =>
     numberField(fields, { ...textOf(name), ...rangeOf(name, limits), ...change })
   const size = { step: model.size_multiple }
@@ -41,9 +45,13 @@ ${vaes(fields, model, namesFor(model, offer.vaes))}
 ${number('clip_skip', { max: Math.min(limits.maxClipSkip, model.clip_layers) })}
 </div>
 ${others(fields, limits)}
+${largerFields(offer, fields, model)}
 </div>
 </details>`
 }
+
+/** Fields of it that are not in the table. */
+const ownFields: readonly FieldName[] = ['gate_tries', 'finish_max_bytes', ...largerFieldNames]
 
 interface NumberRange {
   readonly min: number
@@ -89,6 +97,8 @@ const placed: readonly FormFieldName[] = [
   'clip_skip',
   'model',
   'format',
+  'upscaler',
+  'decoder',
 ]
 
 /** All others, in the table's order. */
@@ -129,11 +139,13 @@ function vaes(fields: FieldContext, model: ModelInfo, names: readonly string[]):
 function loras(offer: PageOffer, fields: FieldContext, model: ModelInfo): Html | false {
   const names = namesFor(model, offer.loras)
   if (names.length === 0) return false
-  return html`${lineField(fields, {
-    ...textOf('loras'),
-    help: html`Name and strength, with commas between: ${names[0]}:0.8`,
-    maxLength: offer.limits.promptCharacters,
-  })}${chips('LoRAs of this studio', 'loras', names)}`
+  return html`<div class="loras">
+<div class="field js-only"><label for="lora-add">LoRAs</label><ul class="lora-rows" id="lora-rows"></ul><select id="lora-add" aria-describedby="lora-help"><option value="">Add a LoRA</option>${names.map((name) => html`<option value="${name}">${name}</option>`)}</select><div class="field-notes"><span class="field-help" id="lora-help">1 is what it was made for, less is less of it, below 0 its opposite.</span></div></div>
+${lineField(fields, {
+  ...textOf('loras'),
+  help: html`Name and strength, with commas between: ${names[0]}:0.8`,
+  maxLength: offer.limits.promptCharacters,
+})}</div>`
 }
 
 /** Names to press instead of typing them into a field. */

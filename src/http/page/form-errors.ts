@@ -19,6 +19,10 @@ function subjectOf(name: FieldName): string {
     finish_shadow: 'The shadow',
     finish_max_bytes: 'The size of the file',
     gate_tries: 'The number of tries',
+    hires_scale: 'The larger size',
+    hires_strength: 'How much is drawn again',
+    hires_steps: 'The number of steps',
+    hires_upscaler: 'The upscaler',
   }
   const field: Field | undefined = name in requestFields ? requestFields[name as RequestFieldName] : undefined
   return own[name] ?? field?.form?.subject ?? 'This'
@@ -42,10 +46,18 @@ export function formErrors(error: AppError, values: FormValues): FormState['erro
 
 const sayWhat = 'Say what should be in the picture, for example: a red apple.'
 
+/** Parameters that have no field of their name. */
+const places: Readonly<Record<string, FieldName>> = {
+  finish: 'finish_preset',
+  hires: 'hires_scale',
+  'hires.width': 'hires_scale',
+  'hires.height': 'hires_scale',
+}
+
 /** The field of the form that a parameter of the API came from. */
 function fieldOf(param: string): FieldName | undefined {
   if (param === 'finish.background') return 'background'
-  const name = param === 'finish' ? 'finish_preset' : param.replace('.', '_')
+  const name = places[param] ?? param.replace('.', '_')
   return fieldNames.find((each) => each === name)
 }
 

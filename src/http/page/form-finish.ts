@@ -40,6 +40,7 @@ export function finishOf(values: Values): Record<string, unknown> {
     values.finish_background !== '' ||
     size.width !== undefined ||
     size.height !== undefined
+  const limit = maxBytes(values.finish_max_bytes)
   const background = laidOn ?? (values.finish_background || (asked ? scene : undefined))
   const finish = {
     preset: format || undefined,
@@ -47,12 +48,14 @@ export function finishOf(values: Values): Record<string, unknown> {
     fill: background === 'as_made' ? undefined : number(values.finish_fill),
     ...size,
     shadow: background === 'as_made' ? undefined : values.finish_shadow || undefined,
-    max_bytes: number(values.finish_max_bytes),
+    max_bytes: limit,
   }
   const given = Object.entries(finish).filter(([, value]) => value !== undefined)
   const tries = number(values.gate_tries)
   return {
     ...(asked ? { finish: Object.fromEntries(given) } : {}),
+    // a limit of the file alone leaves the picture as it is
+    ...(!asked && limit !== undefined ? { finish: { max_bytes: limit } } : {}),
     ...(tries === undefined ? {} : { gate: { tries } }),
   }
 }
@@ -82,14 +85,32 @@ export function finishTexts(settings: Partial<ResolvedRequest>, scene: string): 
     finish_width: isUsual ? '' : text('width'),
     finish_height: isUsual ? '' : text('height'),
     finish_shadow: text('shadow'),
-    finish_max_bytes: text('max_bytes'),
+    finish_max_bytes: sizeText(finish?.max_bytes),
     gate_tries: gate === undefined ? '' : String(gate.tries),
     ...(laidOn === undefined ? {} : { background: laidOn }),
   }
   return Object.fromEntries(Object.entries(texts).filter(([, value]) => value !== ''))
 }
 
-function number(text: string): number | string | undefined {
+const unitBytes = { kb: 1e3, mb: 1e6 } as const
+
+/** "800 KB" and "1.5 MB" in bytes; a number alone is bytes, as in the API. */
+export function maxBytes(text: string): number | string | undefined {
+  const [, amount, unit] = /^\s*(\d+(?:[.,]\d+)?)\s*(kb|mb)\s*$/i.exec(text) ?? []
+  if (amount === undefined || unit === undefined) return number(text)
+  return Math.round(
+    Number(amount.replace(',', '.')) * unitBytes[unit.toLowerCase() as keyof typeof unitBytes],
+  )
+}
+
+/** The opposite. */
+export function sizeText(bytes: number | undefined): string {
+  if (bytes === undefined) return ''
+  if (bytes % 1e5 === 0 && bytes >= 1e6) return `${bytes / 1e6} MB`
+  return bytes % 1e3 === 0 ? `${bytes / 1e3} KB` : String(bytes)
+}
+
+export function number(text: string): number | string | undefined {
   const trimmed = text.trim()
   if (trimmed === '') return undefined
   return /^\d+(\.\d+)?$/.test(trimmed) ? Number(trimmed) : trimmed

@@ -106,6 +106,44 @@ test('the address of a recipe brings the photo and the LoRAs too', () => {
   assert.deepEqual(body, { ...expected, loras: [detail, { name: 'soft light' }, two] })
 })
 
+test('a recipe brings what is drawn twice, finished, limited and tried again', () => {
+  const finish = {
+    background: '#ffffff',
+    fill: 80,
+    width: 192,
+    height: 256,
+    margin: { top: 0, right: 0, bottom: 0, left: 0 },
+    shadow: 'none' as const,
+    max_bytes: 350_000,
+  }
+  const extras = { upscaler: 'sharp', decoder: 'taesd', gate: { tries: 3 }, finish }
+  for (const [hires, asked] of [
+    [{ width: 384, height: 512, strength: 0.5, steps: 12 }, { scale: 2 }],
+    [
+      { width: 384, height: 520, strength: 0.3, steps: 6, upscaler: 'sharp' },
+      { width: 384, height: 520, strength: 0.3, steps: 6, upscaler: 'sharp' },
+    ],
+  ] as const) {
+    const values = valuesOfRequest({ ...request, ...extras, hires })
+    const body = requestBody(values)
+    assert.deepEqual(body.hires, asked)
+    assert.deepEqual([body.upscaler, body.decoder, body.gate], ['sharp', 'taesd', { tries: 3 }])
+    assert.deepEqual(body.finish, { background: '#ffffff', fill: 80, shadow: 'none', max_bytes: 350_000 })
+  }
+})
+
+test('the largest file is said in KB, MB or bytes', () => {
+  for (const [text, bytes] of [
+    ['500 KB', 500_000],
+    ['1,5mb', 1_500_000],
+    ['20000', 20_000],
+    ['small', 'small'],
+  ] as const) {
+    const body = requestBody(readFields({ prompt: 'a', finish_max_bytes: text }))
+    assert.deepEqual(body.finish, { max_bytes: bytes })
+  }
+})
+
 test('a prompt too long for an address is left with its job', () => {
   const long = { ...request, prompt: '🍎'.repeat(1000) }
   assert.equal(againAddress('the-id', long, 42, 1), '/?from=the-id&seed=42&count=1')

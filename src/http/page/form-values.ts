@@ -2,6 +2,7 @@ import { type FormField, type FormFieldName, fieldEntries } from '../../jobs/fie
 import type { ResolvedRequest } from '../../jobs/job.ts'
 import type { ModelInfo } from '../../jobs/offer.ts'
 import { finishFieldNames, finishOf, finishTexts } from './form-finish.ts'
+import { hiresOf, hiresTexts, largerFieldNames } from './form-larger.ts'
 import { fromWords, inWords } from './wording.ts'
 
 /** The fields of the table that the form has, in its order. */
@@ -24,11 +25,16 @@ export const fieldNames = [
   'prompt',
   ...ownNames,
   ...finishFieldNames,
+  ...largerFieldNames,
   ...namesIn('photo'),
   ...namesIn('main').filter((name) => name !== 'prompt'),
   ...advancedFields,
 ] as const
-export type FieldName = FormFieldName | (typeof ownNames)[number] | (typeof finishFieldNames)[number]
+export type FieldName =
+  | FormFieldName
+  | (typeof ownNames)[number]
+  | (typeof finishFieldNames)[number]
+  | (typeof largerFieldNames)[number]
 
 /** The content of each field, as typed. An empty text means not given. */
 export type FormValues = Readonly<Record<FieldName, string>>
@@ -55,7 +61,12 @@ type Wording = Pick<ModelInfo, 'controls'>
  */
 export function requestBody(values: FormValues, { controls }: Wording = {}): Record<string, unknown> {
   const prompt = inWords(values, controls)
-  const body: Record<string, unknown> = { prompt, ...sizeOf(values.size), ...finishOf(values) }
+  const body: Record<string, unknown> = {
+    prompt,
+    ...sizeOf(values.size),
+    ...finishOf(values),
+    ...hiresOf(values),
+  }
   for (const [name, { form }] of formFields) {
     // the slider always has a value; ignore it unless there is a picture
     const ignored =
@@ -100,7 +111,7 @@ export function settingsText({
   loras,
   finish,
   gate,
-  hires: _hires,
+  hires,
   ...settings
 }: Partial<ResolvedRequest>): Record<string, string> {
   const texts = Object.entries(settings).map(([name, value]) => [name, String(value)])
@@ -112,6 +123,7 @@ export function settingsText({
     ...Object.fromEntries(texts),
     ...(uses === undefined ? {} : { loras: uses.join(', ') }),
     ...finishTexts({ ...(finish && { finish }), ...(gate && { gate }) }, ''),
+    ...(hires && hiresTexts({ ...settings, hires })),
   }
 }
 
@@ -153,6 +165,13 @@ export function againAddress(
 /** The fields filled in with the settings of a job. */
 export function valuesOfRequest(request: ResolvedRequest, model: Wording = {}): FormValues {
   return readFields(inForm(request, model))
+}
+
+/** What a request shows and how it is delivered, as fields of the form: for another picture that begins with one of its own. */
+export function deliveredAs(request: ResolvedRequest, model: Wording = {}): Record<string, string> {
+  const fields = inForm(request, model)
+  const names = ['prompt', 'background', 'light', 'view', ...finishFieldNames, 'format', 'quality']
+  return Object.fromEntries(names.flatMap((name) => (fields[name] ? [[name, fields[name]]] : [])))
 }
 
 /** What the words of the prompt say of background, light and view is chosen in the form, as it was when the request was sent. */

@@ -12,6 +12,7 @@ import { type FieldName, type FormValues, fieldNames } from './form-values.ts'
 import { formatFields } from './format-fields.ts'
 import { type Html, html } from './html.ts'
 import { cameraIcon, warningIcon } from './icons.ts'
+import { paceField } from './larger-fields.ts'
 import { lookChips, saveLook } from './looks.ts'
 import { photo } from './photo.ts'
 import { offeredSizes, type Size, sizeName } from './sizes.ts'
@@ -55,6 +56,7 @@ ${setField(fields)}
 ${controlFields(fields, model)}
 ${formatFields(fields, sizeOptions(offer, model), drawnSize(fields, model))}
 ${segments(fields, { name: 'count', label: 'Pictures', options: countOptions(limits) })}
+${paceField(offer, fields, model)}
 ${fineTuning(offer, fields, state, model)}
 ${state.looks !== undefined && saveLook(state.looks, state.look)}
 <p class="panel-note">Packshot makes its pictures on this server; your words go nowhere else.</p>

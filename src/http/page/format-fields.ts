@@ -45,7 +45,7 @@ ${segments(fields, { name: 'finish_shadow', label: 'Shadow', options: shadows.ma
 ${segments(fields, { name: 'format', label: 'File', options: imageFormats.map((value) => ({ value, label: value.toUpperCase() })) })}`
 }
 
-const shadowNames = { none: 'None', contact: 'Contact', soft: 'Soft' } as const
+export const shadowNames = { none: 'None', contact: 'Contact', soft: 'Soft' } as const
 
 function side(fields: FieldContext, name: 'finish_width' | 'finish_height', label: string): Html {
   const { minSide: min, maxSide: max } = finishLimits

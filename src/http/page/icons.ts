@@ -31,6 +31,14 @@ export function noteIcon(): Html {
   return icon(html`<circle cx="12" cy="12" r="8.25"/><path d="M12 11v5m0-8v.01"/>`)
 }
 
+export function compareIcon(): Html {
+  return icon(html`<rect x="3.5" y="5" width="17" height="14" rx="1.5"/><path d="M12 3v18M15.5 9v6"/>`)
+}
+
+export function frameIcon(): Html {
+  return icon(html`<path d="M7 3.5V17h13.5M3.5 7H17v13.5"/>`)
+}
+
 export function settingsIcon(): Html {
   return icon(
     html`<path d="M4 7h9m4 0h3M4 17h3m4 0h9"/><circle cx="15" cy="7" r="2"/><circle cx="9" cy="17" r="2"/>`,

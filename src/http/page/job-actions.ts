@@ -2,11 +2,13 @@ import type { ImageView, JobView } from '../../jobs/serving/job-view.ts'
 import { isFinal } from '../../jobs/serving/job-view.ts'
 import type { CardOptions } from './card.ts'
 import { mendingButton } from './failure.ts'
+import { finishAgain } from './finish-again.ts'
 import { againAddress } from './form-values.ts'
 import { type Html, html } from './html.ts'
 import {
   brushIcon,
   cameraIcon,
+  compareIcon,
   deleteIcon,
   downloadIcon,
   photoIcon,
@@ -24,7 +26,8 @@ export function actions(view: JobView, options: CardOptions): Html {
   const mend = view.status === 'failed' && mendingButton(view)
   return html`${view.images.length > 1 ? sheet(view.images.length) : false}
 ${sets}
-<div class="job-actions">${view.status === 'succeeded' && moreLikeThis(view)}${mend}${copySettings(view, options)}${view.status === 'succeeded' && remove(view.id)}</div>`
+<div class="job-actions">${view.status === 'succeeded' && moreLikeThis(view)}${mend}${copySettings(view, options)}${view.status === 'succeeded' && remove(view.id)}</div>
+<div class="job-answer" id="job-${view.id}-answer"></div>`
 }
 
 /** All pictures, or one of them: for stage.js. */
@@ -36,12 +39,8 @@ function sheet(count: number): Html {
 }
 
 /** stage.js shows those of the picture that is looked at. */
-function ofPicture(
-  { id, request, images }: JobView,
-  image: ImageView,
-  index: number,
-  options: CardOptions,
-): Html {
+function ofPicture(view: JobView, image: ImageView, index: number, options: CardOptions): Html {
+  const { id, request, images } = view
   const many = images.length > 1
   const model = options.models?.find(({ name }) => name === request?.model)
   const number = html`<input type="hidden" name="index" value="${index}">`
@@ -59,6 +58,8 @@ ${
 ${asPhoto('Change a part', brushIcon(), true)}
 ${asPhoto('Use as photo', photoIcon(), false)}`
 }
+${request?.init_image !== undefined && html`<button class="btn text js-only" type="button" data-compare="/v1/uploads/${request.init_image}" aria-pressed="false">${compareIcon()}<span>Before and after</span></button>`}
+${finishAgain(view, index)}
 </div>`
 }
 
@@ -77,7 +78,8 @@ function measured({ measured: figures }: ImageView): Html | false {
 
 /** Without the seed, so that another picture comes of the same words. */
 function moreLikeThis({ request }: JobView): Html | false {
-  if (request === undefined) return false
+  // with a strength of 0 nothing is drawn: no other picture comes of it
+  if (request === undefined || request.strength === 0) return false
   const { seed: _seed, ...settings } = request
   return resend(settings, 'More like this', cameraIcon())
 }

@@ -2,6 +2,7 @@ import { defaultStrength } from '../../jobs/fields.ts'
 import { findNamed, type ModelInfo, namesFor } from '../../jobs/offer.ts'
 import type { PageOffer } from './form.ts'
 import type { FormValues } from './form-values.ts'
+import { pacesFor } from './pace.ts'
 import { offeredSizes, sizeName } from './sizes.ts'
 
 /**
@@ -47,6 +48,11 @@ function allowed(offer: PageOffer, model: ModelInfo, values: FormValues): FormVa
     vae: keep(values.vae, fits(namesFor(model, offer.vaes), values.vae)),
     loras: entries.filter((entry) => fits(loras, entry.replace(/(\s*:[^:]*){1,2}$/, ''))).join(', '),
     clip_skip: keep(values.clip_skip, !(Number(values.clip_skip) > model.clip_layers)),
-    ...(model.image_to_image ? {} : { init_image: '', mask: '' }),
+    pace: keep(
+      values.pace,
+      pacesFor(offer, model).some(({ name }) => name === values.pace),
+    ),
+    decoder: keep(values.decoder, fits(['tiny', ...namesFor(model, offer.tiny_vaes ?? [])], values.decoder)),
+    ...(model.image_to_image ? {} : { init_image: '', mask: '', hires_scale: '' }),
   }
 }

@@ -1,5 +1,9 @@
+import { Value } from 'typebox/value'
+import { Finish, finishLimits } from '../../jobs/finish.ts'
 import { findNamed, namesFor, type Offer } from '../../jobs/offer.ts'
 import { tagsIn } from '../../jobs/prompt-tags.ts'
+import { finishTexts } from './form-finish.ts'
+import { fromWords } from './wording.ts'
 
 /**
  * The settings in a picture's text, as AUTOMATIC1111's web UI writes them (create_infotext and parse_generation_parameters
@@ -39,9 +43,14 @@ export function readBack(text: string, offer: Offer): ReadBack | undefined {
     if (/^-?\d{1,20}(\.\d{1,10})?$/.test(value)) values[field] = value
     else notes.push(`${name} is no number in this picture (${shown(value)}), and left out.`)
   }
+  for (const [name, field, shape] of texts) {
+    const value = settings.get(name)
+    if (value !== undefined && shape.test(value)) values[field] = value
+  }
   const [, width, height] = /^(\d{1,5})x(\d{1,5})$/.exec(settings.get('Size') ?? '') ?? []
   if (width !== undefined && height !== undefined) Object.assign(values, { width, height })
   named(settings, offer, values, notes)
+  finished(settings, offer, values)
   const unknown = [...settings.keys()].filter((name) => !known.has(name))
   if (unknown.length > 0) {
     const more = unknown.length > mostNamed ? ` and ${unknown.length - mostNamed} more` : ''
@@ -57,9 +66,26 @@ const numbers = [
   ['Clip skip', 'clip_skip'],
 ] as const
 
+/** Texts of which the form has a field with the same text. */
+const texts = [
+  ['Hires upscale', 'hires_scale', /^\d{1,2}(\.\d{1,6})?$/],
+  ['Hires resize', 'hires_scale', /^\d{1,5}x\d{1,5}$/],
+  ['Hires steps', 'hires_steps', /^\d{1,4}$/],
+  ['Packshot pace', 'pace', /^(?:quick|instant)$/],
+  ['Packshot guidance end', 'guidance_end', /^0?\.\d{1,6}$/],
+  ['Eta', 'eta', /^[01]?(\.\d{1,6})?$/],
+  ['Eta DDIM', 'eta', /^[01]?(\.\d{1,6})?$/],
+] as const
+
 /** What has a field here, and what says nothing that a field could. */
 const known: ReadonlySet<string> = new Set([
   ...numbers.map(([name]) => name),
+  ...texts.map(([name]) => name),
+  'Hires upscaler',
+  'Postprocess upscaler',
+  'Packshot decoder',
+  'Packshot finish',
+  'Packshot tries',
   'Size',
   'Model',
   'Model hash',
@@ -128,12 +154,53 @@ function named(
     vae === undefined ? undefined : vaes.find((name) => name === vae || name === vae.replace(/\.\w+$/, ''))
   if (fits !== undefined) values.vae = fits
   else if (vae !== undefined) notes.push(`The VAE ${shown(vae)} is not here.`)
-  if (settings.has('Denoising strength')) {
+  const isHires = values.hires_scale !== undefined
+  const share = settings.get('Denoising strength')
+  if (isHires && share !== undefined && /^[01]?(\.\d{1,6})?$/.test(share)) values.hires_strength = share
+  for (const [name, field, kind, offered] of [
+    ['Hires upscaler', 'hires_upscaler', 'upscaler', offer.upscalers],
+    ['Postprocess upscaler', 'upscaler', 'upscaler', offer.upscalers],
+    ['Packshot decoder', 'decoder', 'tiny VAE', offer.tiny_vaes],
+  ] as const) {
+    const wanted = settings.get(name)
+    if (wanted === undefined || wanted === 'Lanczos') continue
+    const there = findNamed(offered ?? [], wanted)
+    if (there !== undefined) values[field] = there.name
+    else notes.push(`The ${kind} ${shown(wanted)} is not here.`)
+  }
+  if (settings.has('Denoising strength') && !isHires) {
     notes.push('It was made from a photo, which a picture does not carry: choose it again.')
   }
   const loras = used === undefined ? [] : namesFor(used, offer.loras)
   for (const name of tagsIn(values.prompt ?? '').slice(0, mostNamed)) {
     if (!loras.some((each) => name.includes(each))) notes.push(`${shown(name)} in its words is not here.`)
+  }
+}
+
+/** How it was delivered; the words say the scene, which a colour may be laid over. */
+function finished(
+  settings: ReadonlyMap<string, string>,
+  { models }: Offer,
+  values: Record<string, string>,
+): void {
+  const [tries, text] = [Number(settings.get('Packshot tries')), settings.get('Packshot finish')]
+  const gate = tries >= 1 && tries <= finishLimits.maxTries ? { tries } : undefined
+  const found = text === undefined ? undefined : parsed(text)
+  const finish = Value.Check(Finish, found) ? found : undefined
+  const { controls } = findNamed(models, values.model ?? '') ?? models[0] ?? {}
+  const { background } = fromWords(values.prompt ?? '', controls)
+  const [width, height] = [Number(values.width), Number(values.height)]
+  Object.assign(
+    values,
+    finishTexts({ ...(finish && { finish }), ...(gate && { gate }), width, height }, background),
+  )
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
   }
 }
 

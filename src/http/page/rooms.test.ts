@@ -58,7 +58,7 @@ suite('the page of pictures', () => {
     for (let jobs = 0; jobs < 12; jobs += 1) await take(`a lemon ${jobs}`, 4)
     const page = (await send('/pictures')).body
     assert.equal(keysOn(page).length, 48)
-    assert.match(page, /goes in \d+ h/)
+    assert.match(page, /goes in \d+ days/)
     assert.doesNotMatch(page, /apple/)
     const [, next = ''] = /href="([^"]+)">Older pictures/.exec(page) ?? []
     const older = (await send(next.replaceAll('&#61;', '='))).body
@@ -148,7 +148,8 @@ Steps: 28, Sampler: Euler a, Schedule type: Karras, CFG scale: 6.5, Seed: 12, Si
     for (const words of ['masterpiece, (apple:1.2)', 'blurry, text\nand more', 'dream, shaper is not here']) {
       assert.ok(page.body.includes(words), words)
     }
-    assert.match(page.body, /Not known here, and left out: ENSD, Hires upscale\./)
+    assert.match(page.body, /Not known here, and left out: ENSD\./)
+    assert.match(page.body, /name="hires_scale"[^>]*value="2"/)
     assert.match(page.body, /name="steps"[^>]*value="28"|value="28"[^>]*name="steps"/)
     for (const file of [ballPng(8, 8), Buffer.from('GIF89a'), Buffer.alloc(1)]) {
       const refused = await send('/pictures/settings', undefined, multipart(file))

@@ -9,7 +9,7 @@ import { httpFault } from '../faults.ts'
 import type { Hosts } from '../hosts.ts'
 import type { Refusals } from '../refusals.ts'
 import type { Services } from '../services.ts'
-import { isFragment, sendError, sendFragment, sendPage, setErrorHeaders } from './answers.ts'
+import { compressPages, isFragment, sendError, sendFragment, sendPage, setErrorHeaders } from './answers.ts'
 import { assetRoutes, loadAssets } from './assets.ts'
 import { type CardOptions, jobCard } from './card.ts'
 import { catalogueRoutes } from './catalogue-routes.ts'
@@ -22,6 +22,7 @@ import type { Page } from './layout.ts'
 import { lookRoutes } from './look-routes.ts'
 import { forChosenModel } from './model-change.ts'
 import { modelsPage } from './models-page.ts'
+import { leftToPace } from './pace.ts'
 import { photoRoutes } from './photo-routes.ts'
 import { readBackRoutes } from './read-back-routes.ts'
 import { resultRoutes } from './result-routes.ts'
@@ -55,13 +56,13 @@ export async function pageRoutes(
   const { limits, uploadLimits } = services
   const { catalogues } = services
   const offer = async (): Promise<PageOffer> => {
-    const pace = await bestEffort(app.log, 'reading the load for the page', services.load(), 'debug')
+    const busy = await services.busy()
     return {
       ...services.offer(),
       limits,
       uploadLimits,
       catalogues: catalogues !== undefined,
-      ...(pace === undefined ? {} : { pace }),
+      ...(busy === undefined ? {} : { pace: { ...busy, secondsPerUnit: busy.secondsPerUnit } }),
     }
   }
   const cardOptions = (request: FastifyRequest): CardOptions => {
@@ -79,6 +80,7 @@ export async function pageRoutes(
     return sendError(assets, error, request, reply)
   })
 
+  compressPages(app)
   app.addHook('preHandler', async (request) => {
     const { room, open } = request.routeOptions.config
     if (isFragment(request) || open === true) return
@@ -91,7 +93,7 @@ export async function pageRoutes(
   })
 
   if (access === 'sign-in') signInRoutes(app, { services, assets, hosts, refused })
-  if (catalogues !== undefined) catalogueRoutes(app, { catalogues, assets, hosts, refused })
+  if (catalogues !== undefined) catalogueRoutes(app, { services, catalogues, assets, hosts, refused })
 
   await app.register(photoRoutes, { services, assets, hosts, refused, offer })
   const workspace = workspaceRoutes(app, {
@@ -124,7 +126,8 @@ export async function pageRoutes(
       hosts,
       studio: async (request, fields) => {
         const read = readFields(fields)
-        const values = { ...read, ...fromWords(read.prompt, modelOf(read).controls) }
+        const words = fromWords(read.prompt, modelOf(read).controls)
+        const values = { ...read, ...words, background: read.background || words.background }
         return homeOf(await withLooks(request, { values, errors: {}, prefilled: true }))
       },
     }),
@@ -164,7 +167,7 @@ export async function pageRoutes(
       // a page of its own does not show them
       const looks = isFragment(request) ? { previews: mostPreviews } : {}
       const view = await services.submit(
-        { ...requestBody(values, modelOf(values)), ...looks },
+        { ...requestBody(leftToPace(now, values, modelOf(values)), modelOf(values)), ...looks },
         { caller: request.caller, base: request.publicAddress() },
       )
       await workspace.add(view, request, reply)
@@ -203,9 +206,7 @@ export async function pageRoutes(
       return jobCard(view, { ...cardOptions(request), isNew: true })
     },
     filled: async (fields) => {
-      const values = readFields(fields)
-      const chosen = { ...values, ...fromWords(values.prompt, modelOf(values).controls) }
-      return requestForm(await offer(), { values: chosen, errors: {}, prefilled: true })
+      return requestForm(await offer(), { values: readFields(fields), errors: {}, prefilled: true })
     },
   })
 

@@ -1,5 +1,8 @@
+import type { Finish } from '../../jobs/finish.ts'
+import type { ResolvedRequest } from '../../jobs/job.ts'
 import type { JobView } from '../../jobs/serving/job-view.ts'
 import type { CardOptions } from './card.ts'
+import { sizeText } from './form-finish.ts'
 import { againAddress } from './form-values.ts'
 import { type Html, html } from './html.ts'
 import { secondsTaken } from './words.ts'
@@ -24,12 +27,35 @@ export function settingsList(view: JobView, { models }: Pick<CardOptions, 'model
     ['LoRAs', loras],
     ['VAE', request.vae],
     ['CLIP skip', request.clip_skip],
-    ['Photo', request.init_image !== undefined && `changed by ${percent(request.strength ?? 1)}`],
+    ['Pace', request.pace],
+    ['Photo', request.init_image !== undefined && photoOf(request)],
+    ['Drawn again', request.hires && `${request.hires.width} × ${request.hires.height}`],
+    ['Enlarged by', request.upscaler],
+    ['Decoder', request.decoder],
+    ['Finish', request.finish && finishOf(request.finish)],
+    ['Tries', request.gate && `up to ${request.gate.tries}`],
     ['Time', taken !== undefined && `${taken.toFixed(1)} s`],
   ]
   const shown = rows.filter(([, value]) => value !== undefined && value !== '' && value !== false)
   return html`<details class="job-settings"><summary>All settings</summary>
 <dl class="facts">${shown.map(([name, value]) => html`<div><dt>${name}</dt><dd dir="auto">${value}</dd></div>`)}</dl></details>`
+}
+
+function photoOf({ keep, strength = 1 }: ResolvedRequest): string {
+  if (strength === 0) return keep === undefined ? 'finished as it is' : 'cut out'
+  return keep === undefined ? `changed by ${percent(strength)}` : 'product kept'
+}
+
+function finishOf({ preset, background, fill, width, height, shadow, max_bytes }: Finish): string {
+  const said = [
+    preset,
+    `${width} × ${height}`,
+    background.startsWith('#') || background === 'transparent' ? background : undefined,
+    fill !== undefined && `fills ${fill} %`,
+    shadow !== 'none' && `${shadow} shadow`,
+    max_bytes !== undefined && `at most ${sizeText(max_bytes)}`,
+  ]
+  return said.filter((each) => typeof each === 'string').join(', ')
 }
 
 function percent(share: number): string {

@@ -58,6 +58,15 @@
     followShape(Number(width) / Number(height))
   }
 
+  /** A pace brings its steps, guidance and sampler; the server does the same for what is not changed afterwards. */
+  function followPace({ dataset }) {
+    for (const name of ['steps', 'guidance_scale', 'sampler', 'schedule']) {
+      const control = form().elements.namedItem(name)
+      if (control) control.value = dataset[name] ?? ''
+    }
+    document.getElementById('sampler')?.dispatchEvent(new Event('change', { bubbles: true }))
+  }
+
   /** What is drawn has the shape that is nearest to what is delivered. */
   function followShape(shape) {
     const size = document.getElementById('size')
@@ -108,6 +117,7 @@
   document.addEventListener('change', ({ target }) => {
     if (target.id === 'photo-file' && target.files?.length > 0) choosePhoto()
     if (target.name === 'finish_preset') followFormat(target)
+    if (target.name === 'pace') followPace(target)
     if (target.name === 'background') followBackground(target.value)
     arrange()
   })
