@@ -173,6 +173,7 @@ export class Engine {
   async prepare({ width, height, precision }: Prepared): Promise<void> {
     const scale = vaeScale(this.model.architecture.vae)
     const sessions = precision === 'int8' ? await this.#eightBits.sessions() : this.#sessions
+    await this.#sessions.prepareText()
     await sessions.prepare({ height: height / scale, width: width / scale })
   }
 

@@ -104,12 +104,16 @@ export class ModelSessions {
     return this.#options.sessions.bytes(this)
   }
 
+  /** Makes the text encoder's, for prompts without LoRAs. */
+  async prepareText(): Promise<void> {
+    await this.turns.take(() => this.text(1, noLoras))
+  }
+
   /** Makes those for guided pictures of a size, so that the first one does not wait for them. */
   async prepare(size: LatentSize): Promise<void> {
     this.#packedSizes.add(nameOf(size))
     const tokens = this.model.architecture.text.max_position_embeddings
     await this.turns.take(async () => {
-      await this.text(1, noLoras)
       await this.unet({ ...size, batch: 2, tokens, masked: false }, noLoras)
       await this.decoder(size)
     })

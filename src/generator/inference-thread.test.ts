@@ -48,6 +48,24 @@ test('models are loaded when they are asked for and share the memory', async (t)
   assert.deepEqual(holdings()?.models, ['one'])
 })
 
+test('a picture in eight bits says so, and one that was drawn exactly in its place is the exact one', async (t) => {
+  const { thread, make } = startGenerator(t, {
+    PACKSHOT_MODELS_DIR: modelsFolder(t),
+    PACKSHOT_MODEL: 'two',
+    PACKSHOT_DATA_DIR: tempFolder(t),
+  })
+  await thread.start()
+  const exact = await make({ model: 'two' })
+  const eight = await make({ model: 'two', precision: 'int8' })
+  assert.equal(exact.precision, undefined)
+  // the worker decides by what its processor gains
+  if (eight.precision === 'exact') assert.deepEqual(eight.bytes, exact.bytes)
+  else {
+    assert.match(Buffer.from(eight.bytes).toString('latin1'), /Packshot precision: int8/)
+    assert.notDeepEqual(await pixels(eight), await pixels(exact))
+  }
+})
+
 test('a file that a job cannot use is told by its name and what it is, to the operator by path', async (t) => {
   const dir = modelsFolder(t)
   const key = 'lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k'

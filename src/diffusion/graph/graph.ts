@@ -71,6 +71,11 @@ export interface GraphOptions {
   readonly loraRanks?: ReadonlyMap<string, number>
   /** Keys of weights that are fed rather than stored, as `replacementInput`. */
   readonly replaced?: ReadonlySet<string>
+  /**
+   * Layers are computed both ways, each from exact inputs. The graph's first output is then the errors of those in eight
+   * bits, relative to the exact results' sizes, in the order of the layers that are passed here.
+   */
+  readonly onCompared?: (layers: readonly string[]) => void
   /** The batch that the graph is written for is the largest: a run may have any smaller one. */
   readonly openBatch?: boolean
 }
@@ -100,6 +105,7 @@ export class Graph {
   readonly #known = new Map<string, Value>()
   /** By the name of what was quantized. */
   readonly #quantized = new Map<string, Quantized>()
+  readonly #compared: [layer: string, exact: Value, eightBits: Value][] = []
   readonly #inside: 'F32' | 'F16'
   readonly #activations: Activations
   #count = 0
@@ -187,16 +193,22 @@ export class Graph {
     return value
   }
 
-  /** Whether the file has a layer's weight in eight bits, and nothing is fed in its place. */
-  isEightBit(layer: string): boolean {
-    return this.#weights.has(eightBitKeys(layer).values) && !this.#options.replaced?.has(`${layer}.weight`)
+  /** A layer in eight bits if the file has its weight so and nothing is fed in its place, else exactly. */
+  either(layer: string, { exact, eightBits }: Readonly<Record<'exact' | 'eightBits', () => Value>>): Value {
+    const has =
+      this.#weights.has(eightBitKeys(layer).values) && !this.#options.replaced?.has(`${layer}.weight`)
+    if (!has) return exact()
+    if (this.#options.onCompared === undefined) return eightBits()
+    const y = exact()
+    this.#compared.push([layer, y, eightBits()])
+    return y
   }
 
   /** A layer's weight in eight bits as a matrix, and the scale of each of its columns. */
   eightBitWeight(layer: string, [inner, out]: readonly [number, number]): { values: Value; scales: Value } {
     const keys = eightBitKeys(layer)
     const stored = (key: string, dims: readonly number[], type: 'I8' | 'F32', bytes?: number): Value => {
-      const tensor = this.#weights.take(key, dims)
+      const tensor = this.#weights.take(key, this.#weights.shape(key))
       this.#external(key, dims, type, tensor)
       return { name: key, dims, bytes }
     }
@@ -347,6 +359,7 @@ export class Graph {
         throw new CheckpointError(`${this.#weights.fileName}: the model has no layer "${layer}" for a LoRA`)
       }
     }
+    if (this.#options.onCompared) this.#outputErrors(this.#options.onCompared)
     this.#options.onMemory?.(this.#activations.memory)
     const graph = new ProtobufWriter()
     for (const entry of this.#nodes) graph.message(1, entry)
@@ -362,6 +375,17 @@ export class Graph {
       .message(8, opset('', onnxOpset))
       .message(8, opset('com.microsoft', 1))
       .finish()
+  }
+
+  #outputErrors(onCompared: (layers: readonly string[]) => void): void {
+    const size = (value: Value) => this.reshape(this.op('ReduceL2', [value], [], { keepdims: 0 }), [1])
+    const errors = this.#compared.map(([, exact, eightBits]) => {
+      const difference = this.op('Sub', [exact, eightBits], exact.dims)
+      return this.op('Div', [size(difference), size(exact)], [1])
+    })
+    this.output('errors', this.op('Concat', errors, [errors.length], { axis: 0 }))
+    this.#outputs.unshift(this.#outputs.pop() as ProtobufWriter)
+    onCompared(this.#compared.map(([layer]) => layer))
   }
 
   /** A stored tensor, used where it lies. */

@@ -20,8 +20,8 @@ const mostWeightError = 0.03
 export interface PrepareOptions {
   /** Receives what an operator should know of, in a sentence. */
   readonly onWarning?: ((message: string) => void) | undefined
-  /** Keeps the float32 weights as well, to measure layers against. */
-  readonly withOriginals?: boolean
+  /** Every layer in eight bits and in float32 as well, to measure one against the other. */
+  readonly toCompare?: boolean
 }
 
 /**
@@ -33,13 +33,13 @@ export interface PrepareOptions {
 export async function inEightBits(
   part: SafetensorsFile,
   folder: string,
-  { onWarning, withOriginals = false }: PrepareOptions = {},
+  { onWarning, toCompare = false }: PrepareOptions = {},
 ): Promise<SafetensorsFile> {
   const tensors = [...part.tensors].filter(([key]) => !isEncoder(key))
   const stamp = lastingStampOf(await stat(part.path, { bigint: true }))
   const keys = tensors.map(([key, { offset }]) => `${key} ${offset}`).join()
   const identity = createHash('sha256')
-    .update(JSON.stringify([formatVersion, withOriginals, part.path, stamp, keys]))
+    .update(JSON.stringify([formatVersion, toCompare, part.path, stamp, keys]))
     .digest('hex')
   const name = `${basename(part.name, '.safetensors')}-${identity.slice(0, 16)}.int8.safetensors`
   const target = join(folder, name)
@@ -50,7 +50,7 @@ export async function inEightBits(
   // threads of one process may do this at the same time
   const unfinished = `${target}.${randomUUID()}.partial`
   try {
-    const kept = await write(part, tensors, unfinished, withOriginals)
+    const kept = await write(part, tensors, unfinished, toCompare)
     if (kept.length > 0) onWarning?.(warning(part, kept))
     await link(unfinished, target).catch(async () => {
       // one that somebody else finished meanwhile may be in use already, and has the same bytes; a damaged one is replaced
@@ -81,7 +81,7 @@ function layerShape(
   key: string,
   { shape }: StoredTensor,
 ): readonly [out: number, channels: number, pixels: number] | undefined {
-  if (!key.endsWith('.weight') || staysFloat(key)) return undefined
+  if (!key.endsWith('.weight')) return undefined
   const [out, channels, height = 1, width = 1] = shape as [number, number, number?, number?]
   const fits =
     (shape.length === 2 || shape.length === 4) && height === width && (height === 1 || height === 3)
@@ -93,7 +93,7 @@ async function write(
   part: SafetensorsFile,
   tensors: readonly (readonly [string, StoredTensor])[],
   target: string,
-  withOriginals: boolean,
+  toCompare: boolean,
 ): Promise<string[]> {
   const source = await open(part.path, 'r')
   const file = await open(target, 'w', 0o600)
@@ -115,12 +115,12 @@ async function write(
   try {
     for (const [key, tensor] of tensors) {
       const numbers = await readNumbers(source, part, tensor)
-      const layer = layerShape(key, tensor)
+      const layer = !toCompare && staysFloat(key) ? undefined : layerShape(key, tensor)
       const bits = layer && quantizeColumns(numbers, layer)
       if (layer ? bits === undefined : !numbers.every(Number.isFinite)) throw notFinite(part, tensor)
       const rounds = bits !== undefined && bits.error <= mostWeightError
       if (bits !== undefined && !rounds) kept.push(key)
-      if (!rounds || withOriginals) await add(key, 'F32', tensor.shape, numbers)
+      if (!rounds || toCompare) await add(key, 'F32', tensor.shape, numbers)
       if (layer === undefined || bits === undefined || !rounds) continue
       const [out, channels, pixels] = layer
       const keys = eightBitKeys(key.slice(0, -'.weight'.length))

@@ -22,9 +22,8 @@ export function eightBitWeights(file: SafetensorsFile): WeightSource {
     take(key, shape) {
       const layer = key.replace(/\.weight(:int8)?$/, '')
       const { values } = eightBitKeys(layer)
-      // of a layer for which something else is fed, and of one that is computed with: stored as [pixels, channels, out, 1]
-      if (key === values) return weights.take(values, weights.shape(values))
       if (valuesOf(key) === undefined) return weights.take(key, shape)
+      // of a layer for which something else is fed
       weights.take(eightBitKeys(layer).scales, weights.shape(eightBitKeys(layer).scales))
       return weights.take(values, weights.shape(values))
     },

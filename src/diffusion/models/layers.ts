@@ -12,17 +12,22 @@ import { eightBitConv, eightBitProduct } from '../int8/products.ts'
 export function linear(g: Graph, key: string, x: Value, out: number, { bias = true } = {}): Value {
   const columns = x.dims[1] as number
   const addend = bias ? g.weight(`${key}.bias`, [out]) : undefined
-  if (g.isEightBit(key)) return withLora(g, key, x, eightBitProduct(g, key, x, out, addend))
-  return withLora(g, key, x, gemm(g, x, g.weight(`${key}.weight`, [out, columns]), addend))
+  const y = g.either(key, {
+    exact: () => gemm(g, x, g.weight(`${key}.weight`, [out, columns]), addend),
+    eightBits: () => eightBitProduct(g, key, x, out, addend),
+  })
+  return withLora(g, key, x, y)
 }
 
 /** A 1x1 convolution applied to rows: its weight [out, in, 1, 1] is read as a matrix. */
 export function pointwise(g: Graph, key: string, x: Value, out: number): Value {
   const columns = x.dims[1] as number
   const bias = g.weight(`${key}.bias`, [out])
-  if (g.isEightBit(key)) return withLora(g, key, x, eightBitProduct(g, key, x, out, bias))
-  const weight = g.weight(`${key}.weight`, [out, columns, 1, 1], [out, columns])
-  return withLora(g, key, x, gemm(g, x, weight, bias))
+  const y = g.either(key, {
+    exact: () => gemm(g, x, g.weight(`${key}.weight`, [out, columns, 1, 1], [out, columns]), bias),
+    eightBits: () => eightBitProduct(g, key, x, out, bias),
+  })
+  return withLora(g, key, x, y)
 }
 
 /** @param addend [out], or [rows, out] */
@@ -68,9 +73,13 @@ export function conv(g: Graph, key: string, x: Value, out: number, options: Conv
   const attributes = { kernel_shape: [kernel, kernel], pads, strides: [stride, stride] }
   const dims = [batch, out, outHeight, outWidth] as const
   const bias = (options.bias ?? true) ? [g.weight(`${key}.bias`, [out])] : []
-  const y = g.isEightBit(key)
-    ? eightBitConv(g, key, x, { dims, kernel, stride, pads, bias: bias[0] })
-    : g.op('Conv', [x, g.weight(`${key}.weight`, [out, channels, kernel, kernel]), ...bias], dims, attributes)
+  const y = g.either(key, {
+    exact() {
+      const weight = g.weight(`${key}.weight`, [out, channels, kernel, kernel])
+      return g.op('Conv', [x, weight, ...bias], dims, attributes)
+    },
+    eightBits: () => eightBitConv(g, key, x, { dims, kernel, stride, pads, bias: bias[0] }),
+  })
 
   const lora = loraInputs(g, key, kernel === 1 ? [channels] : [channels, kernel, kernel], out)
   if (!lora) return y

@@ -101,6 +101,22 @@ test('the longest prompt has one note', () => {
   assert.deepEqual(notes('dinosaur '.repeat(222)), [unknown])
 })
 
+test('a job that asked for int8 and was drawn exactly says so', () => {
+  const { request } = resolveRequest({ prompt: 'apple', precision: 'int8' }, standInOffer, defaultLimits, 1)
+  const image = { url: '', link: '', width: 8, height: 8, seed: 1, sha256: '', bytes: 1 }
+  const view = (images: JobView['images']): JobView => ({
+    id: 'x',
+    status: 'succeeded',
+    request,
+    images,
+    created_at: '',
+    expires_at: '',
+    links: { self: '' },
+  })
+  assert.equal(withNotes(view([image]), standInOffer).notes, undefined)
+  assert.match(withNotes(view([{ ...image, precision: 'exact' }]), standInOffer).notes?.join() ?? '', /int8/)
+})
+
 test('a job whose request or model is not known has no notes', () => {
   const view: JobView = {
     id: 'x',
