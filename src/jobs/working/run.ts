@@ -99,11 +99,13 @@ async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal):
   } catch (thrown) {
     return endAttempt(deps, delivery, task, thrown, (outcome) => commit({ ...outcome, started_at }))
   }
-  countMade(deps, task, (performance.now() - began) / 1000)
+  const whole = made.pictures.length === task.request.count
+  if (whole) countMade(deps, task, (performance.now() - began) / 1000)
   // the pictures are made: an outage of storage or broker now is not a fault of the attempt, and does not count
   await commit({ status: 'succeeded', images: made.pictures, started_at })
   deps.metrics.attempts.add({ outcome: 'done' })
-  learnSpeed(deps.speed, task, made)
+  // the steps of a picture that was left say nothing
+  if (whole) learnSpeed(deps.speed, task, made)
 }
 
 /**
@@ -143,7 +145,7 @@ async function endAttempt(
   const { attempts } = deps.metrics
   const fields = { job: task.id, attempt: delivery.attempt, err: thrown }
   if (thrown instanceof Stopped) {
-    if (thrown.why === 'canceled') {
+    if (thrown.why === 'canceled' || thrown.why === 'enough') {
       await commit({ status: 'canceled' })
       return attempts.add({ outcome: 'canceled' })
     }
