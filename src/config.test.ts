@@ -33,6 +33,7 @@ test('an empty environment gives the defaults, and other programs` variables are
     providers: ['cpu'],
     profile: 'fast',
     threads: undefined,
+    batch: 'auto',
     largePages: 'on',
     resultTtlSeconds: 86_400,
     workspaceJobs: 300,

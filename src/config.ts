@@ -100,6 +100,13 @@ export const Environment = Type.Object({
         "Threads that the engine computes with; when not set, one per core that the process may use: CPU affinity and the container's CPU quota count, hyper-threads do not.",
     }),
   ),
+  PACKSHOT_BATCH: Type.String({
+    pattern: '^(auto|[1-9]|1[0-6])$',
+    examples: ['4'],
+    default: 'auto',
+    description:
+      'How many pictures of one model and size the engine draws at the same time, 1 to 16: those of one job, and of jobs that wait. `auto` is 1 on a CPU, which gains nothing from it, and 4 on a GPU.',
+  }),
   PACKSHOT_LARGE_PAGES: Type.Enum(['on', 'off'], {
     default: 'on',
     description:

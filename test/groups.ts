@@ -77,7 +77,7 @@ export const groups: readonly Group[] = [
       'src/diffusion/models/**',
       'src/cli/**',
       'test/golden/**',
-      'src/diffusion/{engine,image-to-image}.test.ts',
+      'src/diffusion/{engine,image-to-image,together}.test.ts',
     ],
   },
   { name: 'plain', share: 1, quick: true, together: true, files: ['**'] },

@@ -3,6 +3,7 @@ import { type Model, openModel } from './checkpoint/model.ts'
 import { openTinyVaeFile, type TinyVae } from './checkpoint/tiny-vae-file.ts'
 import { AbortedError, CheckpointError, opening, PromptTooLongError, saidToAll } from './errors.ts'
 import { FileCache } from './file-cache.ts'
+import { fileStamp } from './file-stamp.ts'
 import type { Attention, Precision } from './graph/graph.ts'
 import { startRun } from './image-to-image.ts'
 import { openLora } from './lora/lora.ts'
@@ -13,6 +14,7 @@ import { type Networks, networksFor } from './networks.ts'
 import { toPicture } from './planes.ts'
 import { atMostEvery, coloursBeside, Previewer } from './preview/previewer.ts'
 import { encodePrompts, promptAlone, type TextStates } from './prompt/encode.ts'
+import { KeptStates } from './prompt/kept-states.ts'
 import { openTextualInversion, type TextualInversion } from './prompt/textual-inversion.ts'
 import { layOutPrompt, namesIn } from './prompt/windows.ts'
 import { TorchGenerator } from './random/torch-normal.ts'
@@ -41,6 +43,10 @@ export interface EngineOptions extends SessionOptions {
   readonly promptWindows?: number
   /** False: those beside the model are not used, and are learned anew. */
   readonly latentColours?: boolean
+  /** Where what the text encoder makes is kept, to share its bound with other engines; by default 16 MiB of its own. */
+  readonly keptText?: KeptStates
+  /** How many pictures that are drawn at the same time may go through the UNet in one run; by default one. */
+  readonly together?: number
   /** Receives what an operator should know of, in a sentence. */
   readonly onWarning?: (message: string) => void
   /** Where the `dense` profile keeps float32 copies of half-precision weights; without it, it makes none. */
@@ -82,7 +88,10 @@ async function widenedModel(model: Model, folder: string): Promise<Model> {
   return { ...model, text, unet, vae }
 }
 
-/** One model in memory. Serves one request at a time. */
+/**
+ * One model in memory. Requests may come at any time: each picture is the same as alone, and those that are drawn at the
+ * same time share runs of the UNet if `together` allows it and they have the same size, LoRAs and length of prompts.
+ */
 export class Engine {
   readonly model: Model
   readonly tokenizer: ClipTokenizer
@@ -102,6 +111,7 @@ export class Engine {
     (path) => opening(`The tiny VAE ${parse(path).name}`, () => openTinyVaeFile(path)),
     keptLoras,
   )
+  readonly #states: KeptStates
   readonly #previewer: Previewer
   readonly #promptWindows: number
 
@@ -110,10 +120,14 @@ export class Engine {
     tokenizer: ClipTokenizer,
     {
       promptWindows = Number.POSITIVE_INFINITY,
+      keptText = new KeptStates(),
       colours,
-    }: { readonly promptWindows?: number; readonly colours?: readonly number[] | undefined } = {},
+    }: Pick<EngineOptions, 'promptWindows' | 'keptText'> & {
+      readonly colours?: readonly number[] | undefined
+    } = {},
   ) {
     this.#promptWindows = promptWindows
+    this.#states = keptText
     this.model = sessions.model
     this.tokenizer = tokenizer
     this.#sessions = sessions
@@ -141,52 +155,21 @@ export class Engine {
    * LoRA or embedding at fault; MemoryError if the picture needs more than there is; PromptTooLongError; RangeError for
    * a picture or strength that does not fit the request
    */
-  async generate(
-    request: PictureRequest,
-    { onStep, onPhase, signal, previews }: RunOptions = {},
-  ): Promise<Picture> {
-    const { vae, noise } = this.model.architecture
-    const { width, height, steps, guidanceScale, image } = request
-    const scale = vaeScale(vae)
-    const size: LatentSize = { height: height / scale, width: width / scale }
-    const guided = guidanceScale > 1
-    const tiny = request.decoder === undefined ? undefined : await this.#tinyVae(request.decoder)
-    const networks = this.networks(await this.#openLoras(request))
-    onPhase?.('text')
-    const text = await this.#encodePrompts(request, networks, guided)
-
-    onPhase?.('steps')
-    const generator = new TorchGenerator(request.seed)
-    const randn = () => generator.randn(vae.latent_channels * size.height * size.width)
-    const begin = image ? beginIndex(request.sampler, steps, image.strength) : 0
-    const sampler = createSampler({ ...request, noise, begin }, randn)
+  async generate(request: PictureRequest, options: RunOptions = {}): Promise<Picture> {
+    const { onStep, onPhase, signal, previews } = options
+    const { prediction_type } = this.model.architecture.noise
+    const { width, height, steps, guidanceScale } = request
+    const run = await this.#sessions.beginnings.take(() => this.#begin(request, options))
+    const { networks, size, sampler, start, begin, withGuidance, shown, looker, tiny } = run
     const { timesteps } = sampler
-    const start = await startRun(image, {
-      width,
-      height,
-      sampler,
-      begin,
-      generator,
-      vae,
-      inpainting: this.model.inpainting,
-      encode: networks.encode,
-    })
-    const run = {
-      begin,
-      end: timesteps.length,
-      callsPerStep: samplerEntry(request.sampler).callsPerStep ?? 1,
-    }
-    const shown = callsToShow(run, previews?.count ?? 0)
-    const withGuidance = guidedCalls(run, request)
-    const alone = guided && withGuidance < run.end - begin ? promptAlone(text) : text
     const isDue = atMostEvery(previews?.everyMs ?? 0)
-    const looker = previews?.decoder === undefined ? undefined : await this.#tinyVae(previews.decoder)
     let sample = start.sample
     for (let call = begin; call < timesteps.length; call++) {
       if (signal?.aborted) throw new AbortedError(`stopped before call ${call + 1} of ${timesteps.length}`)
       const input = withExtra(scaled(sample, sampler.scaleInput(call)), start.extraChannels)
       const guiding = call - begin < withGuidance
-      const prediction = await networks.predict(input, timesteps[call]!, guiding ? text : alone, size)
+      const text = guiding ? run.text : run.alone
+      const prediction = await networks.predict(input, timesteps[call]!, text, size)
       const wanted = guiding ? guide(prediction, guidanceScale) : prediction
       if (!wanted.every(Number.isFinite)) throw this.#notFinite(call)
       const before = sample
@@ -194,7 +177,7 @@ export class Engine {
       onStep?.(Math.ceil((steps * (call + 1 - begin)) / (timesteps.length - begin)), steps)
       if (previews !== undefined && shown.has(call) && isDue()) {
         const at = { prediction: wanted, sample: before, index: call }
-        const clean = start.keep(estimateClean(sampler, noise.prediction_type, at), timesteps.length - 1)
+        const clean = start.keep(estimateClean(sampler, prediction_type, at), timesteps.length - 1)
         await previews.show(await this.#previewer.look(clean, size, networks, looker))
       }
     }
@@ -203,6 +186,37 @@ export class Engine {
       ? await networks.decodeTiny(tiny, sample, size)
       : this.#previewer.seen(sample, size, await networks.decode(sample, size))
     return toPicture(planes, width, height)
+  }
+
+  /** All that comes before the first step. */
+  async #begin(request: PictureRequest, { onPhase, previews }: RunOptions) {
+    const { vae, noise } = this.model.architecture
+    const { width, height, steps, guidanceScale, image } = request
+    const scale = vaeScale(vae)
+    const size: LatentSize = { height: height / scale, width: width / scale }
+    const guided = guidanceScale > 1
+    const tiny = request.decoder === undefined ? undefined : await this.#tinyVae(request.decoder)
+    const loras = await this.#openLoras(request)
+    const networks = this.networks(loras)
+    onPhase?.('text')
+    const text = await this.#encodePrompts(request, networks, loras, guided)
+
+    onPhase?.('steps')
+    const generator = new TorchGenerator(request.seed)
+    const randn = () => generator.randn(vae.latent_channels * size.height * size.width)
+    const begin = image ? beginIndex(request.sampler, steps, image.strength) : 0
+    const sampler = createSampler({ ...request, noise, begin }, randn)
+    const { inpainting } = this.model
+    const { encode } = networks
+    const parts = { width, height, sampler, begin, generator, vae, inpainting, encode }
+    const start = await startRun(image, parts)
+    const callsPerStep = samplerEntry(request.sampler).callsPerStep ?? 1
+    const run = { begin, end: sampler.timesteps.length, callsPerStep }
+    const shown = callsToShow(run, previews?.count ?? 0)
+    const withGuidance = guidedCalls(run, request)
+    const alone = guided && withGuidance < run.end - begin ? promptAlone(text) : text
+    const looker = previews?.decoder === undefined ? undefined : await this.#tinyVae(previews.decoder)
+    return { networks, size, text, alone, sampler, start, begin, withGuidance, shown, looker, tiny }
   }
 
   /** The model's networks with these LoRAs. */
@@ -235,7 +249,12 @@ export class Engine {
     throw new CheckpointError(`${path}: ${reason}`, { reason, subject })
   }
 
-  async #encodePrompts(request: PictureRequest, networks: Networks, guided: boolean): Promise<TextStates> {
+  async #encodePrompts(
+    request: PictureRequest,
+    networks: Networks,
+    loras: readonly AppliedLora[],
+    guided: boolean,
+  ): Promise<TextStates> {
     const { prompt, negativePrompt, clipSkip = 1 } = request
     const { hidden_size: width, max_position_embeddings: positions } = this.model.architecture.text
     const inversions = await this.#openEmbeddings(request)
@@ -247,10 +266,20 @@ export class Engine {
         `A prompt may have at most ${this.#promptWindows} windows of 75 tokens, this one has ${most}.`,
       )
     }
+    const { identities } = this.#states
+    const applied = loras
+      .filter(({ lora, strengths }) => strengths.text !== 0 && lora.layers.text.length > 0)
+      .map(({ lora, strengths }) => `${identities.of(lora)}:${strengths.text}`)
+    // with a file that has changed all goes on, or fails, as if nothing were kept
+    const stamp = await fileStamp(this.model.text.path)
     return encodePrompts(laidOut, {
       width,
       lookUp: networks.lookUp,
       run: (embeddings) => networks.encodeText(embeddings, clipSkip),
+      kept: {
+        states: this.#states,
+        key: `${identities.of(this)} ${stamp} skip ${clipSkip} with ${applied}`,
+      },
     })
   }
 

@@ -9,6 +9,7 @@ import { type UnetShape, unetGraph } from './models/unet.ts'
 import { hasEncoder, vaeDecoderGraph, vaeEncoderGraph, vaeScale } from './models/vae.ts'
 import { Session, type SessionOptions } from './runtime/session.ts'
 import type { SessionCache } from './runtime/session-cache.ts'
+import { Turns } from './runtime/turns.ts'
 import type { SafetensorsFile } from './safetensors/safetensors.ts'
 
 export interface ModelSessionsOptions extends SessionOptions {
@@ -16,6 +17,8 @@ export interface ModelSessionsOptions extends SessionOptions {
   readonly attention: Attention
   /** Holds the sessions; models that share one share its budget. */
   readonly sessions: SessionCache<Session>
+  /** How many pictures may go through the UNet in one run; by default one. */
+  readonly together?: number | undefined
   /** Receives what an operator should know of, in a sentence. */
   readonly onWarning?: ((message: string) => void) | undefined
 }
@@ -37,17 +40,36 @@ export interface LatentSize {
 
 /**
  * The sessions of one model, each made when it is first asked for: a graph has fixed shapes. LoRAs of the same structure
- * share one, whatever their strengths. A session may be released by the next that is asked for, so one caller at a time.
+ * share one, whatever their strengths. A session may be released by the next that is asked for: each is asked for and
+ * run in one turn (`turns`).
  */
 export class ModelSessions {
   readonly model: Model
+  /** Those who are about to draw: the UNet waits for them, so that they go with the others. */
+  readonly beginnings = new Turns()
   readonly #options: ModelSessionsOptions
+  /** By shape: see `rowsTogether`. */
+  readonly #rows = new Map<string, number>()
   #vaePrecision: Precision
 
   constructor(model: Model, options: ModelSessionsOptions) {
     this.model = model
     this.#options = options
     this.#vaePrecision = options.precision
+  }
+
+  /** One after the other: see `SessionCache.turns`. */
+  get turns(): Turns {
+    return this.#options.sessions.turns
+  }
+
+  /** How many pictures may go through the UNet in one run. */
+  get together(): number {
+    return this.#options.together ?? 1
+  }
+
+  warn(message: string): void {
+    this.#options.onWarning?.(message)
   }
 
   /** What they hold, in bytes: weights and activations. */
@@ -58,9 +80,11 @@ export class ModelSessions {
   /** Makes those for guided pictures of a size, so that the first one does not wait for them. */
   async prepare(size: LatentSize): Promise<void> {
     const tokens = this.model.architecture.text.max_position_embeddings
-    await this.text(1, noLoras)
-    await this.unet({ ...size, batch: 2, tokens, masked: false }, noLoras)
-    await this.decoder(size)
+    await this.turns.take(async () => {
+      await this.text(1, noLoras)
+      await this.unet({ ...size, batch: 2, tokens, masked: false }, noLoras)
+      await this.decoder(size)
+    })
   }
 
   /** @param skip see `clipTextGraph` */
@@ -76,21 +100,57 @@ export class ModelSessions {
     )
   }
 
+  /**
+   * Where pictures may go together, a device has one for any number of rows. The CPU has one for each number: without a
+   * fixed shape it fuses fewer operators, which changes bits of the result.
+   */
   unet(shape: UnetShape, plan: LoraPlan): Promise<Session> {
+    const most = this.#options.provider === 'cpu' ? 0 : this.rowsTogether(shape, plan)
+    const planned = this.#unet(most > 0 ? { ...shape, batch: most } : shape, plan, most > 0)
+    return this.#options.sessions.get(this, ...planned)
+  }
+
+  /**
+   * How many rows one run of the UNet may have: two for each of the pictures that may go together, fewer where memory
+   * has no room for their activations beside the decoder; 0 if there is not even room for two pictures.
+   */
+  rowsTogether({ height, width, tokens, masked = false }: Omit<UnetShape, 'batch'>, plan: LoraPlan): number {
+    const key = JSON.stringify([height, width, tokens, masked, plan.signature])
+    const known = this.#rows.get(key)
+    if (known !== undefined) return known
+    const { sessions } = this.#options
+    const bytesOf = ([, make]: Planned) => make().bytes
+    const beside = this.together > 1 ? bytesOf(this.#decoder({ height, width })) : 0
+    let pictures = this.together
+    const fits = () => {
+      const shape = { height, width, tokens, masked, batch: 2 * pictures }
+      return bytesOf(this.#unet(shape, plan, true)) + beside <= sessions.budgetBytes
+    }
+    while (pictures > 1 && !fits()) pictures--
+    const rows = pictures > 1 ? 2 * pictures : 0
+    this.#rows.set(key, rows)
+    return rows
+  }
+
+  #unet(shape: UnetShape, plan: LoraPlan, openBatch: boolean): Planned {
     const { unet, architecture } = this.model
-    const lora = { loraRanks: plan.ranks, replaced: plan.replaced }
-    return this.#session(
+    const more = { loraRanks: plan.ranks, replaced: plan.replaced, openBatch }
+    return this.#planned(
       unet,
-      `unet ${JSON.stringify(shape)} ${plan.signature}`,
+      `unet ${JSON.stringify(shape)} ${openBatch ? 'open' : ''} ${plan.signature}`,
       this.#options.precision,
-      (weights, options) => unetGraph(architecture.unet, weights, shape, { ...options, ...lora }),
+      (weights, options) => unetGraph(architecture.unet, weights, shape, { ...options, ...more }),
       plan,
     )
   }
 
-  decoder({ height, width }: LatentSize): Promise<Session> {
+  decoder(size: LatentSize): Promise<Session> {
+    return this.#options.sessions.get(this, ...this.#decoder(size))
+  }
+
+  #decoder({ height, width }: LatentSize): Planned {
     const { vae, architecture } = this.model
-    return this.#session(vae, `decoder ${height}x${width}`, this.#vaePrecision, (weights, options) =>
+    return this.#planned(vae, `decoder ${height}x${width}`, this.#vaePrecision, (weights, options) =>
       vaeDecoderGraph(architecture.vae, weights, height, width, options),
     )
   }
@@ -138,8 +198,8 @@ export class ModelSessions {
     return this.#options.sessions.makeRoom(bytes)
   }
 
-  async close(): Promise<void> {
-    await this.#options.sessions.release(this)
+  close(): Promise<void> {
+    return this.turns.take(() => this.#options.sessions.release(this))
   }
 
   #session(

@@ -5,18 +5,23 @@ import type { LoraPart } from './lora/names.ts'
 import { type AppliedLora, planBytes, planLoras } from './lora/plan.ts'
 import type { LatentSize, ModelSessions } from './model-sessions.ts'
 import { tokenEmbeddingKey } from './models/clip-text.ts'
-import { timestepEmbedding } from './models/unet.ts'
+import { timestepEmbedding, type UnetConfig, type UnetShape } from './models/unet.ts'
 import type { TextStates } from './prompt/encode.ts'
+import type { Feed } from './runtime/session.ts'
 import { readRows, type StoredTensor } from './safetensors/safetensors.ts'
+import { type UnetCall, UnetCalls } from './unet-calls.ts'
 
-/** The networks of a model with some LoRAs, as functions: what one computes does not depend on what was called before. */
+/**
+ * The networks of a model with some LoRAs, as functions: what one computes does not depend on what was called before, nor
+ * on what is called meanwhile. Calls that come at once wait for one another.
+ */
 export interface Networks {
   /** Rows of the token embedding table. @returns [ids.length, width] */
   lookUp(ids: readonly number[]): Promise<Float32Array>
   /** @param embeddings [1, tokens, width] @returns states [1, tokens, width] */
   encodeText(embeddings: Float32Array, clipSkip: number): Promise<Float32Array>
   /**
-   * One call of the UNet on the same sample for every row of text states.
+   * One call of the UNet on the same sample for every row of text states. Several that wait may go in one run.
    * @param sample [1, in_channels, height, width] @returns [rows, out_channels, height, width]
    */
   predict(sample: Float32Array, timestep: number, text: TextStates, size: LatentSize): Promise<Float32Array>
@@ -38,9 +43,10 @@ export interface Networks {
 /** @throws CheckpointError, at the first call, if one of the LoRAs does not fit the model */
 export function networksFor(sessions: ModelSessions, loras: readonly AppliedLora[]): Networks {
   const { text, architecture } = sessions.model
+  const { turns } = sessions
   /** A half of the VAE whose values overflow in half precision is computed again in float32. */
   const finite = async (run: () => Promise<Float32Array>): Promise<Float32Array> => {
-    const result = await run()
+    const result = await turns.take(run)
     if (result.every(Number.isFinite)) return result
     if (sessions.widenVae()) return finite(run)
     throw saidToAll('the VAE gave no finite numbers: its weights are damaged')
@@ -51,34 +57,43 @@ export function networksFor(sessions: ModelSessions, loras: readonly AppliedLora
       return planLoras(loras, part, sessions.model[part])
     })
   const plans = { text: plan('text'), unet: plan('unet') }
+  const calls = new UnetCalls({
+    turns,
+    settled: async () => {
+      if (sessions.together > 1) await sessions.beginnings.idle()
+    },
+    rowsTogether: async (like) =>
+      sessions.together > 1 ? sessions.rowsTogether(shapeOf([like]), await plans.unet()) : 0,
+    async run(going) {
+      const shape = shapeOf(going)
+      const plan = await plans.unet()
+      const session = await sessions.unet(shape, plan)
+      return ofEach(
+        going,
+        await session.run({ ...unetFeeds(going, shape, architecture.unet), ...plan.feeds }),
+      )
+    },
+    onWarning: (message) => sessions.warn(message),
+  })
   return {
     lookUp: (ids) =>
       readRows(text, text.tensors.get(tokenEmbeddingKey(new Weights(text))) as StoredTensor, ids),
 
-    async encodeText(embeddings, clipSkip) {
+    encodeText(embeddings, clipSkip) {
       const { hidden_size: width, max_position_embeddings: tokens } = architecture.text
-      const plan = await plans.text()
-      const session = await sessions.text(clipSkip, plan)
-      return session.run({
-        embeddings: { data: embeddings, dims: [1, tokens, width] },
-        ...plan.feeds,
+      return turns.take(async () => {
+        const plan = await plans.text()
+        const session = await sessions.text(clipSkip, plan)
+        return session.run({
+          embeddings: { data: embeddings, dims: [1, tokens, width] },
+          ...plan.feeds,
+        })
       })
     },
 
-    async predict(sample, timestep, { states, tokens, mask }, { height, width }) {
-      const { unet } = architecture
-      const batch = states.length / (tokens * unet.cross_attention_dim)
-      const shape = { batch, height, width, tokens, masked: mask !== undefined }
-      const plan = await plans.unet()
-      const session = await sessions.unet(shape, plan)
-      const first = unet.block_out_channels[0] as number
-      return session.run({
-        sample: { data: repeat(sample, batch), dims: [batch, unet.in_channels, height, width] },
-        time: { data: repeat(timestepEmbedding(timestep, first, unet), batch), dims: [batch, first] },
-        text: { data: states, dims: [batch, tokens, unet.cross_attention_dim] },
-        ...(mask && { mask: { data: mask, dims: [batch, tokens] } }),
-        ...plan.feeds,
-      })
+    predict(sample, timestep, text, size) {
+      const rows = text.states.length / (text.tokens * architecture.unet.cross_attention_dim)
+      return calls.predict({ sample, timestep, text, size, rows })
     },
 
     decode(latent, size) {
@@ -89,8 +104,10 @@ export function networksFor(sessions: ModelSessions, loras: readonly AppliedLora
     },
 
     async decodeTiny(tiny, latent, size) {
-      const session = await sessions.tinyDecoder(tiny, size)
-      const picture = await session.run(tinyFeeds(tiny, latent, size))
+      const picture = await turns.take(async () => {
+        const session = await sessions.tinyDecoder(tiny, size)
+        return session.run(tinyFeeds(tiny, latent, size))
+      })
       if (picture.every(Number.isFinite)) return picture
       throw saidToAll('the tiny VAE gave no finite numbers: its weights are damaged')
     },
@@ -120,8 +137,49 @@ function once<T>(make: () => Promise<T>): () => Promise<T> {
   }
 }
 
-function repeat(values: Float32Array, times: number): Float32Array {
-  const out = new Float32Array(values.length * times)
-  for (let i = 0; i < times; i++) out.set(values, i * values.length)
-  return out
+/** The rows of several calls in one batch, those of each behind one another. */
+function unetFeeds(
+  calls: readonly UnetCall[],
+  { batch, height, width, tokens, masked }: UnetShape,
+  unet: UnetConfig,
+): Record<string, Feed> {
+  const first = unet.block_out_channels[0] as number
+  const sample = new Float32Array(batch * unet.in_channels * height * width)
+  const time = new Float32Array(batch * first)
+  const text = new Float32Array(batch * tokens * unet.cross_attention_dim)
+  const mask = new Int32Array(masked ? batch * tokens : 0)
+  let row = 0
+  for (const call of calls) {
+    const sinusoid = timestepEmbedding(call.timestep, first, unet)
+    text.set(call.text.states, row * tokens * unet.cross_attention_dim)
+    if (call.text.mask) mask.set(call.text.mask, row * tokens)
+    for (const end = row + call.rows; row < end; row++) {
+      sample.set(call.sample, row * call.sample.length)
+      time.set(sinusoid, row * first)
+    }
+  }
+  return {
+    sample: { data: sample, dims: [batch, unet.in_channels, height, width] },
+    time: { data: time, dims: [batch, first] },
+    text: { data: text, dims: [batch, tokens, unet.cross_attention_dim] },
+    ...(masked && { mask: { data: mask, dims: [batch, tokens] } }),
+  }
+}
+
+/** The part of the batch that belongs to each call. */
+function ofEach(calls: readonly UnetCall[], batch: Float32Array): Float32Array[] {
+  const all = calls.reduce((sum, { rows }) => sum + rows, 0)
+  let row = 0
+  return calls.map(({ rows }) => {
+    const begin = row
+    row += rows
+    return rows === all ? batch : batch.slice((begin * batch.length) / all, (row * batch.length) / all)
+  })
+}
+
+/** Of calls that fit together. */
+function shapeOf(calls: readonly UnetCall[]): UnetShape {
+  const { size, text } = calls[0] as UnetCall
+  const batch = calls.reduce((sum, { rows }) => sum + rows, 0)
+  return { ...size, batch, tokens: text.tokens, masked: text.mask !== undefined }
 }

@@ -26,6 +26,8 @@ export interface DeliverParts {
   readonly kept?: (() => Promise<Cut>) | undefined
   /** How earlier pictures of the job look; this one is added. */
   readonly looks: Look[]
+  /** Resolves when the earlier pictures of the job are made; by default they are. */
+  readonly earlier?: Promise<void> | undefined
   /** What a file says of how it was made; undefined leaves it out. */
   readonly parametersOf: (seed: number) => string | undefined
   /** The steps are done. */
@@ -128,6 +130,7 @@ async function drawBest(request: ResolvedRequest, index: number, parts: DeliverP
     const seed = imageSeed(request, index, tries)
     const { alpha, ...picture } = await parts.draw(seed, tries)
     tries += 1
+    await parts.earlier
     const judged = await judge(picture, parts.matte, parts.looks, alpha)
     if (best === undefined || isBetter(judged, best.judged)) best = { seed, judged, tries }
     if (judged.missed.length === 0) break
@@ -137,7 +140,8 @@ async function drawBest(request: ResolvedRequest, index: number, parts: DeliverP
 }
 
 /** @throws AppError `finish_failed` for what is too small, `invalid_upload` */
-async function judgeUpload({ images, kept, reader, matte, looks }: DeliverParts): Promise<Best> {
+async function judgeUpload({ images, kept, reader, matte, looks, earlier }: DeliverParts): Promise<Best> {
+  await earlier
   if (images?.init === undefined) throw new Error('there is no picture to finish')
   const { alpha, ...picture } = await (kept?.() ?? reader.read(images.init))
   const { width, height } = picture

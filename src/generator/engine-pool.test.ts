@@ -21,7 +21,7 @@ function pool() {
       }
     },
   })
-  const get = (name: string, stamp = '') => made.get({ name, key: name, stamp })
+  const get = (name: string, stamp = '', work = async () => {}) => made.use({ name, key: name, stamp }, work)
   return { made, get, done, memory }
 }
 
@@ -37,10 +37,10 @@ test('what is used again is not loaded again', async () => {
 test('an engine whose memory others took is closed after the picture', async () => {
   const { get, done, made, memory } = pool()
   await get('a')
-  await get('b')
-  memory.a = 0
-  assert.deepEqual(made.held(), ['b', 'a'])
-  await made.trim()
+  await get('b', '', async () => {
+    memory.a = 0
+    assert.deepEqual(made.held(), ['b', 'a'])
+  })
   assert.deepEqual(done, ['open a', 'open b', 'close a'])
   assert.deepEqual(made.held(), ['b'])
 })
@@ -60,4 +60,21 @@ test('one that cannot be loaded is not held, and the next try tries again', asyn
   assert.deepEqual(made.held(), ['a'])
   await made.close()
   assert.deepEqual(made.held(), [])
+})
+
+test('one that is used by several is opened once, and closed when none of them has it', async () => {
+  const { get, done, memory } = pool()
+  const [first, second] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  const uses = [get('a', 'Monday', () => first.promise), get('a', 'Monday', () => second.promise)]
+  memory.a = 0
+  await get('b')
+  assert.deepEqual(done, ['open a', 'open b'], 'it holds nothing yet')
+  await get('a', 'Tuesday')
+  assert.deepEqual(done, ['open a', 'open b', 'open a'])
+  first.resolve()
+  await uses[0]
+  assert.equal(done.length, 3)
+  second.resolve()
+  await uses[1]
+  assert.deepEqual(done, ['open a', 'open b', 'open a', 'close a'])
 })

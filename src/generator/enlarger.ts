@@ -28,12 +28,10 @@ export function enlarger(settings: Omit<UpscalerOptions, 'path'>): Enlarger {
   return {
     async enlarge(picture, file, options) {
       const { name } = parse(file)
-      const upscaler = await pool.get({ name, key: file, stamp: await entryStamp(file) })
-      try {
-        return await opening(`The upscaler ${name}`, () => upscaler.enlarge(picture, options))
-      } finally {
-        await pool.trim()
-      }
+      const choice = { name, key: file, stamp: await entryStamp(file) }
+      return pool.use(choice, (upscaler) =>
+        opening(`The upscaler ${name}`, () => upscaler.enlarge(picture, options)),
+      )
     },
   }
 }

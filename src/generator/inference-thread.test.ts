@@ -14,7 +14,8 @@ import {
 import { pixels, startGenerator } from '../../test/models/generator.ts'
 import { tempFolder } from '../../test/temp-folder.ts'
 import { AppError } from '../jobs/errors.ts'
-import type { GeneratedImage } from '../jobs/ports.ts'
+import type { Progress, ResolvedRequest } from '../jobs/job.ts'
+import type { GeneratedImage, GenerateOptions } from '../jobs/ports.ts'
 
 /** The inference thread with the real engine and small models: what it loads, keeps, and finds. */
 
@@ -231,4 +232,85 @@ test('a kept product is in a set of its own, in the size of its photo; cut out a
     code: 'invalid_upload',
     message: /keeps nothing/,
   })
+})
+
+test('pictures that are drawn at the same time, of one job or of several, have the files of pictures drawn alone', async (t) => {
+  const env = { PACKSHOT_MODELS_DIR: modelsFolder(t), PACKSHOT_MODEL: 'one' }
+  const alone = startGenerator(t, env)
+  const { thread } = startGenerator(t, { ...env, PACKSHOT_BATCH: '4' })
+  await thread.start()
+  assert.equal(thread.together?.(), 4)
+  const seen: string[] = []
+  const run = async (
+    fields: Partial<ResolvedRequest>,
+    onProgress: GenerateOptions['onProgress'] = () => {},
+  ) => {
+    const request = someRequest({ model: 'one', width: 64, height: 64, ...fields })
+    const options = {
+      signal: new AbortController().signal,
+      onProgress,
+      onFree: () => void seen.push(`free ${request.prompt}`),
+    }
+    const files: Uint8Array[] = []
+    for await (const { bytes } of thread.generate(request, options)) files.push(bytes)
+    return files
+  }
+  const progress: Progress[] = []
+  const gate = { tries: 2 }
+  const [four, pear, jpeg, late] = await Promise.all([
+    run({ prompt: 'four', steps: 3, count: 4, seed: 5 }, (at) => void progress.push(at)),
+    run({ prompt: 'pear', steps: 5, gate, count: 2 }),
+    run({ prompt: 'jpeg', format: 'jpeg', steps: 2 }),
+    run({ prompt: 'late', steps: 4, width: 128 }),
+  ])
+  const wanted = async (fields: Partial<ResolvedRequest>) => (await alone.make(fields)).bytes
+  const base = someRequest({ model: 'one', width: 64, height: 64 })
+  for (const [n, file] of four?.entries() ?? []) {
+    const same = await wanted({ ...base, prompt: 'four', steps: 3, seed: 5 + n })
+    assert.deepEqual(file, same, `picture ${n}`)
+  }
+  assert.deepEqual(jpeg?.[0], await wanted({ ...base, prompt: 'jpeg', format: 'jpeg', steps: 2 }))
+  assert.deepEqual(late?.[0], await wanted({ ...base, prompt: 'late', steps: 4, width: 128 }))
+  assert.equal(pear?.length, 2)
+  const judged: Uint8Array[] = []
+  const asked = { ...base, prompt: 'pear', steps: 5, gate, count: 2 }
+  const options = { signal: new AbortController().signal, onProgress: () => {} }
+  for await (const { bytes } of alone.thread.generate(asked, options)) judged.push(bytes)
+  assert.deepEqual(pear, judged, 'judged in their order')
+  assert.deepEqual(seen.toSorted(), ['free four', 'free jpeg', 'free late', 'free pear'])
+  assert.deepEqual(
+    progress.map(({ step, steps }) => [step, steps]),
+    Array.from({ length: 12 }, (_, n) => [n + 1, 12]),
+  )
+})
+
+test('a run that is canceled, or fails, beside others ends alone', async (t) => {
+  const env = { PACKSHOT_MODELS_DIR: modelsFolder(t), PACKSHOT_MODEL: 'one', PACKSHOT_BATCH: '4' }
+  const { thread, make } = startGenerator(t, env)
+  await thread.start()
+  const controller = new AbortController()
+  const enough = new Error('enough')
+  const base = { model: 'one', width: 64, height: 64 }
+  const run = async (
+    fields: Partial<ResolvedRequest>,
+    signal = new AbortController().signal,
+    onProgress: GenerateOptions['onProgress'] = () => {},
+  ) => {
+    const files: Uint8Array[] = []
+    for await (const { bytes } of thread.generate(someRequest({ ...base, ...fields }), {
+      signal,
+      onProgress,
+    }))
+      files.push(bytes)
+    return files
+  }
+  const stop = ({ step }: Progress) => {
+    if (step >= 3) controller.abort(enough)
+  }
+  const canceled = assert.rejects(run({ steps: 50, count: 2 }, controller.signal, stop), enough)
+  const failed = assert.rejects(run({ guidance_scale: 1e39, steps: 9 }), code('model_invalid'))
+  const [file] = await run({ steps: 20, seed: 3 })
+  await canceled
+  await failed
+  assert.deepEqual(file, (await make(someRequest({ ...base, steps: 20, seed: 3 }))).bytes)
 })

@@ -13,6 +13,7 @@ import {
   ProviderError,
 } from '../diffusion/errors.ts'
 import { infotext } from '../diffusion/output/infotext.ts'
+import { KeptStates } from '../diffusion/prompt/kept-states.ts'
 import type { Picture } from '../diffusion/request.ts'
 import { findDevice } from '../diffusion/runtime/provider.ts'
 import type { Session } from '../diffusion/runtime/session.ts'
@@ -39,18 +40,23 @@ import { type PictureMaker, serveInference } from './serve.ts'
 /** Who asks for many previews gets them at most so often: each is written to the status store and sent to those who look. */
 const previewEveryMs = 1000
 
+/** How many pictures are drawn at the same time by default: a CPU is as busy with one as with several. */
+const onItsOwn = { cpu: 1, webgpu: 4, cuda: 4 } as const
+
 interface Choice extends EngineChoice {
   readonly model: string
   readonly vae: string | undefined
 }
 
 async function load(settings: InferenceSettings, tell: (news: ThreadNews) => void): Promise<PictureMaker> {
-  const { threads, profile, promptWindows, pictureSettings, finishPixels } = settings
+  const { threads, profile, promptWindows, pictureSettings, finishPixels, batch } = settings
   const device = await findDevice(settings.providers)
   const { provider } = device
+  const together = batch === 'auto' ? onItsOwn[provider] : Number(batch)
   const onWarning = (message: string) => tell({ type: 'warning', message })
   device.passedOver.forEach(onWarning)
   const sessions = new SessionCache<Session>(modelMemory(settings))
+  const keptText = new KeptStates()
   const cacheFolder = resolve(settings.dataDir, 'weights')
   const pool: EnginePool<Choice, Engine> = new EnginePool({
     open: ({ name, model, vae }: Choice) =>
@@ -64,6 +70,8 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
           sessions,
           cacheFolder,
           promptWindows,
+          together,
+          keptText,
           onWarning,
         }),
       ),
@@ -84,7 +92,7 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
   const { vae } = engineFiles({ model: first.name }, installed)
   // sessions for the default size, so that the first picture does not wait for the weights
   if (vae !== undefined || first.needs_vae !== true) {
-    await (await pool.get(await choose(first, vae))).prepare(first)
+    await pool.use(await choose(first, vae), (engine) => engine.prepare(first))
   }
   const version = await packageVersion()
   const reader = pictureReader()
@@ -92,7 +100,8 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
   const matte = matteSource(settings, modelMemory(settings))
   const keptOf = keptPhotos(reader, matte)
   return {
-    async make(request, index, { onStep, onPhase, signal, images, looks, previews }) {
+    together,
+    async make(request, index, { onStep, onPhase, signal, images, looks, earlier, previews }) {
       const contents = await library.readAll()
       const steps = stepsOf(request)
       const kept = request.keep && images && (() => keptOf(images))
@@ -115,7 +124,7 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
           kept &&
           (await inFrame(await kept(), { ...request, strength: request.strength ?? 1, pixels: finishPixels }))
         const image = framed?.source ?? (images && (await sourceImage(request, images, reader)))
-        const engine = await pool.get(await choose(files.model, files.vae))
+        const choice = await choose(files.model, files.vae)
         const made = { ...wanted, image }
         told.set(seed, infotext(made, { ...request, version }))
         const onPart = (step: number, all: number) =>
@@ -126,21 +135,15 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
           previews !== undefined && attempt === 0
             ? { count: previews.count, everyMs, decoder: tinyVaeFor(contents, request), show }
             : undefined
-        const generate: Engine['generate'] = (asked, how) =>
-          opening(`The model ${files.model.name}`, () => engine.generate(asked, how))
-        try {
-          const drawn = await drawPicture(
-            made,
-            request,
-            { generate, enlarge },
-            { ...options, ...(shown && { previews: shown }) },
-          )
+        return pool.use(choice, async (engine) => {
+          const generate: Engine['generate'] = (asked, how) =>
+            opening(`The model ${files.model.name}`, () => engine.generate(asked, how))
+          const how = { ...options, ...(shown && { previews: shown }) }
+          const drawn = await drawPicture(made, request, { generate, enlarge }, how)
           if (framed === undefined) return drawn
           const { upscaler } = request
-          return await onSet(framed, upscaler === undefined ? drawn : await enlarge(drawn, upscaler), matte)
-        } finally {
-          await pool.trim()
-        }
+          return onSet(framed, upscaler === undefined ? drawn : await enlarge(drawn, upscaler), matte)
+        })
       }
       return deliver(request, index, {
         draw,
@@ -150,6 +153,7 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
         images,
         kept,
         looks,
+        earlier,
         parametersOf: (seed) => (pictureSettings === 'on' ? told.get(seed) : undefined),
         onDrawn: () => onPhase('encode'),
       })

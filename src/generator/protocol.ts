@@ -5,7 +5,7 @@ import type { ResolvedRequest } from '../jobs/job.ts'
 import type { EnginePhase, GivenImages } from '../jobs/ports.ts'
 import type { Delivered } from './deliver.ts'
 
-/** What a worker process and its inference thread exchange. One run at a time. */
+/** What a worker process and its inference thread exchange. A run is a request; several may go on at the same time. */
 
 /** The thread's workerData: what it needs of the configuration, and no secrets. */
 export type InferenceSettings = Pick<
@@ -17,6 +17,7 @@ export type InferenceSettings = Pick<
   | 'providers'
   | 'profile'
   | 'threads'
+  | 'batch'
   | 'modelMemoryMb'
   | 'promptWindows'
   | 'pictureSettings'
@@ -24,7 +25,7 @@ export type InferenceSettings = Pick<
 >
 
 export function inferenceSettings(config: Config): InferenceSettings {
-  const { model, matte, modelsDir, dataDir, providers, profile, threads } = config
+  const { model, matte, modelsDir, dataDir, providers, profile, threads, batch } = config
   const { modelMemoryMb, promptWindows, pictureSettings, finishPixels } = config
   return {
     model,
@@ -34,6 +35,7 @@ export function inferenceSettings(config: Config): InferenceSettings {
     providers,
     profile,
     threads,
+    batch,
     modelMemoryMb,
     promptWindows,
     pictureSettings,
@@ -70,8 +72,13 @@ export type ThreadNews =
 
 export type ThreadMessage =
   | ThreadNews
-  | { readonly type: 'ready' }
+  /** @property together how many pictures it draws at the same time */
+  | { readonly type: 'ready'; readonly together: number }
   | { readonly type: 'unusable'; readonly fault: ThreadFault }
+  | RunMessage
+
+/** Of one run. */
+export type RunMessage =
   | {
       readonly type: 'progress'
       readonly run: number

@@ -1,7 +1,7 @@
 import { AppError } from '../jobs/errors.ts'
 import type { Log } from '../jobs/log.ts'
 import type { GeneratedImage, ImageGenerator } from '../jobs/ports.ts'
-import type { ThreadMessage, ThreadNews } from './protocol.ts'
+import type { RunMessage, ThreadNews } from './protocol.ts'
 import { faultError, type InferenceThread, startThread } from './thread.ts'
 
 export interface ThreadGeneratorOptions {
@@ -27,14 +27,20 @@ export interface ThreadGenerator extends ImageGenerator {
 
 /**
  * Runs the engine in a worker thread, because it blocks its thread. A run is aborted through shared memory; a thread
- * that crashed, ran out of memory or does not stop in time is replaced at the next run.
+ * that crashed or does not stop in time is replaced at the next run, and takes its other runs with it. One that ran out
+ * of memory is replaced when its other runs have ended; runs that come meanwhile wait for the next one.
  */
 export function threadGenerator(options: ThreadGeneratorOptions): ThreadGenerator {
   const { entry, settings, log, abortGraceMs = 30_000, endMs = 10_000, onNews = () => {}, onStuck } = options
   let current: InferenceThread | undefined
   let runs = 0
+  /** Of the current thread. */
+  const active = new Set<number>()
+  /** The current thread's memory may be fragmented: settles when it is replaced. */
+  let spent: PromiseWithResolvers<void> | undefined
 
   const loaded = async () => {
+    while (spent !== undefined) await spent.promise
     if (current === undefined || current.dead) current = startThread(entry, settings, onNews)
     await current.ready
     return current
@@ -45,7 +51,19 @@ export function threadGenerator(options: ThreadGeneratorOptions): ThreadGenerato
     onStuck()
   }
 
+  /** Ends a run of a thread, which is idle or not. */
+  const leave = async (thread: InferenceThread, run: number, idle: boolean) => {
+    active.delete(run)
+    if (!thread.dead) {
+      if (idle && (spent === undefined || active.size > 0)) return
+      await replace(thread)
+    }
+    spent?.resolve()
+    spent = undefined
+  }
+
   return {
+    together: () => current?.together ?? 1,
     async start() {
       await loaded()
     },
@@ -54,13 +72,14 @@ export function threadGenerator(options: ThreadGeneratorOptions): ThreadGenerato
       signal.throwIfAborted()
       const thread = await unlessAborted(loaded(), signal).catch(async (thrown) => {
         // a model that does not load in time means that the thread hangs: the next run needs a new one
-        if (thrown instanceof AppError && thrown.code === 'timeout' && current !== undefined)
-          await replace(current)
+        const isHung = thrown instanceof AppError && thrown.code === 'timeout' && active.size === 0
+        if (isHung && current !== undefined) await replace(current)
         throw thrown
       })
       runs += 1
-      const run = startRun(thread, runs, request, options, abortGraceMs)
-      let full = false
+      const number = runs
+      active.add(number)
+      const run = startRun(thread, number, request, options, abortGraceMs)
       try {
         for (;;) {
           const image = await run.next()
@@ -68,13 +87,11 @@ export function threadGenerator(options: ThreadGeneratorOptions): ThreadGenerato
           yield image
         }
       } catch (thrown) {
-        // its memory may be fragmented: the next run gets a new thread
-        full = thrown instanceof AppError && thrown.code === 'out_of_memory'
+        if (thrown instanceof AppError && thrown.code === 'out_of_memory') spent ??= Promise.withResolvers()
         throw thrown
       } finally {
-        // also when the caller leaves early: the thread must be idle, or gone, before the next run
-        const idle = await run.settle()
-        if ((!idle || full) && !thread.dead) await replace(thread)
+        // also when the caller leaves early: the run must have ended, or its thread, before the next one
+        await leave(thread, number, await run.settle())
       }
     },
     async close() {
@@ -101,7 +118,7 @@ function startRun(
   thread: InferenceThread,
   run: number,
   request: Generate[0],
-  { signal, onProgress, onMark, images: given, previews }: Generate[1],
+  { signal, onProgress, onMark, onFree, images: given, previews }: Generate[1],
   abortGraceMs: number,
 ) {
   const abort = new SharedArrayBuffer(4)
@@ -122,8 +139,7 @@ function startRun(
     const late = () => finish({ error: signal.aborted ? signal.reason : undefined })
     graceTimer = setTimeout(late, abortGraceMs)
   }
-  const onMessage = (message: ThreadMessage) => {
-    if (!('run' in message) || message.run !== run) return
+  const onMessage = (message: RunMessage) => {
     if (message.type === 'progress') {
       const { step, steps, at } = message
       if (signal.aborted) return
@@ -140,6 +156,7 @@ function startRun(
       wake.resolve()
     } else {
       idle = true
+      onFree?.()
       if (signal.aborted) finish({ error: signal.reason })
       else finish(message.type === 'failed' ? { error: faultError(message.fault) } : {})
     }
@@ -152,7 +169,9 @@ function startRun(
     ...(given === undefined ? {} : { images: given }),
     ...(previews === undefined ? {} : { previews: previews.count }),
   }
-  thread.start(message, onMessage, (error) => finish({ error: signal.aborted ? signal.reason : error }))
+  const leave = thread.start(message, onMessage, (error) =>
+    finish({ error: signal.aborted ? signal.reason : error }),
+  )
   if (signal.aborted) stop()
 
   return {
@@ -173,6 +192,7 @@ function startRun(
       await ended.promise
       clearTimeout(graceTimer)
       signal.removeEventListener('abort', stop)
+      leave()
       return idle
     },
   }

@@ -1,18 +1,22 @@
 import { Worker } from 'node:worker_threads'
 import { AppError } from '../jobs/errors.ts'
-import type { GenerateMessage, ThreadFault, ThreadMessage, ThreadNews } from './protocol.ts'
+import type { GenerateMessage, RunMessage, ThreadFault, ThreadMessage, ThreadNews } from './protocol.ts'
 
-/** One thread with a loaded model. It does one run at a time until it dies or is ended. */
+/** One thread with a loaded model. It works on runs until it dies or is ended. */
 export interface InferenceThread {
   /** Settles once: resolves when the model is loaded, or rejects with an `AppError`. */
   readonly ready: Promise<void>
   readonly dead: boolean
-  /** `listen` gets every later message of a run, and at most one `died`, until the next `start`. */
+  /** How many pictures it draws at the same time, of one run or of several; 1 until it is ready. */
+  readonly together: number
+  /**
+   * `listen` gets the messages of the run, and `died` is called at most once, until the returned function is called.
+   */
   start(
     message: GenerateMessage,
-    listen: (message: ThreadMessage) => void,
+    listen: (message: RunMessage) => void,
     died: (error: AppError) => void,
-  ): void
+  ): () => void
   /** Resolves when the thread is gone; false if it did not end within `withinMs` (stuck in native code). */
   end(withinMs: number): Promise<boolean>
 }
@@ -27,19 +31,24 @@ export function startThread(
   // it may reject before it is awaited
   ready.catch(() => {})
   let dead = false
-  let listen: (message: ThreadMessage) => void = () => {}
-  let died: (error: AppError) => void = () => {}
+  let together = 1
+  const runs = new Map<
+    number,
+    { readonly listen: (message: RunMessage) => void; readonly died: (error: AppError) => void }
+  >()
 
   const onDeath = (error: AppError) => {
     dead = true
     reject(error)
-    died(error)
+    for (const { died } of runs.values()) died(error)
   }
   worker.on('message', (message: ThreadMessage) => {
-    if (message.type === 'ready') resolve()
-    else if (message.type === 'unusable') onDeath(faultError(message.fault))
+    if (message.type === 'ready') {
+      together = message.together
+      resolve()
+    } else if (message.type === 'unusable') onDeath(faultError(message.fault))
     else if (message.type === 'holdings' || message.type === 'warning') onNews(message)
-    else listen(message)
+    else runs.get(message.run)?.listen(message)
   })
   worker.on('error', (cause) => {
     const full = 'code' in cause && cause.code === 'ERR_WORKER_OUT_OF_MEMORY'
@@ -57,10 +66,13 @@ export function startThread(
     get dead() {
       return dead
     },
-    start(message, onMessage, onDied) {
-      listen = onMessage
-      died = onDied
+    get together() {
+      return together
+    },
+    start(message, listen, died) {
+      runs.set(message.run, { listen, died })
       worker.postMessage(message)
+      return () => void runs.delete(message.run)
     },
     async end(withinMs) {
       dead = true

@@ -121,7 +121,7 @@ export const instruments = {
   stepDuration: {
     kind: 'histogram',
     name: 'packshot_step_duration_seconds',
-    help: 'One step of the sampler, apart from the first of each picture.',
+    help: 'One step of the sampler, apart from the first of each picture; of pictures that are drawn at the same time their mean so far.',
     roles: worker,
     labels: { model: undefined, size: sizes },
     buckets: [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],

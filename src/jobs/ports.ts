@@ -52,7 +52,7 @@ export interface Delivery {
 }
 
 export interface Consumer {
-  /** Takes nothing further; resolves when the handler of the current task or event has ended. */
+  /** Takes nothing further; resolves when the handlers of current tasks, or of the current event, have ended. */
   stop(): Promise<void>
 }
 
@@ -82,10 +82,11 @@ export interface TaskQueue {
    */
   publish(task: Task, options?: { readonly lane?: number }): Promise<void>
   /**
-   * Delivers one task at a time, and takes none while the handler works; a task whose worker dies is delivered
-   * again. A handler never rejects. Resumes automatically after an outage of the queue.
+   * Delivers one task at a time, and takes none while the handler works, unless it calls `more`: then the next one is
+   * delivered beside it; calls after the first do nothing. A task whose worker dies is delivered again. A handler never
+   * rejects. Resumes automatically after an outage of the queue.
    */
-  consume(handler: (delivery: Delivery) => Promise<void>): Promise<Consumer>
+  consume(handler: (delivery: Delivery, more: () => void) => Promise<void>): Promise<Consumer>
   /** How many tasks wait; running ones may be included. */
   depth(): Promise<number>
   /** The same for each class. Those that wait for another attempt may be missing. */
@@ -477,6 +478,8 @@ export interface GenerateOptions {
   readonly onProgress: (progress: Progress) => void
   /** Called in order, soon after each moment. */
   readonly onMark?: (mark: EngineMark) => void
+  /** Called once when nothing of the request is left to compute: its last pictures are on their way to the caller. */
+  readonly onFree?: () => void
   /** Present when the request names uploads. */
   readonly images?: GivenImages
   /** Looks at the first picture while it is made, about so many: small JPEG files, numbered from 1. */
@@ -486,8 +489,10 @@ export interface GenerateOptions {
   }
 }
 
-/** Makes pictures. Runs off the event loop of its caller. */
+/** Makes pictures. Runs off the event loop of its caller. Several requests at the same time are made side by side. */
 export interface ImageGenerator {
+  /** How many pictures it draws at the same time, of one request or of several; absent: one. */
+  readonly together?: () => number
   /**
    * Makes the `count` pictures of a request in order; picture n has the seed `imageSeed(request, n)`. Rejects with
    * the signal's reason soon after `signal` aborts (at the next step). Rejects with an `AppError` otherwise:

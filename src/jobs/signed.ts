@@ -23,9 +23,9 @@ export function signedTasks(queue: TaskQueue, { key, log }: SignOptions): TaskQu
     ...queue,
     publish: (task, options) => queue.publish(sealed<Task>(secret, 'task', task), options),
     consume: (handler) =>
-      queue.consume(async (delivery) => {
+      queue.consume(async (delivery, more) => {
         const message = opened(secret, 'task', delivery.message)
-        if (message !== undefined) return handler(withMessage(delivery, message))
+        if (message !== undefined) return handler(withMessage(delivery, message), more)
         log.error({}, 'a task that is not signed with PACKSHOT_MESSAGE_KEY was parked')
         return delivery.dead('not signed with PACKSHOT_MESSAGE_KEY')
       }),

@@ -26,11 +26,11 @@ export function tracedTasks(queue: TaskQueue, system: System): TaskQueue {
         queue.publish(withTrace(task, trace), options),
       ),
     consume: (handler) =>
-      queue.consume((delivery) => {
+      queue.consume((delivery, more) => {
         const { attempt, losses, message } = delivery
         const counts = { 'packshot.attempt': attempt, 'packshot.losses': losses }
         return processed(system, 'tasks', carriedBy(message), counts, (span) =>
-          handler(recorded(delivery, span)),
+          handler(recorded(delivery, span), more),
         )
       }),
     consumeDead: (handler) =>

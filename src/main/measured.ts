@@ -43,6 +43,11 @@ export function measuredBackends<Opened extends Backends>(
     pulses[name] = { at, up: outcome !== 'unavailable' }
     return (at - began) / 1000
   }
+  let working = 0
+  const busy = (change: 1 | -1) => {
+    working += change
+    metrics.workerBusy.set({}, Math.min(working, 1))
+  }
   const ofQueue: Ended = (_op, outcome, began) => void pulse('queue', outcome, began)
   const queue = timed(backends.queue, ofQueue)
   const images = timed(backends.images, (op, outcome, began) => {
@@ -55,8 +60,8 @@ export function measuredBackends<Opened extends Backends>(
       queue: {
         ...queue,
         consume: (handler) =>
-          queue.consume(async (delivery) => {
-            metrics.workerBusy.set({}, 1)
+          queue.consume(async (delivery, more) => {
+            busy(1)
             try {
               await handler(
                 parksHere
@@ -74,9 +79,10 @@ export function measuredBackends<Opened extends Backends>(
                       },
                     }
                   : delivery,
+                more,
               )
             } finally {
-              metrics.workerBusy.set({}, 0)
+              busy(-1)
             }
           }),
         consumeDead: (handler) =>

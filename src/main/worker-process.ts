@@ -6,7 +6,8 @@ import { bestEffort, type Log } from '../jobs/log.ts'
 import { noReports, reportedImages } from '../jobs/reports.ts'
 import { tracedGenerator } from '../jobs/traced-work.ts'
 import { defaultAttemptLimits } from '../jobs/working/attempt.ts'
-import { defaultRunLimits, runTask } from '../jobs/working/run.ts'
+import { defaultRunLimits } from '../jobs/working/run.ts'
+import { sideBySide } from '../jobs/working/side-by-side.ts'
 import type { Speed } from '../jobs/working/speed.ts'
 import { defaultStorageRetry, type StorageRetry } from '../jobs/working/storage-retry.ts'
 import { type Backends, openBackends, workerName } from './backends.ts'
@@ -115,7 +116,7 @@ async function work(config: Config, log: Log, telemetry: Telemetry, options: Wor
   await beat()
   const beating = setInterval(beat, heartbeatMs)
   starting.defer(() => clearInterval(beating))
-  const consumer = await queue.consume((delivery) => runTask(deps, delivery, stopping.signal))
+  const consumer = await queue.consume(sideBySide(deps, stopping.signal))
   health.ready = true
   metrics.workerBusy.set({}, 0)
   tell({ type: 'ready' })

@@ -239,6 +239,34 @@ export function taskQueueContract(name: string, start: (t: TestContext) => Promi
       await consumer.stop()
     })
 
+    test('delivers the next task beside one whose handler asks for it, and stops after both', async (t) => {
+      const queue = await (await start(t)).open(usual)
+      const tasks = [someTask(), someTask(), someTask()]
+      for (const task of tasks) await queue.publish(task)
+      const [seen, ended]: [string[], string[]] = [[], []]
+      const both = Promise.withResolvers<void>()
+      const done = Promise.withResolvers<void>()
+      const consumer = await queue.consume(async (delivery, more) => {
+        seen.push(idOf(delivery))
+        if (seen.length === 1) {
+          more()
+          more()
+        } else both.resolve()
+        await done.promise
+        await delivery.ack()
+        ended.push(idOf(delivery))
+      })
+      await both.promise
+      const stopped = consumer.stop()
+      await new Promise((resolve) => setTimeout(resolve, 200))
+      assert.deepEqual([seen.length, ended], [2, []], 'one for each time that it was asked')
+      done.resolve()
+      await stopped
+      assert.deepEqual(ended.toSorted(), seen.toSorted())
+      await collect(queue, 1, (delivery) => delivery.ack())
+      assert.equal(await queue.depth(), 0)
+    })
+
     test('wakes consumers that wait, each task for one of them', async (t) => {
       const kit = await start(t)
       const seen: Delivery[] = []

@@ -52,7 +52,7 @@ export function withFailPoint(backends: Backends, setting: string | undefined): 
         await after('after the publish', queue.publish(...task))
       },
       consume: (handler) =>
-        queue.consume((delivery) => {
+        queue.consume((delivery, more) => {
           reach('received')
           const wrapped: Delivery = {
             message: delivery.message,
@@ -64,7 +64,7 @@ export function withFailPoint(backends: Backends, setting: string | undefined): 
             giveBack: (delayMs) => delivery.giveBack(delayMs),
             dead: (reason) => delivery.dead(reason),
           }
-          return handler(wrapped)
+          return handler(wrapped, more)
         }),
     },
     events: {

@@ -8,7 +8,7 @@ import { keepChannel, untilDone } from './channel-loop.ts'
 import { type Held, holdDelivery } from './delivery.ts'
 import { createTurns, type Turns } from './turns.ts'
 
-type Handler = (delivery: Delivery) => Promise<void>
+type Handler = (delivery: Delivery, more: () => void) => Promise<void>
 
 /** Maximum pause before a task that its handler neither ended nor lost is redelivered. */
 const leftPauseMs = 5000
@@ -16,7 +16,7 @@ const leftPauseMs = 5000
 const longestSleepMs = 60_000
 
 /**
- * Takes one task at a time, and holds no other while it works. It polls the queues for a message in the order of
+ * Takes one task at a time, and holds no other while it works unless its handler asks for one. It polls the queues for a message in the order of
  * its turns; only when all are empty does it subscribe to all of them, and it unsubscribes again with the first
  * message. So each class goes strictly before the next, and within a class callers take turns, which no broker before
  * 4.3 offers itself.
@@ -24,13 +24,16 @@ const longestSleepMs = 60_000
 export function startTaskConsumer(broker: Broker, handler: Handler): Consumer {
   const stopping = new AbortController()
   const turns = createTurns(broker.topology.sources)
+  const handling = new Set<Promise<void>>()
   const ended = keepChannel(broker, 'the task consumer', stopping.signal, (channel) =>
-    work(broker, channel, turns, handler, stopping.signal),
+    work(broker, channel, turns, handler, handling, stopping.signal),
   )
   return {
-    stop() {
+    async stop() {
       stopping.abort()
-      return ended
+      await ended
+      // of a channel that broke
+      await Promise.all(handling)
     },
   }
 }
@@ -40,6 +43,7 @@ async function work(
   channel: Channel,
   turns: Turns,
   handler: Handler,
+  handling: Set<Promise<void>>,
   stopping: AbortSignal,
 ): Promise<void> {
   await channel.basicQos({ prefetchCount: 1 })
@@ -48,16 +52,23 @@ async function work(
   while (!stopping.aborted) {
     if (held.length === 0) held = await take(channel, turns)
     if (held.length === 0) held = await sleepUntilWoken(channel, turns, stopping)
-    // a message that the broker believes to be here, and is not, is released with the channel
+    // a message that the broker believes to be here, and is not, is released with the channel; so are those in work
+    if (held.length === 0 && handling.size > 0) continue
     if (held.length === 0) return
     held = [...held.slice(0, 1), ...(await giveBackAll(broker, held.slice(1)))]
     const next = stopping.aborted ? undefined : held.shift()
     if (next === undefined) continue
     turns.served(next.source)
-    await handle(broker, next, handler, stopping)
+    const more = Promise.withResolvers<void>()
+    const handled = handle(broker, next, handler, more.resolve, stopping).finally(() =>
+      handling.delete(handled),
+    )
+    handling.add(handled)
+    await Promise.race([handled, more.promise])
   }
   // what cannot be returned now goes back to the broker when the channel closes
   await giveBackAll(broker, held)
+  await Promise.all(handling)
 }
 
 /** A `get` is written to the log of its queue even if there is no message, a count is not. */
@@ -120,11 +131,18 @@ async function giveBackAll(broker: Broker, held: readonly Held[]): Promise<Held[
   return kept
 }
 
-async function handle(broker: Broker, held: Held, handler: Handler, stopping: AbortSignal): Promise<void> {
+/** Never rejects. */
+async function handle(
+  broker: Broker,
+  held: Held,
+  handler: Handler,
+  more: () => void,
+  stopping: AbortSignal,
+): Promise<void> {
   const { log } = broker
   const delivery = holdDelivery(broker, held)
   try {
-    await handler(delivery)
+    await handler(delivery, more)
     if (!delivery.ended() && !delivery.lost.aborted)
       log.warn({}, 'a task was not completed; it is returned to the queue')
   } catch (err) {

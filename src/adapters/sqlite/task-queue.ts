@@ -56,7 +56,10 @@ export function sqliteTaskQueue(database: Database, options: TaskQueueOptions): 
   const remove = db.prepare('DELETE FROM tasks WHERE id = ? AND lease_until <= ?')
   const consumers = new Set<Consumer>()
 
-  const take = async (handler: (delivery: Delivery) => Promise<void>) => {
+  const handling = new Set<Promise<void>>()
+
+  /** Until its handler ends, or asks for the next one. */
+  const take = async (handler: Parameters<TaskQueue['consume']>[0]) => {
     // Looking takes no write lock, so an idle consumer does not block a publish.
     if (guard(() => waiting.get(Date.now())) === undefined) return false
     const token = randomUUID()
@@ -64,11 +67,13 @@ export function sqliteTaskQueue(database: Database, options: TaskQueueOptions): 
     const [row] = guard(() => claim.all(owner, token, Date.now(), leaseMs)) as unknown as Row[]
     if (row === undefined) return false
     const lease = holdLease(database, log, row, token, leaseMs)
-    try {
-      await handler(lease.delivery)
-    } finally {
+    const more = Promise.withResolvers<void>()
+    const handled = handler(lease.delivery, more.resolve).finally(() => {
       lease.end()
-    }
+      handling.delete(handled)
+    })
+    handling.add(handled)
+    await Promise.race([handled, more.promise])
     return true
   }
 
@@ -88,7 +93,13 @@ export function sqliteTaskQueue(database: Database, options: TaskQueueOptions): 
     },
     async consume(handler) {
       guard(() => free.run(owner))
-      const consumer = startPolling(log, pollMs, () => take(handler))
+      const polling = startPolling(log, pollMs, () => take(handler))
+      const consumer: Consumer = {
+        async stop() {
+          await polling.stop()
+          await Promise.all(handling)
+        },
+      }
       consumers.add(consumer)
       return consumer
     },

@@ -5,8 +5,8 @@ import { type Attribute, type ElementType, elementType, node, tensorHeader, valu
 import { ProtobufWriter } from './protobuf.ts'
 
 /**
- * A typed writer of ONNX graphs. All shapes are fixed when the graph is written, so that its memory is known before it
- * is loaded; weights are external data that point into the checkpoint file by offset and are never copied here.
+ * A typed writer of ONNX graphs. All shapes are fixed when the graph is written (but for the batch, if it is open), so
+ * that its memory is known before it is loaded; weights are external data that point into the checkpoint file by offset and are never copied here.
  *
  * Longer than most files: it is one class, with which every network is written.
  */
@@ -60,6 +60,8 @@ export interface GraphOptions {
   readonly loraRanks?: ReadonlyMap<string, number>
   /** Keys of weights that are fed rather than stored, as `replacementInput`. */
   readonly replaced?: ReadonlySet<string>
+  /** The batch that the graph is written for is the largest: a run may have any smaller one. */
+  readonly openBatch?: boolean
 }
 
 /** The input that takes a weight's place; float32, of the stored shape. */
@@ -112,6 +114,13 @@ export class Graph {
     return this.#options.loraRanks?.get(layer) ?? 0
   }
 
+  /** A float32 tensor that is fed with a row for each of the batch. */
+  batchInput(name: string, dims: readonly number[]): Value {
+    this.#inputs.push(valueInfo(name, this.#ofBatch(dims), 'F32'))
+    this.#activations.input({ name, dims })
+    return this.#converted({ name, dims }, 'F32')
+  }
+
   /** A float32 tensor that is fed. */
   input(name: string, dims: readonly number[]): Value {
     this.#inputs.push(valueInfo(name, dims, 'F32'))
@@ -119,19 +128,19 @@ export class Graph {
     return this.#converted({ name, dims }, 'F32')
   }
 
-  /** An int32 tensor that is fed. */
+  /** An int32 tensor that is fed with a row for each of the batch. */
   integerInput(name: string, dims: readonly number[]): Value {
-    this.#inputs.push(valueInfo(name, dims, 'I32'))
+    this.#inputs.push(valueInfo(name, this.#ofBatch(dims), 'I32'))
     this.#activations.input({ name, dims })
     return this.#converted({ name, dims }, 'I32')
   }
 
-  /** A float32 tensor that comes out. */
+  /** A float32 tensor that comes out, with a row for each of the batch. */
   output(name: string, value: Value): void {
     const [type, attributes] = this.#inside === 'F32' ? ['Identity', {}] : ['Cast', { to: elementType.F32 }]
     this.#nodes.push(node(type, [value.name], [name], attributes, ''))
     this.#activations.operator(type, [value.name], [{ name, dims: value.dims }])
-    this.#outputs.push(valueInfo(name, value.dims, 'F32'))
+    this.#outputs.push(valueInfo(name, this.#ofBatch(value.dims), 'F32'))
   }
 
   /**
@@ -191,14 +200,21 @@ export class Graph {
 
   /** Repeats axes of length 1. */
   expand(value: Value, dims: readonly number[]): Value {
-    return this.op('Expand', [value, this.#integers(dims)], dims)
+    // an axis of length 1 in the shape leaves that of the value as it is
+    const shape =
+      this.#options.openBatch && value.dims.length === dims.length
+        ? dims.map((dim, axis) => (value.dims[axis] === dim ? 1 : dim))
+        : dims
+    return this.op('Expand', [value, this.#integers(shape)], dims)
   }
 
   reshape(value: Value, dims: readonly number[]): Value {
     if (elements(value.dims) !== elements(dims)) {
       throw new Error(`${this.#name}: cannot reshape [${value.dims.join(', ')}] to [${dims.join(', ')}]`)
     }
-    return this.op('Reshape', [value, this.#integers(dims)], dims)
+    // -1: what is left, which depends on the batch
+    const shape = this.#options.openBatch ? [-1, ...dims.slice(1)] : dims
+    return this.op('Reshape', [value, this.#integers(shape)], dims)
   }
 
   transpose(value: Value, permutation: readonly number[]): Value {
@@ -224,10 +240,12 @@ export class Graph {
   resize(value: Value, height: number, width: number): Value {
     const dims = [value.dims[0] as number, value.dims[1] as number, height, width]
     const none = { name: '', dims: [] }
-    return this.op('Resize', [value, none, none, this.#integers(dims)], dims, {
+    const open = this.#options.openBatch
+    return this.op('Resize', [value, none, none, this.#integers(open ? [height, width] : dims)], dims, {
       mode: 'nearest',
       coordinate_transformation_mode: 'asymmetric',
       nearest_mode: 'floor',
+      ...(open && { axes: [2, 3] }),
     })
   }
 
@@ -279,6 +297,10 @@ export class Graph {
     return from === this.#inside
       ? value
       : this.op('Cast', [value], value.dims, { to: elementType[this.#inside] })
+  }
+
+  #ofBatch(dims: readonly number[]): readonly (number | string)[] {
+    return this.#options.openBatch ? ['batch', ...dims.slice(1)] : dims
   }
 
   #fresh(type: string): string {

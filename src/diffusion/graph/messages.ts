@@ -17,10 +17,17 @@ export function tensorHeader(name: string, dims: readonly number[], type: number
   return tensor.int(2, type).string(8, name)
 }
 
-/** A ValueInfoProto: an input or output of fixed shape. */
-export function valueInfo(name: string, dims: readonly number[], type: ElementType): ProtobufWriter {
+/** A ValueInfoProto: an input or output. A name in place of a number is an axis of any length. */
+export function valueInfo(
+  name: string,
+  dims: readonly (number | string)[],
+  type: ElementType,
+): ProtobufWriter {
   const shape = new ProtobufWriter()
-  for (const dim of dims) shape.message(1, new ProtobufWriter().int(1, dim))
+  for (const dim of dims) {
+    const one = new ProtobufWriter()
+    shape.message(1, typeof dim === 'number' ? one.int(1, dim) : one.string(2, dim))
+  }
   const tensorType = new ProtobufWriter().int(1, elementType[type]).message(2, shape)
   return new ProtobufWriter().string(1, name).message(2, new ProtobufWriter().message(1, tensorType))
 }

@@ -88,3 +88,33 @@ test('a UNet for inpainting takes 9 channels and gives 4', async (t) => {
   const actual = await run(t, feeds, await openSafetensors(path), config)
   assert.ok(relativeError(actual, prediction) < 1e-5)
 })
+
+test('a graph with an open batch takes any number of rows, with and without a mask', async (t) => {
+  const { unet, architecture } = model
+  for (const masked of [false, true]) {
+    const shape = { batch: 6, height: 16, width: 16, tokens, masked }
+    for (const attention of ['fused', 'plain'] as const) {
+      const options = { openBatch: true, attention }
+      const graph = unetGraph(architecture.unet, new Weights(unet), shape, options)
+      const session = await Session.create(graph, unet.folder, { provider: 'cpu' })
+      t.after(() => session.release())
+      const mask = { data: new Int32Array(2 * tokens).fill(1), dims: [2, tokens] }
+      const feeds = {
+        sample: { data: latents, dims: [2, 4, 16, 16] },
+        text: { data: text, dims: [2, tokens, width] },
+        time,
+        ...(masked && { mask }),
+      }
+      const two = await session.run(feeds)
+      assert.ok(relativeError(two, prediction) < 1e-5, `masked ${masked}, ${attention}`)
+      const thrice = Object.entries(feeds).map(([name, { data, dims }]) => {
+        const rows = [data, data, data].flatMap((each) => [...each])
+        const long = data instanceof Int32Array ? Int32Array.from(rows) : Float32Array.from(rows)
+        return [name, { data: long, dims: [6, ...dims.slice(1)] }]
+      })
+      const six = await session.run(Object.fromEntries(thrice))
+      const part = six.length / 3
+      for (const n of [0, 1, 2]) assert.ok(relativeError(six.subarray(n * part, (n + 1) * part), two) < 1e-5)
+    }
+  }
+})

@@ -71,9 +71,9 @@ export function unetGraph(
   const { batch, height, width, tokens } = shape
   const channels = config.block_out_channels
   const first = channels[0] as number
-  const sample = g.input('sample', [batch, config.in_channels, height, width])
-  const sinusoid = g.input('time', [batch, first])
-  const states = g.input('text', [batch, tokens, config.cross_attention_dim])
+  const sample = g.batchInput('sample', [batch, config.in_channels, height, width])
+  const sinusoid = g.batchInput('time', [batch, first])
+  const states = g.batchInput('text', [batch, tokens, config.cross_attention_dim])
   const hidden = silu(g, linear(g, 'time_embedding.linear_1', sinusoid, first * 4))
   const context: Context = {
     g,

@@ -37,8 +37,13 @@ export class Previewer {
     tiny: TinyVae | undefined,
   ): Promise<Picture> {
     const full = [size.width * this.#scale, size.height * this.#scale] as const
-    const session = tiny && (await this.#sessions.tinyDecoderBeside(tiny, size))
-    if (tiny && session) return toPicture(await session.run(tinyFeeds(tiny, sample, size)), ...full)
+    const planes =
+      tiny &&
+      (await this.#sessions.turns.take(async () => {
+        const session = await this.#sessions.tinyDecoderBeside(tiny, size)
+        return session?.run(tinyFeeds(tiny, sample, size))
+      }))
+    if (planes) return toPicture(planes, ...full)
     if (this.#colours.isKnown) return this.#colours.show(sample, size)
     return toPicture(this.seen(sample, size, await networks.decode(sample, size)), ...full)
   }

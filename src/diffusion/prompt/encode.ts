@@ -1,3 +1,4 @@
+import type { KeptStates } from './kept-states.ts'
 import { checkWidth } from './textual-inversion.ts'
 import { weigh } from './weigh.ts'
 import type { PromptWindow, PromptWindows } from './windows.ts'
@@ -10,6 +11,14 @@ export interface WindowEncoder {
   lookUp(ids: readonly number[]): Promise<Float32Array>
   /** From embeddings [1, tokens, width] to states [1, tokens, width]. */
   run(embeddings: Float32Array): Promise<Float32Array>
+  /** Where its states are kept; absent: each window is encoded. */
+  readonly kept?: Kept | undefined
+}
+
+interface Kept {
+  readonly states: KeptStates
+  /** Whatever states depend on beside the window. */
+  readonly key: string
 }
 
 /** What the UNet attends to. */
@@ -46,7 +55,19 @@ export function promptAlone({ states, tokens, mask }: TextStates): TextStates {
   return { states: states.slice(tokens * width, (tokens + own) * width), tokens: own }
 }
 
-async function encodeWindow(window: PromptWindow, encoder: WindowEncoder): Promise<Float32Array> {
+function encodeWindow(window: PromptWindow, encoder: WindowEncoder): Promise<Float32Array> {
+  const { kept } = encoder
+  if (kept === undefined) return encodeAnew(window, encoder)
+  const { ids, multipliers, inversions } = window
+  const placed = inversions.map(
+    ({ offset, inversion }) => `${offset}:${kept.states.identities.of(inversion)}`,
+  )
+  // as text, in which Infinity and NaN differ
+  const key = [kept.key, ids, multipliers, placed].join(' ')
+  return kept.states.get(key, () => encodeAnew(window, encoder))
+}
+
+async function encodeAnew(window: PromptWindow, encoder: WindowEncoder): Promise<Float32Array> {
   const embeddings = await encoder.lookUp(window.ids)
   for (const { offset, inversion } of window.inversions) {
     checkWidth(inversion, encoder.width)

@@ -1,4 +1,5 @@
 import { MemoryError } from '../errors.ts'
+import { Turns } from './turns.ts'
 
 /** What the cache needs of a session. */
 interface Releasable {
@@ -17,6 +18,8 @@ interface Planned<S> {
  * so every picture size has sessions of its own, each with weights and activations. An owner is a model in memory.
  */
 export class SessionCache<S extends Releasable> {
+  /** Whoever gets a session and runs it does so in one turn: the next may release it. */
+  readonly turns = new Turns()
   readonly #budgetBytes: number
   /** By owner and key, the least recently used first: a Map keeps insertion order. */
   readonly #entries = new Map<string, { owner: object; session: S; bytes: number }>()
@@ -42,7 +45,7 @@ export class SessionCache<S extends Releasable> {
   }
 
   /**
-   * The session with this key. Not for concurrent calls: a session may be released to make room for the next.
+   * The session with this key. To be used in a turn: a session may be released to make room for the next.
    * @throws MemoryError if the budget is too small even with all other sessions released
    */
   async get(owner: object, key: string, plan: () => Planned<S>): Promise<S> {

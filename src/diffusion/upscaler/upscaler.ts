@@ -44,7 +44,7 @@ export async function openUpscaler(options: UpscalerOptions): Promise<Upscaler> 
   return new Upscaler(await openUpscalerFile(options.path), options)
 }
 
-/** A network that makes pictures larger. For one caller at a time. */
+/** A network that makes pictures larger. */
 export class Upscaler {
   /** How many times as wide and high a picture becomes. */
   readonly scale: number
@@ -85,8 +85,10 @@ export class Upscaler {
       for (const column of columns) {
         if (signal?.aborted) throw new AbortedError(`stopped before tile ${done + 1}`)
         const data = cut(picture, row.start, column.start, size)
-        const session = await this.#session(size)
-        const planes = await session.run({ picture: { data, dims: [1, 3, size.height, size.width] } })
+        const planes = await this.#options.sessions.turns.take(async () => {
+          const session = await this.#session(size)
+          return session.run({ picture: { data, dims: [1, 3, size.height, size.width] } })
+        })
         if (!planes.every(Number.isFinite))
           throw saidToAll('the upscaler gave no finite numbers: its weights are damaged')
         this.#place(planes, size, { row, column }, result)
@@ -98,7 +100,8 @@ export class Upscaler {
   }
 
   async close(): Promise<void> {
-    await this.#options.sessions.release(this)
+    const { sessions } = this.#options
+    await sessions.turns.take(() => sessions.release(this))
   }
 
   /** The largest tile that fits; the smallest, if none does. */

@@ -59,14 +59,15 @@ export interface Made {
 }
 
 /**
- * Returns the pictures it stored: all, or those that were done when no more were wanted. Rejects `Stopped` (lost, stopping,
- * canceled, or enough while none is done), an `AppError` of the generator,
+ * Returns the pictures it stored: all, or those that were done when no more were wanted. `onFree` is called when the engine
+ * has drawn them. Rejects `Stopped` (lost, stopping, canceled, or enough while none is done), an `AppError` of the generator,
  * `upload_gone`, `timeout`, or `StorageAway`.
  */
 export async function makePictures(
   deps: AttemptDeps,
   task: Task,
   signals: { lost: AbortSignal; stopping: AbortSignal },
+  onFree?: () => void,
 ): Promise<Made> {
   const watch = startWatch(deps, task, signals)
   const made: ManifestImage[] = []
@@ -79,6 +80,7 @@ export async function makePictures(
     const options = {
       signal,
       onProgress,
+      ...(onFree === undefined ? {} : { onFree }),
       ...(images === undefined ? {} : { images }),
       ...(count === 0 ? {} : { previews: { count, onPreview } }),
     }
@@ -180,7 +182,7 @@ function startWatch(deps: AttemptDeps, task: Task, signals: { lost: AbortSignal;
     limits.cancelEveryMs,
   )
 
-  const meter = stepMeter(deps, task)
+  const meter = stepMeter(deps, task, deps.generator.together?.() ?? 1)
   let reported = Number.NEGATIVE_INFINITY
   const secondsPerStep = () =>
     first === undefined || last.step === first.step

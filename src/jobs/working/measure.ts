@@ -24,11 +24,21 @@ export function countMade({ metrics }: MeasureDeps, { request }: Task, seconds: 
   metrics.pictureCost.set({ model }, seconds / count)
 }
 
-/** Takes note of the steps of one attempt: the first of each picture begins with other work. */
-export function stepMeter({ metrics }: MeasureDeps, { request }: Task) {
+interface Mark {
+  readonly step: number
+  readonly at: number
+}
+
+/**
+ * Takes note of the steps of one attempt: the first of each picture begins with other work. Of pictures that are drawn at
+ * the same time several steps end in one moment: each counts as long as their mean so far.
+ */
+export function stepMeter({ metrics }: MeasureDeps, { request }: Task, together: number) {
   const labels = { model: request.model, size: sizeLabel(request) }
   const each = stepsOf(request)
-  let last: { readonly step: number; readonly at: number } | undefined
+  const beside = Math.min(request.count, together)
+  let first: Mark | undefined
+  let last: Mark | undefined
   const alive = () => metrics.workerProgress.set({}, Date.now() / 1000)
   alive()
   return {
@@ -36,7 +46,11 @@ export function stepMeter({ metrics }: MeasureDeps, { request }: Task) {
     onProgress({ step }: Progress, now: number): void {
       alive()
       const begins = step % each === 1 || each === 1
-      if (last !== undefined && step === last.step + 1 && !begins) {
+      first ??= { step, at: now }
+      const done = step - first.step
+      if (beside > 1) {
+        if (done >= beside) metrics.stepDuration.observe(labels, (now - first.at) / 1000 / done)
+      } else if (last !== undefined && step === last.step + 1 && !begins) {
         metrics.stepDuration.observe(labels, (now - last.at) / 1000)
       }
       last = { step, at: now }

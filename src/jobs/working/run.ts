@@ -41,10 +41,23 @@ export const defaultRunLimits = { maxLosses: 5, retryPauseMs: 1000 }
 const storageAwayPauseMs = 30_000
 const endingPauseMs = 10_000
 
+/** What a task has to do with others that the worker has in hand. */
+interface Others {
+  /** Called when the engine has drawn its pictures, and the rest is storing and telling. */
+  readonly onFree?: () => void
+  /** Whether pictures of other jobs were drawn at the same time. */
+  readonly shared?: () => boolean
+}
+
 /** Never rejects: when even the ending fails, the delivery is left to be redelivered. */
-export async function runTask(deps: RunDeps, delivery: Delivery, stopping: AbortSignal): Promise<void> {
+export async function runTask(
+  deps: RunDeps,
+  delivery: Delivery,
+  stopping: AbortSignal,
+  others: Others = {},
+): Promise<void> {
   try {
-    await workOn(deps, delivery, stopping)
+    await workOn(deps, delivery, stopping, others)
   } catch (err) {
     if (delivery.lost.aborted) return
     deps.log.error({ err, attempt: delivery.attempt }, 'a task could not be completed; it is redelivered')
@@ -56,7 +69,12 @@ export async function runTask(deps: RunDeps, delivery: Delivery, stopping: Abort
   }
 }
 
-async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal): Promise<void> {
+async function workOn(
+  deps: RunDeps,
+  delivery: Delivery,
+  stopping: AbortSignal,
+  { onFree, shared }: Others,
+): Promise<void> {
   const task = delivery.message
   if (!isTask(task)) return refuse(deps, delivery)
 
@@ -95,7 +113,7 @@ async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal):
   void bestEffort(log, 'writing that a task runs', running)
   let made: Made
   try {
-    made = await makePictures(deps, task, { lost: delivery.lost, stopping })
+    made = await makePictures(deps, task, { lost: delivery.lost, stopping }, onFree)
   } catch (thrown) {
     return endAttempt(deps, delivery, task, thrown, (outcome) => commit({ ...outcome, started_at }))
   }
@@ -104,8 +122,9 @@ async function workOn(deps: RunDeps, delivery: Delivery, stopping: AbortSignal):
   // the pictures are made: an outage of storage or broker now is not a fault of the attempt, and does not count
   await commit({ status: 'succeeded', images: made.pictures, started_at })
   deps.metrics.attempts.add({ outcome: 'done' })
-  // the steps of a picture that was left say nothing
-  if (whole) learnSpeed(deps.speed, task, made)
+  // the steps of a picture that was left say nothing; beside others it seems slower than it is, which is better than nothing
+  if (whole && (shared?.() !== true || deps.speed.secondsPerUnit === undefined))
+    learnSpeed(deps.speed, task, made)
 }
 
 /**
