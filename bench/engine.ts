@@ -2,17 +2,20 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { writeRandomCheckpoint } from '../scripts/random-checkpoint.ts'
 import { Graph } from '../src/diffusion/graph/graph.ts'
 import { withoutWeights } from '../src/diffusion/graph/without-weights.ts'
 import { profiles, Session } from '../src/diffusion/runtime/session.ts'
+import { fullSizeCheckpoint } from './full-size-checkpoint.ts'
 
 /**
  * The cost of the engine on this machine, with a checkpoint of Stable Diffusion 1.5's full size (random weights,
  * written once, about 2 GB) or any other model: seconds to load, seconds per step, threads and processor time per
  * step, GFLOP/s, memory.
  *
- *   npm run bench:engine -- [--model <folder or file>] [--size 512] [--steps 4] [--profile fast | dense] [--json]
+ *   npm run bench:engine -- [--model <folder or file>] [--size 512] [--steps 4] [--profile fast | packed | dense]
+ *                           [--precision int8] [--json]
+ *
+ * With `packed`, `dense` and `int8` the model is loaded twice, and the second time is reported: files are written the first time.
  *
  * `--json` prints one line of JSON and nothing else. `--source <folder>` measures the engine of a different checkout,
  * to compare two checkouts with the same program: see docs/performance.md.
@@ -27,12 +30,15 @@ const { values } = parseArgs({
     size: { type: 'string', default: '512' },
     steps: { type: 'string', default: '4' },
     profile: { type: 'string', default: 'fast' },
+    threads: { type: 'string' },
+    precision: { type: 'string', default: 'exact' },
     source: { type: 'string', default: join(import.meta.dirname, '..') },
     json: { type: 'boolean', default: false },
   },
 })
 const profile = profiles.find((each) => each === values.profile)
 if (profile === undefined) throw new Error(`--profile must be one of ${profiles.join(', ')}`)
+const precision = values.precision === 'int8' ? ('int8' as const) : undefined
 const engine: typeof import('../src/diffusion/engine.ts') = await import(
   resolve(values.source, 'src/diffusion/engine.ts')
 )
@@ -48,19 +54,22 @@ const say = (line: string) => {
 say(`${cpus()[0]?.model ?? 'unknown processor'}, ${size}x${size}, ${profile}`)
 const ceiling = values.json ? Number.NaN : await matrixProductRate()
 say(`one matrix product    ${Math.round(ceiling)} GFLOP/s: the UNet's widest layer alone, to compare with`)
-const cacheFolder = join(tmpdir(), 'packshot-bench-float32')
-let began = performance.now()
-const open = () => engine.openEngine({ model: path, provider: 'cpu', profile, cacheFolder })
-let model = await open()
-const copies = profile === 'dense' ? ' (and float32 copies, if there were none)' : ''
-say(`check every key       ${seconds(began).toFixed(2)} s${copies}`)
-if (profile === 'dense') {
-  began = performance.now()
-  model = await open()
-  say(`again                 ${seconds(began).toFixed(2)} s`)
+const cacheFolder = join(tmpdir(), 'packshot-bench-weights')
+const threads = values.threads === undefined ? undefined : Number(values.threads)
+const open = () => engine.openEngine({ model: path, provider: 'cpu', profile, threads, cacheFolder })
+const shape = { width: size, height: size }
+if (profile !== 'fast' || precision === 'int8') {
+  const began = performance.now()
+  const first = await open()
+  await first.prepare({ ...shape, precision })
+  await first.close()
+  say(`the first time        ${seconds(began).toFixed(2)} s, in which files may be written`)
 }
+let began = performance.now()
+const model = await open()
+say(`check every key       ${seconds(began).toFixed(2)} s`)
 began = performance.now()
-await model.prepare({ width: size, height: size })
+await model.prepare({ ...shape, precision })
 const load = seconds(began)
 say(`load weights          ${load.toFixed(2)} s     ${memoryInWords()}`)
 
@@ -76,6 +85,7 @@ await model.generate(
     sampler: 'dpmpp_2m',
     schedule: 'karras',
     seed: 7,
+    precision,
   },
   { onStep: () => void marks.push(mark()) },
 )
@@ -85,7 +95,7 @@ const spans = marks.slice(1).map((end, index) => between(marks[index]!, end))
 const later = spans.slice(1).toSorted((a, b) => a.wall - b.wall)
 const step = later[Math.floor(later.length / 2)] ?? spans[0]!
 const cpuPerWall = step.cpu / step.wall
-const threads = busyThreads(marks.length > 2 ? marks[1]! : marks[0]!, marks.at(-1)!) ?? Math.round(cpuPerWall)
+const busy = busyThreads(marks.length > 2 ? marks[1]! : marks[0]!, marks.at(-1)!) ?? Math.round(cpuPerWall)
 const rate = values.model === undefined && size === 512 ? (2 * unetGflop) / step.wall : undefined
 const share =
   rate === undefined
@@ -93,7 +103,7 @@ const share =
     : `, ${Math.round(rate)} GFLOP/s, ${Math.round((rate / ceiling) * 100)} % of the widest layer alone`
 say(`first guided step     ${spans[0]!.wall.toFixed(2)} s`)
 say(`guided step (median)  ${step.wall.toFixed(3)} s${share}`)
-say(`its processor time    ${cpuPerWall.toFixed(2)} of its wall time, by ${threads} threads`)
+say(`its processor time    ${cpuPerWall.toFixed(2)} of its wall time, by ${busy} threads`)
 say(`decode                ${decode.toFixed(2)} s`)
 say(`${steps} steps in all        ${seconds(marks[0]!.at).toFixed(2)} s     ${memoryInWords()}`)
 if (values.json) {
@@ -101,7 +111,8 @@ if (values.json) {
   console.log(
     JSON.stringify({
       profile,
-      threads,
+      threads: busy,
+      precision: values.precision,
       cpuPerWall: rounded(cpuPerWall, 2),
       loadSeconds: rounded(load, 2),
       firstStepSeconds: rounded(spans[0]!.wall, 3),
@@ -109,6 +120,7 @@ if (values.json) {
       decodeSeconds: rounded(decode, 3),
       ownBytes: own,
       mappedBytes: mapped,
+      peakBytes: process.resourceUsage().maxRSS * 1024,
       gflopPerSecond: rate === undefined ? null : rounded(rate, 1),
     }),
   )
@@ -192,13 +204,4 @@ function memoryInWords(): string {
   const megabytes = (value: number) => Math.round(value / 2 ** 20)
   const peak = Math.round(process.resourceUsage().maxRSS / 1024)
   return `memory ${megabytes(own)} MB own, ${megabytes(mapped)} MB mapped (peak of both ${peak} MB)`
-}
-
-async function fullSizeCheckpoint(): Promise<string> {
-  const folder = join(tmpdir(), 'packshot-random-sd15')
-  if (!existsSync(join(folder, 'model_index.json'))) {
-    console.error(`writing a full-size random checkpoint to ${folder} ...`)
-    await writeRandomCheckpoint(folder, join(import.meta.dirname, '../test/golden/tiny-sd/tokenizer'))
-  }
-  return folder
 }

@@ -3,7 +3,9 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { describeModel } from '../src/diffusion/checkpoint/facts.ts'
 import { builtInMatte, openMatte } from '../src/diffusion/matte/matte.ts'
-import { type Delivered, deliver } from './finish/drawn.ts'
+import { finishLimits, finishPresets } from '../src/jobs/finish.ts'
+import type { ResolvedRequest } from '../src/jobs/job.ts'
+import { type Delivered, deliverDrawn } from './finish/drawn.ts'
 import { judgeRenders, readRenders } from './finish/held-out.ts'
 import { drawnPrompts } from './finish/prompts.ts'
 import { drawnReport, drawnSheet, rendersReport, rendersSheet } from './finish/report.ts'
@@ -12,8 +14,8 @@ import { rewriteReport } from './judge/report.ts'
 
 /**
  * The matting network and the finish: errors of the matte on renders that the network has not seen, by material and
- * background, and what the preset for Amazon's main image makes of two hundred pictures of packshot-mini. Writes the figures
- * and contact sheets into docs/packshot-matte.md. About ten minutes on two cores.
+ * background, and what the preset for Amazon's main image makes of two hundred requests to packshot-mini, drawn again by `gate`
+ * as the product does it. Writes the figures and contact sheets into docs/packshot-matte.md. About ten minutes on two cores.
  *
  *   npm run finish:judge -- --held FOLDER [--matte FILE] [--count 500] [--drawn 200] [--dry]
  *
@@ -41,25 +43,45 @@ const sheets: [string, Buffer][] = [['renders.jpg', await rendersSheet(renders)]
 if (Number(values.drawn) > 0) {
   const model = fileURLToPath(new URL('../models/packshot-mini', import.meta.url))
   const { width, height, steps, guidanceScale } = await describeModel(model)
-  const painters = new Painters(model)
-  const pictures = await Promise.all(
-    drawnPrompts(Number(values.drawn)).map((prompt, seed) =>
-      painters.paint({
-        prompt,
-        negativePrompt: '',
-        seed,
-        width,
-        height,
-        steps,
-        guidanceScale,
-        sampler: 'dpmpp_2m',
-        schedule: 'karras',
-      }),
-    ),
+  const { title: _title, source: _source, format, fill = 0, ...preset } = finishPresets.amazon_main!
+  const requests = drawnPrompts(Number(values.drawn)).map(
+    (prompt, seed): ResolvedRequest => ({
+      prompt,
+      negative_prompt: '',
+      model,
+      width,
+      height,
+      steps,
+      guidance_scale: guidanceScale,
+      sampler: 'dpmpp_2m',
+      schedule: 'karras',
+      seed,
+      count: 1,
+      format,
+      quality: 90,
+      finish: { ...preset, fill, margin: { top: 0, right: 0, bottom: 0, left: 0 } },
+      gate: { tries: finishLimits.maxTries },
+    }),
   )
-  await painters.close()
+  const painters = new Painters(model)
+  const paint = ({ prompt, negative_prompt, guidance_scale }: ResolvedRequest, seed: number) =>
+    painters.paint({
+      prompt,
+      negativePrompt: negative_prompt,
+      seed,
+      width,
+      height,
+      steps,
+      guidanceScale: guidance_scale,
+      sampler: 'dpmpp_2m',
+      schedule: 'karras',
+    })
+  const pictures = await Promise.all(requests.map((request) => paint(request, request.seed)))
   const delivered: Delivered[] = []
-  for (const picture of pictures) delivered.push(await deliver(picture, matte))
+  for (const [index, request] of requests.entries()) {
+    delivered.push(await deliverDrawn(request, pictures[index]!, (seed) => paint(request, seed), matte))
+  }
+  await painters.close()
   report.push(drawnReport(delivered))
   sheets.push(['drawn.jpg', await drawnSheet(delivered)])
 }

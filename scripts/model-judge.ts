@@ -16,9 +16,10 @@ import { sheetOf } from './judge/sheets.ts'
  * The quality of the built-in model: draws the prompts of `training/judge/prompts.json`, has the judge classify the
  * pictures, and writes the figures and three sheets into docs/packshot-mini.md. About twenty minutes on two cores.
  *
- *   npm run model:judge [-- --model <folder>] [--steps 10,20,30] [--count 1000] [--dry] [--sheets]
+ *   npm run model:judge [-- --model <folder>] [--steps 10,20,30] [--count 1000] [--precision int8] [--shares] [--dry] [--sheets]
  *
- * `--dry` prints the report; `--count` limits the number of prompts; `--sheets` draws the sheets without judging.
+ * `--dry` prints the report; `--count` limits the number of prompts; `--sheets` draws the sheets without judging.  `--shares` only
+ * prints the shares, and `--precision int8` does no more either: docs/int8.md compares them.
  */
 
 const { values } = parseArgs({
@@ -29,6 +30,8 @@ const { values } = parseArgs({
     out: { type: 'string', default: fileURLToPath(new URL('../docs/packshot-mini', import.meta.url)) },
     dry: { type: 'boolean', default: false },
     sheets: { type: 'boolean', default: false },
+    precision: { type: 'string', default: 'exact' },
+    shares: { type: 'boolean', default: false },
   },
 })
 const count = Number(values.count)
@@ -41,7 +44,16 @@ const began = performance.now()
 function ask(prompt: string, seed: number, more: Partial<PictureRequest> = {}): Promise<Picture> {
   const { width, height, steps, guidanceScale } = description
   const defaults = { width, height, steps, guidanceScale, negativePrompt: '' }
-  return painters.paint({ prompt, seed, sampler: 'dpmpp_2m', schedule: 'karras', ...defaults, ...more })
+  const precision = values.precision === 'int8' ? ('int8' as const) : undefined
+  return painters.paint({
+    prompt,
+    seed,
+    sampler: 'dpmpp_2m',
+    schedule: 'karras',
+    ...defaults,
+    ...more,
+    precision,
+  })
 }
 
 async function answers(
@@ -135,9 +147,21 @@ async function judged(judge: Classifier, drawn: readonly Sheet[]): Promise<strin
   })
 }
 
-const drawn = await sheets()
-const report = judge === undefined ? sheetsAsMarkdown(drawn) : await judged(judge, drawn)
-if (values.dry) console.log(report)
-else await rewriteReport(new URL('../docs/packshot-mini.md', import.meta.url), report)
+async function report(): Promise<void> {
+  const drawn = await sheets()
+  const text = judge === undefined ? sheetsAsMarkdown(drawn) : await judged(judge, drawn)
+  if (values.dry) console.log(text)
+  else await rewriteReport(new URL('../docs/packshot-mini.md', import.meta.url), text)
+}
+
+async function shares(judge: Classifier): Promise<void> {
+  for (const steps of values.steps.split(',').map(Number)) {
+    await answers(judge, `known combinations, ${values.precision}`, questions.known, steps)
+    await answers(judge, `kept-out combinations, ${values.precision}`, questions.held_out, steps)
+  }
+}
+
+if (judge !== undefined && (values.shares || values.precision === 'int8')) await shares(judge)
+else await report()
 await judge?.close()
 await painters.close()

@@ -88,9 +88,15 @@ export const Environment = Type.Object({
     description:
       'What the engine computes on: `cpu`, `webgpu` or `cuda`. In a list the first available one is used, and the log says why earlier ones are not; a single one that is unavailable is an error at startup.',
   }),
-  PACKSHOT_PROFILE: Type.Enum(['fast', 'dense'], {
-    default: 'fast',
-    description: 'What the engine optimizes for: `fast` pictures, or `dense` use of memory.',
+  PACKSHOT_PROFILE: Type.Enum(['auto', 'fast', 'packed', 'dense'], {
+    default: 'auto',
+    description:
+      'How the engine holds weights on a CPU: `fast` in memory of its own, `packed` in files that load in a second or two and compute as fast, `dense` in the files of the `weights` folder, for little memory and disk (docs/performance.md). `auto` decides by the size of each model and what memory and disk there is; the log says what was chosen and why.',
+  }),
+  PACKSHOT_PRECISION: Type.Enum(['exact', 'int8'], {
+    default: 'exact',
+    description:
+      'What a request that names no `precision` gets: `exact`, or `int8`, which is faster on many processors and makes other pictures. The same for all servers.',
   }),
   PACKSHOT_THREADS: Type.Optional(
     Type.Integer({
@@ -156,6 +162,13 @@ export const Environment = Type.Object({
     default: 90,
     description:
       'How long the page remembers what somebody made, after the pictures are gone and since the last visit.',
+  }),
+  PACKSHOT_THUMBNAILS_AT_ONCE: Type.Integer({
+    minimum: 0,
+    maximum: 64,
+    default: 2,
+    description:
+      'How many pictures a server makes small at the same time, for its page; each needs the size of its file and about 10 MB meanwhile. 0: the page shows pictures as they are.',
   }),
   PACKSHOT_CATALOGUE_TTL_SECONDS: Type.Integer({
     minimum: 1,

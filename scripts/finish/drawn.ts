@@ -1,57 +1,106 @@
 import sharp from 'sharp'
+import { pictureReader } from '../../src/adapters/pictures/picture-reader.ts'
 import type { Matte } from '../../src/diffusion/matte/matte.ts'
 import type { Picture } from '../../src/diffusion/request.ts'
 import { borderShare } from '../../src/finish/measure.ts'
-import { finishPicture } from '../../src/generator/finishing.ts'
-import { judge } from '../../src/generator/gate.ts'
-import { type Finish, finishPresets } from '../../src/jobs/finish.ts'
+import { deliver, type Delivered as Made } from '../../src/generator/deliver.ts'
+import type { Measured } from '../../src/jobs/finish.ts'
+import type { ResolvedRequest } from '../../src/jobs/job.ts'
 
-/** What the preset for Amazon's main image makes of a picture, measured from the delivered file. */
+/** What the product makes of a request with the preset for Amazon's main image, measured from the delivered file. */
 export interface Delivered {
+  readonly prompt: string
+  readonly seed: number
+  /** The try that was delivered. */
   readonly before: Picture
   readonly after: Picture
-  /** Whether a product was found. */
-  readonly found: boolean
-  /** Whether the picture cuts it off. */
-  readonly inside: boolean
+  /** What the product itself says of it. */
+  readonly measured: Measured
+  /** What the first try missed: names of figures. */
+  readonly firstMissed: readonly string[]
   /** Share of the border that is exactly white, 0..1. */
   readonly border: number
   /** Percent of the frame between the outermost pixels that are not nearly white. */
   readonly product: number
-  /** Processor time from the picture to the file, in seconds. */
-  readonly seconds: number
+  /** From the drawn picture to the file, for each try: processor time and time on the clock, in seconds. */
+  readonly processor: number
+  readonly clock: number
 }
 
 const white = [255, 255, 255] as const
 /** A level below which a pixel is product: JPEG leaves traces around edges. */
 const nearlyWhite = 246
 
-export async function deliver(picture: Picture, matte: Matte): Promise<Delivered> {
-  const preset = finishPresets.amazon_main!
-  const { background, fill = 0, width, height, shadow } = preset
-  const margin = { top: 0, right: 0, bottom: 0, left: 0 }
-  const finish: Finish = { background, fill, width, height, shadow, margin }
-  const began = process.cpuUsage()
-  const judged = await judge(picture, matte, [])
-  const { bytes } = await finishPicture(judged, {
-    finish,
-    format: 'jpeg',
-    quality: 90,
-    background: undefined,
-    parameters: undefined,
-  })
-  const { user, system } = process.cpuUsage(began)
-  const { data, info } = await sharp(bytes).removeAlpha().raw().toBuffer({ resolveWithObject: true })
-  const after = { rgb: data, width: info.width, height: info.height }
+/**
+ * As a worker delivers it: drawn again by `gate` while it misses.
+ * @param first the picture of the request's own seed
+ * @param draw with another seed; nothing else may compute meanwhile
+ */
+export async function deliverDrawn(
+  request: ResolvedRequest,
+  first: Picture,
+  draw: (seed: number) => Promise<Picture>,
+  matte: Matte,
+): Promise<Delivered> {
+  const tries: Picture[] = []
+  const drawing = { processor: 0, clock: 0 }
+  const timed = async (seed: number) => {
+    const began = now()
+    const picture = await draw(seed)
+    const ended = now()
+    drawing.processor += ended.processor - began.processor
+    drawing.clock += ended.clock - began.clock
+    return picture
+  }
+  const run = (asked: ResolvedRequest) =>
+    deliver(asked, 0, {
+      async draw(seed, attempt) {
+        const picture = attempt === 0 ? first : await timed(seed)
+        tries.push(picture)
+        return picture
+      },
+      enlarge: async (picture) => picture,
+      matte,
+      reader: pictureReader(),
+      images: undefined,
+      looks: [],
+      parametersOf: () => undefined,
+      onDrawn: () => {},
+    })
+  const began = now()
+  const made = await run(request)
+  const ended = now()
+  const drawn = tries.length
+  const after = await decoded(made)
+  const { gate: _gate, ...once } = request
+  const alone = drawn === 1 ? made : await run(once)
   return {
-    before: picture,
+    prompt: request.prompt,
+    seed: made.seed,
+    before: tries[(made.seed - request.seed) / request.count] ?? first,
     after,
-    found: judged.found !== undefined,
-    inside: judged.measured.inside,
+    measured: measuredOf(made),
+    firstMissed: measuredOf(alone).missed ?? [],
     border: borderShare(after, white),
     product: extent(after),
-    seconds: (user + system) / 1e6,
+    processor: (ended.processor - began.processor - drawing.processor) / drawn,
+    clock: (ended.clock - began.clock - drawing.clock) / drawn,
   }
+}
+
+function measuredOf({ measured }: Made): Measured {
+  if (measured === undefined) throw new Error('a finished picture is measured')
+  return measured
+}
+
+async function decoded({ bytes }: Made): Promise<Picture> {
+  const { data, info } = await sharp(bytes).removeAlpha().raw().toBuffer({ resolveWithObject: true })
+  return { rgb: data, width: info.width, height: info.height }
+}
+
+function now(): { processor: number; clock: number } {
+  const { user, system } = process.cpuUsage()
+  return { processor: (user + system) / 1e6, clock: performance.now() / 1e3 }
 }
 
 /** The longer side of the box around all that is not nearly white, in percent of the frame. */

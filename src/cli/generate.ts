@@ -4,8 +4,10 @@ import { parseArgs } from 'node:util'
 import { pictureReader } from '../adapters/pictures/picture-reader.ts'
 import { loadConfig } from '../config.ts'
 import { openEngine } from '../diffusion/engine.ts'
+import { eightBitsGain } from '../diffusion/int8/probe.ts'
 import { infotext } from '../diffusion/output/infotext.ts'
 import { findDevice } from '../diffusion/runtime/provider.ts'
+import { profileFor } from '../generator/auto-profile.ts'
 import { deliver } from '../generator/deliver.ts'
 import { engineFiles, engineRequest } from '../generator/engine-request.ts'
 import { matteSource } from '../generator/matte-source.ts'
@@ -60,20 +62,28 @@ async function generate(args: string[]): Promise<number> {
   // a finish has a format of its own, unless the name of the file says which
   if (body.finish === undefined || values.out !== undefined) body.format ??= formatOfName(values.out)
   const contents = await new Library(config).read()
-  const { request } = resolveRequest(body, offerOf(contents), defaultLimits)
+  const { request } = resolveRequest(body, offerOf(contents), {
+    ...defaultLimits,
+    precision: config.precision,
+  })
 
   const { model, vae } = engineFiles(request, contents)
-  const { profile, threads, dataDir } = config
+  const { threads, dataDir } = config
+  const cacheFolder = resolve(dataDir, 'weights')
   const device = await findDevice(config.providers)
   for (const reason of device.passedOver) console.error(reason)
+  const { profile } = await profileFor(config, model, { ...device, cacheFolder })
   const engine = await openEngine({
     ...device,
     profile,
     threads,
-    cacheFolder: resolve(dataDir, 'weights'),
+    cacheFolder,
     model: model.path,
     vae,
   })
+  const gain =
+    request.precision === 'int8' ? await eightBitsGain({ provider: device.provider, threads }) : undefined
+  if (gain) console.error(gain.why)
   const version = await packageVersion()
   const bar = progressBar()
   const parts = {
@@ -91,7 +101,8 @@ async function generate(args: string[]): Promise<number> {
     const began = performance.now()
     const told = new Map<number, string>()
     const draw = (seed: number) => {
-      const wanted = engineRequest(request, seed, contents)
+      const { precision, ...exact } = engineRequest(request, seed, contents)
+      const wanted = gain?.gains ? { ...exact, precision } : exact
       told.set(seed, infotext(wanted, { ...request, version }))
       return engine.generate(wanted, {
         onStep: (step, steps) => bar.draw(step / steps, `step ${step} of ${steps}`),

@@ -6,6 +6,8 @@ import { FileCache } from './file-cache.ts'
 import { fileStamp } from './file-stamp.ts'
 import type { Attention, Precision } from './graph/graph.ts'
 import { startRun } from './image-to-image.ts'
+import { InEightBits } from './int8/networks.ts'
+import { inEightBits } from './int8/prepare.ts'
 import { openLora } from './lora/lora.ts'
 import { type AppliedLora, sameLoras } from './lora/plan.ts'
 import { checkWeights, type LatentSize, ModelSessions } from './model-sessions.ts'
@@ -49,7 +51,10 @@ export interface EngineOptions extends SessionOptions {
   readonly together?: number
   /** Receives what an operator should know of, in a sentence. */
   readonly onWarning?: (message: string) => void
-  /** Where the `dense` profile keeps float32 copies of half-precision weights; without it, it makes none. */
+  /**
+   * Where copies of weights are kept: in float32 for the profile `dense` and packed for `packed`, which make none without
+   * it, and in eight bits.
+   */
   readonly cacheFolder?: string | undefined
 }
 
@@ -68,15 +73,26 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const mapped = provider === 'cpu' && profile === 'dense' && cacheFolder !== undefined
   const model = mapped ? await widenedModel(stored, cacheFolder) : stored
   checkWeights(model)
-  const sessions = new ModelSessions(model, {
+  const how = {
     ...options,
     precision: options.precision ?? 'float32',
+    packedFolder: cacheFolder && join(cacheFolder, 'packed'),
     attention: options.attention ?? 'fused',
     sessions: options.sessions ?? new SessionCache(defaultMemoryBudget),
-  })
+  }
+  const sessions = new ModelSessions(model, how)
+  const eightBits = async () => {
+    if (cacheFolder === undefined) throw new Error('eight bits need a folder for copies of weights')
+    const [unet, vae] = [
+      await inEightBits(stored.unet, join(cacheFolder, 'unet'), options),
+      await inEightBits(stored.vae, join(cacheFolder, 'vae'), options),
+    ]
+    // the scale of a layer's input is that of all rows: what is drawn together would not be the same as alone
+    return new ModelSessions(model, { ...how, together: 1, eightBits: { unet, vae } })
+  }
   // another VAE has colours of its own
   const colours = vae === undefined && options.latentColours !== false ? await coloursBeside(path) : undefined
-  return new Engine(sessions, await model.tokenizer(), { ...options, colours })
+  return new Engine(sessions, await model.tokenizer(), { ...options, eightBits, colours })
 }
 
 async function widenedModel(model: Model, folder: string): Promise<Model> {
@@ -86,6 +102,11 @@ async function widenedModel(model: Model, folder: string): Promise<Model> {
     await widened(model.vae, join(folder, 'vae')),
   ]
   return { ...model, text, unet, vae }
+}
+
+interface Prepared extends Pick<PictureRequest, 'precision'> {
+  readonly width: number
+  readonly height: number
 }
 
 /**
@@ -111,6 +132,7 @@ export class Engine {
     (path) => opening(`The tiny VAE ${parse(path).name}`, () => openTinyVaeFile(path)),
     keptLoras,
   )
+  readonly #eightBits: InEightBits
   readonly #states: KeptStates
   readonly #previewer: Previewer
   readonly #promptWindows: number
@@ -122,10 +144,13 @@ export class Engine {
       promptWindows = Number.POSITIVE_INFINITY,
       keptText = new KeptStates(),
       colours,
+      eightBits,
     }: Pick<EngineOptions, 'promptWindows' | 'keptText'> & {
       readonly colours?: readonly number[] | undefined
+      readonly eightBits?: () => Promise<ModelSessions>
     } = {},
   ) {
+    this.#eightBits = new InEightBits(eightBits)
     this.#promptWindows = promptWindows
     this.#states = keptText
     this.model = sessions.model
@@ -141,13 +166,14 @@ export class Engine {
 
   /** Memory that it holds, approximately. */
   get bytes(): number {
-    return this.#sessions.bytes
+    return this.#sessions.bytes + this.#eightBits.bytes
   }
 
   /** Makes the sessions for guided pictures of a size in pixels, so that the first one does not wait for them. */
-  async prepare({ width, height }: { readonly width: number; readonly height: number }): Promise<void> {
+  async prepare({ width, height, precision }: Prepared): Promise<void> {
     const scale = vaeScale(this.model.architecture.vae)
-    await this.#sessions.prepare({ height: height / scale, width: width / scale })
+    const sessions = precision === 'int8' ? await this.#eightBits.sessions() : this.#sessions
+    await sessions.prepare({ height: height / scale, width: width / scale })
   }
 
   /**
@@ -197,7 +223,8 @@ export class Engine {
     const guided = guidanceScale > 1
     const tiny = request.decoder === undefined ? undefined : await this.#tinyVae(request.decoder)
     const loras = await this.#openLoras(request)
-    const networks = this.networks(loras)
+    const exact = this.networks(loras)
+    const networks = request.precision === 'int8' ? await this.#eightBits.networks(exact, loras) : exact
     onPhase?.('text')
     const text = await this.#encodePrompts(request, networks, loras, guided)
 
@@ -228,6 +255,7 @@ export class Engine {
   }
 
   async close(): Promise<void> {
+    await this.#eightBits.close()
     await this.#sessions.close()
   }
 

@@ -1,12 +1,16 @@
+import { stat } from 'node:fs/promises'
 import { assertUnchanged, type Model } from './checkpoint/model.ts'
 import type { TinyVae } from './checkpoint/tiny-vae-file.ts'
 import { Weights } from './checkpoint/weights.ts'
-import type { Attention, GraphOptions, Precision } from './graph/graph.ts'
+import { lastingStampOf } from './file-stamp.ts'
+import type { Attention, GraphOptions, Precision, WeightSource } from './graph/graph.ts'
+import { eightBitWeights } from './int8/weights.ts'
 import { type LoraPlan, noLoras } from './lora/plan.ts'
 import { clipTextGraph } from './models/clip-text.ts'
 import { tinyDecoderGraph } from './models/taesd.ts'
 import { type UnetShape, unetGraph } from './models/unet.ts'
 import { hasEncoder, vaeDecoderGraph, vaeEncoderGraph, vaeScale } from './models/vae.ts'
+import { packedSession, packingMachine } from './runtime/packed.ts'
 import { Session, type SessionOptions } from './runtime/session.ts'
 import type { SessionCache } from './runtime/session-cache.ts'
 import { Turns } from './runtime/turns.ts'
@@ -17,6 +21,10 @@ export interface ModelSessionsOptions extends SessionOptions {
   readonly attention: Attention
   /** Holds the sessions; models that share one share its budget. */
   readonly sessions: SessionCache<Session>
+  /** Where the profile `packed` keeps packed weights; without it, it computes as `fast` does. */
+  readonly packedFolder?: string | undefined
+  /** UNet and VAE decoder in eight bits, in place of the model's own: see `int8/`. */
+  readonly eightBits?: Readonly<Record<'unet' | 'vae', SafetensorsFile>> | undefined
   /** How many pictures may go through the UNet in one run; by default one. */
   readonly together?: number | undefined
   /** Receives what an operator should know of, in a sentence. */
@@ -31,6 +39,13 @@ export const arenaFactor = 2.25
 
 /** What the cache needs to make a session. */
 type Planned = [key: string, plan: Parameters<SessionCache<Session>['get']>[2]]
+
+/** What more there is to know of a session. */
+interface Kind {
+  readonly plan?: LoraPlan
+  /** Whether it is worth keeping on the disk in the profile `packed`. */
+  readonly kept?: boolean
+}
 
 /** Height and width in latent pixels. */
 export interface LatentSize {
@@ -51,11 +66,15 @@ export class ModelSessions {
   /** By shape: see `rowsTogether`. */
   readonly #rows = new Map<string, number>()
   #vaePrecision: Precision
+  /** `HEIGHTxWIDTH` of latents whose graphs are kept packed: requests cannot fill the disk with other sizes. */
+  readonly #packedSizes = new Set<string>()
 
   constructor(model: Model, options: ModelSessionsOptions) {
     this.model = model
     this.#options = options
     this.#vaePrecision = options.precision
+    const { sampleSize } = model.architecture
+    this.#packedSizes.add(`${sampleSize}x${sampleSize}`)
   }
 
   /** One after the other: see `SessionCache.turns`. */
@@ -66,6 +85,14 @@ export class ModelSessions {
   /** How many pictures may go through the UNet in one run. */
   get together(): number {
     return this.#options.together ?? 1
+  }
+
+  /**
+   * Rows that a picture must have to go with others. A product with a single row has a kernel of its own on the CPU, where
+   * weights are not packed, which adds in another order.
+   */
+  get leastRows(): number {
+    return this.#options.provider === 'cpu' ? 2 : 1
   }
 
   warn(message: string): void {
@@ -79,6 +106,7 @@ export class ModelSessions {
 
   /** Makes those for guided pictures of a size, so that the first one does not wait for them. */
   async prepare(size: LatentSize): Promise<void> {
+    this.#packedSizes.add(nameOf(size))
     const tokens = this.model.architecture.text.max_position_embeddings
     await this.turns.take(async () => {
       await this.text(1, noLoras)
@@ -96,7 +124,7 @@ export class ModelSessions {
       `text skip ${skip} ${plan.signature}`,
       this.#options.precision,
       (weights, options) => clipTextGraph(architecture.text, weights, 1, { ...options, ...lora, skip }),
-      plan,
+      { plan, kept: skip === 1 },
     )
   }
 
@@ -134,13 +162,14 @@ export class ModelSessions {
 
   #unet(shape: UnetShape, plan: LoraPlan, openBatch: boolean): Planned {
     const { unet, architecture } = this.model
+    const tokens = architecture.text.max_position_embeddings
     const more = { loraRanks: plan.ranks, replaced: plan.replaced, openBatch }
     return this.#planned(
-      unet,
+      this.#options.eightBits?.unet ?? unet,
       `unet ${JSON.stringify(shape)} ${openBatch ? 'open' : ''} ${plan.signature}`,
       this.#options.precision,
       (weights, options) => unetGraph(architecture.unet, weights, shape, { ...options, ...more }),
-      plan,
+      { plan, kept: shape.batch <= 2 && !shape.masked && shape.tokens === tokens && this.#keeps(shape) },
     )
   }
 
@@ -150,8 +179,13 @@ export class ModelSessions {
 
   #decoder({ height, width }: LatentSize): Planned {
     const { vae, architecture } = this.model
-    return this.#planned(vae, `decoder ${height}x${width}`, this.#vaePrecision, (weights, options) =>
-      vaeDecoderGraph(architecture.vae, weights, height, width, options),
+    const file = this.#options.eightBits?.vae ?? vae
+    return this.#planned(
+      file,
+      `decoder ${height}x${width}`,
+      this.#vaePrecision,
+      (weights, options) => vaeDecoderGraph(architecture.vae, weights, height, width, options),
+      { kept: this.#keeps({ height, width }) },
     )
   }
 
@@ -206,36 +240,52 @@ export class ModelSessions {
     file: SafetensorsFile,
     key: string,
     precision: Precision,
-    write: (weights: Weights, options: GraphOptions) => Uint8Array,
-    plan: LoraPlan = noLoras,
+    write: (weights: WeightSource, options: GraphOptions) => Uint8Array,
+    how: Kind = {},
   ): Promise<Session> {
-    return this.#options.sessions.get(this, ...this.#planned(file, key, precision, write, plan))
+    return this.#options.sessions.get(this, ...this.#planned(file, key, precision, write, how))
+  }
+
+  #keeps(size: LatentSize): boolean {
+    return this.#packedSizes.has(nameOf(size))
   }
 
   #planned(
     file: SafetensorsFile,
     key: string,
     precision: Precision,
-    write: (weights: Weights, options: GraphOptions) => Uint8Array,
-    plan: LoraPlan = noLoras,
+    write: (weights: WeightSource, options: GraphOptions) => Uint8Array,
+    { plan = noLoras, kept = false }: Kind = {},
   ): Planned {
-    const { attention } = this.#options
+    const { attention, provider, profile, packedFolder, onWarning, eightBits } = this.#options
+    const inEightBits = file === eightBits?.unet || file === eightBits?.vae
+    const packs = provider === 'cpu' && profile === 'packed' && precision === 'float32' && !inEightBits
+    const folder = packs && kept && plan.signature === noLoras.signature ? packedFolder : undefined
     const make: Planned[1] = () => {
       let activations = 0
       let constants = 0
       const onMemory: GraphOptions['onMemory'] = (memory) => ({ activations, constants } = memory)
-      const graph = write(new Weights(file), { precision, attention, onMemory })
+      const source = inEightBits ? eightBitWeights(file) : new Weights(file)
+      const graph = write(source, { precision, attention, onMemory })
       const weights = weightBytes(file, precision, plan.replaced) + plan.bytes
       return {
         bytes: weights + constants + Math.ceil(arenaFactor * activations),
         create: async () => {
           await assertUnchanged(file)
-          return Session.create(graph, file.folder, this.#options)
+          if (folder === undefined) return Session.create(graph, file.folder, this.#options)
+          const weights = `${file.path} ${lastingStampOf(await stat(file.path, { bigint: true }))}`
+          const [part = ''] = key.split(' ', 1)
+          const place = { folder, part, weights, machine: packingMachine() }
+          return packedSession(graph, file.folder, place, this.#options, onWarning)
         },
       }
     }
     return [`${key} ${precision}`, make]
   }
+}
+
+function nameOf({ height, width }: LatentSize): string {
+  return `${height}x${width}`
 }
 
 /** Every key and shape is checked, also of what no picture has needed yet. @throws CheckpointError */
@@ -259,8 +309,9 @@ export function weightBytes(
 ): number {
   const perNumber = precision === 'float16' ? 2 : 4
   let bytes = 0
-  for (const [key, { shape }] of tensors) {
-    if (!replaced.has(key)) bytes += shape.reduce((product, dim) => product * dim, perNumber)
+  for (const [key, { shape, dtype }] of tensors) {
+    if (!replaced.has(key))
+      bytes += shape.reduce((product, dim) => product * dim, dtype === 'I8' ? 1 : perNumber)
   }
   return bytes
 }

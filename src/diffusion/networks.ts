@@ -62,6 +62,7 @@ export function networksFor(sessions: ModelSessions, loras: readonly AppliedLora
     settled: async () => {
       if (sessions.together > 1) await sessions.beginnings.idle()
     },
+    leastRows: sessions.leastRows,
     rowsTogether: async (like) =>
       sessions.together > 1 ? sessions.rowsTogether(shapeOf([like]), await plans.unet()) : 0,
     async run(going) {

@@ -28,6 +28,8 @@ export interface PictureRequest {
   readonly loras?: readonly LoraFile[]
   /** Textual inversions: what a prompt calls them, and their files. */
   readonly embeddings?: ReadonlyMap<string, string>
+  /** `int8`: weights and what goes into them are 8-bit numbers; faster, and another picture. Absent: exact. */
+  readonly precision?: 'int8' | undefined
   /** The file of a tiny VAE that decodes the picture in place of the model's: faster, and another picture. */
   readonly decoder?: string | undefined
   /** A picture to begin with, of this request's size. */

@@ -27,6 +27,8 @@ function fits(one: UnetCall, { size, text }: UnetCall): boolean {
 interface Options {
   /** How many rows one run may have that takes several calls like this one; 0: each goes alone. */
   readonly rowsTogether: (like: UnetCall) => Promise<number>
+  /** Fewer rows than this go alone. */
+  readonly leastRows: number
   /** @returns the prediction of each call, in their order */
   readonly run: (calls: readonly UnetCall[]) => Promise<Float32Array[]>
   /** Of the sessions. */
@@ -89,11 +91,12 @@ export class UnetCalls {
 
   /** Takes those that go with the first one out of those that wait, in their order. */
   async #take(first: Waiting): Promise<Waiting[]> {
-    const room = this.#together ? await this.#options.rowsTogether(first.call) : 0
-    let left = room - first.call.rows
+    const { leastRows, rowsTogether } = this.#options
+    const joins = this.#together && first.call.rows >= leastRows
+    let left = joins ? (await rowsTogether(first.call)) - first.call.rows : 0
     const going = this.#waiting.filter((each) => {
       if (each === first) return true
-      if (each.call.rows > left || !fits(each.call, first.call)) return false
+      if (each.call.rows > left || each.call.rows < leastRows || !fits(each.call, first.call)) return false
       left -= each.call.rows
       return true
     })

@@ -24,6 +24,8 @@ export interface DeliverParts {
   readonly images: GivenImages | undefined
   /** The photo whose product the request keeps. */
   readonly kept?: (() => Promise<Cut>) | undefined
+  /** Does what takes much memory, for one picture at a time; by default at once. */
+  readonly inTurn?: (<T>(work: () => Promise<T>) => Promise<T>) | undefined
   /** How earlier pictures of the job look; this one is added. */
   readonly looks: Look[]
   /** Resolves when the earlier pictures of the job are made; by default they are. */
@@ -40,6 +42,8 @@ export interface Delivered {
   readonly height: number
   readonly seed: number
   readonly measured?: Measured
+  /** See `GeneratedImage`. */
+  readonly precision?: 'exact'
   readonly original?: Uint8Array
 }
 
@@ -53,13 +57,14 @@ export async function deliver(
   parts: DeliverParts,
 ): Promise<Delivered> {
   const { finish, gate, keep, strength, init_image, upscaler } = request
-  const { looks, parametersOf, reader, images } = parts
+  const { looks, parametersOf, reader, images, inTurn = (work) => work() } = parts
   // a kept product has the pixels of its photo, and its set was enlarged
   const enlarged = async (picture: Raster) =>
     upscaler === undefined || keep !== undefined ? picture : parts.enlarge(picture, upscaler)
   const isUpload = strength === 0 && init_image !== undefined
   if (isUpload && finish === undefined && parts.kept !== undefined) {
-    const product = await cutOut(await parts.kept(), request)
+    const photo = await parts.kept()
+    const product = await inTurn(() => cutOut(photo, request))
     parts.onDrawn()
     return { ...product, seed: imageSeed(request, index) }
   }
@@ -90,19 +95,14 @@ export async function deliver(
       measured: withMissed({ product: Math.round(product * 10) / 10, ...measured }, judged),
     }
   }
-  const { background } = images ?? {}
   const ground =
-    background === undefined
+    images?.background === undefined
       ? undefined
-      : await reader.fit(background, finish.width, finish.height, 'picture')
+      : await reader.fit(images.background, finish.width, finish.height, 'picture')
   const larger =
     upscaler === undefined || keep !== undefined ? judged : await enlargedFor(judged, finish, enlarged)
-  const finished = await finishPicture(larger, {
-    ...request,
-    finish,
-    background: ground && { ...ground, rgb: ground.pixels },
-    parameters,
-  })
+  const background = ground && { ...ground, rgb: ground.pixels }
+  const finished = await inTurn(() => finishPicture(larger, { ...request, finish, background, parameters }))
   const { width, height } = finished
   return {
     bytes: finished.bytes,

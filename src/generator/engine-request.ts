@@ -26,7 +26,7 @@ export function engineRequest(request: ResolvedRequest, seed: number, contents: 
     loras = [],
     decoder,
   } = request
-  const { eta, timesteps, guidance_end: guidanceEnd, pace } = request
+  const { eta, timesteps, guidance_end: guidanceEnd, pace, precision } = request
   const sampler = samplers.find((each) => each === request.sampler)
   const schedule = schedules.find((each) => each === request.schedule)
   if (sampler === undefined || schedule === undefined) {
@@ -51,6 +51,7 @@ export function engineRequest(request: ResolvedRequest, seed: number, contents: 
     ...(timesteps !== undefined && { timesteps }),
     ...(guidanceEnd !== undefined && { guidanceEnd }),
     ...(pace !== undefined && { pace }),
+    ...(precision === 'int8' && { precision }),
     ...(clip_skip !== undefined && { clipSkip: clip_skip }),
     ...(decoder !== undefined && { decoder: found(contents, 'tiny_vae', decoder) }),
     loras: loras.map(({ name, strength, text_strength: textStrength }) => {

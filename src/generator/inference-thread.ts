@@ -1,4 +1,3 @@
-import { totalmem } from 'node:os'
 import { resolve } from 'node:path'
 import { workerData } from 'node:worker_threads'
 import { encodePreview } from '../adapters/pictures/encode.ts'
@@ -12,12 +11,14 @@ import {
   PromptTooLongError,
   ProviderError,
 } from '../diffusion/errors.ts'
+import { eightBitsGain, type Gain } from '../diffusion/int8/probe.ts'
 import { infotext } from '../diffusion/output/infotext.ts'
 import { KeptStates } from '../diffusion/prompt/kept-states.ts'
 import type { Picture } from '../diffusion/request.ts'
 import { findDevice } from '../diffusion/runtime/provider.ts'
-import type { Session } from '../diffusion/runtime/session.ts'
+import type { Profile, Session } from '../diffusion/runtime/session.ts'
 import { SessionCache } from '../diffusion/runtime/session-cache.ts'
+import { Turns } from '../diffusion/runtime/turns.ts'
 import { AppError } from '../jobs/errors.ts'
 import { drawnSize, stepsOf } from '../jobs/pictures.ts'
 import { promptPreviews } from '../jobs/preview-count.ts'
@@ -25,6 +26,7 @@ import { fileFault } from '../library/file-fault.ts'
 import { entryStamp } from '../library/folder/facts-cache.ts'
 import { Library, type LibraryModel } from '../library/library.ts'
 import { packageVersion } from '../version.ts'
+import { modelMemory, profileFor } from './auto-profile.ts'
 import { deliver } from './deliver.ts'
 import { draw as drawPicture } from './draw.ts'
 import { type EngineChoice, EnginePool } from './engine-pool.ts'
@@ -46,10 +48,11 @@ const onItsOwn = { cpu: 1, webgpu: 4, cuda: 4 } as const
 interface Choice extends EngineChoice {
   readonly model: string
   readonly vae: string | undefined
+  readonly parameters: number
 }
 
 async function load(settings: InferenceSettings, tell: (news: ThreadNews) => void): Promise<PictureMaker> {
-  const { threads, profile, promptWindows, pictureSettings, finishPixels, batch } = settings
+  const { threads, promptWindows, pictureSettings, finishPixels, batch } = settings
   const device = await findDevice(settings.providers)
   const { provider } = device
   const together = batch === 'auto' ? onItsOwn[provider] : Number(batch)
@@ -58,14 +61,19 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
   const sessions = new SessionCache<Session>(modelMemory(settings))
   const keptText = new KeptStates()
   const cacheFolder = resolve(settings.dataDir, 'weights')
+  /** Of the model that was opened last. */
+  let profile: Profile = settings.profile === 'auto' ? 'fast' : settings.profile
   const pool: EnginePool<Choice, Engine> = new EnginePool({
-    open: ({ name, model, vae }: Choice) =>
-      opening(`The model ${name}`, () =>
+    open: async ({ name, model, vae, parameters }: Choice) => {
+      const chosen = await profileFor(settings, { parameters }, { provider, cacheFolder })
+      profile = chosen.profile
+      if (chosen.reason !== undefined) tell({ type: 'profile', model: name, profile, reason: chosen.reason })
+      return opening(`The model ${name}`, () =>
         openEngine({
           ...device,
           model,
           vae,
-          profile,
+          profile: chosen.profile,
           threads,
           sessions,
           cacheFolder,
@@ -74,7 +82,8 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
           keptText,
           onWarning,
         }),
-      ),
+      )
+    },
     onChange: () => tell({ type: 'holdings', holdings: { models: pool.held(), provider, profile } }),
   })
   const choose = async (model: LibraryModel, vae: string | undefined): Promise<Choice> => ({
@@ -83,6 +92,7 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
     stamp: `${await entryStamp(model.path)} ${vae === undefined ? '' : await entryStamp(vae)}`,
     model: model.path,
     vae,
+    parameters: model.parameters,
   })
 
   const library = new Library(settings)
@@ -96,14 +106,32 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
   }
   const version = await packageVersion()
   const reader = pictureReader()
-  const larger = enlarger({ ...device, profile, threads, sessions })
+  const larger = enlarger({
+    ...device,
+    profile: settings.profile === 'dense' ? 'dense' : 'fast',
+    threads,
+    sessions,
+  })
   const matte = matteSource(settings, modelMemory(settings))
   const keptOf = keptPhotos(reader, matte)
+  /** Pictures of many megapixels: memory has room for the work on one. */
+  const large = new Turns()
+  let gain: Promise<Gain> | undefined
+  /** Measured when the first request asks for it. */
+  const gainsFromInt8 = async () => {
+    const isFirst = gain === undefined
+    gain ??= eightBitsGain({ provider, threads })
+    const { gains, why } = await gain
+    if (isFirst) onWarning(why)
+    return gains
+  }
   return {
     together,
     async make(request, index, { onStep, onPhase, signal, images, looks, earlier, previews }) {
       const contents = await library.readAll()
       const steps = stepsOf(request)
+      const eightBits = request.precision === 'int8' && (await gainsFromInt8())
+      const precision = eightBits ? ('int8' as const) : undefined
       const kept = request.keep && images && (() => keptOf(images))
       /** How each try was made. */
       const told = new Map<number, string>()
@@ -125,7 +153,7 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
           (await inFrame(await kept(), { ...request, strength: request.strength ?? 1, pixels: finishPixels }))
         const image = framed?.source ?? (images && (await sourceImage(request, images, reader)))
         const choice = await choose(files.model, files.vae)
-        const made = { ...wanted, image }
+        const made = { ...wanted, image, precision }
         told.set(seed, infotext(made, { ...request, version }))
         const onPart = (step: number, all: number) =>
           onStep(attempt * steps + Math.ceil((step / all) * steps))
@@ -142,10 +170,11 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
           const drawn = await drawPicture(made, request, { generate, enlarge }, how)
           if (framed === undefined) return drawn
           const { upscaler } = request
-          return onSet(framed, upscaler === undefined ? drawn : await enlarge(drawn, upscaler), matte)
+          const set = upscaler === undefined ? drawn : await enlarge(drawn, upscaler)
+          return large.take(() => onSet(framed, set, matte))
         })
       }
-      return deliver(request, index, {
+      const delivered = await deliver(request, index, {
         draw,
         enlarge,
         matte,
@@ -154,18 +183,13 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
         kept,
         looks,
         earlier,
+        inTurn: (work) => large.take(work),
         parametersOf: (seed) => (pictureSettings === 'on' ? told.get(seed) : undefined),
         onDrawn: () => onPhase('encode'),
       })
+      return request.precision === 'int8' && !eightBits ? { ...delivered, precision: 'exact' } : delivered
     },
   }
-}
-
-/** In bytes; by default two thirds of the memory of the machine, or of the container if that has a limit. */
-function modelMemory({ modelMemoryMb }: InferenceSettings): number {
-  if (modelMemoryMb !== undefined) return modelMemoryMb * 2 ** 20
-  const limit = process.constrainedMemory()
-  return (Math.min(totalmem(), limit > 0 ? limit : Number.POSITIVE_INFINITY) * 2) / 3
 }
 
 function expected(thrown: unknown): AppError | undefined {

@@ -1,6 +1,7 @@
 import type { Config } from '../config.ts'
 import { opening } from '../diffusion/errors.ts'
 import { type Matte, openMatte } from '../diffusion/matte/matte.ts'
+import { Turns } from '../diffusion/runtime/turns.ts'
 import { entryStamp } from '../library/folder/facts-cache.ts'
 import { matteFile } from '../library/matte-file.ts'
 import type { MatteSource } from './gate.ts'
@@ -14,18 +15,22 @@ export function matteSource(
   budgetBytes: number,
 ): MatteSource {
   let open: { readonly key: string; readonly matte: Matte } | undefined
+  const turns = new Turns()
+  const opened = async (file: string) => {
+    const key = `${file} ${await entryStamp(file)}`
+    if (open?.key === key) return open.matte
+    await open?.matte.close()
+    open = undefined
+    open = { key, matte: await openMatte(file, { threads: settings.threads, budgetBytes }) }
+    return open.matte
+  }
   return {
-    async alpha(picture) {
-      const file = await matteFile(settings)
-      return opening(`The matting network ${settings.matte}`, async () => {
-        const key = `${file} ${await entryStamp(file)}`
-        if (open?.key !== key) {
-          await open?.matte.close()
-          open = undefined
-          open = { key, matte: await openMatte(file, { threads: settings.threads, budgetBytes }) }
-        }
-        return open.matte.alpha(picture)
-      })
-    },
+    alpha: (picture) =>
+      turns.take(async () => {
+        const file = await matteFile(settings)
+        return opening(`The matting network ${settings.matte}`, async () =>
+          (await opened(file)).alpha(picture),
+        )
+      }),
   }
 }

@@ -67,6 +67,8 @@ export interface ThreadFault {
 /** What the thread reports about itself at any time, beside its answers to runs. */
 export type ThreadNews =
   | { readonly type: 'holdings'; readonly holdings: Holdings }
+  /** Which profile was taken for a model, and why. */
+  | { readonly type: 'profile'; readonly model: string; readonly profile: string; readonly reason: string }
   /** For the log. */
   | { readonly type: 'warning'; readonly message: string }
 

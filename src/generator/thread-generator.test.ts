@@ -10,10 +10,10 @@ import { threadGenerator } from './thread-generator.ts'
 
 const standInThread = new URL('../../test/stand-in/thread.ts', import.meta.url)
 
-function generator(t: TestContext, options: { entry?: URL; abortGraceMs?: number } = {}) {
-  const { entry = standInThread, abortGraceMs = 30_000 } = options
+function generator(t: TestContext, options: { entry?: URL; abortGraceMs?: number; batch?: string } = {}) {
+  const { entry = standInThread, abortGraceMs = 30_000, batch } = options
   const onStuck = () => assert.fail('the thread is stuck')
-  const made = threadGenerator({ entry, settings: {}, log: keepingLog(), abortGraceMs, onStuck })
+  const made = threadGenerator({ entry, settings: { batch }, log: keepingLog(), abortGraceMs, onStuck })
   t.after(() => made.close())
   return made
 }
@@ -115,6 +115,48 @@ suite('the thread generator', () => {
   test('replaces a thread that ran out of memory', async (t) => {
     const made = generator(t)
     await assert.rejects(make(made, prompt('memory')), { code: 'out_of_memory' })
+    assert.equal((await make(made, prompt('an apple'))).length, 1)
+  })
+
+  test('runs go on side by side; a thread that ran out of memory is replaced when the others have ended', async (t) => {
+    const made = generator(t, { batch: '4' })
+    const begun = Promise.withResolvers<void>()
+    const [seen, freed]: [string[], string[]] = [[], []]
+    const run = (words: string, changes: Partial<ResolvedRequest> = {}, onProgress = () => {}) =>
+      make(made, prompt(words, changes), { onProgress, onFree: () => void freed.push(words) })
+    const slow = run('20ms', { steps: 20, count: 2 }, begun.resolve).then((pictures) => {
+      seen.push('slow')
+      return pictures
+    })
+    await begun.promise
+    assert.equal(made.together?.(), 4)
+    assert.equal((await run('an apple')).length, 1)
+    seen.push('apple')
+    await assert.rejects(run('throw'), { code: 'generation_failed' })
+    // the stand-in fails at whatever it makes later, so the two must have ended
+    assert.equal((await slow).length, 2)
+    const other = run('20ms', { steps: 20 })
+    await assert.rejects(run('memory'), { code: 'out_of_memory' })
+    const late = run('a pear')
+    await assert.rejects(other, { code: 'out_of_memory' })
+    assert.equal((await late).length, 1, 'by another thread')
+    assert.deepEqual(seen, ['apple', 'slow'])
+    assert.deepEqual(freed, ['an apple', 'throw', '20ms', 'memory', '20ms', 'a pear'])
+  })
+
+  test('a run that is aborted ends alone; a thread that dies takes all its runs with it', async (t) => {
+    const made = generator(t, { batch: '4' })
+    const controller = new AbortController()
+    const reason = new Error('enough')
+    const slow = make(made, prompt('20ms', { steps: 20 }))
+    const onProgress = () => controller.abort(reason)
+    await assert.rejects(
+      make(made, prompt('10ms', { steps: 10_000 }), { signal: controller.signal, onProgress }),
+      reason,
+    )
+    assert.equal((await slow).length, 1)
+    const both = [make(made, prompt('20ms', { steps: 1000 })), make(made, prompt('crash'))]
+    for (const each of both) await assert.rejects(each, { code: 'generation_failed' })
     assert.equal((await make(made, prompt('an apple'))).length, 1)
   })
 

@@ -47,7 +47,8 @@ export function startThread(
       together = message.together
       resolve()
     } else if (message.type === 'unusable') onDeath(faultError(message.fault))
-    else if (message.type === 'holdings' || message.type === 'warning') onNews(message)
+    else if (message.type === 'holdings' || message.type === 'warning' || message.type === 'profile')
+      onNews(message)
     else runs.get(message.run)?.listen(message)
   })
   worker.on('error', (cause) => {

@@ -16,7 +16,7 @@ import { descriptionRoute } from './api/description.ts'
 import { eventRoutes } from './api/events.ts'
 import { finishRoutes } from './api/finishes.ts'
 import { healthRoutes } from './api/health.ts'
-import { imageRoutes, originalRoutes } from './api/images.ts'
+import { imageRoutes, originalRoutes, thumbnailRoutes } from './api/images.ts'
 import { jobRoutes } from './api/jobs.ts'
 import { modelRoutes } from './api/models.ts'
 import { pictureRoutes } from './api/pictures.ts'
@@ -204,6 +204,7 @@ export async function buildHttp({
     eventRoutes(api, services)
     imageRoutes(api, services)
     originalRoutes(api, services)
+    thumbnailRoutes(api, services)
     pictureRoutes(api, services)
     modelRoutes(api, services)
     finishRoutes(api)

@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { imageFiles } from '../jobs/fields.ts'
 import { formatOf, type PictureAddress, type PictureFile } from '../jobs/serving/picture.ts'
+import type { Thumbnail } from '../jobs/serving/thumbnail.ts'
 import { isUnchanged } from './etag.ts'
 import { sendFile } from './send-file.ts'
 
@@ -21,13 +22,39 @@ export function sendPicture(
   }
   const { image, job, isOriginal } = picture
   const { type, extension } = imageFiles[isOriginal ? 'png' : formatOf(picture)]
-  const seconds = Math.max(0, Math.floor((Date.parse(job.expires_at) - Date.now()) / 1000))
   const tag = `"${isOriginal ? 'original-' : ''}${image.sha256}"`
   reply.headers({
     etag: tag,
-    'cache-control': `private, max-age=${seconds}, immutable`,
+    'cache-control': whileKept(job),
     'content-disposition': disposition(extension),
   })
   if (isUnchanged(request, tag)) return reply.code(304).send()
   return sendFile(request, reply.type(type), picture.open)
+}
+
+function whileKept({ expires_at }: PictureFile['job']): string {
+  const seconds = Math.max(0, Math.floor((Date.parse(expires_at) - Date.now()) / 1000))
+  return `private, max-age=${seconds}, immutable`
+}
+
+/**
+ * A picture in small, which caches keep as long as the picture; or, if it cannot be made now, the way to the picture itself. It
+ * comes from this server even where pictures come from the storage: what is read there crosses our own network once.
+ * @param address of the picture
+ */
+export async function sendThumbnail(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { image, job, side, make }: Thumbnail,
+  address: string,
+): Promise<FastifyReply> {
+  const tag = `"${side}-${image.sha256}"`
+  const unchanged = isUnchanged(request, tag)
+  const bytes = unchanged ? undefined : await make()
+  if (!unchanged && bytes === undefined)
+    return reply.header('cache-control', 'no-store').redirect(address, 307)
+  reply.headers({ etag: tag, 'cache-control': whileKept(job), 'content-disposition': 'inline' })
+  if (bytes === undefined) return reply.code(304).send()
+  const body = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  return reply.type(imageFiles.webp.type).send(body)
 }

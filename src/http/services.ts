@@ -38,6 +38,13 @@ import { type Policy, policiesOf } from '../jobs/serving/room.ts'
 import { stopJob } from '../jobs/serving/stop.ts'
 import { type SubmitDeps, type SubmitOptions, submitJob } from '../jobs/serving/submit.ts'
 import {
+  getLinkedThumbnail,
+  getThumbnail,
+  type Thumbnail,
+  type ThumbnailDeps,
+  type ThumbnailSide,
+} from '../jobs/serving/thumbnail.ts'
+import {
   acceptUpload,
   deleteUpload,
   findUpload,
@@ -102,6 +109,10 @@ export interface Services {
   original(id: string, index: number, caller: Caller): Promise<PictureFile>
   /** The same as `image`, or an address from which the client can fetch it, if there is one. */
   imageOrAddress(id: string, index: number, caller: Caller): Promise<PictureFile | PictureAddress>
+  /** The picture in small. Rejects like `image`. */
+  thumbnail(id: string, index: number, side: ThumbnailSide, caller: Caller): Promise<Thumbnail>
+  /** The same of a link. Rejects like `linkedImage`. */
+  linkedThumbnail(link: string, side: ThumbnailSide): Promise<Thumbnail>
   /** The picture of a link, which needs no caller. Rejects `not_found`, `expired`, `deleted`. */
   linkedImage(link: string): Promise<PictureFile | PictureAddress>
   /** The same, but always the file. */
@@ -168,17 +179,28 @@ export interface Services {
   holdings?(): Holdings | undefined
   /** How much work there is, and the workers for it. Rejects `unavailable` when the queue does not answer. */
   load(): Promise<{ waiting: number; workers: number; secondsPerUnit: number | undefined }>
-  /** How many jobs run and wait, of all callers and at most two seconds old; undefined if the status store does not answer. */
-  busy(): Promise<{ readonly running: number; readonly waiting: number } | undefined>
+  /** How busy the service is; at most two seconds old, and undefined if the status store does not answer. */
+  busy(): Promise<Busy | undefined>
   /** False while the service starts or drains: no new traffic should come here. */
   ready(): boolean
 }
 
 /** The jobs core as the HTTP side sees it. */
+/** What every page shows of the work of all callers. */
+interface Busy {
+  /** Jobs. */
+  readonly running: number
+  readonly waiting: number
+  /** Absent: not known. */
+  readonly workers?: number
+  readonly secondsPerUnit?: number
+}
+
 export function createServices(
   deps: SubmitDeps &
     CancelDeps &
     UploadDeps &
+    ThumbnailDeps &
     WebhookCallDeps &
     Omit<WorkspacesDeps, 'view'> &
     Pick<Services, 'holdings' | 'caller' | 'signIn' | 'catalogues'> & {
@@ -244,6 +266,9 @@ export function createServices(
     original: (id, index, caller) => by('jobs:read', caller, (owner) => getOriginal(deps, id, index, owner)),
     imageOrAddress: (id, index, caller) =>
       by('jobs:read', caller, (owner) => locatePicture(deps, id, index, owner)),
+    thumbnail: (id, index, side, caller) =>
+      by('jobs:read', caller, (owner) => getThumbnail(deps, id, index, { side, owner })),
+    linkedThumbnail: (link, side) => asAppError(getLinkedThumbnail(deps, link, side)),
     linkedImage: (link) => asAppError(locateLinked(deps, link)),
     linkedFile: (link) => asAppError(getLinked(deps, link)),
     cancel: (id, caller, { keep = false } = {}) =>
@@ -292,20 +317,30 @@ async function loadOf({ queue, status, log }: SubmitDeps) {
   return { waiting, workers: load?.workers ?? 0, secondsPerUnit: load?.secondsPerUnit }
 }
 
-const busyForMs = 2000
+const sharedForMs = 2000
 
 /** Read once for all who look within two seconds: every page shows it. */
 function busyOf({ status, log }: Pick<SubmitDeps, 'status' | 'log'>): Services['busy'] {
   let [readAt, last] = [Number.NEGATIVE_INFINITY, Promise.resolve(undefined) as ReturnType<Services['busy']>]
   const read = async () => {
-    const backlog = await bestEffort(log, 'reading how much waits', status.backlog(), 'debug')
+    const [backlog, load] = await Promise.all([
+      bestEffort(log, 'reading how much waits', status.backlog(), 'debug'),
+      bestEffort(log, 'reading the load', status.load(), 'debug'),
+    ])
     if (backlog === undefined) return undefined
     const { interactive, batch } = backlog
     const running = interactive.running + batch.running
-    return { running, waiting: Math.max(0, interactive.jobs + batch.jobs - running) }
+    const waiting = Math.max(0, interactive.jobs + batch.jobs - running)
+    const { secondsPerUnit, workers } = load ?? {}
+    return {
+      running,
+      waiting,
+      ...(workers === undefined ? {} : { workers }),
+      ...(secondsPerUnit === undefined ? {} : { secondsPerUnit }),
+    }
   }
   return () => {
-    if (performance.now() - readAt < busyForMs) return last
+    if (performance.now() - readAt < sharedForMs) return last
     readAt = performance.now()
     last = read()
     return last

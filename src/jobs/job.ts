@@ -48,7 +48,10 @@ export const ResolvedRequest = Type.Object(decidedFields, { additionalProperties
 export type ResolvedRequest = Static<typeof ResolvedRequest>
 
 /** The newest version that this release supports. */
-export const taskVersion = 5
+export const taskVersion = 6
+
+/** Fields that a worker of version 5 does not know. */
+const newestFields = ['precision'] as const satisfies readonly (keyof ResolvedRequest)[]
 
 /** Fields that a worker of version 4 does not know. */
 const newFields = [
@@ -65,9 +68,10 @@ const newFields = [
 ] as const satisfies readonly (keyof ResolvedRequest)[]
 
 /** The lowest version that can express the request, so that workers of the previous release take what they can. */
-export function versionOf(request: ResolvedRequest): 2 | 3 | 4 | typeof taskVersion {
+export function versionOf(request: ResolvedRequest): 2 | 3 | 4 | 5 | typeof taskVersion {
   const { format, loras = [] } = request
-  if (newFields.some((name) => request[name] !== undefined)) return taskVersion
+  if (newestFields.some((name) => request[name] !== undefined)) return taskVersion
+  if (newFields.some((name) => request[name] !== undefined)) return 5
   if (loras.some(({ text_strength }) => text_strength !== undefined)) return 4
   return format === 'png' ? 2 : 3
 }
@@ -108,13 +112,14 @@ export function keptOf({ sent, caller, webhook }: Kept): Kept {
 export const Task = Type.Object({
   /**
    * 1 had no weights in prompts, one sampler, and none of the optional fields of a request; 2 had PNG only; 3 had one
-   * strength for each LoRA; 4 drew pictures and delivered them as they were.
+   * strength for each LoRA; 4 drew pictures and delivered them as they were; 5 drew all of them exactly.
    */
   v: Type.Union([
     Type.Literal(1),
     Type.Literal(2),
     Type.Literal(3),
     Type.Literal(4),
+    Type.Literal(5),
     Type.Literal(taskVersion),
   ]),
   id: Type.String(),
@@ -150,6 +155,8 @@ export const ManifestImage = Type.Object({
   sha256: Type.String(),
   /** Present if the request has `finish` or `gate`. */
   measured: Type.Optional(Measured),
+  /** How it was drawn, if the request asked for another precision, from which the worker's processor gains nothing. */
+  precision: Type.Optional(Type.Literal('exact')),
   /** Bytes of the picture as it was drawn, a PNG that is kept beside a finished one. */
   original: Type.Optional(Type.Integer()),
 })

@@ -360,6 +360,12 @@ export interface ImageStore {
   sweep(now: Date): Promise<number>
 }
 
+/**
+ * Makes a picture small: a WebP file that fits into a square of `side` pixels. `read` gives the picture when its turn comes;
+ * what it rejects with is passed on. Undefined if too many wait, or the file cannot be read.
+ */
+export type Thumbnailer = (side: number, read: () => Promise<Uint8Array>) => Promise<Uint8Array | undefined>
+
 /** The buckets of each caller: those of `caller.limits`, counted by `caller.account`. */
 export interface RateLimiter {
   /**
@@ -388,6 +394,8 @@ export interface GeneratedImage {
   readonly seed: number
   /** Present if the request has `finish` or `gate`. */
   readonly measured?: Measured
+  /** `exact`: the request asked for another precision, from which the processor gains nothing. */
+  readonly precision?: 'exact'
   /** The picture as it was drawn, a PNG; present if the request has `finish`. */
   readonly original?: Uint8Array
 }

@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { memoryRateLimiter } from '../adapters/memory/rate-limiter.ts'
 import { pictureReader } from '../adapters/pictures/picture-reader.ts'
+import { thumbnailer } from '../adapters/pictures/thumbnails.ts'
 import type { Config } from '../config.ts'
 import { buildHttp } from '../http/app.ts'
 import { createServices } from '../http/services.ts'
@@ -84,6 +85,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     offer: () => offer.current(),
     prompts: offer.prompts,
     pictures: pictureReader(),
+    thumbnails: thumbnailer({ atOnce: config.thumbnailsAtOnce }),
     ...(options.holdings !== undefined && { holdings: options.holdings }),
     uploadLimits: {
       bytes: config.uploadMb * 2 ** 20,
@@ -102,6 +104,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
       ...defaultLimits,
       promptWindows: config.promptWindows,
       finishPixels: config.finishPixels,
+      precision: config.precision,
     },
     now: () => new Date(),
   }

@@ -84,6 +84,10 @@ async function work(config: Config, log: Log, telemetry: Telemetry, options: Wor
     log,
     onNews(news) {
       if (news.type === 'warning') return log.warn({ reason: news.message }, 'a provider is skipped')
+      if (news.type === 'profile') {
+        const { model, profile, reason } = news
+        return log.info({ model, profile, reason }, 'the profile is chosen by what the machine has')
+      }
       health.holdings = news.holdings
       tell({ type: 'holdings', holdings: news.holdings })
     },

@@ -67,7 +67,7 @@ test('a card says when its pictures go; afterwards a line stays that makes them 
   here.studio.finish()
   await page
     .locator('.job-expiry')
-    .getByText(/Goes in \d+ h/)
+    .getByText(/Goes in \d+ days/)
     .waitFor()
   const view = here.studio.view.bind(here.studio)
   here.studio.view = () => Promise.reject(new AppError('expired', 'gone'))

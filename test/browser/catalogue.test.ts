@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { startServer } from '../service/server-process.ts'
 import { tempFolder } from '../temp-folder.ts'
 import { startBrowser } from './chromium.ts'
+import { ballPng } from './png.ts'
 import { overflows, visit } from './visit.ts'
 
 test('a list is pasted, its faults are shown, and the lines of its run fill by themselves', async (t) => {
@@ -15,10 +16,12 @@ test('a list is pasted, its faults are shown, and the lines of its run fill by t
   const { page } = visitor
   const list = (rows: readonly string[]) => `sku,title\n${rows.join('\n')}\n`
   await page.fill('#list', list(['A-1,a bottle', 'A-1,a vase']))
-  assert.equal(await page.inputValue('#template'), '{title}')
+  await page.getByText('2 products × 1 set = 2 pictures').waitFor()
+  await page.locator('.list-fine summary').click()
+  assert.equal(await page.inputValue('#template'), '{product}')
   await page.locator('#template').press('End')
   await page.click('#columns button:text-is("sku")')
-  assert.equal(await page.inputValue('#template'), '{title} {sku}')
+  assert.equal(await page.inputValue('#template'), '{product} {sku}')
   await page.fill('#file-name', '{sku}')
   await page.click('.shutter')
   await page.getByText('Row 2: The file name "A-1" is that of row 1 too.').waitFor()
@@ -42,6 +45,20 @@ test('a list is pasted, its faults are shown, and the lines of its run fill by t
   assert.equal(await overflows(page), false)
   assert.equal(await page.getByRole('button', { name: 'Pause' }).count(), 0)
   await page.goto(`${address}/catalogues`)
-  await page.getByRole('link', { name: /A run of 30 pictures/ }).waitFor()
+  await page.getByRole('link', { name: /30 pictures/ }).waitFor()
+
+  // photos are sent when they are chosen, and lines name them
+  await page.setInputFiles('#list-photos', [
+    { name: 'red-mug.png', mimeType: 'image/png', buffer: Buffer.from(ballPng(64, 64)) },
+    { name: 'broken.png', mimeType: 'image/png', buffer: Buffer.from('none') },
+  ])
+  await page.locator('#photo-help.field-error').getByText('broken.png: ').waitFor()
+  assert.equal(await page.inputValue('#list'), 'red-mug; red mug; red-mug.png')
+  await page.locator('label:has([name="set:wood"])').click()
+  await page.fill('#variants', '2')
+  await page.getByText('1 product × 2 sets × 2 each = 4 pictures').waitFor()
+  await page.click('.shutter')
+  await page.waitForURL(/\/catalogues\/[0-9a-z]{42}$/)
+  await page.locator('.run-line').getByText('red mug, on a wooden table').first().waitFor()
   visitor.assertQuiet()
 })

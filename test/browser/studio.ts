@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import pino from 'pino'
 import { memoryRateLimiter } from '../../src/adapters/memory/rate-limiter.ts'
 import { pictureReader } from '../../src/adapters/pictures/picture-reader.ts'
+import { thumbnailer } from '../../src/adapters/pictures/thumbnails.ts'
 import { buildHttp, type HttpDeps } from '../../src/http/app.ts'
 import type { Services } from '../../src/http/services.ts'
 import { anonymousCaller, type Caller, type Credentials } from '../../src/jobs/caller.ts'
@@ -24,6 +25,7 @@ import { isFinal, type JobView } from '../../src/jobs/serving/job-view.ts'
 import { withNotes } from '../../src/jobs/serving/notes.ts'
 import type { PictureFile } from '../../src/jobs/serving/picture.ts'
 import type { SubmitOptions } from '../../src/jobs/serving/submit.ts'
+import type { Thumbnail, ThumbnailSide } from '../../src/jobs/serving/thumbnail.ts'
 import { acceptUpload, findUpload, uploadFaults } from '../../src/jobs/serving/upload.ts'
 import { createWorkspaces } from '../../src/jobs/serving/workspace.ts'
 import { testIds } from '../contract/jobs.ts'
@@ -246,6 +248,19 @@ export class Studio implements Services {
 
   async imageOrAddress(id: string, index: number) {
     return this.image(id, index)
+  }
+
+  readonly #thumbnails = thumbnailer({ atOnce: 2 })
+
+  async thumbnail(id: string, index: number, side: ThumbnailSide): Promise<Thumbnail> {
+    const { open, ...picture } = await this.image(id, index)
+    const make = () => this.#thumbnails(side, async () => (await open()).body as Uint8Array)
+    return { ...picture, side, make }
+  }
+
+  async linkedThumbnail(link: string, side: ThumbnailSide) {
+    const { id, index } = testIds.pictures.open(link)
+    return this.thumbnail(id, index, side)
   }
 
   async linkedImage(link: string) {

@@ -75,6 +75,8 @@ export async function runChaos(t: Cleanup, plan: Plan, tell: Tell = () => {}): P
     PACKSHOT_DATA_DIR: `${folder}/data`,
     PACKSHOT_WEBHOOK_HOSTS: '127.0.0.1',
     PACKSHOT_METRICS_PORT: '0',
+    // so workers have several tasks in hand
+    PACKSHOT_BATCH: '3',
   }
   const told = new Map<string, number>()
   // it fails with the first message of every third event

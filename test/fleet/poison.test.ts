@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { Value } from 'typebox/value'
 import { Task, taskVersion } from '../../src/jobs/job.ts'
@@ -8,6 +10,8 @@ import { randomOf } from '../kit/random.ts'
 import { stretched, waitFor } from '../kit/waiting.ts'
 import { submit, untilFinal, view } from '../service/server-process.ts'
 import { services } from '../services/services.ts'
+import { tempFolder } from '../temp-folder.ts'
+import { untilSays } from './crew.ts'
 import { type Fleet, prepareFleet } from './fleet.ts'
 import { rawBroker } from './raw-broker.ts'
 import { assertTruth } from './truth.ts'
@@ -57,6 +61,30 @@ test('F11: a thread that dies every time costs three attempts and no worker', as
   assert.equal((await untilFinal(address, next.id)).status, 'succeeded')
   assert.equal(workers[0]?.output().split('engine begins "crash"').length, 1 + 3)
   assert.equal(workers[0]?.workers().length, 1)
+})
+
+test('F11: a thread that dies with several jobs costs each an attempt; then each is alone, and only the one at fault fails', async (t) => {
+  const gate = join(tempFolder(t), 'gate')
+  const worker = { TEST_TELL: '1', TEST_GATE: gate, PACKSHOT_BATCH: '4' }
+  const { all, fleet, address, workers } = await startFleet(t, [worker])
+  const [told] = workers
+  assert.ok(told)
+  const beside = []
+  for (const seed of [1, 2]) beside.push((await submit(address, { prompt: 'gate', seed })).id)
+  await waitFor(async () => told.output().split('engine begins "gate"').length === 3)
+  const { id } = await submit(address, { prompt: 'crash' })
+  await untilSays(told, 'engine begins "crash"')
+  writeFileSync(gate, '')
+  const { status, error } = await untilFinal(address, id)
+  assert.deepEqual([status, error?.code], ['failed', 'generation_failed'])
+  const parts = await fleet.open()
+  for (const each of beside) {
+    assert.equal((await untilFinal(address, each)).status, 'succeeded')
+    assert.equal((await parts.images.getManifest(each))?.attempts, 2)
+  }
+  assert.equal(told.output().split('engine begins "crash"').length, 1 + 3)
+  assert.equal(told.workers().length, 1)
+  await assertTruth(fleet, all, [id, ...beside])
 })
 
 test('F11: a task that the broker gives up is failed by a server and parked', async (t) => {

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { diskImageStore } from '../../src/adapters/disk/image-store.ts'
 import { memoryRateLimiter } from '../../src/adapters/memory/rate-limiter.ts'
 import { pictureReader } from '../../src/adapters/pictures/picture-reader.ts'
+import { thumbnailer } from '../../src/adapters/pictures/thumbnails.ts'
 import { openDatabase } from '../../src/adapters/sqlite/database.ts'
 import { sqliteEventQueue } from '../../src/adapters/sqlite/event-queue.ts'
 import { sqliteStatusStore } from '../../src/adapters/sqlite/status-store.ts'
@@ -83,6 +84,7 @@ export function embedded(t: Cleanup, options: { queueMax?: number; ttlSeconds?: 
     offer: () => standInOffer,
     prompts: promptReader(() => [{ name: 'EasyNegative', vectors: 8 }]),
     pictures: pictureReader(),
+    thumbnails: thumbnailer({ atOnce: 2 }),
     uploadLimits: { bytes: 200_000, pixels: 1e6, longest: 3000, kept: 512 * 512 },
     limits: defaultLimits,
     ttlSeconds,

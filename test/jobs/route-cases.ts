@@ -112,7 +112,13 @@ export const routeCases: Readonly<Record<string, RouteCase>> = {
     says: 404,
     request: ({ job }) => ({ url: `/v1/jobs/${job}/images/0/original` }),
   },
+  'GET /v1/jobs/:id/images/:index/thumbnail': {
+    for: 'own',
+    scope: 'jobs:read',
+    request: ({ job }) => ({ url: `/v1/jobs/${job}/images/0/thumbnail` }),
+  },
   'GET /v1/pictures/:link': { for: 'open', request: ({ link }) => ({ url: link }) },
+  'GET /v1/pictures/:link/thumbnail': { for: 'open', request: ({ link }) => ({ url: `${link}/thumbnail` }) },
   'GET /v1/models': { for: 'any', request: () => ({ url: '/v1/models' }) },
   'GET /v1/finishes': { for: 'any', request: () => ({ url: '/v1/finishes' }) },
   'GET /v1/samplers': { for: 'any', request: () => ({ url: '/v1/samplers' }) },

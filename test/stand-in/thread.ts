@@ -2,6 +2,7 @@ import { createCipheriv, createHash } from 'node:crypto'
 import { existsSync, writeSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { workerData } from 'node:worker_threads'
 import { deflateSync } from 'node:zlib'
 import { serveInference } from '../../src/generator/serve.ts'
 import { imageSeed, stepsOf } from '../../src/jobs/pictures.ts'
@@ -17,6 +18,7 @@ import type { GivenImages } from '../../src/jobs/ports.ts'
  *   "memory" out of memory, now and for whatever this thread makes later
  *   "stuck" never comes back from native code   "big" the picture has a megabyte more
  *
+ * With PACKSHOT_BATCH it draws so many pictures at the same time.
  * With TEST_TELL it writes a line for each picture that it begins, and for each that it has made.
  */
 let full = false
@@ -58,6 +60,7 @@ function noise(seed: number, length: number): Buffer {
 
 await serveInference(
   async () => ({
+    together: Number(workerData?.batch) || 1,
     async make(request, index, { onStep, onPhase, signal, images, previews }) {
       const seed = imageSeed(request, index)
       onPhase('text')

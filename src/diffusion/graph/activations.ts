@@ -36,7 +36,7 @@ export class Activations {
     const read = inputs.map((name) => this.#computed.get(name)).filter((value) => value !== undefined)
     if (read.length === 0) {
       // a Cast is of a weight, which whoever has the file counts
-      if (type !== 'Cast') for (const { dims } of outputs) this.#constants += this.#bytes(dims)
+      if (type !== 'Cast') for (const value of outputs) this.#constants += this.#bytes(value)
       return
     }
     for (const value of read) value.lastUse = this.#steps.length
@@ -70,13 +70,11 @@ export class Activations {
 
   #made(values: readonly Value[], scratch: number): void {
     const lastUse = this.#steps.length
-    for (const { name, dims } of values) {
-      this.#computed.set(name, { bytes: this.#bytes(dims), lastUse })
-    }
+    for (const value of values) this.#computed.set(value.name, { bytes: this.#bytes(value), lastUse })
     this.#steps.push({ made: values.map(({ name }) => name), scratch })
   }
 
-  #bytes(dims: readonly number[]): number {
-    return dims.reduce((product, dim) => product * dim, this.#bytesPerNumber)
+  #bytes({ dims, bytes = this.#bytesPerNumber }: Value): number {
+    return dims.reduce((product, dim) => product * dim, bytes)
   }
 }

@@ -27,7 +27,18 @@ export type Attention = 'fused' | 'plain'
 export interface Value {
   readonly name: string
   readonly dims: readonly number[]
+  /** Of each number, where that is not the graph's precision. */
+  readonly bytes?: number | undefined
 }
+
+/** Operators whose output has the type of their first input, whatever that is. */
+const untyped = new Set(['Concat', 'Pad', 'Reshape', 'Slice', 'Transpose'])
+
+/** The weights of a layer in eight bits are stored under these names, see `int8/prepare.ts`. */
+export const eightBitKeys = (layer: string) => ({
+  values: `${layer}.weight:int8`,
+  scales: `${layer}.weight:scale`,
+})
 
 const onnxOpset = 20
 const irVersion = 9
@@ -64,6 +75,13 @@ export interface GraphOptions {
   readonly openBatch?: boolean
 }
 
+/** Numbers in eight bits: each is `scale * (value - zero)`. */
+interface Quantized {
+  readonly values: Value
+  readonly scale: Value
+  readonly zero: Value
+}
+
 /** The input that takes a weight's place; float32, of the stored shape. */
 export function replacementInput(key: string): string {
   return `weight:${key}`
@@ -80,6 +98,8 @@ export class Graph {
   readonly #inputs: ProtobufWriter[] = []
   readonly #outputs: ProtobufWriter[] = []
   readonly #known = new Map<string, Value>()
+  /** By the name of what was quantized. */
+  readonly #quantized = new Map<string, Quantized>()
   readonly #inside: 'F32' | 'F16'
   readonly #activations: Activations
   #count = 0
@@ -161,17 +181,68 @@ export class Graph {
     if (!isFloat(tensor.dtype)) {
       throw new CheckpointError(`${this.#weights.fileName}: weight "${key}" has dtype ${tensor.dtype}`)
     }
-    const external = (entry: string, value: string) => new ProtobufWriter().string(1, entry).string(2, value)
-    this.#initializers.push(
-      tensorHeader(key, dims, elementType[tensor.dtype])
-        .message(13, external('location', this.#weights.fileName))
-        .message(13, external('offset', String(tensor.offset)))
-        .message(13, external('length', String(tensor.length)))
-        .int(14, 1),
-    )
+    this.#external(key, dims, tensor.dtype, tensor)
     const value = this.#converted({ name: key, dims }, tensor.dtype)
     this.#known.set(key, value)
     return value
+  }
+
+  /** Whether the file has a layer's weight in eight bits, and nothing is fed in its place. */
+  isEightBit(layer: string): boolean {
+    return this.#weights.has(eightBitKeys(layer).values) && !this.#options.replaced?.has(`${layer}.weight`)
+  }
+
+  /** A layer's weight in eight bits as a matrix, and the scale of each of its columns. */
+  eightBitWeight(layer: string, [inner, out]: readonly [number, number]): { values: Value; scales: Value } {
+    const keys = eightBitKeys(layer)
+    const stored = (key: string, dims: readonly number[], type: 'I8' | 'F32', bytes?: number): Value => {
+      const tensor = this.#weights.take(key, dims)
+      this.#external(key, dims, type, tensor)
+      return { name: key, dims, bytes }
+    }
+    return { values: stored(keys.values, [inner, out], 'I8', 1), scales: stored(keys.scales, [out], 'F32') }
+  }
+
+  /** The numbers in eight bits without sign: their scale and zero point are those of all together. */
+  quantized(x: Value): Quantized {
+    const known = this.#quantized.get(x.name)
+    if (known) return known
+    const name = this.#fresh('DynamicQuantizeLinear')
+    const values: Value = { name, dims: x.dims, bytes: 1 }
+    const made = {
+      values,
+      scale: { name: `${name}_scale`, dims: [] },
+      zero: { name: `${name}_zero`, dims: [] },
+    }
+    const outputs = [made.values, made.scale, made.zero]
+    const names = outputs.map((value) => value.name)
+    this.#nodes.push(node('DynamicQuantizeLinear', [x.name], names, {}, ''))
+    this.#activations.operator('DynamicQuantizeLinear', [x.name], outputs)
+    this.#quantized.set(x.name, made)
+    return made
+  }
+
+  /** Zero-filled is what `fill` means: [B, H, W, C] with rows and columns added. @param pads [top, left, bottom, right] */
+  padded(
+    value: Value,
+    [top, left, bottom, right]: readonly [number, number, number, number],
+    fill: Value,
+  ): Value {
+    const [batch, height, width, channels] = value.dims as [number, number, number, number]
+    const dims = [batch, height + top + bottom, width + left + right, channels]
+    return this.op('Pad', [value, this.#integers([0, top, left, 0, 0, bottom, right, 0]), fill], dims)
+  }
+
+  /** Every `step`-th row and column of [B, H, W, C], from `begin` on. */
+  window(
+    value: Value,
+    begin: readonly [number, number],
+    size: readonly [number, number],
+    step: number,
+  ): Value {
+    const end = begin.map((first, axis) => first + ((size[axis] as number) - 1) * step + 1)
+    const inputs = [begin, end, [1, 2], [step, step]].map((numbers) => this.#integers(numbers))
+    return this.op('Slice', [value, ...inputs], [value.dims[0] as number, ...size, value.dims[3] as number])
   }
 
   /** Numbers that are written into the graph: for small tensors. */
@@ -264,8 +335,9 @@ export class Graph {
     const name = this.#fresh(type)
     const names = inputs.map((input) => input.name)
     this.#nodes.push(node(type, names, [name], attributes, domain))
-    this.#activations.operator(type, names, [{ name, dims }], scratch)
-    return { name, dims }
+    const value = { name, dims, bytes: untyped.has(type) ? inputs[0]?.bytes : undefined }
+    this.#activations.operator(type, names, [value], scratch)
+    return value
   }
 
   /** The serialized ModelProto. @throws CheckpointError naming a LoRA's layer that the graph does not have */
@@ -290,6 +362,23 @@ export class Graph {
       .message(8, opset('', onnxOpset))
       .message(8, opset('com.microsoft', 1))
       .finish()
+  }
+
+  /** A stored tensor, used where it lies. */
+  #external(
+    name: string,
+    dims: readonly number[],
+    type: ElementType,
+    { offset, length }: StoredTensor,
+  ): void {
+    const entry = (key: string, value: string) => new ProtobufWriter().string(1, key).string(2, value)
+    this.#initializers.push(
+      tensorHeader(name, dims, elementType[type])
+        .message(13, entry('location', this.#weights.fileName))
+        .message(13, entry('offset', String(offset)))
+        .message(13, entry('length', String(length)))
+        .int(14, 1),
+    )
   }
 
   /** The value in the graph's precision. */

@@ -5,7 +5,7 @@ import { ProtobufWriter } from './protobuf.ts'
  * (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
  */
 
-export const elementType = { F32: 1, I32: 6, I64: 7, F16: 10, F64: 11, BF16: 16 } as const
+export const elementType = { F32: 1, I8: 3, I32: 6, I64: 7, F16: 10, F64: 11, BF16: 16 } as const
 export type ElementType = keyof typeof elementType
 
 export type Attribute = number | string | readonly number[] | { readonly float: number }

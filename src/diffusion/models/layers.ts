@@ -1,4 +1,5 @@
 import type { Graph, Value } from '../graph/graph.ts'
+import { eightBitConv, eightBitProduct } from '../int8/products.ts'
 
 /**
  * The layers that CLIP, UNet and VAE share, each as the operators that ONNX Runtime has fast kernels for on CPU
@@ -10,16 +11,18 @@ import type { Graph, Value } from '../graph/graph.ts'
 /** @param x [rows, in] @returns [rows, out] */
 export function linear(g: Graph, key: string, x: Value, out: number, { bias = true } = {}): Value {
   const columns = x.dims[1] as number
-  const weight = g.weight(`${key}.weight`, [out, columns])
-  const y = gemm(g, x, weight, bias ? g.weight(`${key}.bias`, [out]) : undefined)
-  return withLora(g, key, x, y)
+  const addend = bias ? g.weight(`${key}.bias`, [out]) : undefined
+  if (g.isEightBit(key)) return withLora(g, key, x, eightBitProduct(g, key, x, out, addend))
+  return withLora(g, key, x, gemm(g, x, g.weight(`${key}.weight`, [out, columns]), addend))
 }
 
 /** A 1x1 convolution applied to rows: its weight [out, in, 1, 1] is read as a matrix. */
 export function pointwise(g: Graph, key: string, x: Value, out: number): Value {
   const columns = x.dims[1] as number
+  const bias = g.weight(`${key}.bias`, [out])
+  if (g.isEightBit(key)) return withLora(g, key, x, eightBitProduct(g, key, x, out, bias))
   const weight = g.weight(`${key}.weight`, [out, columns, 1, 1], [out, columns])
-  return withLora(g, key, x, gemm(g, x, weight, g.weight(`${key}.bias`, [out])))
+  return withLora(g, key, x, gemm(g, x, weight, bias))
 }
 
 /** @param addend [out], or [rows, out] */
@@ -63,9 +66,11 @@ export function conv(g: Graph, key: string, x: Value, out: number, options: Conv
     Math.floor((length + before + after - kernel) / stride) + 1
   const [outHeight, outWidth] = [size(height, pads[0], pads[2]), size(width, pads[1], pads[3])]
   const attributes = { kernel_shape: [kernel, kernel], pads, strides: [stride, stride] }
-  const weights = [g.weight(`${key}.weight`, [out, channels, kernel, kernel])]
-  if (options.bias ?? true) weights.push(g.weight(`${key}.bias`, [out]))
-  const y = g.op('Conv', [x, ...weights], [batch, out, outHeight, outWidth], attributes)
+  const dims = [batch, out, outHeight, outWidth] as const
+  const bias = (options.bias ?? true) ? [g.weight(`${key}.bias`, [out])] : []
+  const y = g.isEightBit(key)
+    ? eightBitConv(g, key, x, { dims, kernel, stride, pads, bias: bias[0] })
+    : g.op('Conv', [x, g.weight(`${key}.weight`, [out, channels, kernel, kernel]), ...bias], dims, attributes)
 
   const lora = loraInputs(g, key, kernel === 1 ? [channels] : [channels, kernel, kernel], out)
   if (!lora) return y

@@ -34,7 +34,7 @@ interface HiresRun {
  */
 export function infotext(request: PictureRequest, madeBy: MadeBy): string {
   const { model, vae, version, hires, upscaler, decoder, finish, gate } = madeBy
-  const { clipSkip = 1, loras = [], image, timesteps, guidanceEnd, pace } = request
+  const { clipSkip = 1, loras = [], image, timesteps, guidanceEnd, pace, precision } = request
   const eta = request.eta ?? samplerEntry(request.sampler).defaultEta ?? 0
   const fields: Record<string, string | number> = {
     Steps: request.steps,
@@ -56,6 +56,7 @@ export function infotext(request: PictureRequest, madeBy: MadeBy): string {
     ...(pace !== undefined && { 'Packshot pace': pace }),
     ...(finish && { 'Packshot finish': finishText(finish) }),
     ...(gate && { 'Packshot tries': gate.tries }),
+    ...(precision !== undefined && { 'Packshot precision': precision }),
     Version: `Packshot ${version}`,
   }
   const line = Object.entries(fields)

@@ -111,12 +111,13 @@ test('what only a picture of few steps has is told under names of ours', () => {
     timesteps: [999, 499],
     guidanceEnd: 0.5,
     pace: 'instant',
+    precision: 'int8',
   } as const
   const text = infotext(request, { model: 'm', version: '1' })
   assert.match(text, /Packshot sampler: TCD, /)
   assert.match(
     text,
-    /Eta: 0\.3, RNG: CPU, Packshot timesteps: 999 499, Packshot guidance end: 0\.5, Packshot pace: instant/,
+    /Eta: 0\.3, RNG: CPU, Packshot timesteps: 999 499, Packshot guidance end: 0\.5, Packshot pace: instant, Packshot precision: int8/,
   )
   assert.match(
     infotext({ ...request, sampler: 'ddim', eta: 0.5 }, { model: 'm', version: '1' }),

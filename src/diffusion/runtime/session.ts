@@ -1,15 +1,20 @@
-import { InferenceSession, type InferenceSession as Ort, Tensor } from 'onnxruntime-node'
+import { join } from 'node:path'
+import { env, InferenceSession, type InferenceSession as Ort, Tensor } from 'onnxruntime-node'
 import { usableCores } from './threads.ts'
 
 /** Where graphs run: ONNX Runtime's execution providers, by their names there. */
 export type Provider = 'cpu' | 'webgpu' | 'cuda'
 
 /**
- * `fast`: weights are packed into private memory for the kernels. `dense`: float32 weights stay mapped from their
- * file, so that a session costs little memory and processes share it, for some speed (docs/performance.md).
+ * `fast`: weights are packed into private memory for the kernels. `packed`: packed once and mapped from files, so that a
+ * model is ready in a second or two, computes as fast, and processes share the memory. `dense`: float32 weights stay
+ * mapped from their file, one for all sizes of pictures, for some speed (docs/performance.md).
  */
-export const profiles = ['fast', 'dense'] as const
-type Profile = (typeof profiles)[number]
+export const profiles = ['fast', 'packed', 'dense'] as const
+export type Profile = (typeof profiles)[number]
+
+/** Of ONNX Runtime. */
+export const runtimeVersion: string = env.versions.node ?? env.versions.common
 
 export interface SessionOptions {
   readonly provider: Provider
@@ -43,26 +48,50 @@ export class Session {
    * @param folder where the weights lie; ONNX Runtime refuses paths that leave it
    */
   static async create(graph: Uint8Array, folder: string, options: SessionOptions): Promise<Session> {
-    const { provider, profile, threads } = options
-    const mapped = provider === 'cpu' && profile === 'dense'
-    const session = await InferenceSession.create(graph, {
-      executionProviders: [provider],
-      // 'all' would lay weights of convolutions out anew, which is a copy
-      graphOptimizationLevel: mapped ? 'extended' : 'all',
-      // a plan of all allocations would be a second copy of the arena, and computes no faster
-      enableMemPattern: false,
-      intraOpNumThreads: threads ?? usableCores(),
-      // 3 = errors; the warnings are about unused initializers after constant folding
-      logSeverityLevel: 3,
-      extra: {
-        session: {
+    const mapped = options.provider === 'cpu' && options.profile === 'dense'
+    return new Session(
+      await InferenceSession.create(
+        graph,
+        settings(options, {
+          // 'all' would lay weights of convolutions out anew, which is a copy
+          level: mapped ? 'extended' : 'all',
           model_external_initializers_file_folder_path: folder,
-          set_denormal_as_zero: '1',
           ...(mapped && { disable_prepacking: '1' }),
-        },
-      },
+        }),
+      ),
+    )
+  }
+
+  /**
+   * Writes the graph as it is optimized for this processor, with packed weights in a file of its own, for `fromPacked`.
+   * Holds the weights in memory twice meanwhile.
+   * @param graph, folder as for `create` @param target an existing folder, and names of files in it
+   */
+  static async pack(
+    graph: Uint8Array,
+    folder: string,
+    target: { readonly folder: string; readonly graph: string; readonly weights: string },
+    options: SessionOptions,
+  ): Promise<void> {
+    const session = await InferenceSession.create(graph, {
+      ...settings(options, {
+        level: 'all',
+        model_external_initializers_file_folder_path: folder,
+        save_external_prepacked_constant_initializers: '1',
+        optimized_model_external_initializers_file_name: target.weights,
+        // smaller ones stay in the graph
+        optimized_model_external_initializers_min_size_in_bytes: '1024',
+      }),
+      optimizedModelFilePath: join(target.folder, target.graph),
     })
-    return new Session(session)
+    await session.release()
+  }
+
+  /** @param graph, folder as `pack` wrote them, on this processor, with this version of ONNX Runtime */
+  static async fromPacked(graph: Uint8Array, folder: string, options: SessionOptions): Promise<Session> {
+    const level = 'disabled'
+    const made = settings(options, { level, model_external_initializers_file_folder_path: folder })
+    return new Session(await InferenceSession.create(graph, made))
   }
 
   /**
@@ -95,5 +124,22 @@ export class Session {
 
   async release(): Promise<void> {
     await this.#session.release()
+  }
+}
+
+/** @param extra keys of ONNX Runtime's configuration, without `session.` */
+function settings(
+  { provider, threads }: SessionOptions,
+  { level, ...extra }: { level: 'all' | 'extended' | 'disabled' } & Readonly<Record<string, string>>,
+): Ort.SessionOptions {
+  return {
+    executionProviders: [provider],
+    graphOptimizationLevel: level,
+    // a plan of all allocations would be a second copy of the arena, and computes no faster
+    enableMemPattern: false,
+    intraOpNumThreads: threads ?? usableCores(),
+    // 3 = errors; the warnings are about unused initializers after constant folding
+    logSeverityLevel: 3,
+    extra: { session: { set_denormal_as_zero: '1', ...extra } },
   }
 }

@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { type Catalogues, type ControlName, controlNames } from '../../jobs/catalogue/catalogues.ts'
 import { mostVariants } from '../../jobs/catalogue/check.ts'
+import { setLimits } from '../../jobs/catalogue/sets.ts'
 import { CatalogueView, ItemPage } from '../../jobs/catalogue/view.ts'
 import { AppError } from '../../jobs/errors.ts'
 import { isUnchanged, weakTag } from '../etag.ts'
@@ -26,6 +27,17 @@ const body = Type.Object({
       description:
         'Fields of a job, with `{column}` in their texts; `{{` and `}}` are braces, `{row}` and `{variant}` numbers. Absent: `{"prompt": "{prompt}"}`.',
     }),
+  ),
+  sets: Type.Optional(
+    Type.Array(
+      Type.Object({
+        name: Type.String({ description: '`{set}` in texts and file names.' }),
+        template: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+      }),
+      {
+        description: `Each row is made in each of these, at most ${setLimits.most}: their fields are laid over those of the template.`,
+      },
+    ),
   ),
   variants: Type.Optional(
     Type.Integer({ minimum: 1, maximum: mostVariants, description: 'Pictures of each row. Absent: 1.' }),

@@ -31,6 +31,8 @@ const picture = Object.fromEntries(
   Object.values(imageFiles).map(({ type }) => [type, { schema: { type: 'string', format: 'binary' } }]),
 )
 
+const thumbnail = { [imageFiles.webp.type]: { schema: { type: 'string', format: 'binary' } } }
+
 /** Bodies that are files. */
 const files: Readonly<Record<string, Partial<Record<'request' | 'response', Json>>>> = {
   'post /v1/uploads': { request: picture },
@@ -40,6 +42,8 @@ const files: Readonly<Record<string, Partial<Record<'request' | 'response', Json
     response: { [previewType]: { schema: { type: 'string', format: 'binary' } } },
   },
   'get /v1/pictures/{link}': { response: picture },
+  'get /v1/jobs/{id}/images/{index}/thumbnail': { response: thumbnail },
+  'get /v1/pictures/{link}/thumbnail': { response: thumbnail },
   'get /v1/catalogues/{id}/pictures.zip': {
     response: { 'application/zip': { schema: { type: 'string', format: 'binary' } } },
   },
@@ -48,7 +52,13 @@ const files: Readonly<Record<string, Partial<Record<'request' | 'response', Json
 }
 
 /** Calls that need no key where the service has keys. */
-const open = ['/healthz/live', '/healthz/ready', '/healthz/load', '/v1/pictures/{link}']
+const open = [
+  '/healthz/live',
+  '/healthz/ready',
+  '/healthz/load',
+  '/v1/pictures/{link}',
+  '/v1/pictures/{link}/thumbnail',
+]
 
 const meanings: Readonly<Record<string, string>> = {
   200: 'The answer.',

@@ -2,8 +2,10 @@ import type { FastifyInstance } from 'fastify'
 import { Type } from 'typebox'
 import { AppError } from '../../jobs/errors.ts'
 import { imageFiles } from '../../jobs/fields.ts'
+import { type ThumbnailSide, thumbnailSides } from '../../jobs/serving/thumbnail.ts'
+import { describeValue } from '../../jobs/wording.ts'
 import { fileName } from '../content-disposition.ts'
-import { sendPicture } from '../send-picture.ts'
+import { sendPicture, sendThumbnail } from '../send-picture.ts'
 import type { Services } from '../services.ts'
 
 interface Address {
@@ -55,6 +57,42 @@ export function originalRoutes(app: FastifyInstance, services: Services): void {
       return `inline; ${fileName(job.request?.prompt ?? '', image.seed, extension)}`
     })
   })
+}
+
+/** `?side=` of a thumbnail. */
+export const thumbnailQuery = Type.Object({
+  side: Type.Optional(
+    Type.Enum(thumbnailSides.map(String), { description: `Its longer side. Absent: ${thumbnailSides[0]}.` }),
+  ),
+})
+
+/** Throws `invalid_request` for any other. */
+export function sideIn({ side = String(thumbnailSides[0]) }: { readonly side?: string }): ThumbnailSide {
+  const found = thumbnailSides.find((each) => String(each) === side)
+  if (found !== undefined) return found
+  const message = `side must be ${thumbnailSides.join(' or ')}, but was ${describeValue(side)}.`
+  throw new AppError('invalid_request', message, { param: 'side', faults: [{ param: 'side', message }] })
+}
+
+/** GET /v1/jobs/:id/images/:index/thumbnail. */
+export function thumbnailRoutes(app: FastifyInstance, services: Services): void {
+  const schema = {
+    summary: 'A picture in small',
+    description:
+      'A WebP file for lists of many. A redirect to the picture itself if it cannot be made at the moment.',
+    params: Type.Object({ id: Type.String(), index: Type.Integer({ minimum: 0 }) }),
+    querystring: thumbnailQuery,
+    produces: [imageFiles.webp.type],
+  }
+  app.get<Address & { Querystring: { side?: string } }>(
+    '/v1/jobs/:id/images/:index/thumbnail',
+    { schema },
+    async (request, reply) => {
+      const { id, index } = request.params
+      const small = await services.thumbnail(id, parseIndex(index), sideIn(request.query), request.caller)
+      return sendThumbnail(request, reply, small, small.image.url)
+    },
+  )
 }
 
 function parseIndex(text: string): number {

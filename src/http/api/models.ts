@@ -165,7 +165,9 @@ function extraViews(addOns: readonly AddOn[], { models }: Offer) {
 }
 
 function limitsView({ limits, uploadLimits }: Services): Record<string, number> {
-  const all = { ...limits, uploadBytes: uploadLimits.bytes, uploadPixels: uploadLimits.pixels }
+  // what a request gets that names none is in the description of the API
+  const { precision: _default, ...numbers } = limits
+  const all = { ...numbers, uploadBytes: uploadLimits.bytes, uploadPixels: uploadLimits.pixels }
   const snake = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
   return Object.fromEntries(Object.entries(all).map(([name, value]) => [snake(name), value]))
 }

@@ -1,8 +1,9 @@
 import type { FastifyInstance } from 'fastify'
 import { Type } from 'typebox'
 import { imageFiles } from '../../jobs/fields.ts'
-import { sendPicture } from '../send-picture.ts'
+import { sendPicture, sendThumbnail } from '../send-picture.ts'
 import type { Services } from '../services.ts'
+import { sideIn, thumbnailQuery } from './images.ts'
 
 /**
  * GET /v1/pictures/:link. Whoever has the link has the picture and nothing else of its job: no prompt, no other picture,
@@ -22,6 +23,22 @@ export function pictureRoutes(app: FastifyInstance, services: Services): void {
       const picture = await services.linkedImage(request.params.link)
       reply.headers({ 'cross-origin-resource-policy': 'cross-origin', 'access-control-allow-origin': '*' })
       return sendPicture(request, reply, picture, (extension) => `inline; filename="picture.${extension}"`)
+    },
+  )
+  const small = {
+    summary: 'A picture in small, by its link',
+    description: 'As the thumbnail of a job. It needs no key.',
+    params: Type.Object({ link: Type.String() }),
+    querystring: thumbnailQuery,
+    produces: [imageFiles.webp.type],
+  }
+  app.get<{ Params: { link: string }; Querystring: { side?: string } }>(
+    '/v1/pictures/:link/thumbnail',
+    { schema: small, config: { open: true } },
+    async (request, reply) => {
+      const thumbnail = await services.linkedThumbnail(request.params.link, sideIn(request.query))
+      reply.headers({ 'cross-origin-resource-policy': 'cross-origin', 'access-control-allow-origin': '*' })
+      return sendThumbnail(request, reply, thumbnail, thumbnail.image.link)
     },
   )
 }

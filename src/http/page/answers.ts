@@ -1,5 +1,5 @@
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { AppError } from '../../jobs/errors.ts'
 import { httpStatus, retryAfterSeconds } from '../status.ts'
 import { type Assets, type Encoding, encodingFor, loadAssets } from './assets.ts'
@@ -29,14 +29,7 @@ export function isFragment(request: FastifyRequest): boolean {
 export function sendPage(reply: FastifyReply, assets: Assets, page: Page): FastifyReply {
   const { signedIn, caller, around } = reply.request
   const framed = { ...page, ...(around === undefined ? {} : { around }) }
-  const text = document(assets, framed, signedIn ? caller.name : undefined)
-  const { method, url, headers } = reply.request
-  // the length of a page that repeats what its address says would tell a stranger who chose that what else is in it
-  const encoding =
-    method === 'GET' && !url.includes('?') ? encodingFor(headers['accept-encoding']) : undefined
-  setPageHeaders(reply).header('vary', 'hx-request, accept-encoding')
-  if (encoding === undefined) return reply.send(text)
-  return reply.header('content-encoding', encoding).send(compress[encoding](text))
+  return sendHtml(reply, document(assets, framed, signedIn ? caller.name : undefined))
 }
 
 /** `packshot-fragment` distinguishes our fragment, shown whatever its status, from a proxy's error page. */
@@ -45,11 +38,24 @@ export function sendFragment(reply: FastifyReply, fragment: Html): FastifyReply 
 }
 
 function sendHtml(reply: FastifyReply, text: string): FastifyReply {
-  return setPageHeaders(reply).send(text)
+  const headers = { 'cache-control': 'no-store', vary: 'hx-request' }
+  return reply.headers(headers).type('text/html; charset=utf-8').send(text)
 }
 
-function setPageHeaders(reply: FastifyReply): FastifyReply {
-  return reply.headers({ 'cache-control': 'no-store', vary: 'hx-request' }).type('text/html; charset=utf-8')
+/** Whole pages of this plugin are compressed, as the last thing that is done to them. */
+export function compressPages(app: FastifyInstance): void {
+  app.addHook('onSend', (request, reply, payload: unknown, done) => {
+    const { method, url, headers } = request
+    // the length of a page that repeats what its address says would tell a stranger who chose that what else is in it
+    const isPage = method === 'GET' && !url.includes('?') && !isFragment(request)
+    const isHtml = String(reply.getHeader('content-type')).startsWith('text/html')
+    if (!isPage || !isHtml || typeof payload !== 'string') return done(null, payload)
+    reply.header('vary', 'hx-request, accept-encoding')
+    const encoding = encodingFor(headers['accept-encoding'])
+    if (encoding === undefined) return done(null, payload)
+    reply.header('content-encoding', encoding)
+    done(null, compress[encoding](payload))
+  })
 }
 
 /** Of a page of 30 KB either takes less than a millisecond, and leaves a quarter of it. */

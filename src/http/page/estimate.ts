@@ -1,4 +1,4 @@
-import type { SamplerInfo } from '../../jobs/offer.ts'
+import type { Offer, SamplerInfo } from '../../jobs/offer.ts'
 
 /** What a server knows of its speed, for the estimate on the button. */
 export interface Pace {
@@ -39,4 +39,16 @@ function roughly(seconds: number): string {
   if (!Number.isFinite(seconds)) return ''
   if (seconds < 90) return `about ${Math.max(1, Math.round(seconds))} s`
   return seconds < 5400 ? `about ${Math.round(seconds / 60)} min` : `about ${Math.round(seconds / 3600)} h`
+}
+
+/** Seconds that a picture of the default model takes of a run, which all workers share; undefined if the speed is not known. */
+export function secondsOfPicture(
+  { models, samplers }: Pick<Offer, 'models' | 'samplers'>,
+  busy: { readonly workers?: number; readonly secondsPerUnit?: number } | undefined,
+): number | undefined {
+  const [model] = models
+  if (model === undefined || busy?.secondsPerUnit === undefined) return undefined
+  const [sampler] = samplers.of(model)
+  const units = unitsOf({ ...model, count: 1 }, sampler?.calls_per_step ?? 1)
+  return (units * busy.secondsPerUnit) / Math.max(1, busy.workers ?? 1)
 }

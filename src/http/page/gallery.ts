@@ -55,12 +55,14 @@ ${models.length > 1 && html`<label><span>Model</span><select name="model"><optio
 }
 
 function tileForm({ tiles, filter, after, next }: GalleryPage): Html {
+  // lines of what is gone cannot be chosen
+  const some = tiles.some((tile) => 'image' in tile)
   const older =
     next !== undefined && html`<a class="btn outlined" href="${pageAddress(filter, next)}">Older pictures</a>`
   const newest = after > 0 && html`<a class="btn text" href="${pageAddress(filter, 0)}">Newest pictures</a>`
   return html`<form method="post" action="/pictures/zip" class="gallery-form">
 <input type="hidden" name="back" value="${pageAddress(filter, after)}">
-<div class="gallery-bar"><button class="btn tonal js-only" type="button" data-all="picture:">Choose all</button><button class="btn outlined" type="submit" formaction="/pictures/zip">${downloadIcon()}<span>Download as ZIP</span></button><button class="btn outlined" type="submit" formaction="/pictures/delete">${deleteIcon()}<span>Delete</span></button></div>
+${some && html`<div class="gallery-bar"><button class="btn tonal js-only" type="button" data-all="picture:">Choose all</button><button class="btn outlined" type="submit" formaction="/pictures/zip">${downloadIcon()}<span>Download as ZIP</span></button><button class="btn outlined" type="submit" formaction="/pictures/delete">${deleteIcon()}<span>Delete</span></button></div>`}
 <ul class="tiles">${tiles.map(tileOf)}</ul>
 <div class="gallery-more">${newest}${older}</div>
 </form>`
@@ -88,7 +90,7 @@ export function pictureTile({ job, view, image, index }: Extract<Tile, { image: 
   const liked = job.liked?.includes(index) === true
   const seconds = (Date.parse(view.expires_at) - Date.now()) / 1000
   return html`<li class="tile" id="tile-${job.id}-${index}">
-<a class="tile-picture" href="/jobs/${job.id}"><img src="${image.url}" alt="${name}" width="${image.width}" height="${image.height}" loading="lazy" decoding="async"></a>
+<a class="tile-picture" href="/jobs/${job.id}"><img src="${image.url}/thumbnail" alt="${name}" width="${image.width}" height="${image.height}" loading="lazy" decoding="async"></a>
 <label class="tile-choose"><input type="checkbox" name="picture:${key}" value="1" aria-label="Choose: ${name}"></label>
 <button class="tile-like" type="submit" name="like" value="${key}" formaction="/pictures/like" hx-post="/pictures/like" hx-target="closest li" hx-swap="outerHTML" id="like-${job.id}-${index}" aria-pressed="${String(liked)}" aria-label="Favourite: ${name}">${heart()}</button>
 <p class="tile-words"><span dir="auto">${title}</span><span class="tile-expiry">${seconds > 0 ? `goes in ${duration(seconds)}` : 'goes now'}</span></p>

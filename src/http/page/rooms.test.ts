@@ -58,7 +58,7 @@ suite('the page of pictures', () => {
     for (let jobs = 0; jobs < 12; jobs += 1) await take(`a lemon ${jobs}`, 4)
     const page = (await send('/pictures')).body
     assert.equal(keysOn(page).length, 48)
-    assert.match(page, /goes in \d+ h/)
+    assert.match(page, /goes in \d+ days/)
     assert.doesNotMatch(page, /apple/)
     const [, next = ''] = /href="([^"]+)">Older pictures/.exec(page) ?? []
     const older = (await send(next.replaceAll('&#61;', '='))).body

@@ -9,7 +9,7 @@ import { httpFault } from '../faults.ts'
 import type { Hosts } from '../hosts.ts'
 import type { Refusals } from '../refusals.ts'
 import type { Services } from '../services.ts'
-import { isFragment, sendError, sendFragment, sendPage, setErrorHeaders } from './answers.ts'
+import { compressPages, isFragment, sendError, sendFragment, sendPage, setErrorHeaders } from './answers.ts'
 import { assetRoutes, loadAssets } from './assets.ts'
 import { type CardOptions, jobCard } from './card.ts'
 import { catalogueRoutes } from './catalogue-routes.ts'
@@ -57,13 +57,13 @@ export async function pageRoutes(
   const { limits, uploadLimits } = services
   const { catalogues } = services
   const offer = async (): Promise<PageOffer> => {
-    const pace = await bestEffort(app.log, 'reading the load for the page', services.load(), 'debug')
+    const busy = await services.busy()
     return {
       ...services.offer(),
       limits,
       uploadLimits,
       catalogues: catalogues !== undefined,
-      ...(pace === undefined ? {} : { pace }),
+      ...(busy === undefined ? {} : { pace: { ...busy, secondsPerUnit: busy.secondsPerUnit } }),
     }
   }
   const cardOptions = (request: FastifyRequest): CardOptions => {
@@ -81,6 +81,7 @@ export async function pageRoutes(
     return sendError(assets, error, request, reply)
   })
 
+  compressPages(app)
   app.addHook('preHandler', async (request) => {
     const { room, open } = request.routeOptions.config
     if (isFragment(request) || open === true) return
@@ -93,7 +94,7 @@ export async function pageRoutes(
   })
 
   if (access === 'sign-in') signInRoutes(app, { services, assets, hosts, refused })
-  if (catalogues !== undefined) catalogueRoutes(app, { catalogues, assets, hosts, refused })
+  if (catalogues !== undefined) catalogueRoutes(app, { services, catalogues, assets, hosts, refused })
 
   await app.register(photoRoutes, { services, assets, hosts, refused, offer })
   const workspace = workspaceRoutes(app, {

@@ -43,7 +43,7 @@ export function goneLine(
     missing === 'unavailable'
       ? html`This cannot be shown at the moment.`
       : html`The pictures were deleted on <time datetime="${expires_at}">${dayOf(expires_at)}</time>.`
-  return html`<article class="card job is-gone" id="job-${id}" data-gone="${id}"><div class="job-body"><h3 class="job-title" dir="auto">${title}</h3><p class="job-state">${words}</p><div class="job-actions">${again}${removeForm(id)}</div></div></article>`
+  return html`<article class="card job is-gone" id="job-${id}" data-gone="${id}"><div class="job-body"><h3 class="job-title" dir="auto">${title}</h3><p class="job-state"><span>${words}</span></p><div class="job-actions">${again}${removeForm(id)}</div></div></article>`
 }
 
 /** Takes a line out of the list. A form, so that it works without JavaScript. */

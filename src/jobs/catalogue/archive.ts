@@ -11,6 +11,8 @@ export interface ArchiveDeps extends ViewDeps {
 }
 
 const columns = ['file', 'row', 'variant', 'status', 'seed', 'link', 'sha256', 'bytes', 'error'] as const
+/** After these, in the manifest of a run that has sets. */
+const setColumn = 'set'
 
 /**
  * The manifest as it is sent, in pieces. @param base the address of this service, for links
@@ -22,14 +24,15 @@ export async function* manifestCsv(
   base: string,
   missing: ReadonlySet<string> = new Set(),
 ): AsyncGenerator<string> {
-  yield `${columns.join(',')}\r\n`
+  const hasSets = run.definition.sets !== undefined
+  yield `${[...columns, ...(hasSets ? [setColumn] : [])].join(',')}\r\n`
   for (let part = 0; part < partsOf(run.definition); part += 1) {
     yield (await itemsOfPart(deps, run, part)).map((item) => lineOf(item, base, missing)).join('')
   }
 }
 
 function lineOf(item: ItemView, base: string, missing: ReadonlySet<string>): string {
-  const { file, row, variant, status, seed, link, sha256, bytes, error } = item
+  const { file, row, set, variant, status, seed, link, sha256, bytes, error } = item
   const gone = missing.has(file)
   const cells = [
     file,
@@ -41,6 +44,7 @@ function lineOf(item: ItemView, base: string, missing: ReadonlySet<string>): str
     sha256 ?? '',
     bytes ?? '',
     error === undefined ? '' : `${error.code}: ${error.message}`,
+    ...(set === undefined ? [] : [set]),
   ]
   return `${cells.map(cellOf).join(',')}\r\n`
 }

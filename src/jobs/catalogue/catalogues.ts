@@ -36,8 +36,9 @@ export interface Catalogues {
   manifest(id: string, caller: Caller, base: string): Promise<AsyncIterable<string>>
   /** Begins to feed open runs. */
   start(times?: FeederTimes): Feeder
-  /** Maximum size of the body of `create`. */
+  /** Maximum size of the body of `create`, and of its list. */
   readonly bodyBytes: number
+  readonly mostRows: number
 }
 
 export const controlNames = ['pause', 'resume', 'cancel', 'retry'] as const
@@ -117,6 +118,7 @@ export function createCatalogues(given: CataloguesDeps): Catalogues {
       }
     },
     bodyBytes: deps.catalogueLimits.bytes,
+    mostRows: deps.catalogueLimits.rows,
   }
 }
 

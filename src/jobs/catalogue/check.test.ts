@@ -124,6 +124,76 @@ suite('the list of a catalogue run', () => {
     )
   })
 
+  test('makes each row once in each set, whose fields are laid over those of the template', async (t) => {
+    const csv = 'sku,title\nA-1,a mug\nB-2,a pear\n'
+    const sets = [
+      { name: 'white', template: { finish: { background: '#ffffff' }, steps: 7 } },
+      { name: 'wood', template: { prompt: '{title} on wood, {set}', format: 'jpeg' } },
+    ]
+    const { items, prompts } = await accepted(t, {
+      csv,
+      template,
+      sets,
+      name: '{sku}_{set}_{seed}',
+      variants: 2,
+    })
+    assert.deepEqual(prompts.slice(0, 4), [
+      'a mug on white',
+      'a mug on white',
+      'a mug on wood, wood',
+      'a mug on wood, wood',
+    ])
+    assert.deepEqual(
+      items.map(
+        ({ name, request }) =>
+          name ===
+          `${name.slice(0, 3)}_${request.format === 'png' ? 'white' : 'wood'}_${request.seed}.${request.format === 'png' ? 'png' : 'jpg'}`,
+      ),
+      items.map(() => true),
+    )
+    assert.equal(new Set(items.map(({ request }) => request.seed)).size, 8)
+    assert.deepEqual([items[0]?.request.steps, items[0]?.request.finish?.background], [7, '#ffffff'])
+    assert.equal(items[2]?.request.finish, undefined)
+    // a set of its own template needs no column of the default one; names differ by themselves
+    const bare = await accepted(t, {
+      csv,
+      sets,
+      template: { prompt: '{title}', seed: 5 },
+      name: '{sku}',
+      variants: 2,
+    })
+    assert.deepEqual(bare.names.slice(0, 4), [
+      'A-1-white-1.png',
+      'A-1-white-2.png',
+      'A-1-wood-1.jpg',
+      'A-1-wood-2.jpg',
+    ])
+    assert.deepEqual(
+      bare.items.slice(0, 4).map(({ request }) => request.seed),
+      [5, 6, 5, 6],
+    )
+  })
+
+  test('sets that are none are refused; what is wrong in all of them is said once', async (t) => {
+    const csv = 'title\na mug\n'
+    const ask = async (sets: unknown) => (await refused(t, { csv, template, sets })).message
+    assert.match(await ask([]), /sets must be a list of 1 to 16 sets, but had 0/)
+    assert.match(await ask('white'), /sets must be a list/)
+    assert.match(await ask([{ name: ' ' }]), /name of a set must be text of 1 to 60 characters/)
+    assert.match(await ask([{ name: 'a' }, { name: 'a' }]), /Two sets have the name "a"/)
+    assert.match(await ask([{ name: 'a', templates: {} }]), /no field "templates"/)
+    assert.match(await ask([{ name: 'a', template: [] }]), /sets\[0\]\.template must be an object/)
+    const two = [{ name: 'a' }, { name: 'b', template: { steps: 5 } }]
+    const { faults } = await refused(t, { csv, template: { prompt: '{titel}' }, sets: two })
+    assert.equal(faults.length, 1)
+    const slash = await refused(t, { csv, template, sets: [{ name: 'a/b' }], name: '{set}' })
+    assert.match(slash.message, /must not contain a slash/)
+    const many = Array.from({ length: 16 }, (_, n) => ({ name: `set ${n}` }))
+    const rows = Array.from({ length: 100 }, () => ({ title: 'a mug' }))
+    const large = await refused(t, { rows, template, sets: many, variants: 2 })
+    assert.match(large.message, /3200 pictures \(100 rows, 16 sets, 2 variants\)/)
+  })
+
   test('is refused whole, with each fault by its row and field', async (t) => {
     const csv = 'sku,title,steps\nA,an apple,4\nB,,4\nC,a pear,1000\nA,a fig,4\n../x,a plum,four\n'
     const { faults, count, message } = await refused(t, {

@@ -14,6 +14,7 @@ import { type Item, itemsPerPart, packItems } from './documents.ts'
 import { type FaultList, faultList } from './fault-list.ts'
 import { nameFault, nameKey, shownName } from './file-names.ts'
 import { type List, listFault, readList } from './list.ts'
+import { type SentSet, setsOf } from './sets.ts'
 import { compileTemplate, compileText, type TemplateOptions } from './template.ts'
 
 /** Checks a catalogue run as a whole: every row like a request of its own, before anything is stored. */
@@ -23,7 +24,7 @@ const longestName = 500
 
 interface CatalogueLimits {
   readonly rows: number
-  /** Of a run: its rows times its variants. */
+  /** Of a run: its rows times its sets times its variants. */
   readonly pictures: number
   /** Of the body. */
   readonly bytes: number
@@ -33,7 +34,9 @@ interface CatalogueLimits {
 
 export interface CheckedRun {
   readonly rows: number
+  /** Of each row, those of all sets. */
   readonly variants: number
+  readonly sets?: string[]
   readonly items: number
   readonly units: number
   /** The items, as they are stored. */
@@ -45,7 +48,7 @@ export interface CheckDeps
   readonly catalogueLimits: CatalogueLimits
 }
 
-const known = ['csv', 'rows', 'jsonl', 'template', 'variants', 'name', 'webhook']
+const known = ['csv', 'rows', 'jsonl', 'template', 'sets', 'variants', 'name', 'webhook']
 
 /**
  * Throws `invalid_request` with the faults of the request or, for a list that can be read, one for each row and field.
@@ -74,39 +77,78 @@ export async function checkRun(
   const faults = faultList()
   const list = await readList(sent, catalogueLimits.rows, faults)
   if (list.rows.length === 0) throw listFault('csv', 'The list has no rows.')
-  const items = list.rows.length * variants
+  const sets = setsOf(sent.sets)
+  const ofRow = variants * (sets?.length ?? 1)
+  const items = list.rows.length * ofRow
   if (items > catalogueLimits.pictures) {
-    const message = `The run would make ${items} pictures (${list.rows.length} rows, ${variants} variants), but may make ${catalogueLimits.pictures}.`
+    const also = sets === undefined ? '' : `${sets.length} sets, `
+    const message = `The run would make ${items} pictures (${list.rows.length} rows, ${also}${variants} variants), but may make ${catalogueLimits.pictures}.`
     throw listFault('variants', message)
   }
-  const filler = fillerOf(deps, sent, list, variants, faults)
+  const each = { variants, severalSets: (sets?.length ?? 0) > 1, faults: notedOnce(faults) }
+  const fillers = (sets ?? [undefined]).map((set) => fillerOf(deps, sent, list, { ...each, set }))
   faults.check()
-  const checked = await checkRows(deps, filler, list, { id, owner, variants, faults })
-  return { rows: list.rows.length, variants, items, ...checked }
+  const checked = await checkRows(deps, fillers, list, { id, owner, variants, faults })
+  const names = sets === undefined ? {} : { sets: sets.map(({ name }) => name) }
+  return { rows: list.rows.length, variants: ofRow, ...names, items, ...checked }
 }
 
 function fillerOf(
   { limits }: CheckDeps,
   sent: Readonly<Record<string, unknown>>,
   { columns, rows }: List,
-  variants: number,
-  faults: FaultList,
+  { variants, set, severalSets, faults }: FillerOptions,
 ): RowFiller {
   const options: TemplateOptions = {
     columns,
     note: (fault) => faults.note(fault),
     rowDigits: String(rows.length).length,
+    ...(set === undefined ? {} : { set: set.name }),
   }
-  const template = compileTemplate(templateOf(sent.template, columns, faults), limits, options)
-  const given = sent.name === undefined ? '{row}' : sent.name
+  const given = templateOf(sent.template, columns, faults, set)
+  const template = compileTemplate(given, limits, options)
+  return { template, ...nameOf(sent.name, columns, options, { variants, severalSets }) }
+}
+
+function nameOf(
+  sent: unknown,
+  columns: readonly string[],
+  options: TemplateOptions,
+  { variants, severalSets }: Pick<FillerOptions, 'variants' | 'severalSets'>,
+): Pick<RowFiller, 'nameOf'> {
+  const given = sent === undefined ? '{row}' : sent
   if (typeof given !== 'string' || given === '' || given.length > longestName) {
     const message = `name must be text of 1 to ${longestName} characters, but was ${describeValue(given)}.`
     throw listFault('name', message)
   }
-  const name = compileText('name', given, options)
-  // without a number of its own, the variants of a row would have one name
-  const numbered = variants === 1 || (name.uses.has('variant') && !columns.includes('variant'))
-  return { template, nameOf: name.fill, numbered }
+  const { fill, uses } = compileText('name', given, { ...options, seeded: true })
+  const says = (place: string) => uses.has(place) && !columns.includes(place)
+  // without a set or number of its own, what is made of a row would have one name
+  const set = !severalSets || says('set') ? '' : `-${options.set}`
+  const isNumbered = variants === 1 || says('variant') || says('seed')
+  return {
+    nameOf: (cells, row, variant, seed) =>
+      `${fill(cells, row, variant, seed)}${set}${isNumbered ? '' : `-${variant}`}`,
+  }
+}
+
+/** Sets share most of their fields: a fault of all of them is one. */
+function notedOnce(faults: Pick<FaultList, 'note'>): Pick<FaultList, 'note'> {
+  const known = new Set<string>()
+  return {
+    note(fault) {
+      const key = `${fault.param} ${fault.message}`
+      if (!known.has(key)) faults.note(fault)
+      known.add(key)
+    },
+  }
+}
+
+interface FillerOptions {
+  readonly variants: number
+  readonly set: SentSet | undefined
+  readonly severalSets: boolean
+  readonly faults: Pick<FaultList, 'note'>
 }
 
 function variantsOf(value: unknown): number {
@@ -119,19 +161,28 @@ function variantsOf(value: unknown): number {
 function templateOf(
   value: unknown,
   columns: readonly string[],
-  faults: FaultList,
+  faults: Pick<FaultList, 'note'>,
+  set: SentSet | undefined,
 ): Readonly<Record<string, unknown>> {
   if (value === undefined) {
+    if (set?.template.prompt !== undefined) return onlyAllowed(set.template, faults)
     if (!columns.includes('prompt')) {
       faults.note({ param: 'template', message: 'Without a template the list must have a column prompt.' })
     }
-    return { prompt: '{prompt}' }
+    return onlyAllowed({ prompt: '{prompt}', ...set?.template }, faults)
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     const message = `template must be an object such as {"prompt": "{title}, white background"}, but was ${describeValue(value)}.`
     throw listFault('template', message)
   }
-  const template = value as Readonly<Record<string, unknown>>
+  return onlyAllowed({ ...(value as Readonly<Record<string, unknown>>), ...set?.template }, faults)
+}
+
+/** Notes fields that no template has. */
+function onlyAllowed(
+  template: Readonly<Record<string, unknown>>,
+  faults: Pick<FaultList, 'note'>,
+): Readonly<Record<string, unknown>> {
   if (template.count !== undefined) {
     faults.note({
       param: 'count',
@@ -158,14 +209,13 @@ interface RowsOptions {
 
 interface RowFiller {
   readonly template: ReturnType<typeof compileTemplate>
-  readonly nameOf: (cells: readonly string[], row: number, variant: number) => string
-  /** Whether names of the variants of a row differ by themselves. */
-  readonly numbered: boolean
+  /** The file name of an item. */
+  readonly nameOf: (cells: readonly string[], row: number, variant: number, seed: number) => string
 }
 
 async function checkRows(
   deps: CheckDeps,
-  { template, nameOf, numbered }: RowFiller,
+  fillers: readonly RowFiller[],
   { rows }: List,
   { id, owner, variants, faults }: RowsOptions,
 ): Promise<{ units: number; parts: Uint8Array[] }> {
@@ -178,42 +228,47 @@ async function checkRows(
   const breathe = breather()
   for (const [index, cells] of rows.entries()) {
     const row = index + 1
-    const blame = ({ param, message }: Fault) =>
-      faults.note({ row, param, message: `Row ${row}: ${message}` })
-    let decided: { request: ResolvedRequest; units: number } | undefined
-    for (let variant = 1; variant <= variants; variant += 1) {
-      if (variant === 1 || template.usesVariant) {
-        const { count: _count, ...fields } = template.fill(cells, row, variant)
-        try {
-          const { request } = resolveRequest(fields, offer, deps.limits, 0)
-          const { units, faults: costly } = await cost(request)
-          costly.forEach(blame)
-          decided = { request, units }
-        } catch (thrown) {
-          if (!(thrown instanceof AppError) || thrown.code !== 'invalid_request') throw thrown
-          thrown.faults.forEach(blame)
-          decided = undefined
+    const once = notedOnce(faults)
+    const blame = ({ param, message }: Fault) => once.note({ row, param, message: `Row ${row}: ${message}` })
+    for (const [place, { template, nameOf }] of fillers.entries()) {
+      let decided: { request: ResolvedRequest; units: number } | undefined
+      for (let variant = 1; variant <= variants; variant += 1) {
+        if (variant === 1 || template.usesVariant) {
+          const { count: _count, ...fields } = template.fill(cells, row, variant)
+          try {
+            const { request } = resolveRequest(fields, offer, deps.limits, 0)
+            const { units, faults: costly } = await cost(request)
+            costly.forEach(blame)
+            decided = { request, units }
+          } catch (thrown) {
+            if (!(thrown instanceof AppError) || thrown.code !== 'invalid_request') throw thrown
+            thrown.faults.forEach(blame)
+            decided = undefined
+          }
+          await breathe()
         }
-        await breathe()
+        const item = (index * fillers.length + place) * variants + variant - 1
+        const hasSeed = decided !== undefined && template.fixesSeed(cells, row, variant)
+        const seed = hasSeed
+          ? ((decided?.request.seed ?? 0) + (template.usesVariant ? 0 : variant - 1)) % 2 ** 32
+          : deps.ids.seedFromName(`${id}:${item}`)
+        const name = nameOf(cells, row, variant, seed).normalize('NFC')
+        const wrong = nameFault(name)
+        if (wrong !== undefined)
+          blame({ param: 'name', message: `The file name ${shownName(name)} ${wrong}.` })
+        const key = nameKey(`${name}.${decided?.request.format}`)
+        const first = names.get(key)
+        if (first === undefined) names.set(key, row)
+        else
+          blame({ param: 'name', message: `The file name ${shownName(name)} is that of row ${first} too.` })
+        if (decided === undefined || faults.count > 0) continue
+        const { request, units } = decided
+        total += units
+        part.push({ name: `${name}.${imageFiles[request.format].extension}`, request: { ...request, seed } })
+        if (part.length < itemsPerPart) continue
+        parts.push(await packItems(part))
+        part = []
       }
-      const name = nameOf(cells, row, variant).normalize('NFC') + (numbered ? '' : `-${variant}`)
-      const wrong = nameFault(name)
-      if (wrong !== undefined) blame({ param: 'name', message: `The file name ${shownName(name)} ${wrong}.` })
-      const key = nameKey(`${name}.${decided?.request.format}`)
-      const first = names.get(key)
-      if (first === undefined) names.set(key, row)
-      else blame({ param: 'name', message: `The file name ${shownName(name)} is that of row ${first} too.` })
-      if (decided === undefined || faults.count > 0) continue
-      const { request, units } = decided
-      const hasSeed = template.fixesSeed(cells, row, variant)
-      const seed = hasSeed
-        ? (request.seed + (template.usesVariant ? 0 : variant - 1)) % 2 ** 32
-        : deps.ids.seedFromName(`${id}:${index * variants + variant - 1}`)
-      total += units
-      part.push({ name: `${name}.${imageFiles[request.format].extension}`, request: { ...request, seed } })
-      if (part.length < itemsPerPart) continue
-      parts.push(await packItems(part))
-      part = []
     }
   }
   faults.check()

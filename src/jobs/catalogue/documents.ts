@@ -10,7 +10,8 @@ import type { ImageStore } from '../ports.ts'
 /**
  * A catalogue run: a list of products, each of which is to get pictures.
  *
- * - item: one picture of the run; row r (from 0) and variant v are item r * variants + v. It is made by one job.
+ * - item: one picture of the run; row r (from 0) and variant v are item r * variants + v. It is made by one job. Of a run with
+ *   sets the variants of a row are those of its first set, then those of the next.
  * - round: 0 at first, one more with each retry. Job and seed of an item are derived from the run, the item and (the job
  *   alone) the round: feeding an item twice is feeding one job twice.
  * - definition: what was requested. Written last when a run is accepted, and never changed: a run exists when it exists.
@@ -34,7 +35,10 @@ export const Definition = Type.Object({
   /** A hash of the request, for one with an idempotency key. */
   sent: Type.Optional(Type.String()),
   rows: Type.Integer(),
+  /** Of each row, those of all sets. */
   variants: Type.Integer(),
+  /** Their names. */
+  sets: Type.Optional(Type.Array(Type.String(), { minItems: 1 })),
   items: Type.Integer(),
   /** Work of all items together, in units. */
   units: Type.Number(),
@@ -108,8 +112,15 @@ export function partsOf({ items }: Definition): number {
 }
 
 /** The rows and variants of an item as people count them. */
-export function placeOf(item: number, { variants }: Pick<Definition, 'variants'>) {
-  return { row: Math.floor(item / variants) + 1, variant: (item % variants) + 1 }
+export function placeOf(item: number, { variants, sets }: Pick<Definition, 'variants' | 'sets'>) {
+  const each = variants / (sets?.length ?? 1)
+  const ofRow = item % variants
+  const set = sets?.[Math.floor(ofRow / each)]
+  return {
+    row: Math.floor(item / variants) + 1,
+    ...(set === undefined ? {} : { set }),
+    variant: (ofRow % each) + 1,
+  }
 }
 
 /** The id of the job that makes an item in a round. */

@@ -52,7 +52,7 @@ export function listFault(param: string, message: string): AppError {
   return new AppError('invalid_request', message, { param, faults })
 }
 
-function tooManyRows(param: string, most: number): AppError {
+export function tooManyRows(param: string, most: number): AppError {
   return listFault(param, `The list must have at most ${most} rows, but has more.`)
 }
 

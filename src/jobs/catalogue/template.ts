@@ -5,16 +5,17 @@ import { describeValue, listed } from '../wording.ts'
 
 /**
  * A template: fields of a job with `{column}` in their texts. `{{` and `}}` are braces. `{row}` and `{variant}` are
- * numbers, counted from 1, unless the list has columns of these names.
+ * numbers, counted from 1, `{set}` is the name of the set and, in file names, `{seed}` the seed, unless the list has columns
+ * of these names.
  */
 
-/** Fills a template for one row. */
-export type Fill<T> = (cells: readonly string[], row: number, variant: number) => T
+/** Fills a template for one row. @param seed known for file names alone */
+export type Fill<T> = (cells: readonly string[], row: number, variant: number, seed?: number) => T
 
 interface Part {
   /** The text before the place. */
   readonly before: string
-  readonly place: ((cells: readonly string[], row: number, variant: number) => string) | undefined
+  readonly place: Fill<string> | undefined
 }
 
 /** What can be wrong with a template whatever the row. */
@@ -25,13 +26,17 @@ export interface TemplateOptions {
   readonly note: Problems
   /** How a row's number is written. */
   readonly rowDigits: number
+  /** The name of the set; absent: the run has none. */
+  readonly set?: string
+  /** The seed is known when this is filled. */
+  readonly seeded?: boolean
 }
 
 /** @param param the name of the field, for faults */
 export function compileText(
   param: string,
   text: string,
-  { columns, note, rowDigits }: TemplateOptions,
+  options: TemplateOptions,
 ): { readonly fill: Fill<string>; readonly uses: ReadonlySet<string> } {
   const uses = new Set<string>()
   const parts: Part[] = []
@@ -39,31 +44,34 @@ export function compileText(
   for (const [token, name] of text.matchAll(/\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+/g)) {
     if (token === '{{' || token === '}}') before += token[0]
     else if (token === '{' || token === '}') {
-      note({
+      options.note({
         param,
         message: `${param} has a single ${token}: write {column} for a cell, and {{ or }} for a brace.`,
       })
     } else if (name === undefined) before += token
     else {
       uses.add(name.trim())
-      parts.push({ before, place: placeOf(param, name.trim(), { columns, note, rowDigits }) })
+      parts.push({ before, place: placeOf(param, name.trim(), options) })
       before = ''
     }
   }
   parts.push({ before, place: undefined })
-  const fill: Fill<string> = (cells, row, variant) => {
+  const fill: Fill<string> = (...row) => {
     let filled = ''
-    for (const part of parts) filled += part.before + (part.place?.(cells, row, variant) ?? '')
+    for (const part of parts) filled += part.before + (part.place?.(...row) ?? '')
     return filled
   }
   return { fill, uses }
 }
 
-function placeOf(param: string, name: string, { columns, note, rowDigits }: TemplateOptions): Part['place'] {
+function placeOf(param: string, name: string, options: TemplateOptions): Part['place'] {
+  const { columns, note, rowDigits, set, seeded } = options
   const column = columns.indexOf(name)
   if (column >= 0) return (cells) => cells[column] ?? ''
   if (name === 'row') return (_cells, row) => String(row).padStart(rowDigits, '0')
   if (name === 'variant') return (_cells, _row, variant) => String(variant)
+  if (name === 'set' && set !== undefined) return () => set
+  if (name === 'seed' && seeded === true) return (_cells, _row, _variant, seed = 0) => String(seed)
   const close = nearest(name, columns)
   const hint = close === undefined ? `The columns are ${listed(columns)}.` : `Did you mean {${close}}?`
   note({ param, message: `${param} names the column ${describeValue(name)}, which the list lacks. ${hint}` })

@@ -33,8 +33,9 @@ export const CatalogueView = Type.Object({
   id: Type.String(),
   status: Type.Enum(runStatuses),
   rows: Type.Integer(),
-  variants: Type.Integer(),
-  pictures: Type.Integer({ description: 'Rows times variants.' }),
+  variants: Type.Integer({ description: 'Of each row and set.' }),
+  sets: Type.Optional(Type.Array(Type.String(), { description: 'The names of its sets, if it has some.' })),
+  pictures: Type.Integer({ description: 'Rows times sets times variants.' }),
   counts: Counts,
   eta_seconds: Type.Optional(
     Type.Number({ description: 'If nothing else is made. Absent until the speed is measured.' }),
@@ -44,7 +45,13 @@ export const CatalogueView = Type.Object({
   ),
   held_up: Type.Optional(JobError),
   failures: Type.Array(
-    Type.Object({ row: Type.Integer(), variant: Type.Integer(), file: Type.String(), error: JobError }),
+    Type.Object({
+      row: Type.Integer(),
+      set: Type.Optional(Type.String()),
+      variant: Type.Integer(),
+      file: Type.String(),
+      error: JobError,
+    }),
     { description: 'The first pictures that failed; `rows?status=failed` has all.' },
   ),
   created_at: Type.String(),
@@ -64,6 +71,7 @@ type ItemStatus = (typeof itemStatuses)[number]
 
 export const ItemView = Type.Object({
   row: Type.Integer({ description: 'Counted from 1, without the header.' }),
+  set: Type.Optional(Type.String({ description: 'The name of its set, if the run has some.' })),
   variant: Type.Integer(),
   file: Type.String(),
   status: Type.Enum(itemStatuses),
@@ -129,7 +137,7 @@ const longestPollMs = 30_000
 
 export async function viewRun(deps: ViewDeps, run: Run): Promise<CatalogueView> {
   const { definition, control, summary } = run
-  const { id, rows, variants, items, units, created_at, expires_at } = definition
+  const { id, rows, variants, sets, items, units, created_at, expires_at } = definition
   const status = statusOf(run)
   const current = summary.round === control.round
   const { succeeded } = summary
@@ -145,7 +153,8 @@ export async function viewRun(deps: ViewDeps, run: Run): Promise<CatalogueView> 
     id,
     status,
     rows,
-    variants,
+    variants: variants / (sets?.length ?? 1),
+    ...(sets === undefined ? {} : { sets }),
     pictures: items,
     counts: {
       waiting: over ? 0 : rest,

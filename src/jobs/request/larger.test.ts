@@ -83,6 +83,20 @@ test('a tiny decoder is decided by its name; full is the same as none', () => {
   assert.deepEqual(resolve({ decoder: 'full' }), resolve({}))
 })
 
+test('a precision is decided only where it is not exact, and needs a worker of version 6', () => {
+  assert.equal(resolve({ precision: 'int8' }).precision, 'int8')
+  assert.equal(versionOf(resolve({ precision: 'int8', hires: {} })), 6)
+  assert.deepEqual(resolve({ precision: 'exact' }), resolve({}))
+  assert.throws(
+    () => resolve({ precision: 'int4' }),
+    /precision must be exact or int8|precision must be one of/,
+  )
+  const usually = (body: object) =>
+    resolveRequest({ prompt: 'x', ...body }, offer, { ...defaultLimits, precision: 'int8' }, 42).request
+  assert.equal(usually({}).precision, 'int8')
+  assert.deepEqual(usually({ precision: 'exact' }), resolve({}))
+})
+
 test('they need a worker that knows them, are counted as work and steps, and the stored size is known', () => {
   const plain = resolve({ width: 512, height: 512 })
   const hires = resolve({ width: 512, height: 512, hires: {} })

@@ -213,7 +213,7 @@ const single: [string, object, string][] = [
   [
     'foreign',
     { callback: 1 },
-    'callback: There is no field callback. The fields are prompt, negative_prompt, width, height, steps, guidance_scale, sampler, schedule, eta, timesteps, guidance_end, pace, seed, count, model, format, quality, priority, previews, vae, loras, clip_skip, init_image, strength, mask, keep, finish, gate, upscaler, hires, decoder, webhook.',
+    'callback: There is no field callback. The fields are prompt, negative_prompt, width, height, steps, guidance_scale, sampler, schedule, eta, timesteps, guidance_end, pace, seed, count, model, format, quality, priority, previews, vae, loras, clip_skip, init_image, strength, mask, keep, finish, gate, upscaler, hires, decoder, precision, webhook.',
   ],
 ]
 

@@ -93,6 +93,7 @@ export function resolveRequest(
     ...sampling,
     ...resolveGuidanceEnd(request, guidanceScale),
     ...(pace === undefined ? {} : { pace }),
+    ...((request.precision ?? limits.precision) === 'exact' ? {} : { precision: 'int8' as const }),
     seed: request.seed ?? seed,
     count: request.count ?? 1,
     model: model.name,

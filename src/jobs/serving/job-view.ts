@@ -31,6 +31,12 @@ export const ImageView = Type.Object({
   sha256: Type.String(),
   bytes: Type.Integer(),
   measured: Type.Optional(Measured),
+  precision: Type.Optional(
+    Type.Enum(['exact'], {
+      description:
+        "The request asked for int8, from which the worker's processor gains nothing: the picture is exact.",
+    }),
+  ),
   original: Type.Optional(
     Type.String({
       description:

@@ -12,8 +12,11 @@ export function withNotes(view: JobView, offer: Offer): JobView {
   const notes = request === undefined ? [] : notesOn(request, offer)
   if (request !== undefined && status === 'succeeded' && images.length < request.count)
     notes.unshift(`It was stopped: ${images.length} of ${request.count} pictures are done.`)
+  if (images.some(({ precision }) => precision === 'exact')) notes.push(drawnExactly)
   return notes.length === 0 ? view : { ...view, notes }
 }
+
+const drawnExactly = 'The pictures were drawn exactly: the processor that drew them gains nothing from int8.'
 
 export function notesOn(request: ResolvedRequest, { models, embeddings }: Offer): string[] {
   const { prompt, negative_prompt, model: name } = request

@@ -75,6 +75,10 @@ export interface Workspace {
   restore(): Promise<boolean>
   /** Whether there is something to restore. */
   cleared(): Promise<boolean>
+  /** Catalogue runs, the newest first. A run that is gone stays in the list until it is removed. */
+  runs(): Promise<readonly string[] | undefined>
+  addRun(id: string): Promise<boolean>
+  removeRuns(ids: readonly string[]): Promise<boolean>
   looks(): Promise<readonly Look[] | undefined>
   /** In place of one of the same name. Beyond the limit the oldest is dropped. */
   saveLook(look: Look): Promise<boolean>
@@ -104,6 +108,8 @@ export interface WorkspacesDeps {
 /** A longer request is not kept in the list; its job has it while it lives. */
 const longestRequest = 4096
 const longestTitle = 160
+/** Runs of a workspace. */
+const mostRuns = 20
 /** Jobs that are looked up at the same time. */
 const readers = 8
 const undoMs = 3_600_000
@@ -137,11 +143,9 @@ export function createWorkspaces(deps: WorkspacesDeps): Workspaces {
 function workspace(deps: WorkspacesDeps, caller: Caller, id: string, cookie?: string): Workspace {
   const { status, now, workspaceLimits: limits } = deps
   const { seconds } = limits
-  const [jobList, lookList, markList] = ['jobs', 'looks', 'marks'].map((kind) => `${kind}:${id}`) as [
-    string,
-    string,
-    string,
-  ]
+  const [jobList, lookList, markList, runList] = ['jobs', 'looks', 'marks', 'runs'].map(
+    (kind) => `${kind}:${id}`,
+  ) as [string, string, string, string]
   const read = <T>(what: string, action: () => Promise<T>) => reading(deps.log, what, action)
   const wrote = async (what: string, action: () => Promise<void>) =>
     (await reading(deps.log, what, async () => {
@@ -204,6 +208,15 @@ function workspace(deps: WorkspacesDeps, caller: Caller, id: string, cookie?: st
       const [last = 0] = (await read('reading the marks of a workspace', marks)) ?? []
       return last > now().getTime() - undoMs
     },
+    runs: () =>
+      read('reading the runs of a workspace', async () =>
+        (await status.shelved(runList, seconds)).map((item) => item.id),
+      ),
+    addRun: (run) =>
+      wrote('adding a run to a workspace', () =>
+        status.shelve(runList, { id: run, at: now().getTime(), text: '' }, { most: mostRuns, seconds }),
+      ),
+    removeRuns: (those) => wrote('removing runs from a workspace', () => status.unshelve(runList, those)),
     looks: () =>
       read('reading saved looks', async () =>
         (await status.shelved(lookList, seconds)).flatMap(({ text }) => lookIn(text) ?? []),

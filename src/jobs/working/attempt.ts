@@ -86,7 +86,7 @@ export async function makePictures(
     }
     for await (const picture of deps.generator.generate(task.request, options)) {
       watch.drawn()
-      const { bytes, width, height, seed, measured, original } = picture
+      const { bytes, width, height, seed, measured, original, precision } = picture
       const index = made.length
       if (original !== undefined) {
         await withStorageRetry(deps.storageRetry, signal, () =>
@@ -105,6 +105,7 @@ export async function makePictures(
         bytes: bytes.byteLength,
         sha256,
         ...(measured === undefined ? {} : { measured }),
+        ...(precision === undefined ? {} : { precision }),
         ...(original === undefined ? {} : { original: original.byteLength }),
       })
       watch.alive()

@@ -76,9 +76,12 @@
     return item
   }
 
-  const pictureOf = (card) =>
-    card.querySelector('.frame-link img')?.getAttribute('src') ??
-    card.querySelector('.frame-preview[src]')?.getAttribute('src')
+  /** In small; a preview is. */
+  function pictureOf(card) {
+    const picture = card.querySelector('.frame-link img')?.getAttribute('src')
+    if (picture) return `${picture}/thumbnail?side=128`
+    return card.querySelector('.frame-preview[src]')?.getAttribute('src')
+  }
 
   function newFrame(card, state) {
     const item = document.createElement('li')

@@ -157,7 +157,9 @@
   function leftInWords(seconds) {
     if (seconds < 1) return 'a moment left'
     if (seconds < 90) return `${Math.round(seconds)} s left`
-    return seconds < 5400 ? `${Math.round(seconds / 60)} min left` : `${Math.round(seconds / 3600)} h left`
+    if (seconds < 5400) return `${Math.round(seconds / 60)} min left`
+    if (seconds < 172_800) return `${Math.round(seconds / 3600)} h left`
+    return `${Math.round(seconds / 86_400)} days left`
   }
 
   /** What finished while nobody looked; said in the title until somebody does. */

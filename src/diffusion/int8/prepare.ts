@@ -1,0 +1,187 @@
+import { createHash, randomUUID } from 'node:crypto'
+import { type FileHandle, link, mkdir, open, rename, rm, stat } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { CheckpointError } from '../errors.ts'
+import { lastingStampOf } from '../file-stamp.ts'
+import { eightBitKeys } from '../graph/graph.ts'
+import { openSafetensors, type SafetensorsFile, type StoredTensor } from '../safetensors/safetensors.ts'
+import { quantizeColumns } from './quantize.ts'
+import { staysFloat } from './sensitive.ts'
+
+/** Raised when the same checkpoint would give other bytes. */
+const formatVersion = 1
+
+/**
+ * A layer whose weights lose more than this when they are rounded stays float32: single weights are far larger than all
+ * others of their column. Rounding costs weights of a normal distribution 0.8 to 0.9 %.
+ */
+const mostWeightError = 0.03
+
+export interface PrepareOptions {
+  /** Receives what an operator should know of, in a sentence. */
+  readonly onWarning?: ((message: string) => void) | undefined
+  /** Keeps the float32 weights as well, to measure layers against. */
+  readonly withOriginals?: boolean
+}
+
+/**
+ * A part of a model with the weights of its layers in eight bits: a file in `folder`, written if it does not exist, with
+ * all other numbers in float32 beside them. A damaged or unfinished file is written again.
+ * @param part as it was downloaded
+ * @throws CheckpointError naming a weight that is infinite or NaN; file system errors, for instance a full disk
+ */
+export async function inEightBits(
+  part: SafetensorsFile,
+  folder: string,
+  { onWarning, withOriginals = false }: PrepareOptions = {},
+): Promise<SafetensorsFile> {
+  const tensors = [...part.tensors].filter(([key]) => !isEncoder(key))
+  const stamp = lastingStampOf(await stat(part.path, { bigint: true }))
+  const keys = tensors.map(([key, { offset }]) => `${key} ${offset}`).join()
+  const identity = createHash('sha256')
+    .update(JSON.stringify([formatVersion, withOriginals, part.path, stamp, keys]))
+    .digest('hex')
+  const name = `${basename(part.name, '.safetensors')}-${identity.slice(0, 16)}.int8.safetensors`
+  const target = join(folder, name)
+  const present = await openSafetensors(target).catch(() => undefined)
+  if (present !== undefined) return present
+  // they may be of a private model
+  await mkdir(folder, { recursive: true, mode: 0o700 })
+  // threads of one process may do this at the same time
+  const unfinished = `${target}.${randomUUID()}.partial`
+  try {
+    const kept = await write(part, tensors, unfinished, withOriginals)
+    if (kept.length > 0) onWarning?.(warning(part, kept))
+    await link(unfinished, target).catch(async () => {
+      // one that somebody else finished meanwhile may be in use already, and has the same bytes; a damaged one is replaced
+      const other = await openSafetensors(target).catch(() => undefined)
+      if (other === undefined) await rename(unfinished, target)
+    })
+  } finally {
+    await rm(unfinished, { force: true })
+  }
+  return openSafetensors(target)
+}
+
+/** Pictures go in as exactly as they come out of an exact model: the VAE's encoder runs once. */
+function isEncoder(key: string): boolean {
+  return key.startsWith('encoder.') || key.startsWith('quant_conv.')
+}
+
+function warning({ path }: SafetensorsFile, kept: readonly string[]): string {
+  const more = kept.length > 3 ? ` and ${kept.length - 3} more` : ''
+  return (
+    `${path}: ${kept.slice(0, 3).join(', ')}${more} have single weights far larger than the others; ` +
+    'these layers stay in float32.'
+  )
+}
+
+/** [out, channels, pixels] of a layer that can be computed in eight bits. */
+function layerShape(
+  key: string,
+  { shape }: StoredTensor,
+): readonly [out: number, channels: number, pixels: number] | undefined {
+  if (!key.endsWith('.weight') || staysFloat(key)) return undefined
+  const [out, channels, height = 1, width = 1] = shape as [number, number, number?, number?]
+  const fits =
+    (shape.length === 2 || shape.length === 4) && height === width && (height === 1 || height === 3)
+  return fits ? [out, channels, height * width] : undefined
+}
+
+/** Writes one tensor after the other; which of them there are is known at the end. @returns layers that stay float32 */
+async function write(
+  part: SafetensorsFile,
+  tensors: readonly (readonly [string, StoredTensor])[],
+  target: string,
+  withOriginals: boolean,
+): Promise<string[]> {
+  const source = await open(part.path, 'r')
+  const file = await open(target, 'w', 0o600)
+  const header: Record<string, object> = {}
+  const kept: string[] = []
+  // the format allows spaces behind the header: so much is reserved for it
+  const begin = headerRoom(tensors)
+  let end = 0
+  const add = async (
+    key: string,
+    dtype: 'F32' | 'I8',
+    shape: readonly number[],
+    data: Float32Array | Int8Array,
+  ) => {
+    header[key] = { dtype, shape, data_offsets: [end, end + data.byteLength] }
+    await writeAll(file, data, begin + end)
+    end += data.byteLength
+  }
+  try {
+    for (const [key, tensor] of tensors) {
+      const numbers = await readNumbers(source, part, tensor)
+      const layer = layerShape(key, tensor)
+      const bits = layer && quantizeColumns(numbers, layer)
+      if (layer ? bits === undefined : !numbers.every(Number.isFinite)) throw notFinite(part, tensor)
+      const rounds = bits !== undefined && bits.error <= mostWeightError
+      if (bits !== undefined && !rounds) kept.push(key)
+      if (!rounds || withOriginals) await add(key, 'F32', tensor.shape, numbers)
+      if (layer === undefined || bits === undefined || !rounds) continue
+      const [out, channels, pixels] = layer
+      const keys = eightBitKeys(key.slice(0, -'.weight'.length))
+      await add(
+        keys.values,
+        'I8',
+        tensor.shape.length === 2 ? [channels, out] : [pixels, channels, out, 1],
+        bits.values,
+      )
+      await add(keys.scales, 'F32', [out], bits.scales)
+    }
+    const text = Buffer.alloc(begin - 8, ' ')
+    if (text.write(JSON.stringify(header)) >= text.length) throw new Error('the header outgrew its room')
+    const prefix = Buffer.alloc(8)
+    prefix.writeBigUInt64LE(BigInt(text.length))
+    await file.write(Buffer.concat([prefix, text]), 0, begin, 0)
+    await file.sync()
+  } finally {
+    await source.close()
+    await file.close()
+  }
+  return kept
+}
+
+/** A multiple of 64. */
+function headerRoom(tensors: readonly (readonly [string, StoredTensor])[]): number {
+  const room = tensors.reduce((sum, [key]) => sum + 3 * (2 * key.length + 160), 1024)
+  return Math.ceil(room / 64) * 64
+}
+
+async function readNumbers(source: FileHandle, { path }: SafetensorsFile, tensor: StoredTensor) {
+  const bytes = new Uint8Array(tensor.length)
+  for (let done = 0; done < bytes.length; ) {
+    const { bytesRead } = await source.read(bytes, done, bytes.length - done, tensor.offset + done)
+    if (bytesRead === 0) throw new CheckpointError(`${path}: the file became shorter while it was being read`)
+    done += bytesRead
+  }
+  return widen(bytes.buffer, tensor)
+}
+
+function widen(buffer: ArrayBuffer, { dtype }: StoredTensor): Float32Array {
+  if (dtype === 'F32') return new Float32Array(buffer)
+  if (dtype === 'F16') return new Float32Array(new Float16Array(buffer))
+  if (dtype === 'F64') return new Float32Array(new Float64Array(buffer))
+  // bfloat16 is the upper half of a float32
+  const halves = new Uint16Array(buffer)
+  const whole = new Uint32Array(halves.length)
+  for (let i = 0; i < halves.length; i++) whole[i] = halves[i]! << 16
+  return new Float32Array(whole.buffer)
+}
+
+async function writeAll(file: FileHandle, data: Float32Array | Int8Array, position: number): Promise<void> {
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+  for (let done = 0; done < bytes.length; ) {
+    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, position + done)
+    done += bytesWritten
+  }
+}
+
+function notFinite({ path }: SafetensorsFile, { key }: StoredTensor): CheckpointError {
+  const reason =
+    'its weights have infinite or NaN values: the file is damaged, or they overflowed when it was converted to half precision'
+  return new CheckpointError(`${path}: weight "${key}": ${reason}`, { reason })
+}
