@@ -35,6 +35,7 @@ import { checkRate } from '../jobs/serving/rate.ts'
 import type { Recogniser, SignedIn } from '../jobs/serving/recognise.ts'
 import { refinishJob } from '../jobs/serving/refinish.ts'
 import { type Policy, policiesOf } from '../jobs/serving/room.ts'
+import { stopJob } from '../jobs/serving/stop.ts'
 import { type SubmitDeps, type SubmitOptions, submitJob } from '../jobs/serving/submit.ts'
 import {
   getLinkedThumbnail,
@@ -116,8 +117,11 @@ export interface Services {
   linkedImage(link: string): Promise<PictureFile | PictureAddress>
   /** The same, but always the file. */
   linkedFile(link: string): Promise<PictureFile>
-  /** Stops a queued or running job; a final job stays unchanged. Idempotent. Rejects like `view`. */
-  cancel(id: string, caller: Caller): Promise<JobView>
+  /**
+   * Stops a queued or running job; a final job stays unchanged. Idempotent. Rejects like `view`. With `keep` a running job ends
+   * with the pictures that are done, a moment after the answer; rejects `unavailable` too.
+   */
+  cancel(id: string, caller: Caller, options?: { readonly keep?: boolean }): Promise<JobView>
   /** The same, but deletes a final job with its pictures and prompts. Idempotent. */
   remove(id: string, caller: Caller): Promise<JobView>
   /**
@@ -267,7 +271,8 @@ export function createServices(
     linkedThumbnail: (link, side) => asAppError(getLinkedThumbnail(deps, link, side)),
     linkedImage: (link) => asAppError(locateLinked(deps, link)),
     linkedFile: (link) => asAppError(getLinked(deps, link)),
-    cancel: (id, caller) => by('jobs:cancel', caller, (owner) => noted(cancelJob(deps, id, owner))),
+    cancel: (id, caller, { keep = false } = {}) =>
+      by('jobs:cancel', caller, (owner) => noted((keep ? stopJob : cancelJob)(deps, id, owner))),
     remove: (id, caller) => by('jobs:cancel', caller, (owner) => noted(deleteJob(deps, id, owner))),
     upload: (body, options) => asAppError(acceptUpload(deps, body, options)),
     removeUpload: (id, caller) => asAppError(deleteUpload(deps, id, caller)),

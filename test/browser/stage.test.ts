@@ -80,6 +80,26 @@ test('the picture on the stage is as large as the window allows, and the panel s
   visitor.assertQuiet()
 })
 
+test('a job of several pictures is stopped with those that are done, without JavaScript too', async () => {
+  for (const javaScriptEnabled of [true, false]) {
+    await using visitor = await here.visit({ javaScriptEnabled })
+    const { page } = visitor
+    await page.fill('#prompt', 'a pear')
+    await choose(page, 'count', '4')
+    await page.click('.shutter')
+    await page.locator('article.is-queued').waitFor()
+    assert.equal(await page.getByRole('button', { name: 'Stop, keep what is done' }).count(), 0)
+    here.studio.move({ status: 'running', progress: { step: 25, steps: 80 } })
+    await page.getByRole('button', { name: 'Stop, keep what is done' }).click()
+    if (javaScriptEnabled) await page.getByText('Stopping', { exact: true }).waitFor()
+    assert.equal(here.studio.stopped, here.studio.newest.id)
+    here.studio.finish(undefined, 1)
+    await page.getByText('It was stopped: 1 of 4 pictures are done.').waitFor()
+    assert.equal(await page.locator('article.is-succeeded figure').count(), 1)
+    visitor.assertQuiet()
+  }
+})
+
 test('a job is followed by events: its steps come without a poll, and looks at its first picture', async () => {
   // the card itself would ask seldom
   here.studio.pollAfterMs = 600_000

@@ -70,6 +70,9 @@ export class Studio implements Services {
   /** What the installation has beside its models. */
   more: Partial<Offer> = {}
 
+  /** The job that was asked to stop with what is done. */
+  stopped: string | undefined
+
   /** Models beside the default. */
   otherModels: ModelInfo[] = []
 
@@ -300,8 +303,9 @@ export class Studio implements Services {
     return view
   }
 
-  async cancel(id: string): Promise<JobView> {
+  async cancel(id: string, _caller?: Caller, { keep = false } = {}): Promise<JobView> {
     const view = await this.view(id)
+    if (keep) this.stopped = id
     if (view.status === 'queued') this.move({ status: 'canceled' }, id)
     return this.view(id)
   }
@@ -337,10 +341,12 @@ export class Studio implements Services {
     this.#jobs.delete(id)
   }
 
-  finish(id: string = this.newest.id): void {
+  /** @param done how many of its pictures; absent: all */
+  finish(id: string = this.newest.id, done?: number): void {
     this.move({ status: 'succeeded' }, id)
     const view = this.#jobs.get(id) ?? this.newest
-    const { seed = 0, count = 1, finish } = view.request ?? {}
+    const { seed = 0, count: all = 1, finish } = view.request ?? {}
+    const count = done ?? all
     const { width = 256, height = 256 } = finish ?? view.request ?? {}
     const images = Array.from({ length: count }, (_, index) => ({
       url: `/v1/jobs/${id}/images/${index}`,
@@ -352,7 +358,7 @@ export class Studio implements Services {
       bytes: 1,
       ...(finish && { original: `/v1/jobs/${id}/images/${index}/original` }),
     }))
-    this.#set(id, { ...view, images })
+    this.#set(id, withNotes({ ...view, images }, this.offer()))
   }
 }
 

@@ -91,12 +91,20 @@ export async function submitPatiently(address: string, body: object): Promise<st
 }
 
 /** Cancels a job and returns its state. A server that cannot reach Redis in time refuses, and is asked again. */
-export async function cancelPatiently(address: string, id: string): Promise<JobView> {
+export async function cancelPatiently(
+  address: string,
+  id: string,
+  body: { readonly keep?: boolean } = {},
+): Promise<JobView> {
   let view: JobView | undefined
   await waitFor(async () => {
-    const answer = await fetch(`${address}/v1/jobs/${id}/cancel`, { method: 'POST' })
-    const body = await answer.json()
-    if (answer.status === 200) view = body as JobView
+    const answer = await fetch(`${address}/v1/jobs/${id}/cancel`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    })
+    const told = await answer.json()
+    if (answer.status === 200) view = told as JobView
     else assert.equal(answer.status, 503)
     return view !== undefined
   })
@@ -176,8 +184,11 @@ export async function endWell(
   for (const id of accepted) {
     const manifest = stored.manifests.get(id)
     assert.ok(manifest !== undefined, `job ${id} is said to be final and has no manifest`)
-    for (const address of addresses)
-      assert.deepEqual(await view(address, id), viewOfManifest({ ids: idsOf(fleet) }, manifest))
+    for (const address of addresses) {
+      // notes are added to each answer, and not stored
+      const { notes: _, ...answered } = await view(address, id)
+      assert.deepEqual(answered, viewOfManifest({ ids: idsOf(fleet) }, manifest))
+    }
   }
   const parked = `${fleet.namespace}.parked.v1`
   const untilEmpty = async () => {

@@ -95,6 +95,18 @@ test('F32: of a cancellation and a finish in one moment one wins, and everybody 
   }
   for (let n = 0; n < 50; n += 2) await Promise.all([race(n), race(n + 1)])
   t.diagnostic(JSON.stringify(Object.fromEntries(winners)))
+
+  // by another server than the one that was asked for it, a job ends with the pictures that are done
+  const { id: several } = await submit(one, { prompt: '50ms', steps: 40, count: 4 })
+  ids.push(several)
+  await waitFor(async () => ((await view(one, several)).progress?.step ?? 0) > 40)
+  const stopped = await cancelPatiently(two, several, { keep: true })
+  assert.equal(stopped.status, 'running')
+  const { status, images, notes } = await untilFinal(one, several)
+  assert.equal(status, 'succeeded')
+  assert.ok(images.length >= 1 && images.length <= 3, `${images.length} pictures`)
+  assert.deepEqual(notes, [`It was stopped: ${images.length} of 4 pictures are done.`])
+  assert.equal((await fetch(`${two}${images[0]?.url}`)).status, 200)
   const parts = await fleet.open()
   for (const id of ids) {
     const manifest = await parts.images.getManifest(id)
@@ -105,7 +117,7 @@ test('F32: of a cancellation and a finish in one moment one wins, and everybody 
     }
     await waitFor(isTold).catch(() => assert.equal(told, manifest?.status, id))
   }
-  await endWell(fleet, all, crew, ids)
+  await endWell(fleet, all, crew, ids, { stopped: [several] })
 })
 
 test('callers are served in turn, whatever each sent before, and Redis emptied loses nothing', async (t) => {

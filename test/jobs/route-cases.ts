@@ -156,6 +156,10 @@ export const routeCases: Readonly<Record<string, RouteCase>> = {
     scope: 'jobs:cancel',
     request: ({ job }) => form(`/jobs/${job}/cancel`),
   },
+  'GET /workspace/device': { for: 'any', request: () => ({ url: '/workspace/device' }) },
+  // a caller with a key has the workspace of the key
+  'GET /workspace/open/:token': { for: 'any', says: 410, request: () => ({ url: '/workspace/open/none' }) },
+  'POST /workspace/open/:token': { for: 'any', says: 410, request: () => form('/workspace/open/none') },
   'GET /workspace/jobs': { for: 'any', request: () => ({ url: '/workspace/jobs' }) },
   'POST /jobs/:id/finish': {
     for: 'own',

@@ -156,6 +156,15 @@ suite('the API', () => {
     assert.deepEqual([before.status, answer.json()], ['succeeded', before])
   })
 
+  test('canceling with `keep` cancels a job that has none, and refuses what is no choice', async (t) => {
+    const { app } = await server(t)
+    const { id } = (await post(app, { prompt: 'a red apple', count: 2 })).json()
+    const cancel = (payload: object) => app.inject({ method: 'POST', url: `/v1/jobs/${id}/cancel`, payload })
+    assertFault(await cancel({ keep: 'yes' }), 400, 'invalid_request', 'keep')
+    const answer = await cancel({ keep: true })
+    assert.deepEqual([answer.statusCode, answer.json().status], [200, 'canceled'])
+  })
+
   test('deletes a finished job with its pictures and prompts, as often as it is asked to', async (t) => {
     const running = await server(t)
     const { app, parts } = running

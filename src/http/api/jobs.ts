@@ -1,9 +1,11 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { jobRequestSchema } from '../../jobs/fields.ts'
+import { invalidRequest } from '../../jobs/request/resolve.ts'
 import { isFinal, JobView } from '../../jobs/serving/job-view.ts'
 import type { SubmitOptions } from '../../jobs/serving/submit.ts'
 import { isTraceparent } from '../../jobs/tracing.ts'
+import { describeValue } from '../../jobs/wording.ts'
 import { isUnchanged, weakTag } from '../etag.ts'
 import { ErrorBody } from '../faults.ts'
 import type { Services } from '../services.ts'
@@ -22,6 +24,15 @@ const preferHeader = {
       description: `\`wait=N\`: answer when the job is final, or after N seconds, at most ${longestWaitSeconds}.`,
     }),
   ),
+}
+
+/** Whether what is done shall be kept. Any other body has no effect, as before there was this field. */
+function keepIn(body: unknown): boolean {
+  const { keep = false } = (typeof body === 'object' && body !== null ? body : {}) as { keep?: unknown }
+  if (typeof keep === 'boolean') return keep
+  throw invalidRequest([
+    { param: 'keep', message: `keep must be true or false, but was ${describeValue(keep)}.` },
+  ])
 }
 
 /** POST and GET /v1/jobs, GET and DELETE /v1/jobs/:id, POST /v1/jobs/:id/cancel and
@@ -139,12 +150,14 @@ export function jobRoutes(app: FastifyInstance, services: Services): void {
 
   const cancel = {
     summary: 'Cancel a job',
-    description: 'Unlike DELETE it leaves a job unchanged that has just finished.',
+    description:
+      'Unlike DELETE it leaves a job unchanged that has just finished. With `keep` a running job ends, a moment later, as `succeeded` with the pictures that are done, or as `canceled` if there are none.',
     params: byId,
+    body: Type.Optional(Type.Object({ keep: Type.Optional(Type.Boolean()) })),
     response: { 200: JobView, '4xx': ErrorBody, '5xx': ErrorBody },
   }
   app.post<ById>('/v1/jobs/:id/cancel', { schema: cancel }, async (request, reply) => {
-    const view = await services.cancel(request.params.id, request.caller)
+    const view = await services.cancel(request.params.id, request.caller, { keep: keepIn(request.body) })
     setWaitHeaders(reply, view)
     return view
   })

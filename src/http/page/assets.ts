@@ -39,6 +39,7 @@ const sources = {
     './assets/rooms.js',
     './assets/stage.js',
     './assets/compare.js',
+    './assets/copy.js',
     './assets/live.js',
     './assets/away.js',
     './assets/catalogue.js',

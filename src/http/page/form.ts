@@ -59,7 +59,7 @@ ${segments(fields, { name: 'count', label: 'Pictures', options: countOptions(lim
 ${paceField(offer, fields, model)}
 ${fineTuning(offer, fields, state, model)}
 ${state.looks !== undefined && saveLook(state.looks, state.look)}
-<p class="panel-note">Packshot makes its pictures on this server; your words go nowhere else.</p>
+<p class="panel-note">Packshot makes its pictures on this server; your words go nowhere else. <a href="/workspace/device">Open on another device</a></p>
 </div>
 <div class="panel-foot">${formError(state.errors.form)}${shutter(offer, fields, model)}</div>
 </form>`

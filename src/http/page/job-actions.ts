@@ -21,7 +21,7 @@ import { resend } from './resend.ts'
 /** What can be done with a job. All are links and forms, so that they work without JavaScript. */
 export function actions(view: JobView, options: CardOptions): Html {
   if (!isFinal(view))
-    return html`<div class="job-actions">${cancel(view.id, options.stopping === true)}</div>`
+    return html`<div class="job-actions">${stopHere(view, options)}${cancel(view.id, options.stopping === true)}</div>`
   const sets = view.images.map((image, index) => ofPicture(view, image, index, options))
   const mend = view.status === 'failed' && mendingButton(view)
   return html`${view.images.length > 1 ? sheet(view.images.length) : false}
@@ -94,6 +94,12 @@ function copySettings({ id, request }: JobView, { models }: CardOptions): Html |
 /** htmx asks before it is sent; without it the page that answers asks. */
 function remove(id: string): Html {
   return html`<form method="post" action="/jobs/${id}/delete" hx-confirm="Delete these pictures for good?" hx-post="/jobs/${id}/delete" hx-target="closest article" hx-swap="outerHTML"><button class="btn text" type="submit">${deleteIcon()}<span>Delete</span></button></form>`
+}
+
+/** Of several pictures those that are done stay; with none the job is canceled. */
+function stopHere({ id, status, request }: JobView, { stopping }: CardOptions): Html | false {
+  if (status !== 'running' || stopping === true || (request?.count ?? 1) < 2) return false
+  return html`<form method="post" action="/jobs/${id}/cancel" hx-post="/jobs/${id}/cancel" hx-target="closest article" hx-swap="outerHTML" hx-sync="closest article:replace"><input type="hidden" name="keep" value="1"><button class="btn outlined" id="job-${id}-stop" type="submit">${stopIcon()}<span>Stop, keep what is done</span></button></form>`
 }
 
 /**

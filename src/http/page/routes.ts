@@ -13,6 +13,7 @@ import { compressPages, isFragment, sendError, sendFragment, sendPage, setErrorH
 import { assetRoutes, loadAssets } from './assets.ts'
 import { type CardOptions, jobCard } from './card.ts'
 import { catalogueRoutes } from './catalogue-routes.ts'
+import { deviceRoutes } from './device-routes.ts'
 import { chosenModel, type FormState, type PageOffer, requestForm } from './form.ts'
 import { formErrors } from './form-errors.ts'
 import { type FormValues, readFields, requestBody, valuesOfRequest } from './form-values.ts'
@@ -109,6 +110,7 @@ export async function pageRoutes(
   }
   const homeOf = async (state: FormState) => home(await offer(), state, { assets })
 
+  deviceRoutes(app, { services, assets, hosts })
   galleryRoutes(app, { services, assets, hosts })
   app.get('/models', { config: { room: 'models' } }, (_request, reply) =>
     sendPage(reply, assets, { title: 'Packshot: models', body: modelsPage(services.offer()) }),
@@ -227,7 +229,8 @@ export async function pageRoutes(
 
   app.post<JobAddress>('/jobs/:id/cancel', async (request, reply) => {
     refuseCrossSite(request, hosts)
-    const view = await services.cancel(request.params.id, request.caller)
+    const keep = (request.body as { keep?: unknown } | undefined)?.keep === '1'
+    const view = await services.cancel(request.params.id, request.caller, { keep })
     if (!isFragment(request)) return reply.redirect(`/jobs/${view.id}`, 303)
     return sendFragment(reply, jobCard(view, { ...cardOptions(request), stopping: true }))
   })

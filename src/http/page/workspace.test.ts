@@ -178,3 +178,37 @@ suite('a workspace', () => {
     assert.equal(statusCode, 403, 'not from a page of another site')
   })
 })
+
+test('another device opens the workspace by a link, after it was asked, and for some minutes', async (t) => {
+  const { parts, browser } = await studio(t)
+  const [mine, other, third] = [browser(), browser(), browser()]
+  assert.match((await mine.get('/workspace/device')).body, /There is nothing to open yet/)
+  const id = await mine.take('a pear')
+  const linkOf = async () =>
+    /\/workspace\/open\/[\w-]+/.exec((await mine.get('/workspace/device')).body)?.[0] ?? ''
+  const link = await linkOf()
+  const [cookie] = [...mine.cookies.values()]
+  assert.ok(cookie !== undefined && !link.includes(cookie))
+
+  const own = await other.take('a mug')
+  // whoever only looks has opened nothing
+  assert.match((await other.get(link)).body, /Open these pictures here\?/)
+  assert.deepEqual(await other.list(), [own])
+  assert.equal((await other.post(link)).headers.location, '/')
+  assert.deepEqual(await other.list(), [id])
+  const made = await other.take('a vase')
+  assert.deepEqual(await mine.list(), [made, id])
+
+  // neither is the other, and nothing made up is either
+  const token = link.split('/').at(-1) ?? ''
+  for (const wrong of [cookie, `${token}A`, 'none', token.slice(1)])
+    assert.equal((await third.post(`/workspace/open/${wrong}`)).statusCode, 410)
+  third.cookies.set('packshot-workspace', token)
+  assert.deepEqual(await third.list(), [])
+  parts.clock.ahead += 11 * 60_000
+  for (const answer of [await third.get(link), await third.post(link)]) {
+    assert.equal(answer.statusCode, 410)
+    assert.match(answer.body, /Make a new one on the other device/)
+  }
+  assert.equal((await third.post(await linkOf())).statusCode, 303)
+})

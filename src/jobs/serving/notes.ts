@@ -8,8 +8,11 @@ import type { JobView } from './job-view.ts'
  * stored: a model that was removed no longer gives any.
  */
 export function withNotes(view: JobView, offer: Offer): JobView {
-  const notes = view.request === undefined ? [] : notesOn(view.request, offer)
-  if (view.images.some(({ precision }) => precision === 'exact')) notes.push(drawnExactly)
+  const { request, images, status } = view
+  const notes = request === undefined ? [] : notesOn(request, offer)
+  if (request !== undefined && status === 'succeeded' && images.length < request.count)
+    notes.unshift(`It was stopped: ${images.length} of ${request.count} pictures are done.`)
+  if (images.some(({ precision }) => precision === 'exact')) notes.push(drawnExactly)
   return notes.length === 0 ? view : { ...view, notes }
 }
 

@@ -9,6 +9,7 @@ import { bestEffort, type Log } from '../log.ts'
 import type { RateLimiter, StatusStore } from '../ports.ts'
 import type { JobView } from './job-view.ts'
 import { checkRate } from './rate.ts'
+import { openLink, sealLink } from './workspace-link.ts'
 
 /**
  * A workspace: what the page remembers for one person. That of a caller with a key is found by its name, that of anybody
@@ -60,6 +61,8 @@ export interface SeenJob {
 export interface Workspace {
   /** The value of the cookie by which it is found; absent: it is that of a caller with a key. */
   readonly cookie?: string
+  /** What lets another device open it for some minutes; absent: it is that of a caller with a key. */
+  link?(): string
   add(view: JobView): Promise<boolean>
   /** Newest first. */
   jobs(): Promise<readonly WorkspaceJob[] | undefined>
@@ -87,6 +90,8 @@ export interface Workspaces {
   /** The workspace of a caller; undefined if it has none yet. */
   find(caller: Caller, cookie: string | undefined): Workspace | undefined
   create(caller: Caller): Workspace
+  /** The workspace of a link; undefined if the link is over or is none, and for a caller with a key. */
+  openLink(caller: Caller, token: string): Workspace | undefined
 }
 
 export interface WorkspacesDeps {
@@ -128,6 +133,10 @@ export function createWorkspaces(deps: WorkspacesDeps): Workspaces {
       const id = randomBytes(16).toString('base64url')
       return workspace(deps, caller, id, ids.workspaces.seal(id))
     },
+    openLink(caller, token) {
+      const id = caller.name === anonymous ? openLink(ids.workspaces, token, deps.now()) : undefined
+      return id === undefined ? undefined : workspace(deps, caller, id, ids.workspaces.seal(id))
+    },
   }
 }
 
@@ -161,7 +170,7 @@ function workspace(deps: WorkspacesDeps, caller: Caller, id: string, cookie?: st
     return status.shelve(markList, item, { most: 1, seconds })
   }
   return {
-    ...(cookie === undefined ? {} : { cookie }),
+    ...(cookie === undefined ? {} : { cookie, link: () => sealLink(deps.ids.workspaces, id, now()) }),
     add: (view) => wrote('adding a job to a workspace', () => put(entryOf(view, now()))),
     change: (job) => wrote('changing a job of a workspace', () => put(job)),
     remove: (those) => wrote('removing jobs from a workspace', () => status.unshelve(jobList, those)),

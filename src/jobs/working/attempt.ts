@@ -6,16 +6,17 @@ import { bestEffort, type Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import type { GivenImages, ImageGenerator, ImageStore, StatusStore } from '../ports.ts'
 import { keepPreview } from '../previews.ts'
+import { isAskedToStop } from '../stopping.ts'
 import { stepMeter } from './measure.ts'
 import { type StorageRetry, withStorageRetry } from './storage-retry.ts'
 
 /** One try at a task: makes its pictures and stores each, while it watches for reasons to stop. */
 
-/** Why an attempt was stopped, other than by a fault. */
+/** Why an attempt was stopped, other than by a fault. `enough`: the pictures that are done were asked for. */
 export class Stopped extends Error {
   override readonly name = 'Stopped'
-  readonly why: 'lost' | 'stopping' | 'canceled'
-  constructor(why: 'lost' | 'stopping' | 'canceled') {
+  readonly why: 'lost' | 'stopping' | 'canceled' | 'enough'
+  constructor(why: Stopped['why']) {
     super(`The attempt was stopped: ${why}.`)
     this.why = why
   }
@@ -58,7 +59,8 @@ export interface Made {
 }
 
 /**
- * Returns the pictures it stored. `onFree` is called when the engine has drawn them. Rejects `Stopped` (lost, stopping, canceled), an `AppError` of the generator,
+ * Returns the pictures it stored: all, or those that were done when no more were wanted. `onFree` is called when the engine
+ * has drawn them. Rejects `Stopped` (lost, stopping, canceled, or enough while none is done), an `AppError` of the generator,
  * `upload_gone`, `timeout`, or `StorageAway`.
  */
 export async function makePictures(
@@ -68,8 +70,8 @@ export async function makePictures(
   onFree?: () => void,
 ): Promise<Made> {
   const watch = startWatch(deps, task, signals)
+  const made: ManifestImage[] = []
   try {
-    const made: ManifestImage[] = []
     const { signal, onProgress } = watch
     const images = await givenImages(deps, task, signal)
     const { previews = 0, preview_count: count = previews } = task
@@ -111,6 +113,10 @@ export async function makePictures(
     if (made.length === task.request.count) return { pictures: made, ...watch.pace() }
     const message = `The engine made ${made.length} pictures instead of ${task.request.count}.`
     throw new AppError('generation_failed', message)
+  } catch (thrown) {
+    const enough = thrown instanceof Stopped && thrown.why === 'enough' && made.length > 0
+    if (enough) return { pictures: made, ...watch.pace() }
+    throw thrown
   } finally {
     watch.end()
   }
@@ -170,6 +176,7 @@ function startWatch(deps: AttemptDeps, task: Task, signals: { lost: AbortSignal;
     // A store that was wiped gets the job again; it may have a mark for it.
     if (state === undefined) await status.create(task)
     else if (state.cancel_requested === true || state.status === 'canceled') stop('canceled')
+    else if (task.request.count > 1 && (await isAskedToStop(status, id))) stop('enough')
   }
   const cancel = setInterval(
     () => void bestEffort(log, 'looking for a cancellation', look()),

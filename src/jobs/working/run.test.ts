@@ -23,6 +23,8 @@ import { buryTask } from '../serving/bury.ts'
 import { cancelJob } from '../serving/cancel.ts'
 import { viewJob } from '../serving/job-view.ts'
 import { newestPreview } from '../serving/newest-preview.ts'
+import { withNotes } from '../serving/notes.ts'
+import { stopJob } from '../serving/stop.ts'
 import { type RunDeps, runTask } from './run.ts'
 
 /**
@@ -310,6 +312,50 @@ test('a queued job is canceled at once, a running one at its next step', async (
   assert.deepEqual(await viewJob(parts, id), canceled)
   assert.deepEqual([canceled.status, canceled.images], ['canceled', []])
   assert.deepEqual(await cancelJob(parts, id), canceled)
+})
+
+test('a running job of several pictures ends with those that are done; with none it is canceled', async (t) => {
+  const parts = embedded(t)
+  for (const [until, status, done] of [
+    [2, 'succeeded', 2],
+    [0, 'canceled', 0],
+  ] as const) {
+    const { id } = await submit(parts, { prompt: 'an apple', steps: 10, count: 4 })
+    const reached = Promise.withResolvers<void>()
+    const generator = quickGenerator(async () => {
+      if (until > 0) return
+      reached.resolve()
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    })
+    /** Held until it is stopped. */
+    const held: RunDeps['generator'] = {
+      ...generator,
+      async *generate(request, options) {
+        let made = 0
+        for await (const picture of generator.generate(request, options)) {
+          yield picture
+          made += 1
+          if (made < until) continue
+          reached.resolve()
+          await new Promise((_, reject) => {
+            options.signal.addEventListener('abort', () => reject(options.signal.reason))
+          })
+        }
+      },
+    }
+    const deps = runDeps(parts, { generator: until === 0 ? generator : held })
+    const working = workUntil(parts, deps, isDone(parts))
+    await reached.promise
+    assert.equal((await stopJob(parts, id)).status, 'running')
+    await working
+    const view = await viewJob(parts, id)
+    assert.deepEqual([view.status, view.images.length, view.request?.count], [status, done, 4])
+    assert.deepEqual(await stopJob(parts, id), view)
+    const notes = withNotes(view, parts.offer()).notes ?? []
+    assert.equal(notes.includes('It was stopped: 2 of 4 pictures are done.'), done === 2)
+  }
+  const waiting = await submit(parts, { prompt: 'an apple', count: 4 })
+  assert.equal((await stopJob(parts, waiting.id)).status, 'canceled')
 })
 
 test('a job that is finished stays finished when it is canceled', async (t) => {

@@ -117,12 +117,14 @@ async function workOn(
   } catch (thrown) {
     return endAttempt(deps, delivery, task, thrown, (outcome) => commit({ ...outcome, started_at }))
   }
-  countMade(deps, task, (performance.now() - began) / 1000)
+  const whole = made.pictures.length === task.request.count
+  if (whole) countMade(deps, task, (performance.now() - began) / 1000)
   // the pictures are made: an outage of storage or broker now is not a fault of the attempt, and does not count
   await commit({ status: 'succeeded', images: made.pictures, started_at })
   deps.metrics.attempts.add({ outcome: 'done' })
-  // beside others it seems slower than it is, which is better than nothing
-  if (shared?.() !== true || deps.speed.secondsPerUnit === undefined) learnSpeed(deps.speed, task, made)
+  // the steps of a picture that was left say nothing; beside others it seems slower than it is, which is better than nothing
+  if (whole && (shared?.() !== true || deps.speed.secondsPerUnit === undefined))
+    learnSpeed(deps.speed, task, made)
 }
 
 /**
@@ -162,7 +164,7 @@ async function endAttempt(
   const { attempts } = deps.metrics
   const fields = { job: task.id, attempt: delivery.attempt, err: thrown }
   if (thrown instanceof Stopped) {
-    if (thrown.why === 'canceled') {
+    if (thrown.why === 'canceled' || thrown.why === 'enough') {
       await commit({ status: 'canceled' })
       return attempts.add({ outcome: 'canceled' })
     }
