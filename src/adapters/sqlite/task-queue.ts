@@ -22,6 +22,11 @@ export interface TaskQueueOptions {
 /** A task due later than this was delayed before the clock was set back. */
 const longestDelayMs = 600_000
 
+/** @param held tokens of leases, as a JSON array */
+const isFree = (now: string, held: string) =>
+  `(due_at <= ${now} OR due_at > ${now} + ${longestDelayMs}) AND lease_until <= ${now}
+    AND (token IS NULL OR token NOT IN (SELECT value FROM json_each(${held})))`
+
 interface Row {
   readonly seq: number
   readonly message: string
@@ -48,31 +53,32 @@ export function sqliteTaskQueue(database: Database, options: TaskQueueOptions): 
   const free = db.prepare('UPDATE tasks SET lease_until = 0, token = NULL WHERE owner = ?')
   const claim =
     db.prepare(`UPDATE tasks SET owner = ?1, token = ?2, lease_until = ?3 + ?4, losses = losses + 1
-    WHERE seq = (SELECT seq FROM tasks WHERE (due_at <= ?3 OR due_at > ?3 + ${longestDelayMs}) AND lease_until <= ?3
-    ORDER BY priority, turn, seq LIMIT 1)
+    WHERE seq = (SELECT seq FROM tasks WHERE ${isFree('?3', '?5')} ORDER BY priority, turn, seq LIMIT 1)
     RETURNING seq, message, attempts, losses`)
-  const waiting = db.prepare(`SELECT 1 FROM tasks
-    WHERE (due_at <= ?1 OR due_at > ?1 + ${longestDelayMs}) AND lease_until <= ?1 LIMIT 1`)
+  const waiting = db.prepare(`SELECT 1 FROM tasks WHERE ${isFree('?1', '?2')} LIMIT 1`)
   const remove = db.prepare('DELETE FROM tasks WHERE id = ? AND lease_until <= ?')
   const consumers = new Set<Consumer>()
 
-  const handling = new Set<Promise<void>>()
+  /** By the token of its lease. */
+  const handling = new Map<string, Promise<void>>()
 
   /** Until its handler ends, or asks for the next one. */
   const take = async (handler: Parameters<TaskQueue['consume']>[0]) => {
+    // a clock that jumped ahead ends no lease of what is handled here
+    const held = JSON.stringify([...handling.keys()])
     // Looking takes no write lock, so an idle consumer does not block a publish.
-    if (guard(() => waiting.get(Date.now())) === undefined) return false
+    if (guard(() => waiting.get(Date.now(), held)) === undefined) return false
     const token = randomUUID()
     // Not get(): it returns before the commit, and a full disk would go unnoticed.
-    const [row] = guard(() => claim.all(owner, token, Date.now(), leaseMs)) as unknown as Row[]
+    const [row] = guard(() => claim.all(owner, token, Date.now(), leaseMs, held)) as unknown as Row[]
     if (row === undefined) return false
     const lease = holdLease(database, log, row, token, leaseMs)
     const more = Promise.withResolvers<void>()
     const handled = handler(lease.delivery, more.resolve).finally(() => {
       lease.end()
-      handling.delete(handled)
+      handling.delete(token)
     })
-    handling.add(handled)
+    handling.set(token, handled)
     await Promise.race([handled, more.promise])
     return true
   }
@@ -97,7 +103,7 @@ export function sqliteTaskQueue(database: Database, options: TaskQueueOptions): 
       const consumer: Consumer = {
         async stop() {
           await polling.stop()
-          await Promise.all(handling)
+          await Promise.all(handling.values())
         },
       }
       consumers.add(consumer)
