@@ -61,7 +61,13 @@ export function visitor(proxy: Front, localAddress = '127.0.0.2'): Visitor {
     return opened
   }
 
-  async function begin(method: string, path: string, { headers, body }: AskOptions) {
+  /** @param onStream called before anything can arrive: what is not read by the time its connection ends is lost */
+  async function begin(
+    method: string,
+    path: string,
+    { headers, body }: AskOptions,
+    onStream: (stream: ClientHttp2Stream) => void = () => {},
+  ) {
     const isBytes = body instanceof Uint8Array
     const sent = body === undefined || isBytes ? body : Buffer.from(JSON.stringify(body))
     const type = body === undefined ? {} : { 'content-type': isBytes ? 'image/png' : 'application/json' }
@@ -70,6 +76,7 @@ export function visitor(proxy: Front, localAddress = '127.0.0.2'): Visitor {
       try {
         const head = { ':method': method, ':path': path, ':authority': `${proxyName}:${proxy.httpsPort}` }
         const stream = on.request({ ...head, ...type, ...headers }, { endStream: sent === undefined })
+        onStream(stream)
         if (sent !== undefined) stream.end(sent)
         return { stream, ...(await answered(stream)) }
       } catch (thrown) {
@@ -81,12 +88,13 @@ export function visitor(proxy: Front, localAddress = '127.0.0.2'): Visitor {
 
   return {
     async ask(method, path, options = {}) {
-      const { stream, status, headers, rawHeaders } = await begin(method, path, options)
-      const chunks: Buffer[] = []
-      for await (const chunk of stream) chunks.push(chunk as Buffer)
-      if (stream.rstCode !== constants.NGHTTP2_NO_ERROR)
-        throw new Error(`cut off with code ${stream.rstCode}`)
-      const body = Buffer.concat(chunks)
+      let read: Promise<Buffer> | undefined
+      const { status, headers, rawHeaders } = await begin(method, path, options, (stream) => {
+        read = bodyOf(stream)
+        // of one that is sent again
+        read.catch(() => {})
+      })
+      const body = (await read) ?? Buffer.alloc(0)
       return { status, headers, rawHeaders, body, json: () => JSON.parse(body.toString()) }
     },
     async follow(path, headers = {}) {
@@ -103,6 +111,22 @@ export function visitor(proxy: Front, localAddress = '127.0.0.2'): Visitor {
     },
     close: () => session?.destroy(),
   }
+}
+
+function bodyOf(stream: ClientHttp2Stream): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  return new Promise((resolve, reject) => {
+    stream.on('data', (chunk: Buffer) => chunks.push(chunk))
+    stream.once('error', reject)
+    let isWhole = false
+    stream.once('end', () => {
+      isWhole = true
+    })
+    stream.once('close', () => {
+      if (isWhole && stream.rstCode === constants.NGHTTP2_NO_ERROR) resolve(Buffer.concat(chunks))
+      else reject(new Error(`cut off with code ${stream.rstCode} after ${chunks.length} parts`))
+    })
+  })
 }
 
 function answered(stream: ClientHttp2Stream) {

@@ -65,10 +65,15 @@ for (const [name, fault] of away) {
     // long enough for the picture to be offered several times
     await sleep(1500)
     await untilRuns(address, ids[0] ?? '')
-    // the engine draws the next one while the picture is offered
-    await waitFor(async () => begun() === 2)
+    // the engine draws the next one while the picture is offered; where Redis was too slow to say that it is new, its
+    // manifest has to be looked for first, and storage is away
+    const isKnown = async () =>
+      !worker.output().includes('The status store does not answer') &&
+      (await parts.status.get(ids[1] ?? ''))?.status !== undefined
+    if (await isKnown()) await waitFor(async () => begun() === 2 || !(await isKnown()))
     await sleep(500)
-    assert.equal(begun(), 2, 'it takes no third task meanwhile')
+    assert.ok(begun() === 2 || !(await isKnown()), 'the next one is drawn')
+    assert.ok(begun() <= 2, 'it takes no third task meanwhile')
     const raw = rawBroker(t, fleet, all.queueUrl)
     assert.deepEqual(await raw.ready(), { 'tasks.interactive.v1': 1 })
     await fleet.storage.pass()

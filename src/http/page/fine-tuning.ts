@@ -108,8 +108,10 @@ function others(fields: FieldContext, limits: RequestLimits): Html {
     .map((name) => {
       if (requestFields[name].form.as === 'number')
         return numberField(fields, { ...textOf(name), ...rangeOf(name, limits) })
-      const { enum: values } = schemaOf(name, limits) as { readonly enum?: readonly string[] }
-      const options = (values ?? []).map((value) => ({ value, label: value.toUpperCase() }))
+      const options = valuesOf(name, limits).map((value) => ({
+        value,
+        label: labels[value] ?? value.toUpperCase(),
+      }))
       return choice(fields, { ...textOf(name), options })
     })
   return html`<div class="field-row">${controls}</div>`
@@ -160,6 +162,14 @@ function chips(label: string, field: FieldName, names: readonly string[]): Html 
 }
 
 /** Whether a field has a value or an error that must not stay hidden. */
+const labels: Readonly<Record<string, string>> = { exact: 'Exact', int8: 'Eight bits, faster' }
+
+/** Of a choice, the default first; none of other fields. */
+function valuesOf(name: FormFieldName, limits: PageOffer['limits']): readonly string[] {
+  if (requestFields[name].form?.as === 'number') return []
+  return (schemaOf(name, limits) as { readonly enum?: readonly string[] }).enum ?? []
+}
+
 function differs(
   state: FormState,
   fields: FieldContext,
