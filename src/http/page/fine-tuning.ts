@@ -14,8 +14,10 @@ export function fineTuning(offer: PageOffer, fields: FieldContext, state: FormSt
   const { limits } = offer
   const [sampler] = offer.samplers.of(model)
   const open =
-    advancedFields.some((name) => differs(state, fields, model, sampler, name)) ||
-    ownFields.some((name) => state.values[name] !== '' || state.errors[name] !== undefined)
+    advancedFields.some(
+      (name) =>
+        differs(state, fields, model, sampler, name) && state.values[name] !== valuesOf(name, limits)[0],
+    ) || ownFields.some((name) => state.values[name] !== '' || state.errors[name] !== undefined)
   const number = (name: FormFieldName, change: Partial<NumberRange> = {}) =>
     numberField(fields, { ...textOf(name), ...rangeOf(name, limits), ...change })
   const size = { step: model.size_multiple }
