@@ -1,10 +1,8 @@
-import { createHash, randomUUID } from 'node:crypto'
-import { type FileHandle, link, mkdir, open, rename, rm, stat } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { type FileHandle, open } from 'node:fs/promises'
 import { CheckpointError } from '../errors.ts'
-import { lastingStampOf } from '../file-stamp.ts'
 import { eightBitKeys } from '../graph/graph.ts'
-import { openSafetensors, type SafetensorsFile, type StoredTensor } from '../safetensors/safetensors.ts'
+import { keptCopy } from '../safetensors/kept-copy.ts'
+import { type SafetensorsFile, type StoredTensor, toFloat32 } from '../safetensors/safetensors.ts'
 import { quantizeColumns } from './quantize.ts'
 import { staysFloat } from './sensitive.ts'
 
@@ -36,31 +34,11 @@ export async function inEightBits(
   { onWarning, toCompare = false }: PrepareOptions = {},
 ): Promise<SafetensorsFile> {
   const tensors = [...part.tensors].filter(([key]) => !isEncoder(key))
-  const stamp = lastingStampOf(await stat(part.path, { bigint: true }))
-  const keys = tensors.map(([key, { offset }]) => `${key} ${offset}`).join()
-  const identity = createHash('sha256')
-    .update(JSON.stringify([formatVersion, toCompare, part.path, stamp, keys]))
-    .digest('hex')
-  const name = `${basename(part.name, '.safetensors')}-${identity.slice(0, 16)}.int8.safetensors`
-  const target = join(folder, name)
-  const present = await openSafetensors(target).catch(() => undefined)
-  if (present !== undefined) return present
-  // they may be of a private model
-  await mkdir(folder, { recursive: true, mode: 0o700 })
-  // threads of one process may do this at the same time
-  const unfinished = `${target}.${randomUUID()}.partial`
-  try {
-    const kept = await write(part, tensors, unfinished, toCompare)
+  const kind = { folder, suffix: 'int8', settings: [formatVersion, toCompare] }
+  return keptCopy(part, tensors, kind, async (path) => {
+    const kept = await write(part, tensors, path, toCompare)
     if (kept.length > 0) onWarning?.(warning(part, kept))
-    await link(unfinished, target).catch(async () => {
-      // one that somebody else finished meanwhile may be in use already, and has the same bytes; a damaged one is replaced
-      const other = await openSafetensors(target).catch(() => undefined)
-      if (other === undefined) await rename(unfinished, target)
-    })
-  } finally {
-    await rm(unfinished, { force: true })
-  }
-  return openSafetensors(target)
+  })
 }
 
 /** Pictures go in as exactly as they come out of an exact model: the VAE's encoder runs once. */
@@ -158,18 +136,7 @@ async function readNumbers(source: FileHandle, { path }: SafetensorsFile, tensor
     if (bytesRead === 0) throw new CheckpointError(`${path}: the file became shorter while it was being read`)
     done += bytesRead
   }
-  return widen(bytes.buffer, tensor)
-}
-
-function widen(buffer: ArrayBuffer, { dtype }: StoredTensor): Float32Array {
-  if (dtype === 'F32') return new Float32Array(buffer)
-  if (dtype === 'F16') return new Float32Array(new Float16Array(buffer))
-  if (dtype === 'F64') return new Float32Array(new Float64Array(buffer))
-  // bfloat16 is the upper half of a float32
-  const halves = new Uint16Array(buffer)
-  const whole = new Uint32Array(halves.length)
-  for (let i = 0; i < halves.length; i++) whole[i] = halves[i]! << 16
-  return new Float32Array(whole.buffer)
+  return toFloat32(bytes, tensor.dtype)
 }
 
 async function writeAll(file: FileHandle, data: Float32Array | Int8Array, position: number): Promise<void> {

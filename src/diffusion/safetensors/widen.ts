@@ -1,9 +1,7 @@
-import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { mkdir, open, rename, rm, stat } from 'node:fs/promises'
-import { basename, join } from 'node:path'
-import { lastingStampOf } from '../file-stamp.ts'
-import { openSafetensors, type SafetensorsFile, type StoredTensor, toFloat32 } from './safetensors.ts'
+import { open } from 'node:fs/promises'
+import { keptCopy } from './kept-copy.ts'
+import { type SafetensorsFile, type StoredTensor, toFloat32 } from './safetensors.ts'
 
 /**
  * There are no CPU kernels for half-precision weights: each session would widen them into its own memory. A part
@@ -20,28 +18,7 @@ const chunkBytes = 8 * 2 ** 20
 export async function widened(part: SafetensorsFile, folder: string): Promise<SafetensorsFile> {
   const tensors = [...part.tensors]
   if (tensors.every(([, { dtype }]) => !isHalf(dtype))) return part
-  const stamp = lastingStampOf(await stat(part.path, { bigint: true }))
-  const keys = tensors.map(([key, { offset }]) => `${key} ${offset}`).join()
-  const identity = createHash('sha256')
-    .update(JSON.stringify([part.path, stamp, keys]))
-    .digest('hex')
-  const target = join(
-    folder,
-    `${basename(part.name, '.safetensors')}-${identity.slice(0, 16)}.float32.safetensors`,
-  )
-  const present = await openSafetensors(target).catch(() => undefined)
-  if (present !== undefined) return present
-  // they may be of a private model
-  await mkdir(folder, { recursive: true, mode: 0o700 })
-  const unfinished = `${target}.${process.pid}.partial`
-  try {
-    await write(part, tensors, unfinished)
-    // two processes that do this at the same time write the same bytes
-    await rename(unfinished, target)
-  } finally {
-    await rm(unfinished, { force: true })
-  }
-  return openSafetensors(target)
+  return keptCopy(part, tensors, { folder, suffix: 'float32' }, (path) => write(part, tensors, path))
 }
 
 function isHalf(dtype: StoredTensor['dtype']): boolean {

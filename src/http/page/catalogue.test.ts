@@ -11,6 +11,18 @@ import { readProducts } from './catalogue-list.ts'
 
 /** The page of catalogue runs as a visitor without JavaScript has it, and the fragments of one with it. */
 
+/** Works on a run, by its address, to its end. @returns its id */
+async function untilFinished(parts: ReturnType<typeof embedded>, address: string): Promise<string> {
+  const feeder = parts.catalogues.start({ stepMs: 10, lookMs: 20, holdSeconds: 0.2 })
+  const id = address.split('/').at(-1) ?? ''
+  await workUntil(parts, runDeps(parts), async () => {
+    const { status } = await parts.catalogues.view(id, anonymousCaller('127.0.0.1'))
+    return status === 'finished'
+  })
+  await feeder.stop()
+  return id
+}
+
 async function studio(t: TestContext) {
   const parts = embedded(t)
   const services = createServices(parts, () => true)
@@ -50,13 +62,7 @@ suite('the page of catalogue runs', () => {
     assert.match(before, /0 of 2 are there/)
     assert.match(before, /a red &#60;apple&#62;/)
     assert.match(before, /<noscript><meta http-equiv="refresh"/)
-    const feeder = parts.catalogues.start({ stepMs: 10, lookMs: 20, holdSeconds: 0.2 })
-    const id = address.split('/').at(-1) ?? ''
-    await workUntil(parts, runDeps(parts), async () => {
-      const { status } = await parts.catalogues.view(id, anonymousCaller('127.0.0.1'))
-      return status === 'finished'
-    })
-    await feeder.stop()
+    const id = await untilFinished(parts, address)
     const fragment = { 'hx-request': 'true' }
     const state = (await get(`${address}/state`, fragment)).body
     assert.match(state, /Done/)
@@ -130,13 +136,7 @@ suite('the page of catalogue runs', () => {
         [2, 'Soft-warm-wood', 'a pear, on a wooden table'],
       ],
     )
-    const feeder = parts.catalogues.start({ stepMs: 10, lookMs: 20, holdSeconds: 0.2 })
-    const id = address.split('/').at(-1) ?? ''
-    await workUntil(parts, runDeps(parts), async () => {
-      const { status } = await parts.catalogues.view(id, anonymousCaller('127.0.0.1'))
-      return status === 'finished'
-    })
-    await feeder.stop()
+    await untilFinished(parts, address)
     const job = (await get(`/v1/jobs/${(await get(`/v1${address}/rows`)).json().rows[0].job}`)).json()
     const { steps, negative_prompt, finish, format } = job.request
     assert.deepEqual([steps, negative_prompt, format], [7, 'text', 'jpeg'])

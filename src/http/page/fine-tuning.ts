@@ -14,10 +14,8 @@ export function fineTuning(offer: PageOffer, fields: FieldContext, state: FormSt
   const { limits } = offer
   const [sampler] = offer.samplers.of(model)
   const open =
-    advancedFields.some(
-      (name) =>
-        differs(state, fields, model, sampler, name) && state.values[name] !== valuesOf(name, limits)[0],
-    ) || ownFields.some((name) => state.values[name] !== '' || state.errors[name] !== undefined)
+    advancedFields.some((name) => differs(state, fields, { model, sampler, limits }, name)) ||
+    ownFields.some((name) => state.values[name] !== '' || state.errors[name] !== undefined)
   const number = (name: FormFieldName, change: Partial<NumberRange> = {}) =>
     numberField(fields, { ...textOf(name), ...rangeOf(name, limits), ...change })
   const size = { step: model.size_multiple }
@@ -163,20 +161,26 @@ function chips(label: string, field: FieldName, names: readonly string[]): Html 
   )
 }
 
-/** Whether a field has a value or an error that must not stay hidden. */
 const labels: Readonly<Record<string, string>> = { exact: 'Exact', int8: 'Eight bits, faster' }
 
 /** Of a choice, the default first; none of other fields. */
-function valuesOf(name: FormFieldName, limits: PageOffer['limits']): readonly string[] {
+function valuesOf(name: FormFieldName, limits: RequestLimits): readonly string[] {
   if (requestFields[name].form?.as === 'number') return []
   return (schemaOf(name, limits) as { readonly enum?: readonly string[] }).enum ?? []
 }
 
+/** What decides what the default of a field is. */
+interface Defaults {
+  readonly model: ModelInfo
+  readonly sampler: SamplerInfo | undefined
+  readonly limits: RequestLimits
+}
+
+/** Whether a field has a value or an error that must not stay hidden. */
 function differs(
   state: FormState,
   fields: FieldContext,
-  model: ModelInfo,
-  sampler: SamplerInfo | undefined,
+  { model, sampler, limits }: Defaults,
   name: FormFieldName,
 ): boolean {
   const value = state.values[name]
@@ -186,7 +190,7 @@ function differs(
   if (value === '') return false
   if (name === 'steps' || name === 'guidance_scale') return value !== String(model[name])
   if (name === 'sampler' || name === 'schedule') return !isDefault(state.values, sampler)
-  return true
+  return value !== valuesOf(name, limits)[0]
 }
 
 /** Whether sampler and schedule are the defaults: a recipe names them even then. */
