@@ -1,10 +1,17 @@
 import { readFileSync } from 'node:fs'
 import { Agent, request } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Fleet, prepareFleet } from '../test/fleet/fleet.ts'
-import { type ServerProcess, startServer, submit, view } from '../test/service/server-process.ts'
+import { type Fleet, fleetServer, prepareFleet } from '../test/fleet/fleet.ts'
+import {
+  type ServerProcess,
+  standInServer,
+  startServer,
+  submit,
+  view,
+} from '../test/service/server-process.ts'
 import { freePort } from '../test/services/free-port.ts'
 import { type Cleanup, tempFolder } from '../test/temp-folder.ts'
+import { readProfile, shareOf } from './profile.ts'
 import { whileServicesRun } from './services.ts'
 
 /**
@@ -23,6 +30,10 @@ const jobs = 300
 const fixedPollSeconds = 3
 /** Of the comparison: pairs of servers, and turns of each server after one that does not count. */
 const [pairs, rounds, sliceSeconds] = [7, 4, 3]
+/** Of the profile: how long it is, and what metrics are made of. */
+const profileSeconds = 15
+const metricFiles =
+  /src\/http\/measure|src\/main\/(measured|metrics|gauges)|adapters\/prometheus|\/prom-client\//
 
 await whileServicesRun(async (t, services) => {
   const quiet = { PACKSHOT_LOG_LEVEL: 'silent' }
@@ -110,6 +121,38 @@ async function costOfMetrics(t: Cleanup, fleet: Fleet): Promise<void> {
       `${what.padEnd(22)}${without.padStart(11)}${observed.padStart(15)}${median(ratios).toFixed(3).padStart(8)}${' '.repeat(28)}${shown.join(' ')}`,
     )
   }
+  console.log('\nof the time of a poll, spent on metrics (less than 0.02 is wanted)')
+  for (const [what, file, env] of [
+    ['with Redis', fleetServer, fleet.env],
+    ['embedded', standInServer, { PACKSHOT_DATA_DIR: tempFolder(t) }],
+  ] as const) {
+    const share = await shareOfMetrics(t, file, {
+      ...env,
+      PACKSHOT_LOG_LEVEL: 'silent',
+      PACKSHOT_METRICS_PORT: port,
+    })
+    console.log(`${what.padEnd(22)}${share.toFixed(4)}`)
+  }
+}
+
+/**
+ * By a profile of one server under load, scraped as often as Prometheus does, in which two processes that differ do not
+ * matter. Half a second for its start is in it.
+ */
+async function shareOfMetrics(t: Cleanup, file: URL, env: Record<string, string>): Promise<number> {
+  const folder = tempFolder(t)
+  const server = startServer(t, env, file, [
+    '--cpu-prof',
+    '--cpu-prof-interval=250',
+    `--cpu-prof-dir=${folder}`,
+  ])
+  const [url = ''] = await pollsOf([server], true)
+  const loaded = load(server, url, profileSeconds)
+  await (await fetch(`http://127.0.0.1:${env.PACKSHOT_METRICS_PORT}/metrics`)).text()
+  await loaded
+  server.process.kill('SIGTERM')
+  await server.ended
+  return shareOf(readProfile(folder, server.process.pid ?? 0), metricFiles)
 }
 
 /** Polls per CPU second of two servers that take turns, the second of which is scraped. */

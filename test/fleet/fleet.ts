@@ -31,7 +31,7 @@ export function idsOf({ env }: Pick<Fleet, 'env'>): JobIds {
   return createJobIds(Buffer.from(env.PACKSHOT_SECRET ?? ''))
 }
 
-const serverFile = new URL('../stand-in/fleet-server.ts', import.meta.url)
+export const fleetServer = new URL('../stand-in/fleet-server.ts', import.meta.url)
 const workerFile = new URL('../stand-in/fleet-worker.ts', import.meta.url)
 
 /** A fleet with queues, keys and a prefix of its own; nothing runs yet. What it leaves in the broker is removed. */
@@ -77,7 +77,7 @@ export async function prepareFleet(
     storage,
     env,
     direct,
-    server: (changes = {}) => startServer(cleanup, { ...env, ...changes }, serverFile),
+    server: (changes = {}) => startServer(cleanup, { ...env, ...changes }, fleetServer),
     worker: (changes = {}) => startServer(cleanup, { ...env, ...changes }, workerFile),
     async open(role = 'server') {
       // the SDK takes its keys from the environment alone
