@@ -110,14 +110,20 @@ test('a fleet that works under load raises no alert, and every panel gets an ans
 /** No proxy and no results in a data folder here; what only faults or seven days have. */
 const mayBeEmpty = /traefik|packshot_disk_free|outcome!="ok"|status="failed"|ALERTS|refused|busy == 1/
 
-test('storage that is unavailable is one alert', async () => {
-  assert.deepEqual(await toldOf(() => fleet.storage.refuse()), ['PackshotDependencyDown'])
-  assert.deepEqual(
-    (await watchers.query('ALERTS{alertname="PackshotDependencyDown"}')).map(({ metric }) => metric.name),
-    ['storage'],
-  )
-  await fleet.storage.pass()
-})
+for (const [name, service, alert] of [
+  ['storage', () => fleet.storage, 'PackshotDependencyDown'],
+  ['status', () => fleet.redis, 'PackshotStatusStoreDown'],
+  ['queue', () => fleet.broker, 'PackshotDependencyDown'],
+] as const) {
+  test(`a service that is unavailable is one alert: ${name}`, async () => {
+    assert.deepEqual(await toldOf(() => service().refuse()), [alert])
+    assert.deepEqual(
+      (await watchers.query(`ALERTS{alertname="${alert}"}`)).map(({ metric }) => metric.name),
+      [name],
+    )
+    await service().pass()
+  })
+}
 
 test('a broker that is short of disk is one alert', async () => {
   ending.after(async () => {
