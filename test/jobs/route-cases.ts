@@ -226,6 +226,24 @@ export const routeCases: Readonly<Record<string, RouteCase>> = {
     scope: 'jobs:read',
     request: ({ job }) => form('/pictures/zip', `picture:${job}.0=1`),
   },
+  'POST /pictures/keep': {
+    for: 'any',
+    scope: 'jobs:write',
+    request: ({ job }) => form('/pictures/keep', `picture:${job}.0=1`),
+  },
+  'GET /pictures/kept': { for: 'any', scope: 'jobs:read', request: () => ({ url: '/pictures/kept' }) },
+  'POST /pictures/kept/zip': {
+    for: 'any',
+    scope: 'jobs:read',
+    request: ({ kept }) => form('/pictures/kept/zip', `kept:${kept}=1`),
+  },
+  'POST /pictures/kept/delete': {
+    for: 'own',
+    scope: 'jobs:read',
+    // it was deleted by the API before
+    says: 404,
+    request: ({ kept }) => form('/pictures/kept/delete', `kept:${kept}=1`),
+  },
   'POST /pictures/delete': {
     for: 'any',
     says: 404,

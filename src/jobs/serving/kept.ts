@@ -62,7 +62,7 @@ export const KeptView = Type.Object({
 export type KeptView = Static<typeof KeptView>
 
 /** A page of what a caller keeps, the newest jobs first. */
-export interface KeptPage {
+interface KeptPage {
   readonly kept: readonly KeptView[]
   /** Of all pages, and how many there may be. */
   readonly count: number
@@ -84,7 +84,7 @@ export interface KeptAddress {
   readonly seconds: number
 }
 
-export interface KeptThumbnail {
+interface KeptThumbnail {
   readonly view: KeptView
   readonly side: ThumbnailSide
   make(): Promise<Uint8Array | undefined>
