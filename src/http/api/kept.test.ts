@@ -85,7 +85,12 @@ test('a kept picture outlives its job, the status store, the sweeper and the sec
 test('what a caller keeps is bounded, in pages, and what a crash left behind does not count for long', async (t) => {
   const { as, made, keep, parts } = await withKept(t)
   const job = await made(4)
-  for (const index of [0, 1, 2]) assert.equal((await keep(job, index)).statusCode, 201)
+  const together = await Promise.all([0, 1, 2, 0, 2, 3].map((index) => keep(job, index)))
+  assert.deepEqual(
+    together.map(({ statusCode }) => statusCode),
+    [201, 201, 201, 200, 200, 409],
+    'at the same moment',
+  )
   const full = await keep(job, 3)
   assert.deepEqual(
     [full.statusCode, full.json().error.code, full.json().error.param],

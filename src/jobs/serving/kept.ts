@@ -9,6 +9,7 @@ import { ResolvedRequest } from '../job.ts'
 import { bestEffort } from '../log.ts'
 import type { StoredFile } from '../ports.ts'
 import { isKeptIdShaped, keptIdOf } from '../stored-names.ts'
+import { oneByOne } from './one-by-one.ts'
 import { formatOf, getPicture } from './picture.ts'
 import type { Space } from './space.ts'
 import type { ThumbnailDeps, ThumbnailSide } from './thumbnail.ts'
@@ -16,7 +17,8 @@ import type { ThumbnailDeps, ThumbnailSide } from './thumbnail.ts'
 /**
  * Pictures that are kept for good: copies under the name of their caller, apart from all that expires. The store is the
  * index, so that they are found with the status store wiped, and with another secret: the place says whose they are, and
- * no signature. What a caller may keep is bounded by a number; some that are kept at the same moment may go beyond it.
+ * no signature. What a caller may keep is bounded by a number. A server keeps one picture of a caller at a time, for the bound and
+ * for its memory; some that several servers keep at the same moment may go beyond it.
  */
 
 export interface KeptLimits {
@@ -129,6 +131,7 @@ const unfinishedMs = 3_600_000
 
 export function createKept(deps: KeptDeps): KeptPictures {
   const { images, log, now, keptLimits: limits } = deps
+  const inTurn = oneByOne()
   const may = ({ name }: Caller) => name !== anonymous || limits.anonymous
   const by = async <T>(scope: Scope, caller: Caller, action: (owner: string) => Promise<T>): Promise<T> => {
     try {
@@ -162,39 +165,41 @@ export function createKept(deps: KeptDeps): KeptPictures {
     if (count >= limits.pictures) throw full(owner, count, limits.pictures)
   }
 
+  const copy = async (owner: string, job: string, index: number) => {
+    const id = keptIdOf(job, index)
+    const before = await find(owner, id)
+    if (before !== undefined) return { view: before, isNew: false }
+    const found = await getPicture(deps, job, index, owner)
+    if (limits.pictures === 0) throw keepsNothing()
+    await requireRoom(owner, id)
+    const { width, height, seed, bytes, sha256 } = found.image
+    await deps.space.take('results', bytes)
+    const picture = await bytesOf(await found.open())
+    if (createHash('sha256').update(picture).digest('hex') !== sha256)
+      throw damaged(`Picture ${index} of job ${job}`)
+    const format = formatOf(found)
+    const { request, created_at } = found.job
+    const about = {
+      width,
+      height,
+      seed,
+      bytes,
+      sha256,
+      request,
+      created_at,
+      kept_at: now().toISOString(),
+    }
+    const document: Document = { v: 1, job, index, format, ...about }
+    await images.putKept(owner, id, { format, picture, document: Buffer.from(JSON.stringify(document)) })
+    log.info({ job, index }, 'picture kept for good')
+    return { view: viewOf(id, document), isNew: true }
+  }
+
   return {
     limit: limits.pictures,
     may,
     keep: (job, index, caller) =>
-      by('jobs:write', caller, async (owner) => {
-        const id = keptIdOf(job, index)
-        const before = await find(owner, id)
-        if (before !== undefined) return { view: before, isNew: false }
-        const found = await getPicture(deps, job, index, owner)
-        if (limits.pictures === 0) throw keepsNothing()
-        await requireRoom(owner, id)
-        const { width, height, seed, bytes, sha256 } = found.image
-        await deps.space.take('results', bytes)
-        const picture = await bytesOf(await found.open())
-        if (createHash('sha256').update(picture).digest('hex') !== sha256)
-          throw damaged(`Picture ${index} of job ${job}`)
-        const format = formatOf(found)
-        const { request, created_at } = found.job
-        const about = {
-          width,
-          height,
-          seed,
-          bytes,
-          sha256,
-          request,
-          created_at,
-          kept_at: now().toISOString(),
-        }
-        const document: Document = { v: 1, job, index, format, ...about }
-        await images.putKept(owner, id, { format, picture, document: Buffer.from(JSON.stringify(document)) })
-        log.info({ job, index }, 'picture kept for good')
-        return { view: viewOf(id, document), isNew: true }
-      }),
+      by('jobs:write', caller, (owner) => inTurn(owner, () => copy(owner, job, index))),
     list: (caller, { after, most }) =>
       by('jobs:read', caller, async (owner) => {
         const ids = (await whole(owner)).map(({ id }) => id).reverse()
