@@ -37,6 +37,7 @@ test('an empty environment gives the defaults, and other programs` variables are
     batch: 'auto',
     largePages: 'on',
     resultTtlSeconds: 86_400,
+    keptPictures: 200,
     thumbnailsAtOnce: 2,
     workspaceJobs: 300,
     workspaceLooks: 40,

@@ -163,6 +163,13 @@ export const Environment = Type.Object({
     description:
       'How long the page remembers what somebody made, after the pictures are gone and since the last visit.',
   }),
+  PACKSHOT_KEPT_PICTURES: Type.Integer({
+    minimum: 0,
+    maximum: 10_000,
+    default: 200,
+    description:
+      'Maximum pictures that one caller with a key keeps for good, beyond `PACKSHOT_RESULT_TTL_SECONDS`; without keys only somebody at the machine itself does. 0: nothing more is kept, and what is there stays.',
+  }),
   PACKSHOT_THUMBNAILS_AT_ONCE: Type.Integer({
     minimum: 0,
     maximum: 64,

@@ -18,6 +18,7 @@ import { finishRoutes } from './api/finishes.ts'
 import { healthRoutes } from './api/health.ts'
 import { imageRoutes, originalRoutes, thumbnailRoutes } from './api/images.ts'
 import { jobRoutes } from './api/jobs.ts'
+import { keptRoutes } from './api/kept.ts'
 import { modelRoutes } from './api/models.ts'
 import { pictureRoutes } from './api/pictures.ts'
 import { uploadRoutes } from './api/uploads.ts'
@@ -206,6 +207,7 @@ export async function buildHttp({
     originalRoutes(api, services)
     thumbnailRoutes(api, services)
     pictureRoutes(api, services)
+    keptRoutes(api, services)
     modelRoutes(api, services)
     finishRoutes(api)
     webhookRoutes(api, services)

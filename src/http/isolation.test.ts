@@ -23,10 +23,11 @@ async function withThings(t: Parameters<typeof keyed>[0], options: Parameters<ty
   const { id: run } = (await ann(json('/v1/catalogues', { csv: 'prompt\nan apple' }))).json()
   await workUntil(parts, runDeps(parts), async () => (await parts.queue.depth()) === 0)
   const { link } = (await ann({ url: `/v1/jobs/${job}` })).json().images[0]
+  const { id: kept } = (await ann({ method: 'POST', url: `/v1/jobs/${job}/images/0/keep` })).json()
   const asset = /href="(\/assets\/[^"]+)"/.exec((await ann({ url: '/' })).body)?.[1] ?? ''
   const { urls } = (await ann({ url: `/v1/predictions/${job}` })).json()
   const stream = new URL(urls.stream).pathname
-  return { ...server, ann, things: { job, upload, run, link, asset, stream } satisfies Things }
+  return { ...server, ann, things: { job, kept, upload, run, link, asset, stream } satisfies Things }
 }
 
 const isSentToSignIn = ({ statusCode, headers }: LightMyRequestResponse) =>
@@ -88,6 +89,7 @@ test('what is of another caller is as if it had never been, with all stores wipe
       const ghost = request({
         ...server.things,
         job: flipped(server.things.job),
+        kept: flipped(server.things.kept),
         upload: flipped(server.things.upload),
         run: flipped(server.things.run),
       })

@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { imageFiles } from '../jobs/fields.ts'
+import type { KeptAddress, KeptFile } from '../jobs/serving/kept.ts'
 import { formatOf, type PictureAddress, type PictureFile } from '../jobs/serving/picture.ts'
 import type { Thumbnail } from '../jobs/serving/thumbnail.ts'
 import { isUnchanged } from './etag.ts'
@@ -15,11 +16,7 @@ export function sendPicture(
   picture: PictureFile | PictureAddress,
   disposition: (extension: string) => string,
 ): FastifyReply | Promise<FastifyReply> {
-  if ('url' in picture) {
-    // cached for less time than it is valid, so that a browser never follows an expired address
-    reply.header('cache-control', `private, max-age=${Math.floor(picture.seconds / 2)}`)
-    return reply.redirect(picture.url, 307)
-  }
+  if ('url' in picture) return redirectTo(reply, picture)
   const { image, job, isOriginal } = picture
   const { type, extension } = imageFiles[isOriginal ? 'png' : formatOf(picture)]
   const tag = `"${isOriginal ? 'original-' : ''}${image.sha256}"`
@@ -32,9 +29,43 @@ export function sendPicture(
   return sendFile(request, reply.type(type), picture.open)
 }
 
-function whileKept({ expires_at }: PictureFile['job']): string {
+/** The same of a picture that is kept for good: it may be deleted, and caches forget it after a day. */
+export function sendKept(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  kept: KeptFile | KeptAddress,
+  disposition: (extension: string) => string,
+): FastifyReply | Promise<FastifyReply> {
+  if ('url' in kept) return redirectTo(reply, kept)
+  const { sha256, format } = kept.view
+  const { type, extension } = imageFiles[format]
+  const tag = `"${sha256}"`
+  reply.headers({
+    etag: tag,
+    'cache-control': `private, max-age=${keptCacheSeconds}`,
+    'content-disposition': disposition(extension),
+  })
+  if (isUnchanged(request, tag)) return reply.code(304).send()
+  return sendFile(request, reply.type(type), kept.open)
+}
+
+/** How long caches have what is kept for good. */
+export const keptCacheSeconds = 86_400
+
+/** Cached for less time than it is valid, so that a browser never follows an expired address. */
+function redirectTo(reply: FastifyReply, { url, seconds }: { url: string; seconds: number }): FastifyReply {
+  reply.header('cache-control', `private, max-age=${Math.floor(seconds / 2)}`)
+  return reply.redirect(url, 307)
+}
+
+function whileKept({ expires_at }: { readonly expires_at: string }): string {
   const seconds = Math.max(0, Math.floor((Date.parse(expires_at) - Date.now()) / 1000))
   return `private, max-age=${seconds}, immutable`
+}
+
+interface SmallPicture extends Pick<Thumbnail, 'side' | 'make'> {
+  readonly image: { readonly sha256: string }
+  readonly job: { readonly expires_at: string }
 }
 
 /**
@@ -45,7 +76,7 @@ function whileKept({ expires_at }: PictureFile['job']): string {
 export async function sendThumbnail(
   request: FastifyRequest,
   reply: FastifyReply,
-  { image, job, side, make }: Thumbnail,
+  { image, job, side, make }: SmallPicture,
   address: string,
 ): Promise<FastifyReply> {
   const tag = `"${side}-${image.sha256}"`

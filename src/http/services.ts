@@ -19,6 +19,7 @@ import {
   type SentForGrant,
 } from '../jobs/serving/grants.ts'
 import { type JobView, viewJob } from '../jobs/serving/job-view.ts'
+import { createKept, type KeptDeps, type KeptPictures } from '../jobs/serving/kept.ts'
 import { type JobList, type ListRequest, listJobs } from '../jobs/serving/list.ts'
 import { newestPreview } from '../jobs/serving/newest-preview.ts'
 import { withNotes } from '../jobs/serving/notes.ts'
@@ -41,7 +42,6 @@ import {
   getLinkedThumbnail,
   getThumbnail,
   type Thumbnail,
-  type ThumbnailDeps,
   type ThumbnailSide,
 } from '../jobs/serving/thumbnail.ts'
 import {
@@ -169,6 +169,8 @@ export interface Services {
   signIn?(key: string, address: string): Promise<SignedIn>
   /** Catalogue runs. Absent: this server has none. */
   readonly catalogues?: Catalogues
+  /** Pictures that are kept for good. */
+  readonly kept: KeptPictures
   /** What the page remembers of a person. */
   readonly workspaces: Workspaces
   /** What can be requested now. */
@@ -200,7 +202,7 @@ export function createServices(
   deps: SubmitDeps &
     CancelDeps &
     UploadDeps &
-    ThumbnailDeps &
+    KeptDeps &
     WebhookCallDeps &
     Omit<WorkspacesDeps, 'view'> &
     Pick<Services, 'holdings' | 'caller' | 'signIn' | 'catalogues'> & {
@@ -298,6 +300,7 @@ export function createServices(
       ? {}
       : { signIn: (key: string, address: string) => asAppError(signIn(key, address)) }),
     policies: (caller) => policiesOf(deps, caller),
+    kept: createKept(deps),
     workspaces: createWorkspaces({ ...deps, view }),
     offer: () => deps.offer(),
     limits: deps.limits,

@@ -11,6 +11,7 @@ const statuses: Record<ErrorCode, number> = {
   method_not_allowed: 405,
   too_slow: 408,
   not_ready: 409,
+  kept_full: 409,
   canceled: 409,
   expired: 410,
   deleted: 410,

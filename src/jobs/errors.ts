@@ -128,6 +128,12 @@ export const errorTable = {
     remedy: 'Try again after the seconds given in `Retry-After`.',
     attempts: 0,
   },
+  kept_full: {
+    meaning: 'This caller keeps as many pictures for good as one caller may.',
+    remedy:
+      'Delete some with `DELETE /v1/kept/ID`, or ask the operator to raise `PACKSHOT_KEPT_PICTURES`; waiting does not help.',
+    attempts: 0,
+  },
   queue_full: {
     meaning: 'The queue holds the maximum number of waiting jobs, or of waiting webhooks.',
     remedy: 'Try again after the seconds given in `Retry-After`, or add workers.',

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { Caller, RateName } from './caller.ts'
-import type { Priority } from './fields.ts'
+import type { ImageFormat, Priority } from './fields.ts'
 import type { Measured } from './finish.ts'
 import type {
   JobError,
@@ -303,6 +303,22 @@ export interface StoredFile {
   readonly body: Readable | Uint8Array
 }
 
+/** A picture that is kept for good. */
+export interface KeptFiles {
+  readonly format: ImageFormat
+  readonly picture: Uint8Array
+  /** What is known of it. */
+  readonly document: Uint8Array
+}
+
+export interface KeptEntry {
+  readonly id: string
+  /** False without a document: it is being stored at this moment, or was left behind by a crash. */
+  readonly whole: boolean
+  /** When its newest file was stored. */
+  readonly at: Date
+}
+
 /** Pictures, manifests and uploads, until they expire. A finished picture may have its original beside it. */
 export interface ImageStore {
   /** The whole picture or nothing; a repeated attempt overwrites it. */
@@ -349,7 +365,22 @@ export interface ImageStore {
   openRuns(): Promise<string[]>
   /** The ids of all runs that have a document, the oldest first. */
   allRuns(): Promise<string[]>
-  /** Bytes of all uploads and of all results, about. May take long: it counts. */
+  /**
+   * Stores a picture that is kept for good, and then its document: with that it is there. In place of one of the same id.
+   * Owners are names of callers, ids those of `keptIdOf`. Nothing of it is ever swept.
+   */
+  putKept(owner: string, id: string, kept: KeptFiles): Promise<void>
+  /** The document of a kept picture; undefined when there is none. */
+  getKept(owner: string, id: string): Promise<Uint8Array | undefined>
+  /** Its file for an answer to a client. Its body must be read or destroyed. */
+  openKept(owner: string, id: string, format: ImageFormat): Promise<StoredFile | undefined>
+  /** As `addressOf`. */
+  keptAddressOf(owner: string, id: string, format: ImageFormat, seconds: number): Promise<string | undefined>
+  /** Deletes document and file; a missing one is no fault. */
+  deleteKept(owner: string, id: string): Promise<void>
+  /** All of an owner, in the order of their ids: that of their jobs. */
+  listKept(owner: string): Promise<KeptEntry[]>
+  /** Bytes of all uploads and of all results (those that are kept for good included), about. May take long: it counts. */
   measure(): Promise<{ uploads: number; results: number }>
   /** Bytes that can still be written; undefined if the store cannot tell. */
   freeBytes(): Promise<number | undefined>

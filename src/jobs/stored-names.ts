@@ -45,6 +45,40 @@ export function runFileName(name: string): string {
   return name
 }
 
+/** Pictures that are kept for good are in `<kept>/<owner>/<id>.png (or .jpg, .webp)`, each with a document `<id>.json`. */
+export const keptFolder = 'kept'
+
+/** The kept copy of a picture: the id of its job, and its index. */
+export function keptIdOf(job: string, index: number): string {
+  return `${job}-${index}`
+}
+
+/** Whether the string has the form of the id of a kept picture. */
+export function isKeptIdShaped(id: string): boolean {
+  const [, job, index] = /^([0-9a-z]+)-(0|[1-9]\d{0,3})$/.exec(id) ?? []
+  return job !== undefined && index !== undefined && isJobIdShaped(job)
+}
+
+/** Throws `not_found` for what is no name of a caller. */
+export function keptOwner(owner: string): string {
+  if (!/^[a-z0-9][a-z0-9_-]{0,39}$/.test(owner))
+    throw new AppError('not_found', 'There is no caller of this name.')
+  return owner
+}
+
+/** The file of a kept picture, or its document. Throws `not_found` for what is no id. */
+export function keptName(id: string, kind: ImageFormat | 'document'): string {
+  if (!isKeptIdShaped(id))
+    throw new AppError('not_found', 'There is no kept picture with this id.', { param: 'id' })
+  return `${id}.${kind === 'document' ? 'json' : imageFiles[kind].extension}`
+}
+
+/** The kept picture that a file belongs to; undefined for a foreign file. */
+export function keptOfName(name: string): { readonly id: string; readonly isDocument: boolean } | undefined {
+  const [, id = '', extension] = /^([^.]+)\.(json|png|jpg|webp)$/.exec(name) ?? []
+  return isKeptIdShaped(id) ? { id, isDocument: extension === 'json' } : undefined
+}
+
 /** The manifest exists, but cannot be read as one. */
 export class DamagedManifest extends AppError {
   constructor(place: string, cause: unknown) {

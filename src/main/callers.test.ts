@@ -6,7 +6,7 @@ import { keepingLog } from '../../test/quiet-log.ts'
 import { tempFolder } from '../../test/temp-folder.ts'
 import { memoryRateLimiter } from '../adapters/memory/rate-limiter.ts'
 import { ConfigError, loadConfig } from '../config.ts'
-import { openCallers, pageOf, requireDecision } from './callers.ts'
+import { keptLimitsOf, openCallers, pageOf, requireDecision } from './callers.ts'
 
 function faultsOf(env: Record<string, string>): string {
   try {
@@ -42,6 +42,21 @@ test('the page is open without keys and behind a sign-in with them, unless told 
       [PACKSHOT_PAGE, PACKSHOT_PAGE],
     )
   assert.match(faultsOf({ PACKSHOT_PAGE: 'sign-in' }), /PACKSHOT_PAGE=sign-in needs PACKSHOT_KEYS_FILE/)
+})
+
+test('without a key only the person at a machine that serves nobody else keeps pictures for good', () => {
+  const limits = (env: Record<string, string>) => keptLimitsOf(loadConfig(env))
+  assert.deepEqual(limits({}), { pictures: 200, anonymous: true })
+  assert.deepEqual(limits({ PACKSHOT_KEPT_PICTURES: '0' }), { pictures: 0, anonymous: true })
+  for (const env of [
+    { PACKSHOT_HOST: '0.0.0.0', PACKSHOT_OPEN: '1' },
+    { PACKSHOT_OPEN: '1' },
+    { PACKSHOT_KEYS_FILE: './keys.json' },
+    { PACKSHOT_TRUSTED_PROXIES: '127.0.0.1' },
+    { PACKSHOT_ALLOWED_HOSTS: 'studio.example.com' },
+    { PACKSHOT_STATUS_URL: 'redis://127.0.0.1' },
+  ])
+    assert.equal(limits(env as Record<string, string>).anonymous, false, JSON.stringify(env))
 })
 
 test('a keys file that cannot be used is an error at startup; without one no credentials are looked at', async (t) => {

@@ -13,6 +13,7 @@ import { messageOf } from '../jobs/errors.ts'
 import { uploadKeptSeconds } from '../jobs/job-id.ts'
 import type { Log } from '../jobs/log.ts'
 import type { RateLimiter } from '../jobs/ports.ts'
+import type { KeptLimits } from '../jobs/serving/kept.ts'
 import { bucket, createRecogniser, type Recogniser } from '../jobs/serving/recognise.ts'
 import { createSessions } from '../jobs/sessions.ts'
 
@@ -78,6 +79,17 @@ export function requireDecision({ host, open, page, keysFile }: Config): void {
     )
   }
   if (faults.length > 0) throw new ConfigError(faults)
+}
+
+/**
+ * Who keeps pictures for good, and how many. Somebody without a key only where nothing suggests that others come: a stranger
+ * would leave pictures forever, and all strangers have one name.
+ */
+export function keptLimitsOf(config: Config): KeptLimits {
+  const { host, open, keysFile, trustedProxies, allowedHosts, queueUrl, statusUrl, storage } = config
+  const elsewhere = [keysFile, trustedProxies, allowedHosts, queueUrl, statusUrl, storage]
+  const alone = isLoopback(host) && open !== '1' && elsewhere.every((each) => each === undefined)
+  return { pictures: config.keptPictures, anonymous: alone }
 }
 
 export function isLoopback(host: string): boolean {

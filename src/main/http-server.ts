@@ -20,7 +20,7 @@ import { watchJobs } from '../jobs/serving/wait.ts'
 import type { OfferSource } from '../library/offer-source.ts'
 import { packageVersion } from '../version.ts'
 import type { OpenBackends } from './backends.ts'
-import { openCallers, pageOf } from './callers.ts'
+import { keptLimitsOf, openCallers, pageOf } from './callers.ts'
 import { readDependencies, readQueue, readServer } from './gauges.ts'
 import { measuredBackends } from './measured.ts'
 import type { Measuring } from './metrics.ts'
@@ -85,6 +85,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     offer: () => offer.current(),
     prompts: offer.prompts,
     pictures: pictureReader(),
+    keptLimits: keptLimitsOf(config),
     thumbnails: thumbnailer({ atOnce: config.thumbnailsAtOnce }),
     ...(options.holdings !== undefined && { holdings: options.holdings }),
     uploadLimits: {

@@ -218,6 +218,51 @@ test('no state of signing in and of a catalogue run has a violation', async (t) 
   assertClean()
 })
 
+test('what is ticked in Pictures is kept for good, in a room of its own; no state of it has a violation', async (t) => {
+  const browser = await startBrowser()
+  t.after(() => browser.close())
+  const { app, parts, keyOf } = await keyed(t)
+  const url = await app.listen({ port: 0, host: '127.0.0.1' })
+  t.after(() => app.server.closeAllConnections())
+  await using visitor = await visit(browser, `${url}/pictures`, { viewport: desk })
+  const { page } = visitor
+  const { at, assertClean } = inspection(page)
+  await page.fill('#key', keyOf('ann'))
+  await page.keyboard.press('Enter')
+  await page.getByText('Here is what you make').waitFor()
+  await page.goto(`${url}/pictures/kept`)
+  await page.getByText('Pictures stay here until you delete them').waitFor()
+  await at('kept-empty')
+  await page.goto(url)
+  await send(page, 'a green pear')
+  const quick = quickGenerator()
+  const generator: typeof quick = {
+    ...quick,
+    async *generate(...asked) {
+      for await (const each of quick.generate(...asked))
+        yield { ...each, bytes: ballPng(each.width, each.height) }
+    },
+  }
+  await workUntil(parts, runDeps(parts, { generator }), async () => (await parts.queue.depth()) === 0)
+  await page.goto(`${url}/pictures`)
+  await page.getByRole('checkbox', { name: 'Choose: a green pear' }).check()
+  await page.getByRole('button', { name: 'Keep for good' }).click()
+  await page.getByText('One picture kept for good.').waitFor()
+  await page.getByText('1 of 3 pictures').waitFor()
+  await at('pictures-kept')
+  await page.getByRole('link', { name: 'Kept for good' }).click()
+  await page.getByRole('img', { name: 'a green pear' }).waitFor()
+  await at('kept')
+  await page.getByRole('button', { name: 'Choose all' }).click()
+  await page.getByRole('button', { name: 'Delete', exact: true }).click()
+  await page.getByRole('heading', { name: 'Delete this picture that you kept?' }).waitFor()
+  await at('kept-delete')
+  await page.getByRole('button', { name: 'Delete', exact: true }).click()
+  await page.getByText('One picture deleted.').waitFor()
+  assertClean()
+  visitor.assertQuiet()
+})
+
 test('a picture that is dropped on the page of pictures fills the form with its settings', async () => {
   await using visitor = await here.visit()
   const { page } = visitor

@@ -22,6 +22,7 @@ import {
   type SentForGrant,
 } from '../../src/jobs/serving/grants.ts'
 import { isFinal, type JobView } from '../../src/jobs/serving/job-view.ts'
+import type { KeptPictures } from '../../src/jobs/serving/kept.ts'
 import { withNotes } from '../../src/jobs/serving/notes.ts'
 import type { PictureFile } from '../../src/jobs/serving/picture.ts'
 import type { SubmitOptions } from '../../src/jobs/serving/submit.ts'
@@ -169,6 +170,20 @@ export class Studio implements Services {
     log: keepingLog(),
     view: (id) => this.view(id),
   })
+
+  /** Keeps nothing for good: what does is tested with the real core. */
+  readonly kept: KeptPictures = {
+    limit: 0,
+    may: () => false,
+    keep: keepsNothing,
+    list: keepsNothing,
+    ids: keepsNothing,
+    view: keepsNothing,
+    file: keepsNothing,
+    fileOrAddress: keepsNothing,
+    thumbnail: keepsNothing,
+    remove: keepsNothing,
+  }
 
   readonly #notes = new Map<string, string>()
 
@@ -360,6 +375,10 @@ export class Studio implements Services {
     }))
     this.#set(id, withNotes({ ...view, images }, this.offer()))
   }
+}
+
+async function keepsNothing(): Promise<never> {
+  throw new AppError('forbidden', 'Nothing is kept here.')
 }
 
 /** API and page over this service, ready to be injected into. */

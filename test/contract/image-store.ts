@@ -241,6 +241,50 @@ export function imageStoreContract(
       }
     })
 
+    test('keeps pictures for good, by owner, whatever is swept', async (t) => {
+      const open = await start(t)
+      const store = open()
+      const now = Date.now()
+      const [old, young] = [testIds.issue(new Date(now - 9e10)), testIds.issue(new Date(now))]
+      const files = (byte: number) =>
+        ({ format: 'webp', picture: Uint8Array.of(byte, 2), document: Buffer.from(`{"v":${byte}}`) }) as const
+      assert.deepEqual(await store.listKept('ann'), [])
+      for (const id of [`${young}-0`, `${old}-10`, `${old}-0`]) await store.putKept('ann', id, files(1))
+      await store.putKept('bob', `${old}-0`, files(7))
+      await store.putKept('ann', `${old}-0`, files(9))
+      assert.equal(await store.sweep(new Date(now + 9e11)), 0)
+      const listed = await open().listKept('ann')
+      assert.deepEqual(
+        listed.map(({ id, whole }) => [id, whole]),
+        [`${old}-0`, `${old}-10`, `${young}-0`].map((id) => [id, true]),
+      )
+      assert.ok(listed.every(({ at }) => Math.abs(at.getTime() - now) < 3_600_000))
+      assert.equal(Buffer.from((await store.getKept('ann', `${old}-0`)) ?? []).toString(), '{"v":9}')
+      assert.deepEqual(await contentOf(await store.openKept('bob', `${old}-0`, 'webp')), [2, [7, 2]])
+      assert.equal(await store.openKept('bob', `${old}-0`, 'png'), undefined)
+      assert.equal(await store.getManifest(old), undefined, 'it is no job')
+
+      for (let count = 0; count < 2; count++) await store.deleteKept('ann', `${old}-0`)
+      assert.equal(await store.getKept('ann', `${old}-0`), undefined)
+      assert.equal(await store.openKept('ann', `${old}-0`, 'webp'), undefined)
+      assert.notEqual(await store.getKept('bob', `${old}-0`), undefined)
+      assert.equal((await store.listKept('ann')).length, 2)
+      assert.deepEqual(await store.measure(), { uploads: 0, results: 3 * 9 })
+      for (const [owner, id] of [
+        ['', `${old}-0`],
+        ['..', `${old}-0`],
+        ['a/b', `${old}-0`],
+        ['ann', old],
+        ['ann', '..'],
+        ['ann', `${old}-00`],
+        ['ann', `../bob/${old}-0`],
+      ] as const) {
+        await assert.rejects(store.putKept(owner, id, files(1)), { code: 'not_found' })
+        await assert.rejects(store.getKept(owner, id), { code: 'not_found' })
+        await assert.rejects(store.deleteKept(owner, id), { code: 'not_found' })
+      }
+    })
+
     test('says how much it holds', async (t) => {
       const store = (await start(t))()
       assert.deepEqual(await store.measure(), { uploads: 0, results: 0 })

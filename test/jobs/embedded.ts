@@ -77,6 +77,7 @@ export function embedded(t: Cleanup, options: { queueMax?: number; ttlSeconds?: 
     requests: memoryRateLimiter(),
     space: { take: async () => {} },
     workspaceLimits: { jobs: 300, looks: 40, seconds: 86_400 },
+    keptLimits: { pictures: 3, anonymous: true },
     attemptSeconds: 1800,
     metrics: noMetrics as Metrics,
     returns: createReturns(),

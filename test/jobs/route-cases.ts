@@ -12,6 +12,8 @@ export interface Things {
   readonly job: string
   readonly link: string
   readonly upload: string
+  /** A picture that is kept for good. */
+  readonly kept: string
   /** A catalogue run. */
   readonly run: string
   readonly asset: string
@@ -117,6 +119,32 @@ export const routeCases: Readonly<Record<string, RouteCase>> = {
     scope: 'jobs:read',
     request: ({ job }) => ({ url: `/v1/jobs/${job}/images/0/thumbnail` }),
   },
+  'POST /v1/jobs/:id/images/:index/keep': {
+    for: 'own',
+    scope: 'jobs:write',
+    request: ({ job }) => ({ method: 'POST', url: `/v1/jobs/${job}/images/0/keep` }),
+  },
+  'GET /v1/kept': { for: 'any', scope: 'jobs:read', request: () => ({ url: '/v1/kept' }) },
+  'GET /v1/kept/:id': {
+    for: 'own',
+    scope: 'jobs:read',
+    request: ({ kept }) => ({ url: `/v1/kept/${kept}` }),
+  },
+  'GET /v1/kept/:id/image': {
+    for: 'own',
+    scope: 'jobs:read',
+    request: ({ kept }) => ({ url: `/v1/kept/${kept}/image` }),
+  },
+  'GET /v1/kept/:id/thumbnail': {
+    for: 'own',
+    scope: 'jobs:read',
+    request: ({ kept }) => ({ url: `/v1/kept/${kept}/thumbnail` }),
+  },
+  'DELETE /v1/kept/:id': {
+    for: 'own',
+    scope: 'jobs:cancel',
+    request: ({ kept }) => ({ method: 'DELETE', url: `/v1/kept/${kept}` }),
+  },
   'GET /v1/pictures/:link': { for: 'open', request: ({ link }) => ({ url: link }) },
   'GET /v1/pictures/:link/thumbnail': { for: 'open', request: ({ link }) => ({ url: `${link}/thumbnail` }) },
   'GET /v1/models': { for: 'any', request: () => ({ url: '/v1/models' }) },
@@ -197,6 +225,24 @@ export const routeCases: Readonly<Record<string, RouteCase>> = {
     for: 'any',
     scope: 'jobs:read',
     request: ({ job }) => form('/pictures/zip', `picture:${job}.0=1`),
+  },
+  'POST /pictures/keep': {
+    for: 'any',
+    scope: 'jobs:write',
+    request: ({ job }) => form('/pictures/keep', `picture:${job}.0=1`),
+  },
+  'GET /pictures/kept': { for: 'any', scope: 'jobs:read', request: () => ({ url: '/pictures/kept' }) },
+  'POST /pictures/kept/zip': {
+    for: 'any',
+    scope: 'jobs:read',
+    request: ({ kept }) => form('/pictures/kept/zip', `kept:${kept}=1`),
+  },
+  'POST /pictures/kept/delete': {
+    for: 'own',
+    scope: 'jobs:read',
+    // it was deleted by the API before
+    says: 404,
+    request: ({ kept }) => form('/pictures/kept/delete', `kept:${kept}=1`),
   },
   'POST /pictures/delete': {
     for: 'any',

@@ -7,6 +7,7 @@ import type { ImageStore, StoredFile } from '../../jobs/ports.ts'
 import { DamagedManifest, dayOf, imageName, manifestName, uploadHeadBytes } from '../../jobs/stored-names.ts'
 import { storageError, unlessMissing, writeFirst, writeWhole } from './files.ts'
 import { namesIn, removeIfEmpty, sweepTemporaries } from './folders.ts'
+import { diskKept } from './kept.ts'
 import { diskRuns } from './runs.ts'
 
 export interface ImageStoreOptions {
@@ -20,7 +21,8 @@ export interface ImageStoreOptions {
 /**
  * `<folder>/<yyyy-mm-dd>/<id>/0.png, 1.png (or .jpg, .webp), ... manifest.json`, the day being that of the id. A manifest is placed
  * by link(2), which fails when the name is taken: so the first one wins, also between processes. Only a well-formed
- * id ever becomes part of a path. Uploads are in `<folder>/uploads/<yyyy-mm-dd>/<id>.png`.
+ * id ever becomes part of a path. Uploads are in `<folder>/uploads/<yyyy-mm-dd>/<id>.png`,
+ * what is kept for good in `<folder>/kept/<caller>/`.
  */
 export function diskImageStore(options: ImageStoreOptions): ImageStore {
   const { folder, ttlSeconds, temporaryMs = 600_000 } = options
@@ -72,6 +74,7 @@ export function diskImageStore(options: ImageStoreOptions): ImageStore {
   }
 
   const runs = diskRuns(folder, ttlSeconds)
+  const kept = diskKept(folder)
 
   return {
     putImage: (id, index, format, bytes) =>
@@ -118,6 +121,12 @@ export function diskImageStore(options: ImageStoreOptions): ImageStore {
     markRun: (id, isOpen) => guarded(() => runs.mark(id, isOpen)),
     openRuns: () => guarded(() => runs.open()),
     allRuns: () => guarded(() => runs.all()),
+    putKept: (owner, id, files) => guarded(() => kept.put(owner, id, files)),
+    getKept: (owner, id) => guarded(() => kept.get(owner, id)),
+    openKept: (owner, id, format) => guarded(() => openFile(kept.pathOf(owner, id, format))),
+    keptAddressOf: async () => undefined,
+    deleteKept: (owner, id) => guarded(() => kept.delete(owner, id)),
+    listKept: (owner) => guarded(() => kept.list(owner)),
     measure: () =>
       guarded(async () => {
         const all = await bytesBelow(folder)
@@ -145,6 +154,7 @@ export function diskImageStore(options: ImageStoreOptions): ImageStore {
         }
         await sweepUploads(now).catch((thrown: unknown) => faults.push(thrown))
         await runs.sweep(now, temporaryMs).catch((thrown: unknown) => faults.push(thrown))
+        await kept.sweep(now.getTime() - temporaryMs).catch((thrown: unknown) => faults.push(thrown))
         if (faults.length > 0) throw faults[0]
         return removed
       }),

@@ -133,6 +133,11 @@ suite('s3 addresses for clients', () => {
     assert.equal(answer.status, 200)
     assert.equal(answer.headers.get('content-type'), 'image/png')
     assert.deepEqual([...(await answer.bytes())], [1, 2, 3])
+    const kept = { format: 'webp', picture: Uint8Array.of(4, 5), document: Buffer.from('{}') } as const
+    await store.putKept('ann', `${id}-0`, kept)
+    const ofKept = await fetch((await store.keptAddressOf('ann', `${id}-0`, 'webp', 60)) ?? '')
+    assert.equal(ofKept.headers.get('content-type'), 'image/webp')
+    assert.deepEqual([...(await ofKept.bytes())], [4, 5])
     const status = async () => {
       const late = await fetch(address)
       await late.arrayBuffer()

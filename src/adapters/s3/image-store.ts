@@ -1,7 +1,8 @@
 import type { ImageStore, StoredFile } from '../../jobs/ports.ts'
 import { pictureFiles, uploadHeadBytes } from '../../jobs/stored-names.ts'
 import type { Bucket } from './bucket.ts'
-import { imageKey, resultsFolder, uploadKey, uploadsFolder } from './keys.ts'
+import { s3Kept } from './kept.ts'
+import { imageKey, keptKey, keptRoot, resultsFolder, uploadKey, uploadsFolder } from './keys.ts'
 import { commitManifest, readManifest, replaceManifest } from './manifests.ts'
 import { s3Runs } from './runs.ts'
 import { sweepExpired } from './sweep.ts'
@@ -35,9 +36,11 @@ export function s3ImageStore(bucket: Bucket, options: { readonly ttlSeconds: num
       }
     },
     ...s3Runs(bucket),
+    ...s3Kept(bucket),
+    openKept: async (owner, id, format) => whole(await bucket.get(keptKey(owner, id, format))),
     measure: async () => ({
       uploads: await bytesUnder(bucket, uploadsFolder),
-      results: await bytesUnder(bucket, resultsFolder),
+      results: (await bytesUnder(bucket, resultsFolder)) + (await bytesUnder(bucket, keptRoot)),
     }),
     /** A bucket does not tell. */
     freeBytes: async () => undefined,

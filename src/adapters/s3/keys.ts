@@ -1,7 +1,11 @@
+import type { ImageFormat } from '../../jobs/fields.ts'
 import { isJobIdShaped } from '../../jobs/job-id.ts'
 import {
   dayOf,
   imageName,
+  keptFolder,
+  keptName,
+  keptOwner,
   manifestName,
   openRunsFolder,
   type PictureKind,
@@ -12,14 +16,15 @@ import {
 
 /**
  * `results/<yyyy-mm-dd>/<id>/0.png, 1.png (or .jpg, .webp), ... manifest.json`, the day being that of the id. Ids sort by time, so a
- * listing gives the oldest job first. Uploads: `uploads/<yyyy-mm-dd>/<id>.png`. Only a well-formed id ever becomes
- * part of a key.
+ * listing gives the oldest job first. Uploads: `uploads/<yyyy-mm-dd>/<id>.png`. Kept for good:
+ * `kept/<caller>/<id>-<index>.png` and `.json`. Only a well-formed id ever becomes part of a key.
  */
 
 export const resultsFolder = 'results/'
 export const uploadsFolder = 'uploads/'
 export const runsPrefix = `${runsFolder}/`
 export const openRunsPrefix = `${openRunsFolder}/`
+export const keptRoot = `${keptFolder}/`
 const uploadKeyShape = /^uploads\/(\d{4}-\d\d-\d\d)\/([^/]+)\.png$/
 const extensions = Object.values(pictureFiles).map(({ extension }) => extension.replace('.', '\\.'))
 const jobKey = new RegExp(
@@ -62,6 +67,16 @@ export function runKey(id: string, name: string): string {
 /** Throws `not_found` if it is not an id. */
 export function openRunKey(id: string): string {
   return `${openRunsPrefix}${dayOf(id) && id}`
+}
+
+/** Where the kept pictures of a caller are. Throws `not_found` if it is no name of one. */
+export function keptPrefix(owner: string): string {
+  return `${keptRoot}${keptOwner(owner)}/`
+}
+
+/** Throws `not_found` if it is not the id of a kept picture, or no name of a caller. */
+export function keptKey(owner: string, id: string, kind: ImageFormat | 'document'): string {
+  return keptPrefix(owner) + keptName(id, kind)
 }
 
 /** The run that a folder or the key of a mark or document belongs to; undefined for a foreign one. */

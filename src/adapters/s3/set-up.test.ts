@@ -134,11 +134,14 @@ suite('a storage of its own', () => {
     await store.putImage(task.id, 0, 'png', Uint8Array.of(1))
     await store.commit(someManifest(task))
     await bucket.put('other', Uint8Array.of(1), 'image/png')
+    const kept = { format: 'png', picture: Uint8Array.of(2), document: Buffer.from('{}') } as const
+    await store.putKept('ann', `${task.id}-0`, kept)
     await waitFor(async () => {
       await rgw.radosgwAdmin('lc', 'process') // the gateway's own rounds may skip a busy bucket
-      return (await keysOf(bucket)).length <= 1
+      return (await keysOf(bucket)).length <= 3
     }, 90_000)
-    assert.deepEqual(await keysOf(bucket), ['other'])
+    const keptKeys = ['json', 'png'].map((extension) => `kept/ann/${task.id}-0.${extension}`)
+    assert.deepEqual((await keysOf(bucket)).sort(), [...keptKeys, 'other'])
     assert.equal(await store.getManifest(task.id), undefined)
   })
 

@@ -95,7 +95,8 @@ export function thumbnailRoutes(app: FastifyInstance, services: Services): void 
   )
 }
 
-function parseIndex(text: string): number {
+/** Throws `not_found` for what is no index. */
+export function parseIndex(text: string): number {
   if (/^(0|[1-9]\d{0,3})$/.test(text)) return Number(text)
   const shown = text.length > 40 ? `${text.slice(0, 40)}...` : text
   throw new AppError('not_found', `Pictures are numbered 0, 1, 2, ...; there is no picture ${shown}.`, {

@@ -4,6 +4,7 @@ import { type Html, html } from './html.ts'
 const titles: Readonly<Partial<Record<ErrorCode, string>>> = {
   unauthorized: 'This needs a key',
   forbidden: 'Your key does not allow this',
+  kept_full: 'You keep as many pictures as you may',
   rate_limited: 'That was too much at once',
   not_found: 'There is nothing here',
   expired: 'This picture has expired',

@@ -1,11 +1,10 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { zipStream } from '../../jobs/catalogue/zip-stream.ts'
-import { AppError, toAppError } from '../../jobs/errors.ts'
-import { imageFiles } from '../../jobs/fields.ts'
+import { AppError } from '../../jobs/errors.ts'
+import { bestEffort } from '../../jobs/log.ts'
 import type { JobView } from '../../jobs/serving/job-view.ts'
+import type { KeptPictures } from '../../jobs/serving/kept.ts'
 import { formatOf } from '../../jobs/serving/picture.ts'
 import type { SeenJob, Workspace, WorkspaceJob } from '../../jobs/serving/workspace.ts'
-import { zipName } from '../content-disposition.ts'
 import type { Hosts } from '../hosts.ts'
 import type { Services } from '../services.ts'
 import { isFragment, sendFragment, sendPage } from './answers.ts'
@@ -13,6 +12,7 @@ import type { Assets } from './assets.ts'
 import { deleteQuestion, type Filter, galleryPage, pageAddress, pictureTile, type Tile } from './gallery.ts'
 import { refuseCrossSite } from './security.ts'
 import { findWorkspace, renewCookie } from './workspace-cookie.ts'
+import { isGone, sendZip } from './zip-answer.ts'
 
 interface GalleryOptions {
   readonly services: Services
@@ -41,7 +41,17 @@ export function galleryRoutes(app: FastifyInstance, { services, assets, hosts }:
     const wanted = (jobs ?? []).filter((job) => fits(job, filter))
     const { tiles, next } = await tilesFrom(workspace, wanted, after, filter)
     const models = [...new Set((jobs ?? []).flatMap(({ request: made }) => made?.model ?? []))].sort()
-    const body = galleryPage({ tiles, filter, models, after, next, away: jobs === undefined, ...note })
+    const kept = await keptBy(services.kept, request)
+    const body = galleryPage({
+      tiles,
+      filter,
+      models,
+      after,
+      next,
+      away: jobs === undefined,
+      ...kept,
+      ...note,
+    })
     return sendPage(reply, assets, { title: 'Packshot: pictures', body })
   })
 
@@ -60,7 +70,11 @@ export function galleryRoutes(app: FastifyInstance, { services, assets, hosts }:
     const [seen] = await workspace.seen([changed])
     const image = seen?.view?.images[key.index]
     if (seen?.view === undefined || image === undefined) throw gone()
-    return sendFragment(reply, pictureTile({ job: changed, view: seen.view, image, index: key.index }))
+    const { kept } = await keptBy(services.kept, request)
+    return sendFragment(
+      reply,
+      pictureTile({ job: changed, view: seen.view, image, index: key.index }, kept?.ids),
+    )
   })
 
   app.post('/pictures/forget', async (request, reply) => {
@@ -72,28 +86,11 @@ export function galleryRoutes(app: FastifyInstance, { services, assets, hosts }:
 
   app.post('/pictures/zip', async (request, reply) => {
     refuseCrossSite(request, hosts)
-    const keys = chosen(request)
-    const named = new Map<string, number>()
-    const zip = zipStream(new Date(), async (writer) => {
-      for (const { id, index } of keys) {
-        if (writer.over) return
-        const file = await services.image(id, index, request.caller).catch((thrown: unknown) => {
-          if (isGone(thrown)) return undefined
-          throw thrown
-        })
-        if (file === undefined) continue
-        const stored = await file.open()
-        const { extension } = imageFiles[formatOf(file)]
-        const name = zipName(file.job.request?.prompt ?? '', file.image.seed)
-        const before = named.get(name) ?? 0
-        named.set(name, before + 1)
-        await writer.add(`${name}${before === 0 ? '' : `-${before + 1}`}.${extension}`, stored)
-      }
+    return sendZip(reply, chosen(request), async ({ id, index }) => {
+      const file = await services.image(id, index, request.caller)
+      const { prompt = '' } = file.job.request ?? {}
+      return { prompt, seed: file.image.seed, format: formatOf(file), open: file.open }
     })
-    return reply
-      .headers({ 'content-disposition': 'attachment; filename="packshot.zip"', 'cache-control': 'no-store' })
-      .type('application/zip')
-      .send(zip)
   })
 
   app.post('/pictures/delete', { config }, async (request, reply) => {
@@ -143,27 +140,29 @@ export function galleryRoutes(app: FastifyInstance, { services, assets, hosts }:
   }
 }
 
-/** Or not there yet. */
-const isGone = (thrown: unknown) =>
-  ['not_found', 'not_ready', 'expired', 'deleted'].includes(toAppError(thrown).code)
-
 function gone(): AppError {
   return new AppError('not_found', 'This picture is not in your list any more.')
 }
 
 function asked(query: unknown) {
-  const { words, model, liked, after, deleted, failed } = (query ?? {}) as Readonly<Record<string, unknown>>
+  const { words, model, liked, after, deleted, failed, kept, refused, full } = (query ?? {}) as Readonly<
+    Record<string, unknown>
+  >
   const text = (value: unknown) => (typeof value === 'string' ? value.slice(0, 200) : '')
   const filter: Filter = { words: text(words), model: text(model), liked: liked === '1' }
   const from = Number(text(after))
   const count = (value: unknown) => (/^\d{1,3}$/.test(text(value)) ? Number(text(value)) : 0)
   const done = count(deleted) > 0 ? `${pictures(count(deleted))} deleted.` : ''
   const left = count(failed) > 0 ? ` ${pictures(count(failed))} could not be deleted.` : ''
-  const note = done === '' && left === '' ? {} : { note: `${done}${left}`.trim() }
+  const stays = count(kept) > 0 ? `${pictures(count(kept))} kept for good.` : ''
+  const why = full === '1' ? ', as you keep as many as you may: delete some of them first' : ''
+  const not = count(refused) > 0 ? ` ${pictures(count(refused))} could not be kept${why}.` : ''
+  const said = `${done}${left}${stays}${not}`.trim()
+  const note = said === '' ? {} : { note: said }
   return { filter, after: Number.isSafeInteger(from) && from > 0 ? from : 0, note }
 }
 
-function pictures(count: number): string {
+export function pictures(count: number): string {
   return count === 1 ? 'One picture' : `${count} pictures`
 }
 
@@ -211,8 +210,18 @@ interface Key {
   readonly index: number
 }
 
+/** What the caller keeps for good; absent if it may not, or the storage does not answer. */
+async function keptBy(
+  kept: KeptPictures,
+  { caller, log }: FastifyRequest,
+): Promise<{ kept?: { ids: ReadonlySet<string>; limit: number } }> {
+  if (!kept.may(caller)) return {}
+  const ids = await bestEffort(log, 'reading what is kept for good', kept.ids(caller))
+  return ids === undefined ? {} : { kept: { ids, limit: kept.limit } }
+}
+
 /** The pictures that a form names. Throws `invalid_request` for none, or too many. */
-function chosen({ body }: FastifyRequest): Key[] {
+export function chosen({ body }: FastifyRequest): Key[] {
   const keys = keysIn(body, 'picture')
   if (keys.length === 0) {
     throw new AppError('invalid_request', 'Choose pictures first: each has a box.', { param: 'picture' })
@@ -236,7 +245,7 @@ function keysIn(body: unknown, field: 'like' | 'picture'): Key[] {
 }
 
 /** The page that a form was on. */
-function backIn(body: unknown): string {
+export function backIn(body: unknown): string {
   const { back } = (body ?? {}) as { back?: unknown }
   const url = typeof back === 'string' && /^\/pictures(\?[\w=&%+.~*-]*)?$/.test(back) ? back : '/pictures'
   const { filter, after } = asked(Object.fromEntries(new URLSearchParams(url.slice('/pictures'.length))))

@@ -15,6 +15,10 @@ export function downloadIcon(): Html {
   return icon(html`<path d="M12 4v11m0 0 4.5-4.5M12 15l-4.5-4.5M5 19.5h14"/>`)
 }
 
+export function keepIcon(): Html {
+  return icon(html`<path d="M7 4.5h10v15l-5-3.8-5 3.8z"/>`)
+}
+
 export function againIcon(): Html {
   return icon(html`<path d="M19.5 12a7.5 7.5 0 1 1-2.2-5.3L19.5 9M19.5 4.5V9H15"/>`)
 }

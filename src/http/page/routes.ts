@@ -19,6 +19,7 @@ import { formErrors } from './form-errors.ts'
 import { type FormValues, readFields, requestBody, valuesOfRequest } from './form-values.ts'
 import { galleryRoutes } from './gallery-routes.ts'
 import { home, jobPage, renewedForm } from './home.ts'
+import { keptPageRoutes } from './kept-routes.ts'
 import type { Page } from './layout.ts'
 import { lookRoutes } from './look-routes.ts'
 import { forChosenModel } from './model-change.ts'
@@ -112,6 +113,7 @@ export async function pageRoutes(
 
   deviceRoutes(app, { services, assets, hosts })
   galleryRoutes(app, { services, assets, hosts })
+  keptPageRoutes(app, { services, assets, hosts })
   app.get('/models', { config: { room: 'models' } }, (_request, reply) =>
     sendPage(reply, assets, { title: 'Packshot: models', body: modelsPage(services.offer()) }),
   )
