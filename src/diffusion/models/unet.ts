@@ -6,6 +6,7 @@ import {
   groupNorm,
   layerNorm,
   linear,
+  linearHalves,
   pointwise,
   resnet,
   silu,
@@ -177,7 +178,7 @@ function attend({ g, batch }: Context, key: string, x: Value, { source, heads, m
 /** GEGLU: one half of the projection gates the other (https://arxiv.org/abs/2002.05202). */
 function feedForward(g: Graph, key: string, x: Value): Value {
   const channels = x.dims[1] as number
-  const [hidden, gate] = g.halves(linear(g, `${key}.0.proj`, x, channels * 8))
+  const [hidden, gate] = linearHalves(g, `${key}.0.proj`, x, channels * 8)
   const gated = g.op('Mul', [hidden, g.op('Gelu', [gate], gate.dims)], hidden.dims)
   return linear(g, `${key}.2`, gated, channels)
 }
