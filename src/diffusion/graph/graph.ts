@@ -276,7 +276,8 @@ export class Graph {
 
   /** Rows `begin` to `end` of [B, H, W, C]. */
   rowsOf(value: Value, begin: number, end: number): Value {
-    const [batch, , width, channels] = value.dims as [number, number, number, number]
+    const [batch, height, width, channels] = value.dims as [number, number, number, number]
+    if (begin === 0 && end === height) return value
     const inputs = [[begin], [end], [1]].map((numbers) => this.#integers(numbers))
     return this.op('Slice', [value, ...inputs], [batch, end - begin, width, channels])
   }

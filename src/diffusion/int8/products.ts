@@ -39,6 +39,15 @@ export function eightBitHalves(
   ]
 }
 
+/** The same for the pixels of a picture, which are transposed in eight bits. @param x [B, in, H, W] @returns [B * H * W, out] */
+export function eightBitPixels(g: Graph, layer: string, x: Value, out: number, bias: Value): Value {
+  const [batch, channels, height, width] = x.dims as [number, number, number, number]
+  const { values, scale, zero } = g.quantized(x)
+  const rows = g.reshape(g.transpose(values, [0, 2, 3, 1]), [batch * height * width, channels])
+  const [weight] = g.eightBitWeights(layer, [channels, out]) as [Weight]
+  return product(g, rows, { scale, zero, bias, weight })
+}
+
 interface Weight {
   readonly values: Value
   readonly scales: Value
