@@ -8,7 +8,7 @@ import { type EightBits, quantizeColumns } from './quantize.ts'
 import { staysFloat } from './sensitive.ts'
 
 /** Raised when the same checkpoint would give other bytes. */
-const formatVersion = 2
+const formatVersion = 3
 
 /**
  * A layer whose weights lose more than this when they are rounded stays float32: single weights are far larger than all
@@ -54,7 +54,7 @@ function isGated(key: string): boolean {
 
 /** A convolution behind an enlargement is stored a second time, see `doubled.ts`: other sizes than twice need it as it is. */
 function isEnlarged(key: string): boolean {
-  return /\.upsamplers\.\d+\.conv\.weight$/.test(key)
+  return /^up_blocks\.\d+\.upsamplers\.\d+\.conv\.weight$/.test(key)
 }
 
 /** The left and the right half of a matrix of rows, one behind the other. */
