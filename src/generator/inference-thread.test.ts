@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { cpSync, mkdirSync, renameSync, rmSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import sharp from 'sharp'
@@ -64,6 +64,20 @@ test('a picture in eight bits says so, and one that was drawn exactly in its pla
     assert.match(Buffer.from(eight.bytes).toString('latin1'), /Packshot precision: int8/)
     assert.notDeepEqual(await pixels(eight), await pixels(exact))
   }
+})
+
+test('where int8 is the default, a worker prepares at its start what it will draw with', async (t) => {
+  const [dir, data] = [modelsFolder(t), tempFolder(t)]
+  const { thread, make } = startGenerator(t, {
+    PACKSHOT_MODELS_DIR: dir,
+    PACKSHOT_MODEL: 'two',
+    PACKSHOT_DATA_DIR: data,
+    PACKSHOT_PRECISION: 'int8',
+  })
+  await thread.start()
+  const prepared = existsSync(join(data, 'weights/unet'))
+  // the worker decides by what its processor gains
+  assert.equal(prepared, (await make({ model: 'two', precision: 'int8' })).precision !== 'exact')
 })
 
 test('a file that a job cannot use is told by its name and what it is, to the operator by path', async (t) => {

@@ -100,9 +100,19 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
   const [first] = installed.models
   if (first === undefined) throw new Error('a library has a default model')
   const { vae } = engineFiles({ model: first.name }, installed)
-  // sessions for the default size, so that the first picture does not wait for the weights
+  let gain: Promise<Gain> | undefined
+  /** Measured when it is asked for the first time. */
+  const gainsFromInt8 = async () => {
+    const isFirst = gain === undefined
+    gain ??= eightBitsGain({ provider, threads })
+    const { gains, why } = await gain
+    if (isFirst) onWarning(why)
+    return gains
+  }
+  const unasked = settings.precision === 'int8' && (await gainsFromInt8()) ? settings.precision : undefined
+  // sessions for the default size and precision, so that the first picture does not wait for the weights
   if (vae !== undefined || first.needs_vae !== true) {
-    await pool.use(await choose(first, vae), (engine) => engine.prepare(first))
+    await pool.use(await choose(first, vae), (engine) => engine.prepare({ ...first, precision: unasked }))
   }
   const version = await packageVersion()
   const reader = pictureReader()
@@ -116,15 +126,6 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
   const keptOf = keptPhotos(reader, matte)
   /** Pictures of many megapixels: memory has room for the work on one. */
   const large = new Turns()
-  let gain: Promise<Gain> | undefined
-  /** Measured when the first request asks for it. */
-  const gainsFromInt8 = async () => {
-    const isFirst = gain === undefined
-    gain ??= eightBitsGain({ provider, threads })
-    const { gains, why } = await gain
-    if (isFirst) onWarning(why)
-    return gains
-  }
   return {
     together,
     async make(request, index, { onStep, onPhase, signal, images, looks, earlier, previews }) {

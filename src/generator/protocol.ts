@@ -22,11 +22,12 @@ export type InferenceSettings = Pick<
   | 'promptWindows'
   | 'pictureSettings'
   | 'finishPixels'
+  | 'precision'
 >
 
 export function inferenceSettings(config: Config): InferenceSettings {
   const { model, matte, modelsDir, dataDir, providers, profile, threads, batch } = config
-  const { modelMemoryMb, promptWindows, pictureSettings, finishPixels } = config
+  const { modelMemoryMb, promptWindows, pictureSettings, finishPixels, precision } = config
   return {
     model,
     matte,
@@ -40,6 +41,7 @@ export function inferenceSettings(config: Config): InferenceSettings {
     promptWindows,
     pictureSettings,
     finishPixels,
+    precision,
   }
 }
 

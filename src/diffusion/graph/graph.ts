@@ -32,12 +32,14 @@ export interface Value {
 }
 
 /** Operators whose output has the type of their first input, whatever that is. */
-const untyped = new Set(['Concat', 'Pad', 'Reshape', 'Slice', 'Transpose'])
+const untyped = new Set(['Concat', 'Gather', 'Pad', 'Reshape', 'Slice', 'Transpose'])
 
 /** The weights of a layer in eight bits are stored under these names, see `int8/prepare.ts`. */
 export const eightBitKeys = (layer: string) => ({
   values: `${layer}.weight:int8`,
   scales: `${layer}.weight:scale`,
+  /** Of a convolution behind an enlargement: see `int8/doubled.ts`. */
+  doubled: { values: `${layer}.weight:int8:doubled`, scales: `${layer}.weight:scale:doubled` },
 })
 
 const onnxOpset = 20
@@ -195,24 +197,51 @@ export class Graph {
 
   /** A layer in eight bits if the file has its weight so and nothing is fed in its place, else exactly. */
   either(layer: string, { exact, eightBits }: Readonly<Record<'exact' | 'eightBits', () => Value>>): Value {
-    const has =
-      this.#weights.has(eightBitKeys(layer).values) && !this.#options.replaced?.has(`${layer}.weight`)
-    if (!has) return exact()
+    if (!this.#has8(layer) || this.#options.replaced?.has(`${layer}.weight`)) return exact()
     if (this.#options.onCompared === undefined) return eightBits()
     const y = exact()
     this.#compared.push([layer, y, eightBits()])
     return y
   }
 
-  /** A layer's weight in eight bits as a matrix, and the scale of each of its columns. */
-  eightBitWeight(layer: string, [inner, out]: readonly [number, number]): { values: Value; scales: Value } {
+  /** Whether a layer is computed in eight bits and nothing else: no LoRA, nothing to compare with. */
+  inEightBits(layer: string): boolean {
+    const { onCompared, replaced } = this.#options
+    return this.#has8(layer) && onCompared === undefined && !replaced?.has(`${layer}.weight`)
+  }
+
+  hasDoubled(layer: string): boolean {
+    return this.#weights.has(eightBitKeys(layer).doubled.values)
+  }
+
+  /**
+   * A layer's weight in eight bits as matrices, which compute parts of its outputs, and the scale of each of their columns.
+   * @param out of all parts together
+   */
+  eightBitWeights(
+    layer: string,
+    [inner, out]: readonly [number, number],
+    { parts = 1, doubled = false } = {},
+  ): { values: Value; scales: Value }[] {
     const keys = eightBitKeys(layer)
-    const stored = (key: string, dims: readonly number[], type: 'I8' | 'F32', bytes?: number): Value => {
-      const tensor = this.#weights.take(key, this.#weights.shape(key))
-      this.#external(key, dims, type, tensor)
-      return { name: key, dims, bytes }
-    }
-    return { values: stored(keys.values, [inner, out], 'I8', 1), scales: stored(keys.scales, [out], 'F32') }
+    const forms = [keys, ...(this.hasDoubled(layer) ? [keys.doubled] : [])]
+    // each form counts as used, whichever this graph needs
+    const taken = forms.map((form) => [form.values, form.scales].map((key) => this.#taken(key)))
+    const [values, scales] = (doubled ? taken[1] : taken[0]) as [StoredTensor, StoredTensor]
+    const names = doubled ? keys.doubled : keys
+    const columns = out / parts
+    return Array.from({ length: parts }, (_, part) => {
+      const stored = (key: string, tensor: StoredTensor, dims: readonly number[], type: 'I8' | 'F32') => {
+        const length = tensor.length / parts
+        const name = `${key}:${part}`
+        this.#external(name, dims, type, { offset: tensor.offset + part * length, length })
+        return { name, dims, bytes: type === 'I8' ? 1 : undefined }
+      }
+      return {
+        values: stored(names.values, values, [inner, columns], 'I8'),
+        scales: stored(names.scales, scales, [columns], 'F32'),
+      }
+    })
   }
 
   /** The numbers in eight bits without sign: their scale and zero point are those of all together. */
@@ -245,16 +274,31 @@ export class Graph {
     return this.op('Pad', [value, this.#integers([0, top, left, 0, 0, bottom, right, 0]), fill], dims)
   }
 
-  /** Every `step`-th row and column of [B, H, W, C], from `begin` on. */
-  window(
-    value: Value,
-    begin: readonly [number, number],
-    size: readonly [number, number],
-    step: number,
-  ): Value {
-    const end = begin.map((first, axis) => first + ((size[axis] as number) - 1) * step + 1)
-    const inputs = [begin, end, [1, 2], [step, step]].map((numbers) => this.#integers(numbers))
-    return this.op('Slice', [value, ...inputs], [value.dims[0] as number, ...size, value.dims[3] as number])
+  /** Rows `begin` to `end` of [B, H, W, C]. */
+  rowsOf(value: Value, begin: number, end: number): Value {
+    const [batch, height, width, channels] = value.dims as [number, number, number, number]
+    if (begin === 0 && end === height) return value
+    const inputs = [[begin], [end], [1]].map((numbers) => this.#integers(numbers))
+    return this.op('Slice', [value, ...inputs], [batch, end - begin, width, channels])
+  }
+
+  /**
+   * Rows of [B, rows, C], in the order of their indices. The kernel copies with all threads, where Slice and Concat use one.
+   * @param name identifies the indices @returns [B, indices, C]
+   */
+  gathered(value: Value, name: string, indices: () => Int32Array): Value {
+    const id = `indices:${name}`
+    let known = this.#known.get(id)
+    if (known === undefined) {
+      const raw = indices()
+      known = { name: id, dims: [raw.length] }
+      this.#initializers.push(
+        tensorHeader(id, known.dims, elementType.I32).bytes(9, new Uint8Array(raw.buffer)),
+      )
+      this.#known.set(id, known)
+    }
+    const [batch, , channels] = value.dims as [number, number, number]
+    return this.op('Gather', [value, known], [batch, known.dims[0] as number, channels], { axis: 1 })
   }
 
   /** Numbers that are written into the graph: for small tensors. */
@@ -388,12 +432,21 @@ export class Graph {
     onCompared(this.#compared.map(([layer]) => layer))
   }
 
+  #has8(layer: string): boolean {
+    return this.#weights.has(eightBitKeys(layer).values)
+  }
+
+  /** In whatever shape it is stored. */
+  #taken(key: string): StoredTensor {
+    return this.#weights.take(key, this.#weights.shape(key))
+  }
+
   /** A stored tensor, used where it lies. */
   #external(
     name: string,
     dims: readonly number[],
     type: ElementType,
-    { offset, length }: StoredTensor,
+    { offset, length }: Pick<StoredTensor, 'offset' | 'length'>,
   ): void {
     const entry = (key: string, value: string) => new ProtobufWriter().string(1, key).string(2, value)
     this.#initializers.push(

@@ -8,6 +8,7 @@ import { type Engine, openEngine } from '../engine.ts'
 import { CheckpointError } from '../errors.ts'
 import type { PictureRequest } from '../request.ts'
 import { openSafetensors } from '../safetensors/safetensors.ts'
+import { doubledTaps, doubledWeights } from './doubled.ts'
 import { inEightBits } from './prepare.ts'
 import { quantizeColumns } from './quantize.ts'
 
@@ -88,12 +89,17 @@ test('LoRAs of both kinds are applied in eight bits, and leave nothing behind', 
 test('a size that is not square, with a picture to begin with, and a photo of another model in between', async (t) => {
   const engine = await open(t, tempFolder(t))
   const image = { rgb: new Uint8Array(64 * 96 * 3).fill(90), width: 96, height: 64, strength: 0.5 }
-  const wide = { width: 96, height: 64, image }
-  const [picture, wanted] = [
-    await engine.generate({ ...request, ...wide }),
-    await engine.generate({ ...exact, ...wide }),
-  ]
-  assert.ok(psnr(picture.rgb, wanted.rgb) > least, `${psnr(picture.rgb, wanted.rgb)} dB`)
+  // 72: the UNet's levels are not all half of another, so that it enlarges to other sizes than twice
+  for (const size of [
+    { width: 96, height: 64, image },
+    { width: 72, height: 72 },
+  ]) {
+    const [picture, wanted] = [
+      await engine.generate({ ...request, ...size }),
+      await engine.generate({ ...exact, ...size }),
+    ]
+    assert.ok(psnr(picture.rgb, wanted.rgb) > least, `${psnr(picture.rgb, wanted.rgb)} dB`)
+  }
 })
 
 test('a damaged or unfinished copy is written again; a changed checkpoint gets another', async (t) => {
@@ -164,4 +170,33 @@ test('each output has the scale of its largest weight, and a transposed place', 
   // [pixel, channel, output]
   assert.deepEqual([...bits.values], [32, 0, 127, 0, -63, 0, 16, 0])
   assert.equal(quantizeColumns(Float32Array.of(1, Number.NaN), [1, 2, 1]), undefined)
+})
+
+test('a convolution behind an enlargement gives the same sums from the picture as it was', () => {
+  const [channels, side] = [2, 3]
+  const weights = Float32Array.from({ length: channels * 9 }, (_, i) =>
+    Math.round(50 * Math.sin(i * 12.9898)),
+  )
+  const picture = Float32Array.from({ length: channels * side * side }, (_, i) => ((i * 7) % 11) - 5)
+  /** Outside of it are zeros. */
+  const at = (channel: number, y: number, x: number) =>
+    y < 0 || x < 0 || y >= side || x >= side ? 0 : picture[(channel * side + y) * side + x]!
+  const sums = Array.from({ length: 4 }, (_, pixel) => doubledWeights(weights, pixel))
+  for (let y = 0; y < 2 * side; y++) {
+    for (let x = 0; x < 2 * side; x++) {
+      const pixel = 2 * (y % 2) + (x % 2)
+      let [wanted, found] = [0, 0]
+      for (let channel = 0; channel < channels; channel++) {
+        for (let tap = 0; tap < 9; tap++) {
+          const [row, column] = [y + Math.floor(tap / 3) - 1, x + (tap % 3) - 1]
+          wanted += weights[channel * 9 + tap]! * at(channel, Math.floor(row / 2), Math.floor(column / 2))
+        }
+        for (const [tap, [down, right]] of doubledTaps(pixel).entries()) {
+          const seen = at(channel, (y >> 1) + down - 1, (x >> 1) + right - 1)
+          found += sums[pixel]![channel * 4 + tap]! * seen
+        }
+      }
+      assert.equal(found, wanted, `pixel ${x}, ${y}`)
+    }
+  }
 })

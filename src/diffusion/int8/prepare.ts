@@ -3,11 +3,12 @@ import { CheckpointError } from '../errors.ts'
 import { eightBitKeys } from '../graph/graph.ts'
 import { keptCopy } from '../safetensors/kept-copy.ts'
 import { type SafetensorsFile, type StoredTensor, toFloat32 } from '../safetensors/safetensors.ts'
-import { quantizeColumns } from './quantize.ts'
+import { doubledWeights } from './doubled.ts'
+import { type EightBits, quantizeColumns } from './quantize.ts'
 import { staysFloat } from './sensitive.ts'
 
 /** Raised when the same checkpoint would give other bytes. */
-const formatVersion = 1
+const formatVersion = 3
 
 /**
  * A layer whose weights lose more than this when they are rounded stays float32: single weights are far larger than all
@@ -44,6 +45,27 @@ export async function inEightBits(
 /** Pictures go in as exactly as they come out of an exact model: the VAE's encoder runs once. */
 function isEncoder(key: string): boolean {
   return key.startsWith('encoder.') || key.startsWith('quant_conv.')
+}
+
+/** The first layer of a feed-forward block, one half of which gates the other: stored as two matrices. */
+function isGated(key: string): boolean {
+  return key.endsWith('.ff.net.0.proj.weight')
+}
+
+/** A convolution behind an enlargement is stored a second time, see `doubled.ts`: other sizes than twice need it as it is. */
+function isEnlarged(key: string): boolean {
+  return /^up_blocks\.\d+\.upsamplers\.\d+\.conv\.weight$/.test(key)
+}
+
+/** The left and the right half of a matrix of rows, one behind the other. */
+function halves(values: Int8Array, columns: number): Int8Array {
+  const half = columns / 2
+  const result = new Int8Array(values.length)
+  for (let from = 0, to = 0; from < values.length; from += columns, to += half) {
+    result.set(values.subarray(from, from + half), to)
+    result.set(values.subarray(from + half, from + columns), values.length / 2 + to)
+  }
+  return result
 }
 
 function warning({ path }: SafetensorsFile, kept: readonly string[]): string {
@@ -102,13 +124,29 @@ async function write(
       if (layer === undefined || bits === undefined || !rounds) continue
       const [out, channels, pixels] = layer
       const keys = eightBitKeys(key.slice(0, -'.weight'.length))
-      await add(
-        keys.values,
-        'I8',
-        tensor.shape.length === 2 ? [channels, out] : [pixels, channels, out, 1],
-        bits.values,
-      )
+      if (tensor.shape.length === 4) {
+        await add(keys.values, 'I8', [pixels, channels, out, 1], bits.values)
+      } else if (isGated(key)) {
+        await add(keys.values, 'I8', [2, channels, out / 2], halves(bits.values, out))
+      } else await add(keys.values, 'I8', [channels, out], bits.values)
       await add(keys.scales, 'F32', [out], bits.scales)
+      if (pixels !== 9 || !isEnlarged(key)) continue
+      const each = [0, 1, 2, 3].map((pixel) => {
+        return quantizeColumns(doubledWeights(numbers, pixel), [out, channels, 4]) as EightBits
+      })
+      const values = Buffer.concat(each.map(({ values }) => new Uint8Array(values.buffer)))
+      await add(
+        keys.doubled.values,
+        'I8',
+        [4, 4 * channels, out],
+        new Int8Array(values.buffer, values.byteOffset, values.length),
+      )
+      await add(
+        keys.doubled.scales,
+        'F32',
+        [4 * out],
+        Float32Array.from(each.flatMap(({ scales }) => [...scales])),
+      )
     }
     const text = Buffer.alloc(begin - 8, ' ')
     if (text.write(JSON.stringify(header)) >= text.length) throw new Error('the header outgrew its room')
@@ -125,7 +163,7 @@ async function write(
 
 /** A multiple of 64. */
 function headerRoom(tensors: readonly (readonly [string, StoredTensor])[]): number {
-  const room = tensors.reduce((sum, [key]) => sum + 3 * (2 * key.length + 160), 1024)
+  const room = tensors.reduce((sum, [key]) => sum + 5 * (2 * key.length + 160), 1024)
   return Math.ceil(room / 64) * 64
 }
 

@@ -17,18 +17,25 @@ export function eightBitWeights(file: SafetensorsFile): WeightSource {
       const values = valuesOf(key)
       if (values === undefined) return weights.shape(key)
       const shape = weights.shape(values)
-      return shape.length === 2 ? shape.toReversed() : convShape(shape)
+      return shape.length === 4 ? convShape(shape) : linearShape(shape)
     },
     take(key, shape) {
-      const layer = key.replace(/\.weight(:int8)?$/, '')
-      const { values } = eightBitKeys(layer)
       if (valuesOf(key) === undefined) return weights.take(key, shape)
-      // of a layer for which something else is fed
-      weights.take(eightBitKeys(layer).scales, weights.shape(eightBitKeys(layer).scales))
+      // of a layer for which something else is fed: all forms of it are accounted for
+      const { values, scales, doubled } = eightBitKeys(key.slice(0, -'.weight'.length))
+      for (const each of [scales, doubled.values, doubled.scales]) {
+        if (weights.has(each)) weights.take(each, weights.shape(each))
+      }
       return weights.take(values, weights.shape(values))
     },
     assertAllTaken: (unused) => weights.assertAllTaken(unused),
   }
+}
+
+/** Of [in, out], or [parts, in, out of a part]. */
+function linearShape(shape: readonly number[]): number[] {
+  const [inner, out] = shape.slice(-2) as [number, number]
+  return [shape.length === 3 ? out * (shape[0] as number) : out, inner]
 }
 
 function convShape([pixels, channels, out]: readonly number[]): number[] {

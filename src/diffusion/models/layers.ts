@@ -1,5 +1,5 @@
 import type { Graph, Value } from '../graph/graph.ts'
-import { eightBitConv, eightBitProduct } from '../int8/products.ts'
+import { eightBitConv, eightBitDoubled, eightBitHalves, eightBitProduct } from '../int8/products.ts'
 
 /**
  * The layers that CLIP, UNet and VAE share, each as the operators that ONNX Runtime has fast kernels for on CPU
@@ -17,6 +17,19 @@ export function linear(g: Graph, key: string, x: Value, out: number, { bias = tr
     eightBits: () => eightBitProduct(g, key, x, out, addend),
   })
   return withLora(g, key, x, y)
+}
+
+/** A linear layer whose outputs are two halves. @param x [rows, in] @returns two of [rows, out / 2] */
+export function linearHalves(g: Graph, key: string, x: Value, out: number): [Value, Value] {
+  const [rows, columns] = x.dims as [number, number]
+  const addend = g.weight(`${key}.bias`, [out])
+  const halves = () => eightBitHalves(g, key, x, out, addend)
+  if (g.inEightBits(key) && g.loraRank(key) === 0) return halves()
+  const y = g.either(key, {
+    exact: () => gemm(g, x, g.weight(`${key}.weight`, [out, columns]), addend),
+    eightBits: () => g.op('Concat', halves(), [rows, out], { axis: 1 }),
+  })
+  return g.halves(withLora(g, key, x, y))
 }
 
 /** A 1x1 convolution applied to rows: its weight [out, in, 1, 1] is read as a matrix. */
@@ -59,12 +72,14 @@ interface ConvOptions {
   /** [top, left, bottom, right]; by default the output has the input's size (halved by a stride of 2). */
   readonly pads?: readonly [number, number, number, number]
   readonly bias?: boolean
+  /** What `x` is twice the size of: see `eightBitDoubled`. */
+  readonly half?: Value | undefined
 }
 
 /** @param x [B, in, H, W] @returns [B, out, H', W'] */
 export function conv(g: Graph, key: string, x: Value, out: number, options: ConvOptions): Value {
   const [batch, channels, height, width] = x.dims as [number, number, number, number]
-  const { kernel, stride = 1 } = options
+  const { kernel, stride = 1, half } = options
   const around = (kernel - 1) / 2
   const pads = options.pads ?? [around, around, around, around]
   const size = (length: number, before: number, after: number) =>
@@ -78,7 +93,10 @@ export function conv(g: Graph, key: string, x: Value, out: number, options: Conv
       const weight = g.weight(`${key}.weight`, [out, channels, kernel, kernel])
       return g.op('Conv', [x, weight, ...bias], dims, attributes)
     },
-    eightBits: () => eightBitConv(g, key, x, { dims, kernel, stride, pads, bias: bias[0] }),
+    eightBits: () =>
+      half
+        ? eightBitDoubled(g, key, half, out, bias[0])
+        : eightBitConv(g, key, x, { dims, kernel, stride, pads, bias: bias[0] }),
   })
 
   const lora = loraInputs(g, key, kernel === 1 ? [channels] : [channels, kernel, kernel], out)
@@ -234,5 +252,11 @@ export function resnet(
 
 /** Twice the size (or just `height` x `width`), then a convolution. */
 export function upsample(g: Graph, key: string, x: Value, height: number, width: number): Value {
-  return conv(g, `${key}.conv`, g.resize(x, height, width), x.dims[1] as number, { kernel: 3 })
+  const [, out, before, across] = x.dims as [number, number, number, number]
+  const layer = `${key}.conv`
+  const half = height === 2 * before && width === 2 * across && g.hasDoubled(layer) ? x : undefined
+  if (half && g.inEightBits(layer) && g.loraRank(layer) === 0) {
+    return eightBitDoubled(g, layer, half, out, g.weight(`${layer}.bias`, [out]))
+  }
+  return conv(g, layer, g.resize(x, height, width), out, { kernel: 3, half })
 }

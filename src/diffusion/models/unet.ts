@@ -1,4 +1,5 @@
 import { Graph, type GraphOptions, type Value, type WeightSource } from '../graph/graph.ts'
+import { eightBitPixels } from '../int8/products.ts'
 import {
   add,
   attention,
@@ -6,6 +7,7 @@ import {
   groupNorm,
   layerNorm,
   linear,
+  linearHalves,
   pointwise,
   resnet,
   silu,
@@ -142,7 +144,7 @@ function transformer(context: Context, key: string, x: Value, heads: number): Va
   const { g, config } = context
   const channels = x.dims[1] as number
   const normal = groupNorm(g, `${key}.norm`, x, config.norm_num_groups, transformerNormEpsilon)
-  let rows = projection(g, `${key}.proj_in`, toRows(g, normal), channels)
+  let rows = projectionOfPixels(g, `${key}.proj_in`, normal, channels)
   const inner = `${key}.transformer_blocks.0`
   const norm1 = layerNorm(g, `${inner}.norm1`, rows, 1e-5)
   rows = add(g, rows, attend(context, `${inner}.attn1`, norm1, { source: norm1, heads }))
@@ -157,6 +159,13 @@ function transformer(context: Context, key: string, x: Value, heads: number): Va
 /** SD 1.x stores these as 1x1 convolutions, SD 2.x as linear layers. */
 function projection(g: Graph, key: string, x: Value, out: number): Value {
   return g.storedRank(`${key}.weight`) === 4 ? pointwise(g, key, x, out) : linear(g, key, x, out)
+}
+
+/** @param x [B, C, H, W] @returns [B * H * W, out] */
+function projectionOfPixels(g: Graph, key: string, x: Value, out: number): Value {
+  return g.inEightBits(key) && g.loraRank(key) === 0
+    ? eightBitPixels(g, key, x, out, g.weight(`${key}.bias`, [out]))
+    : projection(g, key, toRows(g, x), out)
 }
 
 interface Attended {
@@ -177,7 +186,7 @@ function attend({ g, batch }: Context, key: string, x: Value, { source, heads, m
 /** GEGLU: one half of the projection gates the other (https://arxiv.org/abs/2002.05202). */
 function feedForward(g: Graph, key: string, x: Value): Value {
   const channels = x.dims[1] as number
-  const [hidden, gate] = g.halves(linear(g, `${key}.0.proj`, x, channels * 8))
+  const [hidden, gate] = linearHalves(g, `${key}.0.proj`, x, channels * 8)
   const gated = g.op('Mul', [hidden, g.op('Gelu', [gate], gate.dims)], hidden.dims)
   return linear(g, `${key}.2`, gated, channels)
 }
