@@ -47,10 +47,12 @@ export function readBack(text: string, offer: Offer): ReadBack | undefined {
     const value = settings.get(name)
     if (value !== undefined && shape.test(value)) values[field] = value
   }
+  // an exact picture does not say so, and the default here may be another
+  if (settings.get('Version')?.startsWith('Packshot ')) values.precision ??= 'exact'
   const [, width, height] = /^(\d{1,5})x(\d{1,5})$/.exec(settings.get('Size') ?? '') ?? []
   if (width !== undefined && height !== undefined) Object.assign(values, { width, height })
   named(settings, offer, values, notes)
-  finished(settings, offer, values)
+  finished(settings, offer, values, notes)
   const unknown = [...settings.keys()].filter((name) => !known.has(name))
   if (unknown.length > 0) {
     const more = unknown.length > mostNamed ? ` and ${unknown.length - mostNamed} more` : ''
@@ -66,15 +68,19 @@ const numbers = [
   ['Clip skip', 'clip_skip'],
 ] as const
 
+/** As many digits as a number is written with. */
+const share = /^[01]?(\.\d{1,20})?$/
+
 /** Texts of which the form has a field with the same text. */
 const texts = [
-  ['Hires upscale', 'hires_scale', /^\d{1,2}(\.\d{1,6})?$/],
+  ['Hires upscale', 'hires_scale', /^\d{1,2}(\.\d{1,20})?$/],
   ['Hires resize', 'hires_scale', /^\d{1,5}x\d{1,5}$/],
   ['Hires steps', 'hires_steps', /^\d{1,4}$/],
   ['Packshot pace', 'pace', /^(?:quick|instant)$/],
-  ['Packshot guidance end', 'guidance_end', /^0?\.\d{1,6}$/],
-  ['Eta', 'eta', /^[01]?(\.\d{1,6})?$/],
-  ['Eta DDIM', 'eta', /^[01]?(\.\d{1,6})?$/],
+  ['Packshot precision', 'precision', /^(?:exact|int8)$/],
+  ['Packshot guidance end', 'guidance_end', share],
+  ['Eta', 'eta', share],
+  ['Eta DDIM', 'eta', share],
 ] as const
 
 /** What has a field here, and what says nothing that a field could. */
@@ -155,8 +161,8 @@ function named(
   if (fits !== undefined) values.vae = fits
   else if (vae !== undefined) notes.push(`The VAE ${shown(vae)} is not here.`)
   const isHires = values.hires_scale !== undefined
-  const share = settings.get('Denoising strength')
-  if (isHires && share !== undefined && /^[01]?(\.\d{1,6})?$/.test(share)) values.hires_strength = share
+  const strength = settings.get('Denoising strength')
+  if (isHires && strength !== undefined && share.test(strength)) values.hires_strength = strength
   for (const [name, field, kind, offered] of [
     ['Hires upscaler', 'hires_upscaler', 'upscaler', offer.upscalers],
     ['Postprocess upscaler', 'upscaler', 'upscaler', offer.upscalers],
@@ -182,11 +188,18 @@ function finished(
   settings: ReadonlyMap<string, string>,
   { models }: Offer,
   values: Record<string, string>,
+  notes: string[],
 ): void {
   const [tries, text] = [Number(settings.get('Packshot tries')), settings.get('Packshot finish')]
   const gate = tries >= 1 && tries <= finishLimits.maxTries ? { tries } : undefined
   const found = text === undefined ? undefined : parsed(text)
-  const finish = Value.Check(Finish, found) ? found : undefined
+  const isOwn = typeof found === 'object' && found !== null && !('background' in found)
+  const whole = isOwn ? { ...found, background: 'as_made' } : found
+  const finish = Value.Check(Finish, whole) ? whole : undefined
+  if (isOwn && finish !== undefined)
+    notes.push('Its background was a picture of its own, which it does not carry: choose one again.')
+  else if (text !== undefined && finish === undefined)
+    notes.push('How it was finished is not understood here, and left out.')
   const { controls } = findNamed(models, values.model ?? '') ?? models[0] ?? {}
   const { background } = fromWords(values.prompt ?? '', controls)
   const [width, height] = [Number(values.width), Number(values.height)]

@@ -158,6 +158,31 @@ Steps: 28, Sampler: Euler a, Schedule type: Karras, CFG scale: 6.5, Seed: 12, Si
     assert.equal((await send('/pictures/settings', undefined, multipart(new Uint8Array()))).statusCode, 400)
   })
 
+  test('of our own are read with every digit, and what is missing is said', () => {
+    const ours = (more: string) => {
+      const line = `Steps: 8, CFG scale: 1, Seed: 12, Size: 192x192, Version: Packshot 0.1.0${more}`
+      return readBack(`an apple\n${line}`, studio.offer())
+    }
+    const hires = 'Denoising strength: 0.30000000000000004, Hires upscale: 1.6666666666666667, Hires steps: 4'
+    const read = ours(
+      `, ${hires}, Eta: 0.1234567, Packshot guidance end: 0.12345678, Packshot precision: int8`,
+    )
+    const { hires_scale, hires_strength, eta, guidance_end, precision } = read?.values ?? {}
+    assert.deepEqual(
+      [hires_scale, hires_strength, eta, guidance_end, precision, read?.notes],
+      ['1.6666666666666667', '0.30000000000000004', '0.1234567', '0.12345678', 'int8', []],
+    )
+    // a server may have another default
+    assert.equal(ours('')?.values.precision, 'exact')
+    assert.equal(readBack(theirs, studio.offer())?.values.precision, undefined)
+    const margin = { top: 0, right: 0, bottom: 0, left: 0 }
+    const finish = JSON.stringify({ fill: 70, width: 1600, height: 1600, margin, shadow: 'soft' })
+    const finished = ours(`, Packshot finish: ${JSON.stringify(finish)}`)
+    assert.deepEqual([finished?.values.finish_fill, finished?.values.finish_shadow], ['70', 'soft'])
+    assert.match(finished?.notes.join() ?? '', /background was a picture of its own/)
+    assert.match(ours(', Packshot finish: "{"')?.notes.join() ?? '', /finished is not understood/)
+  })
+
   test('are read from any text without an end, and only from settings', () => {
     const offer = studio.offer()
     assert.deepEqual(readBack(theirs, offer)?.values.seed, '12')
