@@ -284,6 +284,34 @@ test('a picture made from a photo is compared with it, by keyboard too; a photo 
   visitor.assertQuiet()
 })
 
+test('a finished picture is compared as it was drawn, whatever its shape; where the product was placed anew the photo is shown whole', async () => {
+  await using visitor = await here.visit()
+  const { page } = visitor
+  const { id } = await here.studio.upload(ballPng(64, 64), {
+    type: 'image/png',
+    caller: anonymousCaller('::1'),
+  })
+  for (const [query, name, viewBox, shown] of [
+    ['finish_preset=portrait', 'Before and after', '0 0 256 256', 2],
+    ['finish_preset=story', 'Before and after', '0 0 256 256', 2],
+    ['finish_preset=portrait&keep=product', 'Show the photo', undefined, 1],
+  ] as const) {
+    await page.goto(`${here.url}/?prompt=a+pear&init_image=${id}&${query}`)
+    await page.click('.shutter')
+    await page.locator('article.is-queued').waitFor()
+    here.studio.finish()
+    const button = page.locator('article.is-current.is-succeeded').getByRole('button', { name })
+    await button.press('Enter')
+    const overlay = page.locator('.compare-photo')
+    if (viewBox !== undefined) assert.equal(await overlay.getAttribute('viewBox'), viewBox, query)
+    assert.equal(await overlay.locator('image').count(), shown, query)
+    assert.equal(await page.locator('.compare-slider').count(), shown - 1, query)
+    await button.press('Enter')
+    assert.equal(await overlay.count(), 0)
+  }
+  visitor.assertQuiet()
+})
+
 test('the studio holds at 320 pixels, at twice its size, from right to left and in forced colours', async () => {
   for (const options of [
     { viewport: { width: 320, height: 640 } },

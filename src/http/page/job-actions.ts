@@ -1,3 +1,4 @@
+import type { ResolvedRequest } from '../../jobs/job.ts'
 import type { ImageView, JobView } from '../../jobs/serving/job-view.ts'
 import { isFinal } from '../../jobs/serving/job-view.ts'
 import type { CardOptions } from './card.ts'
@@ -58,9 +59,19 @@ ${
 ${asPhoto('Change a part', brushIcon(), true)}
 ${asPhoto('Use as photo', photoIcon(), false)}`
 }
-${request?.init_image !== undefined && html`<button class="btn text js-only" type="button" data-compare="/v1/uploads/${request.init_image}" aria-pressed="false">${compareIcon()}<span>Before and after</span></button>`}
+${request !== undefined && beforeAndAfter(request, image)}
 ${finishAgain(view, index)}
 </div>`
+}
+
+/** A finished picture has its product elsewhere than the photo: what is compared is the picture as it was drawn. */
+function beforeAndAfter(request: ResolvedRequest, { original }: ImageView): Html | false {
+  const { init_image, keep, strength = 1, width, height } = request
+  if (init_image === undefined) return false
+  const isPlacedAnew = keep !== undefined || (strength === 0 && original !== undefined)
+  const drawn =
+    original !== undefined && html` data-drawn="${original}" data-width="${width}" data-height="${height}"`
+  return html`<button class="btn text js-only" type="button" data-compare="/v1/uploads/${init_image}"${isPlacedAnew ? html` data-whole` : drawn} aria-pressed="false">${compareIcon()}<span>${isPlacedAnew ? 'Show the photo' : 'Before and after'}</span></button>`
 }
 
 /** What a finished picture was measured to be, against what was asked for. */

@@ -1,6 +1,7 @@
 /**
- * Before and after: the photo that a picture was made from is laid over its picture, as far as a slider says. The photo is
- * cut as the service cuts it: scaled to cover the picture, the excess cropped evenly.
+ * Before and after: the photo that a picture was made from is laid over the picture as it was drawn, as far as a slider says.
+ * The photo is cut as the service cuts it: scaled to cover the picture, the excess cropped evenly. Where the product was cut
+ * out of the photo and placed anew, nothing of the two is at the same place: the whole photo is shown in place of the picture.
  */
 ;(() => {
   const space = 'http://www.w3.org/2000/svg'
@@ -13,19 +14,35 @@
   }
 
   function open(figure, button) {
+    const { compare, drawn } = button.dataset
+    const isWhole = 'whole' in button.dataset
     const [width, height] = ['width', 'height'].map((side) =>
-      Number(figure.querySelector('img').getAttribute(side)),
+      Number(button.dataset[side] ?? figure.querySelector('img').getAttribute(side)),
     )
-    const photo = element('image', { href: button.dataset.compare, width, height })
-    photo.setAttribute('preserveAspectRatio', 'xMidYMid slice')
+    const photo = element('image', { href: compare, width, height })
+    photo.setAttribute('preserveAspectRatio', `xMidYMid ${isWhole ? 'meet' : 'slice'}`)
+    const overlay = element('svg', {
+      class: `frame-paper compare-photo${isWhole || drawn ? ' is-opaque' : ''}`,
+      viewBox: `0 0 ${width} ${height}`,
+      'aria-hidden': 'true',
+    })
+    photo.addEventListener('error', () => {
+      close(figure, button)
+      button.disabled = true
+      button.querySelector('span').textContent = 'The photo has expired'
+    })
+    button.setAttribute('aria-pressed', 'true')
+    if (isWhole) {
+      overlay.append(photo)
+      figure.append(overlay)
+      return
+    }
+    if (drawn) {
+      overlay.append(element('image', { href: drawn, width, height, preserveAspectRatio: 'xMidYMid slice' }))
+    }
     const cut = element('svg', { height, preserveAspectRatio: 'none' }, photo)
     const edge = element('rect', { class: 'compare-edge', width: Math.max(1, width / 400), height })
-    const overlay = element(
-      'svg',
-      { class: 'frame-paper compare-photo', viewBox: `0 0 ${width} ${height}`, 'aria-hidden': 'true' },
-      cut,
-      edge,
-    )
+    overlay.append(cut, edge)
     const slider = document.createElement('input')
     Object.assign(slider, {
       type: 'range',
@@ -43,14 +60,8 @@
       edge.setAttribute('x', shown)
     }
     slider.addEventListener('input', follow)
-    photo.addEventListener('error', () => {
-      close(figure, button)
-      button.disabled = true
-      button.querySelector('span').textContent = 'The photo has expired'
-    })
     follow()
     figure.append(overlay, slider)
-    button.setAttribute('aria-pressed', 'true')
     slider.focus()
   }
 
@@ -64,7 +75,7 @@
     if (!button) return
     const { of } = button.closest('.picture-actions').dataset
     const figure = button.closest('article').querySelector(`figure[data-index="${of}"]`)
-    if (figure.querySelector('.compare-slider')) close(figure, button)
+    if (figure.querySelector('.compare-photo')) close(figure, button)
     else open(figure, button)
   })
 })()
