@@ -211,7 +211,10 @@
     })
     while (['queued', 'running'].includes(job.status)) {
       if (state !== mine) return undefined
-      if (job.position > 1) say(`Looking for the product: ${job.position - 1} jobs are before this one…`)
+      if (job.position > 1) {
+        const before = job.position === 2 ? '1 job is' : `${job.position - 1} jobs are`
+        say(`Looking for the product: ${before} before this one…`)
+      }
       job = await answered(`v1/jobs/${job.id}`, { headers: { prefer: 'wait=20' } })
     }
     const [image] = job.images ?? []
