@@ -294,7 +294,7 @@ test('a finished picture is compared as it was drawn, whatever its shape; where 
   for (const [query, name, viewBox, shown] of [
     ['finish_preset=portrait', 'Before and after', '0 0 256 256', 2],
     ['finish_preset=story', 'Before and after', '0 0 256 256', 2],
-    ['finish_preset=portrait&keep=product', 'Show the photo', undefined, 1],
+    ['finish_preset=portrait&keep=product', 'Its photo', undefined, 1],
   ] as const) {
     await page.goto(`${here.url}/?prompt=a+pear&init_image=${id}&${query}`)
     await page.click('.shutter')

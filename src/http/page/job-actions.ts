@@ -71,7 +71,7 @@ function beforeAndAfter(request: ResolvedRequest, { original }: ImageView): Html
   const isPlacedAnew = keep !== undefined || (strength === 0 && original !== undefined)
   const drawn =
     original !== undefined && html` data-drawn="${original}" data-width="${width}" data-height="${height}"`
-  return html`<button class="btn text js-only" type="button" data-compare="/v1/uploads/${init_image}"${isPlacedAnew ? html` data-whole` : drawn} aria-pressed="false">${compareIcon()}<span>${isPlacedAnew ? 'Show the photo' : 'Before and after'}</span></button>`
+  return html`<button class="btn text js-only" type="button" data-compare="/v1/uploads/${init_image}"${isPlacedAnew ? html` data-whole` : drawn} aria-pressed="false">${compareIcon()}<span>${isPlacedAnew ? 'Its photo' : 'Before and after'}</span></button>`
 }
 
 /** What a finished picture was measured to be, against what was asked for. */
