@@ -20,13 +20,8 @@ export function sendPicture(
   const { image, job, isOriginal } = picture
   const { type, extension } = imageFiles[isOriginal ? 'png' : formatOf(picture)]
   const tag = `"${isOriginal ? 'original-' : ''}${image.sha256}"`
-  reply.headers({
-    etag: tag,
-    'cache-control': whileKept(job),
-    'content-disposition': disposition(extension),
-  })
-  if (isUnchanged(request, tag)) return reply.code(304).send()
-  return sendFile(request, reply.type(type), picture.open)
+  reply.headers({ 'cache-control': whileKept(job), 'content-disposition': disposition(extension) })
+  return sendTagged(request, reply, { type, tag, open: picture.open })
 }
 
 /** The same of a picture that is kept for good: it may be deleted, and caches forget it after a day. */
@@ -39,14 +34,26 @@ export function sendKept(
   if ('url' in kept) return redirectTo(reply, kept)
   const { sha256, format } = kept.view
   const { type, extension } = imageFiles[format]
-  const tag = `"${sha256}"`
   reply.headers({
-    etag: tag,
     'cache-control': `private, max-age=${keptCacheSeconds}`,
     'content-disposition': disposition(extension),
   })
-  if (isUnchanged(request, tag)) return reply.code(304).send()
-  return sendFile(request, reply.type(type), kept.open)
+  return sendTagged(request, reply, { type, tag: `"${sha256}"`, open: kept.open })
+}
+
+interface Tagged extends Pick<PictureFile, 'open'> {
+  readonly type: string
+  readonly tag: string
+}
+
+/** The file, or that the client has it already. */
+function sendTagged(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { type, tag, open }: Tagged,
+): FastifyReply | Promise<FastifyReply> {
+  reply.header('etag', tag)
+  return isUnchanged(request, tag) ? reply.code(304).send() : sendFile(request, reply.type(type), open)
 }
 
 /** How long caches have what is kept for good. */

@@ -1,6 +1,7 @@
 import { AppError } from './errors.ts'
 import { type ImageFormat, imageFiles } from './fields.ts'
 import { isJobIdShaped, jobIdTime } from './job-id.ts'
+import type { KeptEntry } from './ports.ts'
 
 /**
  * Where results are stored, in a folder or a bucket: `<yyyy-mm-dd>/<id>/0.png (or .jpg, .webp), 0.original.png, ... manifest.json`, the
@@ -73,10 +74,17 @@ export function keptName(id: string, kind: ImageFormat | 'document'): string {
   return `${id}.${kind === 'document' ? 'json' : imageFiles[kind].extension}`
 }
 
-/** The kept picture that a file belongs to; undefined for a foreign file. */
-export function keptOfName(name: string): { readonly id: string; readonly isDocument: boolean } | undefined {
-  const [, id = '', extension] = /^([^.]+)\.(json|png|jpg|webp)$/.exec(name) ?? []
-  return isKeptIdShaped(id) ? { id, isDocument: extension === 'json' } : undefined
+/** The kept pictures that files belong to, in the order of the files; foreign files are passed over. */
+export function keptEntries(files: readonly { readonly name: string; readonly at: Date }[]): KeptEntry[] {
+  const found = new Map<string, KeptEntry>()
+  for (const { name, at } of files) {
+    const [, id = '', extension] = /^([^.]+)\.(json|png|jpg|webp)$/.exec(name) ?? []
+    if (!isKeptIdShaped(id)) continue
+    const before = found.get(id)
+    const newest = before !== undefined && before.at > at ? before.at : at
+    found.set(id, { id, whole: extension === 'json' || before?.whole === true, at: newest })
+  }
+  return [...found.values()]
 }
 
 /** The manifest exists, but cannot be read as one. */

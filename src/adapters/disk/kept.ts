@@ -1,8 +1,8 @@
 import { readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type ImageFormat, imageFormats } from '../../jobs/fields.ts'
-import type { KeptEntry, KeptFiles } from '../../jobs/ports.ts'
-import { keptFolder, keptName, keptOfName, keptOwner } from '../../jobs/stored-names.ts'
+import type { KeptFiles } from '../../jobs/ports.ts'
+import { keptEntries, keptFolder, keptName, keptOwner } from '../../jobs/stored-names.ts'
 import { unlessMissing, writeWhole } from './files.ts'
 import { namesIn, sweepTemporaries } from './folders.ts'
 
@@ -24,18 +24,12 @@ export function diskKept(folder: string) {
     },
     async list(owner: string) {
       const path = join(kept, keptOwner(owner))
-      const found = new Map<string, KeptEntry>()
+      const files: { name: string; at: Date }[] = []
       for (const name of (await namesIn(path)).sort()) {
-        const file = keptOfName(name)
-        if (file === undefined) continue
         const info = await unlessMissing(stat(join(path, name)))
-        if (info === undefined) continue
-        const { id, isDocument } = file
-        const before = found.get(id)
-        const at = new Date(Math.max(info.mtimeMs, before?.at.getTime() ?? 0))
-        found.set(id, { id, whole: isDocument || before?.whole === true, at })
+        if (info !== undefined) files.push({ name, at: info.mtime })
       }
-      return [...found.values()]
+      return keptEntries(files)
     },
     /** What a crash left of files that were being written before this time (ms). */
     async sweep(before: number) {

@@ -1,6 +1,6 @@
 import { imageFiles, imageFormats } from '../../jobs/fields.ts'
-import type { ImageStore, KeptEntry } from '../../jobs/ports.ts'
-import { keptOfName } from '../../jobs/stored-names.ts'
+import type { ImageStore } from '../../jobs/ports.ts'
+import { keptEntries } from '../../jobs/stored-names.ts'
 import type { Bucket } from './bucket.ts'
 import { keptKey, keptPrefix } from './keys.ts'
 
@@ -22,19 +22,14 @@ export function s3Kept(bucket: Bucket): Pick<ImageStore, KeptMethods> {
     },
     async listKept(owner) {
       const prefix = keptPrefix(owner)
-      const found = new Map<string, KeptEntry>()
+      const files: { name: string; at: Date }[] = []
       for await (const { objects } of bucket.list(prefix)) {
         for (const { key, modified } of objects) {
-          const file = keptOfName(key.slice(prefix.length))
-          if (file === undefined) continue
-          const { id, isDocument } = file
-          const before = found.get(id)
           // without a time it is not known to be old
-          const at = new Date(Math.max(modified?.getTime() ?? Date.now(), before?.at.getTime() ?? 0))
-          found.set(id, { id, whole: isDocument || before?.whole === true, at })
+          files.push({ name: key.slice(prefix.length), at: modified ?? new Date() })
         }
       }
-      return [...found.values()]
+      return keptEntries(files)
     },
   }
 }
