@@ -18,7 +18,7 @@ import {
   openFollowing,
   type SentForGrant,
 } from '../jobs/serving/grants.ts'
-import { type JobView, viewJob } from '../jobs/serving/job-view.ts'
+import { type JobView, viewEnded, viewJob } from '../jobs/serving/job-view.ts'
 import { createKept, type KeptDeps, type KeptPictures } from '../jobs/serving/kept.ts'
 import { type JobList, type ListRequest, listJobs } from '../jobs/serving/list.ts'
 import { newestPreview } from '../jobs/serving/newest-preview.ts'
@@ -250,9 +250,10 @@ export function createServices(
   return {
     submit: (body, options) => asAppError(noted(submitJob(deps, body, options))),
     refinish: (id, body, options) =>
-      by('jobs:write', options.caller, async (owner) =>
-        noted(refinishJob(deps, await viewJob(deps, id, owner), body, options)),
-      ),
+      by('jobs:write', options.caller, async (owner) => {
+        deps.ids.verify(id, owner)
+        return noted(refinishJob(deps, await viewEnded(deps, id), body, options))
+      }),
     view,
     untilFinal: (id, caller, options) =>
       by('jobs:read', caller, (owner) => noted(deps.watch.untilFinal(id, { ...options, owner }))),

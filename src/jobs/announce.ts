@@ -1,4 +1,4 @@
-import { eventOf, type Manifest } from './job.ts'
+import { endOf, eventOf, type Manifest } from './job.ts'
 import { bestEffort, type Log } from './log.ts'
 import type { EventQueue, StatusStore } from './ports.ts'
 
@@ -17,8 +17,6 @@ export async function announce(
   manifest: Manifest,
   trace?: string,
 ): Promise<void> {
-  const { id, status: final, error } = manifest
-  const update = { status: final, ...(error === undefined ? {} : { error }) }
-  const told = bestEffort(log, 'writing a final status', status.advance(id, update))
+  const told = bestEffort(log, 'writing a final status', status.advance(manifest.id, endOf(manifest)))
   await Promise.all([told, events.publish(eventOf(manifest, trace))])
 }

@@ -213,6 +213,11 @@ export function eventOf(manifest: Manifest, trace?: string): JobEvent {
   }
 }
 
+/** What the status store is told of a final job. */
+export function endOf({ status, error }: Manifest): Pick<Manifest, 'status' | 'error'> {
+  return { status, ...(error === undefined ? {} : { error }) }
+}
+
 /** Completed and total steps over all pictures of the job. */
 export interface Progress {
   readonly step: number

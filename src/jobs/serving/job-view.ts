@@ -1,7 +1,7 @@
 import { type Static, Type } from 'typebox'
 import { AppError } from '../errors.ts'
 import { Measured } from '../finish.ts'
-import { finalStatuses, JobError, type JobState, type Manifest, ResolvedRequest } from '../job.ts'
+import { endOf, finalStatuses, JobError, type JobState, type Manifest, ResolvedRequest } from '../job.ts'
 import { expiryOf, hasExpired, type JobIds } from '../job-id.ts'
 import { bestEffort, type Log } from '../log.ts'
 import type { ImageStore, Load, StatusStore } from '../ports.ts'
@@ -14,7 +14,8 @@ import { estimateSeconds, pollAfterMs, remainingUnits } from './waiting.ts'
  * just after an outage of the status store: a client that saw the end of a job must not see it unfinished again. For a
  * job that is final, or unknown to the status store, the manifest decides; without one, an id that this installation
  * issued is `queued`. So with the status store wiped every answer is still right, only slower. A state that missed its
- * job's end is repaired by the job's event, which is repeated until it is written.
+ * job's end is repaired by the job's event, which is repeated until it is written, and by an answer that says the end
+ * before: other servers must not say `running` after it.
  */
 
 const shownStatuses = ['queued', 'running', ...finalStatuses] as const
@@ -112,10 +113,27 @@ export async function viewJob(deps: AnswerDeps, id: string, owner?: string): Pro
 
 /** The same for an id that was verified, or comes from a link to a picture. */
 export async function viewVerified(deps: AnswerDeps, id: string): Promise<JobView> {
+  return view(deps, id, deps.status.doubtful)
+}
+
+/**
+ * The same for what needs the end of the job, such as a picture. Whoever asks for it has seen the end, perhaps at a
+ * server that was in doubt while this one is not: the manifest is always looked for.
+ */
+export async function viewEnded(deps: AnswerDeps, id: string): Promise<JobView> {
+  return view(deps, id, () => true)
+}
+
+/** @param doubtful asked after the state was read */
+async function view(deps: AnswerDeps, id: string, doubtful: () => boolean): Promise<JobView> {
   const state = await bestEffort(deps.log, 'reading a status', deps.status.get(id), 'debug')
   const waiting = state !== undefined && isWaiting(state, deps.now())
-  if (waiting && !deps.status.doubtful()) return waitingView(deps, state)
+  if (waiting && !doubtful()) return waitingView(deps, state)
   const manifest = await findManifest(deps, id)
+  if (manifest !== undefined && waiting) {
+    const repair = deps.status.advance(id, endOf(manifest))
+    await bestEffort(deps.log, 'writing an end that the status store missed', repair)
+  }
   if (manifest !== undefined) return viewOfManifest(deps, manifest)
   if (waiting) return waitingView(deps, state)
   if (state?.status === 'canceled' && Date.parse(state.expires_at) > deps.now().getTime()) {

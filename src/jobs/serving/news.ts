@@ -1,4 +1,4 @@
-import type { JobEvent, JobState } from '../job.ts'
+import { endOf, type JobEvent, type JobState } from '../job.ts'
 import { expiryOf, hasExpired, type JobIds } from '../job-id.ts'
 import { type Log, seldom } from '../log.ts'
 import type { ImageStore, StatusStore } from '../ports.ts'
@@ -36,10 +36,9 @@ export async function handleEvent(deps: NewsDeps, event: JobEvent): Promise<void
     throw thrown
   })
   if (manifest !== undefined) {
-    const { status: final, error, deleted_at } = manifest
     const view = viewOfManifest(deps, manifest)
-    if (deleted_at !== undefined) return webhooks.jobEnded(withoutRequest(view), manifest)
-    await status.advance(id, { status: final, ...(error === undefined ? {} : { error }) })
+    if (manifest.deleted_at !== undefined) return webhooks.jobEnded(withoutRequest(view), manifest)
+    await status.advance(id, endOf(manifest))
     return webhooks.jobEnded(view, manifest)
   }
   const state = await status.get(id)

@@ -282,6 +282,21 @@ test('a status store in doubt is no proof that a job is unfinished', async (t) =
   await workUntil(parts, runDeps(parts, { status }), async () => (await parts.queue.depth()) === 0)
   assert.equal((await parts.status.get(id))?.status, 'queued')
   assert.equal((await viewJob(deps, id)).status, 'succeeded')
+  // a server that is not in doubt says the same from here on
+  assert.equal((await viewJob(parts, id)).status, 'succeeded')
+})
+
+test('who saw the end of a job at one server gets its picture from another that does not know of it', async (t) => {
+  const parts = embedded(t)
+  const { id } = await submit(parts, { prompt: 'an apple' })
+  const away = async () => storageIsAway()
+  const status: typeof parts.status = { ...parts.status, advance: away }
+  await workUntil(parts, runDeps(parts, { status }), async () => (await parts.queue.depth()) === 0)
+  const cutOff = { ...parts, status: { ...parts.status, get: away, advance: away } }
+  assert.equal((await viewJob(cutOff, id)).status, 'succeeded')
+  assert.equal((await viewJob(parts, id)).status, 'queued')
+  assert.equal((await getPicture(parts, id, 0)).job.status, 'succeeded')
+  assert.equal((await viewJob(parts, id)).status, 'succeeded')
 })
 
 test('with the status store away, answers come from the manifest and the id', async (t) => {
