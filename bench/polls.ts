@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { Agent, request } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Fleet, fleetServer, prepareFleet } from '../test/fleet/fleet.ts'
+import { ownOptions } from '../test/kit/own-environment.ts'
 import {
   type ServerProcess,
   standInServer,
@@ -18,8 +19,7 @@ import { whileServicesRun } from './services.ts'
  * The cost of waiting: how many status requests per second one core of a server answers, with Redis and embedded, and
  * how many a job needs if its client polls as advised, compared with a client that polls every 3 seconds.
  *
- * Last the cost of metrics: two servers, one with and one without, take turns under the same load, as one after the other
- * would measure the machine's mood too.
+ * Last the cost of metrics: two servers in one process, one with and one without, take turns under the same load.
  *
  *   node bench/polls.ts                 (npm run bench:polls)
  *   node bench/polls.ts --metrics       the cost of metrics alone
@@ -28,10 +28,13 @@ const seconds = 6
 const connections = 32
 const jobs = 300
 const fixedPollSeconds = 3
-/** Of the comparison: pairs of servers, and turns of each server after one that does not count. */
-const [pairs, rounds, sliceSeconds] = [7, 4, 3]
+/** Of the comparison: processes, and turns of each server after one that does not count. */
+const [processes, rounds, sliceSeconds] = [16, 8, 1]
+/** The turns with a scrape, which costs 15 to 30 ms: one in 8 s, where Prometheus makes one in 15. */
+const scrapedEvery = 8
 /** Of the profile: how long it is, and what metrics are made of. */
 const profileSeconds = 15
+const servedTwice = new URL('served-twice.ts', import.meta.url)
 const metricFiles =
   /src\/http\/measure|src\/main\/(measured|metrics|gauges)|adapters\/prometheus|\/prom-client\//
 
@@ -72,11 +75,10 @@ await whileServicesRun(async (t, services) => {
   ] as const) {
     const some = waits.filter(({ made }) => made >= from && made < to)
     if (some.length === 0) continue
-    const mean = (value: (wait: Wait) => number) =>
-      some.reduce((sum, wait) => sum + value(wait), 0) / some.length
-    const fixed = mean(({ made }) => Math.max(1, Math.ceil(made / fixedPollSeconds)))
-    const asked = mean((wait) => wait.asked)
-    const late = mean(({ made, told }) => told - made)
+    const meanOf = (value: (wait: Wait) => number) => mean(some.map(value))
+    const fixed = meanOf(({ made }) => Math.max(1, Math.ceil(made / fixedPollSeconds)))
+    const asked = meanOf((wait) => wait.asked)
+    const late = meanOf(({ made, told }) => told - made)
     console.log(
       `${`${from} to ${to} s`.padEnd(14)}${String(some.length).padStart(6)}${asked.toFixed(2).padStart(10)}${fixed.toFixed(2).padStart(12)}${`${late.toFixed(1)} s`.padStart(24)}`,
     )
@@ -87,38 +89,45 @@ await whileServicesRun(async (t, services) => {
 })
 
 /**
- * Polls per CPU second with metrics, scraped as often as Prometheus does, and without. Two processes of the same program
- * differ by several percent for as long as they live, so that one pair proves nothing: the ratio is the median of pairs.
+ * Polls per CPU second with metrics, scraped about as often as Prometheus does, and without. Two processes of one program
+ * differ by several percent for as long as they live, so both servers are in one (`served-twice.ts`), and because the one
+ * that began first may be faster, in every other one the measured one does. What the runtime measures of itself, its event
+ * loop and garbage collector, is then on both sides.
  */
 async function costOfMetrics(t: Cleanup, fleet: Fleet): Promise<void> {
   console.log(
-    '\npolls per CPU second      without   with metrics   ratio (at least 0.98 is wanted)   ratios of the pairs',
+    '\npolls per CPU second      without   with metrics   ratio (more than 0.98 is wanted)   of each process',
   )
   const port = String(await freePort())
-  const env = (metrics: boolean) => ({
-    PACKSHOT_LOG_LEVEL: 'silent',
-    ...(metrics && { PACKSHOT_METRICS_PORT: port }),
-  })
-  const embedded = (metrics: boolean) => startServer(t, { ...env(metrics), PACKSHOT_DATA_DIR: tempFolder(t) })
-  for (const [what, start] of [
-    ['with Redis', (metrics: boolean) => fleet.server(env(metrics))],
-    ['embedded', embedded],
+  const quiet = { PACKSHOT_LOG_LEVEL: 'silent', PACKSHOT_METRICS_PORT: port }
+  for (const [what, mode] of [
+    ['with Redis', 'fleet'],
+    ['embedded', 'embedded'],
   ] as const) {
     const measured: [number, number][] = []
-    for (let pair = 0; pair < pairs; pair += 1) {
-      const servers = [start(false), start(true)]
-      const urls = await pollsOf(servers, start === embedded)
-      measured.push(await ratesOfPair(servers, urls, port))
-      for (const { process: child } of servers) child.kill('SIGKILL')
-      await Promise.all(servers.map(({ ended }) => ended))
+    for (let each = 0; each < processes; each += 1) {
+      const env =
+        mode === 'fleet' ? { ...fleet.env, ...quiet } : { ...quiet, PACKSHOT_DATA_DIR: tempFolder(t) }
+      const server = startServer(t, env, servedTwice, ownOptions(), [
+        mode,
+        ...(each % 2 === 0 ? [] : ['measured-first']),
+      ])
+      await server.address
+      const addresses = (/is ready: (.*)/.exec(server.output())?.[1] ?? '').split(' ')
+      measured.push(await ratesOfBoth(server, await pollsOf(addresses, mode === 'embedded'), port))
+      server.process.kill('SIGKILL')
+      await server.ended
     }
     const ratios = measured.map(([without, observed]) => observed / without)
     const [without, observed] = ([0, 1] as const).map((index) =>
-      median(measured.map((rates) => rates[index])).toFixed(0),
+      mean(measured.map((rates) => rates[index])).toFixed(0),
     ) as [string, string]
-    const shown = ratios.toSorted((a, b) => a - b).map((ratio) => ratio.toFixed(2))
+    const shown = ratios.toSorted((a, b) => a - b).map((ratio) => ratio.toFixed(3))
+    const middle = mean(ratios)
+    const error = Math.sqrt(mean(ratios.map((ratio) => (ratio - middle) ** 2)) / (processes - 1))
+    const told = `${middle.toFixed(3)} +- ${error.toFixed(3)}`
     console.log(
-      `${what.padEnd(22)}${without.padStart(11)}${observed.padStart(15)}${median(ratios).toFixed(3).padStart(8)}${' '.repeat(28)}${shown.join(' ')}`,
+      `${what.padEnd(22)}${without.padStart(11)}${observed.padStart(15)}   ${told.padEnd(34)}${shown.join(' ')}`,
     )
   }
   console.log('\nof the time of a poll, spent on metrics (less than 0.02 is wanted)')
@@ -146,7 +155,7 @@ async function shareOfMetrics(t: Cleanup, file: URL, env: Record<string, string>
     '--cpu-prof-interval=250',
     `--cpu-prof-dir=${folder}`,
   ])
-  const [url = ''] = await pollsOf([server], true)
+  const [url = ''] = await pollsOf([await server.address], true)
   const loaded = load(server, url, profileSeconds)
   await (await fetch(`http://127.0.0.1:${env.PACKSHOT_METRICS_PORT}/metrics`)).text()
   await loaded
@@ -155,9 +164,9 @@ async function shareOfMetrics(t: Cleanup, file: URL, env: Record<string, string>
   return shareOf(readProfile(folder, server.process.pid ?? 0), metricFiles)
 }
 
-/** Polls per CPU second of two servers that take turns, the second of which is scraped. */
-async function ratesOfPair(
-  servers: readonly ServerProcess[],
+/** Polls per CPU second of two servers of a process, which take turns; the second is scraped. */
+async function ratesOfBoth(
+  server: ServerProcess,
   urls: readonly string[],
   port: string,
 ): Promise<[number, number]> {
@@ -168,13 +177,14 @@ async function ratesOfPair(
   for (let round = 0; round <= rounds; round += 1) {
     // each goes first as often as the other; the first round compiles
     for (const index of round % 2 === 0 ? [0, 1] : [1, 0]) {
-      const loaded = load(servers[index] as ServerProcess, urls[index] as string, sliceSeconds)
-      if (index === 1) await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
+      const loaded = load(server, urls[index] as string, sliceSeconds)
+      if (index === 1 && round % scrapedEvery === 0)
+        await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
       const { answers, cpuSeconds: cpu } = await loaded
-      const sum = sums[index]
-      if (round === 0 || sum === undefined) continue
-      sum.answers += answers
-      sum.cpu += cpu
+      const counted = sums[index]
+      if (round === 0 || counted === undefined) continue
+      counted.answers += answers
+      counted.cpu += cpu
     }
   }
   const [without, observed] = sums.map(({ answers, cpu }) => answers / cpu)
@@ -182,8 +192,7 @@ async function ratesOfPair(
 }
 
 /** Addresses of a job that waits: the same one in a fleet, and one of each server that is embedded. */
-async function pollsOf(servers: readonly ServerProcess[], ownQueues: boolean): Promise<string[]> {
-  const addresses = await Promise.all(servers.map((server) => server.address))
+async function pollsOf(addresses: readonly string[], ownQueues: boolean): Promise<string[]> {
   const waiting = async (address: string) => {
     // an embedded one has a worker, which is kept busy
     await submit(address, { prompt: '1000ms', steps: 100 })
@@ -193,10 +202,8 @@ async function pollsOf(servers: readonly ServerProcess[], ownQueues: boolean): P
   return addresses.map((address, index) => `${address}/v1/jobs/${ids[index] ?? ids[0]}`)
 }
 
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b)
-  const middle = sorted.length / 2
-  return ((sorted[Math.floor(middle)] ?? 0) + (sorted[Math.ceil(middle) - 1] ?? 0)) / 2
+function mean(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0) / values.length
 }
 
 async function embeddedRate(t: Cleanup, env: Record<string, string>): Promise<void> {

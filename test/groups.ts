@@ -26,7 +26,7 @@ export const groups: readonly Group[] = [
     share: 0.33,
     services: true,
     files: [
-      'test/fleet/{alarms,kill-points}.test.ts',
+      'test/fleet/{alarms-of-services,alarms-of-work,kill-points}.test.ts',
       'test/deploy/proxies.test.ts',
       'test/fleet/{queue-faults,shutdown,broker-outage}.test.ts',
       'test/fleet/{poison,storage-faults,clock-and-disk}.test.ts',

@@ -46,6 +46,7 @@ import { serveUnderPrefix } from './prefix.ts'
 import { publicAddress } from './public-address.ts'
 import { sayLimits } from './rate-headers.ts'
 import { type Refusals, refusals } from './refusals.ts'
+import { routeOf } from './route.ts'
 import { serializerOf } from './serializers.ts'
 import type { Services } from './services.ts'
 import { defaultTrafficLimits, type TrafficLimits } from './traffic.ts'
@@ -149,6 +150,7 @@ export async function buildHttp({
   answerOddRequests(app.server)
   if (connections !== undefined) limitConnections(app.server, connections, trusts)
   const inARow = limitRequestsInARow()
+  app.decorateRequest('route')
   app.decorateRequest('publicAddress', function () {
     return publicAddress(this, trusts)
   })
@@ -164,7 +166,7 @@ export async function buildHttp({
     if (isConnected(request)) inARow(request.raw.socket, reply.raw)
     await recognise(request)
     if (request.signedIn) requireOwnPage(request, hosts)
-    const path = request.routeOptions.url ?? ''
+    const path = routeOf(request).url ?? ''
     if (!path.startsWith('/healthz/') && !path.startsWith('/assets/')) {
       await services.count(request.caller)
     }
@@ -180,7 +182,7 @@ export async function buildHttp({
     setMissingHeaders(reply)
     // A draining server sends its clients to another one: a kept connection would stay until the end.
     if (!services.ready()) reply.header('connection', 'close')
-    measure(request, reply)
+    measure(request, reply, payload)
     done(null, payload)
   })
   sayLimits(app, services)

@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type Caller, type Credentials, whose } from '../jobs/caller.ts'
+import { routeOf } from './route.ts'
 import type { Services } from './services.ts'
 
 declare module 'fastify' {
@@ -37,7 +38,7 @@ export function recogniseCallers(
   if (services.signIn !== undefined) {
     app.addHook('onSend', async (request, reply) => {
       if (reply.statusCode === 401) challenge(request, reply)
-      if (request.routeOptions.config.open !== true) varyByCaller(reply)
+      if (routeOf(request).config.open !== true) varyByCaller(reply)
     })
   }
   return async (request) => {
@@ -62,8 +63,8 @@ function varyByCaller(reply: FastifyReply): void {
 
 /** What a request brings to be recognised by. A key in `Authorization` counts before the session of a browser. */
 function credentialsOf(request: FastifyRequest): Credentials {
-  const { ip: address, headers, routeOptions, is404 } = request
-  if (is404 || routeOptions.config.open === true) return { address, open: true }
+  const { ip: address, headers, is404 } = request
+  if (is404 || routeOf(request).config.open === true) return { address, open: true }
   const session = cookieIn(headers.cookie, sessionCookie(request))
   const key = keyIn(headers.authorization, session !== undefined)
   return {

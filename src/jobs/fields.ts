@@ -76,7 +76,7 @@ export interface FormField {
   /** `photo`: beside the picture to start from; `more`: behind "More settings". */
   readonly place: 'main' | 'photo' | 'more'
   /** How the typed text becomes a value. */
-  readonly as: 'text' | 'number' | 'choice' | 'loras'
+  readonly as: 'text' | 'number' | 'numbers' | 'choice' | 'loras'
   readonly label: string
   /** How a sentence about it begins. */
   readonly subject: string
@@ -240,6 +240,14 @@ export const requestFields = {
         }),
       ),
     decided: Type.Optional(Type.Array(Type.Integer())),
+    form: {
+      place: 'more',
+      as: 'numbers',
+      label: 'Timesteps',
+      subject: 'The timesteps',
+      help: 'Falling numbers from 999 to 0, with spaces between, in place of steps and schedule.',
+      placeholder: '999 749 499 249',
+    },
   }),
   guidance_end: field({
     asked: () =>

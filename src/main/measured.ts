@@ -23,8 +23,13 @@ export interface Measured<Opened extends Backends = Backends> {
 }
 
 type Outcome = 'ok' | 'unavailable' | 'error'
+/** The labels of a call: one object for all that end so. */
+interface Labels {
+  readonly op: string
+  readonly outcome: Outcome
+}
 /** @param began on the clock of `performance.now()` */
-type Ended = (op: string, outcome: Outcome, began: number) => void
+type Ended = (labels: Labels, began: number) => void
 
 /**
  * @param parksHere whether a task that a worker ends with `dead` is counted by it: a broker passes it on to the servers,
@@ -48,10 +53,10 @@ export function measuredBackends<Opened extends Backends>(
     working += change
     metrics.workerBusy.set({}, Math.min(working, 1))
   }
-  const ofQueue: Ended = (_op, outcome, began) => void pulse('queue', outcome, began)
+  const ofQueue: Ended = ({ outcome }, began) => void pulse('queue', outcome, began)
   const queue = timed(backends.queue, ofQueue)
-  const images = timed(backends.images, (op, outcome, began) => {
-    metrics.storageDuration.observe({ op, outcome }, pulse('storage', outcome, began))
+  const images = timed(backends.images, (labels, began) => {
+    metrics.storageDuration.observe(labels, pulse('storage', labels.outcome, began))
   })
   return {
     pulses,
@@ -93,8 +98,8 @@ export function measuredBackends<Opened extends Backends>(
       },
       events: timed(backends.events, ofQueue),
       webhookQueue: timed(backends.webhookQueue, ofQueue),
-      status: timed(backends.status, (op, outcome, began) => {
-        metrics.statusDuration.observe({ op, outcome }, pulse('status', outcome, began))
+      status: timed(backends.status, (labels, began) => {
+        metrics.statusDuration.observe(labels, pulse('status', labels.outcome, began))
       }),
       images: {
         ...images,
@@ -109,12 +114,16 @@ export function measuredBackends<Opened extends Backends>(
 }
 
 /** Local, and no calls of a service. */
-const notCalls: readonly string[] = ['close', 'consume', 'consumeDead']
+const notCalls: readonly string[] = ['close', 'consume', 'consumeDead', 'doubtful']
 
 /** The same port; `ended` is told of each call that returned a promise when that is settled. */
 function timed<Port extends object>(port: Port, ended: Ended): Port {
   const wrapped = Object.entries(port).map(([op, method]) => {
     if (typeof method !== 'function' || notCalls.includes(op)) return [op, method]
+    const [ok, unavailable, error] = (['ok', 'unavailable', 'error'] as const).map((outcome) => ({
+      op,
+      outcome,
+    })) as [Labels, Labels, Labels]
     return [
       op,
       (...args: unknown[]) => {
@@ -122,8 +131,8 @@ function timed<Port extends object>(port: Port, ended: Ended): Port {
         const result: unknown = method.apply(port, args)
         if (!(result instanceof Promise)) return result
         result.then(
-          () => ended(op, 'ok', began),
-          (thrown) => ended(op, toAppError(thrown).code === 'unavailable' ? 'unavailable' : 'error', began),
+          () => ended(ok, began),
+          (thrown) => ended(toAppError(thrown).code === 'unavailable' ? unavailable : error, began),
         )
         return result
       },

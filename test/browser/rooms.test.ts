@@ -164,6 +164,55 @@ test('a photo that was chosen, and one that is painted on, have none', async () 
   visitor.assertQuiet()
 })
 
+test('fine tuning, a picture beside its photo, finishing again and the link to another device have none', async () => {
+  here.studio.more = {
+    loras: [
+      { name: 'detail', family: 'sd1' },
+      { name: 'soft light', family: 'sd1' },
+    ],
+    upscalers: [{ name: 'sharp', family: 'any', enlarges: { scale: 2, units: 1 } }],
+    tiny_vaes: [{ name: 'taesd', family: 'sd1' }],
+  }
+  await using visitor = await here.visit({ viewport: desk })
+  const { page } = visitor
+  const { at, assertClean } = inspection(page)
+  const photo = { type: 'image/png', caller: anonymousCaller('::1') }
+  const { id } = await here.studio.upload(ballPng(64, 64), photo)
+  await page.goto(`${here.url}/?prompt=a+pear&init_image=${id}&loras=detail:0.5&finish_margin=5`)
+  await page.selectOption('#lora-add', 'soft light')
+  await page.locator('#lora-rows li').nth(1).waitFor()
+  await page.locator('#finish_margin').scrollIntoViewIfNeeded()
+  await at('fine-tuning')
+  await page.fill('#finish_margin', '5 5')
+  await page.click('.shutter')
+  await page.locator('#finish_margin-error').waitFor()
+  await at('fine-tuning-fault')
+  await page.fill('#finish_margin', '5 0 10 0')
+  await page.click('.shutter')
+  await page.locator('article.is-queued.is-current').waitFor()
+  here.studio.finish()
+  const card = page.locator('article.is-current.is-succeeded')
+  await card.getByText('Finish again').click()
+  await card.getByRole('button', { name: 'Finish it' }).waitFor()
+  await at('finish-again')
+  await card.getByText('Finish again').click()
+  await card.getByRole('button', { name: 'Before and after' }).click()
+  await page.getByRole('slider', { name: 'How much of the photo is shown' }).waitFor()
+  await at('before-and-after')
+  await at('device', `${here.url}/workspace/device`)
+  const link = await page.inputValue('#device-link')
+  await at('device-question', link)
+  here.studio.now = () => new Date(Date.now() + 3_600_000)
+  await at('device-over', link)
+  await here.visit({ viewport: desk }).then(async (stranger) => {
+    await using other = stranger
+    const looking = inspection(other.page)
+    await looking.at('device-nothing', `${here.url}/workspace/device`)
+    looking.assertClean()
+  })
+  assertClean()
+})
+
 test('no state of signing in and of a catalogue run has a violation', async (t) => {
   const browser = await startBrowser()
   t.after(() => browser.close())

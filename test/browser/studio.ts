@@ -161,12 +161,15 @@ export class Studio implements Services {
     return acceptGranted(this.#uploadDeps, sent, body)
   }
 
+  /** The clock of the workspaces. */
+  now = () => new Date()
+
   readonly workspaces = createWorkspaces({
     ids: testIds,
     status: memoryShelves(),
     workspaceLimits: { jobs: 300, looks: 40, seconds: 86_400 },
     requests: memoryRateLimiter(),
-    now: () => new Date(),
+    now: () => this.now(),
     log: keepingLog(),
     view: (id) => this.view(id),
   })

@@ -25,7 +25,7 @@ export function recorded(): string[] {
   return allRules().flatMap(({ record }) => record ?? [])
 }
 
-/** Of programs that are scraped beside Packshot. test/fleet/alarms.test.ts looks for all but Traefik's in the real ones. */
+/** Of programs that are scraped beside Packshot. test/fleet/alarms-of-services.test.ts looks for all but Traefik's in the real ones. */
 export const exporters = {
   node: [
     'process_start_time_seconds',

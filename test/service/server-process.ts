@@ -32,14 +32,18 @@ export interface ServerProcess {
   workers(): readonly number[]
 }
 
-/** @param options of Node; none: the program is loaded from its own files */
+/**
+ * @param options of Node; none: the program is loaded from its own files
+ * @param args of the program
+ */
 export function startServer(
   t: Cleanup,
   env: Record<string, string>,
   file: URL = standInServer,
   options: readonly string[] = ownOptions(),
+  args: readonly string[] = [],
 ): ServerProcess {
-  const child = spawn(process.execPath, [...options, fileURLToPath(file)], {
+  const child = spawn(process.execPath, [...options, fileURLToPath(file), ...args], {
     env: { ...ownEnvironment(), PORT: '0', ...noLimits, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })

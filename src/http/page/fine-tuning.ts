@@ -40,6 +40,7 @@ ${number('width', size)}
 ${number('height', { ...size, help: html`In pixels, multiples of ${model.size_multiple}.` })}
 </div>
 ${samplers(fields, offer.samplers.of(model))}
+${timesteps(fields, offer.samplers.of(model))}
 <div class="field-row">
 ${vaes(fields, model, namesFor(model, offer.vaes))}
 ${number('clip_skip', { max: Math.min(limits.maxClipSkip, model.clip_layers) })}
@@ -51,7 +52,13 @@ ${largerFields(offer, fields, model)}
 }
 
 /** Fields of it that are not in the table. */
-const ownFields: readonly FieldName[] = ['gate_tries', 'finish_max_bytes', ...largerFieldNames]
+const ownFields: readonly FieldName[] = [
+  'gate_tries',
+  'finish_max_bytes',
+  'finish_zoom',
+  'finish_margin',
+  ...largerFieldNames,
+]
 
 interface NumberRange {
   readonly min: number
@@ -99,6 +106,7 @@ const placed: readonly FormFieldName[] = [
   'format',
   'upscaler',
   'decoder',
+  'timesteps',
 ]
 
 /** All others, in the table's order. */
@@ -130,6 +138,11 @@ function samplers(fields: FieldContext, offered: readonly SamplerInfo[]): Html |
   const sampler = offered.length > 1 && choice(fields, { ...textOf('sampler'), options })
   const schedule = schedules.length > 1 && choice(fields, { ...textOf('schedule'), options: spacings })
   return (sampler || schedule) && html`<div class="field-row">${sampler}${schedule}</div>`
+}
+
+function timesteps(fields: FieldContext, offered: readonly SamplerInfo[]): Html | false {
+  const isShown = offered.some(({ takes_timesteps }) => takes_timesteps) || fields.values.timesteps !== ''
+  return isShown && lineField(fields, { ...textOf('timesteps'), maxLength: 400 })
 }
 
 function vaes(fields: FieldContext, model: ModelInfo, names: readonly string[]): Html | false {

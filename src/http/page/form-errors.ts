@@ -17,6 +17,8 @@ function subjectOf(name: FieldName): string {
     finish_width: 'The delivered width',
     finish_height: 'The delivered height',
     finish_shadow: 'The shadow',
+    finish_zoom: 'How much the product fills',
+    finish_margin: 'The margin',
     finish_max_bytes: 'The size of the file',
     gate_tries: 'The number of tries',
     hires_scale: 'The larger size',
@@ -64,6 +66,7 @@ function fieldOf(param: string): FieldName | undefined {
 /** Width and height that were not typed came from the list of sizes. */
 function placeOf(param: string, values: FormValues): FieldName | 'form' {
   if ((param === 'width' || param === 'height') && values[param].trim() === '') return 'size'
+  if (param === 'finish.fill' && values.finish_zoom.trim() !== '') return 'finish_zoom'
   return fieldOf(param) ?? 'form'
 }
 

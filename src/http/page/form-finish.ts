@@ -1,4 +1,4 @@
-import { type Finish, finishPresets } from '../../jobs/finish.ts'
+import { type Finish, finishPresets, type Margins } from '../../jobs/finish.ts'
 import type { ResolvedRequest } from '../../jobs/job.ts'
 import { finishes } from './backgrounds.ts'
 import { ownFormat } from './format-fields.ts'
@@ -13,6 +13,8 @@ export const finishFieldNames = [
   'finish_width',
   'finish_height',
   'finish_shadow',
+  'finish_zoom',
+  'finish_margin',
   'finish_max_bytes',
   'gate_tries',
 ] as const
@@ -25,7 +27,8 @@ export const firstColour = '#d9d4cb'
 
 /**
  * `finish` and `gate` of a request. Fill and shadow always have a value in the form, so they count only where something
- * is finished: a format, a size, or a background that is laid on. A scene that was chosen counts more than the
+ * is finished: a format, a size, or a background that is laid on. A picture that keeps its background has a fill of its
+ * own, `finish_zoom`, which may be empty. A scene that was chosen counts more than the
  * background of a format.
  */
 export function finishOf(values: Values): Record<string, unknown> {
@@ -39,15 +42,19 @@ export function finishOf(values: Values): Record<string, unknown> {
     values.finish_preset !== '' ||
     values.finish_background !== '' ||
     size.width !== undefined ||
-    size.height !== undefined
+    size.height !== undefined ||
+    values.finish_zoom.trim() !== '' ||
+    values.finish_margin.trim() !== ''
   const limit = maxBytes(values.finish_max_bytes)
   const background = laidOn ?? (values.finish_background || (asked ? scene : undefined))
+  const isAsMade = (background ?? finishPresets[format]?.background) === 'as_made'
   const finish = {
     preset: format || undefined,
     background,
-    fill: background === 'as_made' ? undefined : number(values.finish_fill),
+    fill: number(isAsMade ? values.finish_zoom : values.finish_fill),
     ...size,
-    shadow: background === 'as_made' ? undefined : values.finish_shadow || undefined,
+    margin: marginOf(values.finish_margin),
+    shadow: isAsMade ? undefined : values.finish_shadow || undefined,
     max_bytes: limit,
   }
   const given = Object.entries(finish).filter(([, value]) => value !== undefined)
@@ -67,12 +74,14 @@ export function finishOf(values: Values): Record<string, unknown> {
 export function finishTexts(settings: Partial<ResolvedRequest>, scene: string): Record<string, string> {
   const { finish, gate } = settings
   if (finish === undefined && gate === undefined) return {}
-  const text = (name: keyof Finish) => (finish?.[name] === undefined ? '' : String(finish[name]))
+  const tries = gate === undefined ? {} : { gate_tries: String(gate.tries) }
+  if (finish === undefined) return tries
+  const text = (name: keyof Finish) => (finish[name] === undefined ? '' : String(finish[name]))
   const background = text('background')
-  const preset = finishPresets[finish?.preset ?? '']
+  const preset = finishPresets[finish.preset ?? '']
   // the size of a format, or that of the picture as it was drawn, is not typed
   const usual = preset ?? settings
-  const isUsual = usual.width === finish?.width && usual.height === finish?.height
+  const isUsual = usual.width === finish.width && usual.height === finish.height
   const fixed = finishes.find((each) => each.finish === background.toLowerCase())?.value
   const own = background.startsWith('#') ? 'colour' : undefined
   const laidOn = scene === 'white' ? (fixed ?? own) : undefined
@@ -81,16 +90,40 @@ export function finishTexts(settings: Partial<ResolvedRequest>, scene: string): 
     // a scene leaves the picture as it was made, and says so itself
     finish_background: laidOn !== undefined || (scene !== '' && background === 'as_made') ? '' : background,
     finish_colour: laidOn === 'colour' ? background : '',
-    finish_fill: text('fill'),
+    finish_fill: background === 'as_made' ? '' : text('fill'),
+    finish_zoom: background === 'as_made' ? text('fill') : '',
     finish_width: isUsual ? '' : text('width'),
     finish_height: isUsual ? '' : text('height'),
     finish_shadow: text('shadow'),
-    finish_max_bytes: sizeText(finish?.max_bytes),
-    gate_tries: gate === undefined ? '' : String(gate.tries),
+    finish_margin: marginText(finish.margin, preset?.margin),
+    finish_max_bytes: sizeText(finish.max_bytes),
+    ...tries,
     ...(laidOn === undefined ? {} : { background: laidOn }),
   }
   return Object.fromEntries(Object.entries(texts).filter(([, value]) => value !== ''))
 }
+
+const sides = ['top', 'right', 'bottom', 'left'] as const
+
+/** "5" for all sides, or "5 10 5 10" for those at the top, right, bottom and left, as in CSS. */
+export function marginOf(text: string): unknown {
+  const typed = text.trim()
+  if (typed === '') return undefined
+  const given = typed.split(/[\s,]+/).map(number)
+  if (given.length === 1) return given[0]
+  return given.length === sides.length
+    ? Object.fromEntries(sides.map((side, index) => [side, given[index]]))
+    : typed
+}
+
+/** The opposite; empty for the margin of the format, which is not typed. */
+export function marginText(margin: Margins | undefined, usual: Margins = noMargin): string {
+  if (margin === undefined || sides.every((side) => margin[side] === usual[side])) return ''
+  const values = sides.map((side) => margin[side])
+  return new Set(values).size === 1 ? String(values[0]) : values.join(' ')
+}
+
+const noMargin: Margins = { top: 0, right: 0, bottom: 0, left: 0 }
 
 const unitBytes = { kb: 1e3, mb: 1e6 } as const
 
@@ -113,5 +146,5 @@ export function sizeText(bytes: number | undefined): string {
 export function number(text: string): number | string | undefined {
   const trimmed = text.trim()
   if (trimmed === '') return undefined
-  return /^\d+(\.\d+)?$/.test(trimmed) ? Number(trimmed) : trimmed
+  return /^\d+(\.\d+)?(e-?\d{1,2})?$/.test(trimmed) ? Number(trimmed) : trimmed
 }

@@ -132,6 +132,44 @@ test('a recipe brings what is drawn twice, finished, limited and tried again', (
   }
 })
 
+test('where the background stays as it was drawn, the product does as well unless a size is named', () => {
+  const sent = { prompt: 'a', finish_preset: 'etsy_listing', finish_fill: '85', finish_shadow: 'soft' }
+  assert.deepEqual(requestBody(readFields(sent)).finish, { preset: 'etsy_listing' })
+  const closer = requestBody(readFields({ ...sent, finish_zoom: '70' }))
+  assert.deepEqual(closer.finish, { preset: 'etsy_listing', fill: 70 })
+  const laidOn = requestBody(readFields({ ...sent, finish_preset: 'shop_square', finish_zoom: '' }))
+  assert.deepEqual(laidOn.finish, { preset: 'shop_square', fill: 85, shadow: 'soft' })
+})
+
+test('margins are one number or four; what is neither is passed on as typed', () => {
+  for (const [text, margin] of [
+    ['5', 5],
+    [' 2.5, 0  7 1 ', { top: 2.5, right: 0, bottom: 7, left: 1 }],
+    ['5 5', '5 5'],
+    ['wide', 'wide'],
+    ['1 2 3 wide', { top: 1, right: 2, bottom: 3, left: 'wide' }],
+  ] as const) {
+    const body = requestBody(readFields({ prompt: 'a', finish_margin: text }))
+    assert.deepEqual(body.finish, { margin }, text)
+  }
+})
+
+test('timesteps take the place of steps and schedule, which the form always has', () => {
+  const values = {
+    prompt: 'a',
+    sampler: 'tcd',
+    schedule: 'sgm_uniform',
+    steps: '20',
+    timesteps: '999, 749 249',
+  }
+  assert.deepEqual(requestBody(readFields(values)), {
+    prompt: 'a',
+    sampler: 'tcd',
+    timesteps: [999, 749, 249],
+  })
+  assert.deepEqual(requestBody(readFields({ ...values, timesteps: 'soon' })).timesteps, ['soon'])
+})
+
 test('the largest file is said in KB, MB or bytes', () => {
   for (const [text, bytes] of [
     ['500 KB', 500_000],

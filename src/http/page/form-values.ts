@@ -59,7 +59,9 @@ type Wording = Pick<ModelInfo, 'controls'>
  * The request that a form asks for, in the shape of the API. It is checked only there: an invalid
  * number is passed on as typed, so that the error can show it. Throws `invalid_request` for an unknown background.
  */
-export function requestBody(values: FormValues, { controls }: Wording = {}): Record<string, unknown> {
+export function requestBody(given: FormValues, { controls }: Wording = {}): Record<string, unknown> {
+  // explicit timesteps take the place of both, of which the form always has one
+  const values = given.timesteps.trim() === '' ? given : { ...given, steps: '', schedule: '' }
   const prompt = inWords(values, controls)
   const body: Record<string, unknown> = {
     prompt,
@@ -80,12 +82,19 @@ export function requestBody(values: FormValues, { controls }: Wording = {}): Rec
 /** The typed text as a value of a request; undefined if the field is empty. */
 function valueFrom(as: FormField['as'], text: string): unknown {
   if (as === 'number') return text.trim() === '' ? undefined : numberOr(text.trim())
+  if (as === 'numbers')
+    return text.trim() === ''
+      ? undefined
+      : text
+          .trim()
+          .split(/[\s,]+/)
+          .map(numberOr)
   if (as === 'loras') return text.trim() === '' ? undefined : lorasOf(text)
   return text === '' ? undefined : text
 }
 
 function numberOr(text: string): number | string {
-  return /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text
+  return /^-?\d+(\.\d+)?(e-?\d{1,2})?$/.test(text) ? Number(text) : text
 }
 
 const strengths = /^(.*?\S)\s*:\s*(-?\d*\.?\d+)(?:\s*:\s*(-?\d*\.?\d+))?$/
@@ -112,6 +121,7 @@ export function settingsText({
   finish,
   gate,
   hires,
+  timesteps,
   ...settings
 }: Partial<ResolvedRequest>): Record<string, string> {
   const texts = Object.entries(settings).map(([name, value]) => [name, String(value)])
@@ -122,6 +132,7 @@ export function settingsText({
   return {
     ...Object.fromEntries(texts),
     ...(uses === undefined ? {} : { loras: uses.join(', ') }),
+    ...(timesteps === undefined ? {} : { timesteps: timesteps.join(' ') }),
     ...finishTexts({ ...(finish && { finish }), ...(gate && { gate }) }, ''),
     ...(hires && hiresTexts({ ...settings, hires })),
   }

@@ -81,5 +81,15 @@ ${lineField(fields, {
   maxLength: 12,
   placeholder: 'such as 500 KB',
 })}
+</div>
+<div class="field-row">
+${numberField(fields, { name: 'finish_zoom', label: 'Zoom to the product', help: html`With its own background: per cent of the frame that the product then fills.`, min: finishLimits.minFill, max: finishLimits.maxFill, step: 'any', placeholder: 'as drawn' })}
+${lineField(fields, {
+  name: 'finish_margin',
+  label: 'Margins',
+  help: html`Per cent of the frame that stay free: one number, or four for top, right, bottom and left.`,
+  maxLength: 80,
+  placeholder: 'none',
+})}
 </div>`
 }

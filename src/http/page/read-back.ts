@@ -40,7 +40,7 @@ export function readBack(text: string, offer: Offer): ReadBack | undefined {
   for (const [name, field] of numbers) {
     const value = settings.get(name)
     if (value === undefined) continue
-    if (/^-?\d{1,20}(\.\d{1,10})?$/.test(value)) values[field] = value
+    if (/^-?\d{1,20}(\.\d{1,20})?(e-\d{1,2})?$/.test(value)) values[field] = value
     else notes.push(`${name} is no number in this picture (${shown(value)}), and left out.`)
   }
   for (const [name, field, shape] of texts) {
@@ -69,7 +69,7 @@ const numbers = [
 ] as const
 
 /** As many digits as a number is written with. */
-const share = /^[01]?(\.\d{1,20})?$/
+const share = /^\d?(\.\d{1,20})?(e-\d{1,2})?$/
 
 /** Texts of which the form has a field with the same text. */
 const texts = [
@@ -78,6 +78,7 @@ const texts = [
   ['Hires steps', 'hires_steps', /^\d{1,4}$/],
   ['Packshot pace', 'pace', /^(?:quick|instant)$/],
   ['Packshot precision', 'precision', /^(?:exact|int8)$/],
+  ['Packshot timesteps', 'timesteps', /^\d{1,3}( \d{1,3}){0,99}$/],
   ['Packshot guidance end', 'guidance_end', share],
   ['Eta', 'eta', share],
   ['Eta DDIM', 'eta', share],

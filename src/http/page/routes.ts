@@ -8,6 +8,7 @@ import { parseForm } from '../bodies.ts'
 import { httpFault } from '../faults.ts'
 import type { Hosts } from '../hosts.ts'
 import type { Refusals } from '../refusals.ts'
+import { routeOf } from '../route.ts'
 import type { Services } from '../services.ts'
 import { compressPages, isFragment, sendError, sendFragment, sendPage, setErrorHeaders } from './answers.ts'
 import { assetRoutes, loadAssets } from './assets.ts'
@@ -84,7 +85,7 @@ export async function pageRoutes(
 
   compressPages(app)
   app.addHook('preHandler', async (request) => {
-    const { room, open } = request.routeOptions.config
+    const { room, open } = routeOf(request).config
     if (isFragment(request) || open === true) return
     const busy = await services.busy()
     request.around = {

@@ -2,7 +2,7 @@ import type { Finish } from '../../jobs/finish.ts'
 import type { ResolvedRequest } from '../../jobs/job.ts'
 import type { JobView } from '../../jobs/serving/job-view.ts'
 import type { CardOptions } from './card.ts'
-import { sizeText } from './form-finish.ts'
+import { marginText, sizeText } from './form-finish.ts'
 import { againAddress } from './form-values.ts'
 import { type Html, html } from './html.ts'
 import { secondsTaken } from './words.ts'
@@ -50,12 +50,14 @@ function photoOf({ keep, strength = 1 }: ResolvedRequest): string {
   return keep === undefined ? `changed by ${percent(strength)}` : 'product kept'
 }
 
-function finishOf({ preset, background, fill, width, height, shadow, max_bytes }: Finish): string {
+function finishOf({ preset, background, fill, width, height, margin, shadow, max_bytes }: Finish): string {
+  const margins = marginText(margin)
   const said = [
     preset,
     `${width} × ${height}`,
     background.startsWith('#') || background === 'transparent' ? background : undefined,
     fill !== undefined && `fills ${fill} %`,
+    margins !== '' && `margins ${margins} %`,
     shadow !== 'none' && `${shadow} shadow`,
     max_bytes !== undefined && `at most ${sizeText(max_bytes)}`,
   ]
