@@ -11,8 +11,10 @@ import { startWatchedFleet, type WatchedFleet } from './watched-fleet.ts'
 /** Of the outage of a service exactly one alert arrives, however many fire; and none while all is well. */
 
 let watched: WatchedFleet
+// what `after` is given within `before` would be done when that ends
+const ending = lastFirst({ after })
 before(async () => {
-  watched = await startWatchedFleet(lastFirst({ after }))
+  watched = await startWatchedFleet(ending)
 })
 
 test('a fleet that works under load raises no alert, and every panel gets an answer', async () => {

@@ -75,7 +75,12 @@ for (const [name, fault] of away) {
     assert.ok(begun() === 2 || !(await isKnown()), 'the next one is drawn')
     assert.ok(begun() <= 2, 'it takes no third task meanwhile')
     const raw = rawBroker(t, fleet, all.queueUrl)
-    assert.deepEqual(await raw.ready(), { 'tasks.interactive.v1': 1 })
+    const [place = '', ...more] = Object.entries(await raw.ready()).map(
+      ([queue, count]) => `${queue}: ${count}`,
+    )
+    // one that could not look for its manifest went back, and the third is about to be looked at
+    const places = ['tasks.interactive.v1: 1', ...((await isKnown()) ? [] : ['tasks.retry.30s.v1: 1'])]
+    assert.deepEqual([places.includes(place), more], [true, []], place)
     await fleet.storage.pass()
     for (const id of ids) assert.equal((await untilFinal(address, id)).status, 'succeeded')
     assert.equal(begun(), 3, 'the picture was kept')

@@ -204,10 +204,10 @@ function finished(
   const { controls } = findNamed(models, values.model ?? '') ?? models[0] ?? {}
   const { background } = fromWords(values.prompt ?? '', controls)
   const [width, height] = [Number(values.width), Number(values.height)]
-  Object.assign(
-    values,
-    finishTexts({ ...(finish && { finish }), ...(gate && { gate }), width, height }, background),
-  )
+  const texts = finishTexts({ ...(finish && { finish }), ...(gate && { gate }), width, height }, background)
+  const { finish_zoom: fill, ...others } = texts
+  // what will be chosen in place of the own background is laid on
+  Object.assign(values, isOwn && fill !== undefined ? { ...others, finish_fill: fill } : texts)
 }
 
 function parsed(text: string): unknown {
