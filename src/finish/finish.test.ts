@@ -150,6 +150,10 @@ test('blur, the border and nearly equal pictures are measured', () => {
   const sharp = cutOf()
   const blurred = { ...sharp, rgb: sharp.rgb.map((_, i) => [190, 40, 30][i % 3] as number) }
   assert.ok(sharpness(sharp) > 100 && sharpness(blurred) < 1)
+  // of one brightness: 0.299 * 100 = 0.587 * 50.9
+  const isRed = (i: number) => Math.floor(i / 3 / 6) % 2 === 0
+  const colours = sharp.rgb.map((_, i) => (isRed(i) ? [180, 49, 80] : [80, 100, 80])[i % 3] as number)
+  assert.ok(sharpness({ ...sharp, rgb: colours }) > 100)
   const off = { ...sharp, rgb: new Uint8Array(sharp.rgb.length).fill(255) }
   assert.equal(borderShare(off, [255, 255, 255]), 1)
   off.rgb[0] = 254

@@ -21,34 +21,35 @@ export function borderShare({ rgb, width, height }: Raster, [red, green, blue]: 
 }
 
 /**
- * The variance of the Laplacian of the product's brightness: below about 100 a photo looks blurred, and 0 is a flat area
- * (Pech-Pacheco, "Diatom autofocusing in brightfield microscopy", 2000). It is compared between pictures of one size.
+ * The variance of the Laplacian of the product: below about 100 a photo looks blurred, and 0 is a flat area (Pech-Pacheco,
+ * "Diatom autofocusing in brightfield microscopy", 2000). Of red, green and blue the one that has most of it: pink on light
+ * blue is hardly an edge in brightness. It is compared between pictures of one size.
  */
 export function sharpness({ rgb, alpha, width, height }: Cut): number {
-  const light = new Float32Array(width * height)
-  for (let i = 0; i < light.length; i++) {
-    const at = i * 3
-    light[i] = 0.299 * (rgb[at] as number) + 0.587 * (rgb[at + 1] as number) + 0.114 * (rgb[at + 2] as number)
-  }
-  let [count, sum, squares] = [0, 0, 0]
+  const [sums, squares] = [new Float64Array(3), new Float64Array(3)]
+  const row = 3 * width
+  let count = 0
   for (let y = 1; y < height - 1; y++) {
     for (let x = 1; x < width - 1; x++) {
-      const i = y * width + x
-      if ((alpha[i] as number) < 128) continue
-      const bend =
-        (light[i - 1] as number) +
-        (light[i + 1] as number) +
-        (light[i - width] as number) +
-        (light[i + width] as number) -
-        4 * (light[i] as number)
+      if ((alpha[y * width + x] as number) < 128) continue
       count++
-      sum += bend
-      squares += bend * bend
+      const at = y * row + 3 * x
+      for (let c = 0; c < 3; c++) {
+        const i = at + c
+        const bend =
+          (rgb[i - 3] as number) +
+          (rgb[i + 3] as number) +
+          (rgb[i - row] as number) +
+          (rgb[i + row] as number) -
+          4 * (rgb[i] as number)
+        sums[c] = (sums[c] as number) + bend
+        squares[c] = (squares[c] as number) + bend * bend
+      }
     }
   }
   if (count === 0) return 0
-  const middle = sum / count
-  return Math.round((squares / count - middle * middle) * 10) / 10
+  const variances = [0, 1, 2].map((c) => (squares[c] as number) / count - ((sums[c] as number) / count) ** 2)
+  return Math.round(Math.max(...variances) * 10) / 10
 }
 
 const [across, down] = [9, 8]
