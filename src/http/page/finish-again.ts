@@ -2,7 +2,7 @@ import { imageFormats } from '../../jobs/fields.ts'
 import { finishLimits, finishPresets, shadows } from '../../jobs/finish.ts'
 import type { JobView } from '../../jobs/serving/job-view.ts'
 import { finishes } from './backgrounds.ts'
-import { firstColour, marginOf, maxBytes, number } from './form-finish.ts'
+import { firstColour, maxBytes, number } from './form-finish.ts'
 import { type FormValues, readFields } from './form-values.ts'
 import { shadowNames } from './format-fields.ts'
 import { type Html, html } from './html.ts'
@@ -51,7 +51,6 @@ export function refinishBody(input: unknown, index: number): Record<string, unkn
     background,
     fill: number(values.finish_fill),
     shadow: values.finish_shadow || undefined,
-    margin: marginOf(values.finish_margin),
     max_bytes: maxBytes(values.finish_max_bytes),
   }
   const finish = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined))

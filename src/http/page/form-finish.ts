@@ -106,7 +106,7 @@ export function finishTexts(settings: Partial<ResolvedRequest>, scene: string): 
 const sides = ['top', 'right', 'bottom', 'left'] as const
 
 /** "5" for all sides, or "5 10 5 10" for those at the top, right, bottom and left, as in CSS. */
-export function marginOf(text: string): unknown {
+function marginOf(text: string): unknown {
   const typed = text.trim()
   if (typed === '') return undefined
   const given = typed.split(/[\s,]+/).map(number)

@@ -48,13 +48,21 @@ const contents = {
 } as unknown as Contents
 const known = offerOf(contents)
 const fits = <Each>(all: readonly Each[] = []) => all.map((each) => ({ ...each, family: 'sd1' as const }))
+const instant = {
+  sampler: 'lcm',
+  schedule: 'normal',
+  steps: 1,
+  guidance_scale: 1,
+  timesteps: [800],
+  order: 1,
+}
 const swift = { sampler: 'tcd', schedule: 'sgm_uniform', steps: 4, guidance_scale: 1, eta: 0.3, order: 1 }
 const offer = {
   ...known,
   vaes: fits(known.vaes),
   tiny_vaes: fits(known.tiny_vaes),
   loras: fits(known.loras).map((lora) =>
-    lora.name === 'swift' ? { ...lora, paces: { quick: swift } } : lora,
+    lora.name === 'swift' ? { ...lora, paces: { quick: swift, instant } } : lora,
   ),
   upscalers: (known.upscalers ?? []).map((each) => ({ ...each, enlarges: { scale: 4, units: 1 } })),
 }
@@ -92,7 +100,11 @@ const samples: Partial<Record<RequestFieldName, Partial<JobRequest>[]>> = {
     { sampler: 'tcd', timesteps: [800] },
   ],
   guidance_end: [{ guidance_end: 0.5 }, { guidance_end: 0.3333333333333333 }],
-  pace: [{ pace: 'quick' }, { pace: 'quick', steps: 6, loras: [{ name: 'detail', strength: 0.5 }] }],
+  pace: [
+    { pace: 'quick' },
+    { pace: 'instant' },
+    { pace: 'quick', steps: 6, loras: [{ name: 'detail', strength: 0.5 }] },
+  ],
   seed: [{ seed: 2 ** 32 - 1 }, { seed: 0 }],
   model: [{ model: 'shelf' }],
   vae: [{ vae: 'sharp' }],
