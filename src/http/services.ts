@@ -250,10 +250,9 @@ export function createServices(
   return {
     submit: (body, options) => asAppError(noted(submitJob(deps, body, options))),
     refinish: (id, body, options) =>
-      by('jobs:write', options.caller, async (owner) => {
-        deps.ids.verify(id, owner)
-        return noted(refinishJob(deps, await viewEnded(deps, id), body, options))
-      }),
+      by('jobs:write', options.caller, async (owner) =>
+        noted(refinishJob(deps, await viewEnded(deps, id, owner), body, options)),
+      ),
     view,
     untilFinal: (id, caller, options) =>
       by('jobs:read', caller, (owner) => noted(deps.watch.untilFinal(id, { ...options, owner }))),

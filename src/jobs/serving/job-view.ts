@@ -117,10 +117,16 @@ export async function viewVerified(deps: AnswerDeps, id: string): Promise<JobVie
 }
 
 /**
- * The same for what needs the end of the job, such as a picture. Whoever asks for it has seen the end, perhaps at a
+ * As `viewJob`, for what needs the end of the job, such as a picture. Whoever asks for it has seen the end, perhaps at a
  * server that was in doubt while this one is not: the manifest is always looked for.
  */
-export async function viewEnded(deps: AnswerDeps, id: string): Promise<JobView> {
+export async function viewEnded(deps: AnswerDeps, id: string, owner?: string): Promise<JobView> {
+  deps.ids.verify(id, owner)
+  return viewEndedVerified(deps, id)
+}
+
+/** The same for an id that comes from a link to a picture. */
+export async function viewEndedVerified(deps: AnswerDeps, id: string): Promise<JobView> {
   return view(deps, id, () => true)
 }
 

@@ -1,7 +1,7 @@
 import { AppError } from '../errors.ts'
 import type { ImageFormat } from '../fields.ts'
 import type { StoredFile } from '../ports.ts'
-import { type AnswerDeps, type ImageView, type JobView, viewEnded } from './job-view.ts'
+import { type AnswerDeps, type ImageView, type JobView, viewEnded, viewEndedVerified } from './job-view.ts'
 
 interface PictureOf {
   readonly image: ImageView
@@ -35,7 +35,7 @@ export async function getPicture(
   index: number,
   owner?: string,
 ): Promise<PictureFile> {
-  return fileOf(deps, findPicture(await ended(deps, id, owner), index), id, index)
+  return fileOf(deps, findPicture(await viewEnded(deps, id, owner), index), id, index)
 }
 
 /** The picture as it was drawn, beside a finished one. Rejects like `getPicture`, `not_found` where there is none. */
@@ -45,7 +45,7 @@ export async function getOriginal(
   index: number,
   owner?: string,
 ): Promise<PictureFile> {
-  const found = findPicture(await ended(deps, id, owner), index)
+  const found = findPicture(await viewEnded(deps, id, owner), index)
   if (found.image.original === undefined) {
     const message = `Picture ${index} of job ${id} was delivered as it was drawn: it has no other original.`
     throw new AppError('not_found', message, { param: 'index' })
@@ -61,13 +61,13 @@ export async function getOriginal(
 /** The file of a link. Rejects `not_found` for a link that was never issued, `expired`, `deleted`. */
 export async function getLinked(deps: AnswerDeps, link: string): Promise<PictureFile> {
   const { id, index } = deps.ids.pictures.open(link)
-  return fileOf(deps, findPicture(await viewEnded(deps, id), index), id, index)
+  return fileOf(deps, findPicture(await viewEndedVerified(deps, id), index), id, index)
 }
 
 /** The picture of a link, as `locatePicture` returns it. Rejects `not_found` for a link that was never issued. */
 export async function locateLinked(deps: AnswerDeps, link: string): Promise<PictureFile | PictureAddress> {
   const { id, index } = deps.ids.pictures.open(link)
-  return locate(deps, findPicture(await viewEnded(deps, id), index), id, index)
+  return locate(deps, findPicture(await viewEndedVerified(deps, id), index), id, index)
 }
 
 /**
@@ -80,7 +80,7 @@ export async function locatePicture(
   index: number,
   owner?: string,
 ): Promise<PictureFile | PictureAddress> {
-  return locate(deps, findPicture(await ended(deps, id, owner), index), id, index)
+  return locate(deps, findPicture(await viewEnded(deps, id, owner), index), id, index)
 }
 
 async function locate(
@@ -102,11 +102,6 @@ function fileOf(deps: AnswerDeps, picture: PictureOf, id: string, index: number)
     throw new AppError('expired', `Picture ${index} of job ${id} was deleted.`, { param: 'id' })
   }
   return { ...picture, open }
-}
-
-async function ended(deps: AnswerDeps, id: string, owner: string | undefined): Promise<JobView> {
-  deps.ids.verify(id, owner)
-  return viewEnded(deps, id)
 }
 
 /** Throws `not_ready` until the job succeeded, `not_found` for an index it does not have. */
