@@ -1,6 +1,6 @@
-import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { type Browser, chromium } from 'playwright-core'
+import { ensureInstalled } from '../services/packages.ts'
 
 const candidates = [
   '/usr/bin/chromium',
@@ -15,7 +15,7 @@ const candidates = [
 export async function startBrowser(): Promise<Browser> {
   return chromium.launch({
     timeout: 120_000,
-    executablePath: ensureChromium(),
+    executablePath: await ensureChromium(),
     args: [
       '--no-sandbox',
       '--disable-gpu',
@@ -29,27 +29,12 @@ export async function startBrowser(): Promise<Browser> {
 }
 
 /** Its executable, which is installed first where that is possible. */
-export function ensureChromium(): string {
-  return findChromium() ?? installChromium()
+export async function ensureChromium(): Promise<string> {
+  const service = 'Chromium or Chrome (CHROMIUM_PATH names its executable)'
+  await ensureInstalled(service, () => findChromium() !== undefined)
+  return findChromium() as string
 }
 
 function findChromium(): string | undefined {
   return [process.env.CHROMIUM_PATH, ...candidates].find((path) => path !== undefined && existsSync(path))
-}
-
-/** On Debian and its children as root the package is installed; elsewhere the test fails with instructions. */
-function installChromium(): string {
-  const missing = 'The browser tests need Chromium or Chrome'
-  if (process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get')) {
-    throw new Error(`${missing}: install one, or name its executable in CHROMIUM_PATH.`)
-  }
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-  execFileSync('apt-get', ['update', '-qq'], { env, stdio: 'inherit' })
-  execFileSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'chromium'], {
-    env,
-    stdio: 'inherit',
-  })
-  const installed = findChromium()
-  if (installed === undefined) throw new Error(`${missing}, and apt-get did not bring it.`)
-  return installed
 }

@@ -16,7 +16,7 @@ const swiftShader = {
 
 test('what WebGPU computes of a tiny model is what diffusers computes', async () => {
   const program = new URL('webgpu-parts.ts', import.meta.url).pathname
-  ensureChromium()
+  await ensureChromium()
   // elsewhere the machine's own GPU has to do
   const driver = existsSync(swiftShader.VK_DRIVER_FILES) ? swiftShader : {}
   const { stdout } = await run(process.execPath, [program], { env: { ...process.env, ...driver } })

@@ -1,5 +1,7 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { promisify } from 'node:util'
 
@@ -15,6 +17,7 @@ const packages = {
   'Prometheus and Alertmanager': ['prometheus', 'prometheus-alertmanager'],
   'nginx 1.22 or later': ['nginx'],
   'HAProxy 2.6 or later': ['haproxy'],
+  'Chromium or Chrome (CHROMIUM_PATH names its executable)': ['chromium'],
 } as const
 
 /** True when each of these programs is in a folder of PATH. */
@@ -23,32 +26,42 @@ export function areOnPath(...programs: readonly string[]): boolean {
   return programs.every((program) => folders.some((folder) => existsSync(join(folder, program))))
 }
 
-/** dpkg lets one in at a time. */
-let previous: Promise<unknown> = Promise.resolve()
+/** The process that is about to install has this file. apt-get itself waits for dpkg, but not for another `update`. */
+const lock = join(tmpdir(), 'packshot-tests-install.lock')
 
 /**
  * Resolves once the service's programs are on this machine: at once where they are, after apt-get on Debian and its
- * children as root. Anywhere else it rejects with what is missing and how to get it.
+ * children as root, one process at a time. Anywhere else it rejects with what is missing and how to get it.
  */
 export async function ensureInstalled(
   service: keyof typeof packages,
   isInstalled: () => boolean,
 ): Promise<void> {
-  const turn = previous.then(async () => {
-    if (isInstalled()) return
-    if (process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get')) throw missing(service)
-    await install(packages[service])
-    if (!isInstalled()) throw new Error(`${missing(service).message} apt-get was run and did not bring it.`)
+  if (isInstalled()) return
+  if (process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get')) throw missing(service)
+  const unlock = await locked()
+  try {
+    if (!isInstalled()) await install(packages[service])
+  } finally {
+    unlock()
+  }
+  if (!isInstalled()) throw new Error(`${missing(service).message} apt-get was run and did not bring it.`)
+}
+
+/** Held by a child that ends with this process, however it ends. */
+async function locked(): Promise<() => void> {
+  const holder = spawn('flock', [lock, 'sh', '-c', 'echo held; exec cat'], {
+    stdio: ['pipe', 'pipe', 'inherit'],
   })
-  previous = turn.catch(() => {})
-  return turn
+  await once(holder.stdout, 'data')
+  return () => void holder.stdin.end()
 }
 
 function missing(service: keyof typeof packages): Error {
   const names = packages[service].join(' ')
   return new Error(
-    `The tests need ${service}. Start Docker, or install it (Debian: apt-get install ${names}), or give the ` +
-      'address of one that runs: TEST_QUEUE_URL, TEST_STATUS_URL, or TEST_STORAGE_URL with TEST_S3_ENDPOINT, ' +
+    `The tests need ${service}. Install it (Debian: apt-get install ${names}). For queue, status and storage, Docker ` +
+      'is enough, or the address of one that runs: TEST_QUEUE_URL, TEST_STATUS_URL, or TEST_STORAGE_URL with TEST_S3_ENDPOINT, ' +
       'AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.',
   )
 }
