@@ -158,6 +158,10 @@ test('F8: a broker short of disk takes no job and says so at once; a worker ends
 
   await rabbit.ctl('set_disk_free_limit', '50MB')
   const late = await submitPatiently(address, { prompt: 'a red apple' })
+  // what the worker could not end meanwhile is in no queue until it tries again
+  await waitFor(async () =>
+    /^(0\s*)+$/.test(await rabbit.ctl('list_queues', '--silent', 'messages_unacknowledged')),
+  )
   await endWell(fleet, all, crew, [...jobs, late], { others: true })
 })
 

@@ -136,14 +136,24 @@ test('a broker that breaks', async (t) => {
   })
 
   await t.test('a broker without disk refuses tasks at once, and still hands them out', async (t) => {
-    const { queue } = await openTasks(t, rabbit.url)
-    await publishedIds(queue, 2)
+    const { queue, log } = await openTasks(t, rabbit.url)
+    await publishedIds(queue, 3)
     await rabbit.ctl('set_disk_free_limit', '1000000GB')
     await assert.rejects(queue.publish(someTask()), { code: 'unavailable' })
     await untilQuick(() => assert.rejects(queue.publish(someTask()), { code: 'unavailable' }))
     await collect(queue, 2, (delivery) => delivery.ack())
+    const failing = await queue.consume(async () => assert.fail('a worker that cannot end its task'))
+    const failures = () => log.lines.filter(({ message }) => message === 'returning a task failed; retrying')
+    await waitFor(async () => failures().length > 5)
     await rabbit.ctl('set_disk_free_limit', '50MB')
     await untilAccepted(queue, someTask())
+    await failing.stop()
+    const seen = await collect(queue, 2, (delivery) => delivery.ack())
+    assert.deepEqual(
+      seen.map(({ losses }) => losses),
+      [0, 0],
+      'a worker that stops returns the task that it could not return before',
+    )
     await emptied(queue)
   })
 

@@ -153,5 +153,7 @@ async function handle(
   const giveBack = () => delivery.giveBack(jitter(leftPauseMs))
   // it logs each failure, and rejects when the connection that has the task ends
   if (!delivery.ended()) await untilDone(log, 'returning a task', over, giveBack).catch(() => {})
+  // a stop ends a pause between two tries; what goes back with the channel would count as lost
+  if (!delivery.ended()) await bestEffort(log, 'returning a task before the end', giveBack())
   delivery.release()
 }
