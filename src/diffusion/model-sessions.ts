@@ -263,7 +263,7 @@ export class ModelSessions {
   ): Planned {
     const { attention, provider, profile, packedFolder, onWarning, eightBits } = this.#options
     const inEightBits = file === eightBits?.unet || file === eightBits?.vae
-    const packs = provider === 'cpu' && profile === 'packed' && precision === 'float32' && !inEightBits
+    const packs = provider === 'cpu' && profile === 'packed' && precision === 'float32'
     const folder = packs && kept && plan.signature === noLoras.signature ? packedFolder : undefined
     const make: Planned[1] = () => {
       let activations = 0

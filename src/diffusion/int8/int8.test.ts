@@ -7,6 +7,7 @@ import { tempFolder } from '../../../test/temp-folder.ts'
 import { type Engine, openEngine } from '../engine.ts'
 import { CheckpointError } from '../errors.ts'
 import type { PictureRequest } from '../request.ts'
+import type { Profile } from '../runtime/session.ts'
 import { openSafetensors } from '../safetensors/safetensors.ts'
 import { doubledTaps, doubledWeights } from './doubled.ts'
 import { inEightBits } from './prepare.ts'
@@ -30,8 +31,8 @@ const exact: PictureRequest = {
 }
 const request: PictureRequest = { ...exact, precision: 'int8' }
 
-async function open(t: TestContext, cacheFolder: string, model = tiny): Promise<Engine> {
-  const engine = await openEngine({ model, provider: 'cpu', cacheFolder })
+async function open(t: TestContext, cacheFolder: string, profile?: Profile): Promise<Engine> {
+  const engine = await openEngine({ model: tiny, provider: 'cpu', cacheFolder, profile })
   t.after(() => engine.close())
   return engine
 }
@@ -71,6 +72,22 @@ test('the same request gives the same picture in eight bits, close to the exact 
   const other = await open(t, cache)
   assert.deepEqual((await other.generate(request)).rgb, first.rgb, 'from the copies of the first')
   for (const part of ['unet', 'vae']) assert.equal((await readdir(join(cache, part))).length, 1)
+})
+
+test('weights that are kept packed, however few, give the same pictures in both precisions', async (t) => {
+  const cache = tempFolder(t)
+  const [plain, packing] = [await open(t, cache, 'fast'), await open(t, cache, 'packed')]
+  // the size of the model, which is kept
+  const requests = [exact, request].map((each) => ({ ...each, width: 128, height: 128, steps: 2 }))
+  for (const wanted of requests)
+    assert.deepEqual((await packing.generate(wanted)).rgb, (await plain.generate(wanted)).rgb)
+  // text encoder; UNet and decoder of both precisions
+  const packed = await readdir(join(cache, 'packed'))
+  assert.equal(packed.length, 5)
+  const mapping = await open(t, cache, 'packed')
+  for (const wanted of requests)
+    assert.deepEqual((await mapping.generate(wanted)).rgb, (await plain.generate(wanted)).rgb)
+  assert.deepEqual(await readdir(join(cache, 'packed')), packed)
 })
 
 test('LoRAs of both kinds are applied in eight bits, and leave nothing behind', async (t) => {

@@ -4,7 +4,7 @@ import { mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/prom
 import { arch, cpus } from 'node:os'
 import { dirname, join } from 'node:path'
 import { messageOfThrown } from '../errors.ts'
-import { runtimeVersion, Session, type SessionOptions } from './session.ts'
+import { leastMapped, runtimeVersion, Session, type SessionOptions } from './session.ts'
 
 /**
  * Graphs as ONNX Runtime has optimized them, with their weights packed for its kernels, in files: the next session maps
@@ -84,6 +84,7 @@ async function pack(graph: Uint8Array, weightsFolder: string, target: string, op
   if (!(await claimed(unfinished))) return
   try {
     await Session.pack(graph, weightsFolder, { folder: unfinished, ...names }, options)
+    await writeFile(join(unfinished, names.weights), '', { flag: 'a' })
     const about: About = {
       graph: sha256(await readFile(join(unfinished, names.graph))),
       bytes: (await stat(join(unfinished, names.weights))).size,
@@ -128,10 +129,10 @@ function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex')
 }
 
-/** The processor, with the instructions that the system allows, and the version of ONNX Runtime. */
+/** What packed files depend on: the processor, with the instructions that the system allows, and ONNX Runtime. */
 export function packingMachine(): string {
   const [, flags = ''] = /^(?:flags|Features)\s*:\s*(.+)$/m.exec(cpuInfo()) ?? []
-  return JSON.stringify([runtimeVersion, arch(), cpus()[0]?.model, sha256(Buffer.from(flags))])
+  return JSON.stringify([runtimeVersion, leastMapped, arch(), cpus()[0]?.model, sha256(Buffer.from(flags))])
 }
 
 function cpuInfo(): string {

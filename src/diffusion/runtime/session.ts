@@ -24,6 +24,13 @@ export interface SessionOptions {
   readonly threads?: number | undefined
 }
 
+/**
+ * Weights of fewer bytes stay in the graph. ONNX Runtime begins those from 1 MiB on (`align_threshold` of its
+ * `ModelSavingOptions`) at a page of the file and all others anywhere: its kernels read packed weights with instructions that
+ * need an aligned address, and the process ends with a segmentation fault where a mapped one is at another.
+ */
+export const leastMapped = 2 ** 20
+
 /** A tensor that goes in: float32 or int32, row-major. */
 export interface Feed {
   readonly data: Float32Array | Int32Array
@@ -64,7 +71,7 @@ export class Session {
 
   /**
    * Writes the graph as it is optimized for this processor, with packed weights in a file of its own, for `fromPacked`.
-   * Holds the weights in memory twice meanwhile.
+   * Holds the weights in memory twice meanwhile. Without a weight that is large enough there is no such file.
    * @param graph, folder as for `create` @param target an existing folder, and names of files in it
    */
   static async pack(
@@ -79,8 +86,7 @@ export class Session {
         model_external_initializers_file_folder_path: folder,
         save_external_prepacked_constant_initializers: '1',
         optimized_model_external_initializers_file_name: target.weights,
-        // smaller ones stay in the graph
-        optimized_model_external_initializers_min_size_in_bytes: '1024',
+        optimized_model_external_initializers_min_size_in_bytes: String(leastMapped),
       }),
       optimizedModelFilePath: join(target.folder, target.graph),
     })
