@@ -11,12 +11,12 @@ export interface Group {
   readonly computes?: boolean
   /** Part of `npm run test:quick`: no service, no browser, no long computation. */
   readonly quick?: boolean
-  /** All files in one process: for those that cost more to start than to run, and leave nothing behind. */
+  /** All files in four processes: for those that cost more to start than to run, and leave nothing behind. */
   readonly together?: boolean
 }
 
 /**
- * The first in the list begin first, after the one long process of a group that runs `together`. What computes keeps a core; what waits for processes, time-outs and services
+ * The first in the list begin first, after the long processes of a group that runs `together`. What computes keeps a core; what waits for processes, time-outs and services
  * leaves most of it to others. In a group the files that take longest come first, so that none is left for the end.
  */
 export const groups: readonly Group[] = [
@@ -80,5 +80,5 @@ export const groups: readonly Group[] = [
       'src/diffusion/{engine,image-to-image,together}.test.ts',
     ],
   },
-  { name: 'plain', share: 1, quick: true, together: true, files: ['**'] },
+  { name: 'plain', share: 0.5, quick: true, together: true, files: ['**'] },
 ]

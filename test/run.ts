@@ -55,7 +55,10 @@ function testJobs(): Job[] {
       services,
       run: (signal) => runFile(file, args, { reporter, signal, computes }),
     })
-    if (group.together) return [job(`${paths.length} files`, join(root, 'test/kit/together.ts'), paths)]
+    if (group.together) {
+      const dealt = Object.values(Object.groupBy(paths, (path) => paths.indexOf(path) % processesTogether))
+      return dealt.map((some = []) => job(`${some.length} files`, join(root, 'test/kit/together.ts'), some))
+    }
     return paths.map((path) => job(path.slice(root.length + 1), path))
   })
   const isTogether = ({ group }: Job) => groups.some(({ name, together }) => name === group && together)
@@ -83,6 +86,9 @@ function checkJob(): Job {
     },
   }
 }
+
+/** As many processes share the files of a group that runs `together`: a part of each file is waiting. */
+const processesTogether = 4
 
 /** More at once would want the memory of many brokers and storages. */
 const mostCores = 6

@@ -28,7 +28,7 @@ const request: PictureRequest = {
 }
 
 async function open(t: TestContext, model = tiny): Promise<Engine> {
-  const engine = await openEngine({ model, provider: 'cpu' })
+  const engine = await openEngine({ model, provider: 'cpu', threads: 1 })
   t.after(() => engine.close())
   return engine
 }
@@ -159,7 +159,13 @@ test('a VAE that overflows in half precision computes in float32 from then on, a
 
   const warnings: string[] = []
   const onWarning = (message: string) => void warnings.push(message)
-  const half = await openEngine({ model: folder, provider: 'cpu', precision: 'float16', onWarning })
+  const half = await openEngine({
+    model: folder,
+    provider: 'cpu',
+    threads: 1,
+    precision: 'float16',
+    onWarning,
+  })
   t.after(() => half.close())
   for (const rgb of [(await half.generate(request)).rgb, (await half.generate(request)).rgb]) {
     assert.ok(rgb.every((value, i) => Math.abs(value - wanted[i]!) <= 4))

@@ -43,7 +43,7 @@ async function statusesOf(address: string, ids: readonly string[]): Promise<stri
 test('F5: a broker restarted under load, gently and with kill -9, loses no accepted job, and the consumers come back', async (t) => {
   const fleet = await prepareFleet(t, all)
   const crew = await startCrew(fleet, { servers: 2, workers: 2 })
-  const load = startLoad(crew.addresses, '2ms', 50)
+  const load = startLoad(crew.addresses, '2ms', 100)
   t.after(() => load.stop().catch(() => {}))
   const untilMore = async (count: number) => {
     const goal = load.accepted.length + count

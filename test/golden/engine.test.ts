@@ -28,7 +28,7 @@ let model: Engine
 
 before(async () => {
   golden = await loadGolden('golden')
-  model = await openEngine({ model: modelDir, provider: 'cpu' })
+  model = await openEngine({ model: modelDir, provider: 'cpu', threads: 1 })
 })
 after(() => model.close())
 
@@ -142,7 +142,7 @@ async function withPrediction(t: TestContext, kind: string): Promise<Engine> {
   const file = join(folder, 'scheduler/scheduler_config.json')
   const config = await readFile(file, 'utf8')
   await writeFile(file, config.replace(/"prediction_type": "\w+"/, `"prediction_type": "${kind}"`))
-  const engine = await openEngine({ model: folder, provider: 'cpu' })
+  const engine = await openEngine({ model: folder, provider: 'cpu', threads: 1 })
   t.after(() => engine.close())
   return engine
 }

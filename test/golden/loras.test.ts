@@ -18,7 +18,11 @@ test('text encoder and UNet with LoRAs equal the same change added to the weight
 })
 
 test('a LoRA of each kind is known as usable, and makes another picture', async (t) => {
-  const engine = await openEngine({ model: join(import.meta.dirname, 'tiny-sd'), provider: 'cpu' })
+  const engine = await openEngine({
+    model: join(import.meta.dirname, 'tiny-sd'),
+    provider: 'cpu',
+    threads: 1,
+  })
   t.after(() => engine.close())
   const paint = async (loras: readonly { file: string; strength: number }[]) => {
     const size = { width: 64, height: 64, steps: 1, guidanceScale: 1, seed: 7 }

@@ -32,7 +32,7 @@ const exact: PictureRequest = {
 const request: PictureRequest = { ...exact, precision: 'int8' }
 
 async function open(t: TestContext, cacheFolder: string, profile?: Profile): Promise<Engine> {
-  const engine = await openEngine({ model: tiny, provider: 'cpu', cacheFolder, profile })
+  const engine = await openEngine({ model: tiny, provider: 'cpu', threads: 1, cacheFolder, profile })
   t.after(() => engine.close())
   return engine
 }

@@ -40,7 +40,7 @@ before(async () => {
 })
 
 async function run(t: TestContext, graph: Uint8Array, file: SafetensorsFile, feeds: Record<string, Feed>) {
-  const session = await Session.create(graph, file.folder, { provider: 'cpu' })
+  const session = await Session.create(graph, file.folder, { provider: 'cpu', threads: 1 })
   t.after(() => session.release())
   return session.run(feeds)
 }

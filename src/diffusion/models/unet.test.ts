@@ -36,7 +36,7 @@ async function run(
 ) {
   const shape = { batch: 2, height: 16, width: 16, tokens: feeds.text.dims[1] as number }
   const graph = unetGraph(config, new Weights(file), { ...shape, masked: feeds.mask !== undefined })
-  const session = await Session.create(graph, file.folder, { provider: 'cpu' })
+  const session = await Session.create(graph, file.folder, { provider: 'cpu', threads: 1 })
   t.after(() => session.release())
   return session.run({ ...feeds, time })
 }
@@ -96,7 +96,7 @@ test('a graph with an open batch takes any number of rows, with and without a ma
     for (const attention of ['fused', 'plain'] as const) {
       const options = { openBatch: true, attention }
       const graph = unetGraph(architecture.unet, new Weights(unet), shape, options)
-      const session = await Session.create(graph, unet.folder, { provider: 'cpu' })
+      const session = await Session.create(graph, unet.folder, { provider: 'cpu', threads: 1 })
       t.after(() => session.release())
       const mask = { data: new Int32Array(2 * tokens).fill(1), dims: [2, tokens] }
       const feeds = {

@@ -27,6 +27,7 @@ async function enlarged(path: string, width: number, height: number, tileBytes?:
   const upscaler = await openUpscaler({
     path,
     provider: 'cpu',
+    threads: 1,
     sessions,
     ...(tileBytes !== undefined && { tileBytes }),
   })
@@ -69,7 +70,12 @@ test('a picture of one pixel is enlarged, also by a network that wants even side
 test('it stops before a tile, and fails when its file has gone', async (t) => {
   const path = join(tempFolder(t), 'up.safetensors')
   writeSafetensors(path, contentOf(compact))
-  const upscaler = await openUpscaler({ path, provider: 'cpu', sessions: new SessionCache<Session>(2 ** 30) })
+  const upscaler = await openUpscaler({
+    path,
+    provider: 'cpu',
+    threads: 1,
+    sessions: new SessionCache<Session>(2 ** 30),
+  })
   await assert.rejects(upscaler.enlarge(noise(8, 8), { signal: { aborted: true } }), /stopped before tile 1/)
   await rm(path)
   await assert.rejects(upscaler.enlarge(noise(8, 8)), /was removed/)
@@ -124,7 +130,12 @@ for (const [name, content, reason] of [
   test(`a file that cannot enlarge is refused with the reason: ${name}`, async (t) => {
     const path = join(tempFolder(t), 'up.safetensors')
     writeSafetensors(path, content)
-    const open = openUpscaler({ path, provider: 'cpu', sessions: new SessionCache<Session>(2 ** 30) })
+    const open = openUpscaler({
+      path,
+      provider: 'cpu',
+      threads: 1,
+      sessions: new SessionCache<Session>(2 ** 30),
+    })
     await assert.rejects(open, reason)
   })
 }
@@ -142,7 +153,12 @@ test('facts: what an upscaler is, how much it enlarges and what that costs', asy
   assert.ok(!(facts.addOn instanceof Error) && facts.addOn?.upscaler?.scale === 4)
   assert.ok(facts.addOn.upscaler.work > facts.parameters / 1e6)
   await assert.rejects(
-    openUpscaler({ path: `${path}.pth`, provider: 'cpu', sessions: new SessionCache<Session>(1) }),
+    openUpscaler({
+      path: `${path}.pth`,
+      provider: 'cpu',
+      threads: 1,
+      sessions: new SessionCache<Session>(1),
+    }),
     /pickle/,
   )
 })

@@ -105,7 +105,7 @@ async function run(
   data: Float32Array,
   dims: readonly number[],
 ): Promise<Float32Array> {
-  const session = await Session.create(graph, file.folder, { provider: 'cpu' })
+  const session = await Session.create(graph, file.folder, { provider: 'cpu', threads: 1 })
   try {
     return await session.run({ [name]: { data, dims } })
   } finally {

@@ -191,7 +191,7 @@ async function predicted(
 }
 
 async function runOnce(graph: Uint8Array, folder: string, feeds: Readonly<Record<string, Feed>>) {
-  const session = await Session.create(graph, folder, { provider: 'cpu' })
+  const session = await Session.create(graph, folder, { provider: 'cpu', threads: 1 })
   try {
     return Float32Array.from(await session.run(feeds))
   } finally {

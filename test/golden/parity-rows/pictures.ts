@@ -63,6 +63,7 @@ export async function* rows(): AsyncGenerator<ParityRow> {
       model: await modelPath(folder, model),
       vae: vae === null ? undefined : await modelPath(folder, vae),
       provider: 'cpu',
+      threads: 1,
     })
     opened.set(name, engine)
     return engine

@@ -84,7 +84,7 @@ async function textEncoder(
   const { hidden_size: width, max_position_embeddings: tokens } = architecture.text
   const table = file.tensors.get(tokenEmbeddingKey(new Weights(file))) as StoredTensor
   const graph = clipTextGraph(architecture.text, new Weights(file), 1, { skip })
-  const session = await Session.create(graph, file.folder, { provider: 'cpu' })
+  const session = await Session.create(graph, file.folder, { provider: 'cpu', threads: 1 })
   const encoder: WindowEncoder = {
     width,
     lookUp: (ids) => readRows(file, table, ids),

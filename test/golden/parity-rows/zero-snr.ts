@@ -28,7 +28,7 @@ export async function* rows(): AsyncIterable<ParityRow> {
   const { meta, bytes } = await loadGolden<ZeroSnrMeta>('zero-snr-golden')
   const folder = await mkdtemp(join(tmpdir(), 'packshot-zero-snr-'))
   try {
-    const engine = await openEngine({ model: await markedFile(folder), provider: 'cpu' })
+    const engine = await openEngine({ model: await markedFile(folder), provider: 'cpu', threads: 1 })
     try {
       for (const name of meta.pictures) {
         const { negative: negativePrompt, guidance: guidanceScale, ...request } = meta.request
