@@ -17,6 +17,9 @@ const noLimits = {
   PACKSHOT_FREE_MB: '0',
 }
 
+/** One beside others: threads of ONNX Runtime spin while they wait, and small networks are no faster with two. */
+const oneThread = { PACKSHOT_THREADS: '1' }
+
 export const standInServer = new URL('../stand-in/server.ts', import.meta.url)
 export const realServer = new URL('../../src/main/all-in-one.ts', import.meta.url)
 
@@ -44,7 +47,7 @@ export function startServer(
   args: readonly string[] = [],
 ): ServerProcess {
   const child = spawn(process.execPath, [...options, fileURLToPath(file), ...args], {
-    env: { ...ownEnvironment(), PORT: '0', ...noLimits, ...env },
+    env: { ...ownEnvironment(), PORT: '0', ...noLimits, ...oneThread, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let text = ''
