@@ -38,6 +38,7 @@ test('the bar moves between two answers, and not beyond what the service says', 
   const { page } = visitor
   await page.fill('#prompt', 'a red apple')
   await page.click('.shutter')
+  await page.locator('article.is-queued').waitFor()
   here.studio.move({
     status: 'running',
     progress: { step: 2, steps: 20 },
@@ -172,6 +173,7 @@ test('cancel stops a running job', async () => {
   const { page } = visitor
   await page.fill('#prompt', 'a red apple')
   await page.click('.shutter')
+  await page.locator('article.is-queued').waitFor()
   here.studio.move({ status: 'running', progress: { step: 1, steps: 20 }, poll_after_ms: 600_000 })
   await page.locator('article.is-running').waitFor()
   here.studio.move({ status: 'running', poll_after_ms: 100 })
