@@ -11,7 +11,7 @@ export interface Group {
   readonly computes?: boolean
   /** Part of `npm run test:quick`: no service, no browser, no long computation. */
   readonly quick?: boolean
-  /** All files in four processes: for those that cost more to start than to run, and leave nothing behind. */
+  /** All files in a few processes (`run.ts`): for those that cost more to start than to run, and leave nothing behind. */
   readonly together?: boolean
 }
 

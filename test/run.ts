@@ -56,7 +56,7 @@ function testJobs(): Job[] {
       run: (signal) => runFile(file, args, { reporter, signal, computes }),
     })
     if (group.together) {
-      const dealt = Object.values(Object.groupBy(paths, (path) => paths.indexOf(path) % processesTogether))
+      const dealt = Object.values(Object.groupBy(paths, (_, index) => index % processesTogether))
       return dealt.map((some = []) => job(`${some.length} files`, join(root, 'test/kit/together.ts'), some))
     }
     return paths.map((path) => job(path.slice(root.length + 1), path))
