@@ -49,6 +49,25 @@ test('the bar moves between two answers, and not beyond what the service says', 
   assert.equal(await page.locator('article progress').evaluate((bar) => bar.value), 19)
 })
 
+test('while a job runs, the page leaves the processor to the worker', async () => {
+  await using visitor = await here.visit()
+  const { page } = visitor
+  await page.fill('#prompt', 'a red apple')
+  await page.click('.shutter')
+  await page.locator('article.is-queued').waitFor()
+  const progress = { step: 2, steps: 20 }
+  here.studio.move({ status: 'running', progress, eta_seconds: 600, poll_after_ms: 600_000 })
+  await page.getByText('Step 2 of 20').waitFor()
+  const changes: number = await page.evaluate(`new Promise((resolve) => {
+    let seen = 0
+    const options = { subtree: true, childList: true, attributes: true, characterData: true }
+    new MutationObserver((records) => { seen += records.length }).observe(document.body, options)
+    setTimeout(() => resolve(seen), 2000)
+  })`)
+  // with each frame it would be at least 120
+  assert.ok(changes > 0 && changes < 60, `${changes} changes in 2 s`)
+})
+
 test('the picture can be downloaded, and its settings used again in place', async () => {
   await using visitor = await here.visit()
   const { page } = visitor

@@ -17,7 +17,7 @@ const harmless = /^Failed to load resource: |^htmx:(afterRequest|sendAbort), /
 
 /**
  * A fresh visitor without history, who looks at the page at `url`; patient, since a busy machine is slow, not wrong. Motion
- * is reduced unless `options` says otherwise: an animation that runs while a card waits takes half a core.
+ * is reduced unless `options` says otherwise: what moves while a card waits takes a part of a core.
  */
 export async function visit(
   browser: Browser,

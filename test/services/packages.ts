@@ -17,7 +17,7 @@ const packages = {
   'Prometheus and Alertmanager': ['prometheus', 'prometheus-alertmanager'],
   'nginx 1.22 or later': ['nginx'],
   'HAProxy 2.6 or later': ['haproxy'],
-  'Chromium or Chrome (CHROMIUM_PATH names its executable)': ['chromium'],
+  'Chromium or Chrome (CHROMIUM_PATH names its executable)': ['chromium-headless-shell'],
 } as const
 
 /** True when each of these programs is in a folder of PATH. */

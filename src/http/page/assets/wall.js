@@ -78,6 +78,8 @@
 
   // --- Between two answers the bar moves at the estimated speed; it never moves back.
 
+  /** A bar that moves with every frame takes a quarter of a core, which a worker on the same machine needs. */
+  const moveMs = 200
   let moving = false
 
   function moveOn(card, job) {
@@ -85,10 +87,13 @@
     const left = Number(bar?.dataset.left ?? 0)
     const step = Math.max(bar?.value ?? 0, job.bar?.step ?? 0)
     job.bar = bar && { step, perMs: left > 0 ? (bar.max - step) / (left * 1000) : 0, at: performance.now() }
-    if (job.bar && !moving) {
-      moving = true
-      requestAnimationFrame(moveBars)
-    }
+    if (job.bar) keepMoving()
+  }
+
+  function keepMoving() {
+    if (moving) return
+    moving = true
+    setTimeout(moveBars, moveMs)
   }
 
   /** What a stream says of a job's steps, before its card is asked for again. */
@@ -109,20 +114,20 @@
     eta.textContent = leftInWords(eta_seconds)
   })
 
-  function moveBars(now) {
+  function moveBars() {
     moving = false
+    const now = performance.now()
     for (const [id, job] of known) {
       const bar = job.bar && document.querySelector(`#job-${CSS.escape(id)} progress[data-left]`)
       if (!bar) continue
-      moving = true
       // Only the service reports the last step.
       const most = Math.max(job.bar.step, bar.max - 1)
       job.bar.step = Math.min(most, job.bar.step + job.bar.perMs * Math.max(0, now - job.bar.at))
       job.bar.at = now
       bar.value = job.bar.step
       countSteps(bar)
+      if (job.bar.perMs > 0 && job.bar.step < most) keepMoving()
     }
-    if (moving) requestAnimationFrame(moveBars)
   }
 
   /** Steps and pictures as people count them: see `stepOf` in card.ts. */
