@@ -88,7 +88,7 @@ function checkJob(): Job {
 }
 
 /** As many processes share the files of a group that runs `together`: a part of each file is waiting. */
-const processesTogether = 4
+const processesTogether = 8
 
 /** More at once would want the memory of many brokers and storages. */
 const mostCores = 6

@@ -96,7 +96,7 @@ test('F23: servers are replaced one after the other under load, and no request f
       } catch (thrown) {
         faults.push(String(thrown))
       }
-      await sleep(10 * drainSeconds)
+      await sleep(100 * drainSeconds)
     }
   }
   const clients = [1, 2, 3, 4].map(client)

@@ -48,7 +48,7 @@ export function deadline(limitMs: number): () => boolean {
 }
 
 /** Between two questions: a question to a fleet costs several processes some milliseconds, so a long wait asks less often. */
-const pauseMs = { shortest: 20, longest: 250, shareOfWait: 0.1 }
+const pauseMs = { shortest: 40, longest: 500, shareOfWait: 0.2 }
 
 /** Asks again and again; rejects when the limit is over. What `done` throws is thrown. */
 export async function waitFor(done: () => unknown, limitMs = 60_000): Promise<void> {

@@ -1,6 +1,8 @@
+import { execFileSync } from 'node:child_process'
 import { createCipheriv, createHash } from 'node:crypto'
-import { existsSync, writeSync } from 'node:fs'
-import { DatabaseSync } from 'node:sqlite'
+import { existsSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { workerData } from 'node:worker_threads'
 import { deflateSync } from 'node:zlib'
@@ -34,12 +36,20 @@ async function act(prompt: string, step: number, signal: { readonly aborted: boo
   if (full) throw new Error('std::bad_alloc')
   if (/\bcrash\b/.test(prompt)) process.exit(7)
   if (/\bkill\b/.test(prompt)) process.kill(process.pid, 'SIGKILL')
-  while (/\bhang\b/.test(prompt));
-  if (/\bstuck\b/.test(prompt)) new DatabaseSync(':memory:').prepare(endlessQuery).get()
+  // blocked without using the processor: other tests run beside
+  if (/\bhang\b/.test(prompt)) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
+  if (/\bstuck\b/.test(prompt)) readForever()
 }
 
-const endlessQuery =
-  'WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers) SELECT sum(n) FROM numbers'
+/** Never returns, and cannot be interrupted by the end of its thread: a pipe with a writer that writes nothing is read. */
+function readForever(): void {
+  const folder = mkdtempSync(join(tmpdir(), 'packshot-test-'))
+  const pipe = join(folder, 'pipe')
+  execFileSync('mkfifo', [pipe])
+  const file = openSync(pipe, 'r+')
+  rmSync(folder, { recursive: true })
+  readSync(file, Buffer.alloc(1))
+}
 
 /** The bytes of a picture depend on its request and the pictures given alone, as those of the real engine do. */
 function bytesOf(prompt: string, seed: number, images: GivenImages | undefined): Uint8Array {
