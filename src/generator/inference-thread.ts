@@ -36,6 +36,7 @@ import { inFrame, keptPhotos, onSet } from './keep/keep.ts'
 import { matteSource } from './matte-source.ts'
 import type { InferenceSettings, ThreadNews } from './protocol.ts'
 import { type PictureMaker, serveInference } from './serve.ts'
+import { removeUnused } from './unused-weights.ts'
 
 /** The inference thread: the engine behind the service's requests. */
 
@@ -114,6 +115,9 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
   if (vae !== undefined || first.needs_vae !== true) {
     await pool.use(await choose(first, vae), (engine) => engine.prepare({ ...first, precision: unasked }))
   }
+  // after the default model, whose copies were just used
+  const unused = await removeUnused(cacheFolder)
+  if (unused > 0) tell({ type: 'unused', bytes: unused })
   const version = await packageVersion()
   const reader = pictureReader()
   const larger = enlarger({

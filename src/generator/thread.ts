@@ -47,9 +47,8 @@ export function startThread(
       together = message.together
       resolve()
     } else if (message.type === 'unusable') onDeath(faultError(message.fault))
-    else if (message.type === 'holdings' || message.type === 'warning' || message.type === 'profile')
-      onNews(message)
-    else runs.get(message.run)?.listen(message)
+    else if ('run' in message) runs.get(message.run)?.listen(message)
+    else onNews(message)
   })
   worker.on('error', (cause) => {
     const full = 'code' in cause && cause.code === 'ERR_WORKER_OUT_OF_MEMORY'

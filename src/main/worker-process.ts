@@ -83,7 +83,9 @@ async function work(config: Config, log: Log, telemetry: Telemetry, options: Wor
     settings: inferenceSettings(config),
     log,
     onNews(news) {
-      if (news.type === 'warning') return log.warn({ reason: news.message }, 'a provider is skipped')
+      if (news.type === 'warning') return log.warn({ reason: news.message }, 'the engine has a warning')
+      if (news.type === 'unused')
+        return log.info({ bytes: news.bytes }, 'copies of weights that no model used for long were deleted')
       if (news.type === 'profile') {
         const { model, profile, reason } = news
         return log.info({ model, profile, reason }, 'the profile is chosen by what the machine has')
