@@ -13,6 +13,7 @@ import {
   startService,
 } from './daemon.ts'
 import { freePort } from './free-port.ts'
+import { leanRabbitmq } from './lean-rabbitmq.ts'
 import { areOnPath, ensureInstalled } from './packages.ts'
 
 /** The scripts themselves: those of /usr/sbin change the user and refuse any other than root and rabbitmq. */
@@ -70,12 +71,13 @@ export async function startRabbitmq(
   mkdirSync(env.HOME)
   writeFileSync(join(env.HOME, '.erlang.cookie'), randomBytes(16).toString('hex'), { mode: 0o400 })
 
+  const plugins = ['rabbit', ...(metricsPort === undefined ? [] : ['rabbitmq_prometheus'])]
+  const server = leanRabbitmq(join(binaries, 'rabbitmq-server'), join(folder, 'server'), plugins)
+
   // our own, in the foreground: one that Erlang starts is a daemon that outlives every test
   startDaemon(cleanup, { name: 'epmd', file: 'epmd', args: [], env, folder })
-  const control = await startService(
-    cleanup,
-    { name: 'rabbitmq', file: join(binaries, 'rabbitmq-server'), args: [], env, folder },
-    () => speaksAmqp(port),
+  const control = await startService(cleanup, { name: 'rabbitmq', file: server, args: [], env, folder }, () =>
+    speaksAmqp(port),
   )
   const ctl = { name: 'rabbitmqctl', file: join(binaries, 'rabbitmqctl'), env, folder }
   return {
