@@ -16,7 +16,7 @@ const dayMs = 86_400_000
 
 /**
  * Deletes the copies that were neither written nor opened for so long, and answers their bytes. A process that has them
- * mapped keeps them. Where the system does not note when files are read (`noatime`), age alone counts.
+ * mapped keeps them. Never rejects. Where the system does not note when files are read (`noatime`), age alone counts.
  * @param folder of the copies; it need not exist
  */
 export async function removeUnused(folder: string, now = Date.now()): Promise<number> {
@@ -43,7 +43,8 @@ async function lookAt(path: string): Promise<{ readonly bytes: number; readonly 
   const own = await stat(path).catch(() => undefined)
   if (own === undefined) return { bytes: 0, usedAt: Number.POSITIVE_INFINITY }
   if (!own.isDirectory()) return { bytes: own.size, usedAt: Math.max(own.atimeMs, own.mtimeMs) }
-  const inside = await Promise.all((await readdir(path)).map((name) => lookAt(join(path, name))))
+  const names = await readdir(path).catch(() => [])
+  const inside = await Promise.all(names.map((name) => lookAt(join(path, name))))
   return {
     bytes: inside.reduce((sum, { bytes }) => sum + bytes, 0),
     usedAt: Math.max(own.mtimeMs, ...inside.map(({ usedAt }) => usedAt)),
