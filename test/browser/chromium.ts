@@ -33,14 +33,20 @@ export async function startBrowser(): Promise<Browser> {
 
 /** Its executable, which is installed first where that is possible. */
 export async function ensureChromium(): Promise<string> {
-  const { CHROMIUM_PATH: given } = process.env
-  if (given !== undefined) return given
+  const wanted = () => firstThere([process.env.CHROMIUM_PATH, shell])
   try {
-    await ensureInstalled('Chromium or Chrome (CHROMIUM_PATH names its executable)', () => existsSync(shell))
-    return shell
+    await ensureInstalled(
+      'Chromium or Chrome (CHROMIUM_PATH names its executable)',
+      () => wanted() !== undefined,
+    )
+    return wanted() as string
   } catch (thrown) {
-    const other = others.find(existsSync)
+    const other = firstThere(others)
     if (other === undefined) throw thrown
     return other
   }
+}
+
+function firstThere(paths: readonly (string | undefined)[]): string | undefined {
+  return paths.find((path) => path !== undefined && existsSync(path))
 }

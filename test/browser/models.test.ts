@@ -4,7 +4,7 @@ import type { Page } from 'playwright-core'
 import { waitFor } from '../kit/waiting.ts'
 import { openPage } from './open-page.ts'
 import { ballPng } from './png.ts'
-import { chosenOf, choose as pick, setText } from './visit.ts'
+import { chosenOf, choose as pick, send, setText } from './visit.ts'
 
 /** A model brings its own settings when it is chosen, and leaves those that the visitor changed. */
 
@@ -101,9 +101,7 @@ test('what the chosen model would refuse is left behind', async () => {
   assert.equal(await page.inputValue('#width'), '')
   assert.equal(await page.inputValue('#clip_skip'), '')
   assert.equal(await page.locator('#loras, #vae, #photo').count(), 0)
-  await page.fill('#prompt', 'a red apple')
-  await page.click('.shutter')
-  await page.locator('article.is-queued').waitFor()
+  await send(page, 'a red apple')
 })
 
 test('a photo and its paint stay when another model is chosen', async () => {

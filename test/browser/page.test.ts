@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { AppError } from '../../src/jobs/errors.ts'
 import { openPage } from './open-page.ts'
-import { choose, chosenOf, overflows, tabTo, widthOf } from './visit.ts'
+import { choose, chosenOf, overflows, send, tabTo, widthOf } from './visit.ts'
 
 const here = openPage()
 
@@ -36,9 +36,7 @@ test('a job goes from the queue to the picture, on its card and for a screen rea
 test('the bar moves between two answers, and not beyond what the service says', async () => {
   await using visitor = await here.visit()
   const { page } = visitor
-  await page.fill('#prompt', 'a red apple')
-  await page.click('.shutter')
-  await page.locator('article.is-queued').waitFor()
+  await send(page, 'a red apple')
   here.studio.move({
     status: 'running',
     progress: { step: 2, steps: 20 },
@@ -52,9 +50,7 @@ test('the bar moves between two answers, and not beyond what the service says', 
 test('while a job runs, the page leaves the processor to the worker', async () => {
   await using visitor = await here.visit()
   const { page } = visitor
-  await page.fill('#prompt', 'a red apple')
-  await page.click('.shutter')
-  await page.locator('article.is-queued').waitFor()
+  await send(page, 'a red apple')
   const progress = { step: 2, steps: 20 }
   here.studio.move({ status: 'running', progress, eta_seconds: 600, poll_after_ms: 600_000 })
   await page.getByText('Step 2 of 20').waitFor()
@@ -139,9 +135,7 @@ test('a button works from the moment it is there', async () => {
   here.studio.pollAfterMs = 1000
   await using visitor = await here.visit()
   const { page } = visitor
-  await page.fill('#prompt', 'a red apple')
-  await page.click('.shutter')
-  await page.locator('article.is-queued').waitFor()
+  await send(page, 'a red apple')
   await page.evaluate(`new MutationObserver((_, observer) => {
     const cancel = document.querySelector('article.is-running button')
     if (cancel === null) return
@@ -190,9 +184,7 @@ test('a full queue is said beside the button', async () => {
 test('cancel stops a running job', async () => {
   await using visitor = await here.visit()
   const { page } = visitor
-  await page.fill('#prompt', 'a red apple')
-  await page.click('.shutter')
-  await page.locator('article.is-queued').waitFor()
+  await send(page, 'a red apple')
   here.studio.move({ status: 'running', progress: { step: 1, steps: 20 }, poll_after_ms: 600_000 })
   await page.locator('article.is-running').waitFor()
   here.studio.move({ status: 'running', poll_after_ms: 100 })
@@ -229,9 +221,7 @@ test('a reload keeps the cards, newest first; one that is gone leaves; the list 
 test('a card outlives a server that is away', async () => {
   await using visitor = await here.visit()
   const { page } = visitor
-  await page.fill('#prompt', 'a red apple')
-  await page.click('.shutter')
-  await page.locator('article.is-queued').waitFor()
+  await send(page, 'a red apple')
   await page.route('**/card', (route) =>
     route.fulfill({ status: 502, contentType: 'text/html', body: '<b>proxy</b>' }),
   )
@@ -326,9 +316,7 @@ test('a hidden page asks once and then seldom, and at once when it is shown agai
   const show = (hidden: boolean) =>
     page.evaluate(`Object.defineProperty(document, 'hidden', { value: ${hidden}, configurable: true })
       document.dispatchEvent(new Event('visibilitychange'))`)
-  await page.fill('#prompt', 'a red apple')
-  await page.click('.shutter')
-  await page.locator('article.is-queued').waitFor()
+  await send(page, 'a red apple')
   await show(true)
   await page.waitForTimeout(500)
   const before = asked

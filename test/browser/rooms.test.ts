@@ -13,7 +13,7 @@ import { keyed } from '../jobs/keyed.ts'
 import { startBrowser } from './chromium.ts'
 import { openPage } from './open-page.ts'
 import { ballPng } from './png.ts'
-import { overflows, visit } from './visit.ts'
+import { overflows, send, visit } from './visit.ts'
 
 /** The rooms in a browser: every state of every page without a violation that axe-core finds, and what needs scripts. */
 
@@ -66,12 +66,6 @@ function inspection(page: Page) {
     },
     assertClean: () => assert.deepEqual(found, []),
   }
-}
-
-async function send(page: Page, prompt: string): Promise<void> {
-  await page.fill('#prompt', prompt)
-  await page.click('.shutter')
-  await page.locator('article.is-queued.is-current').waitFor()
 }
 
 test('no state of the studio, of pictures and of models has a violation, light or dark, on a desk or a phone', async () => {

@@ -4,7 +4,7 @@ import type { Page } from 'playwright-core'
 import { anonymousCaller } from '../../src/jobs/caller.ts'
 import { openPage } from './open-page.ts'
 import { ballPng } from './png.ts'
-import { choose, chosenOf, overflows } from './visit.ts'
+import { choose, chosenOf, overflows, send } from './visit.ts'
 
 /** The stage with its film, what is done with a picture on it, and what the panel sends of formats and finishes. */
 
@@ -105,9 +105,7 @@ test('a job is followed by events: its steps come without a poll, and looks at i
   here.studio.pollAfterMs = 600_000
   await using visitor = await here.visit()
   const { page } = visitor
-  await page.fill('#prompt', 'a pear')
-  await page.click('.shutter')
-  await page.locator('article.is-queued').waitFor()
+  await send(page, 'a pear')
   here.studio.move({ status: 'running', progress: { step: 1, steps: 100 }, eta_seconds: 5000 })
   await page.getByText('Step 1 of 100').waitFor()
   const asked: string[] = []

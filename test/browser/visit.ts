@@ -45,6 +45,13 @@ export async function visit(
   }
 }
 
+/** Resolves once the job has its card, which shows that it waits. */
+export async function send(page: Page, prompt: string): Promise<void> {
+  await page.fill('#prompt', prompt)
+  await page.click('.shutter')
+  await page.locator('article.is-queued.is-current').waitFor()
+}
+
 /** Whether something is wider than the window, so that a phone would scroll sideways. */
 export function overflows(page: Page): Promise<boolean> {
   const width = page.viewportSize()?.width ?? 0
