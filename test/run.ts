@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { globSync } from 'node:fs'
-import { availableParallelism, constants } from 'node:os'
+import { availableParallelism, constants, cpus } from 'node:os'
 import { join, matchesGlob } from 'node:path'
 import { spec } from 'node:test/reporters'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { groups } from './groups.ts'
 import { bundles } from './kit/bundles.ts'
@@ -93,7 +94,33 @@ const processesTogether = 8
 /** More at once would want the memory of many brokers and storages. */
 const mostCores = 6
 
-/** Starts the jobs in their order as soon as there is room, at most a core's worth of them for each core. */
+/** What waits does so at the same time as others now and then. */
+const idleMachine = { lookMs: 1500, share: 0.2, mostJobs: 12 }
+
+/** Answers what part of the processors was idle since it was last asked. */
+function idleMeter(): () => number {
+  const read = () => {
+    const times = cpus().map((each) => each.times)
+    const sum = (of: (each: (typeof times)[number]) => number) =>
+      times.reduce((total, each) => total + of(each), 0)
+    return {
+      idle: sum(({ idle }) => idle),
+      all: sum(({ user, nice, sys, idle, irq }) => user + nice + sys + idle + irq),
+    }
+  }
+  let last = read()
+  return () => {
+    const now = read()
+    const share = (now.idle - last.idle) / Math.max(1, now.all - last.all)
+    last = now
+    return share
+  }
+}
+
+/**
+ * Starts the jobs in their order as soon as there is room, at most a core's worth of them for each core. While the machine is idle
+ * all the same, one more of those that keep it busiest.
+ */
 async function runAll(jobs: readonly Job[], ready: Promise<unknown>, signal: AbortSignal): Promise<Done[]> {
   const [waiting, done] = [[...jobs], [] as Done[]]
   const running = new Set<Promise<void>>()
@@ -114,13 +141,29 @@ async function runAll(jobs: readonly Job[], ready: Promise<unknown>, signal: Abo
     running.add(isOver)
     return isOver
   }
+  const idleShare = idleMeter()
+  let isIdle = false
   while (waiting.length > 0 || running.size > 0) {
     // shares are hundredths: their sums are off by less
-    const next = waiting.findIndex(({ share, services: needs }) => share < room + 0.02 && (isReady || !needs))
+    const can = waiting.filter(({ services: needs }) => isReady || !needs)
+    const fitting = can.find(({ share }) => share < room + 0.02)
+    const busiest = isIdle ? can.toSorted((a, b) => b.share - a.share)[0] : undefined
+    isIdle = false
+    const next = waiting.indexOf((fitting ?? busiest) as Job)
     const [job] = next === -1 || signal.aborted ? [] : waiting.splice(next, 1)
     if (job !== undefined) start(job)
     else if (signal.aborted && running.size === 0) break
-    else await Promise.race([...running, ...(isReady ? [] : [services])])
+    else {
+      const looked = new AbortController()
+      const look = sleep(idleMachine.lookMs, undefined, { signal: looked.signal }).then(
+        () => {
+          isIdle = idleShare() > idleMachine.share && running.size < idleMachine.mostJobs
+        },
+        () => {},
+      )
+      await Promise.race([...running, ...(isReady ? [] : [services]), look])
+      looked.abort()
+    }
   }
   return done
 }

@@ -42,6 +42,9 @@ export function alerts(): (Rule & { readonly alert: string })[] {
   return allRules().flatMap((rule) => (rule.alert === undefined ? [] : [{ ...rule, alert: rule.alert }]))
 }
 
+/** For programs in Go: with little memory in use they collect garbage all the time, a quarter of what promtool costs. */
+export const seldomCollecting = { GOGC: '400' }
+
 /** promtool, amtool, prometheus and prometheus-alertmanager; installed on Debian as root. */
 export async function ensurePrometheus(): Promise<void> {
   const programs = ['promtool', 'prometheus', 'amtool', 'prometheus-alertmanager']
@@ -51,7 +54,11 @@ export async function ensurePrometheus(): Promise<void> {
 /** What it printed; throws with that if it found a fault. */
 export function checked(program: 'promtool' | 'amtool', ...args: readonly string[]): string {
   try {
-    return execFileSync(program, args, { encoding: 'utf8', stdio: 'pipe' })
+    return execFileSync(program, args, {
+      encoding: 'utf8',
+      stdio: 'pipe',
+      env: { ...process.env, ...seldomCollecting },
+    })
   } catch (thrown) {
     const { stdout, stderr } = thrown as { stdout: string; stderr: string }
     throw new Error(`${program} ${args.join(' ')}: ${stdout}${stderr}`)

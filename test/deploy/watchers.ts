@@ -6,7 +6,7 @@ import { stretched, waitFor } from '../kit/waiting.ts'
 import { lastFirst, serviceFolder, startService } from '../services/daemon.ts'
 import { freePort } from '../services/free-port.ts'
 import type { Cleanup } from '../temp-folder.ts'
-import { deploy, ensurePrometheus, rulePaths } from './prometheus-tools.ts'
+import { deploy, ensurePrometheus, rulePaths, seldomCollecting } from './prometheus-tools.ts'
 
 /** A real Prometheus and a real Alertmanager with the files of deploy/, in which a minute takes about a second. */
 
@@ -67,6 +67,7 @@ export async function startWatchers(t: Cleanup, targets: Targets): Promise<Watch
         `--web.listen-address=127.0.0.1:${alertmanagerPort}`,
         '--cluster.listen-address=',
       ],
+      env: seldomCollecting,
       folder,
     },
     isReady(alertmanagerPort),
@@ -81,6 +82,7 @@ export async function startWatchers(t: Cleanup, targets: Targets): Promise<Watch
         `--storage.tsdb.path=${join(folder, 'series')}`,
         `--web.listen-address=127.0.0.1:${prometheusPort}`,
       ],
+      env: seldomCollecting,
       folder,
     },
     isReady(prometheusPort),

@@ -21,7 +21,7 @@ test('a fleet that works under load raises no alert, and every panel gets an ans
   const { watchers, load } = watched
   await watched.untilAllIsWell()
   watched.told()
-  const goal = load.accepted.length + 50
+  const goal = load.accepted.length + 25
   await waitFor(() => load.accepted.length >= goal)
   await sleep(watchers.seconds(12) * 1000)
   assert.deepEqual(watched.told(), [])

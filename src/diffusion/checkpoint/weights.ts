@@ -1,6 +1,6 @@
 import { CheckpointError } from '../errors.ts'
 import type { WeightSource } from '../graph/graph.ts'
-import type { SafetensorsFile, StoredTensor } from '../safetensors/safetensors.ts'
+import { type SafetensorsFile, type StoredTensor, smallTensor } from '../safetensors/safetensors.ts'
 
 /**
  * The weights of one part of a model, with an account of which were used: a missing, misshapen or left-over
@@ -36,6 +36,10 @@ export class Weights implements WeightSource {
     }
     this.#taken.add(key)
     return tensor
+  }
+
+  numbers(tensor: StoredTensor): Float32Array {
+    return smallTensor(this.file, tensor)
   }
 
   assertAllTaken(unused: readonly string[] = []): void {

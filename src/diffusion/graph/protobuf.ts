@@ -7,20 +7,22 @@ export class ProtobufWriter {
 
   /** An integer field; negative numbers take ten bytes as the format prescribes for int64. */
   int(field: number, value: number | bigint): this {
-    this.#varint(BigInt(field << 3))
-    this.#varint(BigInt.asUintN(64, BigInt(value)))
+    this.#varint(field << 3)
+    this.#varint(
+      value >= 0 && value <= Number.MAX_SAFE_INTEGER ? Number(value) : BigInt.asUintN(64, BigInt(value)),
+    )
     return this
   }
 
   float(field: number, value: number): this {
-    this.#varint(BigInt((field << 3) | 5))
+    this.#varint((field << 3) | 5)
     this.#chunks.push(new Uint8Array(new Float32Array([value]).buffer))
     return this
   }
 
   bytes(field: number, value: Uint8Array): this {
-    this.#varint(BigInt((field << 3) | 2))
-    this.#varint(BigInt(value.length))
+    this.#varint((field << 3) | 2)
+    this.#varint(value.length)
     this.#chunks.push(value)
     return this
   }
@@ -37,14 +39,15 @@ export class ProtobufWriter {
     return Buffer.concat(this.#chunks)
   }
 
-  #varint(value: bigint): void {
+  /** Most are small numbers, which are many times as fast as large ones. */
+  #varint(value: number | bigint): void {
     const out: number[] = []
     let rest = value
-    do {
-      const low = Number(rest & 0x7fn)
-      rest >>= 7n
-      out.push(rest > 0n ? low | 0x80 : low)
-    } while (rest > 0n)
+    while (rest > 0x7f) {
+      out.push((typeof rest === 'number' ? rest % 0x80 : Number(rest & 0x7fn)) | 0x80)
+      rest = typeof rest === 'number' ? Math.floor(rest / 0x80) : rest >> 7n
+    }
+    out.push(Number(rest))
     this.#chunks.push(Uint8Array.from(out))
   }
 }

@@ -28,6 +28,7 @@ export function eightBitWeights(file: SafetensorsFile): WeightSource {
       }
       return weights.take(values, weights.shape(values))
     },
+    numbers: (tensor) => weights.numbers(tensor),
     assertAllTaken: (unused) => weights.assertAllTaken(unused),
   }
 }

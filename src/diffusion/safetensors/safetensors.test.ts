@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { symlink, writeFile } from 'node:fs/promises'
+import { rm, symlink, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { tempFolder } from '../../../test/temp-folder.ts'
 import { Weights } from '../checkpoint/weights.ts'
 import { CheckpointError } from '../errors.ts'
-import { openSafetensors, readRows, toFloat32 } from './safetensors.ts'
+import { openSafetensors, readRows, smallTensor, toFloat32 } from './safetensors.ts'
 
 type Header = Record<string, unknown>
 
@@ -41,6 +41,22 @@ test('a header gives keys, shapes and absolute offsets', async (t) => {
   assert.equal(file.tensors.get('b.bias')?.length, 6)
   const rows = await readRows(file, file.tensors.get('a.weight')!, [1, 0, 1])
   assert.deepEqual([...rows], [3, 4, 1, 2, 3, 4])
+})
+
+test('a small tensor is read once, and a file that is gone or shorter by then is refused by name', async (t) => {
+  const path = await written(t, fileOf(good, data))
+  const [file, late, later] = await Promise.all([1, 2, 3].map(() => openSafetensors(path)))
+  const [bias, weight] = ['b.bias', 'a.weight'].map((key) => file!.tensors.get(key)!)
+  assert.deepEqual([...smallTensor(file!, bias!)], [0.5, -1, 2])
+  await truncate(path, bias!.offset + 2)
+  assert.throws(() => smallTensor(late!, bias!), {
+    name: 'CheckpointError',
+    message: /model.*became shorter/,
+  })
+  assert.deepEqual([...smallTensor(late!, weight!)], [1, 2, 3, 4])
+  await rm(path)
+  assert.throws(() => smallTensor(later!, weight!), { name: 'CheckpointError', message: /model.*is missing/ })
+  assert.deepEqual([...smallTensor(file!, bias!)], [0.5, -1, 2])
 })
 
 test('a symbolic link is resolved, because ONNX Runtime refuses those that leave a folder', async (t) => {

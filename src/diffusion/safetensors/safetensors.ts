@@ -1,3 +1,4 @@
+import { closeSync, openSync, readSync } from 'node:fs'
 import { type FileHandle, open, realpath, stat } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { CheckpointError, refused } from '../errors.ts'
@@ -130,6 +131,35 @@ export async function readRows(
     await handle.close()
   }
   return out
+}
+
+const smallTensors = new WeakMap<SafetensorsFile, Map<string, Float32Array>>()
+
+/**
+ * The numbers of a small tensor as float32, at once: it is read from the disk the first time, and kept as long as the file is
+ * in use. Whoever uses them looks at the file's stamp (`assertUnchanged`).
+ * @throws CheckpointError
+ */
+export function smallTensor(file: SafetensorsFile, tensor: StoredTensor): Float32Array {
+  const known = smallTensors.get(file) ?? new Map<string, Float32Array>()
+  smallTensors.set(file, known)
+  const numbers = known.get(tensor.key) ?? toFloat32(readAtOnce(file.path, tensor), tensor.dtype)
+  known.set(tensor.key, numbers)
+  return numbers
+}
+
+function readAtOnce(path: string, { offset, length }: StoredTensor): Buffer {
+  const bytes = Buffer.alloc(length)
+  let descriptor: number | undefined
+  try {
+    descriptor = openSync(path, 'r')
+    if (readSync(descriptor, bytes, 0, length, offset) === length) return bytes
+  } catch (cause) {
+    throw new CheckpointError(`${path}: the file is missing or not readable`, { cause })
+  } finally {
+    if (descriptor !== undefined) closeSync(descriptor)
+  }
+  throw new CheckpointError(`${path}: the file became shorter while it was being read`)
 }
 
 /** Whether the engine can compute with this dtype. */
