@@ -1,7 +1,16 @@
 import { encodePng } from '../../src/diffusion/output/png.ts'
 
+const balls = new Map<string, Uint8Array>()
+
 /** A picture of the given size: a red ball on grey paper. */
 export function ballPng(width: number, height: number): Uint8Array {
+  const size = `${width}x${height}`
+  const ball = balls.get(size) ?? drawBall(width, height)
+  balls.set(size, ball)
+  return ball
+}
+
+function drawBall(width: number, height: number): Uint8Array {
   const rgb = new Uint8Array(height * width * 3)
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {

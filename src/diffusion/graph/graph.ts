@@ -450,7 +450,7 @@ export class Graph {
 
   /** Numbers as a part of the graph, in its precision. */
   #inline(name: string, dims: readonly number[], numbers: ArrayLike<number>): Value {
-    const { buffer } = this.#inside === 'F32' ? Float32Array.from(numbers) : Float16Array.from(numbers)
+    const { buffer } = this.#inside === 'F32' ? new Float32Array(numbers) : new Float16Array(numbers)
     this.#initializers.push(
       tensorHeader(name, dims, elementType[this.#inside]).bytes(9, new Uint8Array(buffer)),
     )
