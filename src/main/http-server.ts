@@ -15,6 +15,7 @@ import { type Reports, reportedImages } from '../jobs/reports.ts'
 import { startHousekeeping } from '../jobs/serving/housekeeping.ts'
 import { watchNeighbours } from '../jobs/serving/neighbours.ts'
 import { createReturns } from '../jobs/serving/returns.ts'
+import { sharingLoad } from '../jobs/serving/shared-load.ts'
 import { watchSpace } from '../jobs/serving/space.ts'
 import { watchJobs } from '../jobs/serving/wait.ts'
 import type { OfferSource } from '../library/offer-source.ts'
@@ -64,6 +65,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   )
   const core = {
     ...backends,
+    status: sharingLoad(backends.status),
     images: reportedImages(backends.images, reports),
     metrics,
     returns: createReturns(),

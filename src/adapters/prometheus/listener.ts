@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { keptFor } from '../../jobs/kept-for.ts'
 import { contentType } from './registry.ts'
 
 export interface ListenerOptions {
@@ -90,19 +91,4 @@ function listenFault(host: string, port: number, cause: unknown): string {
     ENOTFOUND: `${host} is not an address of this machine. Correct PACKSHOT_METRICS_HOST.`,
   }
   return reasons[String(code)] ?? `Listening for metrics on ${host} port ${port} failed: ${cause}`
-}
-
-/** All who ask while one is made get that one, and those who ask soon afterwards get it again. */
-function keptFor(ms: number, make: () => Promise<string>): () => Promise<string> {
-  let current: Promise<string> | undefined
-  return () => {
-    if (current !== undefined) return current
-    const made = make()
-    current = made
-    const forget = () => {
-      current = undefined
-    }
-    made.then(() => setTimeout(forget, ms).unref(), forget)
-    return made
-  }
 }
