@@ -67,8 +67,9 @@ class Recorder implements WeightSource {
   readonly fileName = 'recorded'
   readonly shapes = new Map<string, readonly number[]>()
 
+  /** As it is stored by diffusers, and nothing in eight bits. */
   has(key: string): boolean {
-    return key.startsWith('text_model.')
+    return key.startsWith('text_model.') && !key.includes(':')
   }
 
   shape(key: string): readonly number[] {
@@ -119,6 +120,7 @@ async function writeWeights(file: string, shapes: ReadonlyMap<string, readonly n
   const header: Record<string, object> = {}
   let offset = 0
   for (const [key, shape] of shapes) {
+    if (elements(shape) === 0) throw new Error(`${key} is recorded without numbers: [${shape.join(', ')}]`)
     const end = offset + elements(shape) * 2
     header[key] = { dtype: 'F16', shape, data_offsets: [offset, end] }
     offset = end
