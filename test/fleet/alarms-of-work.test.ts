@@ -15,11 +15,11 @@ before(async () => {
 test('a broker that is short of disk is one alert', async (t) => {
   const { rabbit } = watched
   ending.after(async () => {
-    await rabbit.ctl('set_disk_free_limit', '50MB').catch(() => {})
+    await rabbit.setDiskFreeLimit(undefined).catch(() => {})
   })
-  const short = () => rabbit.ctl('set_disk_free_limit', '1000000GB')
+  const short = () => rabbit.setDiskFreeLimit('1000000GB')
   assert.deepEqual(await watched.toldOf(t, short), ['PackshotBrokerAlarm'])
-  await rabbit.ctl('set_disk_free_limit', '50MB')
+  await rabbit.setDiskFreeLimit(undefined)
 })
 
 test('jobs that wait while all workers are dead are one alert', async (t) => {

@@ -165,7 +165,7 @@ test('F10: queues that are deleted under servers and workers are made again, and
 
 test('F10: a worker slower than the consumer timeout loses its task and goes on; a job that is always too slow fails', async (t) => {
   // a channel keeps the values that it found when it was opened
-  const set = (name: string, ms: number) => rabbit.ctl('eval', `application:set_env(rabbit, ${name}, ${ms}).`)
+  const set = (name: string, ms: number) => rabbit.evaluate(`application:set_env(rabbit, ${name}, ${ms})`)
   const usual = () => set('consumer_timeout', 1_800_000)
   const fleet = await prepareFleet(t, impatient)
   t.after(usual)
@@ -194,7 +194,7 @@ test('F10: a worker slower than the consumer timeout loses its task and goes on;
 
 test('F33: with the exchange of dead letters gone they stay in their queue, and come when it is there again', async (t) => {
   // the broker retries an undeliverable dead letter after three minutes
-  await rabbit.ctl('eval', 'application:set_env(rabbit, dead_letter_worker_publisher_confirm_timeout, 1000).')
+  await rabbit.evaluate('application:set_env(rabbit, dead_letter_worker_publisher_confirm_timeout, 1000)')
   const fleet = await prepareFleet(t, impatient)
   const crew = await startCrew(fleet, { servers: 1, workers: 0 })
   const [address] = crew.addresses
@@ -212,9 +212,9 @@ test('F33: with the exchange of dead letters gone they stay in their queue, and 
   }
   const lettersOf = async () => {
     // the sum includes dead letters; ready counts only what consumers could get
-    const lines = (await rabbit.ctl('list_queues', 'name', 'messages', 'messages_ready')).split('\n')
-    const [, sum, ready] = lines.find((line) => line.startsWith(queue))?.split('\t') ?? []
-    return Number(sum) - Number(ready)
+    const counts = 'rabbit_amqqueue:info_all(<<"/">>, [name, messages, messages_ready])'
+    const isQueue = `{name, {resource, _, _, <<"${queue}">>}}, {messages, Sum}, {messages_ready, Ready}`
+    return Number(await rabbit.evaluate(`lists:sum([Sum - Ready || [${isQueue}] <- ${counts}])`))
   }
   await waitFor(async () => (await lettersOf()) === 1)
   assert.equal(await channel.basicGet({ queue }), undefined, 'nobody gets it any more')

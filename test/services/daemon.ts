@@ -149,7 +149,7 @@ export async function startService(
 }
 
 /** Runs a program to its end; resolves with its output, rejects with what it printed and with its status. */
-export async function runTool(command: Command, limitMs: number): Promise<string> {
+export async function runTool(command: Command, limitMs: number, input = ''): Promise<string> {
   const [file, args] = leashed(command.file, command.args)
   const env = { PATH: process.env.PATH, LANG: 'C.UTF-8', ...command.env }
   const ended = Promise.withResolvers<string>()
@@ -158,6 +158,7 @@ export async function runTool(command: Command, limitMs: number): Promise<string
     const status = error.killed ? 'did not end in time' : `failed (${error.code})`
     ended.reject(new Error(`${command.file} ${command.args.join(' ')} ${status}: ${stderr}${stdout}`))
   })
+  child.stdin?.end(input)
   if ((await inTime(ended.promise, limitMs)) === undefined) child.kill('SIGKILL')
   return ended.promise
 }

@@ -19,7 +19,8 @@ import { areOnPath, ensureInstalled } from './packages.ts'
 /** The scripts themselves: those of /usr/sbin change the user and refuse any other than root and rabbitmq. */
 const binaries = '/usr/lib/rabbitmq/bin'
 
-const rabbitmqIsInstalled = () => existsSync(join(binaries, 'rabbitmq-server')) && areOnPath('epmd')
+const rabbitmqIsInstalled = () =>
+  existsSync(join(binaries, 'rabbitmq-server')) && areOnPath('epmd', 'erl_call')
 
 export interface RabbitmqService extends ServiceControl {
   /** With the user `guest` and the virtual host `/`. */
@@ -27,8 +28,10 @@ export interface RabbitmqService extends ServiceControl {
   readonly port: number
   /** Where `/metrics` is answered, with the option `metrics`. */
   readonly metricsPort: number | undefined
-  /** Runs rabbitmqctl against this node and resolves with its output; takes about a second. */
-  ctl(...args: string[]): Promise<string>
+  /** Evaluates an Erlang expression in this node and resolves with its value as text; what rabbitmqctl does at a hundredth of its cost. */
+  evaluate(expression: string): Promise<string>
+  /** As `rabbitmqctl set_disk_free_limit`: more than there is makes the node short of disk, and `undefined` ends that. */
+  setDiskFreeLimit(limit: string | undefined): Promise<void>
 }
 
 /**
@@ -45,7 +48,7 @@ export function shortHeartbeat(): string {
  * missing for a moment.
  *
  * `config` are lines of rabbitmq.conf, for instance `consumer_timeout = 5000` (milliseconds; 3.10 looks at it once a
- * minute unless `channel_tick_interval` is set by `ctl eval`) or `disk_free_limit.absolute = 1MB`.
+ * minute unless `channel_tick_interval` is set by `evaluate`) or `disk_free_limit.absolute = 1MB`.
  */
 export async function startRabbitmq(
   t: Cleanup,
@@ -79,13 +82,23 @@ export async function startRabbitmq(
   const control = await startService(cleanup, { name: 'rabbitmq', file: server, args: [], env, folder }, () =>
     speaksAmqp(port),
   )
-  const ctl = { name: 'rabbitmqctl', file: join(binaries, 'rabbitmqctl'), env, folder }
+  const args = ['-r', '-sname', env.RABBITMQ_NODENAME, '-e']
+  const call = { name: 'erl_call', file: 'erl_call', args, env, folder }
+  const evaluate = async (expression: string) => {
+    const told = (await runTool(call, 60_000, `${expression}.\n`)).trim()
+    const value = /^\{ok, (.*)\}$/s.exec(told)?.[1]
+    if (value === undefined) throw new Error(`RabbitMQ evaluated ${expression} to ${told}`)
+    return value
+  }
   return {
     ...control,
     url: `amqp://guest:guest@127.0.0.1:${port}`,
     port,
     metricsPort,
-    ctl: (...args) => runTool({ ...ctl, args: ['--quiet', ...args] }, 60_000),
+    evaluate,
+    async setDiskFreeLimit(limit = '50MB') {
+      await evaluate(`ok = rabbit_disk_monitor:set_disk_free_limit("${limit}")`)
+    },
   }
 }
 

@@ -61,7 +61,7 @@ test('a confirmed message of RabbitMQ survives a kill of the node', async (t) =>
     await channel.confirmSelect()
     await channel.basicPublish({ routingKey: 'q', durable: true }, 'kept')
   })
-  assert.match(await rabbitmq.ctl('environment'), /consumer_timeout,60000/)
+  assert.equal(await rabbitmq.evaluate('application:get_env(rabbit, consumer_timeout)'), '{ok, 60000}')
   // 3.10 writes down seconds later that a quorum queue was made; one killed before that does not find it again
   await sleep(5000)
   await rabbitmq.kill()

@@ -138,14 +138,14 @@ test('a broker that breaks', async (t) => {
   await t.test('a broker without disk refuses tasks at once, and still hands them out', async (t) => {
     const { queue, log } = await openTasks(t, rabbit.url)
     await publishedIds(queue, 3)
-    await rabbit.ctl('set_disk_free_limit', '1000000GB')
+    await rabbit.setDiskFreeLimit('1000000GB')
     await assert.rejects(queue.publish(someTask()), { code: 'unavailable' })
     await untilQuick(() => assert.rejects(queue.publish(someTask()), { code: 'unavailable' }))
     await collect(queue, 2, (delivery) => delivery.ack())
     const failing = await queue.consume(async () => assert.fail('a worker that cannot end its task'))
     const failures = () => log.lines.filter(({ message }) => message === 'returning a task failed; retrying')
     await waitFor(async () => failures().length > 5)
-    await rabbit.ctl('set_disk_free_limit', '50MB')
+    await rabbit.setDiskFreeLimit(undefined)
     await untilAccepted(queue, someTask())
     await failing.stop()
     const seen = await collect(queue, 2, (delivery) => delivery.ack())
@@ -164,7 +164,7 @@ test('a broker that breaks', async (t) => {
       await delivery.ack()
       delivered.resolve(delivery.message)
     })
-    for (const command of ['stop_app', 'reset', 'start_app']) await rabbit.ctl(command)
+    await rabbit.evaluate('ok = rabbit:stop(), ok = rabbit_mnesia:reset(), ok = rabbit:start()')
     const task = someTask()
     await untilAccepted(queue, task)
     assert.deepEqual(await delivered.promise, task)
@@ -172,7 +172,7 @@ test('a broker that breaks', async (t) => {
 
   await t.test('a worker that is slower than the broker allows loses its task, and goes on', async (t) => {
     const set = (name: string, ms: number) => `application:set_env(rabbit, ${name}, ${ms})`
-    await rabbit.ctl('eval', `${set('channel_tick_interval', 300)}, ${set('consumer_timeout', 1500)}.`)
+    await rabbit.evaluate(`${set('channel_tick_interval', 300)}, ${set('consumer_timeout', 1500)}`)
     const { queue } = await openTasks(t, rabbit.url)
     await publishedIds(queue, 1)
     const seen = await collect(queue, 2, async (delivery) => {
