@@ -92,7 +92,8 @@ function ours(): Contender[] {
   // a step more: the first is reported by itself
   const common = ['--json', '--threads', threads, '--size', size, '--steps', String(Number(steps) + 1)]
   const kinds = profiles.map((profile) => [`Packshot ${profile}`, '--profile', profile])
-  kinds.push(['Packshot int8', '--precision', 'int8'])
+  const int8 = ['--precision', 'int8']
+  kinds.push(['Packshot int8', ...int8], ['Packshot int8, packed', '--profile', 'packed', ...int8])
   return kinds.map(([name = '', ...more]) => ({
     name,
     command: [process.execPath, program, ...common, ...more],

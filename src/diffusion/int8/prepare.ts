@@ -2,7 +2,7 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { CheckpointError } from '../errors.ts'
 import { eightBitKeys } from '../graph/graph.ts'
 import { keptCopy } from '../safetensors/kept-copy.ts'
-import { type SafetensorsFile, type StoredTensor, toFloat32 } from '../safetensors/safetensors.ts'
+import { readInto, type SafetensorsFile, type StoredTensor, toFloat32 } from '../safetensors/safetensors.ts'
 import { doubledWeights } from './doubled.ts'
 import { type EightBits, quantizeColumns } from './quantize.ts'
 import { staysFloat } from './sensitive.ts'
@@ -168,12 +168,7 @@ function headerRoom(tensors: readonly (readonly [string, StoredTensor])[]): numb
 }
 
 async function readNumbers(source: FileHandle, { path }: SafetensorsFile, tensor: StoredTensor) {
-  const bytes = new Uint8Array(tensor.length)
-  for (let done = 0; done < bytes.length; ) {
-    const { bytesRead } = await source.read(bytes, done, bytes.length - done, tensor.offset + done)
-    if (bytesRead === 0) throw new CheckpointError(`${path}: the file became shorter while it was being read`)
-    done += bytesRead
-  }
+  const bytes = await readInto(source, new Uint8Array(tensor.length), tensor.offset, path)
   return toFloat32(bytes, tensor.dtype)
 }
 

@@ -1,7 +1,7 @@
 import { open } from 'node:fs/promises'
 import { CheckpointError } from '../errors.ts'
 import { type Dtype, elementBytes } from './header.ts'
-import { isFloat, openSafetensors, type StoredTensor } from './safetensors.ts'
+import { isFloat, openSafetensors, readInto, type StoredTensor } from './safetensors.ts'
 
 /**
  * Checks every number of a file: a single infinity or NaN turns every picture black. Reading a checkpoint takes
@@ -24,10 +24,8 @@ export async function checkFinite(
     for (const tensor of tensors) {
       for (let at = 0; at < tensor.length; at += chunkBytes) {
         const wanted = Math.min(chunkBytes, tensor.length - at)
-        const { bytesRead } = await handle.read(buffer, 0, wanted, tensor.offset + at)
-        if (bytesRead !== wanted)
-          throw new CheckpointError(`${path}: the file became shorter while it was being read`)
-        const bad = firstNotFinite(buffer.subarray(0, wanted), tensor.dtype)
+        const bytes = await readInto(handle, buffer.subarray(0, wanted), tensor.offset + at, path)
+        const bad = firstNotFinite(bytes, tensor.dtype)
         if (bad !== undefined) throw notFinite(path, tensor, at / elementBytes(tensor.dtype) + bad)
         done += wanted
         onBytes?.(done, total)

@@ -2,7 +2,7 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { parse } from 'node:path'
 import { CheckpointError } from '../errors.ts'
 import type { Dtype } from './header.ts'
-import { type SafetensorsFile, type StoredTensor, toFloat32 } from './safetensors.ts'
+import { readInto, type SafetensorsFile, type StoredTensor, toFloat32 } from './safetensors.ts'
 
 /** Whole tensors of a file as float32, whatever numbers it holds: LoRAs have integer alphas and 8-bit matrices. */
 export class NumberReader {
@@ -26,14 +26,8 @@ export class NumberReader {
 
   /** Row-major. @throws CheckpointError if a number is infinite or NaN, or the dtype has none */
   async read(tensor: StoredTensor): Promise<Float32Array> {
-    const bytes = new Uint8Array(tensor.length)
-    let done = 0
-    while (done < bytes.length) {
-      const { bytesRead } = await this.#handle.read(bytes, done, bytes.length - done, tensor.offset + done)
-      if (bytesRead === 0)
-        throw new CheckpointError(`${this.#file.path}: the file became shorter while it was being read`)
-      done += bytesRead
-    }
+    const room = new Uint8Array(tensor.length)
+    const bytes = await readInto(this.#handle, room, tensor.offset, this.#file.path)
     const numbers = toNumbers(bytes, tensor.dtype)
     if (numbers === undefined) throw this.#fault(`"${tensor.key}" has dtype ${tensor.dtype}`)
     for (let i = 0; i < numbers.length; i++) {

@@ -67,7 +67,7 @@ async function readHeader(handle: FileHandle, size: number, file: string): Promi
     const reason = 'the file is empty; the download or copy may not have finished'
     throw refused(file, reason)
   }
-  const start = await readFully(handle, Math.min(size, foreignBytes), 0, file)
+  const start = await readInto(handle, Buffer.alloc(Math.min(size, foreignBytes)), 0, file)
   const headerBytes = size < 8 ? Number.POSITIVE_INFINITY : Number(start.readBigUInt64LE(0))
   if (headerBytes > Math.min(maxHeaderBytes, size - 8)) {
     const reason = foreignContent(start)
@@ -78,22 +78,28 @@ async function readHeader(handle: FileHandle, size: number, file: string): Promi
       ...(headerBytes <= maxHeaderBytes && { reason: incomplete }),
     })
   }
-  return parseHeader(await readFully(handle, headerBytes, 8, file), 8 + headerBytes, size, file)
+  return parseHeader(await readInto(handle, Buffer.alloc(headerBytes), 8, file), 8 + headerBytes, size, file)
 }
 
 const incomplete = 'the file is incomplete; the download or copy may not have finished'
 
-async function readFully(
+/** Fills `bytes` from a place in the file, and returns them. @throws CheckpointError if the file ends before */
+export async function readInto<Bytes extends Uint8Array>(
   handle: FileHandle,
-  length: number,
+  bytes: Bytes,
   position: number,
-  file: string,
-): Promise<Buffer> {
-  const buffer = Buffer.alloc(length)
-  const { bytesRead } = await handle.read(buffer, 0, length, position)
-  if (bytesRead !== length)
-    throw new CheckpointError(`${file}: the file became shorter while it was being read`)
-  return buffer
+  path: string,
+): Promise<Bytes> {
+  for (let done = 0; done < bytes.length; ) {
+    const { bytesRead } = await handle.read(bytes, done, bytes.length - done, position + done)
+    if (bytesRead === 0) throw becameShorter(path)
+    done += bytesRead
+  }
+  return bytes
+}
+
+function becameShorter(path: string): CheckpointError {
+  return new CheckpointError(`${path}: the file became shorter while it was being read`)
 }
 
 /**
@@ -121,7 +127,7 @@ export async function readRows(
       const row =
         known ??
         toFloat32(
-          await readFully(handle, rowBytes, tensor.offset + index * rowBytes, file.path),
+          await readInto(handle, Buffer.alloc(rowBytes), tensor.offset + index * rowBytes, file.path),
           tensor.dtype,
         )
       if (!known) read.set(index, row)
@@ -159,7 +165,7 @@ function readAtOnce(path: string, { offset, length }: StoredTensor): Buffer {
   } finally {
     if (descriptor !== undefined) closeSync(descriptor)
   }
-  throw new CheckpointError(`${path}: the file became shorter while it was being read`)
+  throw becameShorter(path)
 }
 
 /** Whether the engine can compute with this dtype. */
