@@ -15,11 +15,11 @@ before(async () => {
 test('a broker that is short of disk is one alert', async (t) => {
   const { rabbit } = watched
   ending.after(async () => {
-    await rabbit.setDiskFreeLimit(undefined).catch(() => {})
+    await rabbit.setShortOfDisk(false).catch(() => {})
   })
-  const short = () => rabbit.setDiskFreeLimit('1000000GB')
+  const short = () => rabbit.setShortOfDisk(true)
   assert.deepEqual(await watched.toldOf(t, short), ['PackshotBrokerAlarm'])
-  await rabbit.setDiskFreeLimit(undefined)
+  await rabbit.setShortOfDisk(false)
 })
 
 test('jobs that wait while all workers are dead are one alert', async (t) => {

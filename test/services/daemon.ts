@@ -158,7 +158,8 @@ export async function runTool(command: Command, limitMs: number, input = ''): Pr
     const status = error.killed ? 'did not end in time' : `failed (${error.code})`
     ended.reject(new Error(`${command.file} ${command.args.join(' ')} ${status}: ${stderr}${stdout}`))
   })
-  child.stdin?.end(input)
+  // a program that ends without reading says why by itself
+  child.stdin?.on('error', () => {}).end(input)
   if ((await inTime(ended.promise, limitMs)) === undefined) child.kill('SIGKILL')
   return ended.promise
 }

@@ -30,8 +30,8 @@ export interface RabbitmqService extends ServiceControl {
   readonly metricsPort: number | undefined
   /** Evaluates an Erlang expression in this node and resolves with its value as text; what rabbitmqctl does at a hundredth of its cost. */
   evaluate(expression: string): Promise<string>
-  /** As `rabbitmqctl set_disk_free_limit`: more than there is makes the node short of disk, and `undefined` ends that. */
-  setDiskFreeLimit(limit: string | undefined): Promise<void>
+  /** Makes the node believe that its disk is nearly full, or ends that. */
+  setShortOfDisk(isShort: boolean): Promise<void>
 }
 
 /**
@@ -96,7 +96,8 @@ export async function startRabbitmq(
     port,
     metricsPort,
     evaluate,
-    async setDiskFreeLimit(limit = '50MB') {
+    async setShortOfDisk(isShort) {
+      const limit = isShort ? '1000000GB' : '50MB'
       await evaluate(`ok = rabbit_disk_monitor:set_disk_free_limit("${limit}")`)
     },
   }
