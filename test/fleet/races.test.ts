@@ -3,11 +3,11 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { tempFolder } from '../cleanup.ts'
 import { waitFor } from '../kit/waiting.ts'
 import { submit, untilFinal, view } from '../service/server-process.ts'
 import { startRedis } from '../services/redis.ts'
 import { services } from '../services/services.ts'
-import { tempFolder } from '../temp-folder.ts'
 import { cancelPatiently, endWell, post, startCrew } from './crew.ts'
 import { prepareFleet } from './fleet.ts'
 import { rawBroker } from './raw-broker.ts'
@@ -150,7 +150,7 @@ test('callers are served in turn, whatever each sent before, and Redis emptied l
   const place = (await view(address, one)).position ?? 99
   assert.ok(place <= 5, `behind two workers and a job of each caller, not ${place}`)
   writeFileSync(gate, '')
-  for (const id of [...many, ...some, one]) await untilFinal(address, id)
+  for (const id of ids) await untilFinal(address, id)
 
   const { manifests } = await readStorage(fleet, all)
   const startOf = (id: string) => manifests.get(id)?.started_at ?? ''

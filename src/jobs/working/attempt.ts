@@ -66,10 +66,11 @@ export interface Made {
 export async function makePictures(
   deps: AttemptDeps,
   task: Task,
+  started_at: string,
   signals: { lost: AbortSignal; stopping: AbortSignal },
   onFree?: () => void,
 ): Promise<Made> {
-  const watch = startWatch(deps, task, signals)
+  const watch = startWatch(deps, task, started_at, signals)
   const made: ManifestImage[] = []
   try {
     const { signal, onProgress } = watch
@@ -145,7 +146,12 @@ async function givenImages(
 /** The pace of a job is known after so many steps and such a share of an attempt; an estimate is off by so much. */
 const [paceSteps, paceShare, paceDoubt] = [3, 0.02, 1.2]
 
-function startWatch(deps: AttemptDeps, task: Task, signals: { lost: AbortSignal; stopping: AbortSignal }) {
+function startWatch(
+  deps: AttemptDeps,
+  task: Task,
+  started_at: string,
+  signals: { lost: AbortSignal; stopping: AbortSignal },
+) {
   const { limits, status, log } = deps
   const { id } = task
   const controller = new AbortController()
@@ -171,11 +177,16 @@ function startWatch(deps: AttemptDeps, task: Task, signals: { lost: AbortSignal;
     limits.attemptMs,
   )
   const stall = setTimeout(tooSlow('The engine made no progress for', limits.stallMs), limits.stallMs)
+  let progress: Progress | undefined
+  const tell = () =>
+    status.advance(id, { status: 'running', started_at, ...(progress === undefined ? {} : { progress }) })
+  void bestEffort(log, 'writing that a task runs', tell())
   const look = async () => {
     const state = await status.get(id)
     // A store that was wiped gets the job again; it may have a mark for it.
     if (state === undefined) await status.create(task)
-    else if (state.cancel_requested === true || state.status === 'canceled') stop('canceled')
+    if (state?.cancel_requested === true || state?.status === 'canceled') stop('canceled')
+    else if (state === undefined || state.status === 'queued') await tell()
     else if (task.request.count > 1 && (await isAskedToStop(status, id))) stop('enough')
   }
   const cancel = setInterval(
@@ -213,16 +224,17 @@ function startWatch(deps: AttemptDeps, task: Task, signals: { lost: AbortSignal;
       steps: last.steps,
       seconds: (drawnAt - began) / 1000,
     }),
-    onProgress(progress: Progress): void {
+    onProgress(reached: Progress): void {
       stall.refresh()
       const now = performance.now()
-      meter.onProgress(progress, now)
-      first ??= { step: progress.step, at: now }
-      last = { ...progress, at: now }
+      progress = reached
+      meter.onProgress(reached, now)
+      first ??= { step: reached.step, at: now }
+      last = { ...reached, at: now }
       checkPace()
       if (now - reported < limits.progressEveryMs) return
       reported = now
-      void bestEffort(log, 'writing progress', status.advance(id, { status: 'running', progress }))
+      void bestEffort(log, 'writing progress', tell())
     },
     end(): void {
       clearTimeout(whole)

@@ -452,6 +452,32 @@ test('statuses that cannot be written do not stop a job, and its event mends the
   await consumer.stop()
 })
 
+test('a job that runs is told to run though writing that failed, and again to a store that was wiped', async (t) => {
+  const parts = embedded(t)
+  let failures = 2
+  const status: typeof parts.status = {
+    ...parts.status,
+    advance: async (id, update) => {
+      if (update.status === 'running' && failures-- > 0) return storageIsAway()
+      return parts.status.advance(id, update)
+    },
+  }
+  const { id } = await submit(parts, { prompt: 'an apple', steps: 3 })
+  const goOn = Promise.withResolvers<void>()
+  const generator = quickGenerator((step) => (step === 2 ? goOn.promise : undefined))
+  const working = workUntil(parts, runDeps(parts, { generator, status }), isDone(parts))
+  const runs = async () => {
+    const { status, progress, started_at } = await viewJob(parts, id)
+    return status === 'running' && progress?.step === 1 && started_at !== undefined
+  }
+  await waitFor(runs)
+  await parts.status.forget(id)
+  await waitFor(runs)
+  goOn.resolve()
+  await working
+  assert.equal(await statusOf(parts, id), 'succeeded')
+})
+
 test('a lost task is left to the worker that has it now', async (t) => {
   const parts = embedded(t)
   const task = someTask()

@@ -109,11 +109,9 @@ async function workOn(
   const started_at = state?.started_at ?? deps.now().toISOString()
   if (isNew(delivery, state)) countWait(deps, task, started_at)
   const began = performance.now()
-  const running = status.advance(task.id, { status: 'running', started_at })
-  void bestEffort(log, 'writing that a task runs', running)
   let made: Made
   try {
-    made = await makePictures(deps, task, { lost: delivery.lost, stopping }, onFree)
+    made = await makePictures(deps, task, started_at, { lost: delivery.lost, stopping }, onFree)
   } catch (thrown) {
     return endAttempt(deps, delivery, task, thrown, (outcome) => commit({ ...outcome, started_at }))
   }
