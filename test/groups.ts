@@ -56,7 +56,7 @@ export const groups: readonly Group[] = [
     share: 0.33,
     services: true,
     files: [
-      'src/adapters/rabbitmq/outages.test.ts',
+      'src/adapters/rabbitmq/{rabbitmq,outages}.test.ts',
       'test/services/**',
       'src/adapters/{s3,rabbitmq,redis}/**',
     ],
