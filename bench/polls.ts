@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { Agent, request } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { type Cleanup, tempFolder } from '../test/cleanup.ts'
 import { type Fleet, fleetServer, prepareFleet } from '../test/fleet/fleet.ts'
 import { ownOptions } from '../test/kit/own-environment.ts'
 import {
@@ -11,7 +12,6 @@ import {
   view,
 } from '../test/service/server-process.ts'
 import { freePort } from '../test/services/free-port.ts'
-import { type Cleanup, tempFolder } from '../test/temp-folder.ts'
 import { readProfile, shareOf } from './profile.ts'
 import { whileServicesRun } from './services.ts'
 

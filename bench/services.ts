@@ -1,6 +1,5 @@
-import { lastFirst } from '../test/services/daemon.ts'
+import { type Cleanup, ownCleanup } from '../test/cleanup.ts'
 import { provideAll, type Services } from '../test/services/provide.ts'
-import type { Cleanup } from '../test/temp-folder.ts'
 
 /**
  * In a real fleet storage is on a separate machine. Here it shares two cores with what is measured, so it is configured
@@ -26,11 +25,10 @@ const quietStorage = {
 export async function whileServicesRun(
   action: (t: Cleanup, services: Services) => Promise<void>,
 ): Promise<void> {
-  const endings: (() => void | Promise<void>)[] = []
-  const t = lastFirst({ after: (ending) => void endings.push(ending) })
+  const cleanup = ownCleanup()
   try {
-    await action(t, await provideAll(t, quietStorage))
+    await action(cleanup, await provideAll(cleanup, quietStorage))
   } finally {
-    for (const ending of endings) await ending()
+    await cleanup.end()
   }
 }

@@ -2,9 +2,9 @@ import { fork } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { type Cleanup, lastFirst } from '../test/cleanup.ts'
 import { prepareFleet } from '../test/fleet/fleet.ts'
 import { type ServerProcess, submit } from '../test/service/server-process.ts'
-import type { Cleanup } from '../test/temp-folder.ts'
 import { whileServicesRun } from './services.ts'
 
 /**
@@ -89,7 +89,7 @@ function startClients(t: Cleanup, port: number) {
       counts[index] = message
       changed.dispatchEvent(new Event('counts'))
     })
-    t.after(() => void child.kill('SIGKILL'))
+    lastFirst(t).after(() => void child.kill('SIGKILL'))
     return child
   })
   const sum = (): Counts => ({

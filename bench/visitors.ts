@@ -1,12 +1,12 @@
 import { fork } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls'
+import { type Cleanup, lastFirst } from '../test/cleanup.ts'
 import { type Front, proxyName, startNginx } from '../test/deploy/proxies.ts'
 import { prepareFleet } from '../test/fleet/fleet.ts'
 import type { ServerProcess } from '../test/service/server-process.ts'
 import { freePort } from '../test/services/free-port.ts'
 import type { Services } from '../test/services/provide.ts'
-import type { Cleanup } from '../test/temp-folder.ts'
 import { whileServicesRun } from './services.ts'
 
 /**
@@ -110,7 +110,7 @@ function startClients(t: Cleanup, nginx: Front, visitors: number) {
   const children = Array.from({ length: clientProcesses }, (_, index) => {
     const task: Task = { port: nginx.httpsPort, authority: nginx.authority, first: index * count, count }
     const child = fork(import.meta.filename, ['--client', JSON.stringify(task)])
-    t.after(() => void child.kill('SIGKILL'))
+    lastFirst(t).after(() => void child.kill('SIGKILL'))
     return child
   })
   return {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { tempFolder } from '../test/temp-folder.ts'
+import { tempFolder } from '../test/cleanup.ts'
 import { ConfigError, Environment, loadConfig, readStorageSecrets, requireServices } from './config.ts'
 
 function faultsOf(env: Record<string, string>): readonly string[] {

@@ -205,3 +205,14 @@ test('README.md names every field of a request', () => {
     [],
   )
 })
+
+test('tests clean up the last first', () => {
+  const tests = globSync('{src,test,bench}/**/*.ts', { cwd: root }).filter(
+    (file) => file !== 'test/architecture.test.ts',
+  )
+  const faults = tests.filter((file) => /\bt\.after\(/.test(readFileSync(join(root, file), 'utf8')))
+  assert.deepEqual(
+    faults.filter((file) => file !== 'test/cleanup.ts'),
+    [],
+  )
+})

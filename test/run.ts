@@ -6,10 +6,10 @@ import { join, matchesGlob } from 'node:path'
 import { spec } from 'node:test/reporters'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
+import { ownCleanup } from './cleanup.ts'
 import { groups } from './groups.ts'
 import { bundles } from './kit/bundles.ts'
 import { type Counts, noCounts, runFile, sumOf } from './kit/run-file.ts'
-import { lastFirst } from './services/daemon.ts'
 import { provideEnvironment } from './services/provide.ts'
 
 /**
@@ -197,7 +197,8 @@ async function main(): Promise<number> {
   const began = performance.now()
   // inherited by all that is started here
   process.env.NODE_COMPILE_CACHE ??= join(root, 'node_modules/.cache/v8')
-  process.env.TEST_BUNDLES ??= await bundles()
+  // esbuild and tsc take a quarter less of the processor if they never collect garbage, and 10 % more memory
+  process.env.GOGC ??= 'off'
   const stop = new AbortController()
   let status: number | undefined
   for (const name of ['SIGINT', 'SIGTERM'] as const) {
@@ -211,10 +212,12 @@ async function main(): Promise<number> {
     throw new Error(`no test file has one of these in its path: ${positionals.join(' ')}`)
   const isWhole = positionals.length === 0
   const jobs = [...(isWhole && !values.quick ? [checkJob()] : []), ...tests]
-  const actions: (() => void | Promise<void>)[] = []
-  const ending = lastFirst({ after: (action) => void actions.push(action) })
+  const cleanup = ownCleanup()
   try {
-    const ready = tests.some(({ services }) => services) ? provideEnvironment(ending) : Promise.resolve({})
+    const ready = tests.some(({ services }) => services) ? provideEnvironment(cleanup) : Promise.resolve({})
+    // it is awaited later
+    ready.catch(() => {})
+    process.env.TEST_BUNDLES ??= await bundles()
     reporter.pipe(process.stdout)
     const done = await runAll(
       jobs,
@@ -233,13 +236,14 @@ async function main(): Promise<number> {
     stop.abort()
     throw error
   } finally {
-    for (const action of actions) await action()
+    await cleanup.end()
   }
 }
 
+// what a hung file left behind may hold its end of a pipe
 try {
-  process.exitCode = await main()
+  process.exit(await main())
 } catch (error) {
   console.error(error instanceof Error ? error.message : error)
-  process.exitCode = 1
+  process.exit(1)
 }

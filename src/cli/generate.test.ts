@@ -4,9 +4,9 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import sharp from 'sharp'
+import { tempFolder } from '../../test/cleanup.ts'
 import { commentIn } from '../../test/kit/exif.ts'
 import { ownOptions } from '../../test/kit/own-environment.ts'
-import { tempFolder } from '../../test/temp-folder.ts'
 
 /** `npm run generate` as a process, with the tiny model. */
 

@@ -7,11 +7,11 @@ import { type AddressInfo, connect } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
+import { lastFirst, tempFolder } from '../../test/cleanup.ts'
 import { tinyCheckpoint } from '../../test/golden/parity/variants.ts'
 import { models, visible } from '../../test/models/command.ts'
 import { send, serve } from '../../test/models/file-server.ts'
 import { pixels, startGenerator } from '../../test/models/generator.ts'
-import { tempFolder } from '../../test/temp-folder.ts'
 
 /** `npm run models -- add` from servers on this machine. */
 
@@ -237,7 +237,7 @@ test('downloads go through the proxy that the environment names', async (t) => {
     socket.on('error', () => behind.destroy())
   })
   await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve))
-  t.after(() => proxy.close())
+  lastFirst(t).after(() => proxy.close())
   const { port } = proxy.address() as AddressInfo
   const program = join(import.meta.dirname, 'models.ts')
   const url = 'http://files.example/tiny.safetensors'

@@ -13,10 +13,10 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { lastFirst, tempFolder } from '../../test/cleanup.ts'
 import { tinyCheckpoint } from '../../test/golden/parity/variants.ts'
 import { ownEnvironment } from '../../test/kit/own-environment.ts'
 import { models, visible } from '../../test/models/command.ts'
-import { tempFolder } from '../../test/temp-folder.ts'
 import { Library } from '../library/library.ts'
 
 /** `npm run models` with files on this machine. */
@@ -267,7 +267,7 @@ test('output that cannot be written is a fault, not a command that said nothing'
       encoding: 'utf8',
     })
   const full = openSync('/dev/full', 'w')
-  t.after(() => closeSync(full))
+  lastFirst(t).after(() => closeSync(full))
   const { status, stderr } = list(full)
   assert.equal(status, 1)
   assert.match(stderr, /^The output cannot be written: ENOSPC[^\n]*\n$/)

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { cp, readFile, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { lastFirst, tempFolder } from '../../test/cleanup.ts'
 import { contentOf, hashed, taesdShapes } from '../../test/golden/enlarge-weights.ts'
 import { writeSafetensors } from '../../test/golden/parity/variants.ts'
-import { tempFolder } from '../../test/temp-folder.ts'
 import { type Engine, openEngine } from './engine.ts'
 import { openLora } from './lora/lora.ts'
 import { LatentColours } from './preview/latent-colours.ts'
@@ -29,7 +29,7 @@ const request: PictureRequest = {
 
 async function open(t: TestContext, model = tiny): Promise<Engine> {
   const engine = await openEngine({ model, provider: 'cpu', threads: 1 })
-  t.after(() => engine.close())
+  lastFirst(t).after(() => engine.close())
   return engine
 }
 
@@ -166,7 +166,7 @@ test('a VAE that overflows in half precision computes in float32 from then on, a
     precision: 'float16',
     onWarning,
   })
-  t.after(() => half.close())
+  lastFirst(t).after(() => half.close())
   for (const rgb of [(await half.generate(request)).rgb, (await half.generate(request)).rgb]) {
     assert.ok(rgb.every((value, i) => Math.abs(value - wanted[i]!) <= 4))
   }

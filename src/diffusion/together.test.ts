@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { cp, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { tempFolder } from '../../test/temp-folder.ts'
+import { lastFirst, tempFolder } from '../../test/cleanup.ts'
 import { type Engine, type EngineOptions, openEngine } from './engine.ts'
 import { AbortedError, CheckpointError } from './errors.ts'
 import type { Picture, PictureRequest, RunOptions } from './request.ts'
@@ -29,7 +29,7 @@ const request: PictureRequest = {
 
 async function open(t: TestContext, options: Partial<EngineOptions> = {}): Promise<Engine> {
   const engine = await openEngine({ model: tiny, provider: 'cpu', ...options })
-  t.after(() => engine.close())
+  lastFirst(t).after(() => engine.close())
   return engine
 }
 

@@ -3,6 +3,7 @@ import { cpSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import sharp from 'sharp'
+import { tempFolder } from '../../test/cleanup.ts'
 import { someRequest } from '../../test/contract/jobs.ts'
 import {
   readContent,
@@ -12,7 +13,6 @@ import {
   writeSafetensors,
 } from '../../test/golden/parity/variants.ts'
 import { pixels, startGenerator } from '../../test/models/generator.ts'
-import { tempFolder } from '../../test/temp-folder.ts'
 import { AppError } from '../jobs/errors.ts'
 import type { Progress, ResolvedRequest } from '../jobs/job.ts'
 import type { GeneratedImage, GenerateOptions } from '../jobs/ports.ts'

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { inflateSync } from 'node:zlib'
+import { lastFirst } from '../../test/cleanup.ts'
 import { someRequest } from '../../test/contract/jobs.ts'
 import { keepingLog } from '../../test/quiet-log.ts'
 import type { Progress, ResolvedRequest } from '../jobs/job.ts'
@@ -14,7 +15,7 @@ function generator(t: TestContext, options: { entry?: URL; abortGraceMs?: number
   const { entry = standInThread, abortGraceMs = 30_000, batch } = options
   const onStuck = () => assert.fail('the thread is stuck')
   const made = threadGenerator({ entry, settings: { batch }, log: keepingLog(), abortGraceMs, onStuck })
-  t.after(() => made.close())
+  lastFirst(t).after(() => made.close())
   return made
 }
 

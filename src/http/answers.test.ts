@@ -3,9 +3,9 @@ import { readdirSync, readlinkSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { test } from 'node:test'
 import { pino } from 'pino'
+import { type Cleanup, lastFirst } from '../../test/cleanup.ts'
 import { embedded } from '../../test/jobs/embedded.ts'
 import { stretched, waitFor } from '../../test/kit/waiting.ts'
-import type { Cleanup } from '../../test/temp-folder.ts'
 import { answerOf, exchange, listening, request } from '../../test/wire/raw.ts'
 import { buildHttp, type HttpDeps } from './app.ts'
 import { createServices } from './services.ts'
@@ -23,7 +23,7 @@ async function withUpload(t: Cleanup, options: Partial<HttpDeps> = {}) {
     ...options,
   })
   await app.listen({ port: 0, host: '127.0.0.1' })
-  t.after(() => {
+  lastFirst(t).after(() => {
     app.server.closeAllConnections()
     return app.close()
   })
@@ -41,7 +41,7 @@ function deaf(t: Cleanup, port: number, target: string, count: number, times = 1
     socket.write(text.repeat(times))
     return socket
   })
-  t.after(() => {
+  lastFirst(t).after(() => {
     for (const socket of sockets) socket.destroy()
   })
   return sockets
@@ -118,7 +118,7 @@ test('requests in a row on one connection are bounded', async (t) => {
 test('connections beyond the limits are told so; those of a trusted proxy count for all', async (t) => {
   const { port } = await listening(t, { connections: { all: 50, perAddress: 5 } })
   const idle = Array.from({ length: 5 }, () => connect(port, '127.0.0.1'))
-  t.after(() => {
+  lastFirst(t).after(() => {
     for (const socket of idle) socket.destroy()
   })
   await Promise.all(idle.map((socket) => new Promise((done) => socket.once('connect', done))))

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { request } from 'node:http'
 import { type TestContext, test } from 'node:test'
 import { pino } from 'pino'
+import { lastFirst } from '../../test/cleanup.ts'
 import { embedded, quickGenerator, runDeps, submit, workUntil } from '../../test/jobs/embedded.ts'
 import { readExposition } from '../../test/kit/exposition.ts'
 import { waitFor } from '../../test/kit/waiting.ts'
@@ -20,7 +21,7 @@ async function measuredServer(t: TestContext) {
   const parts = { ...embedded(t), metrics: own.metrics }
   const services = createServices(parts, () => true)
   const app = await buildHttp({ services, log: pino({ level: 'silent' }), metrics: own.metrics })
-  t.after(() => app.close())
+  lastFirst(t).after(() => app.close())
   return {
     app,
     parts,

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { lastFirst } from '../../test/cleanup.ts'
 import { stretched, waitFor } from '../../test/kit/waiting.ts'
 import { answerOf, listening } from '../../test/wire/raw.ts'
 
@@ -112,7 +113,7 @@ test('a connection without a request, and headers that never end, are closed', a
   endless.write('GET / HTTP/1.1\r\nHost: localhost\r\n')
   let sent = 0
   const timer = setInterval(() => endless.writable && endless.write(`x${sent++}: 1\r\n`), idleMs / 10)
-  t.after(() => clearInterval(timer))
+  lastFirst(t).after(() => clearInterval(timer))
   const answers = await Promise.all([answerOf(silent), answerOf(endless)])
   assert.equal(answers[1].status, 408)
   assert.equal(JSON.parse(answers[1].body).error.code, 'too_slow')
@@ -132,7 +133,7 @@ test('a client that reads an answer drop by drop loses it', async (t) => {
   socket.on('error', () => {})
   socket.pause()
   const timer = setInterval(() => socket.read(16_384), idleMs / 20)
-  t.after(() => clearInterval(timer))
+  lastFirst(t).after(() => clearInterval(timer))
   socket.write('GET /v1/uploads/x HTTP/1.1\r\nHost: localhost\r\n\r\n')
   const connections = () =>
     new Promise<number>((done) => server.getConnections((_error, count) => done(count)))

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { tempFolder } from '../../test/cleanup.ts'
 import { tinyCheckpoint } from '../../test/golden/parity/variants.ts'
 import { waitFor } from '../../test/kit/waiting.ts'
 import { models } from '../../test/models/command.ts'
 import { send, serve } from '../../test/models/file-server.ts'
 import { realServer, startServer, submit, untilFinal } from '../../test/service/server-process.ts'
-import { tempFolder } from '../../test/temp-folder.ts'
 
 test('a checkpoint that is added by URL while Packshot runs is offered, makes a picture, and is gone after its removal', async (t) => {
   const dir = tempFolder(t)

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { tempFolder } from '../../test/cleanup.ts'
 import { contentOf, rrdbShapes, taesdShapes } from '../../test/golden/enlarge-weights.ts'
 import {
   parityDir,
@@ -12,7 +13,6 @@ import {
   writeVariant,
 } from '../../test/golden/parity/variants.ts'
 import { models } from '../../test/models/command.ts'
-import { tempFolder } from '../../test/temp-folder.ts'
 import { namesFor, type Offer, whyNot } from '../jobs/offer.ts'
 import { Library } from './library.ts'
 import { offerOf } from './offer-source.ts'

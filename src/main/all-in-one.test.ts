@@ -3,9 +3,9 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { pathToFileURL } from 'node:url'
+import { lastFirst, tempFolder } from '../../test/cleanup.ts'
 import { waitFor } from '../../test/kit/waiting.ts'
 import { standInEngine } from '../../test/stand-in/engine.ts'
-import { tempFolder } from '../../test/temp-folder.ts'
 import { startAllInOne } from './all-in-one.ts'
 
 test('a server without a worker is not ready, accepts jobs all the same, and is ready when there is one again', async (t) => {
@@ -28,7 +28,7 @@ test('a server without a worker is not ready, accepts jobs all the same, and is 
     workerEntry: pathToFileURL(entry),
     openOffer: standInEngine.openOffer,
   })
-  t.after(() => running.kill())
+  lastFirst(t).after(() => running.kill())
   const address = running.banner.split(' ')[0]
   const ready = async () => (await fetch(`${address}/healthz/ready`)).status
   assert.equal(await ready(), 200)

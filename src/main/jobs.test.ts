@@ -3,10 +3,10 @@ import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { lastFirst, tempFolder } from '../../test/cleanup.ts'
 import { someManifest, someTask } from '../../test/contract/jobs.ts'
 import { ownEnvironment, ownOptions } from '../../test/kit/own-environment.ts'
 import { keepingLog } from '../../test/quiet-log.ts'
-import { tempFolder } from '../../test/temp-folder.ts'
 import { diskImageStore } from '../adapters/disk/image-store.ts'
 import { openDatabase, readSecret } from '../adapters/sqlite/database.ts'
 import { sqliteStatusStore } from '../adapters/sqlite/status-store.ts'
@@ -20,7 +20,7 @@ const program = fileURLToPath(new URL('./jobs.ts', import.meta.url))
 async function folder(t: TestContext) {
   const path = tempFolder(t)
   const database = openDatabase(join(path, 'packshot.sqlite'))
-  t.after(() => database.close())
+  lastFirst(t).after(() => database.close())
   const ids = createJobIds(readSecret(database, 'job-ids'))
   const queue = sqliteTaskQueue(database, { max: 100, owner: 'server', log: keepingLog() })
   const status = sqliteStatusStore(database)

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { test } from 'node:test'
+import { lastFirst } from '../../test/cleanup.ts'
 import { exchange, request } from '../../test/wire/raw.ts'
 import { loadConfig } from '../config.ts'
 import { startWorkerHealth } from './worker-health.ts'
@@ -19,7 +20,7 @@ test('a worker tells its health to those who ask by address or by an allowed nam
   const port = await freePort()
   const env = { PACKSHOT_WORKER_PORT: String(port), PACKSHOT_ALLOWED_HOSTS: 'worker.lan' }
   const health = await startWorkerHealth(loadConfig(env))
-  t.after(() => health.close())
+  lastFirst(t).after(() => health.close())
   const ask = async (target: string, ...headers: string[]) =>
     (await exchange(port, request('GET', target, headers))).status
   for (const host of [`127.0.0.1:${port}`, '10.1.2.3', '[::1]:80', 'localhost', 'worker.lan'])

@@ -3,9 +3,9 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { pathToFileURL } from 'node:url'
+import { lastFirst, tempFolder } from '../../test/cleanup.ts'
 import { waitFor } from '../../test/kit/waiting.ts'
 import { keepingLog } from '../../test/quiet-log.ts'
-import { tempFolder } from '../../test/temp-folder.ts'
 import { withLargePages } from './large-pages.ts'
 import { superviseWorker, workerEnvironment } from './worker-supervisor.ts'
 
@@ -45,7 +45,7 @@ test('a worker that cannot be started is tried again until it can, and is not up
   const log = keepingLog()
   const worker = superviseWorker({ entry: pathToFileURL(entry), env: process.env, log })
   const { execPath } = process
-  t.after(() => {
+  lastFirst(t).after(() => {
     process.execPath = execPath
     worker.kill()
   })

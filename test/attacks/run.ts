@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import { lastFirst } from '../services/daemon.ts'
+import { ownCleanup } from '../cleanup.ts'
 import { attacks } from './attacks.ts'
 import { openTarget } from './target.ts'
 
@@ -9,10 +9,9 @@ import { openTarget } from './target.ts'
  * answered. Ends with 1 if an answer is not the right one.
  */
 async function main(): Promise<number> {
-  const actions: (() => void | Promise<void>)[] = []
-  const ending = lastFirst({ after: (action) => void actions.push(action) })
+  const cleanup = ownCleanup()
   try {
-    const target = await openTarget(ending)
+    const target = await openTarget(cleanup)
     let failed = 0
     console.log(
       'attack'.padEnd(66),
@@ -39,7 +38,7 @@ async function main(): Promise<number> {
     console.log(failed === 0 ? 'all held' : `${failed} did not hold`)
     return failed === 0 ? 0 : 1
   } finally {
-    for (const action of actions.splice(0)) await action()
+    await cleanup.end()
   }
 }
 

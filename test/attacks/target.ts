@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
+import { type Cleanup, lastFirst, tempFolder } from '../cleanup.ts'
 import { realServer, startServer, untilFinal } from '../service/server-process.ts'
-import { type Cleanup, tempFolder } from '../temp-folder.ts'
 
 /** The service under attack, and what it costs. */
 
@@ -107,7 +107,7 @@ export async function openTarget(t: Cleanup): Promise<Target> {
       const socket = connect(port, '127.0.0.1')
       socket.on('error', () => {})
       socket.write(text)
-      t.after(() => void socket.destroy())
+      lastFirst(t).after(() => void socket.destroy())
       return socket
     },
     end: async (id) => (await untilFinal(address, id)).status,

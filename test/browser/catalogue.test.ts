@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { lastFirst, tempFolder } from '../cleanup.ts'
 import { startServer } from '../service/server-process.ts'
-import { tempFolder } from '../temp-folder.ts'
 import { startBrowser } from './chromium.ts'
 import { ballPng } from './png.ts'
 import { overflows, visit } from './visit.ts'
@@ -9,7 +9,7 @@ import { overflows, visit } from './visit.ts'
 test('a list is pasted, its faults are shown, and the lines of its run fill by themselves', async (t) => {
   const server = startServer(t, { PACKSHOT_DATA_DIR: tempFolder(t) })
   const [address, browser] = await Promise.all([server.address, startBrowser()])
-  t.after(() => browser.close())
+  lastFirst(t).after(() => browser.close())
   await using visitor = await visit(browser, `${address}/catalogues`, {
     viewport: { width: 390, height: 800 },
   })

@@ -8,6 +8,7 @@ import sharp from 'sharp'
 import { encodePng } from '../../src/diffusion/output/png.ts'
 import { anonymousCaller } from '../../src/jobs/caller.ts'
 import { AppError } from '../../src/jobs/errors.ts'
+import { lastFirst } from '../cleanup.ts'
 import { quickGenerator, runDeps, workUntil } from '../jobs/embedded.ts'
 import { keyed } from '../jobs/keyed.ts'
 import { startBrowser } from './chromium.ts'
@@ -209,10 +210,10 @@ test('fine tuning, a picture beside its photo, finishing again and the link to a
 
 test('no state of signing in and of a catalogue run has a violation', async (t) => {
   const browser = await startBrowser()
-  t.after(() => browser.close())
+  lastFirst(t).after(() => browser.close())
   const { app, parts, keyOf } = await keyed(t)
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
-  t.after(() => app.server.closeAllConnections())
+  lastFirst(t).after(() => app.server.closeAllConnections())
   await using visitor = await visit(browser, `${url}/catalogues`, { viewport: desk })
   const { page } = visitor
   const { at, assertClean } = inspection(page)
@@ -263,10 +264,10 @@ test('no state of signing in and of a catalogue run has a violation', async (t) 
 
 test('what is ticked in Pictures is kept for good, in a room of its own; no state of it has a violation', async (t) => {
   const browser = await startBrowser()
-  t.after(() => browser.close())
+  lastFirst(t).after(() => browser.close())
   const { app, parts, keyOf } = await keyed(t)
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
-  t.after(() => app.server.closeAllConnections())
+  lastFirst(t).after(() => app.server.closeAllConnections())
   await using visitor = await visit(browser, `${url}/pictures`, { viewport: desk })
   const { page } = visitor
   const { at, assertClean } = inspection(page)

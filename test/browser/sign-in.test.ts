@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import type { Browser } from 'playwright-core'
+import { lastFirst } from '../cleanup.ts'
 import { keyed } from '../jobs/keyed.ts'
 import { startBrowser } from './chromium.ts'
 import { overflows, visit } from './visit.ts'
@@ -15,7 +16,7 @@ test('a visitor signs in with a key, takes and cancels a picture, and signs out'
   const name = 'a-caller-whose-name-has-all-40-letters--'
   const { app, keyOf } = await keyed(t, { callers: { [name]: {} } })
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
-  t.after(() => app.server.closeAllConnections())
+  lastFirst(t).after(() => app.server.closeAllConnections())
   await using visitor = await visit(browser, `${url}/?prompt=a+pear`, {
     viewport: { width: 390, height: 844 },
   })

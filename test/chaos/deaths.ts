@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { type Cleanup, tempFolder } from '../cleanup.ts'
 import { failPointVariable, serverPoints, workerPoints } from '../fault-kit/fail-points.ts'
 import { randomOf } from '../kit/random.ts'
-import { type Cleanup, tempFolder } from '../temp-folder.ts'
 import { between, type Plan } from './schedule.ts'
 
 /**

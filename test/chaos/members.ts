@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { type Cleanup, lastFirst } from '../cleanup.ts'
 import { metricsOf } from '../kit/exposition.ts'
 import { inTime, waitFor } from '../kit/waiting.ts'
 import type { ServerProcess } from '../service/server-process.ts'
 import { isAlive } from '../service/server-process.ts'
-import type { Cleanup } from '../temp-folder.ts'
 
 /** A place in the fleet: a process that is started again whenever it ends, as an orchestrator would do it. */
 export interface Member {
@@ -83,7 +83,7 @@ export function keepMember(
   }
   launch()
   // a frozen process outlives its supervisor
-  t.after(() => {
+  lastFirst(t).after(() => {
     stopping = true
     for (const pid of pidsOf(all).filter(isAlive)) process.kill(pid, 'SIGKILL')
   })

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { randomInt } from 'node:crypto'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { lastFirst } from '../services/daemon.ts'
+import { ownCleanup } from '../cleanup.ts'
 import { runChaos } from './chaos.ts'
 import { planOf } from './schedule.ts'
 import { saveOutputs, scheduleOf, summaryOf } from './summary.ts'
@@ -17,10 +17,9 @@ async function main(): Promise<number> {
   const plan = planOf(seed, seconds, jobs)
   console.log(scheduleOf(plan))
 
-  const actions: (() => void | Promise<void>)[] = []
-  const ending = lastFirst({ after: (action) => void actions.push(action) })
+  const cleanup = ownCleanup()
   const end = async () => {
-    for (const action of actions.splice(0)) await action()
+    await cleanup.end()
   }
   for (const [signal, status] of [
     ['SIGINT', 130],
@@ -29,7 +28,7 @@ async function main(): Promise<number> {
     process.once(signal, () => void end().then(() => process.exit(status)))
   }
   try {
-    const report = await runChaos(ending, plan, console.log)
+    const report = await runChaos(cleanup, plan, console.log)
     console.log(summaryOf(plan, report))
     const good = report.faults.length === 0
     if (!good || keep) console.log(`what the processes printed is in ${saveOutputs(report)}`)

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, type TestContext, test } from 'node:test'
 import type { Consumer, WebhookAgain, WebhookQueue } from '../../src/jobs/ports.ts'
 import type { WebhookDelivery } from '../../src/jobs/webhook.ts'
+import { lastFirst } from '../cleanup.ts'
 import { waitFor } from '../kit/waiting.ts'
 
 export interface WebhookQueueKit {
@@ -123,7 +124,7 @@ export function webhookQueueContract(
       const kit = await start(t)
       const queue = await kit.open()
       const hanging = Promise.withResolvers<void>()
-      t.after(() => hanging.resolve())
+      lastFirst(t).after(() => hanging.resolve())
       let [now, most] = [0, 0]
       const [first, ...others] = Array.from({ length: 12 }, () => someDelivery())
       const { seen } = await collecting(

@@ -10,7 +10,7 @@ import { dayOfJobs, type SimulatedJob } from '../../bench/autoscale/load.ts'
 import { createScaler } from '../../bench/autoscale/scaler.ts'
 import { shipped } from '../../bench/autoscale/settings.ts'
 import { percentile, type Settings, simulate } from '../../bench/autoscale/simulation.ts'
-import { tempFolder } from '../temp-folder.ts'
+import { tempFolder } from '../cleanup.ts'
 import { kustomize } from './kustomize.ts'
 import { checked, deploy, ensurePrometheus } from './prometheus-tools.ts'
 

@@ -3,8 +3,8 @@ import { spawnSync } from 'node:child_process'
 import { cpSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parse } from 'yaml'
+import { type Cleanup, tempFolder } from '../cleanup.ts'
 import { areOnPath, ensureInstalled } from '../services/packages.ts'
-import { type Cleanup, tempFolder } from '../temp-folder.ts'
 import { root } from './image-tree.ts'
 
 /** For tests: deploy/ as Compose reads it, in a copy that has what an operator adds. */

@@ -5,6 +5,7 @@ import { chownSync, cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { before, test } from 'node:test'
 import { openRedis } from '../../src/adapters/redis/connection.ts'
+import { lastFirst } from '../cleanup.ts'
 import { waitFor } from '../kit/waiting.ts'
 import { keepingLog } from '../quiet-log.ts'
 import { removeNamespace } from '../services/broker-namespace.ts'
@@ -22,7 +23,7 @@ test('the containers of Compose by hand: a key, the bucket, a server and a worke
   makeSecrets(folder)
   const tree = imageTree(t)
   const namespace = `test-${randomBytes(6).toString('hex')}`
-  t.after(() => removeNamespace(real.queueUrl, namespace))
+  lastFirst(t).after(() => removeNamespace(real.queueUrl, namespace))
   // what secrets.sh made is for services with these names; those of the tests have others
   const secrets = join(tree.writable, 'secrets')
   cpSync(join(folder, 'secrets'), secrets, { recursive: true })
@@ -113,7 +114,7 @@ test('the command, the secret and the health check of Valkey, by the Redis of th
   const here = ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder]
   const server = spawn('redis-server', [conf, ...command.slice(2), ...here], { stdio: 'ignore' })
   const ended = new Promise((done) => server.once('close', done))
-  t.after(async () => {
+  lastFirst(t).after(async () => {
     server.kill('SIGKILL')
     await ended
   })

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { chmodSync, chownSync, cpSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
-import { type Cleanup, tempFolder } from '../temp-folder.ts'
+import { type Cleanup, lastFirst, tempFolder } from '../cleanup.ts'
 
 /**
  * What the container of the image has, without building it: the files that the Dockerfile copies, read-only and of another
@@ -115,7 +115,7 @@ export function imageTree(t: Cleanup): ImageTree {
     const ended = new Promise<number | string>((done) => {
       child.on('close', (code, signal) => done(code ?? signal ?? 'unknown'))
     })
-    t.after(async () => {
+    lastFirst(t).after(async () => {
       child.kill('SIGKILL')
       await ended
     })

@@ -1,8 +1,8 @@
 import { request } from 'node:https'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { JobView } from '../../src/jobs/serving/job-view.ts'
+import { type Cleanup, lastFirst } from '../cleanup.ts'
 import { waitFor } from '../kit/waiting.ts'
-import type { Cleanup } from '../temp-folder.ts'
 import { type Front, proxyName } from './proxies.ts'
 import { type Visitor, visitor } from './visitor.ts'
 
@@ -42,7 +42,7 @@ export function startProxyLoad(t: Cleanup, proxies: readonly Front[]): ProxyLoad
 
   const running = proxies.flatMap((proxy) => {
     const browser = visitor(proxy, '127.0.0.3')
-    t.after(() => browser.close())
+    lastFirst(t).after(() => browser.close())
     const submit = async (what: string) => {
       const answer = await browser.ask('POST', '/v1/jobs', { body: job })
       check(what, answer.status, 202, answer.body)
@@ -102,7 +102,7 @@ export function startProxyLoad(t: Cleanup, proxies: readonly Front[]): ProxyLoad
 /** Through each proxy a job that waits for the gate; as a browser does, again when a server ends its streams. */
 async function followAll(t: Cleanup, proxies: readonly Front[], failures: string[]): Promise<void> {
   const browsers = proxies.map((proxy) => visitor(proxy, '127.0.0.4'))
-  t.after(() => {
+  lastFirst(t).after(() => {
     for (const browser of browsers) browser.close()
   })
   const posted = await browsers[0]?.ask('POST', '/v1/jobs', { body: { prompt: 'gate' } })

@@ -8,13 +8,12 @@ import { after, before, test } from 'node:test'
 import sharp from 'sharp'
 import { loadConfig } from '../../src/config.ts'
 import type { JobView } from '../../src/jobs/serving/job-view.ts'
+import { type Cleanup, lastFirst, tempFolder } from '../cleanup.ts'
 import { type Fleet, prepareFleet } from '../fleet/fleet.ts'
 import { waitFor } from '../kit/waiting.ts'
 import { type ServerProcess, startServer } from '../service/server-process.ts'
-import { lastFirst } from '../services/daemon.ts'
 import { freePort } from '../services/free-port.ts'
 import { services } from '../services/services.ts'
-import { type Cleanup, tempFolder } from '../temp-folder.ts'
 import { postOnNewConnection, startProxyLoad } from './load.ts'
 import { type Front, proxyName, shipped, startHaproxy, startNginx } from './proxies.ts'
 import { visitor } from './visitor.ts'
@@ -128,7 +127,7 @@ for (const [index, name] of ['nginx', 'HAProxy'].entries()) {
       (await opened.status.get((await ask()).id))?.account
     const through = (address: string, forged: string) => async () => {
       const browser = visitor(chosen(), address)
-      t.after(() => browser.close())
+      lastFirst(t).after(() => browser.close())
       const headers = {
         'x-forwarded-for': forged,
         forwarded: `for=${forged};host=evil.example`,
@@ -156,7 +155,7 @@ test('under a path of the proxy, links and files begin with it', async (t) => {
   for (const start of [startNginx, startHaproxy]) {
     const proxy = await start(t, { ports, path: '/studio/' })
     const browser = visitor(proxy)
-    t.after(() => browser.close())
+    lastFirst(t).after(() => browser.close())
     await waitFor(async () => (await browser.ask('GET', '/studio/')).status === 200)
     const page = (await browser.ask('GET', '/studio/')).body.toString()
     const [, style] = / href="([^"]+\.css)"/.exec(page) ?? []
@@ -181,7 +180,7 @@ test('a POST that a server may have had is never sent to another; one that reach
     const healthy = await rawServer(t, 'answers')
     const proxy = await start(t, { ports: [dying.port, healthy.port] })
     const browser = visitor(proxy)
-    t.after(() => browser.close())
+    lastFirst(t).after(() => browser.close())
     const statuses: number[] = []
     // HTTP/1.1: over HTTP/2 HAProxy resets the stream instead, and the client may repeat the request by itself
     for (let seed = 0; dying.seeds.length === 0 || seed < 6; seed += 1) {
@@ -291,6 +290,6 @@ async function rawServer(t: Cleanup, kind: 'answers' | 'dies') {
   const port = await freePort()
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
   const stop = () => new Promise<void>((resolve) => server.close(() => resolve()))
-  t.after(() => void server.close())
+  lastFirst(t).after(() => void server.close())
   return { port, seeds, stop }
 }

@@ -2,11 +2,11 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
+import { type Cleanup, lastFirst } from '../cleanup.ts'
 import { waitFor } from '../kit/waiting.ts'
-import { lastFirst, type ServiceControl, serviceFolder, startService } from '../services/daemon.ts'
+import { type ServiceControl, serviceFolder, startService } from '../services/daemon.ts'
 import { freePort } from '../services/free-port.ts'
 import { areOnPath, ensureInstalled } from '../services/packages.ts'
-import type { Cleanup } from '../temp-folder.ts'
 
 /** The proxies as they are shipped in deploy/, filled in as docs/proxies.md says, in front of servers of a test. */
 

@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { before, test } from 'node:test'
 import { parse, stringify } from 'yaml'
-import { tempFolder } from '../temp-folder.ts'
+import { tempFolder } from '../cleanup.ts'
 import {
   alerts,
   allRules,

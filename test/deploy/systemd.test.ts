@@ -5,7 +5,7 @@ import { basename, join } from 'node:path'
 import { suite, test } from 'node:test'
 import { parseEnv } from 'node:util'
 import { Environment, loadConfig } from '../../src/config.ts'
-import { tempFolder } from '../temp-folder.ts'
+import { tempFolder } from '../cleanup.ts'
 
 const root = join(import.meta.dirname, '../..')
 const units = globSync('deploy/systemd/*.service', { cwd: root }).map((path) => join(root, path))

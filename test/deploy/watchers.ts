@@ -1,11 +1,11 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parse, stringify } from 'yaml'
+import { type Cleanup, lastFirst } from '../cleanup.ts'
 import { startReceiver } from '../kit/receiver.ts'
 import { stretched, waitFor } from '../kit/waiting.ts'
-import { lastFirst, serviceFolder, startService } from '../services/daemon.ts'
+import { serviceFolder, startService } from '../services/daemon.ts'
 import { freePort } from '../services/free-port.ts'
-import type { Cleanup } from '../temp-folder.ts'
 import { deploy, ensurePrometheus, rulePaths, seldomCollecting } from './prometheus-tools.ts'
 
 /** A real Prometheus and a real Alertmanager with the files of deploy/, in which a minute takes about a second. */

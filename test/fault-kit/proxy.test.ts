@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { lastFirst } from '../cleanup.ts'
 import { waitFor } from '../kit/waiting.ts'
 import { startProxy } from './proxy.ts'
 
@@ -27,7 +28,7 @@ async function echo(t: TestContext) {
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  t.after(() => {
+  lastFirst(t).after(() => {
     for (const socket of open) socket.destroy()
     server.close()
   })
@@ -46,7 +47,7 @@ function dial(t: TestContext, port: number) {
   socket.on('error', (error: NodeJS.ErrnoException) => {
     code = error.code
   })
-  t.after(() => socket.destroy())
+  lastFirst(t).after(() => socket.destroy())
   return {
     socket,
     text: () => text,

@@ -1,8 +1,8 @@
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
+import { type Cleanup, lastFirst } from '../cleanup.ts'
 import { freePort } from '../services/free-port.ts'
-import type { Cleanup } from '../temp-folder.ts'
 
 /** A TCP proxy whose faults can be changed at any time. */
 export interface FaultProxy {
@@ -117,7 +117,7 @@ export async function startProxy(
     await closed
   }
   await listen()
-  t.after(refuse)
+  lastFirst(t).after(refuse)
   return {
     host: '127.0.0.1',
     port,

@@ -3,9 +3,9 @@ import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { dashboards } from '../../scripts/dashboards/all.ts'
 import { resolved } from '../../scripts/drawing/page.ts'
+import { lastFirst } from '../cleanup.ts'
 import { exporters } from '../deploy/known-names.ts'
 import { waitFor } from '../kit/waiting.ts'
-import { lastFirst } from '../services/daemon.ts'
 import { startWatchedFleet, type WatchedFleet } from './watched-fleet.ts'
 
 /** Of the outage of a service exactly one alert arrives, however many fire; and none while all is well. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { lastFirst } from '../cleanup.ts'
 import { waitFor } from '../kit/waiting.ts'
-import { lastFirst } from '../services/daemon.ts'
 import { startWatchedFleet, type WatchedFleet } from './watched-fleet.ts'
 
 /** Of what stops the work exactly one alert arrives, however many fire. Beside `alarms-of-services`, as both take minutes. */

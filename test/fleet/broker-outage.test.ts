@@ -2,13 +2,12 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { lastFirst, tempFolder } from '../cleanup.ts'
 import { deadline, waitFor } from '../kit/waiting.ts'
 import { type ServerProcess, submit, untilFinal, view } from '../service/server-process.ts'
-import { lastFirst } from '../services/daemon.ts'
 import type { Services } from '../services/provide.ts'
 import { type RabbitmqService, shortHeartbeat, startRabbitmq } from '../services/rabbitmq.ts'
 import { services } from '../services/services.ts'
-import { tempFolder } from '../temp-folder.ts'
 import {
   assertRefused,
   cancelPatiently,
@@ -44,7 +43,7 @@ test('F5: a broker restarted under load, gently and with kill -9, loses no accep
   const fleet = await prepareFleet(t, all)
   const crew = await startCrew(fleet, { servers: 2, workers: 2 })
   const load = startLoad(crew.addresses, '2ms', 100)
-  t.after(() => load.stop().catch(() => {}))
+  lastFirst(t).after(() => load.stop().catch(() => {}))
   const untilMore = async (count: number) => {
     const goal = load.accepted.length + count
     await waitFor(async () => load.accepted.length >= goal)
@@ -147,7 +146,7 @@ test('F8: a broker short of disk takes no job and says so at once; a worker ends
   for (let seed = 0; seed < 3; seed += 1)
     jobs.push((await submit(address, { prompt: 'a slow apple 100ms', steps: 30, seed })).id)
   await waitFor(async () => (await view(address, jobs[0] as string)).status === 'running')
-  t.after(() => rabbit.setShortOfDisk(false))
+  lastFirst(t).after(() => rabbit.setShortOfDisk(false))
   await rabbit.setShortOfDisk(true)
   // the broker reports the alarm when something is published
   await post(address, { prompt: 'a red apple' }).then(assertRefused)

@@ -14,12 +14,11 @@ import {
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { type Cleanup, lastFirst, tempFolder } from '../cleanup.ts'
 import { waitFor } from '../kit/waiting.ts'
 import { startServer, submit, untilFinal, view } from '../service/server-process.ts'
-import { lastFirst } from '../services/daemon.ts'
 import { ensureInstalled } from '../services/packages.ts'
 import { services } from '../services/services.ts'
-import { type Cleanup, tempFolder } from '../temp-folder.ts'
 import { endWell, post, untilRuns, untilSays } from './crew.ts'
 import { prepareFleet } from './fleet.ts'
 

@@ -2,13 +2,12 @@ import { randomBytes } from 'node:crypto'
 import { loadConfig } from '../../src/config.ts'
 import { createJobIds, type JobIds } from '../../src/jobs/job-id.ts'
 import { type OpenBackends, openBackends } from '../../src/main/backends.ts'
+import { type Cleanup, lastFirst } from '../cleanup.ts'
 import { type FaultProxy, startProxy } from '../fault-kit/proxy.ts'
 import { keepingLog } from '../quiet-log.ts'
 import { type ServerProcess, startServer } from '../service/server-process.ts'
 import { removeNamespace } from '../services/broker-namespace.ts'
-import { lastFirst } from '../services/daemon.ts'
 import type { Services } from '../services/provide.ts'
-import type { Cleanup } from '../temp-folder.ts'
 
 /** Servers and workers as processes of their own over real services, with a fault proxy before each service. */
 export interface Fleet {

@@ -3,15 +3,14 @@ import { after, before, test } from 'node:test'
 import { Connection } from 'rabbitmq-client'
 import type { Task } from '../../src/jobs/job.ts'
 import { createJobIds } from '../../src/jobs/job-id.ts'
+import { type Cleanup, lastFirst } from '../cleanup.ts'
 import { someRequest, someTask } from '../contract/jobs.ts'
 import { stretched, waitFor } from '../kit/waiting.ts'
 import { submit, untilFinal, view } from '../service/server-process.ts'
 import { messagesOf } from '../services/broker-namespace.ts'
-import { lastFirst } from '../services/daemon.ts'
 import type { Services } from '../services/provide.ts'
 import { type RabbitmqService, shortHeartbeat, startRabbitmq } from '../services/rabbitmq.ts'
 import { services } from '../services/services.ts'
-import type { Cleanup } from '../temp-folder.ts'
 import {
   type Answer,
   assertRefused,
@@ -45,7 +44,7 @@ async function stranger(t: Cleanup, all: Services) {
   const connection = new Connection(all.queueUrl)
   connection.on('error', () => {})
   const channel = await connection.acquire()
-  t.after(async () => {
+  lastFirst(t).after(async () => {
     await channel.close()
     await connection.close()
   })
@@ -168,7 +167,7 @@ test('F10: a worker slower than the consumer timeout loses its task and goes on;
   const set = (name: string, ms: number) => rabbit.evaluate(`application:set_env(rabbit, ${name}, ${ms})`)
   const usual = () => set('consumer_timeout', 1_800_000)
   const fleet = await prepareFleet(t, impatient)
-  t.after(usual)
+  lastFirst(t).after(usual)
   await set('channel_tick_interval', 300)
   await set('consumer_timeout', 1500)
   const crew = await startCrew(fleet, { servers: 1, workers: 1 })

@@ -1,9 +1,8 @@
 import { type Channel, Connection } from 'rabbitmq-client'
 import { topology } from '../../src/adapters/rabbitmq/topology.ts'
 import { priorities } from '../../src/jobs/fields.ts'
+import { type Cleanup, lastFirst } from '../cleanup.ts'
 import { messagesOf } from '../services/broker-namespace.ts'
-import { lastFirst } from '../services/daemon.ts'
-import type { Cleanup } from '../temp-folder.ts'
 import type { Fleet } from './fleet.ts'
 
 /**

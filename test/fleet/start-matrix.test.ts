@@ -6,6 +6,7 @@ import { inspect } from 'node:util'
 import { ConfigError, loadConfig, requireServices } from '../../src/config.ts'
 import { AppError } from '../../src/jobs/errors.ts'
 import { openBackends } from '../../src/main/backends.ts'
+import { lastFirst } from '../cleanup.ts'
 import { stretched, waitFor } from '../kit/waiting.ts'
 import { keepingLog } from '../quiet-log.ts'
 import { isAlive, type ServerProcess, startServer } from '../service/server-process.ts'
@@ -122,7 +123,7 @@ async function portInUse(t: TestContext): Promise<string> {
   const other = createServer()
   other.listen(0, '127.0.0.1')
   await once(other, 'listening')
-  t.after(() => void other.close())
+  lastFirst(t).after(() => void other.close())
   return String((other.address() as { port: number }).port)
 }
 

@@ -1,12 +1,12 @@
 import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Cleanup } from '../cleanup.ts'
 import { startWatchers, type Watchers } from '../deploy/watchers.ts'
 import { waitFor } from '../kit/waiting.ts'
 import type { ServerProcess } from '../service/server-process.ts'
 import { freePort } from '../services/free-port.ts'
 import { type RabbitmqService, startRabbitmq } from '../services/rabbitmq.ts'
 import { services } from '../services/services.ts'
-import type { Cleanup } from '../temp-folder.ts'
 import { type Load, startLoad } from './crew.ts'
 import { type Fleet, prepareFleet } from './fleet.ts'
 

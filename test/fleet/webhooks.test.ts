@@ -3,12 +3,12 @@ import type { ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { Webhook } from 'standardwebhooks'
+import { lastFirst, tempFolder } from '../cleanup.ts'
 import { failPointVariable, webhookPoints } from '../fault-kit/fail-points.ts'
 import { type Receiver, startReceiver } from '../kit/receiver.ts'
 import { waitFor } from '../kit/waiting.ts'
 import { submit, untilFinal } from '../service/server-process.ts'
 import { services } from '../services/services.ts'
-import { tempFolder } from '../temp-folder.ts'
 import { endInPeace, endWell, startCrew } from './crew.ts'
 import { prepareFleet } from './fleet.ts'
 
@@ -93,7 +93,7 @@ test('F27: receivers that are slow, gone or dead delay no status and no other, a
   const release = setInterval(() => {
     for (const response of held.splice(0)) response.writeHead(204).end()
   }, 50)
-  t.after(() => clearInterval(release))
+  lastFirst(t).after(() => clearInterval(release))
   await waitFor(() => alive.messages.length > 0)
   await assertMessages(address, alive, [late])
   await waitFor(async () => (await triesOf(address, late)).at(-1) === 204)

@@ -7,7 +7,7 @@ import { type Engine, openEngine } from '../../src/diffusion/engine.ts'
 import { timestepEmbedding } from '../../src/diffusion/models/unet.ts'
 import { TorchGenerator } from '../../src/diffusion/random/torch-normal.ts'
 import { ClipTokenizer } from '../../src/diffusion/tokenizer/clip-tokenizer.ts'
-import { tempFolder } from '../temp-folder.ts'
+import { lastFirst, tempFolder } from '../cleanup.ts'
 import {
   engineRequestOf,
   type Golden,
@@ -143,6 +143,6 @@ async function withPrediction(t: TestContext, kind: string): Promise<Engine> {
   const config = await readFile(file, 'utf8')
   await writeFile(file, config.replace(/"prediction_type": "\w+"/, `"prediction_type": "${kind}"`))
   const engine = await openEngine({ model: folder, provider: 'cpu', threads: 1 })
-  t.after(() => engine.close())
+  lastFirst(t).after(() => engine.close())
   return engine
 }

@@ -6,6 +6,7 @@ import { readFacts } from '../../src/diffusion/checkpoint/facts.ts'
 import { refusal } from '../../src/diffusion/checkpoint/kinds.ts'
 import { openEngine } from '../../src/diffusion/engine.ts'
 import { misfit, widthsOf } from '../../src/diffusion/lora/facts.ts'
+import { lastFirst } from '../cleanup.ts'
 import { rows } from './parity-rows/loras.ts'
 
 test('text encoder and UNet with LoRAs equal the same change added to the weights', async (t) => {
@@ -23,7 +24,7 @@ test('a LoRA of each kind is known as usable, and makes another picture', async 
     provider: 'cpu',
     threads: 1,
   })
-  t.after(() => engine.close())
+  lastFirst(t).after(() => engine.close())
   const paint = async (loras: readonly { file: string; strength: number }[]) => {
     const size = { width: 64, height: 64, steps: 1, guidanceScale: 1, seed: 7 }
     const how = { sampler: 'euler', schedule: 'normal' } as const

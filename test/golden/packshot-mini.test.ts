@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { openEngine } from '../../src/diffusion/engine.ts'
+import { lastFirst } from '../cleanup.ts'
 import { engineRequestOf, loadGolden, type PictureMeta, pixelDifference } from './golden.ts'
 
 const modelDir = join(import.meta.dirname, '../../models/packshot-mini')
@@ -17,7 +18,7 @@ test('packshot-mini makes the picture that diffusers makes of it', async (t) => 
     assert.equal(actual, sha256, `${file} was trained anew: make the golden picture again (README.md)`)
   }
   const engine = await openEngine({ model: modelDir, provider: 'cpu' })
-  t.after(() => engine.close())
+  lastFirst(t).after(() => engine.close())
   const picture = await engine.generate(engineRequestOf(golden.meta.picture.request))
   const difference = pixelDifference(picture.rgb, golden.bytes('picture.pixels'))
   assert.ok(difference <= 2, `a channel differs by ${difference} of 255`)
@@ -25,7 +26,7 @@ test('packshot-mini makes the picture that diffusers makes of it', async (t) => 
 
 test('packshot-mini makes a picture of something from any text', async (t) => {
   const engine = await openEngine({ model: modelDir, provider: 'cpu' })
-  t.after(() => engine.close())
+  lastFirst(t).after(() => engine.close())
   const texts = {
     'no known word': 'xyzzy frobnicated quux',
     German: 'ein roter Apfel auf weißem Papier',
@@ -50,7 +51,7 @@ test('packshot-mini makes a picture of something from any text', async (t) => {
 
 test('previews come nearer to the picture', async (t) => {
   const engine = await openEngine({ model: modelDir, provider: 'cpu' })
-  t.after(() => engine.close())
+  lastFirst(t).after(() => engine.close())
   const seen: Uint8Array[] = []
   const { rgb } = await engine.generate(
     {

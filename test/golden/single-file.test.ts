@@ -19,7 +19,7 @@ import {
   type SafetensorsFile,
   toFloat32,
 } from '../../src/diffusion/safetensors/safetensors.ts'
-import { tempFolder } from '../temp-folder.ts'
+import { tempFolder } from '../cleanup.ts'
 import { relativeError } from './golden.ts'
 import { paddedIds } from './padded-ids.ts'
 import {

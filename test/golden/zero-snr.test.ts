@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import { openModel } from '../../src/diffusion/checkpoint/model.ts'
 import { samplerCatalog } from '../../src/diffusion/samplers/catalog.ts'
 import { createSampler } from '../../src/diffusion/samplers/create-sampler.ts'
-import { tempFolder } from '../temp-folder.ts'
+import { tempFolder } from '../cleanup.ts'
 import { sd15Noise } from './parity-rows/samplers.ts'
 import { rows } from './parity-rows/zero-snr.ts'
 

@@ -4,7 +4,7 @@ import sharp from 'sharp'
 import { buildHttp } from '../../src/http/app.ts'
 import { createServices, type Services } from '../../src/http/services.ts'
 import { runTask } from '../../src/jobs/working/run.ts'
-import type { Cleanup } from '../temp-folder.ts'
+import { type Cleanup, lastFirst } from '../cleanup.ts'
 import { type Embedded, embedded, quickGenerator, runDeps, type StepAction } from './embedded.ts'
 
 /** The whole API over the embedded parts, with a worker in this process that makes pictures of a few bytes. */
@@ -45,9 +45,9 @@ export async function dialectServer(t: Cleanup, options: DialectServerOptions = 
     const stopping = new AbortController()
     const deps = runDeps(parts, { generator: quickGenerator(onStep) })
     const consumer = await parts.queue.consume((delivery) => runTask(deps, delivery, stopping.signal))
-    t.after(() => consumer.stop())
+    lastFirst(t).after(() => consumer.stop())
   }
-  t.after(() => app.close())
+  lastFirst(t).after(() => app.close())
   return {
     app,
     parts,

@@ -26,10 +26,10 @@ import { defaultAttemptLimits } from '../../src/jobs/working/attempt.ts'
 import { type RunDeps, runTask } from '../../src/jobs/working/run.ts'
 import type { Speed } from '../../src/jobs/working/speed.ts'
 import { promptReader } from '../../src/library/prompt-reader.ts'
+import { type Cleanup, lastFirst, tempFolder } from '../cleanup.ts'
 import { waitFor } from '../kit/waiting.ts'
 import { keepingLog } from '../quiet-log.ts'
 import { standInOffer } from '../stand-in/engine.ts'
-import { type Cleanup, tempFolder } from '../temp-folder.ts'
 
 /** The core with the embedded adapters, in one process and with a clock that tests can move. */
 export function embedded(t: Cleanup, options: { queueMax?: number; ttlSeconds?: number } = {}) {
@@ -54,7 +54,7 @@ export function embedded(t: Cleanup, options: { queueMax?: number; ttlSeconds?: 
     now,
     log,
   })
-  t.after(async () => {
+  lastFirst(t).after(async () => {
     await queue.close()
     await events.close()
     await webhookQueue.close()
@@ -92,7 +92,7 @@ export function embedded(t: Cleanup, options: { queueMax?: number; ttlSeconds?: 
     now,
   }
   const watch = watchJobs(core)
-  t.after(() => watch.close())
+  lastFirst(t).after(() => watch.close())
   const catalogues = createCatalogues({
     ...core,
     catalogueTtlSeconds: 7 * ttlSeconds,

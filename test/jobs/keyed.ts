@@ -6,7 +6,7 @@ import type { CallerLimits } from '../../src/jobs/caller.ts'
 import { type KeysFile, keyring, newKey, type StoredCaller } from '../../src/jobs/keys.ts'
 import { createRecogniser } from '../../src/jobs/serving/recognise.ts'
 import { createSessions } from '../../src/jobs/sessions.ts'
-import type { Cleanup } from '../temp-folder.ts'
+import { type Cleanup, lastFirst } from '../cleanup.ts'
 import { embedded } from './embedded.ts'
 
 /** API and page of a service whose callers have keys, by inject. */
@@ -58,7 +58,7 @@ export async function keyed(t: Cleanup, options: KeyedOptions = {}) {
     page,
     ...(trustedProxies === undefined ? {} : { trustedProxies }),
   })
-  t.after(() => app.close())
+  lastFirst(t).after(() => app.close())
   return {
     app,
     parts,

@@ -4,8 +4,8 @@ import { buildHttp } from '../../src/http/app.ts'
 import { createServices } from '../../src/http/services.ts'
 import type { ImageGenerator } from '../../src/jobs/ports.ts'
 import { runTask } from '../../src/jobs/working/run.ts'
+import { type Cleanup, lastFirst } from '../cleanup.ts'
 import { waitFor } from '../kit/waiting.ts'
-import type { Cleanup } from '../temp-folder.ts'
 import { type Embedded, embedded, quickGenerator, runDeps } from './embedded.ts'
 
 export interface Served {
@@ -27,7 +27,7 @@ export async function served(
   const state = { ready: true }
   const services = createServices({ ...parts, ...change(parts) }, () => state.ready)
   const app = await buildHttp({ services, log: pino({ level: 'silent' }) })
-  t.after(() => app.close())
+  lastFirst(t).after(() => app.close())
   const working = async <T>(action: () => Promise<T>, generator = quickGenerator()): Promise<T> => {
     const deps = runDeps(parts, { generator })
     const { signal } = new AbortController()

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import type { Cleanup } from '../temp-folder.ts'
+import type { Cleanup } from '../cleanup.ts'
 import { type Answers, type Receiver, startReceiver } from './receiver.ts'
 
 /** A span as a collector gets it by OTLP, with its attributes by name. */

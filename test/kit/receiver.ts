@@ -1,6 +1,6 @@
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import type { Cleanup } from '../temp-folder.ts'
+import { type Cleanup, lastFirst } from '../cleanup.ts'
 
 /** A message that a receiver got. */
 interface Message {
@@ -40,7 +40,7 @@ export async function startReceiver(
     server.closeAllConnections()
     await new Promise((done) => server.close(done))
   }
-  t.after(close)
+  lastFirst(t).after(close)
   await new Promise<void>((done, fail) => server.once('error', fail).listen(port, '127.0.0.1', done))
   const bound = (server.address() as AddressInfo).port
   return { url: `http://127.0.0.1:${bound}/hook`, port: bound, messages, close }

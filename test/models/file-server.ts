@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Cleanup } from '../temp-folder.ts'
+import { type Cleanup, lastFirst } from '../cleanup.ts'
 
 /** How many bytes of the file the client has: a test that does not count them cuts at once. */
 export interface Client {
@@ -33,7 +33,7 @@ export async function serve(
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  t.after(() => {
+  lastFirst(t).after(() => {
     server.closeAllConnections()
     server.close()
   })

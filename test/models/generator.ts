@@ -4,8 +4,8 @@ import { type ThreadGenerator, threadGenerator } from '../../src/generator/threa
 import type { Holdings } from '../../src/jobs/holdings.ts'
 import type { ResolvedRequest } from '../../src/jobs/job.ts'
 import type { GeneratedImage, GivenImages } from '../../src/jobs/ports.ts'
+import { type Cleanup, lastFirst } from '../cleanup.ts'
 import { keepingLog } from '../quiet-log.ts'
-import type { Cleanup } from '../temp-folder.ts'
 
 export interface TestGenerator {
   readonly thread: ThreadGenerator
@@ -29,7 +29,7 @@ export function startGenerator(t: Cleanup, env: Record<string, string>): TestGen
       throw new Error('the inference thread is stuck')
     },
   })
-  t.after(() => thread.close())
+  lastFirst(t).after(() => thread.close())
   return {
     thread,
     holdings: () => last,

@@ -11,8 +11,8 @@ import { type Findings, reportOf, rewriteReport } from '../../scripts/judge/repo
 import { type Answer, confusions, shareOf } from '../../scripts/judge/score.ts'
 import { sheetOf } from '../../scripts/judge/sheets.ts'
 import { openEngine } from '../../src/diffusion/engine.ts'
+import { lastFirst, tempFolder } from '../cleanup.ts'
 import { engineRequestOf } from '../golden/golden.ts'
-import { tempFolder } from '../temp-folder.ts'
 
 const plain = (side: number, ...colour: number[]) => ({
   rgb: Uint8Array.from({ length: side * side * 3 }, (_, i) => colour[i % 3] ?? 0),
@@ -114,12 +114,12 @@ test('the report stands between its marks, and nowhere else', async (t) => {
 
 test('the judge knows renders, and finds in pictures of packshot-mini what they were asked to show', async (t) => {
   const judge = await Classifier.open()
-  t.after(() => judge.close())
+  lastFirst(t).after(() => judge.close())
   for (const part of ['kind', 'colour', 'background'] as const)
     assert.ok(judge.facts.measured.unseen[part] >= 0.98, `${part}: ${judge.facts.measured.unseen[part]}`)
   const model = join(import.meta.dirname, '../../models/packshot-mini')
   const engine = await openEngine({ model, provider: 'cpu' })
-  t.after(() => engine.close())
+  lastFirst(t).after(() => engine.close())
   const answers: Answer[] = []
   for (const [seed, question] of (await readQuestions()).known.filter((_, i) => i % 50 === 0).entries()) {
     const asked = { prompt: question.prompt, negative: '', seed, steps: 10, guidance: 3.5 }

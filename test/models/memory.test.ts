@@ -3,8 +3,8 @@ import { cpSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import type { ResolvedRequest } from '../../src/jobs/job.ts'
+import { tempFolder } from '../cleanup.ts'
 import { tinyCheckpoint } from '../golden/parity/variants.ts'
-import { tempFolder } from '../temp-folder.ts'
 import { startGenerator } from './generator.ts'
 
 /** The memory of a worker, with the real engine in a process of its own. */

@@ -5,11 +5,11 @@ import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { suite, type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { lastFirst, tempFolder } from '../cleanup.ts'
 import { ownOptions } from '../kit/own-environment.ts'
 import { waitFor } from '../kit/waiting.ts'
 import { filesOfZip } from '../kit/zip.ts'
 import { freePort } from '../services/free-port.ts'
-import { tempFolder } from '../temp-folder.ts'
 import { startServer } from './server-process.ts'
 
 /** `npm run catalogue` against the whole program. */
@@ -30,7 +30,7 @@ function catalogue(
   const child = spawn(process.execPath, [...ownOptions(), entry, ...args, '--server', server], {
     stdio: ['ignore', 'pipe', 'pipe'],
   })
-  t.after(() => child.kill('SIGKILL'))
+  lastFirst(t).after(() => child.kill('SIGKILL'))
   const said = Promise.all([buffer(child.stdout), buffer(child.stderr)])
   const status = new Promise<number | null>((done) => child.once('close', done))
   const ended = Promise.all([status, said]).then(([code, [stdout, stderr]]) => ({

@@ -11,8 +11,8 @@ import { openBucket } from '../../src/adapters/s3/bucket.ts'
 import { webhookPost } from '../../src/adapters/webhooks/post.ts'
 import { AppError } from '../../src/jobs/errors.ts'
 import { webhookRules } from '../../src/jobs/webhook-address.ts'
+import { type Cleanup, lastFirst, tempFolder } from '../cleanup.ts'
 import { keepingLog } from '../quiet-log.ts'
-import { type Cleanup, tempFolder } from '../temp-folder.ts'
 
 /** A TLS server at localhost whose certificate is signed by nobody, and which answers any request 204. */
 async function ownAuthority(t: Cleanup): Promise<{ port: number; certificate: string }> {
@@ -29,7 +29,7 @@ async function ownAuthority(t: Cleanup): Promise<{ port: number; certificate: st
   })
   server.on('tlsClientError', () => {})
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
-  t.after(() => void server.close())
+  lastFirst(t).after(() => void server.close())
   return { port: (server.address() as AddressInfo).port, certificate }
 }
 
@@ -73,7 +73,7 @@ test('a webhook is sent only to a receiver with a trusted certificate for its na
     post(`https://${host}:${port}/hook`, { headers: {}, body: '{}', signal: new AbortController().signal })
   await assert.rejects(send('localhost'), /self-signed certificate/)
   const usual = getCACertificates('default')
-  t.after(() => setDefaultCACertificates(usual))
+  lastFirst(t).after(() => setDefaultCACertificates(usual))
   setDefaultCACertificates([...usual, certificate])
   assert.deepEqual(await send('localhost'), { status: 204 })
   await assert.rejects(send('127.0.0.1'), /does not match certificate/)

@@ -6,9 +6,9 @@ import OpenAI, { toFile } from 'openai'
 import Replicate, { type Prediction, validateWebhook } from 'replicate'
 import sharp from 'sharp'
 import { StableDiffusionApi } from 'stable-diffusion-api'
+import { ownCleanup, tempFolder } from '../cleanup.ts'
 import { startReceiver } from '../kit/receiver.ts'
 import { waitFor } from '../kit/waiting.ts'
-import { tempFolder } from '../temp-folder.ts'
 import { realServer, startServer } from './server-process.ts'
 
 /**
@@ -22,18 +22,15 @@ const size = { width: 256, height: 256 }
 const key = 'test-key'
 
 let address = ''
-const ending: (() => unknown)[] = []
+const cleanup = ownCleanup()
 before(async () => {
-  const cleanup = { after: (action: () => unknown) => void ending.push(action) }
   address = await startServer(
     cleanup,
     { PACKSHOT_DATA_DIR: tempFolder(cleanup), PACKSHOT_WEBHOOK_HOSTS: '127.0.0.1' },
     realServer,
   ).address
 })
-after(async () => {
-  for (const action of ending.reverse()) await action()
-})
+after(cleanup.end)
 
 async function assertPicture(bytes: Uint8Array | undefined, format = 'png'): Promise<void> {
   const found = await sharp(bytes).metadata()

@@ -7,9 +7,9 @@ import { Value } from 'typebox/value'
 import { openDatabase } from '../../src/adapters/sqlite/database.ts'
 import { Manifest } from '../../src/jobs/job.ts'
 import type { WebhookLog } from '../../src/jobs/webhook.ts'
+import { lastFirst, tempFolder } from '../cleanup.ts'
 import { startReceiver } from '../kit/receiver.ts'
 import { stretched, waitFor } from '../kit/waiting.ts'
-import { tempFolder } from '../temp-folder.ts'
 import { isAlive, type ServerProcess, startServer, submit, untilFinal, view } from './server-process.ts'
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
@@ -73,7 +73,7 @@ test('kills the worker, then the server, with -9 during 20 jobs, restarts, and f
     ids.map((_, seed) => seed),
   )
   const database = openDatabase(join(folder, 'packshot.sqlite'))
-  t.after(() => database.close())
+  lastFirst(t).after(() => database.close())
   for (const table of ['tasks', 'dead_tasks']) {
     assert.deepEqual(
       { ...database.durable.prepare(`SELECT count(*) AS rows FROM ${table}`).get() },

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { instruments } from '../../src/jobs/metrics.ts'
+import { tempFolder } from '../cleanup.ts'
 import { ensurePrometheus } from '../deploy/prometheus-tools.ts'
 import { lint, metricsOf, scrape } from '../kit/exposition.ts'
 import { startReceiver } from '../kit/receiver.ts'
 import { waitFor } from '../kit/waiting.ts'
-import { tempFolder } from '../temp-folder.ts'
 import { startServer, submit, untilFinal } from './server-process.ts'
 
 test('npm start tells every metric of server and worker on one port of its own, and survives the worker', async (t) => {

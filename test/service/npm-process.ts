@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { join } from 'node:path'
+import { type Cleanup, lastFirst, tempFolder } from '../cleanup.ts'
 import { ownEnvironment } from '../kit/own-environment.ts'
 import { waitFor } from '../kit/waiting.ts'
-import { type Cleanup, tempFolder } from '../temp-folder.ts'
 import { submit, untilView } from './server-process.ts'
 
 /** The programs as the documents start them. */
@@ -43,7 +43,7 @@ export async function startCommand(
       ...env,
     },
   })
-  t.after(() => killGroup(child, 'SIGKILL'))
+  lastFirst(t).after(() => killGroup(child, 'SIGKILL'))
   let text = ''
   const keep = (chunk: Buffer) => {
     text += chunk

@@ -6,9 +6,9 @@ import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { packageVersion } from '../../src/version.ts'
+import { type Cleanup, tempFolder } from '../cleanup.ts'
 import { startCollector, startSentry } from '../kit/collector.ts'
 import { waitFor } from '../kit/waiting.ts'
-import { tempFolder } from '../temp-folder.ts'
 import { realServer, standInServer, startServer, submit, untilFinal } from './server-process.ts'
 
 /** Reports of faults of the whole program, as a project of Sentry or GlitchTip gets them. */
@@ -16,11 +16,7 @@ import { realServer, standInServer, startServer, submit, untilFinal } from './se
 const marker = 'zebrafish in a top hat'
 
 /** Loaded by server and worker before the program: what it throws is thrown outside any request or job. */
-function throwingLater(
-  t: { after(action: () => void): void },
-  part: 'server' | 'worker',
-  go: string,
-): string {
+function throwingLater(t: Cleanup, part: 'server' | 'worker', go: string): string {
   const entry = part === 'worker' ? 'worker-process' : 'server'
   const program = `
     import { existsSync } from 'node:fs'

@@ -1,9 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { JobView } from '../../src/jobs/serving/job-view.ts'
+import { type Cleanup, lastFirst } from '../cleanup.ts'
 import { ownEnvironment, ownOptions } from '../kit/own-environment.ts'
 import { waitFor } from '../kit/waiting.ts'
-import type { Cleanup } from '../temp-folder.ts'
+import { leashed } from '../services/daemon.ts'
 
 /** The whole program as a process of its own, on a free port; the engine is the stand-in by default. */
 
@@ -46,7 +47,8 @@ export function startServer(
   options: readonly string[] = ownOptions(),
   args: readonly string[] = [],
 ): ServerProcess {
-  const child = spawn(process.execPath, [...options, fileURLToPath(file), ...args], {
+  const [command, words] = leashed(process.execPath, [...options, fileURLToPath(file), ...args])
+  const child = spawn(command, words, {
     env: { ...ownEnvironment(), PORT: '0', ...noLimits, ...oneThread, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
@@ -66,7 +68,7 @@ export function startServer(
       reject(new Error(`the server ended early: ${text}`))
     })
   })
-  t.after(async () => {
+  lastFirst(t).after(async () => {
     child.kill('SIGKILL')
     await ended
   })

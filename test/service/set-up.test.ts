@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { chmodSync, cpSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { type Cleanup, tempFolder } from '../temp-folder.ts'
+import { type Cleanup, tempFolder } from '../cleanup.ts'
 
 /** The step before every program, in a checkout of its own with the packages of this one. */
 

@@ -3,8 +3,8 @@ import { cpSync, existsSync, globSync, rmSync, truncateSync, writeFileSync } fro
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { lastFirst, tempFolder } from '../cleanup.ts'
 import { waitFor } from '../kit/waiting.ts'
-import { tempFolder } from '../temp-folder.ts'
 import { isAlive, realServer, startServer, submit, untilFinal, view } from './server-process.ts'
 
 const builtIn = join(import.meta.dirname, '../../models/packshot-mini')
@@ -80,7 +80,7 @@ test('two servers on one folder: the second refuses, the first goes on', async (
 test('a port in use is refused by the name of its variable', async (t) => {
   const other = createServer()
   await new Promise<void>((done) => other.listen(0, '127.0.0.1', done))
-  t.after(() => void other.close())
+  lastFirst(t).after(() => void other.close())
   const { port } = other.address() as { port: number }
   const server = startServer(t, { PACKSHOT_DATA_DIR: tempFolder(t), PORT: String(port) })
   assert.equal(await server.ended, 1)

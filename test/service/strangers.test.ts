@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { tempFolder } from '../temp-folder.ts'
+import { tempFolder } from '../cleanup.ts'
 import { exchange, request } from '../wire/raw.ts'
 import { startServer, untilFinal } from './server-process.ts'
 

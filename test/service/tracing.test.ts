@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import type { ServerResponse } from 'node:http'
 import { test } from 'node:test'
+import { tempFolder } from '../cleanup.ts'
 import { type CollectedSpan, startCollector } from '../kit/collector.ts'
 import { startReceiver } from '../kit/receiver.ts'
 import { waitFor } from '../kit/waiting.ts'
-import { tempFolder } from '../temp-folder.ts'
 import { startServer, submit, untilFinal } from './server-process.ts'
 
 /** Traces of the whole program, as a collector gets them. */

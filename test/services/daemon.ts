@@ -2,8 +2,8 @@ import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_proces
 import { closeSync, existsSync, openSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { type Cleanup, lastFirst, tempFolder } from '../cleanup.ts'
 import { deadline, inTime } from '../kit/waiting.ts'
-import { type Cleanup, tempFolder } from '../temp-folder.ts'
 import { keepFolder, keepProcess } from './keeper.ts'
 
 /** A program that runs until it is stopped. */
@@ -47,15 +47,6 @@ export interface ServiceControl {
 }
 
 const goneLimitMs = 30_000
-
-/** A cleanup that does the last first: what uses a folder ends before the folder goes. */
-export function lastFirst(t: Cleanup): Cleanup {
-  const actions: (() => void | Promise<void>)[] = []
-  t.after(async () => {
-    for (const action of actions.splice(0).reverse()) await action()
-  })
-  return { after: (action) => void actions.push(action) }
-}
 
 /** A temporary folder that goes even if this process is killed. */
 export function serviceFolder(t: Cleanup): string {
@@ -102,7 +93,7 @@ export function startDaemon(t: Cleanup, command: Command): Daemon {
       return isGone ?? false
     },
   }
-  t.after(() => killed(daemon))
+  lastFirst(t).after(() => killed(daemon))
   return daemon
 }
 

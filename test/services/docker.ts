@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { type Cleanup, lastFirst } from '../cleanup.ts'
 import { deadline } from '../kit/waiting.ts'
-import type { Cleanup } from '../temp-folder.ts'
 import { keepContainer } from './keeper.ts'
 
 /**
@@ -32,7 +32,7 @@ export async function startContainer(
   const started = await run('docker', ['run', '-d', '--rm', ...publish, ...variables, image, ...command])
   const id = started.stdout.trim()
   keepContainer(id)
-  t.after(async () => void (await run('docker', ['rm', '-f', id])))
+  lastFirst(t).after(async () => void (await run('docker', ['rm', '-f', id])))
   const mapped = await run('docker', ['port', id, `${port}/tcp`])
   const found = /:(\d+)\s*$/m.exec(mapped.stdout)?.[1]
   if (found === undefined) throw new Error(`docker did not say where port ${port} of ${image} is`)

@@ -3,7 +3,7 @@ import { type Bucket, type BucketOptions, openBucket } from '../../src/adapters/
 import { connect } from '../../src/adapters/s3/connection.ts'
 import { bucketObjects } from '../../src/adapters/s3/objects.ts'
 import type { Log } from '../../src/jobs/log.ts'
-import type { Cleanup } from '../temp-folder.ts'
+import { type Cleanup, lastFirst } from '../cleanup.ts'
 import type { Storage } from './provide.ts'
 
 /** For tests: a prefix of its own in the bucket of the test services, emptied after the test. */
@@ -12,7 +12,7 @@ export function freshPlace(t: Cleanup, storage: Storage, log: Log): BucketOption
   const { s3Endpoint: endpoint, region, accessKeyId, secretAccessKey } = storage
   const url = `${storage.storageUrl.replace(/\/$/, '')}/test-${randomBytes(8).toString('hex')}`
   const options = { url, endpoint, region, log, credentials: { accessKeyId, secretAccessKey } }
-  t.after(async () => {
+  lastFirst(t).after(async () => {
     const connection = connect(options)
     const objects = bucketObjects(connection)
     for await (const page of objects.list('')) {
@@ -26,7 +26,7 @@ export function freshPlace(t: Cleanup, storage: Storage, log: Log): BucketOption
 /** Opens the bucket, and closes it after the test. */
 export async function opened(t: Cleanup, options: BucketOptions): Promise<Bucket> {
   const bucket = await openBucket(options)
-  t.after(() => bucket.close())
+  lastFirst(t).after(() => bucket.close())
   return bucket
 }
 

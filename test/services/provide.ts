@@ -1,4 +1,4 @@
-import type { Cleanup } from '../temp-folder.ts'
+import type { Cleanup } from '../cleanup.ts'
 import { speaksAmqp, speaksHttp, speaksRedis } from './answers.ts'
 import { createBucket } from './buckets.ts'
 import { dockerIsReachable, startContainer, untilContainerAnswers } from './docker.ts'

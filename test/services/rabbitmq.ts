@@ -1,17 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { type Cleanup, lastFirst } from '../cleanup.ts'
 import { stretched } from '../kit/waiting.ts'
-import type { Cleanup } from '../temp-folder.ts'
 import { speaksAmqp } from './answers.ts'
-import {
-  lastFirst,
-  runTool,
-  type ServiceControl,
-  serviceFolder,
-  startDaemon,
-  startService,
-} from './daemon.ts'
+import { runTool, type ServiceControl, serviceFolder, startDaemon, startService } from './daemon.ts'
 import { freePort } from './free-port.ts'
 import { leanRabbitmq } from './lean-rabbitmq.ts'
 import { areOnPath, ensureInstalled } from './packages.ts'

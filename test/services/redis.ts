@@ -1,7 +1,7 @@
 import { connect } from 'node:net'
-import type { Cleanup } from '../temp-folder.ts'
+import { type Cleanup, lastFirst } from '../cleanup.ts'
 import { speaksRedis } from './answers.ts'
-import { lastFirst, type ServiceControl, serviceFolder, startService } from './daemon.ts'
+import { type ServiceControl, serviceFolder, startService } from './daemon.ts'
 import { freePort } from './free-port.ts'
 import { areOnPath, ensureInstalled } from './packages.ts'
 

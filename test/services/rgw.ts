@@ -1,17 +1,10 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Cleanup } from '../temp-folder.ts'
+import { type Cleanup, lastFirst } from '../cleanup.ts'
 import { speaksHttp } from './answers.ts'
 import { createBucket, type S3Access } from './buckets.ts'
-import {
-  lastFirst,
-  runTool,
-  type ServiceControl,
-  serviceFolder,
-  startDaemon,
-  startService,
-} from './daemon.ts'
+import { runTool, type ServiceControl, serviceFolder, startDaemon, startService } from './daemon.ts'
 import { freePort } from './free-port.ts'
 import { areOnPath, ensureInstalled } from './packages.ts'
 

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { constants } from 'node:os'
-import { lastFirst, leashed } from './daemon.ts'
+import { ownCleanup } from '../cleanup.ts'
+import { leashed } from './daemon.ts'
 import { keepProcess } from './keeper.ts'
 import { provideEnvironment } from './provide.ts'
 
@@ -10,13 +11,12 @@ import { provideEnvironment } from './provide.ts'
  * with the command's status, or 128 plus the number of the signal that ended it.
  */
 async function main(command: readonly string[]): Promise<number> {
-  const actions: (() => void | Promise<void>)[] = []
-  const ending = lastFirst({ after: (action) => void actions.push(action) })
+  const cleanup = ownCleanup()
   try {
-    const env = await provideEnvironment(ending)
+    const env = await provideEnvironment(cleanup)
     return await runCommand(command, env)
   } finally {
-    for (const action of actions) await action()
+    await cleanup.end()
   }
 }
 

@@ -13,8 +13,8 @@ import {
   type S3ServiceException,
 } from '@aws-sdk/client-s3'
 import { type Channel, Connection } from 'rabbitmq-client'
+import { lastFirst, tempFolder } from '../cleanup.ts'
 import { waitFor } from '../kit/waiting.ts'
-import { tempFolder } from '../temp-folder.ts'
 import { speaksAmqp, speaksHttp, speaksRedis } from './answers.ts'
 import { startRabbitmq } from './rabbitmq.ts'
 import { startRedis } from './redis.ts'
@@ -138,7 +138,7 @@ test('nothing outlives a kill -9 of the process that started it', async (t) => {
     env: { PATH: process.env.PATH, TMPDIR: folder },
     stdio: ['ignore', 'pipe', 'inherit'],
   })
-  t.after(() => starter.kill('SIGKILL'))
+  lastFirst(t).after(() => starter.kill('SIGKILL'))
   await once(starter.stdout, 'data')
   const started = descendants(starter.pid ?? 0)
   const names = started.map(({ name }) => name)

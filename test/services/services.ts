@@ -1,6 +1,5 @@
 import { after } from 'node:test'
-import type { Cleanup } from '../temp-folder.ts'
-import { lastFirst } from './daemon.ts'
+import { type Cleanup, lastFirst } from '../cleanup.ts'
 import { provideQueue, provideStatus, provideStorage, type Services, type Storage } from './provide.ts'
 
 /**

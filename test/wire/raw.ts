@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net'
 import { pino } from 'pino'
 import { buildHttp, type HttpDeps } from '../../src/http/app.ts'
 import { Studio } from '../browser/studio.ts'
-import type { Cleanup } from '../temp-folder.ts'
+import { type Cleanup, lastFirst } from '../cleanup.ts'
 
 /** A real server over the stand-in service, and requests byte by byte. */
 
@@ -19,7 +19,7 @@ export async function listening(t: Cleanup, options: Partial<HttpDeps> = {}): Pr
   const log = pino({ level: 'silent' })
   const app = await buildHttp({ services: studio, log, ...options })
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
-  t.after(() => {
+  lastFirst(t).after(() => {
     app.server.closeAllConnections()
     return app.close()
   })

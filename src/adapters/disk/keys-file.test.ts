@@ -12,9 +12,9 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { lastFirst, tempFolder } from '../../../test/cleanup.ts'
 import { waitFor } from '../../../test/kit/waiting.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
-import { tempFolder } from '../../../test/temp-folder.ts'
 import { type KeysFile, newKey } from '../../jobs/keys.ts'
 import { changeKeys, loadKeys, watchKeys } from './keys-file.ts'
 
@@ -33,7 +33,7 @@ function folder(t: TestContext) {
 async function watched(t: TestContext, path: string) {
   const log = keepingLog()
   const keys = await watchKeys({ path, uid }, log, 10)
-  t.after(() => keys.close())
+  lastFirst(t).after(() => keys.close())
   return { log, owner: () => keys.current().find(key.key, new Date())?.caller.name }
 }
 

@@ -4,9 +4,9 @@ import { once } from 'node:events'
 import { closeSync, constants, openSync, readFileSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { type Cleanup, lastFirst, tempFolder } from '../../../test/cleanup.ts'
 import { ownEnvironment } from '../../../test/kit/own-environment.ts'
 import { waitFor } from '../../../test/kit/waiting.ts'
-import { type Cleanup, tempFolder } from '../../../test/temp-folder.ts'
 
 /** Writes lines faster than nobody reads them, then says on stderr that it could; one more line for each on stdin. */
 const program = (lines: number, then = '') => `
@@ -22,7 +22,7 @@ function start(t: Cleanup, code: string, stdout: number | 'pipe') {
     env: ownEnvironment(),
     stdio: ['pipe', stdout, 'pipe'],
   })
-  t.after(() => void child.kill('SIGKILL'))
+  lastFirst(t).after(() => void child.kill('SIGKILL'))
   const { stdin, stderr } = child
   assert.ok(stdin !== null && stderr !== null)
   return { child, stdin, stderr }
@@ -32,7 +32,7 @@ test('a pipe that nobody reads holds nothing up; what was lost is counted once i
   const pipe = join(tempFolder(t), 'pipe')
   spawnSync('mkfifo', [pipe])
   const reader = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK)
-  t.after(() => closeSync(reader))
+  lastFirst(t).after(() => closeSync(reader))
   const writer = openSync(pipe, constants.O_WRONLY)
   const { stdin, stderr } = start(t, program(5000), writer)
   closeSync(writer)
@@ -78,9 +78,8 @@ test('a socket that nobody reads, and a reader that has gone, hold nothing up', 
 test('a full disk costs lines, which are counted when there is room again', {
   skip: !isRootOnLinux(),
 }, async (t) => {
-  let folder = ''
-  t.after(() => void spawnSync('umount', ['-l', folder]))
-  folder = tempFolder(t)
+  const folder = tempFolder(t)
+  lastFirst(t).after(() => void spawnSync('umount', ['-l', folder]))
   assert.equal(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', folder]).status, 0)
   const log = join(folder, 'log')
   const file = openSync(log, 'a')

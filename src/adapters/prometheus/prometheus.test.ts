@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import { test } from 'node:test'
+import { lastFirst } from '../../../test/cleanup.ts'
 import { lint, readExposition, scrape } from '../../../test/kit/exposition.ts'
 import { waitFor } from '../../../test/kit/waiting.ts'
 import { instruments, type Metrics, type MetricsRole } from '../../jobs/metrics.ts'
@@ -105,7 +106,7 @@ test('a scrape is answered at its own path alone, by one text for all who ask at
       return `packshot_made ${made}\n`
     },
   })
-  t.after(() => listener.close())
+  lastFirst(t).after(() => listener.close())
   const many = Promise.all(Array.from({ length: 8 }, () => scrape(listener.address)))
   await waitFor(() => made === 1)
   release.resolve()
@@ -152,7 +153,7 @@ test('a text that cannot be made is a 500 for this scrape, and the next one is a
       return 'packshot_made 1\n'
     },
   })
-  t.after(() => listener.close())
+  lastFirst(t).after(() => listener.close())
   const answer = await fetch(listener.address)
   assert.equal(answer.status, 500)
   assert.doesNotMatch(await answer.text(), /secret/)
@@ -167,10 +168,10 @@ test('no more than some connections are held; those beyond are closed', async (t
     allows: () => true,
     text: async () => 'packshot_made 1\n',
   })
-  t.after(() => listener.close())
+  lastFirst(t).after(() => listener.close())
   const { port } = new URL(listener.address)
   const sockets = Array.from({ length: 40 }, () => connect(Number(port), '127.0.0.1'))
-  t.after(() => {
+  lastFirst(t).after(() => {
     for (const socket of sockets) socket.destroy()
   })
   let closed = 0
@@ -188,7 +189,7 @@ test('no more than some connections are held; those beyond are closed', async (t
 test('a port or an address that cannot be had is said with the setting to change', async (t) => {
   const options = { host: '127.0.0.1', allows: () => true, text: async () => '' }
   const first = await listenForScrapes({ ...options, port: 0 })
-  t.after(() => first.close())
+  lastFirst(t).after(() => first.close())
   const port = Number(new URL(first.address).port)
   await assert.rejects(listenForScrapes({ ...options, port }), (fault: Error) => {
     assert.match(fault.message, new RegExp(`^Port ${port} on 127\\.0\\.0\\.1, for metrics, is in use`))

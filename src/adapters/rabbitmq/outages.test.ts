@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { type TestContext, test } from 'node:test'
+import { lastFirst } from '../../../test/cleanup.ts'
 import { someTask } from '../../../test/contract/jobs.ts'
 import { collect } from '../../../test/contract/task-queue.ts'
 import { waitFor } from '../../../test/kit/waiting.ts'
@@ -18,7 +19,7 @@ async function openTasks(t: TestContext, url: string, options: Partial<BrokerOpt
   const log = keepingLog()
   const broker = await openBroker({ url, namespace: 'outage', queueMax: 1000, log, ...options })
   const queue = rabbitTaskQueue(broker)
-  t.after(async () => {
+  lastFirst(t).after(async () => {
     await queue.close()
     await broker.close()
   })
@@ -256,7 +257,7 @@ test('a broker that cannot be reached is tried for a while, each try logged', as
 
 test('a port of another service is named as such', async (t) => {
   const page = createServer((_request, response) => response.end('a page')).listen(0, '127.0.0.1')
-  t.after(() => void page.close())
+  lastFirst(t).after(() => void page.close())
   await once(page, 'listening')
   const { port } = page.address() as { port: number }
   await assert.rejects(openTasks(t, `amqp://127.0.0.1:${port}`), {

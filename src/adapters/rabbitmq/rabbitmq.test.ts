@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Connection } from 'rabbitmq-client'
+import { lastFirst } from '../../../test/cleanup.ts'
 import { eventQueueContract } from '../../../test/contract/event-queue.ts'
 import { someTask } from '../../../test/contract/jobs.ts'
 import { collect, taskQueueContract } from '../../../test/contract/task-queue.ts'
@@ -27,7 +28,7 @@ async function emptyBroker(t: TestContext) {
   const raw = new Connection(url)
   raw.on('error', () => {})
   const closing: (() => Promise<unknown>)[] = []
-  t.after(async () => {
+  lastFirst(t).after(async () => {
     for (const close of closing.reverse()) await close()
     await raw.close()
     await removeNamespace(url, namespace)

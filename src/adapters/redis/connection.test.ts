@@ -3,6 +3,7 @@ import { createServer } from 'node:http'
 import { type AddressInfo, createServer as createTcpServer } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as pause, setImmediate as turn } from 'node:timers/promises'
+import { lastFirst } from '../../../test/cleanup.ts'
 import { startProxy } from '../../../test/fault-kit/proxy.ts'
 import { stretched, waitFor } from '../../../test/kit/waiting.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
@@ -20,7 +21,7 @@ const one = defineScript('return 1')
 async function opened(t: TestContext, url: string) {
   const log = keepingLog()
   const redis = await openRedis({ url, log, timeoutMs, startMs: 60_000 })
-  t.after(() => redis.close())
+  lastFirst(t).after(() => redis.close())
   return { redis, log, said: (text: RegExp) => log.lines.filter(({ message }) => text.test(message)).length }
 }
 
@@ -56,7 +57,7 @@ async function rejectsAtOnce(promise: Promise<unknown>): Promise<void> {
 }
 
 function listening(t: TestContext, server: ReturnType<typeof createTcpServer>): Promise<number> {
-  t.after(() => void server.close())
+  lastFirst(t).after(() => void server.close())
   return new Promise((resolve) => {
     server.listen(0, '127.0.0.1', () => resolve((server.address() as AddressInfo).port))
   })

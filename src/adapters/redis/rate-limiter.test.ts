@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
+import { lastFirst } from '../../../test/cleanup.ts'
 import { limited, rateLimiterContract } from '../../../test/contract/rate-limiter.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
 import { startRedis } from '../../../test/services/redis.ts'
@@ -14,7 +15,7 @@ const never = { take: () => assert.fail('Redis is there'), room: () => assert.fa
 
 async function connected(t: TestContext, url?: string) {
   const redis = await openRedis({ url: url ?? (await statusUrl()), log: keepingLog(), timeoutMs: 2000 })
-  t.after(() => redis.close())
+  lastFirst(t).after(() => redis.close())
   return redis
 }
 
@@ -22,7 +23,7 @@ async function connected(t: TestContext, url?: string) {
 async function someNamespace(t: TestContext) {
   const redis = await openRedis({ url: await statusUrl(), log: keepingLog(), timeoutMs: 2000 })
   const namespace = `test-${randomUUID()}`
-  t.after(async () => {
+  lastFirst(t).after(async () => {
     for (const key of (await redis.command('KEYS', `${namespace}:*`)) as string[]) {
       assert.ok(Number(await redis.command('PTTL', key)) !== -1, `${key} has a time to live`)
       await redis.command('DEL', key)

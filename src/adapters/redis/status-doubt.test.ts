@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { lastFirst } from '../../../test/cleanup.ts'
 import { someTask } from '../../../test/contract/jobs.ts'
 import { stretched, waitFor } from '../../../test/kit/waiting.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
@@ -17,7 +18,7 @@ test('an end that could not be written puts every server in doubt once Redis is 
   const open = async () => {
     const redis = await openRedis({ url: server.url, log: keepingLog(), timeoutMs })
     const store = redisStatusStore(redis, { namespace: 'test', log: keepingLog() })
-    t.after(async () => {
+    lastFirst(t).after(async () => {
       await store.close()
       await redis.close()
     })

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { type TestContext, test } from 'node:test'
+import { lastFirst } from '../../../test/cleanup.ts'
 import { someRequest, someTask } from '../../../test/contract/jobs.ts'
 import { statusStoreContract } from '../../../test/contract/status-store.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
@@ -34,7 +35,7 @@ async function removed(redis: Redis, namespace: string): Promise<void> {
 
 async function connected(t: TestContext): Promise<Redis> {
   const redis = await openRedis({ url: await statusUrl(), log: keepingLog(), timeoutMs: 2000 })
-  t.after(() => redis.close())
+  lastFirst(t).after(() => redis.close())
   return redis
 }
 
@@ -42,7 +43,7 @@ async function connected(t: TestContext): Promise<Redis> {
 async function started(t: TestContext) {
   const namespace = `test-${randomUUID()}`
   const redis = await openRedis({ url: await statusUrl(), log: keepingLog(), timeoutMs: 2000 })
-  t.after(async () => {
+  lastFirst(t).after(async () => {
     await removed(redis, namespace)
     await redis.close()
   })
@@ -346,7 +347,7 @@ test('with what it knows of turns evicted, the place is by order again', async (
 test('goes on after FLUSHALL and after a restart with nothing kept', async (t) => {
   const own = await startRedis(t)
   const redis = await openRedis({ url: own.url, log: keepingLog(), timeoutMs: 2000 })
-  t.after(() => redis.close())
+  lastFirst(t).after(() => redis.close())
   const store = redisStatusStore(redis, { namespace: 'flushed', log: keepingLog() })
   const [before, after_] = [someTask(), someTask()]
   await store.create(before)

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { createServer, type RequestListener } from 'node:http'
 import { createServer as createTcpServer } from 'node:net'
 import { suite, type TestContext, test } from 'node:test'
+import { lastFirst } from '../../../test/cleanup.ts'
 import { someManifest, someTask } from '../../../test/contract/jobs.ts'
 import { startProxy } from '../../../test/fault-kit/proxy.ts'
 import { stretched, waitFor } from '../../../test/kit/waiting.ts'
@@ -19,7 +20,7 @@ async function place(t: TestContext, log = keepingLog()): Promise<BucketOptions>
 async function httpServer(t: TestContext, listener: RequestListener): Promise<string> {
   const server = createServer(listener).listen(0, '127.0.0.1')
   await once(server, 'listening')
-  t.after(() => {
+  lastFirst(t).after(() => {
     server.closeAllConnections()
     server.close()
   })
@@ -133,7 +134,7 @@ suite('opening a bucket', () => {
       AWS_EC2_METADATA_DISABLED: 'true',
     }
     const before = Object.keys(changes).map((name) => [name, process.env[name]] as const)
-    t.after(() => setEnvironment(before))
+    lastFirst(t).after(() => setEnvironment(before))
     setEnvironment(Object.entries(changes))
     await refuses(options, 'AWS_ACCESS_KEY_ID', /AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY/)
     setEnvironment([
@@ -166,7 +167,7 @@ suite('opening a bucket', () => {
       socket.on('error', () => {}).on('data', () => socket.end('-ERR unknown command\r\n'))
     }).listen(0, '127.0.0.1')
     await once(tcp, 'listening')
-    t.after(() => tcp.close())
+    lastFirst(t).after(() => tcp.close())
     const address = tcp.address()
     const endpoint = `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`
     await refuses({ ...options, endpoint }, 'PACKSHOT_S3_ENDPOINT', told)

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { lastFirst } from '../../../test/cleanup.ts'
 import { someManifest, someTask } from '../../../test/contract/jobs.ts'
 import { startProxy } from '../../../test/fault-kit/proxy.ts'
 import { stretched, waitFor } from '../../../test/kit/waiting.ts'
@@ -137,7 +138,7 @@ suite('s3 when requests fail', () => {
     const { s3Endpoint: endpoint, region, accessKeyId, secretAccessKey } = await storage()
     const credentials = { accessKeyId, secretAccessKey }
     const connection = connect({ url: 's3://gone', endpoint, region, credentials, log: keepingLog() })
-    t.after(connection.close)
+    lastFirst(t).after(connection.close)
     const fault = { code: 'unavailable', message: 'The bucket gone does not exist.' }
     await assert.rejects(bucketObjects(connection).get('any'), fault)
     await assert.rejects(bucketObjects(connection).put('any', Uint8Array.of(1), 'image/png'), fault)

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { suite, type TestContext, test } from 'node:test'
 import { GetObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3'
+import { lastFirst } from '../../../test/cleanup.ts'
 import { imageStoreContract } from '../../../test/contract/image-store.ts'
 import { someManifest, someTask } from '../../../test/contract/jobs.ts'
 import { stretched, waitFor } from '../../../test/kit/waiting.ts'
@@ -51,7 +52,7 @@ suite('s3 images', () => {
     await store.putImage(task.id, 0, 'png', Uint8Array.of(1, 2, 3))
     await store.commit(someManifest(task))
     const { client, place: at, close } = connect(options)
-    t.after(close)
+    lastFirst(t).after(close)
     const head = async (key: string) => {
       const answer = await client.send(new GetObjectCommand({ Bucket: at.bucket, Key: at.prefix + key }))
       await answer.Body?.transformToByteArray()
@@ -74,7 +75,7 @@ suite('s3 images', () => {
     const store = s3ImageStore(await opened(t, options), { ttlSeconds })
     const task = someTask()
     const { client, place: at, close } = connect(options)
-    t.after(close)
+    lastFirst(t).after(close)
     const put = (key: string, Body: string, sha256?: string) => {
       const Metadata = sha256 === undefined ? {} : { sha256 }
       return client.send(new PutObjectCommand({ Bucket: at.bucket, Key: at.prefix + key, Body, Metadata }))

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { createServer, type IncomingHttpHeaders, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type TestContext, test } from 'node:test'
+import { lastFirst } from '../../../test/cleanup.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
 import { freshPlace, opened } from '../../../test/services/fresh-place.ts'
 import { storage } from '../../../test/services/services.ts'
@@ -27,7 +28,7 @@ async function proxy(
 
 async function listening(t: TestContext, server: ReturnType<typeof createServer>): Promise<string> {
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
-  t.after(() => {
+  lastFirst(t).after(() => {
     server.closeAllConnections()
     server.close()
   })

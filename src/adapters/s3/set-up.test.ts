@@ -6,6 +6,7 @@ import {
   PutBucketLifecycleConfigurationCommand,
   PutBucketPolicyCommand,
 } from '@aws-sdk/client-s3'
+import { lastFirst, ownCleanup } from '../../../test/cleanup.ts'
 import { someManifest, someTask, testIds } from '../../../test/contract/jobs.ts'
 import { waitFor } from '../../../test/kit/waiting.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
@@ -20,13 +21,11 @@ const ttlSeconds = 3600
 /** A storage for these tests only: they set rules, quotas and policies. */
 suite('a storage of its own', () => {
   let rgw: RgwService
-  const ends: (() => void | Promise<void>)[] = []
+  const ending = ownCleanup()
   before(async () => {
-    rgw = await startRgw({ after: (end) => ends.push(end) }, { lifecycleDaySeconds: 2 })
+    rgw = await startRgw(ending, { lifecycleDaySeconds: 2 })
   })
-  after(async () => {
-    for (const end of ends) await end()
-  })
+  after(ending.end)
 
   const place = (url: string, log = keepingLog()): BucketOptions => {
     const { endpoint, accessKeyId, secretAccessKey, region } = rgw
@@ -34,7 +33,7 @@ suite('a storage of its own', () => {
   }
   const straight = (t: TestContext, options: BucketOptions) => {
     const connection = connect(options)
-    t.after(connection.close)
+    lastFirst(t).after(connection.close)
     return connection.client
   }
   const rulesOf = async (t: TestContext, options: BucketOptions, Bucket: string) => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { suite, type TestContext, test } from 'node:test'
+import { lastFirst } from '../../../test/cleanup.ts'
 import { someManifest, someTask } from '../../../test/contract/jobs.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
 import { opened } from '../../../test/services/fresh-place.ts'
@@ -35,7 +36,7 @@ async function simpleStorage(
     reply.end(method === 'GET' ? object?.body : '')
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
-  t.after(() => {
+  lastFirst(t).after(() => {
     server.closeAllConnections()
     server.close()
   })

@@ -3,13 +3,13 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { type TestContext, test } from 'node:test'
+import { lastFirst, tempFolder } from '../../../test/cleanup.ts'
 import { eventQueueContract } from '../../../test/contract/event-queue.ts'
 import { someTask } from '../../../test/contract/jobs.ts'
 import { statusStoreContract } from '../../../test/contract/status-store.ts'
 import { abandon, collect, type TaskQueueKit, taskQueueContract } from '../../../test/contract/task-queue.ts'
 import { someDelivery, webhookQueueContract } from '../../../test/contract/webhook-queue.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
-import { tempFolder } from '../../../test/temp-folder.ts'
 import type { Task } from '../../jobs/job.ts'
 import type { Delivery, TaskQueue } from '../../jobs/ports.ts'
 import { lockFolder } from '../disk/folder-lock.ts'
@@ -22,7 +22,7 @@ import { sqliteWebhookQueue } from './webhook-queue.ts'
 function database(t: TestContext) {
   const open = openDatabase(join(tempFolder(t), 'test.db'))
   const closing: (() => Promise<void>)[] = []
-  t.after(async () => {
+  lastFirst(t).after(async () => {
     for (const close of closing) await close()
     open.close()
   })
@@ -76,7 +76,7 @@ test('a server that starts takes the webhooks that it had in work when it died',
   await dead.publish(delivery)
   const taken = Promise.withResolvers<void>()
   const hanging = Promise.withResolvers<undefined>()
-  t.after(() => hanging.resolve(undefined))
+  lastFirst(t).after(() => hanging.resolve(undefined))
   await dead.consume(
     (each) => {
       taken.resolve()
@@ -157,7 +157,7 @@ test('a secret is made once', (t) => {
   const secret = Buffer.from(readSecret(first, 'ids'))
   first.close()
   const second = openDatabase(path)
-  t.after(() => second.close())
+  lastFirst(t).after(() => second.close())
   assert.equal(secret.length, 32)
   assert.deepEqual(Buffer.from(readSecret(second, 'ids')), secret)
   assert.notDeepEqual(Buffer.from(readSecret(second, 'other')), secret)
@@ -185,7 +185,7 @@ test('a database of the first version is brought up to date, with its tasks', as
   raw.close()
   const open = openDatabase(path)
   const queue = sqliteTaskQueue(open, { ...usual, log: keepingLog(), pollMs: 10 })
-  t.after(async () => {
+  lastFirst(t).after(async () => {
     await queue.close()
     open.close()
   })

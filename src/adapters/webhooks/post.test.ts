@@ -3,6 +3,7 @@ import { createSocket } from 'node:dgram'
 import { createServer } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { lastFirst } from '../../../test/cleanup.ts'
 import { startReceiver } from '../../../test/kit/receiver.ts'
 import { waitFor } from '../../../test/kit/waiting.ts'
 import { webhookRules } from '../../jobs/webhook-address.ts'
@@ -24,7 +25,7 @@ async function rawReceiver(t: TestContext, serve: Parameters<typeof createServer
     socket.on('error', () => {})
     sockets.add(socket)
   })
-  t.after(() => {
+  lastFirst(t).after(() => {
     for (const socket of sockets) socket.destroy()
     server.close()
   })
@@ -50,7 +51,7 @@ test('proxies of the environment are not used, and cookies are not kept', async 
     response.writeHead(200, { 'set-cookie': 'a=b' }).end(),
   )
   const before = { ...process.env }
-  t.after(() => {
+  lastFirst(t).after(() => {
     process.env = before
   })
   process.env = {
@@ -195,7 +196,7 @@ test('the address is checked where the connection is made: one that changes gain
 /** A DNS server that answers each question for an IPv4 address with the next of these, and has no IPv6 address. */
 async function nameServer(t: TestContext, answers: readonly string[]): Promise<string> {
   const socket = createSocket('udp4')
-  t.after(() => socket.close())
+  lastFirst(t).after(() => socket.close())
   let asked = 0
   socket.on('message', (question, { port, address }) => {
     const end = question.indexOf(0, 12) + 5

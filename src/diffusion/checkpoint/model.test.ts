@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { mkdir, rename, symlink, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { tempFolder } from '../../../test/cleanup.ts'
 import {
   type Content,
   readContent,
@@ -12,7 +13,6 @@ import {
   writeSafetensors,
   writeVariant,
 } from '../../../test/golden/parity/variants.ts'
-import { tempFolder } from '../../../test/temp-folder.ts'
 import { CheckpointError } from '../errors.ts'
 import { unetGraph } from '../models/unet.ts'
 import { describeModel, readFacts } from './facts.ts'

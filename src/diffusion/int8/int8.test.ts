@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { cp, readdir, readFile, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { lastFirst, tempFolder } from '../../../test/cleanup.ts'
 import { floatsOf, readContent, tensorOf, writeSafetensors } from '../../../test/golden/parity/variants.ts'
-import { tempFolder } from '../../../test/temp-folder.ts'
 import { type Engine, openEngine } from '../engine.ts'
 import { CheckpointError } from '../errors.ts'
 import type { PictureRequest } from '../request.ts'
@@ -33,7 +33,7 @@ const request: PictureRequest = { ...exact, precision: 'int8' }
 
 async function open(t: TestContext, cacheFolder: string, profile?: Profile): Promise<Engine> {
   const engine = await openEngine({ model: tiny, provider: 'cpu', threads: 1, cacheFolder, profile })
-  t.after(() => engine.close())
+  lastFirst(t).after(() => engine.close())
   return engine
 }
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { before, type TestContext, test } from 'node:test'
+import { tempFolder } from '../../../test/cleanup.ts'
 import {
   type Content,
   readContent,
@@ -10,7 +11,6 @@ import {
   tinyCheckpoint,
   writeSafetensors,
 } from '../../../test/golden/parity/variants.ts'
-import { tempFolder } from '../../../test/temp-folder.ts'
 import { type DiffusersFolder, openDiffusersFolder } from '../checkpoint/diffusers-folder.ts'
 import { readFacts } from '../checkpoint/facts.ts'
 import { unetKeys } from '../checkpoint/ldm-keys.ts'

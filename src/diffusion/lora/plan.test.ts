@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { before, type TestContext, test } from 'node:test'
+import { lastFirst, tempFolder } from '../../../test/cleanup.ts'
 import {
   type Tensor,
   tensorOf,
   writeSafetensors,
   writeVariant,
 } from '../../../test/golden/parity/variants.ts'
-import { tempFolder } from '../../../test/temp-folder.ts'
 import { type DiffusersFolder, openDiffusersFolder } from '../checkpoint/diffusers-folder.ts'
 import { openModel } from '../checkpoint/model.ts'
 import { Weights } from '../checkpoint/weights.ts'
@@ -160,7 +160,7 @@ test('layers that clip skip leaves out do not disturb', async (t) => {
     const loraRanks = with_ === feeds ? ranks : new Map()
     const graph = clipTextGraph(model.architecture.text, new Weights(model.text), 1, { skip, loraRanks })
     const session = await Session.create(graph, model.text.folder, { provider: 'cpu', threads: 1 })
-    t.after(() => session.release())
+    lastFirst(t).after(() => session.release())
     const data = Float32Array.from({ length: 77 * 32 }, (_, i) => Math.sin(i))
     return session.run({ embeddings: { data, dims: [1, 77, 32] }, ...with_ })
   }

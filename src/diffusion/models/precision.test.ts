@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { before, type TestContext, test } from 'node:test'
+import { lastFirst, tempFolder } from '../../../test/cleanup.ts'
 import { loadGolden, relativeError } from '../../../test/golden/golden.ts'
 import { floatsOf, readContent, tensorOf, writeSafetensors } from '../../../test/golden/parity/variants.ts'
-import { tempFolder } from '../../../test/temp-folder.ts'
 import { type DiffusersFolder, openDiffusersFolder } from '../checkpoint/diffusers-folder.ts'
 import { Weights } from '../checkpoint/weights.ts'
 import type { GraphOptions } from '../graph/graph.ts'
@@ -41,7 +41,7 @@ before(async () => {
 
 async function run(t: TestContext, graph: Uint8Array, file: SafetensorsFile, feeds: Record<string, Feed>) {
   const session = await Session.create(graph, file.folder, { provider: 'cpu', threads: 1 })
-  t.after(() => session.release())
+  lastFirst(t).after(() => session.release())
   return session.run(feeds)
 }
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { before, type TestContext, test } from 'node:test'
+import { lastFirst, tempFolder } from '../../../test/cleanup.ts'
 import { loadGolden, relativeError } from '../../../test/golden/golden.ts'
 import { floatsOf, readContent, tensorOf, writeSafetensors } from '../../../test/golden/parity/variants.ts'
-import { tempFolder } from '../../../test/temp-folder.ts'
 import { type DiffusersFolder, openDiffusersFolder } from '../checkpoint/diffusers-folder.ts'
 import { Weights } from '../checkpoint/weights.ts'
 import { type Feed, Session } from '../runtime/session.ts'
@@ -37,7 +37,7 @@ async function run(
   const shape = { batch: 2, height: 16, width: 16, tokens: feeds.text.dims[1] as number }
   const graph = unetGraph(config, new Weights(file), { ...shape, masked: feeds.mask !== undefined })
   const session = await Session.create(graph, file.folder, { provider: 'cpu', threads: 1 })
-  t.after(() => session.release())
+  lastFirst(t).after(() => session.release())
   return session.run({ ...feeds, time })
 }
 
@@ -97,7 +97,7 @@ test('a graph with an open batch takes any number of rows, with and without a ma
       const options = { openBatch: true, attention }
       const graph = unetGraph(architecture.unet, new Weights(unet), shape, options)
       const session = await Session.create(graph, unet.folder, { provider: 'cpu', threads: 1 })
-      t.after(() => session.release())
+      lastFirst(t).after(() => session.release())
       const mask = { data: new Int32Array(2 * tokens).fill(1), dims: [2, tokens] }
       const feeds = {
         sample: { data: latents, dims: [2, 4, 16, 16] },

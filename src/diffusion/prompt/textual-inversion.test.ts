@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { tempFolder } from '../../../test/temp-folder.ts'
+import { tempFolder } from '../../../test/cleanup.ts'
 import { checkWidth, openTextualInversion } from './textual-inversion.ts'
 
 type Numbers = Float32Array | Float16Array | Uint16Array | BigInt64Array

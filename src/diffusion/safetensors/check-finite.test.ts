@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { tempFolder } from '../../../test/cleanup.ts'
 import {
   readContent,
   type Tensor,
@@ -8,7 +9,6 @@ import {
   writeSafetensors,
   writeVariant,
 } from '../../../test/golden/parity/variants.ts'
-import { tempFolder } from '../../../test/temp-folder.ts'
 import { CheckpointError } from '../errors.ts'
 import { checkFinite } from './check-finite.ts'
 

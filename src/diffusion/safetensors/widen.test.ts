@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { cp, readdir, readFile, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { tempFolder } from '../../../test/temp-folder.ts'
+import { tempFolder } from '../../../test/cleanup.ts'
 import { openSafetensors, type SafetensorsFile, toFloat32 } from './safetensors.ts'
 import { widened } from './widen.ts'
 

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { pino } from 'pino'
 import { Value } from 'typebox/value'
+import { lastFirst } from '../../../test/cleanup.ts'
 import { embedded } from '../../../test/jobs/embedded.ts'
 import { createWebhookSecrets } from '../../jobs/webhook-secrets.ts'
 import { buildHttp } from '../app.ts'
@@ -30,7 +31,7 @@ const shown = sections.flatMap((section): Shown[] => {
 test('docs/api.md has every call, and shows what they accept and answer', async (t) => {
   const services = createServices(embedded(t), () => true)
   const app = await buildHttp({ services, log: pino({ level: 'silent' }) })
-  t.after(() => app.close())
+  lastFirst(t).after(() => app.close())
   const document = (await app.inject('/openapi.json')).json()
   const calls = Object.entries(document.paths).flatMap(([path, operations]) =>
     Object.keys(operations as object).map((method) => `${method.toUpperCase()} ${path}`),

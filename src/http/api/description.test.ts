@@ -3,6 +3,7 @@ import { type TestContext, test } from 'node:test'
 import { createConfig, lintFromString } from '@redocly/openapi-core'
 import { pino } from 'pino'
 import packageFile from '../../../package.json' with { type: 'json' }
+import { lastFirst } from '../../../test/cleanup.ts'
 import { embedded } from '../../../test/jobs/embedded.ts'
 import { buildHttp } from '../app.ts'
 import { createServices } from '../services.ts'
@@ -10,7 +11,7 @@ import { createServices } from '../services.ts'
 async function described(t: TestContext, headers: Record<string, string> = {}) {
   const services = createServices(embedded(t), () => true)
   const app = await buildHttp({ services, log: pino({ level: 'silent' }), trustedProxies: '127.0.0.1' })
-  t.after(() => app.close())
+  lastFirst(t).after(() => app.close())
   const { body } = await app.inject({ url: '/openapi.json', headers })
   return { body, document: JSON.parse(body) }
 }

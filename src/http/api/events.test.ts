@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import type { AddressInfo } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { pino } from 'pino'
+import { lastFirst } from '../../../test/cleanup.ts'
 import { type Embedded, embedded, runDeps, submit, workUntil } from '../../../test/jobs/embedded.ts'
 import { waitFor } from '../../../test/kit/waiting.ts'
 import { openStream } from '../../../test/wire/event-stream.ts'
@@ -29,8 +30,8 @@ async function server(t: TestContext, { watch: limits, idleMs = 30_000, caller }
   )
   const traffic = { ...defaultTrafficLimits, idleMs }
   const app = await buildHttp({ services, log: pino({ level: 'silent' }), traffic })
-  t.after(() => app.close())
-  t.after(() => watch.close())
+  lastFirst(t).after(() => app.close())
+  lastFirst(t).after(() => watch.close())
   await app.listen({ host: '127.0.0.1', port: 0 })
   const { port } = app.server.address() as AddressInfo
   return { app, parts, watch, url: `http://127.0.0.1:${port}` }

@@ -3,6 +3,7 @@ import { connect } from 'node:net'
 import { suite, type TestContext, test } from 'node:test'
 import type { FastifyInstance, LightMyRequestResponse } from 'fastify'
 import { pino } from 'pino'
+import { lastFirst } from '../../../test/cleanup.ts'
 import { collect } from '../../../test/contract/task-queue.ts'
 import { type Embedded, embedded, runDeps, storageIsAway, workUntil } from '../../../test/jobs/embedded.ts'
 import { waitFor } from '../../../test/kit/waiting.ts'
@@ -30,7 +31,7 @@ async function server(
   const state = { ready: true }
   const services = createServices({ ...parts, ...change(parts) }, () => state.ready)
   const app = await buildHttp({ services, log: pino({ level: 'silent' }) })
-  t.after(() => app.close())
+  lastFirst(t).after(() => app.close())
   return { app, parts, state }
 }
 
@@ -343,7 +344,7 @@ suite('the API', () => {
     const state = { ready: true }
     const services = createServices({ ...parts, holdings: () => holdings }, () => state.ready)
     const app = await buildHttp({ services, log: pino({ level: 'silent' }) })
-    t.after(() => app.close())
+    lastFirst(t).after(() => app.close())
     assert.deepEqual((await app.inject('/healthz/ready')).json(), { status: 'ready', ...holdings })
     state.ready = false
     assert.deepEqual((await app.inject('/healthz/ready')).json(), { status: 'not ready' })

@@ -3,6 +3,7 @@ import { rm, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { pino } from 'pino'
+import { lastFirst } from '../../../test/cleanup.ts'
 import { runDeps, storageIsAway, submit, workUntil } from '../../../test/jobs/embedded.ts'
 import { keyed } from '../../../test/jobs/keyed.ts'
 import { sqliteStatusStore } from '../../adapters/sqlite/status-store.ts'
@@ -171,7 +172,7 @@ test('strangers keep nothing, and a setting of 0 keeps nothing more', async (t) 
     const caller = () => ({ ...anonymousCaller('127.0.0.1'), ...(name === undefined ? {} : { name }) })
     const services = createServices({ ...open, keptLimits, caller }, () => true)
     const app = await buildHttp({ services, log })
-    t.after(() => app.close())
+    lastFirst(t).after(() => app.close())
     const post = await app.inject({ method: 'POST', url: `/v1/jobs/${job}/images/1/keep` })
     const get = await app.inject({ url: '/v1/kept' })
     return { post, get }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import type { FastifyInstance } from 'fastify'
 import { pino } from 'pino'
+import { lastFirst } from '../../../test/cleanup.ts'
 import { embedded, runDeps, workUntil } from '../../../test/jobs/embedded.ts'
 import { standInModel, standInOffer } from '../../../test/stand-in/engine.ts'
 import type { ModelInfo } from '../../jobs/offer.ts'
@@ -27,7 +28,7 @@ async function server(t: TestContext, change: Partial<ModelInfo>) {
     services: createServices(parts, () => true),
     log: pino({ level: 'silent' }),
   })
-  t.after(() => app.close())
+  lastFirst(t).after(() => app.close())
   return { app, parts }
 }
 
@@ -113,7 +114,7 @@ test('files that cannot be used are not listed, and a job that names one is refu
     }),
   }
   const app = await buildHttp({ services: createServices(parts, () => true), log: pino({ level: 'silent' }) })
-  t.after(() => app.close())
+  lastFirst(t).after(() => app.close())
   const { models, loras } = (await app.inject('/v1/models')).json()
   assert.deepEqual(loras, [{ name: 'wide', family: 'sd1', models: [] }])
   assert.deepEqual(

@@ -3,6 +3,7 @@ import { suite, type TestContext, test } from 'node:test'
 import { pino } from 'pino'
 import sharp from 'sharp'
 import { ballPng } from '../../../test/browser/png.ts'
+import { lastFirst } from '../../../test/cleanup.ts'
 import { type Embedded, embedded, quickGenerator, runDeps, workUntil } from '../../../test/jobs/embedded.ts'
 import { waitFor } from '../../../test/kit/waiting.ts'
 import { thumbnailer } from '../../adapters/pictures/thumbnails.ts'
@@ -33,7 +34,7 @@ async function serverWithJob(
   const parts = embedded(t)
   const services = createServices({ ...parts, ...change(parts) }, () => true)
   const app = await buildHttp({ services, log: pino({ level: 'silent' }) })
-  t.after(() => app.close())
+  lastFirst(t).after(() => app.close())
   const accepted = await app.inject({
     method: 'POST',
     url: '/v1/jobs',

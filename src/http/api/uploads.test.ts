@@ -3,6 +3,7 @@ import { type TestContext, test } from 'node:test'
 import type { LightMyRequestResponse } from 'fastify'
 import { pino } from 'pino'
 import sharp from 'sharp'
+import { lastFirst } from '../../../test/cleanup.ts'
 import { embedded, runDeps, storageIsAway, workUntil } from '../../../test/jobs/embedded.ts'
 import type { Caller } from '../../jobs/caller.ts'
 import { AppError } from '../../jobs/errors.ts'
@@ -15,7 +16,7 @@ async function studio(t: TestContext, change: object = {}) {
   const parts = embedded(t)
   const services = createServices({ ...parts, ...change }, () => true)
   const app = await buildHttp({ services, log: pino({ level: 'silent' }) })
-  t.after(() => app.close())
+  lastFirst(t).after(() => app.close())
   const upload = (payload: Buffer | string, type: string | undefined = 'image/png') =>
     app.inject({
       method: 'POST',

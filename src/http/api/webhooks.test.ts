@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { pino } from 'pino'
+import { lastFirst } from '../../../test/cleanup.ts'
 import { embedded, runDeps, workUntil } from '../../../test/jobs/embedded.ts'
 import { handleEvent } from '../../jobs/serving/news.ts'
 import type { WebhookDelivery } from '../../jobs/webhook.ts'
@@ -11,14 +12,14 @@ async function server(t: TestContext) {
   const parts = embedded(t)
   const services = createServices(parts, () => true)
   const app = await buildHttp({ services, log: pino({ level: 'silent' }), trustedProxies: '127.0.0.1' })
-  t.after(() => app.close())
+  lastFirst(t).after(() => app.close())
   const queued = () =>
     parts.database.durable
       .prepare('SELECT message FROM webhooks ORDER BY seq')
       .all()
       .map(({ message }) => JSON.parse(String(message)) as WebhookDelivery)
   const consumer = await parts.events.consume((event) => handleEvent(parts, event))
-  t.after(() => consumer.stop())
+  lastFirst(t).after(() => consumer.stop())
   const untilDone = () => workUntil(parts, runDeps(parts), async () => queued().length > 0)
   return { app, parts, queued, untilDone }
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, type TestContext, test } from 'node:test'
 import { pino } from 'pino'
 import { ballPng } from '../../../test/browser/png.ts'
+import { lastFirst } from '../../../test/cleanup.ts'
 import { embedded, runDeps, workUntil } from '../../../test/jobs/embedded.ts'
 import { filesOfZip } from '../../../test/kit/zip.ts'
 import { anonymousCaller } from '../../jobs/caller.ts'
@@ -31,7 +32,7 @@ async function studio(t: TestContext) {
     log: pino({ level: 'silent' }),
     trustedProxies: '127.0.0.1',
   })
-  t.after(() => app.close())
+  lastFirst(t).after(() => app.close())
   const post = (url: string, fields: Record<string, string>, headers: Record<string, string> = {}) =>
     app.inject({
       method: 'POST',

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { pino } from 'pino'
 import { ballPng } from '../../../test/browser/png.ts'
+import { lastFirst } from '../../../test/cleanup.ts'
 import { embedded, quickGenerator, runDeps, storageIsAway, workUntil } from '../../../test/jobs/embedded.ts'
 import { filesOfZip } from '../../../test/kit/zip.ts'
 import type { KeptLimits } from '../../jobs/serving/kept.ts'
@@ -14,7 +15,7 @@ async function studio(t: TestContext, keptLimits: KeptLimits = { pictures: 3, an
   const parts = embedded(t)
   const services = createServices({ ...parts, keptLimits }, () => true)
   const app = await buildHttp({ services, log: pino({ level: 'silent' }) })
-  t.after(() => app.close())
+  lastFirst(t).after(() => app.close())
   let cookie = ''
   const send = async (url: string, form?: string[]) => {
     const answer = await app.inject({

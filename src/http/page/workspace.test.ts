@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, type TestContext, test } from 'node:test'
 import { pino } from 'pino'
+import { lastFirst } from '../../../test/cleanup.ts'
 import { someManifest, someTask } from '../../../test/contract/jobs.ts'
 import { embedded } from '../../../test/jobs/embedded.ts'
 import { keyed } from '../../../test/jobs/keyed.ts'
@@ -13,7 +14,7 @@ async function studio(t: TestContext) {
   const parts = embedded(t)
   const services = createServices(parts, () => true)
   const app = await buildHttp({ services, log: pino({ level: 'silent' }) })
-  t.after(() => app.close())
+  lastFirst(t).after(() => app.close())
   const browser = () => browserOf(app)
   return { parts, app, browser }
 }

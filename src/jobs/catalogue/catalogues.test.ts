@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { suite, test } from 'node:test'
+import { lastFirst } from '../../../test/cleanup.ts'
 import { embedded, quickGenerator, runDeps, storageIsAway, workUntil } from '../../../test/jobs/embedded.ts'
 import { waitFor } from '../../../test/kit/waiting.ts'
 import { filesOfZip } from '../../../test/kit/zip.ts'
@@ -131,7 +132,7 @@ suite('catalogue runs', () => {
         },
       }
       const first = feederOf({ ...parts, images, queue })
-      t.after(() => first.stop())
+      lastFirst(t).after(() => first.stop())
       await workUntil(parts, runDeps(parts, { generator }), async () => {
         const { status } = await parts.catalogues.view(id, caller)
         return writes > dies || status === 'finished'
@@ -150,7 +151,7 @@ suite('catalogue runs', () => {
     // none knows of the other
     const status = { ...parts.status, noted: async () => undefined, turn: async () => true }
     const both = [feederOf({ ...parts, status }), feederOf({ ...parts, status })]
-    for (const each of both) t.after(() => each.stop())
+    for (const each of both) lastFirst(t).after(() => each.stop())
     await workUntil(parts, runDeps(parts, { generator }), async () =>
       isFinished(await parts.catalogues.view(id, caller)),
     )
@@ -193,7 +194,7 @@ suite('catalogue runs', () => {
       parts.catalogues.control(id, caller, wanted)
     assert.equal((await control('pause')).status, 'paused')
     const feeder = parts.catalogues.start(quick)
-    t.after(() => feeder.stop())
+    lastFirst(t).after(() => feeder.stop())
     await control('resume')
     // nobody works: what is submitted stays
     await waitFor(async () => (await parts.catalogues.view(id, caller)).counts.running === 8)
@@ -254,7 +255,7 @@ suite('catalogue runs', () => {
       },
     }
     const feeder = feederOf({ ...parts, space })
-    t.after(() => feeder.stop())
+    lastFirst(t).after(() => feeder.stop())
     await waitFor(
       async () => (await parts.catalogues.view(id, caller)).held_up?.message === 'You have too much.',
     )
@@ -273,7 +274,7 @@ suite('catalogue runs', () => {
     await parts.catalogues.remove(id, caller)
     await assert.rejects(parts.catalogues.view(id, caller), { code: 'deleted' })
     const feeder = parts.catalogues.start(quick)
-    t.after(() => feeder.stop())
+    lastFirst(t).after(() => feeder.stop())
     await waitFor(async () => (await parts.images.openRuns()).length === 0)
     await feeder.stop()
     for (const { job = '' } of rows) {
@@ -320,7 +321,7 @@ suite('catalogue runs', () => {
     const catalogues = createCatalogues(deps)
     const { id } = await catalogues.create({ csv, template, webhook: 'https://shop.example/hook' }, options)
     const feeder = catalogues.start(quick)
-    t.after(() => feeder.stop())
+    lastFirst(t).after(() => feeder.stop())
     await workUntil(
       parts,
       runDeps(parts),

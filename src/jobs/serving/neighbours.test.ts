@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { lastFirst } from '../../../test/cleanup.ts'
 import { embedded } from '../../../test/jobs/embedded.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
 import { watchNeighbours } from './neighbours.ts'
@@ -12,7 +13,7 @@ test('servers of another installation on one namespace are reported once, server
     const log = keepingLog()
     const now = () => new Date(Date.now() + clock.ahead)
     const neighbours = watchNeighbours({ status, secrets, version, log, now })
-    t.after(() => neighbours.stop())
+    lastFirst(t).after(() => neighbours.stop())
     return { look: neighbours.look, lines: log.lines }
   }
   const before = server([one])
@@ -46,13 +47,13 @@ test('a note that is damaged, or a store that does not answer, is no reason to s
   for (const text of ['{"half', '[{"marks":["<script>"]}]', 'null']) {
     await status.note('servers', text, 60)
     const neighbours = watchNeighbours({ ...deps, status })
-    t.after(() => neighbours.stop())
+    lastFirst(t).after(() => neighbours.stop())
     await neighbours.look()
     assert.match((await status.noted('servers')) ?? '', /^\[\{"marks":\["[0-9a-f]{16}"\]/)
   }
   const away = async () => Promise.reject(new Error('away'))
   const neighbours = watchNeighbours({ ...deps, status: { note: away, noted: away } })
-  t.after(() => neighbours.stop())
+  lastFirst(t).after(() => neighbours.stop())
   await neighbours.look()
   assert.deepEqual(
     log.lines.map(({ message }) => message),

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import { lastFirst } from '../../../test/cleanup.ts'
 import { type Embedded, embedded, quickGenerator, runDeps, submit } from '../../../test/jobs/embedded.ts'
 import { waitFor } from '../../../test/kit/waiting.ts'
 import type { GeneratedImage, ImageGenerator } from '../ports.ts'
@@ -62,7 +63,7 @@ async function start(
   const stopping = new AbortController()
   const deps = runDeps(parts, { generator })
   const consumer = await parts.queue.consume(sideBySide(deps, stopping.signal))
-  t.after(async () => {
+  lastFirst(t).after(async () => {
     stopping.abort()
     await consumer.stop()
   })

@@ -5,8 +5,8 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, writeFil
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { lastFirst, tempFolder } from '../../../test/cleanup.ts'
 import { breakOff, type Served, send, serve } from '../../../test/models/file-server.ts'
-import { tempFolder } from '../../../test/temp-folder.ts'
 import { DownloadError } from './addresses.ts'
 import { type DownloadOptions, download } from './download.ts'
 
@@ -268,7 +268,7 @@ function smallDisk(t: TestContext): string | undefined {
     rmdirSync(folder)
     return undefined
   }
-  t.after(() => {
+  lastFirst(t).after(() => {
     execFileSync('umount', [folder])
     rmdirSync(folder)
   })

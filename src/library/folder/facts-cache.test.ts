@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { tempFolder } from '../../../test/cleanup.ts'
 import { tinyCheckpoint } from '../../../test/golden/parity/variants.ts'
-import { tempFolder } from '../../../test/temp-folder.ts'
 import { Library } from '../library.ts'
 
 const padding = 9_000_000

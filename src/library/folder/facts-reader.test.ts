@@ -3,10 +3,10 @@ import { linkSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { pathToFileURL } from 'node:url'
+import { lastFirst, tempFolder } from '../../../test/cleanup.ts'
 import { tensorOf, tinyCheckpoint, writeSafetensors } from '../../../test/golden/parity/variants.ts'
 import { waitFor } from '../../../test/kit/waiting.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
-import { tempFolder } from '../../../test/temp-folder.ts'
 import { loadConfig } from '../../config.ts'
 import { readFacts } from '../../diffusion/checkpoint/facts.ts'
 import { CheckpointError } from '../../diffusion/errors.ts'
@@ -32,7 +32,7 @@ test('a thread tells of files what would be told here, errors included', async (
   const damaged = join(dir, 'damaged.safetensors')
   writeFileSync(damaged, Buffer.alloc(100, 255))
   const reader = threadedFacts()
-  t.after(reader.close)
+  lastFirst(t).after(reader.close)
   const outcome = async (read: Promise<unknown>) =>
     read.catch((thrown: CheckpointError) => {
       assert.ok(thrown instanceof CheckpointError)
@@ -62,7 +62,7 @@ test('a file that ends the thread is refused, and those after it are read', asyn
      })`,
   )
   const reader = threadedFacts(pathToFileURL(entry), { heapMb: 32 })
-  t.after(reader.close)
+  lastFirst(t).after(reader.close)
   const read = ['good', 'hungry', 'wild', 'better'].map((path) => reader.read(path))
   const told = await Promise.allSettled(read)
   assert.deepEqual(
@@ -81,7 +81,7 @@ test('a server reads no header that comes while it runs on the thread that answe
   mkdirSync(join(dir, 'loras'))
   const config = loadConfig({ PACKSHOT_MODELS_DIR: dir })
   const offer = await openOffer(config, keepingLog(), 50)
-  t.after(offer.close)
+  lastFirst(t).after(offer.close)
   const { parse } = JSON
   let parsed = 0
   t.mock.method(JSON, 'parse', (text: string, ...more: []) => {

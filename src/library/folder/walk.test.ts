@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { chmodSync, cpSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { lastFirst, tempFolder } from '../../../test/cleanup.ts'
 import { tinyCheckpoint } from '../../../test/golden/parity/variants.ts'
 import { models } from '../../../test/models/command.ts'
-import { tempFolder } from '../../../test/temp-folder.ts'
 import { Library } from '../library.ts'
 import { listModels } from './list.ts'
 import { walk } from './walk.ts'
@@ -98,7 +98,7 @@ test('a folder that may not be read is named, and keeps nothing else from being 
   const dir = folderWith(t, ['loras/closed/x.safetensors'])
   cpSync(tinyCheckpoint, join(dir, 'good.safetensors'))
   chmodSync(join(dir, 'loras/closed'), 0)
-  t.after(() => chmodSync(join(dir, 'loras/closed'), 0o700))
+  lastFirst(t).after(() => chmodSync(join(dir, 'loras/closed'), 0o700))
   const contents = await new Library({ model: 'good', modelsDir: dir }).read()
   assert.equal(contents.models[0]?.name, 'good')
   assert.match(contents.remarks.join(), /closed: it cannot be searched \(EACCES/)

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, type TestContext, test } from 'node:test'
 import type { LightMyRequestResponse } from 'fastify'
+import { lastFirst } from '../../../../test/cleanup.ts'
 import {
   type DialectServer,
   dialectServer,
@@ -407,7 +408,7 @@ suite('streams', () => {
   async function listening(t: TestContext, { listen }: DialectServer, body: object) {
     const address = await listen()
     const leaving = new AbortController()
-    t.after(() => leaving.abort())
+    lastFirst(t).after(() => leaving.abort())
     const answer = await fetch(address + generations, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { Webhook } from 'standardwebhooks'
+import { lastFirst } from '../../../../test/cleanup.ts'
 import { someManifest } from '../../../../test/contract/jobs.ts'
 import {
   type Embedded,
@@ -54,7 +55,7 @@ async function serve(
     await startSender(sender, quick),
     await parts.events.consume((event) => handleEvent(parts, event)),
   ]
-  t.after(() => Promise.all(consumers.map((consumer) => consumer.stop())))
+  lastFirst(t).after(() => Promise.all(consumers.map((consumer) => consumer.stop())))
 }
 
 /** Accepts a job with this webhook and makes it. */
