@@ -4,7 +4,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
-import { lastFirst, ownCleanup, tempFolder } from './cleanup.ts'
+import { groupOf, lastFirst, ownCleanup, tempFolder } from './cleanup.ts'
 import { ownEnvironment, ownOptions } from './kit/own-environment.ts'
 import { waitFor } from './kit/waiting.ts'
 import { isAlive } from './service/server-process.ts'
@@ -22,6 +22,16 @@ test('a cleanup does the last first, and the rest though one rejects', async () 
   assert.deepEqual(done, ['last', 'first, with its folder: true'])
   assert.equal(existsSync(folder), false)
   await cleanup.end()
+})
+
+test('what is started late is part of its group, which ends after what came after the group', async () => {
+  const cleanup = ownCleanup()
+  const done: string[] = []
+  const service = groupOf(cleanup)
+  cleanup.after(() => done.push('who uses the service'))
+  service.after(() => done.push('the service, started again'))
+  await cleanup.end()
+  assert.deepEqual(done, ['who uses the service', 'the service, started again'])
 })
 
 test('a file that hangs is ended, with what it started, and fails by the name of its test', async (t) => {

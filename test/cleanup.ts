@@ -23,6 +23,13 @@ export function lastFirst(t: Cleanup): Cleanup {
   return cleanup
 }
 
+/** A cleanup that is one action of the test's, for what starts more as long as it lives: a service that is restarted, a fleet. */
+export function groupOf(t: Cleanup): Cleanup {
+  const cleanup = ownCleanup()
+  lastFirst(t).after(cleanup.end)
+  return cleanup
+}
+
 /** The cleanup of a program that is no test, which calls `end`; calling it again does what is new. */
 export function ownCleanup(): Cleanup & { end(): Promise<void> } {
   const actions: (() => unknown)[] = []

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import sharp from 'sharp'
 import { tempFolder } from '../../test/cleanup.ts'
 import { commentIn } from '../../test/kit/exif.ts'
-import { ownOptions } from '../../test/kit/own-environment.ts'
+import { oneThread, ownOptions } from '../../test/kit/own-environment.ts'
 
 /** `npm run generate` as a process, with the tiny model. */
 
@@ -15,7 +15,8 @@ const model = join(import.meta.dirname, '../../test/golden/tiny-sd')
 const quick = ['--model', model, '--width', '64', '--height', '64', '--steps', '2']
 
 function generate(cwd: string, ...args: string[]) {
-  return spawnSync(process.execPath, [...ownOptions(), entry, ...args], { cwd, encoding: 'utf8' })
+  const env = { ...process.env, ...oneThread }
+  return spawnSync(process.execPath, [...ownOptions(), entry, ...args], { cwd, env, encoding: 'utf8' })
 }
 
 test('a picture is written, and the same seed writes the same bytes', (t) => {

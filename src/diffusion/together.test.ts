@@ -28,7 +28,7 @@ const request: PictureRequest = {
 }
 
 async function open(t: TestContext, options: Partial<EngineOptions> = {}): Promise<Engine> {
-  const engine = await openEngine({ model: tiny, provider: 'cpu', ...options })
+  const engine = await openEngine({ model: tiny, provider: 'cpu', threads: 1, ...options })
   lastFirst(t).after(() => engine.close())
   return engine
 }

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { Browser } from 'playwright-core'
 import sharp from 'sharp'
-import { ownOptions } from '../kit/own-environment.ts'
+import { oneThread, ownOptions } from '../kit/own-environment.ts'
 import { waitFor } from '../kit/waiting.ts'
 import { startBrowser } from './chromium.ts'
 import { choose, visit, widthOf } from './visit.ts'
@@ -31,7 +31,8 @@ let url: string
 before(async () => {
   browser = await startBrowser()
   dataDir = await mkdtemp(join(tmpdir(), 'packshot-browser-'))
-  const env = { ...process.env, PORT: '0', PACKSHOT_HOST: '127.0.0.1', PACKSHOT_DATA_DIR: dataDir }
+  const own = { PORT: '0', PACKSHOT_HOST: '127.0.0.1', PACKSHOT_DATA_DIR: dataDir }
+  const env = { ...process.env, ...oneThread, ...own }
   service = spawn(process.execPath, [...ownOptions(), entry], { env, stdio: ['ignore', 'pipe', 'inherit'] })
   url = await addressOf(service)
 })

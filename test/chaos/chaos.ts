@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Cleanup, lastFirst, tempFolder } from '../cleanup.ts'
+import { type Cleanup, groupOf, tempFolder } from '../cleanup.ts'
 import { type Fleet, prepareFleet } from '../fleet/fleet.ts'
 import { checkTruth, readStorage } from '../fleet/truth.ts'
 import { randomOf } from '../kit/random.ts'
@@ -58,7 +58,7 @@ const settleLimitMs = 120_000
 
 /** Rejects only when the run itself could not be set up or ended. */
 export async function runChaos(t: Cleanup, plan: Plan, tell: Tell = () => {}): Promise<ChaosReport> {
-  const cleanup = lastFirst(t)
+  const cleanup = groupOf(t)
   const started = performance.now()
   const faults = new Map<string, string>()
   const fault = (text: string) => {

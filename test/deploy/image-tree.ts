@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { chmodSync, chownSync, cpSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { type Cleanup, lastFirst, tempFolder } from '../cleanup.ts'
+import { oneThread } from '../kit/own-environment.ts'
 
 /**
  * What the container of the image has, without building it: the files that the Dockerfile copies, read-only and of another
@@ -105,7 +106,7 @@ export function imageTree(t: Cleanup): ImageTree {
   const exec: ImageTree['exec'] = ([program = '', ...args], env = {}) => {
     const child = spawn(program === 'node' ? process.execPath : program, args, {
       cwd: app,
-      env: { PATH: '/nowhere', ...image, ...folders, PACKSHOT_HOST: '127.0.0.1', ...env },
+      env: { PATH: '/nowhere', ...image, ...folders, ...oneThread, PACKSHOT_HOST: '127.0.0.1', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
       ...(isRoot ? { uid: nobody, gid: nobody } : {}),
     })

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
-import { type Cleanup, lastFirst } from '../cleanup.ts'
+import { type Cleanup, groupOf } from '../cleanup.ts'
 import { waitFor } from '../kit/waiting.ts'
 import { type ServiceControl, serviceFolder, startService } from '../services/daemon.ts'
 import { freePort } from '../services/free-port.ts'
@@ -141,7 +141,7 @@ interface Place {
 }
 
 async function preparePlace(t: Cleanup): Promise<Place> {
-  const cleanup = lastFirst(t)
+  const cleanup = groupOf(t)
   const folder = serviceFolder(cleanup)
   mkdirSync(folder, { recursive: true })
   const [certificate, key] = [join(folder, 'certificate.pem'), join(folder, 'key.pem')]

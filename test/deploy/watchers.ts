@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parse, stringify } from 'yaml'
-import { type Cleanup, lastFirst } from '../cleanup.ts'
+import { type Cleanup, groupOf } from '../cleanup.ts'
 import { startReceiver } from '../kit/receiver.ts'
 import { stretched, waitFor } from '../kit/waiting.ts'
 import { serviceFolder, startService } from '../services/daemon.ts'
@@ -34,7 +34,7 @@ export type Targets = Readonly<Record<string, readonly string[]>>
 /** Resolves once every target was scraped. */
 export async function startWatchers(t: Cleanup, targets: Targets): Promise<Watchers> {
   await ensurePrometheus()
-  const cleanup = lastFirst(t)
+  const cleanup = groupOf(t)
   const folder = serviceFolder(cleanup)
   const faster = 60 / stretched(1)
   const [prometheusPort, alertmanagerPort] = [await freePort(), await freePort()]

@@ -14,7 +14,7 @@ import {
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Cleanup, lastFirst, tempFolder } from '../cleanup.ts'
+import { type Cleanup, groupOf, tempFolder } from '../cleanup.ts'
 import { waitFor } from '../kit/waiting.ts'
 import { startServer, submit, untilFinal, view } from '../service/server-process.ts'
 import { ensureInstalled } from '../services/packages.ts'
@@ -143,7 +143,7 @@ function smallDisk(cleanup: Cleanup, megabytes: number): string | undefined {
 
 test('F21: a full disk refuses new jobs, finishes nothing falsely, and goes on when there is room', async (t) => {
   // the server ends before its disk goes
-  const cleanup = lastFirst(t)
+  const cleanup = groupOf(t)
   const disk = smallDisk(cleanup, 8)
   if (disk === undefined) return t.skip('mounting a small disk needs root')
   const storageRetry = { budgetMs: 60_000, firstMs: 50, longestMs: 500 }

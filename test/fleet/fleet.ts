@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { loadConfig } from '../../src/config.ts'
 import { createJobIds, type JobIds } from '../../src/jobs/job-id.ts'
 import { type OpenBackends, openBackends } from '../../src/main/backends.ts'
-import { type Cleanup, lastFirst } from '../cleanup.ts'
+import { type Cleanup, groupOf } from '../cleanup.ts'
 import { type FaultProxy, startProxy } from '../fault-kit/proxy.ts'
 import { keepingLog } from '../quiet-log.ts'
 import { type ServerProcess, startServer } from '../service/server-process.ts'
@@ -39,7 +39,7 @@ export async function prepareFleet(
   services: Services,
   extra: Record<string, string> = {},
 ): Promise<Fleet> {
-  const cleanup = lastFirst(t)
+  const cleanup = groupOf(t)
   const namespace = `test-${randomBytes(6).toString('hex')}`
   cleanup.after(() => removeNamespace(services.queueUrl, namespace))
   const [broker, redis, storage] = await Promise.all([

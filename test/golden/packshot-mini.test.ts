@@ -17,7 +17,7 @@ test('packshot-mini makes the picture that diffusers makes of it', async (t) => 
       .digest('hex')
     assert.equal(actual, sha256, `${file} was trained anew: make the golden picture again (README.md)`)
   }
-  const engine = await openEngine({ model: modelDir, provider: 'cpu' })
+  const engine = await openEngine({ model: modelDir, provider: 'cpu', threads: 1 })
   lastFirst(t).after(() => engine.close())
   const picture = await engine.generate(engineRequestOf(golden.meta.picture.request))
   const difference = pixelDifference(picture.rgb, golden.bytes('picture.pixels'))
@@ -25,7 +25,7 @@ test('packshot-mini makes the picture that diffusers makes of it', async (t) => 
 })
 
 test('packshot-mini makes a picture of something from any text', async (t) => {
-  const engine = await openEngine({ model: modelDir, provider: 'cpu' })
+  const engine = await openEngine({ model: modelDir, provider: 'cpu', threads: 1 })
   lastFirst(t).after(() => engine.close())
   const texts = {
     'no known word': 'xyzzy frobnicated quux',
@@ -50,7 +50,7 @@ test('packshot-mini makes a picture of something from any text', async (t) => {
 })
 
 test('previews come nearer to the picture', async (t) => {
-  const engine = await openEngine({ model: modelDir, provider: 'cpu' })
+  const engine = await openEngine({ model: modelDir, provider: 'cpu', threads: 1 })
   lastFirst(t).after(() => engine.close())
   const seen: Uint8Array[] = []
   const { rgb } = await engine.generate(

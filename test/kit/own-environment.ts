@@ -9,3 +9,6 @@ export function ownOptions(): string[] {
   const { TEST_BUNDLES } = process.env
   return TEST_BUNDLES === undefined ? [] : ['--import', TEST_BUNDLES]
 }
+
+/** For what computes beside other tests: threads of ONNX Runtime spin while they wait, two take up to twice the processor. */
+export const oneThread = { PACKSHOT_THREADS: '1' }

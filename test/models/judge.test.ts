@@ -118,7 +118,7 @@ test('the judge knows renders, and finds in pictures of packshot-mini what they 
   for (const part of ['kind', 'colour', 'background'] as const)
     assert.ok(judge.facts.measured.unseen[part] >= 0.98, `${part}: ${judge.facts.measured.unseen[part]}`)
   const model = join(import.meta.dirname, '../../models/packshot-mini')
-  const engine = await openEngine({ model, provider: 'cpu' })
+  const engine = await openEngine({ model, provider: 'cpu', threads: 1 })
   lastFirst(t).after(() => engine.close())
   const answers: Answer[] = []
   for (const [seed, question] of (await readQuestions()).known.filter((_, i) => i % 50 === 0).entries()) {

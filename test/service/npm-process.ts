@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { type Cleanup, lastFirst, tempFolder } from '../cleanup.ts'
-import { ownEnvironment } from '../kit/own-environment.ts'
+import { oneThread, ownEnvironment } from '../kit/own-environment.ts'
 import { waitFor } from '../kit/waiting.ts'
 import { submit, untilView } from './server-process.ts'
 
@@ -34,6 +34,7 @@ export async function startCommand(
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
       ...ownEnvironment(),
+      ...oneThread,
       HOME: tempFolder(t),
       npm_config_update_notifier: 'false',
       NODE_ENV: 'production',

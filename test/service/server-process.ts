@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { JobView } from '../../src/jobs/serving/job-view.ts'
 import { type Cleanup, lastFirst } from '../cleanup.ts'
-import { ownEnvironment, ownOptions } from '../kit/own-environment.ts'
+import { oneThread, ownEnvironment, ownOptions } from '../kit/own-environment.ts'
 import { waitFor } from '../kit/waiting.ts'
 import { leashed } from '../services/daemon.ts'
 
@@ -17,9 +17,6 @@ const noLimits = {
   PACKSHOT_CALLER_UNITS: '0',
   PACKSHOT_FREE_MB: '0',
 }
-
-/** One beside others: threads of ONNX Runtime spin while they wait, and small networks are no faster with two. */
-const oneThread = { PACKSHOT_THREADS: '1' }
 
 export const standInServer = new URL('../stand-in/server.ts', import.meta.url)
 export const realServer = new URL('../../src/main/all-in-one.ts', import.meta.url)

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Cleanup, lastFirst } from '../cleanup.ts'
+import { type Cleanup, groupOf } from '../cleanup.ts'
 import { stretched } from '../kit/waiting.ts'
 import { speaksAmqp } from './answers.ts'
 import { runTool, type ServiceControl, serviceFolder, startDaemon, startService } from './daemon.ts'
@@ -48,7 +48,7 @@ export async function startRabbitmq(
   options: { config?: readonly string[]; metrics?: boolean } = {},
 ): Promise<RabbitmqService> {
   await ensureInstalled('RabbitMQ 3.10 or later', rabbitmqIsInstalled)
-  const cleanup = lastFirst(t)
+  const cleanup = groupOf(t)
   const folder = serviceFolder(cleanup)
   const [port, epmdPort, distributionPort] = [await freePort(), await freePort(), await freePort()]
   const metricsPort = options.metrics === true ? await freePort() : undefined

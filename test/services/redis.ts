@@ -1,5 +1,5 @@
 import { connect } from 'node:net'
-import { type Cleanup, lastFirst } from '../cleanup.ts'
+import { type Cleanup, groupOf } from '../cleanup.ts'
 import { speaksRedis } from './answers.ts'
 import { type ServiceControl, serviceFolder, startService } from './daemon.ts'
 import { freePort } from './free-port.ts'
@@ -25,7 +25,7 @@ export async function startRedis(
   options: { config?: readonly string[] } = {},
 ): Promise<RedisService> {
   await ensureInstalled('Redis 7 or later', () => areOnPath('redis-server'))
-  const cleanup = lastFirst(t)
+  const cleanup = groupOf(t)
   const folder = serviceFolder(cleanup)
   const port = await freePort()
   const config = [

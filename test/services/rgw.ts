@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Cleanup, lastFirst } from '../cleanup.ts'
+import { type Cleanup, groupOf } from '../cleanup.ts'
 import { speaksHttp } from './answers.ts'
 import { createBucket, type S3Access } from './buckets.ts'
 import { runTool, type ServiceControl, serviceFolder, startDaemon, startService } from './daemon.ts'
@@ -37,7 +37,7 @@ export interface RgwOptions {
  */
 export async function startRgw(t: Cleanup, options: RgwOptions = {}): Promise<RgwService> {
   await ensureInstalled('an S3 server (Ceph RGW)', () => areOnPath(...programs))
-  const cleanup = lastFirst(t)
+  const cleanup = groupOf(t)
   const folder = serviceFolder(cleanup)
   const { lifecycleDaySeconds, cache = false, config = [] } = options
   const port = await freePort()
