@@ -95,7 +95,7 @@ const processesTogether = 8
 const mostCores = 6
 
 /** What waits does so at the same time as others now and then. */
-const idleMachine = { lookMs: 1000, share: 0.1, mostJobs: 12 }
+const idleMachine = { lookMs: 700, share: 0.08, mostJobs: 16 }
 
 /** Answers what part of the processors was idle since it was last asked. */
 function idleMeter(): () => number {

@@ -1,9 +1,9 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 
 /** An entity tag of what a client would see change. Weak: estimates in the answer may differ under the same tag. */
 export function weakTag(content: unknown): string {
-  return `W/"${createHash('sha256').update(JSON.stringify(content)).digest('base64url').slice(0, 22)}"`
+  return `W/"${hash('sha256', JSON.stringify(content), 'base64url').slice(0, 22)}"`
 }
 
 /** Whether the client has this version already (If-None-Match compares weakly). */

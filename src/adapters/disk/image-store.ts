@@ -1,9 +1,9 @@
 import { open, readdir, readFile, rm, stat, statfs } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { Value } from 'typebox/value'
 import { Manifest } from '../../jobs/job.ts'
 import { hasExpired, isJobIdShaped, uploadIsOver } from '../../jobs/job-id.ts'
 import type { ImageStore, StoredFile } from '../../jobs/ports.ts'
+import { fromJson } from '../../jobs/stored-json.ts'
 import { DamagedManifest, dayOf, imageName, manifestName, uploadHeadBytes } from '../../jobs/stored-names.ts'
 import { storageError, unlessMissing, writeFirst, writeWhole } from './files.ts'
 import { namesIn, removeIfEmpty, sweepTemporaries } from './folders.ts'
@@ -174,7 +174,7 @@ function manifestBytes(manifest: Manifest): Buffer {
 
 function parseManifest(text: string, path: string): Manifest {
   try {
-    return Value.Parse(Manifest, JSON.parse(text))
+    return fromJson(Manifest, text)
   } catch (cause) {
     throw new DamagedManifest(path, cause)
   }

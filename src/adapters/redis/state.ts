@@ -1,5 +1,5 @@
-import { Value } from 'typebox/value'
 import { JobError, type JobState, type JobStatus, Kept, ResolvedRequest, statusRank } from '../../jobs/job.ts'
+import { fromJson } from '../../jobs/stored-json.ts'
 import type { Reply } from './dial.ts'
 
 /** The state of a job as the fields of a hash. */
@@ -75,7 +75,7 @@ function parsed<T extends typeof ResolvedRequest | typeof JobError | typeof Kept
 ) {
   if (text === undefined) return undefined
   try {
-    return Value.Parse(schema, JSON.parse(text))
+    return fromJson(schema, text)
   } catch {
     return undefined
   }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Value } from 'typebox/value'
 import { AppError } from '../../jobs/errors.ts'
 import { Manifest } from '../../jobs/job.ts'
+import { fromJson } from '../../jobs/stored-json.ts'
 import { DamagedManifest } from '../../jobs/stored-names.ts'
 import type { Bucket } from './bucket.ts'
 import { manifestKey } from './keys.ts'
@@ -15,7 +15,7 @@ export async function readManifest(bucket: Bucket, id: string): Promise<Manifest
   })
   if (bytes === undefined) return undefined
   try {
-    return Value.Parse(Manifest, JSON.parse(Buffer.from(bytes).toString()))
+    return fromJson(Manifest, Buffer.from(bytes).toString())
   } catch (cause) {
     throw new DamagedManifest(key, cause)
   }

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { Value } from 'typebox/value'
 import { JobEvent } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
 import type { Consumer, EventQueue } from '../../jobs/ports.ts'
 import { doubled } from '../../jobs/retry.ts'
+import { fromJson } from '../../jobs/stored-json.ts'
 import { type Database, guard } from './database.ts'
 import { startPolling } from './poll-loop.ts'
 
@@ -70,5 +70,5 @@ export function sqliteEventQueue(database: Database, options: EventQueueOptions)
 }
 
 function parse(message: string): JobEvent {
-  return Value.Parse(JobEvent, JSON.parse(message))
+  return fromJson(JobEvent, message)
 }

@@ -1,5 +1,4 @@
 import type { SQLOutputValue } from 'node:sqlite'
-import { Value } from 'typebox/value'
 import { type Priority, priorities } from '../../jobs/fields.ts'
 import {
   JobError,
@@ -13,6 +12,7 @@ import {
 } from '../../jobs/job.ts'
 import type { Held, StateUpdate, StatusStore } from '../../jobs/ports.ts'
 import { cancelKeptMs, keptAfterExpiryMs, workerSilenceMs } from '../../jobs/status-times.ts'
+import { fromJson } from '../../jobs/stored-json.ts'
 import { exceeds, unitsOf } from '../../jobs/work.ts'
 import { type Database, guard } from './database.ts'
 import { sqliteShelves, sweepShelves } from './shelves.ts'
@@ -190,19 +190,19 @@ function toState(row: Record<string, SQLOutputValue>): JobState {
   return {
     id: String(row.id),
     status: String(row.status) as JobStatus,
-    request: Value.Parse(ResolvedRequest, JSON.parse(String(row.request))),
+    request: fromJson(ResolvedRequest, String(row.request)),
     created_at: String(row.created_at),
     expires_at: String(row.expires_at),
     units: Number(row.units),
     ...(row.priority === priorities.indexOf('batch') ? { priority: 'batch' } : {}),
     // `sent` is from before there was `kept`
     ...(typeof row.sent === 'string' ? { sent: row.sent } : {}),
-    ...(typeof row.kept === 'string' ? Value.Parse(Kept, JSON.parse(row.kept)) : {}),
+    ...(typeof row.kept === 'string' ? fromJson(Kept, row.kept) : {}),
     ...(row.account === '' ? {} : { account: String(row.account) }),
     ...(typeof started_at === 'string' ? { started_at } : {}),
     ...(typeof step === 'number' && typeof steps === 'number' ? { progress: { step, steps } } : {}),
     ...(typeof preview === 'number' ? { preview } : {}),
-    ...(typeof error === 'string' ? { error: Value.Parse(JobError, JSON.parse(error)) } : {}),
+    ...(typeof error === 'string' ? { error: fromJson(JobError, error) } : {}),
     ...(row.cancel_requested === 1 ? { cancel_requested: true } : {}),
   }
 }

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { Value } from 'typebox/value'
 import { AppError } from '../../jobs/errors.ts'
 import { bestEffort, type Log } from '../../jobs/log.ts'
 import type { Consumer, WebhookAgain, WebhookQueue } from '../../jobs/ports.ts'
 import { doubled } from '../../jobs/retry.ts'
+import { fromJson } from '../../jobs/stored-json.ts'
 import { WebhookDelivery } from '../../jobs/webhook.ts'
 import { type Database, guard } from './database.ts'
 import { startPolling } from './poll-loop.ts'
@@ -117,7 +117,7 @@ export function sqliteWebhookQueue(database: Database, options: WebhookQueueOpti
 
 function parse(message: string): WebhookDelivery | undefined {
   try {
-    return Value.Parse(WebhookDelivery, JSON.parse(message))
+    return fromJson(WebhookDelivery, message)
   } catch {
     return undefined
   }

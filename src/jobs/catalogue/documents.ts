@@ -1,11 +1,11 @@
 import { promisify } from 'node:util'
 import { gunzip, gzip } from 'node:zlib'
 import { type Static, type TSchema, Type } from 'typebox'
-import { Value } from 'typebox/value'
 import { AppError } from '../errors.ts'
 import { JobError, ResolvedRequest, Webhook } from '../job.ts'
 import type { JobIds } from '../job-id.ts'
 import type { ImageStore } from '../ports.ts'
+import { fromJson } from '../stored-json.ts'
 
 /**
  * A catalogue run: a list of products, each of which is to get pictures.
@@ -164,7 +164,7 @@ export function runDocuments(images: Pick<ImageStore, 'putRunFile' | 'getRunFile
     if (bytes === undefined) return undefined
     try {
       const text = name.endsWith('.gz') ? await unzip(bytes) : Buffer.from(bytes)
-      return Value.Parse(schema, JSON.parse(text.toString()))
+      return fromJson(schema, text.toString())
     } catch (cause) {
       throw new AppError('unavailable', 'A stored document of this catalogue run is damaged.', {
         detail: `The document ${name} of the catalogue run ${id} is damaged.`,

@@ -8,6 +8,7 @@ import { imageFormats } from '../fields.ts'
 import { ResolvedRequest } from '../job.ts'
 import { bestEffort } from '../log.ts'
 import type { StoredFile } from '../ports.ts'
+import { fromJson } from '../stored-json.ts'
 import { isKeptIdShaped, keptIdOf } from '../stored-names.ts'
 import { oneByOne } from './one-by-one.ts'
 import { formatOf, getPicture } from './picture.ts'
@@ -251,7 +252,7 @@ class DamagedDocument extends AppError {}
 
 function parse(id: string, bytes: Uint8Array): Document {
   try {
-    return Value.Parse(Document, JSON.parse(Buffer.from(bytes).toString()))
+    return fromJson(Document, Buffer.from(bytes).toString())
   } catch (cause) {
     throw new DamagedDocument('unavailable', `What is known of the kept picture ${id} is damaged.`, { cause })
   }
