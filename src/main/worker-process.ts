@@ -42,6 +42,11 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   // Ctrl-C and a closed terminal reach the whole process group; the parent decides what they mean and sends a message.
   process.on('SIGINT', () => {})
   process.on('SIGHUP', () => {})
+  // until it is ready nothing is in its hands; a message that finds no listener for its kind is lost
+  let stop: (finishMs: number) => void = die
+  process.on('message', (message: ToWorker) => {
+    if (message.type === 'stop') stop(message.finishMs)
+  })
   process.umask(0o077)
   const config = loadConfig(process.env)
   const log = createLogger(config, 'worker')
@@ -52,7 +57,9 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   })
   try {
     telemetry = await openTelemetry(config, 'worker', log)
-    await work(config, log, telemetry, options)
+    await work(config, log, telemetry, options, (whenReady) => {
+      stop = whenReady
+    })
   } catch (thrown) {
     log.error({ err: thrown }, 'the worker cannot start')
     const { code, message, detail } = asStartFault(thrown)
@@ -60,7 +67,14 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   }
 }
 
-async function work(config: Config, log: Log, telemetry: Telemetry, options: WorkerOptions): Promise<void> {
+/** @param onStop takes what a stop does once the worker may have a job */
+async function work(
+  config: Config,
+  log: Log,
+  telemetry: Telemetry,
+  options: WorkerOptions,
+  onStop: (stop: (finishMs: number) => void) => void,
+): Promise<void> {
   const { inferenceEntry, around, storageRetry = defaultStorageRetry, threadTimes } = options
   await using starting = new AsyncDisposableStack()
   starting.defer(() => telemetry.close())
@@ -139,9 +153,7 @@ async function work(config: Config, log: Log, telemetry: Telemetry, options: Wor
     await running.disposeAsync()
     process.exit(0)
   }
-  process.on('message', (message: ToWorker) => {
-    if (message.type === 'stop') void stop(message.finishMs)
-  })
+  onStop((finishMs) => void stop(finishMs))
   process.on('SIGTERM', () => void stop(config.shutdownSeconds * 1000))
 }
 

@@ -3,8 +3,9 @@ import { cpSync, existsSync, globSync, rmSync, truncateSync, writeFileSync } fro
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { lastFirst, tempFolder } from '../cleanup.ts'
-import { waitFor } from '../kit/waiting.ts'
+import { inTime, waitFor } from '../kit/waiting.ts'
 import { isAlive, realServer, startServer, submit, untilFinal, view } from './server-process.ts'
 
 const builtIn = join(import.meta.dirname, '../../models/packshot-mini')
@@ -63,6 +64,20 @@ test('a signal during the start ends it at once, and its worker with it', async 
   assert.match(server.output(), /is stopping before it was ready/)
   await waitFor(async () => !isAlive(server.workers()[0] as number))
 })
+
+for (const ms of [0, 200]) {
+  test(`a signal ${ms} ms after the start of a worker in place of one that died does not wait for it`, async (t) => {
+    const env = { PACKSHOT_DATA_DIR: tempFolder(t), PACKSHOT_SHUTDOWN_SECONDS: '600' }
+    const server = startServer(t, env)
+    await server.address
+    process.kill(server.workers()[0] as number, 'SIGKILL')
+    await waitFor(() => server.workers().length === 2)
+    await sleep(ms)
+    server.process.kill('SIGTERM')
+    assert.equal(await inTime(server.ended, 60_000), 0, server.output())
+    assert.equal(isAlive(server.workers()[1] as number), false)
+  })
+}
 
 test('two servers on one folder: the second refuses, the first goes on', async (t) => {
   const folder = tempFolder(t)
