@@ -56,8 +56,8 @@ export const groups: readonly Group[] = [
     share: 0.33,
     services: true,
     files: [
-      'src/adapters/rabbitmq/{rabbitmq,outages}.test.ts',
       'test/services/**',
+      'src/adapters/rabbitmq/{rabbitmq,outages}.test.ts',
       'src/adapters/{s3,rabbitmq,redis}/**',
     ],
   },
