@@ -42,10 +42,11 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   // Ctrl-C and a closed terminal reach the whole process group; the parent decides what they mean and sends a message.
   process.on('SIGINT', () => {})
   process.on('SIGHUP', () => {})
-  // until it is ready nothing is in its hands; a message that finds no listener for its kind is lost
-  let stop: (finishMs: number) => void = die
+  // until it is ready it has no job, and nothing to tell
+  const orders: Orders = { stop: die, measured: () => tell({ type: 'measured', text: '' }) }
   process.on('message', (message: ToWorker) => {
-    if (message.type === 'stop') stop(message.finishMs)
+    if (message.type === 'stop') orders.stop(message.finishMs)
+    else orders.measured()
   })
   process.umask(0o077)
   const config = loadConfig(process.env)
@@ -57,9 +58,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   })
   try {
     telemetry = await openTelemetry(config, 'worker', log)
-    await work(config, log, telemetry, options, (whenReady) => {
-      stop = whenReady
-    })
+    await work(config, log, telemetry, options, orders)
   } catch (thrown) {
     log.error({ err: thrown }, 'the worker cannot start')
     const { code, message, detail } = asStartFault(thrown)
@@ -67,13 +66,19 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   }
 }
 
-/** @param onStop takes what a stop does once the worker may have a job */
+/** What messages of the supervisor do. There is one listener from the start: what comes before a second one is lost. */
+interface Orders {
+  stop(finishMs: number): void
+  measured(): void
+}
+
+/** @param orders get what they do once the worker is ready for them */
 async function work(
   config: Config,
   log: Log,
   telemetry: Telemetry,
   options: WorkerOptions,
-  onStop: (stop: (finishMs: number) => void) => void,
+  orders: Orders,
 ): Promise<void> {
   const { inferenceEntry, around, storageRetry = defaultStorageRetry, threadTimes } = options
   await using starting = new AsyncDisposableStack()
@@ -82,11 +87,10 @@ async function work(
   starting.adopt(health, (server) => server.close())
   const measuring = await startMeasuring(config, 'worker')
   const { metrics } = measuring
-  process.on('message', (message: ToWorker) => {
-    if (message.type !== 'measured') return
+  orders.measured = () => {
     const telling = measuring.text().then((text) => tell({ type: 'measured', text }))
     void bestEffort(log, 'telling metrics', telling)
-  })
+  }
   const opened = starting.use(await openBackends(config, 'worker', log))
   const measured = measuredBackends(around?.(opened) ?? opened, metrics, config.queueUrl === undefined)
   const { status, events, queue } = measured.backends
@@ -153,7 +157,7 @@ async function work(
     await running.disposeAsync()
     process.exit(0)
   }
-  onStop((finishMs) => void stop(finishMs))
+  orders.stop = (finishMs) => void stop(finishMs)
   process.on('SIGTERM', () => void stop(config.shutdownSeconds * 1000))
 }
 
