@@ -20,6 +20,8 @@ import { startWorkerHealth } from './worker-health.ts'
 import type { FromWorker, ToWorker } from './worker-supervisor.ts'
 
 const heartbeatMs = 2000
+/** A worker that is to stop while it opens its services may go on with that for so long. */
+const openingMs = 5000
 
 export interface WorkerOptions {
   /** The file of the inference thread. */
@@ -91,7 +93,15 @@ async function work(
     const telling = measuring.text().then((text) => tell({ type: 'measured', text }))
     void bestEffort(log, 'telling metrics', telling)
   }
+  // an object with which the storage is tried would stay there
+  let isUnwanted = false
+  orders.stop = () => {
+    isUnwanted = true
+    setTimeout(die, openingMs)
+  }
   const opened = starting.use(await openBackends(config, 'worker', log))
+  if (isUnwanted) die()
+  orders.stop = die
   const measured = measuredBackends(around?.(opened) ?? opened, metrics, config.queueUrl === undefined)
   const { status, events, queue } = measured.backends
   const images = reportedImages(measured.backends.images, telemetry.reports)

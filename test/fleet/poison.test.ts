@@ -1,66 +1,40 @@
 import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, before, type TestContext, test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { Value } from 'typebox/value'
 import { Task, taskVersion } from '../../src/jobs/job.ts'
 import { createJobIds, isJobIdShaped } from '../../src/jobs/job-id.ts'
-import { lastFirst, tempFolder } from '../cleanup.ts'
+import { tempFolder } from '../cleanup.ts'
 import { someTask } from '../contract/jobs.ts'
 import { randomOf } from '../kit/random.ts'
 import { stretched, waitFor } from '../kit/waiting.ts'
 import { submit, untilFinal, view } from '../service/server-process.ts'
-import type { Services } from '../services/provide.ts'
 import { services } from '../services/services.ts'
-import { endInPeace, untilSays } from './crew.ts'
+import { untilSays } from './crew.ts'
 import { type Fleet, prepareFleet } from './fleet.ts'
-import { type RawBroker, rawBroker } from './raw-broker.ts'
-import { assertTruth, type TruthOptions } from './truth.ts'
+import { rawBroker } from './raw-broker.ts'
+import { assertTruth } from './truth.ts'
 
 /** F11 to F14: jobs and messages that harm the process that handles them. */
 
-/** One fleet for all of them, and workers for each: what a test sends is over, or parked, when it ends. */
-let all: Services
-let fleet: Fleet
-let raw: RawBroker
-let address: string
-const ending = lastFirst({ after })
-before(async () => {
-  all = await services()
-  fleet = await prepareFleet(ending, all)
-  raw = rawBroker(ending, fleet, all.queueUrl)
-  address = await fleet.server().address
-})
-
-async function startWorkers(t: TestContext, ...each: readonly Record<string, string>[]) {
-  const workers = each.map((env) => fleet.worker(env))
-  lastFirst(t).after(() => endInPeace(...workers))
-  await Promise.all(workers.map((worker) => worker.address))
-  return workers
-}
-
-/** Of the tests so far. */
-const accepted: string[] = []
-let parked = 0
-
-async function untilParked(more: number): Promise<void> {
-  parked += more
-  await waitFor(async () => ((await raw.ready())['parked.v1'] ?? 0) === parked)
-}
-
-/** Nothing is wrong after these jobs, and those before. */
-async function assertRight(ids: readonly string[], options: TruthOptions = {}): Promise<void> {
-  accepted.push(...ids)
-  await assertTruth(fleet, all, accepted, { parked, ...options })
+async function startFleet(t: TestContext, workers: readonly Record<string, string>[], extra = {}) {
+  const all = await services()
+  const fleet = await prepareFleet(t, all, extra)
+  const server = fleet.server()
+  const started = workers.map((env) => fleet.worker(env))
+  await Promise.all(started.map((worker) => worker.address))
+  const raw = rawBroker(t, fleet, all.queueUrl)
+  return { all, fleet, raw, server, address: await server.address, workers: started }
 }
 
 /** A new id that the servers of the fleet know as theirs. */
-function newId(): string {
+function idOf(fleet: Fleet): string {
   return createJobIds(Buffer.from(fleet.env.PACKSHOT_SECRET ?? '')).issue(new Date())
 }
 
 test('F11: a prompt that kills its worker process every time fails, and the jobs behind it are made', async (t) => {
-  const workers = await startWorkers(t, {}, {})
+  const { all, fleet, address, workers } = await startFleet(t, [{}, {}])
   const { id } = await submit(address, { prompt: 'kill' })
   const behind = []
   for (let n = 0; n < 4; n += 1) behind.push((await submit(address, { prompt: '10ms' })).id)
@@ -70,27 +44,30 @@ test('F11: a prompt that kills its worker process every time fails, and the jobs
   // two at the start, and one for each of the five that it killed
   const started = () => workers.flatMap((worker) => worker.workers()).length
   await waitFor(async () => started() === 7)
-  const next = await submit(address, { prompt: '10ms' })
-  assert.equal((await untilFinal(address, next.id)).status, 'succeeded')
+  assert.equal(
+    (await untilFinal(address, (await submit(address, { prompt: '10ms' })).id)).status,
+    'succeeded',
+  )
   assert.equal(started(), 7)
-  await assertRight([id, ...behind, next.id])
+  await assertTruth(fleet, all, [id, ...behind], { others: true })
 })
 
 test('F11: a thread that dies every time costs three attempts and no worker', async (t) => {
-  const [worker] = await startWorkers(t, { TEST_TELL: '1' })
+  const { address, workers } = await startFleet(t, [{ TEST_TELL: '1' }])
   const { id } = await submit(address, { prompt: 'crash' })
   const next = await submit(address, { prompt: 'an apple' })
   const { status, error } = await untilFinal(address, id)
   assert.deepEqual([status, error?.code], ['failed', 'generation_failed'])
   assert.equal((await untilFinal(address, next.id)).status, 'succeeded')
-  assert.equal(worker?.output().split('engine begins "crash"').length, 1 + 3)
-  assert.equal(worker?.workers().length, 1)
-  await assertRight([id, next.id])
+  assert.equal(workers[0]?.output().split('engine begins "crash"').length, 1 + 3)
+  assert.equal(workers[0]?.workers().length, 1)
 })
 
 test('F11: a thread that dies with several jobs costs each an attempt; then each is alone, and only the one at fault fails', async (t) => {
   const gate = join(tempFolder(t), 'gate')
-  const [told] = await startWorkers(t, { TEST_TELL: '1', TEST_GATE: gate, PACKSHOT_BATCH: '4' })
+  const worker = { TEST_TELL: '1', TEST_GATE: gate, PACKSHOT_BATCH: '4' }
+  const { all, fleet, address, workers } = await startFleet(t, [worker])
+  const [told] = workers
   assert.ok(told)
   const beside = []
   for (const seed of [1, 2]) beside.push((await submit(address, { prompt: 'gate', seed })).id)
@@ -107,10 +84,11 @@ test('F11: a thread that dies with several jobs costs each an attempt; then each
   }
   assert.equal(told.output().split('engine begins "crash"').length, 1 + 3)
   assert.equal(told.workers().length, 1)
-  await assertRight([id, ...beside])
+  await assertTruth(fleet, all, [id, ...beside])
 })
 
-test('F11: a task that the broker gives up is failed by a server and parked', async () => {
+test('F11: a task that the broker gives up is failed by a server and parked', async (t) => {
+  const { all, fleet, raw, address } = await startFleet(t, [])
   const { id } = await submit(address, { prompt: 'nobody can hold it' })
   let taken = 0
   await waitFor(async () => {
@@ -123,13 +101,13 @@ test('F11: a task that the broker gives up is failed by a server and parked', as
     code: 'generation_failed',
     message: 'Workers failed on this job too many times.',
   })
-  await untilParked(1)
-  await assertRight([id])
+  await waitFor(async () => (await raw.ready())['parked.v1'] === 1)
+  await assertTruth(fleet, all, [id], { parked: 1 })
 })
 
 test('F12: messages that are no tasks are parked, and the workers go on', async (t) => {
-  const workers = await startWorkers(t, {}, {})
-  const task = someTask({ id: newId() })
+  const { all, fleet, raw, address, workers } = await startFleet(t, [{}, {}])
+  const task = someTask({ id: idOf(fleet) })
   const json = { contentType: 'application/json' }
   const foreign: [body: string | Uint8Array, properties?: object][] = [
     [''],
@@ -160,12 +138,37 @@ test('F12: messages that are no tasks are parked, and the workers go on', async 
   for (const [body, properties] of foreign) await raw.put(body, properties)
   const { id } = await submit(address, { prompt: '10ms' })
   assert.equal((await untilFinal(address, id)).status, 'succeeded')
-  await untilParked(foreign.length)
-  await assertRight([id])
+  await waitFor(async () => (await raw.ready())['parked.v1'] === foreign.length)
+  await assertTruth(fleet, all, [id], { parked: foreign.length })
   assert.deepEqual(
     workers.map((worker) => worker.workers().length),
     [1, 1],
   )
+})
+
+test('F12: 200 tasks that were mutilated are each made or parked', async (t) => {
+  const { all, fleet, raw, address } = await startFleet(t, [{}, {}])
+  const random = randomOf(20_261_122)
+  const valid = new Set<string>()
+  let parked = 0
+  for (let n = 0; n < 200; n += 1) {
+    const body = mutilated(JSON.stringify(someTask({ id: idOf(fleet) })), random)
+    const value = parsed(body)
+    // a task of a newer version waits for a newer worker: that is F29
+    if (isObject(value) && typeof value.v === 'number' && value.v > taskVersion) continue
+    const good = Value.Check(Task, value) && isJobIdShaped(value.id) && areDates(value)
+    if (good) valid.add(value.id)
+    else parked += 1
+    await raw.put(body, { contentType: 'application/json' })
+  }
+  assert.ok(parked > 50 && valid.size > 20, `${parked} are no tasks, ${valid.size} are`)
+  await waitFor(async () => {
+    const { 'parked.v1': lying = 0, ...others } = await raw.ready()
+    return lying === parked && Object.keys(others).length === 0
+  })
+  const { id } = await submit(address, { prompt: '10ms' })
+  assert.equal((await untilFinal(address, id)).status, 'succeeded')
+  await assertTruth(fleet, all, [id, ...valid], { parked, others: true })
 })
 
 /** Enough for a job of 10 ms, however slow the machine is. */
@@ -174,7 +177,7 @@ const attemptSeconds = () => String(stretched(1))
 test('F13: an engine that hangs ends as timeout after its attempts, and later jobs are made', async (t) => {
   const patience = JSON.stringify({ threadTimes: { abortGraceMs: 300 } })
   const env = { TEST_PATIENCE: patience, PACKSHOT_ATTEMPT_SECONDS: attemptSeconds(), TEST_TELL: '1' }
-  const [worker] = await startWorkers(t, env)
+  const { all, fleet, address, workers } = await startFleet(t, [env])
   const { id } = await submit(address, { prompt: 'hang' })
   const next = await submit(address, { prompt: '10ms' })
   assert.equal((await untilFinal(address, next.id)).status, 'succeeded')
@@ -182,62 +185,38 @@ test('F13: an engine that hangs ends as timeout after its attempts, and later jo
   assert.deepEqual([status, error?.code], ['failed', 'timeout'])
   const parts = await fleet.open()
   assert.equal((await parts.images.getManifest(id))?.attempts, 3)
-  assert.equal(worker?.output().split('engine begins "hang"').length, 1 + 3)
-  assert.equal(worker?.workers().length, 1, 'a thread that can be ended costs no process')
-  await assertRight([id, next.id])
+  assert.equal(workers[0]?.output().split('engine begins "hang"').length, 1 + 3)
+  assert.equal(workers[0]?.workers().length, 1, 'a thread that can be ended costs no process')
+  await assertTruth(fleet, all, [id, next.id])
 })
 
 test('F13: an engine that hangs in native code takes its process with it, and ends as failed', async (t) => {
   const patience = JSON.stringify({ threadTimes: { abortGraceMs: 100, endMs: 200 } })
   const env = { TEST_PATIENCE: patience, PACKSHOT_ATTEMPT_SECONDS: attemptSeconds() }
-  const workers = await startWorkers(t, env, env)
+  const { all, fleet, address, workers } = await startFleet(t, [env, env])
   const { id } = await submit(address, { prompt: 'stuck' })
   const { status, error } = await untilFinal(address, id)
   assert.deepEqual([status, error?.code], ['failed', 'generation_failed'])
   const next = await submit(address, { prompt: '10ms' })
   assert.equal((await untilFinal(address, next.id)).status, 'succeeded')
   await waitFor(async () => workers.flatMap((worker) => worker.workers()).length === 2 + 5)
-  await assertRight([id, next.id])
+  await assertTruth(fleet, all, [id, next.id])
 })
 
 test('F14: out of memory is tried twice, each time with a fresh thread, and then told', async (t) => {
-  const [worker] = await startWorkers(t, { TEST_TELL: '1' })
+  const { all, fleet, address, workers } = await startFleet(t, [{ TEST_TELL: '1' }])
   const { id } = await submit(address, { prompt: 'memory' })
   const { status, error } = await untilFinal(address, id)
   assert.deepEqual([status, error?.code], ['failed', 'out_of_memory'])
   assert.match(error?.message ?? '', /more memory than the worker has/)
   const parts = await fleet.open()
   assert.equal((await parts.images.getManifest(id))?.attempts, 2)
-  assert.equal(worker?.output().split('engine begins "memory"').length, 1 + 2)
+  assert.equal(workers[0]?.output().split('engine begins "memory"').length, 1 + 2)
   // the stand-in's thread makes nothing more once its memory is full
   const next = await submit(address, { prompt: 'an apple' })
   assert.equal((await untilFinal(address, next.id)).status, 'succeeded')
   assert.equal((await parts.images.getManifest(next.id))?.attempts, 1)
-  await assertRight([id, next.id])
-})
-
-// the last one: some of them are jobs that nobody sent
-test('F12: 200 tasks that were mutilated are each made or parked', async (t) => {
-  await startWorkers(t, {}, {})
-  const random = randomOf(20_261_122)
-  const valid = new Set<string>()
-  let bad = 0
-  for (let n = 0; n < 200; n += 1) {
-    const body = mutilated(JSON.stringify(someTask({ id: newId() })), random)
-    const value = parsed(body)
-    // a task of a newer version waits for a newer worker: that is F29
-    if (isObject(value) && typeof value.v === 'number' && value.v > taskVersion) continue
-    const good = Value.Check(Task, value) && isJobIdShaped(value.id) && areDates(value)
-    if (good) valid.add(value.id)
-    else bad += 1
-    await raw.put(body, { contentType: 'application/json' })
-  }
-  assert.ok(bad > 50 && valid.size > 20, `${bad} are no tasks, ${valid.size} are`)
-  await untilParked(bad)
-  await waitFor(async () => Object.keys(await raw.ready()).every((queue) => queue === 'parked.v1'))
-  const { id } = await submit(address, { prompt: '10ms' })
-  assert.equal((await untilFinal(address, id)).status, 'succeeded')
-  await assertRight([id, ...valid], { others: true })
+  await assertTruth(fleet, all, [id, next.id])
 })
 
 /** One to three small damages: a byte changed, taken out or put in, a piece cut off or doubled. */

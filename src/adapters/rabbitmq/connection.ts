@@ -105,6 +105,8 @@ function supervise(connection: Connection, options: LinkOptions): Link {
     },
     async open() {
       const channel = await connection.acquire({ emitErrorsFromChannel: true })
+      // each task in hand listens, those too that are being returned while the broker is away
+      channel.setMaxListeners(100)
       channel.on('error', (err: unknown) => log.warn({ err, connection: name }, 'RabbitMQ closed a channel'))
       channels.add(channel)
       channel.once('close', () => channels.delete(channel))
