@@ -31,8 +31,13 @@ let url: string
 before(async () => {
   browser = await startBrowser()
   dataDir = await mkdtemp(join(tmpdir(), 'packshot-browser-'))
-  const own = { PORT: '0', PACKSHOT_HOST: '127.0.0.1', PACKSHOT_DATA_DIR: dataDir }
-  const env = { ...process.env, ...oneThread, ...own }
+  const env = {
+    ...process.env,
+    ...oneThread,
+    PORT: '0',
+    PACKSHOT_HOST: '127.0.0.1',
+    PACKSHOT_DATA_DIR: dataDir,
+  }
   service = spawn(process.execPath, [...ownOptions(), entry], { env, stdio: ['ignore', 'pipe', 'inherit'] })
   url = await addressOf(service)
 })

@@ -177,9 +177,10 @@ function startWatch(
     limits.attemptMs,
   )
   const stall = setTimeout(tooSlow('The engine made no progress for', limits.stallMs), limits.stallMs)
-  let progress: Progress | undefined
-  const tell = () =>
-    status.advance(id, { status: 'running', started_at, ...(progress === undefined ? {} : { progress }) })
+  const tell = () => {
+    const progress = first === undefined ? {} : { progress: { step: last.step, steps: last.steps } }
+    return status.advance(id, { status: 'running', started_at, ...progress })
+  }
   void bestEffort(log, 'writing that a task runs', tell())
   const look = async () => {
     const state = await status.get(id)
@@ -224,13 +225,12 @@ function startWatch(
       steps: last.steps,
       seconds: (drawnAt - began) / 1000,
     }),
-    onProgress(reached: Progress): void {
+    onProgress(progress: Progress): void {
       stall.refresh()
       const now = performance.now()
-      progress = reached
-      meter.onProgress(reached, now)
-      first ??= { step: reached.step, at: now }
-      last = { ...reached, at: now }
+      meter.onProgress(progress, now)
+      first ??= { step: progress.step, at: now }
+      last = { ...progress, at: now }
       checkPace()
       if (now - reported < limits.progressEveryMs) return
       reported = now
