@@ -7,7 +7,7 @@ import { spec } from 'node:test/reporters'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { ownCleanup } from './cleanup.ts'
-import { groups } from './groups.ts'
+import { groups, longest } from './groups.ts'
 import { bundles } from './kit/bundles.ts'
 import { type Counts, noCounts, runFile, sumOf } from './kit/run-file.ts'
 import { provideEnvironment } from './services/provide.ts'
@@ -63,7 +63,12 @@ function testJobs(): Job[] {
     return paths.map((path) => job(path.slice(root.length + 1), path))
   })
   const isTogether = ({ group }: Job) => groups.some(({ name, together }) => name === group && together)
-  return [...jobs.filter(isTogether), ...jobs.filter((each) => !isTogether(each))]
+  const rank = (job: Job) => {
+    if (isTogether(job)) return -1
+    const found = longest.findIndex((glob) => matchesGlob(job.name, glob))
+    return found === -1 ? longest.length : found
+  }
+  return jobs.toSorted((a, b) => rank(a) - rank(b))
 }
 
 /** Its output is shown when it fails; it counts as no test. */
