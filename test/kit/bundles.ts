@@ -107,9 +107,10 @@ async function bundle(entries: readonly string[], outdir: string): Promise<void>
     },
     plugins: [ownPlaces, builtins],
   })
-  for (const { path, text } of outputFiles) {
-    mkdirSync(dirname(path), { recursive: true })
-    writeFileSync(path, path.endsWith('.mjs') ? compiledEarly(text) : text)
+  for (const file of outputFiles) {
+    mkdirSync(dirname(file.path), { recursive: true })
+    // of a source map the text is never made
+    writeFileSync(file.path, file.path.endsWith('.mjs') ? compiledEarly(file.text) : file.contents)
   }
 }
 
