@@ -12,7 +12,8 @@ FROM ${NODE_IMAGE} AS build
 WORKDIR /packshot
 COPY package.json package-lock.json .npmrc ./
 # a registry or certificates of your own: `--secret id=npmrc,src=FILE`, which no layer keeps
-RUN --mount=type=secret,id=npmrc,target=/root/.npmrc --mount=type=cache,target=/root/.npm \
+RUN --mount=type=secret,id=npmrc --mount=type=cache,target=/var/cache/npm \
+    NPM_CONFIG_USERCONFIG=/run/secrets/npmrc NPM_CONFIG_CACHE=/var/cache/npm \
     npm ci --omit=dev --ignore-scripts --no-audit --no-fund
 # ONNX Runtime comes with the libraries of every system; sources of debuggers and compilers are not run
 RUN find node_modules/onnxruntime-node/bin -mindepth 3 -maxdepth 3 -type d \
