@@ -5,7 +5,7 @@ import { type Fleet, prepareFleet } from '../fleet/fleet.ts'
 import { checkTruth, readStorage } from '../fleet/truth.ts'
 import { randomOf } from '../kit/random.ts'
 import { startReceiver } from '../kit/receiver.ts'
-import { deadline } from '../kit/waiting.ts'
+import { deadline, waitFor } from '../kit/waiting.ts'
 import { isAlive } from '../service/server-process.ts'
 import { messagesOf } from '../services/broker-namespace.ts'
 import type { Services } from '../services/provide.ts'
@@ -131,6 +131,9 @@ export async function runChaos(t: Cleanup, plan: Plan, tell: Tell = () => {}): P
   // first the workers: the events of what they end now are for the servers
   await Promise.all(workers.map((worker) => worker.stop()))
   await untilEmpty(fleet, services)
+  const isTold = () => webhookFaults(seen, run, told).length === 0
+  // what the broker itself sends on late is in no count of its messages; what is missing is a fault below
+  await waitFor(isTold, settleLimitMs).catch(() => {})
   await Promise.all(servers.map((server) => server.stop()))
   tell(`settled after ${settleSeconds} s`)
 

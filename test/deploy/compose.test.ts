@@ -5,6 +5,7 @@ import { before, test } from 'node:test'
 import { parse } from 'yaml'
 import { ConfigError, Environment, loadConfig, requireServices } from '../../src/config.ts'
 import { requireDecision } from '../../src/main/callers.ts'
+import { letterTimeoutMs } from '../services/rabbitmq.ts'
 import {
   type ComposeFile,
   composed,
@@ -110,6 +111,8 @@ test('a container is killed only after its program has had its time, and the bro
   assert.ok(secondsOf(worker?.stop_grace_period ?? '') > works.shutdownSeconds + 60)
   const args = rabbitmq?.environment?.RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS ?? ''
   assert.ok(Number(/consumer_timeout (\d+)/.exec(args)?.[1]) >= 2000 * works.attemptSeconds)
+  const letters = Number(/dead_letter_worker_publisher_confirm_timeout (\d+)/.exec(args)?.[1])
+  assert.equal(letters, letterTimeoutMs, 'the tests of outages stand for this setting')
   // the proxy notices within the time to drain that a server is not ready
   const every = /healthcheck\.interval: (\d+)s/.exec(text)?.[1]
   assert.ok(Number(every) * 2 < served.drainSeconds)

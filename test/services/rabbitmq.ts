@@ -9,6 +9,12 @@ import { freePort } from './free-port.ts'
 import { leanRabbitmq } from './lean-rabbitmq.ts'
 import { areOnPath, ensureInstalled } from './packages.ts'
 
+/**
+ * What deploy/compose.yaml sets too, in milliseconds. Letters that were on their way while the broker started are sent
+ * again only after this time; three minutes, the default of RabbitMQ, are longer than tests wait.
+ */
+export const letterTimeoutMs = 10_000
+
 /** The scripts themselves: those of /usr/sbin change the user and refuse any other than root and rabbitmq. */
 const binaries = '/usr/lib/rabbitmq/bin'
 
@@ -116,6 +122,6 @@ function nodeEnvironment(folder: string, epmdPort: number, distributionPort: num
     RABBITMQ_ALLOW_INPUT: '1',
     RABBITMQ_SERVER_START_ARGS: '-noinput',
     // two schedulers cost a tenth more of the processor: they wake and wait for each other
-    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '+S 1:1 -kernel inet_dist_use_interface {127,0,0,1}',
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: `+S 1:1 -kernel inet_dist_use_interface {127,0,0,1} -rabbit dead_letter_worker_publisher_confirm_timeout ${letterTimeoutMs}`,
   }
 }

@@ -2,11 +2,14 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { type TestContext, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
 import { lastFirst } from '../../../test/cleanup.ts'
 import { someTask } from '../../../test/contract/jobs.ts'
 import { collect } from '../../../test/contract/task-queue.ts'
 import { waitFor } from '../../../test/kit/waiting.ts'
 import { keepingLog } from '../../../test/quiet-log.ts'
+import { messagesOf } from '../../../test/services/broker-namespace.ts'
 import { startRabbitmq } from '../../../test/services/rabbitmq.ts'
 import { queueUrl } from '../../../test/services/services.ts'
 import { AppError } from '../../jobs/errors.ts'
@@ -104,6 +107,30 @@ test('a broker that breaks', async (t) => {
     assert.deepEqual(idsOf(seen), [first, first])
     assert.equal(seen[0]?.lost.aborted, true)
     await until(async () => (await queue.depth()) === 0)
+  })
+
+  await t.test('what comes due while its queue is still starting arrives soon after', async (t) => {
+    const namespace = 'late'
+    const broker = await openBroker({ url: rabbit.url, namespace, queueMax: 1000, log: keepingLog() })
+    lastFirst(t).after(() => broker.close())
+    const { returned, eventAgain, webhookAgain, waitingOf, statusQueue, webhookQueues } = broker.topology
+    const [queue = ''] = waitingOf('batch').slice(-1)
+    const targets = [queue, statusQueue, webhookQueues.returned]
+    const nameOf = (target: string) => `{'%2F_${target}', node()}`
+    // a broker that restarts has its queues up in any order
+    for (const target of targets) await rabbit.evaluate(`ra:stop_server(quorum_queues, ${nameOf(target)})`)
+    for (const route of [returned('batch', 500), eventAgain(500), webhookAgain(500)]) {
+      await broker.publish(route, { body: Buffer.from('{}'), messageId: undefined })
+    }
+    await sleep(2000)
+    for (const target of targets) {
+      await rabbit.evaluate(`ra:restart_server(quorum_queues, ${nameOf(target)})`)
+    }
+    const arrived = () => messagesOf(rabbit.url, namespace).catch(() => ({}))
+    const expected = Object.fromEntries(targets.map((target) => [target, 1]))
+    await waitFor(async () => isDeepStrictEqual(await arrived(), expected)).catch(async () =>
+      assert.deepEqual(await arrived(), expected),
+    )
   })
 
   await t.test('a broker that hangs is noticed by its silence', async (t) => {
