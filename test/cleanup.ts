@@ -52,8 +52,8 @@ export function ownCleanup(): Cleanup & { end(): Promise<void> } {
 }
 
 /** A new folder that is gone after the test. */
-export function tempFolder(t: Cleanup): string {
-  const folder = mkdtempSync(join(tmpdir(), 'packshot-test-'))
+export function tempFolder(t: Cleanup, parent = tmpdir()): string {
+  const folder = mkdtempSync(join(parent, 'packshot-test-'))
   lastFirst(t).after(() => rmSync(folder, { recursive: true, force: true }))
   return folder
 }
