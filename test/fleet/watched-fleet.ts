@@ -47,7 +47,7 @@ export async function startWatchedFleet(ending: Cleanup): Promise<WatchedFleet> 
   const address = await server.address
   const loaded = (everyMs: number) => startLoad([address], '10ms', everyMs)
   const at = (port: number | undefined) => `127.0.0.1:${port}`
-  const load = loaded(600)
+  const load = loaded(1200)
   ending.after(() => watched.load.stop().catch(() => {}))
   const watchers = await startWatchers(ending, {
     'packshot-server': [at(serverPort)],
