@@ -13,13 +13,14 @@ import { whileServicesRun } from './services.ts'
  *
  *   node bench/scale.ts [WORKERS...]      (npm run bench:scale; default 1 2 4 8)
  *
- * Variables of traces and reports (`OTEL_...`, `SENTRY_...`) are passed on: with and without them, their cost is measured.
+ * Variables of traces, reports and metrics (`OTEL_...`, `SENTRY_...`, `PACKSHOT_METRICS_PORT=0`) are passed on: with and without
+ * them, their cost is measured.
  */
 const jobsPerWorker = 200
 const given = process.argv.slice(2).map(Number)
 const observed = Object.fromEntries(
   Object.entries(process.env).flatMap(([name, value]) =>
-    /^(OTEL|SENTRY)_/.test(name) ? [[name, value ?? '']] : [],
+    /^(OTEL|SENTRY)_|^PACKSHOT_METRICS_PORT$/.test(name) ? [[name, value ?? '']] : [],
   ),
 )
 const counts = given.length === 0 ? [1, 2, 4, 8] : given

@@ -28,6 +28,9 @@ interface Sample {
   readonly value: readonly [at: number, value: string]
 }
 
+/** Between two scrapes of the same target. */
+export const longestScrapeSeconds = 3
+
 /** The targets of each job of prometheus.yml; a job without any is left out. */
 export type Targets = Readonly<Record<string, readonly string[]>>
 
@@ -178,7 +181,7 @@ function prometheusConfig(targets: Targets, rules: readonly string[], alertmanag
     scrape_configs: shipped.scrape_configs.flatMap(({ dns_sd_configs: _names, ...scrape }) => {
       const own = targets[scrape.job_name] ?? []
       // a broker tells of each of its queues, hundreds here
-      const seldom = scrape.job_name.startsWith('rabbitmq') && { scrape_interval: '3s' }
+      const seldom = scrape.job_name.startsWith('rabbitmq') && { scrape_interval: `${longestScrapeSeconds}s` }
       return own.length === 0 ? [] : [{ ...scrape, ...seldom, static_configs: [{ targets: own }] }]
     }),
   }

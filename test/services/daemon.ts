@@ -51,9 +51,11 @@ const goneLimitMs = 30_000
 /**
  * A temporary folder that goes even if this process is killed. In memory where there is room: what a service writes for
  * each message and each new queue survives its `kill` there too, and costs it a third less of the processor than a disk.
+ * TMPDIR says where else.
  */
 export function serviceFolder(t: Cleanup): string {
-  const folder = tempFolder(t, hasRoom(memory) ? memory : undefined)
+  const { TMPDIR } = process.env
+  const folder = tempFolder(t, TMPDIR === undefined && hasRoom(memory) ? memory : undefined)
   keepFolder(folder)
   return folder
 }
