@@ -8,13 +8,15 @@ import { serviceFolder, startService } from '../services/daemon.ts'
 import { freePort } from '../services/free-port.ts'
 import { deploy, ensurePrometheus, rulePaths, seldomCollecting } from './prometheus-tools.ts'
 
-/** A real Prometheus and a real Alertmanager with the files of deploy/, in which a minute takes about a second. */
+/** A real Prometheus and a real Alertmanager with the files of deploy/, in which a minute takes a second, or more on a busy machine. */
 
 export interface Watchers {
   /** The address of Prometheus. */
   readonly url: string
   /** The seconds that so many minutes of the rules take here. */
   seconds(minutes: number): number
+  /** The longest time from one scrape to the next. */
+  readonly scrapeSeconds: number
   /** Of an instant query: the samples. Rejects with what Prometheus says of a query that it cannot answer. */
   query(expr: string): Promise<readonly Sample[]>
   /** The names of the alerts that fire, without those that tell nobody. */
@@ -28,8 +30,8 @@ interface Sample {
   readonly value: readonly [at: number, value: string]
 }
 
-/** Between two scrapes of the same target. */
-export const longestScrapeSeconds = 3
+/** Between two scrapes of the same target, and between two of a broker: it tells of each of its queues, hundreds here. */
+const scrapeMinutes = { usual: 1, broker: 3 }
 
 /** The targets of each job of prometheus.yml; a job without any is left out. */
 export type Targets = Readonly<Record<string, readonly string[]>>
@@ -49,7 +51,10 @@ export async function startWatchers(t: Cleanup, targets: Targets): Promise<Watch
     return file
   })
   const prometheusFile = join(folder, 'prometheus.yml')
-  writeFileSync(prometheusFile, stringify(prometheusConfig({ ...own, ...targets }, rules, own.alertmanager)))
+  writeFileSync(
+    prometheusFile,
+    stringify(prometheusConfig({ ...own, ...targets }, rules, own.alertmanager, faster)),
+  )
   const alertmanagerFile = join(folder, 'alertmanager.yml')
   writeFileSync(alertmanagerFile, stringify(alertmanagerConfig(receiver.url, faster)))
 
@@ -113,6 +118,7 @@ export async function startWatchers(t: Cleanup, targets: Targets): Promise<Watch
   return {
     url,
     seconds: (minutes) => (minutes * 60) / faster,
+    scrapeSeconds: Math.ceil((scrapeMinutes.broker * 60) / faster),
     query,
     async firing() {
       const found = await query('group by (alertname) (ALERTS{alertstate="firing", severity!="none"})')
@@ -159,7 +165,7 @@ function quickened(rules: string, faster: number): string {
       (_all, head: string, ms: string) => `${head}${Number(ms) + heartbeatMs}ms`,
     )
     .replaceAll(/\[(\d+[smhd])\]/g, (_all, time: string) => `[${quickenedTime(time, faster)}]`)
-    .replaceAll(/^( +interval: )\S+$/gm, '$11s')
+    .replaceAll(/^( +interval: )\S+$/gm, `$1${quickenedTime('1m', faster)}`)
     .replaceAll(/\b(300|600|3600|21600|86400|259200)\b/g, (seconds) => String(Number(seconds) / faster))
 }
 
@@ -169,19 +175,27 @@ interface ScrapeConfig {
   dns_sd_configs?: unknown
 }
 
-function prometheusConfig(targets: Targets, rules: readonly string[], alertmanager: readonly string[]) {
+function prometheusConfig(
+  targets: Targets,
+  rules: readonly string[],
+  alertmanager: readonly string[],
+  faster: number,
+) {
+  const every = (minutes: number) => quickenedTime(`${minutes}m`, faster)
+  const usual = every(scrapeMinutes.usual)
   const shipped = parse(readFileSync(deploy('prometheus/prometheus.yml'), 'utf8')) as {
     scrape_configs: ScrapeConfig[]
   }
   return {
     ...shipped,
-    global: { scrape_interval: '1s', scrape_timeout: '1s', evaluation_interval: '1s' },
+    global: { scrape_interval: usual, scrape_timeout: usual, evaluation_interval: usual },
     rule_files: rules,
     alerting: { alertmanagers: [{ static_configs: [{ targets: alertmanager }] }] },
     scrape_configs: shipped.scrape_configs.flatMap(({ dns_sd_configs: _names, ...scrape }) => {
       const own = targets[scrape.job_name] ?? []
-      // a broker tells of each of its queues, hundreds here
-      const seldom = scrape.job_name.startsWith('rabbitmq') && { scrape_interval: `${longestScrapeSeconds}s` }
+      const seldom = scrape.job_name.startsWith('rabbitmq') && {
+        scrape_interval: every(scrapeMinutes.broker),
+      }
       return own.length === 0 ? [] : [{ ...scrape, ...seldom, static_configs: [{ targets: own }] }]
     }),
   }

@@ -5,7 +5,6 @@ import { dashboards } from '../../scripts/dashboards/all.ts'
 import { resolved } from '../../scripts/drawing/page.ts'
 import { lastFirst } from '../cleanup.ts'
 import { exporters } from '../deploy/known-names.ts'
-import { longestScrapeSeconds } from '../deploy/watchers.ts'
 import { waitFor } from '../kit/waiting.ts'
 import { startWatchedFleet, type WatchedFleet } from './watched-fleet.ts'
 
@@ -27,12 +26,12 @@ test('a fleet that works under load raises no alert, and every panel gets an ans
   await sleep(watchers.seconds(12) * 1000)
   assert.deepEqual(watched.told(), [])
   const to = Date.now() / 1000
-  const range = { from: to - 30, to, step: 1 }
+  const range = { from: to - watchers.seconds(30), to, step: 1 }
   for (const { title, rows } of Object.values(dashboards)) {
     for (const panel of rows.flatMap(({ panels }) => panels)) {
       for (const { expr } of panel.queries ?? []) {
         // a panel leaves out what does not happen: here it is enough that it is counted
-        const found = await watchers.query(resolved(expr, range, longestScrapeSeconds).replace(/ > 0$/, ''))
+        const found = await watchers.query(resolved(expr, range, watchers.scrapeSeconds).replace(/ > 0$/, ''))
         if (!mayBeEmpty.test(expr)) assert.notDeepEqual(found, [], `${title}: ${panel.title}: ${expr}`)
       }
     }
