@@ -139,6 +139,7 @@ test('F7: a black hole between us and the broker is found by its silence, on ser
 })
 
 test('F8: a broker short of disk takes no job and says so at once; a worker ends the job it has', async (t) => {
+  await rabbit.keepStatistics()
   const fleet = await prepareFleet(t, all)
   const crew = await startCrew(fleet, { servers: 1, workers: 1 })
   const [address] = crew.addresses
