@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parse, stringify } from 'yaml'
+import { workerSilenceMs } from '../../src/jobs/status-times.ts'
 import { type Cleanup, groupOf } from '../cleanup.ts'
 import { startReceiver } from '../kit/receiver.ts'
 import { stretched, waitFor } from '../kit/waiting.ts'
@@ -150,10 +151,10 @@ function quickenedTime(time: string, faster: number): string {
   return `${Math.round((seconds / faster) * 1000)}ms`
 }
 
-/** So long a worker counts after it was last heard of. That is not shorter here: the alert that says so keeps its place before the one that follows from it. */
-const heartbeatMs = 20_000
-
-/** A file of rules in which all times are shorter: how long a condition has to hold, windows, and numbers of seconds. */
+/**
+ * A file of rules in which all times are shorter: how long a condition has to hold, windows, and numbers of seconds. How
+ * long a silent worker counts is not: what follows from its silence waits that much longer, or it would be told first.
+ */
 function quickened(rules: string, faster: number): string {
   return rules
     .replaceAll(
@@ -162,7 +163,7 @@ function quickened(rules: string, faster: number): string {
     )
     .replace(
       /(alert: PackshotTargetDown\n[\s\S]*?for: )(\d+)ms$/m,
-      (_all, head: string, ms: string) => `${head}${Number(ms) + heartbeatMs}ms`,
+      (_all, head: string, ms: string) => `${head}${Number(ms) + workerSilenceMs}ms`,
     )
     .replaceAll(/\[(\d+[smhd])\]/g, (_all, time: string) => `[${quickenedTime(time, faster)}]`)
     .replaceAll(/^( +interval: )\S+$/gm, `$1${quickenedTime('1m', faster)}`)

@@ -61,7 +61,7 @@ export function serviceFolder(t: Cleanup): string {
 }
 
 const memory = '/dev/shm'
-/** All services of a run together have some hundred megabytes. */
+/** The memory of a container is often 64 MB, which the services of a run would fill. */
 const roomBytes = 4 * 2 ** 30
 
 function hasRoom(folder: string): boolean {

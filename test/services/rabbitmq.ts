@@ -66,9 +66,10 @@ export async function startRabbitmq(
   const folder = serviceFolder(cleanup)
   const [port, epmdPort, distributionPort] = [await freePort(), await freePort(), await freePort()]
   const metricsPort = options.metrics === true ? await freePort() : undefined
-  const env = nodeEnvironment(folder, epmdPort, distributionPort)
-  if (metricsPort === undefined)
-    env.RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS += ` -rabbit quorum_tick_interval ${tickMs}`
+  const env = nodeEnvironment(folder, epmdPort, distributionPort, {
+    dead_letter_worker_publisher_confirm_timeout: letterTimeoutMs,
+    ...(metricsPort === undefined && { quorum_tick_interval: tickMs }),
+  })
   const config = [
     `listeners.tcp.1 = 127.0.0.1:${port}`,
     'log.file = false',
@@ -113,7 +114,14 @@ export async function startRabbitmq(
   }
 }
 
-function nodeEnvironment(folder: string, epmdPort: number, distributionPort: number) {
+/** @param settings of the application `rabbit`: those that are no lines of rabbitmq.conf */
+function nodeEnvironment(
+  folder: string,
+  epmdPort: number,
+  distributionPort: number,
+  settings: Readonly<Record<string, number>>,
+) {
+  const given = Object.entries(settings).map(([name, value]) => ` -rabbit ${name} ${value}`)
   return {
     HOME: join(folder, 'home'),
     ERL_EPMD_PORT: String(epmdPort),
@@ -133,6 +141,6 @@ function nodeEnvironment(folder: string, epmdPort: number, distributionPort: num
     RABBITMQ_ALLOW_INPUT: '1',
     RABBITMQ_SERVER_START_ARGS: '-noinput',
     // two schedulers cost a tenth more of the processor: they wake and wait for each other
-    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: `+S 1:1 -kernel inet_dist_use_interface {127,0,0,1} -rabbit dead_letter_worker_publisher_confirm_timeout ${letterTimeoutMs}`,
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: `+S 1:1 -kernel inet_dist_use_interface {127,0,0,1}${given.join('')}`,
   }
 }
