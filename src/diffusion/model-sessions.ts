@@ -95,6 +95,11 @@ export class ModelSessions {
     return this.#options.provider === 'cpu' ? 2 : 1
   }
 
+  /** What a run of the UNet has a sample for. A graph for any number of rows cannot tell whose they are. */
+  get samples(): 'of pictures' | 'of rows' {
+    return this.together > 1 && this.#options.provider !== 'cpu' ? 'of rows' : 'of pictures'
+  }
+
   warn(message: string): void {
     this.#options.onWarning?.(message)
   }
@@ -114,7 +119,8 @@ export class ModelSessions {
     this.#packedSizes.add(nameOf(size))
     const tokens = this.model.architecture.text.max_position_embeddings
     await this.turns.take(async () => {
-      await this.unet({ ...size, batch: 2, tokens, masked: false }, noLoras)
+      const pictures = this.samples === 'of pictures' ? 1 : 2
+      await this.unet({ ...size, batch: 2, pictures, tokens, masked: false }, noLoras)
       await this.decoder(size)
     })
   }
@@ -138,7 +144,7 @@ export class ModelSessions {
    */
   unet(shape: UnetShape, plan: LoraPlan): Promise<Session> {
     const most = this.#options.provider === 'cpu' ? 0 : this.rowsTogether(shape, plan)
-    const planned = this.#unet(most > 0 ? { ...shape, batch: most } : shape, plan, most > 0)
+    const planned = this.#unet(most > 0 ? { ...shape, batch: most, pictures: most } : shape, plan, most > 0)
     return this.#options.sessions.get(this, ...planned)
   }
 

@@ -64,9 +64,9 @@ export function networksFor(sessions: ModelSessions, loras: readonly AppliedLora
     },
     leastRows: sessions.leastRows,
     rowsTogether: async (like) =>
-      sessions.together > 1 ? sessions.rowsTogether(shapeOf([like]), await plans.unet()) : 0,
+      sessions.together > 1 ? sessions.rowsTogether(shapeOf([like], sessions.samples), await plans.unet()) : 0,
     async run(going) {
-      const shape = shapeOf(going)
+      const shape = shapeOf(going, sessions.samples)
       const plan = await plans.unet()
       const session = await sessions.unet(shape, plan)
       return ofEach(
@@ -141,26 +141,25 @@ function once<T>(make: () => Promise<T>): () => Promise<T> {
 /** The rows of several calls in one batch, those of each behind one another. */
 function unetFeeds(
   calls: readonly UnetCall[],
-  { batch, height, width, tokens, masked }: UnetShape,
+  { batch, pictures = batch, height, width, tokens, masked }: UnetShape,
   unet: UnetConfig,
 ): Record<string, Feed> {
   const first = unet.block_out_channels[0] as number
-  const sample = new Float32Array(batch * unet.in_channels * height * width)
+  const sample = new Float32Array(pictures * unet.in_channels * height * width)
   const time = new Float32Array(batch * first)
   const text = new Float32Array(batch * tokens * unet.cross_attention_dim)
   const mask = new Int32Array(masked ? batch * tokens : 0)
+  const samples = calls.flatMap((call) => new Array<Float32Array>((call.rows * pictures) / batch).fill(call.sample))
+  for (const [i, each] of samples.entries()) sample.set(each, i * each.length)
   let row = 0
   for (const call of calls) {
     const sinusoid = timestepEmbedding(call.timestep, first, unet)
     text.set(call.text.states, row * tokens * unet.cross_attention_dim)
     if (call.text.mask) mask.set(call.text.mask, row * tokens)
-    for (const end = row + call.rows; row < end; row++) {
-      sample.set(call.sample, row * call.sample.length)
-      time.set(sinusoid, row * first)
-    }
+    for (const end = row + call.rows; row < end; row++) time.set(sinusoid, row * first)
   }
   return {
-    sample: { data: sample, dims: [batch, unet.in_channels, height, width] },
+    sample: { data: sample, dims: [pictures, unet.in_channels, height, width] },
     time: { data: time, dims: [batch, first] },
     text: { data: text, dims: [batch, tokens, unet.cross_attention_dim] },
     ...(masked && { mask: { data: mask, dims: [batch, tokens] } }),
@@ -179,8 +178,9 @@ function ofEach(calls: readonly UnetCall[], batch: Float32Array): Float32Array[]
 }
 
 /** Of calls that fit together. */
-function shapeOf(calls: readonly UnetCall[]): UnetShape {
-  const { size, text } = calls[0] as UnetCall
+function shapeOf(calls: readonly UnetCall[], samples: 'of pictures' | 'of rows'): UnetShape {
+  const { size, text, rows } = calls[0] as UnetCall
   const batch = calls.reduce((sum, { rows }) => sum + rows, 0)
-  return { ...size, batch, tokens: text.tokens, masked: text.mask !== undefined }
+  const pictures = samples === 'of pictures' && calls.every((call) => call.rows === rows) ? calls.length : batch
+  return { ...size, batch, pictures, tokens: text.tokens, masked: text.mask !== undefined }
 }

@@ -39,8 +39,8 @@ function watch(t: TestContext) {
   const windows: number[] = []
   const run = Session.prototype.run
   t.mock.method(Session.prototype, 'run', function (this: Session, feeds: Record<string, Feed>) {
-    const { sample, embeddings } = feeds
-    if (sample !== undefined) rows.push(sample.dims[0] as number)
+    const { time, embeddings } = feeds
+    if (time !== undefined) rows.push(time.dims[0] as number)
     if (embeddings !== undefined) windows.push(embeddings.dims[0] as number)
     return run.call(this, feeds)
   })
@@ -166,7 +166,7 @@ test('if a run of several fails, each is run alone, and from then on one after t
   const run = Session.prototype.run
   let several = 0
   t.mock.method(Session.prototype, 'run', async function (this: Session, feeds: Record<string, Feed>) {
-    if ((feeds.sample?.dims[0] ?? 0) > 2) {
+    if ((feeds.time?.dims[0] ?? 0) > 2) {
       several += 1
       throw new Error('out of memory')
     }

@@ -226,11 +226,20 @@ export function toPicture(g: Graph, rows: Value, like: Value): Value {
   return g.transpose(g.reshape(rows, [batch, height, width, channels]), [0, 3, 1, 2])
 }
 
+/** Each row as often, or the first of each so many, that there are `length`. @param x [rows, ...] @returns [length, ...] */
+export function asRows(g: Graph, x: Value, length: number): Value {
+  const [rows = 0, ...rest] = x.dims
+  if (rows === length) return x
+  const indices = () => Int32Array.from({ length }, (_, row) => Math.floor((row * rows) / length))
+  const flat = g.reshape(x, [1, rows, rest.reduce((product, dim) => product * dim, 1)])
+  return g.reshape(g.gathered(flat, `${length} of ${rows} rows`, indices), [length, ...rest])
+}
+
 interface ResnetOptions {
   readonly out: number
   readonly groups: number
   readonly epsilon: number
-  /** silu(time embedding) [B, T]; absent in the VAE. */
+  /** silu(time embedding), [B, T] or with several equal rows for each of B; absent in the VAE. */
   readonly time?: Value
 }
 
@@ -244,7 +253,11 @@ export function resnet(
   const [batch, channels] = x.dims as [number, number]
   let h = silu(g, groupNorm(g, `${key}.norm1`, x, groups, epsilon))
   h = conv(g, `${key}.conv1`, h, out, { kernel: 3 })
-  if (time) h = add(g, h, g.reshape(linear(g, `${key}.time_emb_proj`, time, out), [batch, out, 1, 1]))
+  if (time) {
+    // projected with all its rows: the product of a single one has a kernel of its own, which adds in another order
+    const shift = asRows(g, linear(g, `${key}.time_emb_proj`, time, out), batch)
+    h = add(g, h, g.reshape(shift, [batch, out, 1, 1]))
+  }
   h = silu(g, groupNorm(g, `${key}.norm2`, h, groups, epsilon))
   h = conv(g, `${key}.conv2`, h, out, { kernel: 3 })
   return add(g, h, channels === out ? x : conv(g, `${key}.conv_shortcut`, x, out, { kernel: 1 }))

@@ -2,6 +2,7 @@ import { Graph, type GraphOptions, type Value, type WeightSource } from '../grap
 import { eightBitPixels } from '../int8/products.ts'
 import {
   add,
+  asRows,
   attention,
   conv,
   groupNorm,
@@ -36,6 +37,11 @@ export interface UnetConfig {
 /** Batch, latent height and width, and the number of text tokens that a graph is written for. */
 export interface UnetShape {
   readonly batch: number
+  /**
+   * How many pictures the batch belongs to, with equally many rows each that follow one another: what does not depend on the
+   * text is computed once for each picture. When not given, each row has its own sample.
+   */
+  readonly pictures?: number
   readonly height: number
   readonly width: number
   readonly tokens: number
@@ -59,7 +65,7 @@ interface Context {
 const transformerNormEpsilon = 1e-6
 
 /**
- * Inputs `sample` [B, in_channels, H, W], `time` [B, C0] (see `timestepEmbedding`), `text` [B, tokens,
+ * Inputs `sample` [pictures, in_channels, H, W], `time` [B, C0] (see `timestepEmbedding`), `text` [B, tokens,
  * cross_attention_dim]; if `shape.masked`, also `mask` int32 [B, tokens], 1 for text and 0 for padding, which no
  * position then attends to. Output `prediction` [B, out_channels, H, W].
  */
@@ -70,10 +76,10 @@ export function unetGraph(
   options: GraphOptions = {},
 ): Uint8Array {
   const g = new Graph('unet', weights, options)
-  const { batch, height, width, tokens } = shape
+  const { batch, pictures = batch, height, width, tokens } = shape
   const channels = config.block_out_channels
   const first = channels[0] as number
-  const sample = g.batchInput('sample', [batch, config.in_channels, height, width])
+  const sample = g.batchInput('sample', [pictures, config.in_channels, height, width])
   const sinusoid = g.batchInput('time', [batch, first])
   const states = g.batchInput('text', [batch, tokens, config.cross_attention_dim])
   const hidden = silu(g, linear(g, 'time_embedding.linear_1', sinusoid, first * 4))
@@ -134,26 +140,36 @@ function block({ g, config, time }: Context, key: string, x: Value, out: number)
   return resnet(g, key, x, { out, groups: config.norm_num_groups, epsilon: config.norm_eps, time })
 }
 
-function concat(g: Graph, a: Value, b: Value): Value {
-  const [batch, channels, height, width] = a.dims as [number, number, number, number]
-  return g.op('Concat', [a, b], [batch, channels + (b.dims[1] as number), height, width], { axis: 1 })
+/** Along the channels. @param skip of each picture, if it comes from before the first text */
+function concat(g: Graph, x: Value, skip: Value): Value {
+  const [batch, channels, height, width] = x.dims as [number, number, number, number]
+  const dims = [batch, channels + (skip.dims[1] as number), height, width]
+  return g.op('Concat', [x, asRows(g, skip, batch)], dims, { axis: 1 })
 }
 
-/** diffusers' Transformer2DModel with one BasicTransformerBlock. */
+/**
+ * diffusers' Transformer2DModel with one BasicTransformerBlock.
+ * @param x [pictures or B, C, H, W] @returns [B, C, H, W]
+ */
 function transformer(context: Context, key: string, x: Value, heads: number): Value {
-  const { g, config } = context
-  const channels = x.dims[1] as number
+  const { g, config, batch } = context
+  const [pictures, channels, height, width] = x.dims as [number, number, number, number]
   const normal = groupNorm(g, `${key}.norm`, x, config.norm_num_groups, transformerNormEpsilon)
   let rows = projectionOfPixels(g, `${key}.proj_in`, normal, channels)
   const inner = `${key}.transformer_blocks.0`
   const norm1 = layerNorm(g, `${inner}.norm1`, rows, 1e-5)
-  rows = add(g, rows, attend(context, `${inner}.attn1`, norm1, { source: norm1, heads }))
+  rows = add(g, rows, attend(g, `${inner}.attn1`, norm1, { source: norm1, heads, batch: pictures }))
+  // from here on the rows of a picture differ
+  const tokens = height * width
+  rows = asRows(g, g.reshape(rows, [pictures, tokens * channels]), batch)
+  rows = g.reshape(rows, [batch * tokens, channels])
   const norm2 = layerNorm(g, `${inner}.norm2`, rows, 1e-5)
   const { text: source, mask } = context
-  rows = add(g, rows, attend(context, `${inner}.attn2`, norm2, { source, heads, mask }))
+  rows = add(g, rows, attend(g, `${inner}.attn2`, norm2, { source, heads, batch, mask }))
   rows = add(g, rows, feedForward(g, `${inner}.ff.net`, layerNorm(g, `${inner}.norm3`, rows, 1e-5)))
   rows = projection(g, `${key}.proj_out`, rows, channels)
-  return add(g, toPicture(g, rows, x), x)
+  const before = asRows(g, x, batch)
+  return add(g, toPicture(g, rows, before), before)
 }
 
 /** SD 1.x stores these as 1x1 convolutions, SD 2.x as linear layers. */
@@ -172,15 +188,16 @@ interface Attended {
   /** Rows [B * keys, C] that are attended to. */
   readonly source: Value
   readonly heads: number
+  readonly batch: number
   readonly mask?: Value | undefined
 }
 
-function attend({ g, batch }: Context, key: string, x: Value, { source, heads, mask }: Attended): Value {
+function attend(g: Graph, key: string, x: Value, { source, ...shape }: Attended): Value {
   const channels = x.dims[1] as number
   const q = linear(g, `${key}.to_q`, x, channels, { bias: false })
   const k = linear(g, `${key}.to_k`, source, channels, { bias: false })
   const v = linear(g, `${key}.to_v`, source, channels, { bias: false })
-  return linear(g, `${key}.to_out.0`, attention(g, q, k, v, { batch, heads, mask }), channels)
+  return linear(g, `${key}.to_out.0`, attention(g, q, k, v, shape), channels)
 }
 
 /** GEGLU: one half of the projection gates the other (https://arxiv.org/abs/2002.05202). */
