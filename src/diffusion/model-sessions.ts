@@ -173,7 +173,8 @@ export class ModelSessions {
   #unet(shape: UnetShape, plan: LoraPlan, openBatch: boolean): Planned {
     const { unet, architecture } = this.model
     const tokens = architecture.text.max_position_embeddings
-    const more = { loraRanks: plan.ranks, replaced: plan.replaced, openBatch }
+    const pieces = this.#options.provider === 'cpu' && !openBatch
+    const more = { loraRanks: plan.ranks, replaced: plan.replaced, openBatch, pieces }
     return this.#planned(
       this.#options.eightBits?.unet ?? unet,
       `unet ${JSON.stringify(shape)} ${openBatch ? 'open' : ''} ${plan.signature}`,

@@ -64,7 +64,9 @@ export function networksFor(sessions: ModelSessions, loras: readonly AppliedLora
     },
     leastRows: sessions.leastRows,
     rowsTogether: async (like) =>
-      sessions.together > 1 ? sessions.rowsTogether(shapeOf([like], sessions.samples), await plans.unet()) : 0,
+      sessions.together > 1
+        ? sessions.rowsTogether(shapeOf([like], sessions.samples), await plans.unet())
+        : 0,
     async run(going) {
       const shape = shapeOf(going, sessions.samples)
       const plan = await plans.unet()
@@ -149,7 +151,9 @@ function unetFeeds(
   const time = new Float32Array(batch * first)
   const text = new Float32Array(batch * tokens * unet.cross_attention_dim)
   const mask = new Int32Array(masked ? batch * tokens : 0)
-  const samples = calls.flatMap((call) => new Array<Float32Array>((call.rows * pictures) / batch).fill(call.sample))
+  const samples = calls.flatMap((call) =>
+    new Array<Float32Array>((call.rows * pictures) / batch).fill(call.sample),
+  )
   for (const [i, each] of samples.entries()) sample.set(each, i * each.length)
   let row = 0
   for (const call of calls) {
@@ -181,6 +185,7 @@ function ofEach(calls: readonly UnetCall[], batch: Float32Array): Float32Array[]
 function shapeOf(calls: readonly UnetCall[], samples: 'of pictures' | 'of rows'): UnetShape {
   const { size, text, rows } = calls[0] as UnetCall
   const batch = calls.reduce((sum, { rows }) => sum + rows, 0)
-  const pictures = samples === 'of pictures' && calls.every((call) => call.rows === rows) ? calls.length : batch
+  const pictures =
+    samples === 'of pictures' && calls.every((call) => call.rows === rows) ? calls.length : batch
   return { ...size, batch, pictures, tokens: text.tokens, masked: text.mask !== undefined }
 }

@@ -112,7 +112,7 @@ test('no more go together than are allowed, or than memory has room for', async 
   assert.deepEqual(await Promise.all(asked.map((each) => draw(two, each))), wanted)
   assert.deepEqual(rows, [4, 4, 4])
   const needed = await heldBy(t, 1)
-  const small = await open(t, { together: 3, sessions: new SessionCache<Session>(needed * 1.02) })
+  const small = await open(t, { together: 3, sessions: new SessionCache<Session>(needed) })
   rows.length = 0
   assert.deepEqual(await Promise.all(asked.map((each) => draw(small, each))), wanted)
   assert.ok(Math.max(...rows) < 6, `${rows}`)

@@ -90,6 +90,8 @@ export interface GraphOptions {
   readonly onCompared?: (layers: readonly string[]) => void
   /** The batch that the graph is written for is the largest: a run may have any smaller one. */
   readonly openBatch?: boolean
+  /** What makes each row from that row alone goes through in pieces of rows, so that it stays in a processor's cache. */
+  readonly pieces?: boolean
 }
 
 /** Numbers in eight bits: each is `scale * (value - zero)`. */
@@ -140,6 +142,10 @@ export class Graph {
   /** How many axes a weight is stored with: layouts differ in whether a projection is a convolution. */
   storedRank(key: string): number {
     return this.#weights.shape(key).length
+  }
+
+  get inPieces(): boolean {
+    return this.#options.pieces ?? false
   }
 
   get attention(): Attention {
@@ -196,12 +202,30 @@ export class Graph {
       this.#known.set(key, value)
       return value
     }
-    if (!isFloat(tensor.dtype)) {
-      throw new CheckpointError(`${this.#weights.fileName}: weight "${key}" has dtype ${tensor.dtype}`)
-    }
-    const value = this.#stored(key, dims, tensor.dtype, tensor)
+    const value = this.#stored(key, dims, tensor)
     this.#known.set(key, value)
     return value
+  }
+
+  /** A weight [out, ...] of a plain layer as two, of one half of the outputs each, used where they lie. */
+  weightHalves(key: string, shape: readonly number[]): [Value, Value] {
+    const [out = 0, ...rest] = shape
+    const { offset, length, ...tensor } = this.#weights.take(key, shape)
+    const half = (part: number): Value => {
+      const name = `${key}:${part}`
+      const known = this.#known.get(name)
+      if (known) return known
+      const bytes = { offset: offset + (part * length) / 2, length: length / 2 }
+      const value = this.#stored(name, [out / 2, ...rest], { ...tensor, ...bytes, key: name })
+      this.#known.set(name, value)
+      return value
+    }
+    return [half(0), half(1)]
+  }
+
+  /** Whether a layer is its stored weight and nothing else: not in eight bits, no LoRA, nothing is fed. */
+  isPlain(layer: string): boolean {
+    return !this.#has8(layer) && this.loraRank(layer) === 0 && !this.#options.replaced?.has(`${layer}.weight`)
   }
 
   /** A layer in eight bits if the file has its weight so and nothing is fed in its place, else exactly. */
@@ -442,7 +466,10 @@ export class Graph {
   }
 
   /** A weight in the graph's precision. */
-  #stored(key: string, dims: readonly number[], type: FloatType, tensor: StoredTensor): Value {
+  #stored(key: string, dims: readonly number[], tensor: StoredTensor): Value {
+    const type = tensor.dtype
+    if (!isFloat(type))
+      throw new CheckpointError(`${this.#weights.fileName}: weight "${key}" has dtype ${type}`)
     if (elements(dims) <= mostInline) return this.#inline(key, dims, this.#weights.numbers(tensor))
     this.#external(key, dims, type, tensor)
     return this.#converted({ name: key, dims }, type)

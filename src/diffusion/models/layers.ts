@@ -22,6 +22,11 @@ export function linear(g: Graph, key: string, x: Value, out: number, { bias = tr
 /** A linear layer whose outputs are two halves. @param x [rows, in] @returns two of [rows, out / 2] */
 export function linearHalves(g: Graph, key: string, x: Value, out: number): [Value, Value] {
   const [rows, columns] = x.dims as [number, number]
+  if (g.isPlain(key)) {
+    const [upper, lower] = g.weightHalves(`${key}.weight`, [out, columns])
+    const [before, after] = g.weightHalves(`${key}.bias`, [out])
+    return [gemm(g, x, upper, before), gemm(g, x, lower, after)]
+  }
   const addend = g.weight(`${key}.bias`, [out])
   const halves = () => eightBitHalves(g, key, x, out, addend)
   if (g.inEightBits(key) && g.loraRank(key) === 0) return halves()
@@ -30,6 +35,27 @@ export function linearHalves(g: Graph, key: string, x: Value, out: number): [Val
     eightBits: () => g.op('Concat', halves(), [rows, out], { axis: 1 }),
   })
   return g.halves(withLora(g, key, x, y))
+}
+
+/** Of so many rows a feed-forward block of 320 channels holds 2.6 MB. */
+const piece = 256
+
+/**
+ * A feed-forward block, which makes each row from that row alone. What it holds of all rows at once outgrows the processor's
+ * cache where it is more than twice its weights (8 numbers of a row for each channel, 12 weights for each pair of them).
+ * @param x [rows, C] @returns [rows, C]
+ */
+export function inPieces(g: Graph, x: Value, block: (rows: Value) => Value): Value {
+  const [rows, channels] = x.dims as [number, number]
+  const pieces = g.inPieces && rows >= 3 * channels ? Math.ceil(rows / piece) : 1
+  if (pieces === 1) return block(x)
+  const picture = g.reshape(x, [1, rows, 1, channels])
+  const begin = (index: number) => Math.round((index * rows) / pieces)
+  const made = Array.from({ length: pieces }, (_, index) => {
+    const some = g.rowsOf(picture, begin(index), begin(index + 1))
+    return block(g.reshape(some, [some.dims[1] as number, channels]))
+  })
+  return g.op('Concat', made, x.dims, { axis: 0 })
 }
 
 /** A 1x1 convolution applied to rows: its weight [out, in, 1, 1] is read as a matrix. */

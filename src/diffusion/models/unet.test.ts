@@ -6,6 +6,9 @@ import { loadGolden, relativeError } from '../../../test/golden/golden.ts'
 import { floatsOf, readContent, tensorOf, writeSafetensors } from '../../../test/golden/parity/variants.ts'
 import { type DiffusersFolder, openDiffusersFolder } from '../checkpoint/diffusers-folder.ts'
 import { Weights } from '../checkpoint/weights.ts'
+import { inEightBits } from '../int8/prepare.ts'
+import { eightBitWeights } from '../int8/weights.ts'
+import { TorchGenerator } from '../random/torch-normal.ts'
 import { type Feed, Session } from '../runtime/session.ts'
 import { openSafetensors, type SafetensorsFile } from '../safetensors/safetensors.ts'
 import { timestepEmbedding, type UnetConfig, unetGraph } from './unet.ts'
@@ -116,5 +119,73 @@ test('a graph with an open batch takes any number of rows, with and without a ma
       const part = six.length / 3
       for (const n of [0, 1, 2]) assert.ok(relativeError(six.subarray(n * part, (n + 1) * part), two) < 1e-5)
     }
+  }
+})
+
+const repeated = (data: Float32Array, times: number) =>
+  Float32Array.from(Array.from({ length: times }, () => [...data]).flat())
+
+test('what rows of a picture share is computed once, and gives the same bits', async (t) => {
+  const { unet, architecture } = model
+  const eight = await inEightBits(unet, tempFolder(t))
+  const [one, other] = [latents.subarray(0, 4 * 256), latents.subarray(4 * 256)]
+  const mask = { data: new Int32Array(4 * tokens).fill(1).fill(0, 3 * tokens + 9), dims: [4, tokens] }
+  const feeds = {
+    text: { data: repeated(text, 2), dims: [4, tokens, width] },
+    time: { data: repeated(time.data as Float32Array, 2), dims: [4, 16] },
+  }
+  const ways = [
+    { name: 'exact', file: unet, weights: () => new Weights(unet) },
+    { name: 'with a mask', file: unet, weights: () => new Weights(unet), masked: true },
+    { name: 'without the fused attention', file: unet, weights: () => new Weights(unet), attention: 'plain' },
+    { name: 'in eight bits', file: eight, weights: () => eightBitWeights(eight) },
+  ] as const
+  for (const { name, file, weights, ...way } of ways) {
+    const { masked = false, attention = 'fused' } = { ...way }
+    const predict = async (pictures: number, samples: readonly Float32Array[]) => {
+      const shape = { batch: 4, pictures, height: 16, width: 16, tokens, masked }
+      const graph = unetGraph(architecture.unet, weights(), shape, { attention })
+      const session = await Session.create(graph, file.folder, { provider: 'cpu', threads: 2 })
+      lastFirst(t).after(() => session.release())
+      const data = Float32Array.from(samples.flatMap((each) => [...each]))
+      const sample = { data, dims: [samples.length, 4, 16, 16] }
+      return session.run({ ...feeds, sample, ...(masked && { mask }) })
+    }
+    assert.deepEqual(
+      await predict(2, [one, other]),
+      await predict(4, [one, one, other, other]),
+      `two, ${name}`,
+    )
+    assert.deepEqual(await predict(1, [one]), await predict(4, [one, one, one, one]), `one, ${name}`)
+  }
+})
+
+test('in pieces of rows it gives the same bits, and takes LoRAs of the layers that would go in pieces', async (t) => {
+  const { unet, architecture } = model
+  const layer = 'down_blocks.0.attentions.0.transformer_blocks.0.ff.net.0.proj'
+  const [rank, side] = [2, 24]
+  const generator = new TorchGenerator(1)
+  const noise = (dims: number[]): Feed => {
+    return { dims, data: generator.randn(dims.reduce((product, dim) => product * dim, 1)) }
+  }
+  const feeds = {
+    sample: noise([2, 4, side, side]),
+    text: { data: text, dims: [2, tokens, width] },
+    time,
+    [`lora:${layer}:down`]: noise([rank, 16]),
+    [`lora:${layer}:up`]: noise([128, rank]),
+  }
+  const shape = { batch: 2, height: side, width: side, tokens }
+  for (const loraRanks of [new Map<string, number>(), new Map([[layer, rank]])]) {
+    const predict = async (pieces: boolean) => {
+      const graph = unetGraph(architecture.unet, new Weights(unet), shape, { pieces, loraRanks })
+      const session = await Session.create(graph, unet.folder, { provider: 'cpu', threads: 1 })
+      lastFirst(t).after(() => session.release())
+      const fed = Object.entries(feeds).filter(([name]) => loraRanks.size > 0 || !name.startsWith('lora:'))
+      return { nodes: graph.byteLength, prediction: await session.run(Object.fromEntries(fed)) }
+    }
+    const [whole, pieces] = [await predict(false), await predict(true)]
+    assert.ok(pieces.nodes > whole.nodes, 'there are pieces')
+    assert.deepEqual(pieces.prediction, whole.prediction)
   }
 })

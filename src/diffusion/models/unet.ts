@@ -6,6 +6,7 @@ import {
   attention,
   conv,
   groupNorm,
+  inPieces,
   layerNorm,
   linear,
   linearHalves,
@@ -203,9 +204,13 @@ function attend(g: Graph, key: string, x: Value, { source, ...shape }: Attended)
 /** GEGLU: one half of the projection gates the other (https://arxiv.org/abs/2002.05202). */
 function feedForward(g: Graph, key: string, x: Value): Value {
   const channels = x.dims[1] as number
-  const [hidden, gate] = linearHalves(g, `${key}.0.proj`, x, channels * 8)
-  const gated = g.op('Mul', [hidden, g.op('Gelu', [gate], gate.dims)], hidden.dims)
-  return linear(g, `${key}.2`, gated, channels)
+  const [first, last] = [`${key}.0.proj`, `${key}.2`]
+  const block = (rows: Value) => {
+    const [hidden, gate] = linearHalves(g, first, rows, channels * 8)
+    const gated = g.op('Mul', [hidden, g.op('Gelu', [gate], gate.dims)], hidden.dims)
+    return linear(g, last, gated, channels)
+  }
+  return g.isPlain(first) && g.isPlain(last) ? inPieces(g, x, block) : block(x)
 }
 
 /**
