@@ -8,6 +8,8 @@ import { type Visit, visit } from './visit.ts'
 export interface OpenPage {
   readonly studio: Studio
   readonly url: string
+  /** For a server of a test's own. */
+  readonly browser: Browser
   visit(options?: BrowserContextOptions): Promise<Visit>
 }
 
@@ -29,6 +31,9 @@ export function openPage(prepare: (studio: Studio) => void = () => {}): OpenPage
   return {
     get studio() {
       return studio
+    },
+    get browser() {
+      return browser
     },
     get url() {
       return server.url

@@ -11,7 +11,6 @@ import { AppError } from '../../src/jobs/errors.ts'
 import { lastFirst } from '../cleanup.ts'
 import { quickGenerator, runDeps, workUntil } from '../jobs/embedded.ts'
 import { keyed } from '../jobs/keyed.ts'
-import { startBrowser } from './chromium.ts'
 import { openPage } from './open-page.ts'
 import { ballPng } from './png.ts'
 import { overflows, send, visit } from './visit.ts'
@@ -209,12 +208,10 @@ test('fine tuning, a picture beside its photo, finishing again and the link to a
 })
 
 test('no state of signing in and of a catalogue run has a violation', async (t) => {
-  const browser = await startBrowser()
-  lastFirst(t).after(() => browser.close())
   const { app, parts, keyOf } = await keyed(t)
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
   lastFirst(t).after(() => app.server.closeAllConnections())
-  await using visitor = await visit(browser, `${url}/catalogues`, { viewport: desk })
+  await using visitor = await visit(here.browser, `${url}/catalogues`, { viewport: desk })
   const { page } = visitor
   const { at, assertClean } = inspection(page)
   await page.fill('#key', 'pks_wrong')
@@ -263,12 +260,10 @@ test('no state of signing in and of a catalogue run has a violation', async (t) 
 })
 
 test('what is ticked in Pictures is kept for good, in a room of its own; no state of it has a violation', async (t) => {
-  const browser = await startBrowser()
-  lastFirst(t).after(() => browser.close())
   const { app, parts, keyOf } = await keyed(t)
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
   lastFirst(t).after(() => app.server.closeAllConnections())
-  await using visitor = await visit(browser, `${url}/pictures`, { viewport: desk })
+  await using visitor = await visit(here.browser, `${url}/pictures`, { viewport: desk })
   const { page } = visitor
   const { at, assertClean } = inspection(page)
   await page.fill('#key', keyOf('ann'))

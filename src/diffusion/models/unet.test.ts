@@ -6,6 +6,7 @@ import { loadGolden, relativeError } from '../../../test/golden/golden.ts'
 import { floatsOf, readContent, tensorOf, writeSafetensors } from '../../../test/golden/parity/variants.ts'
 import { type DiffusersFolder, openDiffusersFolder } from '../checkpoint/diffusers-folder.ts'
 import { Weights } from '../checkpoint/weights.ts'
+import type { Attention, WeightSource } from '../graph/graph.ts'
 import { inEightBits } from '../int8/prepare.ts'
 import { eightBitWeights } from '../int8/weights.ts'
 import { TorchGenerator } from '../random/torch-normal.ts'
@@ -134,14 +135,19 @@ test('what rows of a picture share is computed once, and gives the same bits', a
     text: { data: repeated(text, 2), dims: [4, tokens, width] },
     time: { data: repeated(time.data as Float32Array, 2), dims: [4, 16] },
   }
-  const ways = [
-    { name: 'exact', file: unet, weights: () => new Weights(unet) },
-    { name: 'with a mask', file: unet, weights: () => new Weights(unet), masked: true },
-    { name: 'without the fused attention', file: unet, weights: () => new Weights(unet), attention: 'plain' },
-    { name: 'in eight bits', file: eight, weights: () => eightBitWeights(eight) },
-  ] as const
-  for (const { name, file, weights, ...way } of ways) {
-    const { masked = false, attention = 'fused' } = { ...way }
+  const exact = {
+    file: unet,
+    weights: (): WeightSource => new Weights(unet),
+    masked: false,
+    attention: 'fused' as Attention,
+  }
+  const ways: readonly (typeof exact & { name: string })[] = [
+    { ...exact, name: 'exact' },
+    { ...exact, name: 'with a mask', masked: true },
+    { ...exact, name: 'without the fused attention', attention: 'plain' },
+    { ...exact, name: 'in eight bits', file: eight, weights: () => eightBitWeights(eight) },
+  ]
+  for (const { name, file, weights, masked, attention } of ways) {
     const predict = async (pictures: number, samples: readonly Float32Array[]) => {
       const shape = { batch: 4, pictures, height: 16, width: 16, tokens, masked }
       const graph = unetGraph(architecture.unet, weights(), shape, { attention })
