@@ -5,7 +5,7 @@ import type { Turns } from './runtime/turns.ts'
 
 /** One picture's call of the UNet. */
 export interface UnetCall {
-  /** [1, in_channels, height, width]: goes in once for every row of text states. */
+  /** [1, in_channels, height, width]: the same for every row of text states. */
   readonly sample: Float32Array
   readonly timestep: number
   readonly text: TextStates
