@@ -8,7 +8,7 @@ import { rewriteReport } from '../scripts/judge/report.ts'
 import { profiles } from '../src/diffusion/runtime/session.ts'
 import { noTelemetry } from '../src/diffusion/runtime/telemetry.ts'
 import { usableCores } from '../src/diffusion/runtime/threads.ts'
-import { withLargePages } from '../src/main/large-pages.ts'
+import { withLargePages } from '../src/main/process/large-pages.ts'
 import { fullSizeCheckpoint } from './full-size-checkpoint.ts'
 import { fromSdCpp, type Measured, peersTable, type Run } from './peers-table.ts'
 

@@ -17,7 +17,7 @@ const repeated = {
       return (...answer) => { for (let n = 0; n < ${times}; n += 1) note(...answer) }
     }`,
   ],
-  'src/main/measured.ts': [
+  'src/main/observed/measured.ts': [
     'measuredBackends',
     (once: string) => `(backends, metrics, parksHere) => {
       let measured = ${once}(backends, metrics, parksHere)

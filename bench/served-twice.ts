@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { startAllInOne } from '../src/main/all-in-one.ts'
-import type { Running } from '../src/main/run-until-signal.ts'
+import type { Running } from '../src/main/process/run-until-signal.ts'
 import { startServer } from '../src/main/server.ts'
 import { standInEngine } from '../test/stand-in/engine.ts'
 

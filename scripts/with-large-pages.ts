@@ -1,9 +1,9 @@
 import { spawnSync } from 'node:child_process'
 import { noTelemetry } from '../src/diffusion/runtime/telemetry.ts'
-import { withLargePages } from '../src/main/large-pages.ts'
+import { withLargePages } from '../src/main/process/large-pages.ts'
 
 /**
- * Runs a compute-heavy program with large memory pages where the system has them: `src/main/large-pages.ts`. Replaces
+ * Runs a compute-heavy program with large memory pages where the system has them: `src/main/process/large-pages.ts`. Replaces
  * this process with the program, so signals, streams and exit status are the program's own.
  *
  *   node scripts/with-large-pages.ts PROGRAM [ARGUMENT...]

@@ -21,7 +21,7 @@ import type {
 import { signedEvents, signedTasks, signedWebhooks } from '../jobs/signed.ts'
 import { tracedEvents, tracedTasks, tracedWebhooks } from '../jobs/traced-queues.ts'
 import { tracedImages, tracedStatus } from '../jobs/traced-work.ts'
-import { checkDataFolder, type DataFolder, openDataFolder } from './data-folder.ts'
+import { checkDataFolder, type DataFolder, openDataFolder } from './process/data-folder.ts'
 
 /** The external systems of a process: each port is the service that its URL names, or embedded without one. */
 export interface Backends {

@@ -22,9 +22,9 @@ import type { OfferSource } from '../library/offer-source.ts'
 import { packageVersion } from '../version.ts'
 import type { OpenBackends } from './backends.ts'
 import { keptLimitsOf, openCallers, pageOf } from './callers.ts'
-import { readDependencies, readQueue, readServer } from './gauges.ts'
-import { measuredBackends } from './measured.ts'
-import type { Measuring } from './metrics.ts'
+import { readDependencies, readQueue, readServer } from './observed/gauges.ts'
+import { measuredBackends } from './observed/measured.ts'
+import type { Measuring } from './observed/metrics.ts'
 import { webhookParts } from './webhooks.ts'
 
 /** Page and API of one server process, and a server's background work. */

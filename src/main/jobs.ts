@@ -12,8 +12,8 @@ import { isFinal } from '../jobs/serving/job-view.ts'
 import { resendWebhook } from '../jobs/serving/webhooks/of-job.ts'
 import { unitsOf } from '../jobs/work.ts'
 import { openBackends } from './backends.ts'
-import { createLogger } from './logger.ts'
-import { prepareEnvironment } from './run-until-signal.ts'
+import { createLogger } from './process/logger.ts'
+import { prepareEnvironment } from './process/run-until-signal.ts'
 import { webhookParts } from './webhooks.ts'
 
 /** `npm run jobs`: what operators do about other people's jobs. Works beside a running service. */

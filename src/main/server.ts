@@ -5,10 +5,10 @@ import type { Engine } from './all-in-one.ts'
 import { type Backends, openBackends } from './backends.ts'
 import { requireDecision } from './callers.ts'
 import { startHttpServer } from './http-server.ts'
-import { createLogger } from './logger.ts'
-import { startMeasuring, tellMetrics } from './metrics.ts'
-import { type Running, runUntilSignal } from './run-until-signal.ts'
-import { openTelemetry } from './telemetry.ts'
+import { startMeasuring, tellMetrics } from './observed/metrics.ts'
+import { openTelemetry } from './observed/telemetry.ts'
+import { createLogger } from './process/logger.ts'
+import { type Running, runUntilSignal } from './process/run-until-signal.ts'
 
 export interface ServerOptions extends Pick<Engine, 'openOffer'> {
   /** For tests: wraps the server's backends. */

@@ -2,8 +2,8 @@ import { setUpBucket } from '../adapters/s3/bucket.ts'
 import { runCommand, UsageError } from '../cli/run-command.ts'
 import { ConfigError, loadConfig } from '../config.ts'
 import { bucketOptions } from './backends.ts'
-import { createLogger } from './logger.ts'
-import { prepareEnvironment } from './run-until-signal.ts'
+import { createLogger } from './process/logger.ts'
+import { prepareEnvironment } from './process/run-until-signal.ts'
 
 /** `npm run storage -- setup`: prepares the bucket of PACKSHOT_STORAGE_URL on any S3 server. */
 

@@ -6,7 +6,7 @@ import { pathToFileURL } from 'node:url'
 import { lastFirst, tempFolder } from '../../test/cleanup.ts'
 import { waitFor } from '../../test/kit/waiting.ts'
 import { keepingLog } from '../../test/quiet-log.ts'
-import { withLargePages } from './large-pages.ts'
+import { withLargePages } from './process/large-pages.ts'
 import { superviseWorker, workerEnvironment } from './worker-supervisor.ts'
 
 test('a worker process gets large memory pages where the system has them, unless they are off', async (t) => {

@@ -7,7 +7,7 @@ import { AppError, type ErrorCode } from '../jobs/errors.ts'
 import type { Holdings } from '../jobs/holdings.ts'
 import type { Log } from '../jobs/log.ts'
 import { doubled } from '../jobs/retry.ts'
-import { withLargePages } from './large-pages.ts'
+import { withLargePages } from './process/large-pages.ts'
 
 /** To a worker process from its supervisor. */
 export type ToWorker =

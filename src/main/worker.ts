@@ -1,8 +1,8 @@
 import { loadConfig, requireServices } from '../config.ts'
-import { createLogger } from './logger.ts'
-import { supervisorMetrics, tellMetrics } from './metrics.ts'
-import { type Running, runUntilSignal } from './run-until-signal.ts'
-import { openTelemetry } from './telemetry.ts'
+import { supervisorMetrics, tellMetrics } from './observed/metrics.ts'
+import { openTelemetry } from './observed/telemetry.ts'
+import { createLogger } from './process/logger.ts'
+import { type Running, runUntilSignal } from './process/run-until-signal.ts'
 import { superviseWorker, type WorkerSupervisor } from './worker-supervisor.ts'
 
 /**

@@ -1,6 +1,6 @@
 import type { Writable } from 'node:stream'
 import { run } from 'node:test'
-import { withLargePages } from '../../src/main/large-pages.ts'
+import { withLargePages } from '../../src/main/process/large-pages.ts'
 import { ownOptions } from './own-environment.ts'
 import { deadline } from './waiting.ts'
 

@@ -1,4 +1,4 @@
-import { runUntilSignal } from '../../src/main/run-until-signal.ts'
+import { runUntilSignal } from '../../src/main/process/run-until-signal.ts'
 import { startServer } from '../../src/main/server.ts'
 import { failPointVariable, withFailPoint } from '../fault-kit/fail-points.ts'
 import { standInEngine } from './engine.ts'

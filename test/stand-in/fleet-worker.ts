@@ -1,4 +1,4 @@
-import { runUntilSignal } from '../../src/main/run-until-signal.ts'
+import { runUntilSignal } from '../../src/main/process/run-until-signal.ts'
 import { startWorker } from '../../src/main/worker.ts'
 import { standInEngine } from './engine.ts'
 

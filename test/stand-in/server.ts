@@ -1,5 +1,5 @@
 import { startAllInOne } from '../../src/main/all-in-one.ts'
-import { runUntilSignal } from '../../src/main/run-until-signal.ts'
+import { runUntilSignal } from '../../src/main/process/run-until-signal.ts'
 import { standInEngine } from './engine.ts'
 
 /** The real all-in-one program, except for its engine. */

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { test } from 'node:test'
-import { someTask } from '../../test/contract/jobs.ts'
-import { ownEnvironment } from '../../test/kit/own-environment.ts'
+import { someTask } from '../../../test/contract/jobs.ts'
+import { ownEnvironment } from '../../../test/kit/own-environment.ts'
 
 test('no line of the log has a whole id: whoever reads the log cannot use it', () => {
   const { id } = someTask()

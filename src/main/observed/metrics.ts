@@ -1,12 +1,12 @@
-import { listenForScrapes } from '../adapters/prometheus/listener.ts'
-import { mergeTexts } from '../adapters/prometheus/merge.ts'
-import { type PrometheusMetrics, prometheusMetrics } from '../adapters/prometheus/registry.ts'
-import type { Config } from '../config.ts'
-import { hostNames, isOwnName } from '../http/hosts.ts'
-import type { Log } from '../jobs/log.ts'
-import { type InstrumentName, type Metrics, type MetricsRole, noMetrics } from '../jobs/metrics.ts'
-import { packageVersion } from '../version.ts'
-import { isLoopback } from './callers.ts'
+import { listenForScrapes } from '../../adapters/prometheus/listener.ts'
+import { mergeTexts } from '../../adapters/prometheus/merge.ts'
+import { type PrometheusMetrics, prometheusMetrics } from '../../adapters/prometheus/registry.ts'
+import type { Config } from '../../config.ts'
+import { hostNames, isOwnName } from '../../http/hosts.ts'
+import type { Log } from '../../jobs/log.ts'
+import { type InstrumentName, type Metrics, type MetricsRole, noMetrics } from '../../jobs/metrics.ts'
+import { packageVersion } from '../../version.ts'
+import { isLoopback } from '../callers.ts'
 
 /** What a process measures, and how it is told. */
 export interface Measuring {

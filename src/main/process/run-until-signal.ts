@@ -1,10 +1,10 @@
 import type { Logger } from 'pino'
-import { openLogOutput } from '../adapters/log/log-output.ts'
-import { explain, operatorMessage } from '../cli/run-command.ts'
-import { ConfigError, readStorageSecrets } from '../config.ts'
-import { noReports, type Reports } from '../jobs/reports.ts'
+import { openLogOutput } from '../../adapters/log/log-output.ts'
+import { explain, operatorMessage } from '../../cli/run-command.ts'
+import { ConfigError, readStorageSecrets } from '../../config.ts'
+import { noReports, type Reports } from '../../jobs/reports.ts'
+import { endWithReport } from '../observed/telemetry.ts'
 import { onLossOfCommand, startedByNpm } from './started-by.ts'
-import { endWithReport } from './telemetry.ts'
 
 /** A started service. */
 export interface Running {

@@ -1,8 +1,8 @@
 import { type Logger, pino } from 'pino'
-import { openLogOutput } from '../adapters/log/log-output.ts'
-import type { Config } from '../config.ts'
-import { withoutSecrets } from '../jobs/keys.ts'
-import { activeFields } from '../jobs/tracing.ts'
+import { openLogOutput } from '../../adapters/log/log-output.ts'
+import type { Config } from '../../config.ts'
+import { withoutSecrets } from '../../jobs/keys.ts'
+import { activeFields } from '../../jobs/tracing.ts'
 
 /**
  * JSON lines on stdout, errors with their causes. `part` says which process wrote a line. A log that cannot be written

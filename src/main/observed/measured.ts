@@ -1,6 +1,6 @@
-import { toAppError } from '../jobs/errors.ts'
-import { type Metrics, noMetrics } from '../jobs/metrics.ts'
-import type { Backends } from './backends.ts'
+import { toAppError } from '../../jobs/errors.ts'
+import { type Metrics, noMetrics } from '../../jobs/metrics.ts'
+import type { Backends } from '../backends.ts'
 
 /** The backends of a process, measured: the one place where calls of the three services are timed and counted. */
 

@@ -5,10 +5,10 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { describe, test } from 'node:test'
-import { tempFolder } from '../../test/cleanup.ts'
+import { tempFolder } from '../../../test/cleanup.ts'
 import { type PageSystem, withLargePages } from './large-pages.ts'
 
-const root = join(import.meta.dirname, '../..')
+const root = join(import.meta.dirname, '../../..')
 const launcher = join(root, 'scripts/with-large-pages.ts')
 const able: PageSystem = {
   platform: 'linux',

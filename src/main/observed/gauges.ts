@@ -1,8 +1,8 @@
 import type { Server } from 'node:http'
-import { priorities } from '../jobs/fields.ts'
-import type { ImageStore, WebhookQueue } from '../jobs/ports.ts'
-import { readQueuedWork } from '../jobs/serving/queued-work.ts'
-import type { Backends } from './backends.ts'
+import { priorities } from '../../jobs/fields.ts'
+import type { ImageStore, WebhookQueue } from '../../jobs/ports.ts'
+import { readQueuedWork } from '../../jobs/serving/queued-work.ts'
+import type { Backends } from '../backends.ts'
 import type { Measured, Pulses } from './measured.ts'
 import type { Measuring } from './metrics.ts'
 

@@ -1,8 +1,8 @@
-import type { Config } from '../config.ts'
-import type { Log } from '../jobs/log.ts'
-import { noReports, type Reports } from '../jobs/reports.ts'
-import { followContexts } from '../jobs/tracing.ts'
-import { packageVersion } from '../version.ts'
+import type { Config } from '../../config.ts'
+import type { Log } from '../../jobs/log.ts'
+import { noReports, type Reports } from '../../jobs/reports.ts'
+import { followContexts } from '../../jobs/tracing.ts'
+import { packageVersion } from '../../version.ts'
 
 /** Traces and reports of faults of one process. */
 export interface Telemetry {
@@ -29,7 +29,7 @@ export async function openTelemetry(
   }
 
   async function startReports(): Promise<Reports> {
-    const { sentryReports } = await import('../adapters/sentry/reports.ts')
+    const { sentryReports } = await import('../../adapters/sentry/reports.ts')
     const release = sentryRelease ?? `packshot@${version}`
     return sentryReports({ dsn: dsn ?? '', release, environment, role, perMinute: reportsPerMinute }, log)
   }
@@ -40,7 +40,7 @@ async function startTraces(
   service: { role: 'server' | 'worker'; version: string },
   log: Log,
 ) {
-  const { startTracing } = await import('../adapters/opentelemetry/start.ts')
+  const { startTracing } = await import('../../adapters/opentelemetry/start.ts')
   return startTracing(settings, service, log)
 }
 

@@ -1,8 +1,8 @@
 import { access, constants, mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { keepPrivate, probeFolder } from '../adapters/disk/probe.ts'
-import { AppError, messageOf } from '../jobs/errors.ts'
-import type { Log } from '../jobs/log.ts'
+import { keepPrivate, probeFolder } from '../../adapters/disk/probe.ts'
+import { AppError, messageOf } from '../../jobs/errors.ts'
+import type { Log } from '../../jobs/log.ts'
 
 /** Where embedded mode keeps things. */
 export interface DataFolder {
