@@ -1,7 +1,8 @@
 import { createHmac, createSecretKey, hkdfSync, type KeyObject, timingSafeEqual } from 'node:crypto'
+import { changedDelivery } from './changed-delivery.ts'
 import type { JobEvent, Task } from './job.ts'
 import type { Log } from './log.ts'
-import type { DeadTask, Delivery, EventQueue, TaskQueue, WebhookQueue } from './ports.ts'
+import type { DeadTask, EventQueue, TaskQueue, WebhookQueue } from './ports.ts'
 import type { WebhookDelivery } from './webhook.ts'
 
 /**
@@ -25,7 +26,7 @@ export function signedTasks(queue: TaskQueue, { key, log }: SignOptions): TaskQu
     consume: (handler) =>
       queue.consume(async (delivery, more) => {
         const message = opened(secret, 'task', delivery.message)
-        if (message !== undefined) return handler(withMessage(delivery, message), more)
+        if (message !== undefined) return handler(changedDelivery(delivery, { message }), more)
         log.error({}, 'a task that is not signed with PACKSHOT_MESSAGE_KEY was parked')
         return delivery.dead('not signed with PACKSHOT_MESSAGE_KEY')
       }),
@@ -80,20 +81,6 @@ export function signedWebhooks(
         const again = await handler(delivery as WebhookDelivery)
         return again && { ...again, delivery: seal(again.delivery) }
       }, options),
-  }
-}
-
-/** The endings of a delivery may be methods that need it. */
-function withMessage(delivery: Delivery, message: object): Delivery {
-  return {
-    message,
-    attempt: delivery.attempt,
-    losses: delivery.losses,
-    lost: delivery.lost,
-    ack: () => delivery.ack(),
-    retry: (delayMs) => delivery.retry(delayMs),
-    giveBack: (delayMs) => delivery.giveBack(delayMs),
-    dead: (reason) => delivery.dead(reason),
   }
 }
 

@@ -1,3 +1,4 @@
+import { changedDelivery } from './changed-delivery.ts'
 import type { Task } from './job.ts'
 import type { Delivery, EventQueue, TaskQueue, WebhookPost, WebhookQueue } from './ports.ts'
 import {
@@ -154,14 +155,9 @@ function withTrace<T extends { trace?: string }>(message: T, trace: string | und
   return trace === undefined ? message : { ...message, trace }
 }
 
-/** The endings of a delivery may be methods that need it. */
 function recorded(delivery: Delivery, span: TraceSpan): Delivery {
   const outcome = (name: string) => span.setAttribute('packshot.outcome', name)
-  return {
-    message: delivery.message,
-    attempt: delivery.attempt,
-    losses: delivery.losses,
-    lost: delivery.lost,
+  return changedDelivery(delivery, {
     ack() {
       outcome('done')
       return delivery.ack()
@@ -178,5 +174,5 @@ function recorded(delivery: Delivery, span: TraceSpan): Delivery {
       outcome('parked')
       return delivery.dead(reason)
     },
-  }
+  })
 }

@@ -1,3 +1,4 @@
+import { changedDelivery } from '../../jobs/changed-delivery.ts'
 import { toAppError } from '../../jobs/errors.ts'
 import { type Metrics, noMetrics } from '../../jobs/metrics.ts'
 import type { Backends } from '../backends.ts'
@@ -70,19 +71,12 @@ export function measuredBackends<Opened extends Backends>(
             try {
               await handler(
                 parksHere
-                  ? {
-                      message: delivery.message,
-                      attempt: delivery.attempt,
-                      losses: delivery.losses,
-                      lost: delivery.lost,
-                      ack: () => delivery.ack(),
-                      retry: (delayMs) => delivery.retry(delayMs),
-                      giveBack: (delayMs) => delivery.giveBack(delayMs),
+                  ? changedDelivery(delivery, {
                       async dead(reason) {
                         await delivery.dead(reason)
                         metrics.deadLetters.add({})
                       },
-                    }
+                    })
                   : delivery,
                 more,
               )
