@@ -225,12 +225,12 @@ export class Graph {
 
   /** Whether a layer is its stored weight and nothing else: not in eight bits, no LoRA, nothing is fed. */
   isPlain(layer: string): boolean {
-    return !this.#has8(layer) && this.loraRank(layer) === 0 && !this.#options.replaced?.has(`${layer}.weight`)
+    return !this.#has8(layer) && this.loraRank(layer) === 0 && !this.#isFed(layer)
   }
 
   /** A layer in eight bits if the file has its weight so and nothing is fed in its place, else exactly. */
   either(layer: string, { exact, eightBits }: Readonly<Record<'exact' | 'eightBits', () => Value>>): Value {
-    if (!this.#has8(layer) || this.#options.replaced?.has(`${layer}.weight`)) return exact()
+    if (!this.#has8(layer) || this.#isFed(layer)) return exact()
     if (this.#options.onCompared === undefined) return eightBits()
     const y = exact()
     this.#compared.push([layer, y, eightBits()])
@@ -239,8 +239,7 @@ export class Graph {
 
   /** Whether a layer is computed in eight bits and nothing else: no LoRA, nothing to compare with. */
   inEightBits(layer: string): boolean {
-    const { onCompared, replaced } = this.#options
-    return this.#has8(layer) && onCompared === undefined && !replaced?.has(`${layer}.weight`)
+    return this.#has8(layer) && this.#options.onCompared === undefined && !this.#isFed(layer)
   }
 
   hasDoubled(layer: string): boolean {
@@ -458,6 +457,10 @@ export class Graph {
 
   #has8(layer: string): boolean {
     return this.#weights.has(eightBitKeys(layer).values)
+  }
+
+  #isFed(layer: string): boolean {
+    return this.#options.replaced?.has(`${layer}.weight`) ?? false
   }
 
   /** In whatever shape it is stored. */

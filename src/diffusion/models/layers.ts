@@ -252,13 +252,18 @@ export function toPicture(g: Graph, rows: Value, like: Value): Value {
   return g.transpose(g.reshape(rows, [batch, height, width, channels]), [0, 3, 1, 2])
 }
 
-/** Each row as often, or the first of each so many, that there are `length`. @param x [rows, ...] @returns [length, ...] */
-export function asRows(g: Graph, x: Value, length: number): Value {
-  const [rows = 0, ...rest] = x.dims
+/**
+ * What belongs to each of `rows`, as often, or of the first of each so many, that it belongs to each of `length`.
+ * @param x [rows * n, ...] @returns [length * n, ...]
+ */
+export function asRows(g: Graph, x: Value, rows: number, length: number): Value {
   if (rows === length) return x
+  const [all = 0, ...rest] = x.dims
+  const numbers = x.dims.reduce((product, dim) => product * dim, 1)
   const indices = () => Int32Array.from({ length }, (_, row) => Math.floor((row * rows) / length))
-  const flat = g.reshape(x, [1, rows, rest.reduce((product, dim) => product * dim, 1)])
-  return g.reshape(g.gathered(flat, `${length} of ${rows} rows`, indices), [length, ...rest])
+  const flat = g.reshape(x, [1, rows, numbers / rows])
+  const picked = g.gathered(flat, `${length} of ${rows} rows`, indices)
+  return g.reshape(picked, [(all / rows) * length, ...rest])
 }
 
 interface ResnetOptions {
@@ -281,7 +286,7 @@ export function resnet(
   h = conv(g, `${key}.conv1`, h, out, { kernel: 3 })
   if (time) {
     // projected with all its rows: the product of a single one has a kernel of its own, which adds in another order
-    const shift = asRows(g, linear(g, `${key}.time_emb_proj`, time, out), batch)
+    const shift = asRows(g, linear(g, `${key}.time_emb_proj`, time, out), time.dims[0] as number, batch)
     h = add(g, h, g.reshape(shift, [batch, out, 1, 1]))
   }
   h = silu(g, groupNorm(g, `${key}.norm2`, h, groups, epsilon))

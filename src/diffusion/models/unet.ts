@@ -145,7 +145,7 @@ function block({ g, config, time }: Context, key: string, x: Value, out: number)
 function concat(g: Graph, x: Value, skip: Value): Value {
   const [batch, channels, height, width] = x.dims as [number, number, number, number]
   const dims = [batch, channels + (skip.dims[1] as number), height, width]
-  return g.op('Concat', [x, asRows(g, skip, batch)], dims, { axis: 1 })
+  return g.op('Concat', [x, asRows(g, skip, skip.dims[0] as number, batch)], dims, { axis: 1 })
 }
 
 /**
@@ -154,22 +154,20 @@ function concat(g: Graph, x: Value, skip: Value): Value {
  */
 function transformer(context: Context, key: string, x: Value, heads: number): Value {
   const { g, config, batch } = context
-  const [pictures, channels, height, width] = x.dims as [number, number, number, number]
+  const [pictures, channels] = x.dims as [number, number]
   const normal = groupNorm(g, `${key}.norm`, x, config.norm_num_groups, transformerNormEpsilon)
   let rows = projectionOfPixels(g, `${key}.proj_in`, normal, channels)
   const inner = `${key}.transformer_blocks.0`
   const norm1 = layerNorm(g, `${inner}.norm1`, rows, 1e-5)
   rows = add(g, rows, attend(g, `${inner}.attn1`, norm1, { source: norm1, heads, batch: pictures }))
   // from here on the rows of a picture differ
-  const tokens = height * width
-  rows = asRows(g, g.reshape(rows, [pictures, tokens * channels]), batch)
-  rows = g.reshape(rows, [batch * tokens, channels])
+  rows = asRows(g, rows, pictures, batch)
   const norm2 = layerNorm(g, `${inner}.norm2`, rows, 1e-5)
   const { text: source, mask } = context
   rows = add(g, rows, attend(g, `${inner}.attn2`, norm2, { source, heads, batch, mask }))
   rows = add(g, rows, feedForward(g, `${inner}.ff.net`, layerNorm(g, `${inner}.norm3`, rows, 1e-5)))
   rows = projection(g, `${key}.proj_out`, rows, channels)
-  const before = asRows(g, x, batch)
+  const before = asRows(g, x, pictures, batch)
   return add(g, toPicture(g, rows, before), before)
 }
 
