@@ -5,6 +5,8 @@ import { parseArgs } from 'node:util'
 import { Graph } from '../src/diffusion/graph/graph.ts'
 import { withoutWeights } from '../src/diffusion/graph/without-weights.ts'
 import { profiles, Session } from '../src/diffusion/runtime/session.ts'
+import { SessionCache } from '../src/diffusion/runtime/session-cache.ts'
+import { modelMemory } from '../src/generator/auto-profile.ts'
 import { fullSizeCheckpoint } from './full-size-checkpoint.ts'
 
 /**
@@ -59,7 +61,9 @@ const ceiling = values.json ? Number.NaN : await matrixProductRate()
 say(`one matrix product    ${Math.round(ceiling)} GFLOP/s: the UNet's widest layer alone, to compare with`)
 const cacheFolder = join(tmpdir(), 'packshot-bench-weights')
 const threads = values.threads === undefined ? undefined : Number(values.threads)
-const open = () => engine.openEngine({ model: path, provider: 'cpu', profile, threads, cacheFolder })
+const sessions = new SessionCache<Session>(modelMemory({ modelMemoryMb: undefined }))
+const open = () =>
+  engine.openEngine({ model: path, provider: 'cpu', profile, threads, cacheFolder, sessions })
 const shape = { width: size, height: size }
 if (profile !== 'fast' || precision === 'int8') {
   const began = performance.now()

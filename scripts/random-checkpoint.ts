@@ -11,14 +11,22 @@ import { TorchGenerator } from '../src/diffusion/random/torch-normal.ts'
 import type { StoredTensor } from '../src/diffusion/safetensors/safetensors.ts'
 
 /**
- * Writes a checkpoint of Stable Diffusion 1.5's full size in diffusers layout, with random weights in fp16: its
- * pictures are worthless, but keys, shapes, bytes and work are those of a real one. The VAE's encoder is left out:
- * text-to-image does not need it.
+ * Writes a checkpoint in diffusers layout with random weights in fp16: its pictures are worthless, but keys, shapes, bytes and work are
+ * those of a real one of that size, by default Stable Diffusion 1.5's. The VAE's encoder is left out: text-to-image does not need it.
  *
  *   node scripts/random-checkpoint.ts <folder>
  */
 
-const text: ClipTextConfig & { vocab_size: number } = {
+/** What a checkpoint is made of. */
+export interface Sizes {
+  readonly text: ClipTextConfig & { readonly vocab_size: number }
+  readonly unet: UnetConfig
+  readonly vae: VaeConfig
+  /** Of the latents that the model is for. */
+  readonly sampleSize: number
+}
+
+const text: Sizes['text'] = {
   hidden_size: 768,
   intermediate_size: 3072,
   num_attention_heads: 12,
@@ -53,6 +61,8 @@ const vae: VaeConfig = {
   scaling_factor: 0.18215,
 }
 
+const fullSize: Sizes = { text, unet, vae, sampleSize: 64 }
+
 const scheduler = {
   _class_name: 'PNDMScheduler',
   num_train_timesteps: 1000,
@@ -66,6 +76,11 @@ const scheduler = {
 class Recorder implements WeightSource {
   readonly fileName = 'recorded'
   readonly shapes = new Map<string, readonly number[]>()
+  readonly #text: Sizes['text']
+
+  constructor({ text }: Sizes) {
+    this.#text = text
+  }
 
   /** As it is stored by diffusers, and nothing in eight bits. */
   has(key: string): boolean {
@@ -73,7 +88,7 @@ class Recorder implements WeightSource {
   }
 
   shape(key: string): readonly number[] {
-    if (key.endsWith('token_embedding.weight')) return [text.vocab_size, text.hidden_size]
+    if (key.endsWith('token_embedding.weight')) return [this.#text.vocab_size, this.#text.hidden_size]
     return [0, 0, 1, 1] // projections are 1x1 convolutions in SD 1.x
   }
 
@@ -89,10 +104,18 @@ class Recorder implements WeightSource {
   assertAllTaken(): void {}
 }
 
-/** Writes the folder; about 2.06 GB. The tokenizer is copied from a folder that has one. */
-export async function writeRandomCheckpoint(folder: string, tokenizer: string): Promise<void> {
-  const size = 64
-  const recorders = { text_encoder: new Recorder(), unet: new Recorder(), vae: new Recorder() }
+/** Writes the folder; about 2.06 GB in full size. The tokenizer is copied from a folder that has one. */
+export async function writeRandomCheckpoint(
+  folder: string,
+  tokenizer: string,
+  sizes: Sizes = fullSize,
+): Promise<void> {
+  const { text, unet, vae, sampleSize: size } = sizes
+  const recorders = {
+    text_encoder: new Recorder(sizes),
+    unet: new Recorder(sizes),
+    vae: new Recorder(sizes),
+  }
   clipTextGraph(text, recorders.text_encoder, 1)
   unetGraph(unet, recorders.unet, { batch: 1, height: size, width: size, tokens: 77 })
   vaeDecoderGraph(vae, recorders.vae, size, size)

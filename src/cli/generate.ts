@@ -7,7 +7,9 @@ import { openEngine } from '../diffusion/engine.ts'
 import { eightBitsGain } from '../diffusion/int8/probe.ts'
 import { infotext } from '../diffusion/output/infotext.ts'
 import { findDevice } from '../diffusion/runtime/provider.ts'
-import { profileFor } from '../generator/auto-profile.ts'
+import type { Session } from '../diffusion/runtime/session.ts'
+import { SessionCache } from '../diffusion/runtime/session-cache.ts'
+import { modelMemory, profileFor } from '../generator/auto-profile.ts'
 import { deliver } from '../generator/deliver.ts'
 import { engineFiles, engineRequest } from '../generator/engine-request.ts'
 import { matteSource } from '../generator/matte-source.ts'
@@ -80,6 +82,7 @@ async function generate(args: string[]): Promise<number> {
     cacheFolder,
     model: model.path,
     vae,
+    sessions: new SessionCache<Session>(modelMemory(config)),
   })
   const gain =
     request.precision === 'int8' ? await eightBitsGain({ provider: device.provider, threads }) : undefined

@@ -10,6 +10,7 @@ import { clipTextGraph } from './models/clip-text.ts'
 import { tinyDecoderGraph } from './models/taesd.ts'
 import { type UnetShape, unetGraph } from './models/unet.ts'
 import { hasEncoder, vaeDecoderGraph, vaeEncoderGraph, vaeScale } from './models/vae.ts'
+import { worthWinograd } from './models/winograd.ts'
 import { packedSession, packingMachine } from './runtime/packed.ts'
 import { Session, type SessionOptions } from './runtime/session.ts'
 import type { SessionCache } from './runtime/session-cache.ts'
@@ -37,14 +38,18 @@ export interface ModelSessionsOptions extends SessionOptions {
  */
 export const arenaFactor = 2.25
 
-/** What the cache needs to make a session. */
-type Planned = [key: string, plan: Parameters<SessionCache<Session>['get']>[2]]
+type Plan = ReturnType<Parameters<SessionCache<Session>['get']>[2]>
+
+/** What the cache needs to make a session. @param winogradFrom as the graph's option, in place of what memory has room for */
+type Planned = [key: string, plan: (winogradFrom?: number) => Plan]
 
 /** What more there is to know of a session. */
 interface Kind {
   readonly plan?: LoraPlan
   /** Whether it is worth keeping on the disk in the profile `packed`. */
   readonly kept?: boolean
+  /** Of the picture's latents. */
+  readonly size?: LatentSize
 }
 
 /** Height and width in latent pixels. */
@@ -65,6 +70,8 @@ export class ModelSessions {
   readonly #options: ModelSessionsOptions
   /** By shape: see `rowsTogether`. */
   readonly #rows = new Map<string, number>()
+  /** By size: see `#winogradFrom`. */
+  readonly #winograd = new Map<string, number>()
   #vaePrecision: Precision
   /** `HEIGHTxWIDTH` of latents whose graphs are kept packed: requests cannot fill the disk with other sizes. */
   readonly #packedSizes = new Set<string>()
@@ -127,9 +134,13 @@ export class ModelSessions {
 
   /** @param skip see `clipTextGraph` */
   text(skip: number, plan: LoraPlan): Promise<Session> {
+    return this.#options.sessions.get(this, ...this.#text(skip, plan))
+  }
+
+  #text(skip: number, plan: LoraPlan): Planned {
     const { text, architecture } = this.model
     const lora = { loraRanks: plan.ranks, replaced: plan.replaced }
-    return this.#session(
+    return this.#planned(
       text,
       `text skip ${skip} ${plan.signature}`,
       this.#options.precision,
@@ -156,13 +167,13 @@ export class ModelSessions {
     const key = JSON.stringify([height, width, tokens, masked, plan.signature])
     const known = this.#rows.get(key)
     if (known !== undefined) return known
-    const { sessions } = this.#options
+    const { provider, sessions } = this.#options
     const bytesOf = ([, make]: Planned) => make().bytes
     const beside = this.together > 1 ? bytesOf(this.#decoder({ height, width })) : 0
     let pictures = this.together
     const fits = () => {
       const shape = { height, width, tokens, masked, batch: 2 * pictures }
-      return bytesOf(this.#unet(shape, plan, true)) + beside <= sessions.budgetBytes
+      return bytesOf(this.#unet(shape, plan, provider !== 'cpu')) + beside <= sessions.budgetBytes
     }
     while (pictures > 1 && !fits()) pictures--
     const rows = pictures > 1 ? 2 * pictures : 0
@@ -180,7 +191,11 @@ export class ModelSessions {
       `unet ${JSON.stringify(shape)} ${openBatch ? 'open' : ''} ${plan.signature}`,
       this.#options.precision,
       (weights, options) => unetGraph(architecture.unet, weights, shape, { ...options, ...more }),
-      { plan, kept: shape.batch <= 2 && !shape.masked && shape.tokens === tokens && this.#keeps(shape) },
+      {
+        plan,
+        kept: shape.batch <= 2 && !shape.masked && shape.tokens === tokens && this.#keeps(shape),
+        size: shape,
+      },
     )
   }
 
@@ -196,7 +211,7 @@ export class ModelSessions {
       `decoder ${height}x${width}`,
       this.#vaePrecision,
       (weights, options) => vaeDecoderGraph(architecture.vae, weights, height, width, options),
-      { kept: this.#keeps({ height, width }) },
+      { kept: this.#keeps({ height, width }), size: { height, width } },
     )
   }
 
@@ -222,9 +237,15 @@ export class ModelSessions {
   /** For a picture of a size in pixels. @throws CheckpointError if the VAE has no encoder */
   encoder(height: number, width: number): Promise<Session> {
     const { vae, architecture } = this.model
-    return this.#session(vae, `encoder ${height}x${width}`, this.#vaePrecision, (weights, options) =>
-      vaeEncoderGraph(architecture.vae, weights, height, width, options),
+    const scale = vaeScale(architecture.vae)
+    const planned = this.#planned(
+      vae,
+      `encoder ${height}x${width}`,
+      this.#vaePrecision,
+      (weights, options) => vaeEncoderGraph(architecture.vae, weights, height, width, options),
+      { size: { height: height / scale, width: width / scale } },
     )
+    return this.#options.sessions.get(this, ...planned)
   }
 
   /**
@@ -247,14 +268,22 @@ export class ModelSessions {
     return this.turns.take(() => this.#options.sessions.release(this))
   }
 
-  #session(
-    file: SafetensorsFile,
-    key: string,
-    precision: Precision,
-    write: (weights: WeightSource, options: GraphOptions) => Uint8Array,
-    how: Kind = {},
-  ): Promise<Session> {
-    return this.#options.sessions.get(this, ...this.#planned(file, key, precision, write, how))
+  /**
+   * From how many channels on convolutions are computed in fewer products, which takes more memory for their weights: there is
+   * to be room for all networks of a guided picture beside one another. `dense` has its weights as they are in the file.
+   */
+  #winogradFrom(size: LatentSize): number {
+    const { provider, profile, sessions } = this.#options
+    if (provider !== 'cpu' || profile === 'dense') return Number.POSITIVE_INFINITY
+    const known = this.#winograd.get(nameOf(size))
+    if (known !== undefined) return known
+    const tokens = this.model.architecture.text.max_position_embeddings
+    const shape = { ...size, batch: 2, pictures: 1, tokens, masked: false }
+    const networks = [this.#text(1, noLoras), this.#unet(shape, noLoras, false), this.#decoder(size)]
+    const bytes = networks.reduce((sum, [, plan]) => sum + plan(worthWinograd).bytes, 0)
+    const from = bytes <= sessions.budgetBytes ? worthWinograd : Number.POSITIVE_INFINITY
+    this.#winograd.set(nameOf(size), from)
+    return from
   }
 
   #keeps(size: LatentSize): boolean {
@@ -266,18 +295,18 @@ export class ModelSessions {
     key: string,
     precision: Precision,
     write: (weights: WeightSource, options: GraphOptions) => Uint8Array,
-    { plan = noLoras, kept = false }: Kind = {},
+    { plan = noLoras, kept = false, size }: Kind = {},
   ): Planned {
-    const { attention, provider, profile, packedFolder, onWarning, eightBits } = this.#options
+    const { attention, provider, profile, packedFolder, onWarning, eightBits, sessions } = this.#options
     const inEightBits = file === eightBits?.unet || file === eightBits?.vae
     const packs = provider === 'cpu' && profile === 'packed' && precision === 'float32'
     const folder = packs && kept && plan.signature === noLoras.signature ? packedFolder : undefined
-    const make: Planned[1] = () => {
+    const make = (winogradFrom: number): Plan => {
       let activations = 0
       let constants = 0
       const onMemory: GraphOptions['onMemory'] = (memory) => ({ activations, constants } = memory)
       const source = inEightBits ? eightBitWeights(file) : new Weights(file)
-      const graph = write(source, { precision, attention, onMemory })
+      const graph = write(source, { precision, attention, onMemory, winogradFrom })
       const weights = weightBytes(file, precision, plan.replaced) + plan.bytes
       return {
         bytes: weights + constants + Math.ceil(arenaFactor * activations),
@@ -291,7 +320,13 @@ export class ModelSessions {
         },
       }
     }
-    return [`${key} ${precision}`, make]
+    const planned: Planned[1] = (winogradFrom) => {
+      if (winogradFrom !== undefined) return make(winogradFrom)
+      const made = make(size === undefined ? Number.POSITIVE_INFINITY : this.#winogradFrom(size))
+      // a long prompt, or many rows
+      return made.bytes > sessions.budgetBytes ? make(Number.POSITIVE_INFINITY) : made
+    }
+    return [`${key} ${precision}`, planned]
   }
 }
 

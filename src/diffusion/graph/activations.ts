@@ -7,7 +7,7 @@ const views = new Set(['Reshape', 'Identity'])
 export interface GraphMemory {
   /** The most that lives at the same time: a value lives from the operator that makes it to the last that reads it. */
   readonly activations: number
-  /** What ONNX Runtime computes from constants at load, and keeps. */
+  /** What ONNX Runtime computes from constants at load, and keeps, without the weights that it takes the place of. */
   readonly constants: number
 }
 
@@ -21,6 +21,11 @@ export class Activations {
 
   constructor(bytesPerNumber: number) {
     this.#bytesPerNumber = bytesPerNumber
+  }
+
+  /** A weight that constants are made of, and that is then used nowhere. */
+  replaced(weight: Value): void {
+    this.#constants -= this.#bytes(weight)
   }
 
   /** A tensor that is fed: its memory is that of whoever feeds it. */

@@ -92,6 +92,8 @@ export interface GraphOptions {
   readonly openBatch?: boolean
   /** What makes each row from that row alone goes through in pieces of rows, so that it stays in a processor's cache. */
   readonly pieces?: boolean
+  /** 3x3 convolutions from at least so many channels to as many are computed in fewer products: see `models/winograd.ts`. */
+  readonly winogradFrom?: number | undefined
 }
 
 /** Numbers in eight bits: each is `scale * (value - zero)`. */
@@ -146,6 +148,11 @@ export class Graph {
 
   get inPieces(): boolean {
     return this.#options.pieces ?? false
+  }
+
+  /** Infinite where none is. */
+  get winogradFrom(): number {
+    return this.#options.winogradFrom ?? Number.POSITIVE_INFINITY
   }
 
   get attention(): Attention {
@@ -207,6 +214,18 @@ export class Graph {
     return value
   }
 
+  /** A tensor that is computed from a weight at load, and takes its place in memory. */
+  madeOfWeight(
+    key: string,
+    shape: readonly number[],
+    dims: readonly number[],
+    make: (weight: Value) => Value,
+  ): Value {
+    const weight = this.weight(key, shape, dims)
+    this.#activations.replaced(weight)
+    return make(weight)
+  }
+
   /** A weight [out, ...] of a plain layer as two, of one half of the outputs each, used where they lie. */
   weightHalves(key: string, shape: readonly number[]): [Value, Value] {
     const [out = 0, ...rest] = shape
@@ -225,12 +244,17 @@ export class Graph {
 
   /** Whether a layer is its stored weight and nothing else: not in eight bits, no LoRA, nothing is fed. */
   isPlain(layer: string): boolean {
-    return !this.#has8(layer) && this.loraRank(layer) === 0 && !this.#isFed(layer)
+    return !this.#has8(layer) && this.loraRank(layer) === 0 && !this.isFed(layer)
+  }
+
+  /** Whether a run brings the layer's weight. */
+  isFed(layer: string): boolean {
+    return this.#options.replaced?.has(`${layer}.weight`) ?? false
   }
 
   /** A layer in eight bits if the file has its weight so and nothing is fed in its place, else exactly. */
   either(layer: string, { exact, eightBits }: Readonly<Record<'exact' | 'eightBits', () => Value>>): Value {
-    if (!this.#has8(layer) || this.#isFed(layer)) return exact()
+    if (!this.#has8(layer) || this.isFed(layer)) return exact()
     if (this.#options.onCompared === undefined) return eightBits()
     const y = exact()
     this.#compared.push([layer, y, eightBits()])
@@ -239,7 +263,7 @@ export class Graph {
 
   /** Whether a layer is computed in eight bits and nothing else: no LoRA, nothing to compare with. */
   inEightBits(layer: string): boolean {
-    return this.#has8(layer) && this.#options.onCompared === undefined && !this.#isFed(layer)
+    return this.#has8(layer) && this.#options.onCompared === undefined && !this.isFed(layer)
   }
 
   hasDoubled(layer: string): boolean {
@@ -457,10 +481,6 @@ export class Graph {
 
   #has8(layer: string): boolean {
     return this.#weights.has(eightBitKeys(layer).values)
-  }
-
-  #isFed(layer: string): boolean {
-    return this.#options.replaced?.has(`${layer}.weight`) ?? false
   }
 
   /** In whatever shape it is stored. */

@@ -1,3 +1,4 @@
+import { bandsFor } from '../graph/bands.ts'
 import type { Graph, Value } from '../graph/graph.ts'
 import { doubledTaps } from './doubled.ts'
 
@@ -79,9 +80,6 @@ interface EightBitConv {
   readonly bias: Value | undefined
 }
 
-/** An input that is unfolded takes 9 bytes for each number: larger ones are unfolded in bands of rows. */
-const unfoldedBytes = 96 * 2 ** 20
-
 /**
  * A convolution as a product: the input in channels-last layout, 8 bits each, what the kernel sees at each place side by
  * side. The runtime's own kernel for 8-bit convolutions is 20 times slower (docs/performance.md).
@@ -107,7 +105,7 @@ export function eightBitConv(g: Graph, layer: string, x: Value, options: EightBi
     { length: kernel * kernel },
     (_, tap): Tap => [Math.floor(tap / kernel), tap % kernel],
   )
-  const bands = inBands(batch * width * inner, height).map(([top, band]) => {
+  const bands = bandsFor(height, batch * width * inner).map(({ top, rows: band }) => {
     const seen = g.rowsOf(whole, top * stride, (top + band - 1) * stride + kernel)
     const rows = unfolded(g, seen, { taps, stride, size: [band, width] })
     return toPicture(product(g, rows, factors), band)
@@ -133,7 +131,7 @@ export function eightBitDoubled(
   const { values, scale, zero } = g.quantized(x)
   const whole = g.padded(g.transpose(values, [0, 2, 3, 1]), [1, 1, 1, 1], zero)
   const weights = g.eightBitWeights(layer, [inner, 4 * out], { parts: 4, doubled: true })
-  const bands = inBands(batch * width * inner, height).map(([top, band]) => {
+  const bands = bandsFor(height, batch * width * inner).map(({ top, rows: band }) => {
     const seen = g.rowsOf(whole, top, top + band + 2)
     const pixels = weights.map((weight, pixel) => {
       const rows = unfolded(g, seen, { taps: doubledTaps(pixel), stride: 1, size: [band, width] })
@@ -180,12 +178,4 @@ function unfolded(g: Graph, seen: Value, { taps, stride, size: [height, width] }
     return indices
   })
   return g.reshape(places, [batch * height * width, taps.length * channels])
-}
-
-/** @param rowBytes what one row takes when it is unfolded */
-function inBands(rowBytes: number, height: number): (readonly [top: number, height: number])[] {
-  const most = Math.max(1, Math.floor(unfoldedBytes / rowBytes))
-  const bands: (readonly [number, number])[] = []
-  for (let top = 0; top < height; top += most) bands.push([top, Math.min(most, height - top)])
-  return bands
 }

@@ -1,5 +1,7 @@
+import { bandsOf } from '../graph/bands.ts'
 import type { Graph, Value } from '../graph/graph.ts'
 import { eightBitConv, eightBitDoubled, eightBitHalves, eightBitProduct } from '../int8/products.ts'
+import { winogradConv, winogradTile } from './winograd.ts'
 
 /**
  * The layers that CLIP, UNet and VAE share, each as the operators that ONNX Runtime has fast kernels for on CPU
@@ -50,9 +52,8 @@ export function inPieces(g: Graph, x: Value, block: (rows: Value) => Value): Val
   const pieces = g.inPieces && rows >= 3 * channels ? Math.ceil(rows / piece) : 1
   if (pieces === 1) return block(x)
   const picture = g.reshape(x, [1, rows, 1, channels])
-  const begin = (index: number) => Math.round((index * rows) / pieces)
-  const made = Array.from({ length: pieces }, (_, index) => {
-    const some = g.rowsOf(picture, begin(index), begin(index + 1))
+  const made = bandsOf(rows, pieces).map((band) => {
+    const some = g.rowsOf(picture, band.top, band.top + band.rows)
     return block(g.reshape(some, [some.dims[1] as number, channels]))
   })
   return g.op('Concat', made, x.dims, { axis: 0 })
@@ -116,6 +117,9 @@ export function conv(g: Graph, key: string, x: Value, out: number, options: Conv
   const bias = (options.bias ?? true) ? [g.weight(`${key}.bias`, [out])] : []
   const y = g.either(key, {
     exact() {
+      const bordered = kernel === 3 && stride === 1 && pads.every((pad) => pad === 1)
+      const tile = bordered && winogradTile(g, key, channels, dims)
+      if (tile) return winogradConv(g, key, x, out, { tile, bias: bias[0] })
       const weight = g.weight(`${key}.weight`, [out, channels, kernel, kernel])
       return g.op('Conv', [x, weight, ...bias], dims, attributes)
     },
@@ -296,11 +300,14 @@ export function resnet(
 
 /** Twice the size (or just `height` x `width`), then a convolution. */
 export function upsample(g: Graph, key: string, x: Value, height: number, width: number): Value {
-  const [, out, before, across] = x.dims as [number, number, number, number]
+  const [batch, out, before, across] = x.dims as [number, number, number, number]
   const layer = `${key}.conv`
-  const half = height === 2 * before && width === 2 * across && g.hasDoubled(layer) ? x : undefined
-  if (half && g.inEightBits(layer) && g.loraRank(layer) === 0) {
-    return eightBitDoubled(g, layer, half, out, g.weight(`${layer}.bias`, [out]))
-  }
+  const doubled = height === 2 * before && width === 2 * across
+  const half = doubled && g.hasDoubled(layer) ? x : undefined
+  const bias = () => g.weight(`${layer}.bias`, [out])
+  if (half && g.inEightBits(layer) && g.loraRank(layer) === 0)
+    return eightBitDoubled(g, layer, half, out, bias())
+  const tile = doubled && g.isPlain(layer) && winogradTile(g, layer, out, [batch, out, height, width])
+  if (tile) return winogradConv(g, layer, x, out, { tile, enlarged: true, bias: bias() })
   return conv(g, layer, g.resize(x, height, width), out, { kernel: 3, half })
 }

@@ -1,0 +1,24 @@
+/** Of work on rows. */
+export interface Band {
+  /** Its first row. */
+  readonly top: number
+  /** How many. */
+  readonly rows: number
+}
+
+/** What the bands of a layer hold takes so many bytes at most, if one row does. */
+const bandBytes = 96 * 2 ** 20
+
+/** As many bands as their memory needs. @param rowBytes what one row takes while a layer is computed */
+export function bandsFor(rows: number, rowBytes: number): Band[] {
+  return bandsOf(rows, Math.min(rows, Math.ceil((rows * rowBytes) / bandBytes)))
+}
+
+/** So many bands, which differ by one row at most. */
+export function bandsOf(rows: number, count: number): Band[] {
+  const begin = (band: number) => Math.round((band * rows) / count)
+  return Array.from({ length: count }, (_, band) => ({
+    top: begin(band),
+    rows: begin(band + 1) - begin(band),
+  }))
+}
