@@ -49,6 +49,8 @@ export interface EngineOptions extends SessionOptions {
   readonly keptText?: KeptStates
   /** How many pictures that are drawn at the same time may go through the UNet in one run; by default one. */
   readonly together?: number
+  /** Fewest channels of layers that are computed in fewer products (`models/winograd.ts`); by default from where it gains time. */
+  readonly winogradFrom?: number
   /** Receives what an operator should know of, in a sentence. */
   readonly onWarning?: (message: string) => void
   /**

@@ -28,6 +28,8 @@ export interface ModelSessionsOptions extends SessionOptions {
   readonly eightBits?: Readonly<Record<'unet' | 'vae', SafetensorsFile>> | undefined
   /** How many pictures may go through the UNet in one run; by default one. */
   readonly together?: number | undefined
+  /** As the graph's option, where memory has room for it; by default from where it gains time. */
+  readonly winogradFrom?: number | undefined
   /** Receives what an operator should know of, in a sentence. */
   readonly onWarning?: ((message: string) => void) | undefined
 }
@@ -273,15 +275,15 @@ export class ModelSessions {
    * to be room for all networks of a guided picture beside one another. `dense` has its weights as they are in the file.
    */
   #winogradFrom(size: LatentSize): number {
-    const { provider, profile, sessions } = this.#options
+    const { provider, profile, sessions, winogradFrom = worthWinograd } = this.#options
     if (provider !== 'cpu' || profile === 'dense') return Number.POSITIVE_INFINITY
     const known = this.#winograd.get(nameOf(size))
     if (known !== undefined) return known
     const tokens = this.model.architecture.text.max_position_embeddings
     const shape = { ...size, batch: 2, pictures: 1, tokens, masked: false }
     const networks = [this.#text(1, noLoras), this.#unet(shape, noLoras, false), this.#decoder(size)]
-    const bytes = networks.reduce((sum, [, plan]) => sum + plan(worthWinograd).bytes, 0)
-    const from = bytes <= sessions.budgetBytes ? worthWinograd : Number.POSITIVE_INFINITY
+    const bytes = networks.reduce((sum, [, plan]) => sum + plan(winogradFrom).bytes, 0)
+    const from = bytes <= sessions.budgetBytes ? winogradFrom : Number.POSITIVE_INFINITY
     this.#winograd.set(nameOf(size), from)
     return from
   }

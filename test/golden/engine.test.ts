@@ -17,6 +17,7 @@ import {
   type TinyMeta,
 } from './golden.ts'
 import { paddedIds } from './padded-ids.ts'
+import { rows } from './parity-rows/winograd.ts'
 
 /** Equal to diffusers on the same weights and seed: parts within 1e-4, pictures within 2/255 a pixel. */
 const partTolerance = 1e-4
@@ -134,6 +135,15 @@ for (const name of ['square', 'wide', 'unguided', 'v_prediction']) {
     assert.ok(difference <= pixelTolerance, `a channel differs by ${difference} of 255`)
   })
 }
+
+test('with convolutions in fewer products all of it equals diffusers, too', async (t) => {
+  let count = 0
+  for await (const { row, difference, limit } of rows()) {
+    count += 1
+    await t.test(row, () => assert.ok(difference <= limit, `${difference}`))
+  }
+  assert.equal(count, 6)
+})
 
 /** A copy of the model whose scheduler config states another kind of prediction. */
 async function withPrediction(t: TestContext, kind: string): Promise<Engine> {

@@ -6,8 +6,8 @@ export interface Band {
   readonly rows: number
 }
 
-/** What the bands of a layer hold takes so many bytes at most, if one row does. */
-const bandBytes = 96 * 2 ** 20
+/** What a band of a layer holds takes so many bytes at most, if a row does: processors have caches of that size, and a large picture needs less memory. */
+const bandBytes = 24 * 2 ** 20
 
 /** As many bands as their memory needs. @param rowBytes what one row takes while a layer is computed */
 export function bandsFor(rows: number, rowBytes: number): Band[] {
