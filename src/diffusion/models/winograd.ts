@@ -9,56 +9,53 @@ import type { Graph, Value } from '../graph/graph.ts'
 
 type Matrix = readonly (readonly number[])[]
 
-/** Of F(m x m, 3 x 3) along one axis. */
+/** m */
+export type Tile = 2 | 4
+
+/** What takes a plane to the points and back, as matrices for planes that are flattened row by row. */
 interface Filter {
-  /** m */
-  readonly tile: number
-  /** [a, a] */
+  /** [a * a, a * a] */
   readonly input: Matrix
-  /** [a, 3] */
+  /** [a * a, 9] */
   readonly kernel: Matrix
-  /** [m, a] */
+  /** [m * m, a * a] */
   readonly output: Matrix
 }
 
-/** 16 products for 4 outputs. The relative error of a layer is 4e-7, as it is of the convolution itself. */
-const two = filterFor(2, [0, 1, -1])
+const filters: Readonly<Record<Tile, Filter>> = {
+  /** 16 products for 4 outputs. The relative error of a layer is 4e-7, hardly more than that of the convolution itself. */
+  2: filterFor(2, [0, 1, -1]),
+  /**
+   * 36 products for 16 outputs. The error of a layer is 1.1e-6, less than half of what the usual points 0, 1, -1, 2, -2 give: the powers
+   * of these are of like sizes (docs/performance.md).
+   */
+  4: filterFor(4, [0, 5 / 8, -5 / 8, 3 / 2, -3 / 2]),
+}
 
-/**
- * 36 products for 16 outputs. Of points of the form 0, ±p, ±q these have the least error, 1.5e-6 of a layer, less than half of the usual
- * 0, ±1, ±2: their powers are of like sizes. Searched in eighths and thirds (docs/performance.md).
- */
-const four = filterFor(4, [0, 5 / 8, -5 / 8, 3 / 2, -3 / 2])
-
-/**
- * Toom and Cook's construction, the point at infinity being the last (Lavin and Gray, section 4).
- */
+/** Toom and Cook's construction (Lavin and Gray, section 4); infinity is the last of the points. */
 function filterFor(tile: number, points: readonly number[]): Filter {
   const others = (point: number) => points.filter((other) => other !== point)
-  const product = (factors: readonly number[]) => factors.reduce((all, factor) => all * factor, 1)
-  const atInfinity = (length: number) => Array.from({ length }, (_, power) => (power === length - 1 ? 1 : 0))
-  const powers = (point: number, length: number) => Array.from({ length }, (_, power) => point ** power)
+  const atInfinity = (length: number) => powers(0, length).toReversed()
   const kernel = points.map((point) => {
-    const scale = product(others(point).map((other) => point - other))
+    const scale = others(point).reduce((product, other) => product * (point - other), 1)
     return powers(point, 3).map((power) => power / scale)
   })
   const columns = [...points.map((point) => powers(point, tile)), atInfinity(tile)]
   return {
-    tile,
-    input: [...points.map((point) => [...withRoots(others(point)), 0]), withRoots(points)],
-    kernel: [...kernel, atInfinity(3)],
-    output: Array.from({ length: tile }, (_, row) => columns.map((column) => column[row] as number)),
+    input: forPlane([...points.map((point) => [...withRoots(others(point)), 0]), withRoots(points)]),
+    kernel: forPlane([...kernel, atInfinity(3)]),
+    output: forPlane(powers(1, tile).map((_, row) => columns.map((column) => column[row] as number))),
   }
+}
+
+function powers(base: number, length: number): number[] {
+  return Array.from({ length }, (_, exponent) => base ** exponent)
 }
 
 /** Coefficients of the product of all (x - root), the constant first. */
 function withRoots(roots: readonly number[]): number[] {
   return roots.reduce(
-    (polynomial, root) =>
-      Array.from(
-        { length: polynomial.length + 1 },
-        (_, power) => (polynomial[power - 1] ?? 0) - root * (polynomial[power] ?? 0),
-      ),
+    (polynomial, root) => polynomial.concat(0).map((c, power) => (polynomial[power - 1] ?? 0) - root * c),
     [1],
   )
 }
@@ -70,23 +67,12 @@ function forPlane(matrix: Matrix): Matrix {
   )
 }
 
-const planes = Object.fromEntries(
-  [two, four].map(({ tile, input, kernel, output }) => [
-    tile,
-    { input: forPlane(input), kernel: forPlane(kernel), output: forPlane(output) },
-  ]),
-) as Record<Tile, Record<'input' | 'kernel' | 'output', Matrix>>
-
-/** m */
-export type Tile = 2 | 4
-
 /** Layers of fewer channels gain nothing: work on each number outweighs the products that are saved. */
 export const worthWinograd = 256
 
 /**
- * For a layer that is computed so. With fewer tiles than 64, or of fewer numbers than that, reading the weights takes longer than the
- * products that are saved: at each point of a tile there is one for each of the layer's. The batch must not matter, so that a
- * picture's bits do not depend on others.
+ * For a layer that gains from it: with fewer than 64 tiles, reading weights for all points takes longer than the products that are saved.
+ * The batch does not matter, so that a picture's bits do not depend on others.
  * @param dims of the output, [B, out, H, W]
  */
 export function winogradTile(
@@ -154,8 +140,8 @@ export function winogradConv(
   return g.reshape(g.transpose(sums, [0, 2, 1]), [batch, out, high, wide])
 }
 
-function transform(g: Graph, tile: Tile, part: 'input' | 'kernel' | 'output'): Value {
-  const matrix = planes[tile][part]
+function transform(g: Graph, tile: Tile, part: keyof Filter): Value {
+  const matrix = filters[tile][part]
   const dims = [matrix.length, (matrix[0] as readonly number[]).length]
   return g.constant(`winograd ${tile} ${part}`, matrix.flat(), dims)
 }
