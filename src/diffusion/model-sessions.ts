@@ -282,8 +282,17 @@ export class ModelSessions {
     const tokens = this.model.architecture.text.max_position_embeddings
     const shape = { ...size, batch: 2, pictures: 1, tokens, masked: false }
     const networks = [this.#text(1, noLoras), this.#unet(shape, noLoras, false), this.#decoder(size)]
-    const bytes = networks.reduce((sum, [, plan]) => sum + plan(winogradFrom).bytes, 0)
-    const from = bytes <= sessions.budgetBytes ? winogradFrom : Number.POSITIVE_INFINITY
+    const bytesFrom = (from: number) => networks.reduce((sum, [, plan]) => sum + plan(from).bytes, 0)
+    const bytes = bytesFrom(winogradFrom)
+    const fits = bytes <= sessions.budgetBytes
+    const isFirst = this.#winograd.size === 0
+    if (isFirst && !fits && bytesFrom(Number.POSITIVE_INFINITY) < bytes) {
+      const [needed, available] = [bytes, sessions.budgetBytes].map((each) => Math.ceil(each / 2 ** 20))
+      this.warn(
+        `The model would be faster with ${needed} MiB for its networks; a worker may use ${available} MiB.`,
+      )
+    }
+    const from = fits ? winogradFrom : Number.POSITIVE_INFINITY
     this.#winograd.set(nameOf(size), from)
     return from
   }
