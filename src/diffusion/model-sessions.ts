@@ -170,7 +170,9 @@ export class ModelSessions {
     const known = this.#rows.get(key)
     if (known !== undefined) return known
     const { provider, sessions } = this.#options
-    const bytesOf = ([, make]: Planned) => make().bytes
+    // as they are computed alone, whatever would fit otherwise
+    const from = this.#winogradFrom({ height, width })
+    const bytesOf = ([, make]: Planned) => make(from).bytes
     const beside = this.together > 1 ? bytesOf(this.#decoder({ height, width })) : 0
     let pictures = this.together
     const fits = () => {
@@ -275,8 +277,8 @@ export class ModelSessions {
    * to be room for all networks of a guided picture beside one another. `dense` has its weights as they are in the file.
    */
   #winogradFrom(size: LatentSize): number {
-    const { provider, profile, sessions, winogradFrom = worthWinograd } = this.#options
-    if (provider !== 'cpu' || profile === 'dense') return Number.POSITIVE_INFINITY
+    const { provider, profile, precision, sessions, winogradFrom = worthWinograd } = this.#options
+    if (provider !== 'cpu' || precision !== 'float32' || profile === 'dense') return Number.POSITIVE_INFINITY
     const known = this.#winograd.get(nameOf(size))
     if (known !== undefined) return known
     const tokens = this.model.architecture.text.max_position_embeddings
