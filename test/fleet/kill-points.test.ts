@@ -35,7 +35,8 @@ test('F1: a worker killed after each step of a job is replaced, and the job ends
     await waitFor(async () => existsSync(marker) && worker.workers().length === 2)
     await endInPeace(worker)
   }
-  await endWell(fleet, await services(), crew, ids)
+  // the last one may have been told to end before the task came again whose acknowledgement died with its process
+  await endWell(fleet, await services(), { ...crew, workers: [fleet.worker()] }, ids)
   const { manifests, pictures } = await readStorage(fleet, await services())
   assert.deepEqual(
     [...manifests.values()].map(({ attempts }) => attempts),

@@ -4,6 +4,8 @@ import { withLargePages } from '../../src/main/process/large-pages.ts'
 import { ownOptions } from './own-environment.ts'
 import { deadline } from './waiting.ts'
 
+const endAtOnce = new URL('end-at-once.ts', import.meta.url).href
+
 /** What came of one or several test files. */
 export interface Counts {
   readonly tests: number
@@ -68,7 +70,7 @@ export async function runFile(
   const env = computes ? withLargePages(process.env).env : process.env
   const options = {
     files: [file],
-    execArgv: [...ownOptions(), '--enable-source-maps'],
+    execArgv: [...ownOptions(), '--import', endAtOnce, '--enable-source-maps'],
     argv: [...args],
     concurrency: 1,
     signal: AbortSignal.any([signal, hung.signal]),
