@@ -229,19 +229,23 @@ test('a task that the broker gives up is handed over with its reason, and parked
   const queue = await tasks()
   const task = someTask()
   await queue.publish(task)
-  const dead = Promise.withResolvers<DeadTask>()
-  await queue.consumeDead(async (each) => dead.resolve(each))
+  const dead: DeadTask[] = []
+  await queue.consumeDead(async (each) => void dead.push(each))
+  const waiting = `${namespace}.tasks.interactive.v1`
   let losses = 0
-  while ((await count(`${namespace}.tasks.interactive.v1`)) === 1) {
+  await waitFor(async () => {
+    if (dead.length > 0) return true
+    // it comes back when the broker has noticed the loss, which may take a while
+    if ((await count(waiting)) === 0) return false
     const dying = new Connection(url)
     const channel = await dying.acquire()
-    await channel.basicGet({ queue: `${namespace}.tasks.interactive.v1` })
+    await channel.basicGet({ queue: waiting })
     dying.unsafeDestroy()
     losses += 1
-    assert.ok(losses < 20, 'the broker gives up')
-    await sleep(100)
-  }
-  assert.deepEqual(await dead.promise, { message: task, reason: 'delivery_limit' })
+    return false
+  })
+  assert.ok(losses < 20, `the broker gave up after ${losses} losses`)
+  assert.deepEqual(dead, [{ message: task, reason: 'delivery_limit' }])
   await waitFor(async () => (await count(`${namespace}.parked.v1`)) === 1)
 })
 
