@@ -126,10 +126,8 @@ export class ModelSessions {
   /** Makes those for guided pictures of a size, so that the first one does not wait for them. */
   async prepare(size: LatentSize): Promise<void> {
     this.#packedSizes.add(nameOf(size))
-    const tokens = this.model.architecture.text.max_position_embeddings
     await this.turns.take(async () => {
-      const pictures = this.samples === 'of pictures' ? 1 : 2
-      await this.unet({ ...size, batch: 2, pictures, tokens, masked: false }, noLoras)
+      await this.unet(this.#guided(size), noLoras)
       await this.decoder(size)
     })
   }
@@ -279,11 +277,17 @@ export class ModelSessions {
   #winogradFrom(size: LatentSize): number {
     const { provider, profile, precision, sessions, winogradFrom = worthWinograd } = this.#options
     if (provider !== 'cpu' || precision !== 'float32' || profile === 'dense') return Number.POSITIVE_INFINITY
+    const { unet, vae } = this.model.architecture
+    // no layer is as wide: packshot-mini's graphs are not written for their size alone
+    if (Math.max(...unet.block_out_channels, ...vae.block_out_channels) < winogradFrom)
+      return Number.POSITIVE_INFINITY
     const known = this.#winograd.get(nameOf(size))
     if (known !== undefined) return known
-    const tokens = this.model.architecture.text.max_position_embeddings
-    const shape = { ...size, batch: 2, pictures: 1, tokens, masked: false }
-    const networks = [this.#text(1, noLoras), this.#unet(shape, noLoras, false), this.#decoder(size)]
+    const networks = [
+      this.#text(1, noLoras),
+      this.#unet(this.#guided(size), noLoras, false),
+      this.#decoder(size),
+    ]
     const bytesFrom = (from: number) => networks.reduce((sum, [, plan]) => sum + plan(from).bytes, 0)
     const bytes = bytesFrom(winogradFrom)
     const fits = bytes <= sessions.budgetBytes
@@ -297,6 +301,13 @@ export class ModelSessions {
     const from = fits ? winogradFrom : Number.POSITIVE_INFINITY
     this.#winograd.set(nameOf(size), from)
     return from
+  }
+
+  /** Of a guided picture with a prompt of one window. */
+  #guided(size: LatentSize): UnetShape {
+    const tokens = this.model.architecture.text.max_position_embeddings
+    const pictures = this.samples === 'of pictures' ? 1 : 2
+    return { ...size, batch: 2, pictures, tokens, masked: false }
   }
 
   #keeps(size: LatentSize): boolean {

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { before, type TestContext, test } from 'node:test'
 import { writeRandomCheckpoint } from '../../scripts/random-checkpoint.ts'
 import { lastFirst, tempFolder } from '../../test/cleanup.ts'
+import { pixelDifference } from '../../test/golden/golden.ts'
 import { type EngineOptions, openEngine } from './engine.ts'
 import type { PictureRequest } from './request.ts'
 import type { Session } from './runtime/session.ts'
@@ -74,9 +75,6 @@ async function open(t: TestContext, budget: number, options: Partial<EngineOptio
 
 const roomy = 2 ** 30
 
-const farthest = (a: Uint8Array, b: Uint8Array) =>
-  a.reduce((most, value, at) => Math.max(most, Math.abs(value - (b[at] as number))), 0)
-
 test('the picture is the same to rounding, with as much memory as there is', async (t) => {
   const fewer = await open(t, roomy)
   const picture = await fewer.generate(request)
@@ -96,9 +94,9 @@ test('the picture is the same to rounding, with as much memory as there is', asy
     /^The model would be faster with \d+ MiB for its networks; a worker may use \d+ MiB\.$/,
   )
   assert.deepEqual(more, [], 'it is told once')
-  assert.ok(farthest(direct.rgb, picture.rgb) <= 1)
+  assert.ok(pixelDifference(direct.rgb, picture.rgb) <= 1)
   const dense = await open(t, roomy, { profile: 'dense' })
-  assert.ok(farthest((await dense.generate(request)).rgb, picture.rgb) <= 1)
+  assert.ok(pixelDifference((await dense.generate(request)).rgb, picture.rgb) <= 1)
   assert.ok(dense.bytes < fewer.bytes, 'its weights are as they are in their file')
 })
 
@@ -109,7 +107,7 @@ test('what needs more memory than that is still drawn', async (t) => {
     { ...request, width: 64, height: 48 },
   ]) {
     const { rgb } = await (await open(t, budget)).generate(asked)
-    assert.ok(farthest(rgb, (await drawnIn(t, asked)).rgb) <= 1, JSON.stringify(asked))
+    assert.ok(pixelDifference(rgb, (await drawnIn(t, asked)).rgb) <= 1, JSON.stringify(asked))
   }
 })
 

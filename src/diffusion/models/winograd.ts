@@ -134,10 +134,9 @@ export function winogradConv(
     const products = g.reshape(g.op('MatMul', inputs, [points, tiles, out]), [points, tiles * out])
     return pixelsOf(g, transformed(g, tile, 'output', products), out, grid)
   })
-  const dims = [batch, high * wide, out]
+  const dims = [batch, high, wide, out]
   const pixels = bands.length === 1 ? (bands[0] as Value) : g.op('Concat', bands, dims, { axis: 1 })
-  const sums = bias ? g.op('Add', [pixels, bias], dims) : pixels
-  return g.reshape(g.transpose(sums, [0, 2, 1]), [batch, out, high, wide])
+  return g.transpose(bias ? g.op('Add', [pixels, bias], dims) : pixels, [0, 3, 1, 2])
 }
 
 function transform(g: Graph, tile: Tile, part: keyof Filter): Value {
@@ -159,11 +158,10 @@ function place(at: number, scale: number): number {
 
 /** Channels last, with a border of zeros that the tiles at all edges see. @returns [B, rows, columns, C] */
 function bordered(g: Graph, x: Value, { tile, scale }: { tile: Tile; scale: number }): Value {
-  const [batch, channels, height, width] = x.dims as [number, number, number, number]
-  const last = g.transpose(g.reshape(x, [batch, channels, height * width]), [0, 2, 1])
+  const [, , height, width] = x.dims as [number, number, number, number]
   const after = (length: number) => place(Math.ceil((scale * length) / tile) * tile, scale) - length
   const pads = [1, 1, after(height), after(width)] as const
-  return g.padded(g.reshape(last, [batch, height, width, channels]), pads, g.constant('zero', [0], []))
+  return g.padded(g.transpose(x, [0, 2, 3, 1]), pads, g.constant('zero', [0], []))
 }
 
 /** A band of tiles. */
@@ -204,7 +202,7 @@ function tilesOf(g: Graph, picture: Value, grid: Grid): Value {
   return g.reshape(seen, [size * size, (count * channels) / (size * size)])
 }
 
-/** From the order of places in a tile to that of the picture. @param outputs [m * m, B * down * across * out] @returns [B, high * wide, out] */
+/** From the order of places in a tile to that of the picture. @param outputs [m * m, B * down * across * out] @returns [B, high, wide, out] */
 function pixelsOf(g: Graph, outputs: Value, out: number, grid: Grid): Value {
   const { tile, batch, down, across, high, wide } = grid
   const tiles = batch * down * across
@@ -222,5 +220,5 @@ function pixelsOf(g: Graph, outputs: Value, out: number, grid: Grid): Value {
     }
     return indices
   })
-  return g.reshape(ordered, [batch, high * wide, out])
+  return g.reshape(ordered, [batch, high, wide, out])
 }
