@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { AppError } from '../jobs/errors.ts'
 import { progressBar } from './progress.ts'
-import { runCommand, UsageError } from './run-command.ts'
+import { endWith, runCommand, UsageError } from './run-command.ts'
 
 /**
  * `npm run catalogue`: a list of products in, a folder of pictures out, made by a running server. The folder remembers its
@@ -289,4 +289,4 @@ function minutes(seconds: number): string {
   return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`
 }
 
-process.exitCode = await runCommand(usage, () => catalogue(process.argv.slice(2)))
+await endWith(runCommand(usage, () => catalogue(process.argv.slice(2))))

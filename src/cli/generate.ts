@@ -20,7 +20,7 @@ import { Library } from '../library/library.ts'
 import { offerOf } from '../library/offer-source.ts'
 import { packageVersion } from '../version.ts'
 import { progressBar } from './progress.ts'
-import { runCommand, UsageError } from './run-command.ts'
+import { endWith, runCommand, UsageError } from './run-command.ts'
 
 /** `npm run generate`: pictures from the command line, without a server or queue. */
 
@@ -150,4 +150,4 @@ function fileName(out: string, index: number, count: number): string {
   return `${dir === '' ? '' : `${dir}/`}${name}-${index + 1}${ext}`
 }
 
-process.exitCode = await runCommand(usage, () => generate(process.argv.slice(2)))
+await endWith(runCommand(usage, () => generate(process.argv.slice(2))))

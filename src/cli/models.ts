@@ -13,7 +13,7 @@ import { verifyEntry } from '../library/folder/verify.ts'
 import { type DownloadProgress, readableBytes } from '../library/progress.ts'
 import { entryDetails, entryLine, fewSteps } from './models-show.ts'
 import { progressOnTerminal } from './progress.ts'
-import { runCommand, UsageError } from './run-command.ts'
+import { endWith, runCommand, UsageError } from './run-command.ts'
 
 /** `npm run models -- ...`: lists, adds, verifies and removes models in the models folder. */
 
@@ -219,10 +219,12 @@ if (import.meta.main) {
   } catch {
     complain('HTTPS_PROXY and HTTP_PROXY must be URLs such as http://proxy:3128; one of them is not used.')
   }
-  process.exitCode = await runModels(process.argv.slice(2), {
-    env: process.env,
-    print: (line) => console.log(line),
-    complain,
-    progress: progressOnTerminal(),
-  })
+  await endWith(
+    runModels(process.argv.slice(2), {
+      env: process.env,
+      print: (line) => console.log(line),
+      complain,
+      progress: progressOnTerminal(),
+    }),
+  )
 }

@@ -41,6 +41,15 @@ export async function runCommand(
   }
 }
 
+/**
+ * Ends this process with a command's status when nothing is left to do. A Node that ends by itself frees its environment first, and was seen
+ * to spin there for ever (24.21; nodejs/node#47748 is alike); `process.exit` leaves that out.
+ */
+export async function endWith(status: Promise<number>): Promise<void> {
+  process.exitCode = await status
+  process.once('beforeExit', () => process.exit())
+}
+
 /** For the operator: with paths. */
 export function operatorMessage(error: Error): string {
   return (error instanceof AppError ? error.detail : undefined) ?? error.message

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { runCommand, UsageError } from '../cli/run-command.ts'
+import { endWith, runCommand, UsageError } from '../cli/run-command.ts'
 import { loadConfig } from '../config.ts'
 import { anonymous } from '../jobs/caller.ts'
 import { messageOf } from '../jobs/errors.ts'
@@ -123,4 +123,4 @@ async function each(ids: readonly string[], action: (id: string) => Promise<stri
   return faults === 0 ? 0 : 1
 }
 
-process.exitCode = await runCommand(usage, () => jobs(process.argv.slice(2)))
+await endWith(runCommand(usage, () => jobs(process.argv.slice(2))))

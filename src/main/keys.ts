@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util'
 import { changeKeys, loadKeys } from '../adapters/disk/keys-file.ts'
-import { runCommand, UsageError } from '../cli/run-command.ts'
+import { endWith, runCommand, UsageError } from '../cli/run-command.ts'
 import { ConfigError, loadConfig } from '../config.ts'
 import { scopes } from '../jobs/caller.ts'
 import { priorities } from '../jobs/fields.ts'
@@ -252,9 +252,11 @@ function aboutKey(key: StoredKey, now: Date): string {
 
 if (import.meta.main) {
   process.umask(0o077)
-  process.exitCode = await runKeys(process.argv.slice(2), {
-    env: process.env,
-    print: (line) => console.log(line),
-    complain: (line) => console.error(line),
-  })
+  await endWith(
+    runKeys(process.argv.slice(2), {
+      env: process.env,
+      print: (line) => console.log(line),
+      complain: (line) => console.error(line),
+    }),
+  )
 }

@@ -1,5 +1,5 @@
 import { setUpBucket } from '../adapters/s3/bucket.ts'
-import { runCommand, UsageError } from '../cli/run-command.ts'
+import { endWith, runCommand, UsageError } from '../cli/run-command.ts'
 import { ConfigError, loadConfig } from '../config.ts'
 import { bucketOptions } from './backends.ts'
 import { createLogger } from './process/logger.ts'
@@ -28,4 +28,4 @@ async function setUp(args: readonly string[]): Promise<number> {
   return 0
 }
 
-process.exitCode = await runCommand(usage, () => setUp(process.argv.slice(2)))
+await endWith(runCommand(usage, () => setUp(process.argv.slice(2))))
