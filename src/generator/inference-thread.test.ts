@@ -49,7 +49,7 @@ test('models are loaded when they are asked for and share the memory', async (t)
 })
 
 test('a picture in eight bits says so, and one that was drawn exactly in its place is the exact one', async (t) => {
-  const { thread, make } = startGenerator(t, {
+  const { thread, make, news } = startGenerator(t, {
     PACKSHOT_MODELS_DIR: modelsFolder(t),
     PACKSHOT_MODEL: 'two',
     PACKSHOT_DATA_DIR: tempFolder(t),
@@ -64,6 +64,10 @@ test('a picture in eight bits says so, and one that was drawn exactly in its pla
     assert.match(Buffer.from(eight.bytes).toString('latin1'), /Packshot precision: int8/)
     assert.notDeepEqual(await pixels(eight), await pixels(exact))
   }
+  await make({ model: 'two', precision: 'int8' })
+  const measured = news.filter(({ type }) => type === 'eight bits')
+  assert.partialDeepStrictEqual(measured, [{ gains: eight.precision !== 'exact' }])
+  assert.equal(measured.length, 1)
 })
 
 test('where int8 is the default, a worker prepares at its start what it will draw with', async (t) => {

@@ -107,7 +107,7 @@ async function load(settings: InferenceSettings, tell: (news: ThreadNews) => voi
     const isFirst = gain === undefined
     gain ??= eightBitsGain({ provider, threads })
     const { gains, why } = await gain
-    if (isFirst) onWarning(why)
+    if (isFirst) tell({ type: 'eight bits', gains, reason: why })
     return gains
   }
   const unasked = settings.precision === 'int8' && (await gainsFromInt8()) ? settings.precision : undefined

@@ -71,6 +71,8 @@ export type ThreadNews =
   | { readonly type: 'holdings'; readonly holdings: Holdings }
   /** Which profile was taken for a model, and why. */
   | { readonly type: 'profile'; readonly model: string; readonly profile: string; readonly reason: string }
+  /** Whether the processor gains from eight bits, with the figures. */
+  | { readonly type: 'eight bits'; readonly gains: boolean; readonly reason: string }
   /** Copies of weights were deleted, because nobody used them for long. */
   | { readonly type: 'unused'; readonly bytes: number }
   /** For the log. */

@@ -112,6 +112,8 @@ async function work(
     log,
     onNews(news) {
       if (news.type === 'warning') return log.warn({ reason: news.message }, 'the engine has a warning')
+      if (news.type === 'eight bits')
+        return log[news.gains ? 'info' : 'warn']({ reason: news.reason }, 'eight bits were measured')
       if (news.type === 'unused')
         return log.info({ bytes: news.bytes }, 'copies of weights that no model used for long were deleted')
       if (news.type === 'profile') {

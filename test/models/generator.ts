@@ -1,5 +1,5 @@
 import { loadConfig } from '../../src/config.ts'
-import { inferenceSettings } from '../../src/generator/protocol.ts'
+import { inferenceSettings, type ThreadNews } from '../../src/generator/protocol.ts'
 import { type ThreadGenerator, threadGenerator } from '../../src/generator/thread-generator.ts'
 import type { Holdings } from '../../src/jobs/holdings.ts'
 import type { ResolvedRequest } from '../../src/jobs/job.ts'
@@ -11,19 +11,21 @@ export interface TestGenerator {
   readonly thread: ThreadGenerator
   /** One small picture. */
   make(fields: Partial<ResolvedRequest>, images?: GivenImages): Promise<GeneratedImage>
+  /** All that the thread reported about itself. */
+  readonly news: readonly ThreadNews[]
   /** As last reported by the thread. */
   holdings(): Holdings | undefined
 }
 
 /** The inference thread of a worker with these settings. */
 export function startGenerator(t: Cleanup, env: Record<string, string>): TestGenerator {
-  let last: Holdings | undefined
+  const heard: ThreadNews[] = []
   const thread = threadGenerator({
     entry: new URL('../../src/generator/inference-thread.ts', import.meta.url),
     settings: inferenceSettings(loadConfig({ PACKSHOT_THREADS: '1', ...env })),
     log: keepingLog(),
     onNews: (news) => {
-      if (news.type === 'holdings') last = news.holdings
+      heard.push(news)
     },
     onStuck: () => {
       throw new Error('the inference thread is stuck')
@@ -32,7 +34,8 @@ export function startGenerator(t: Cleanup, env: Record<string, string>): TestGen
   lastFirst(t).after(() => thread.close())
   return {
     thread,
-    holdings: () => last,
+    news: heard,
+    holdings: () => heard.findLast((news) => news.type === 'holdings')?.holdings,
     async make(fields, images) {
       const request: ResolvedRequest = { ...smallRequest, ...fields }
       const options = {

@@ -23,7 +23,7 @@ const mostError = 0.02
 
 /**
  * Computes one layer both ways, by turns, with numbers at the end of their range: without VNNI (or AMX, or a dot product) sums of
- * 16 bits overflow in MLAS's kernels for signed weights. Tens of milliseconds.
+ * 16 bits overflow in MLAS's kernels for signed weights. Takes a quarter of a second.
  */
 export async function eightBitsGain(options: SessionOptions): Promise<Gain> {
   if (options.provider !== 'cpu') {
