@@ -80,6 +80,35 @@ test('the picture on the stage is as large as the window allows, and the panel s
   visitor.assertQuiet()
 })
 
+test('on a phone the picture stays in the window when it is ready, and a form that is filled in meanwhile stays where it is', async () => {
+  await using visitor = await here.visit({ viewport: { width: 390, height: 844 } })
+  const { page } = visitor
+  const card = page.locator('article.is-current')
+  const top = async (selector: string) => (await page.locator(selector).boundingBox())?.y ?? Number.NaN
+  for (const prompt of ['a pear', 'a plum']) {
+    await take(page, prompt)
+    const box = await card.locator('.frame-link img').boundingBox()
+    assert.ok(box && box.y >= 0 && box.y + box.height <= 844, `the picture is at ${box?.y}`)
+  }
+
+  await send(page, 'a fig')
+  const before = await card.boundingBox()
+  await page.locator('.swatch', { hasText: 'Marble' }).scrollIntoViewIfNeeded()
+  await page.locator('#prompt').scrollIntoViewIfNeeded()
+  const place = await top('#prompt')
+  here.studio.finish()
+  await page.locator('article.is-current.is-succeeded').waitFor()
+  assert.ok(((await card.boundingBox())?.height ?? 0) > (before?.height ?? 0), 'the card has grown')
+  assert.ok(Math.abs((await top('#prompt')) - place) < 2)
+
+  // a frame of the film is below the picture
+  await page.getByRole('button', { name: 'a pear, done' }).click()
+  assert.equal(await titleOnStage(page), 'a pear')
+  await page.waitForFunction(`scrollY < innerHeight / 2`)
+  assert.ok(((await card.boundingBox())?.y ?? -1) >= 0)
+  visitor.assertQuiet()
+})
+
 test('a job of several pictures is stopped with those that are done, without JavaScript too', async () => {
   for (const javaScriptEnabled of [true, false]) {
     await using visitor = await here.visit({ javaScriptEnabled })

@@ -58,6 +58,40 @@ export function overflows(page: Page): Promise<boolean> {
   return page.locator('html').evaluate((root, most) => root.scrollWidth > most, width)
 }
 
+/**
+ * Parts that lie over one another, or leave what they are in: a row that is too low, a word that is too long. Not those that are taken out
+ * of the flow, and not what scrolls or has a negative margin.
+ */
+export function misplaced(page: Page): Promise<string[]> {
+  return page.evaluate(`{
+    const name = (element) => element.outerHTML.slice(0, element.outerHTML.indexOf('>') + 1)
+    const inFlow = (element) => {
+      const { position, display } = getComputedStyle(element)
+      const { width, height } = element.getBoundingClientRect()
+      const stays = position === 'static' || position === 'relative'
+      return stays && display !== 'inline' && width > 1 && height > 1 && element.checkVisibility()
+    }
+    const found = []
+    for (const element of document.querySelectorAll('body, body :not(svg, svg *, select *)')) {
+      if (!inFlow(element)) continue
+      const { right, bottom } = element.getBoundingClientRect()
+      const isClosed = getComputedStyle(element).overflow !== 'visible'
+      const parts = [...element.children].filter(inFlow).map((part) => ({ part, box: part.getBoundingClientRect() }))
+      for (const [index, { part, box }] of parts.entries()) {
+        const beyond = box.right + Math.min(0, Number.parseFloat(getComputedStyle(part).marginRight)) - right
+        if (!isClosed && Math.max(beyond, box.bottom - bottom) > 8)
+          found.push(name(part) + ' leaves ' + name(element))
+        for (const next of parts.slice(index + 1)) {
+          const across = Math.min(box.right, next.box.right) - Math.max(box.left, next.box.left)
+          const down = Math.min(box.bottom, next.box.bottom) - Math.max(box.top, next.box.top)
+          if (Math.min(across, down) > 2) found.push(name(part) + ' lies over ' + name(next.part))
+        }
+      }
+    }
+    found
+  }`)
+}
+
 /** Presses Tab until the element has the focus, as someone without a mouse does. */
 export async function tabTo(page: Page, selector: string): Promise<void> {
   const isOver = deadline(20_000)

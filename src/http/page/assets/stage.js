@@ -36,6 +36,7 @@
     showFilm(list)
     arrangeSheet()
     showScale()
+    holdStill()
     document.dispatchEvent(new Event('stage:changed'))
   }
 
@@ -91,7 +92,10 @@
     button.type = 'button'
     button.className = `film-frame is-${card.dataset.status ?? 'gone'}`
     button.setAttribute('aria-label', labelOf(card))
-    button.addEventListener('click', () => show(document.getElementById(card.id)))
+    button.addEventListener('click', () => {
+      show(document.getElementById(card.id))
+      bringIntoView()
+    })
     const picture = pictureOf(card)
     if (picture) {
       const image = document.createElement('img')
@@ -277,5 +281,15 @@
     onStage()?.scrollIntoView({ block: 'start', behavior: calm ? 'auto' : 'smooth' })
   }
 
+  /**
+   * When something above grows, browsers hold still what is below it: on a phone a picture that is ready would leave the window
+   * upwards, because its card has more to show. So they do only while the picture is out of sight, as for somebody who fills in the form.
+   */
+  function holdStill() {
+    const top = onStage()?.getBoundingClientRect().top ?? Number.NEGATIVE_INFINITY
+    document.documentElement.classList.toggle('is-watching', Math.abs(top) < innerHeight / 2)
+  }
+
+  addEventListener('scroll', holdStill, { passive: true })
   document.addEventListener('DOMContentLoaded', watch)
 })()
