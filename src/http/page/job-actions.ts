@@ -52,6 +52,7 @@ function ofPicture(view: JobView, image: ImageView, index: number, options: Card
 ${many && html`<p class="picture-name">Picture ${index + 1}, seed ${image.seed}</p>`}
 ${measured(image)}
 <a class="btn filled" href="${image.url}?download=1" download${many && html` aria-label="Download picture ${index + 1}"`}>${downloadIcon()}<span>Download${name}</span></a>
+${finishAgain(view, index)}
 ${image.original !== undefined && html`<a class="btn text" href="${image.original}?download=1" download>${downloadIcon()}<span>Original, as drawn</span></a>`}
 ${
   model?.image_to_image === true &&
@@ -60,7 +61,6 @@ ${asPhoto('Change a part', brushIcon(), true)}
 ${asPhoto('Use as photo', photoIcon(), false)}`
 }
 ${request !== undefined && beforeAndAfter(request, image)}
-${finishAgain(view, index)}
 </div>`
 }
 
