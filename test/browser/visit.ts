@@ -59,21 +59,22 @@ export function overflows(page: Page): Promise<boolean> {
 }
 
 /**
- * Parts that lie over one another, or leave what they are in: a row that is too low, a word that is too long. Not those that are taken out
- * of the flow, and not what scrolls or has a negative margin.
+ * Parts that lie over one another, leave what they are in, or are lower than a line of their words: a row that is too low, a word that is
+ * too long. Not those that are taken out of the flow, and not what scrolls or has a negative margin.
  */
 export function misplaced(page: Page): Promise<string[]> {
   return page.evaluate(`{
     const name = (element) => element.outerHTML.slice(0, element.outerHTML.indexOf('>') + 1)
     const inFlow = (element) => {
       const { position, display } = getComputedStyle(element)
-      const { width, height } = element.getBoundingClientRect()
       const stays = position === 'static' || position === 'relative'
-      return stays && display !== 'inline' && width > 1 && height > 1 && element.checkVisibility()
+      return stays && !['inline', 'contents'].includes(display) && element.checkVisibility()
     }
     const found = []
     for (const element of document.querySelectorAll('body, body :not(svg, svg *, select *)')) {
       if (!inFlow(element)) continue
+      if (element.innerText.trim() !== '' && element.clientHeight < parseFloat(getComputedStyle(element).fontSize))
+        found.push(name(element) + ' is squeezed')
       const { right, bottom } = element.getBoundingClientRect()
       const isClosed = getComputedStyle(element).overflow !== 'visible'
       const parts = [...element.children].filter(inFlow).map((part) => ({ part, box: part.getBoundingClientRect() }))
