@@ -50,6 +50,14 @@ export async function readSmallText(
   }
 }
 
+/** Both ends are allowed. */
+export interface Range {
+  readonly least: number
+  readonly most: number
+  /** It must be a multiple of this. */
+  readonly step?: number
+}
+
 /** What a text for people must be like. */
 interface TextRule {
   /** In characters. */
@@ -144,8 +152,21 @@ export class ConfigFile {
     return this.#checked(field, fallback, 'a whole number above 0', isPositiveInteger, true)
   }
 
+  /** A whole number that a person chose. */
+  integerWithin(field: string, fallback: number, { least, most, step = 1 }: Range): number {
+    const check = (value: unknown) =>
+      isPositiveInteger(value) && value >= least && value <= most && value % step === 0
+    const kind = step === 1 ? 'a whole number' : `a multiple of ${step}`
+    return this.#checked(field, fallback, `${kind} from ${least} to ${most}`, check)
+  }
+
   number(field: string, fallback?: number): number {
     return this.#checked(field, fallback, 'a number', (value) => typeof value === 'number')
+  }
+
+  numberWithin(field: string, fallback: number, { least, most }: Range): number {
+    const check = (value: unknown) => typeof value === 'number' && value >= least && value <= most
+    return this.#checked(field, fallback, `a number from ${least} to ${most}`, check)
   }
 
   boolean(field: string, fallback?: boolean): boolean {

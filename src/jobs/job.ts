@@ -48,7 +48,7 @@ export const ResolvedRequest = Type.Object(decidedFields, { additionalProperties
 export type ResolvedRequest = Static<typeof ResolvedRequest>
 
 /** The newest version that this release supports. */
-export const taskVersion = 6
+export const taskVersion = 7
 
 /** Fields that a worker of version 5 does not know. */
 const newestFields = ['precision'] as const satisfies readonly (keyof ResolvedRequest)[]
@@ -68,9 +68,10 @@ const newFields = [
 ] as const satisfies readonly (keyof ResolvedRequest)[]
 
 /** The lowest version that can express the request, so that workers of the previous release take what they can. */
-export function versionOf(request: ResolvedRequest): 2 | 3 | 4 | 5 | typeof taskVersion {
-  const { format, loras = [] } = request
-  if (newestFields.some((name) => request[name] !== undefined)) return taskVersion
+export function versionOf(request: ResolvedRequest): 2 | 3 | 4 | 5 | 6 | typeof taskVersion {
+  const { format, loras = [], strength, finish } = request
+  if (strength === 0 && finish === undefined) return taskVersion
+  if (newestFields.some((name) => request[name] !== undefined)) return 6
   if (newFields.some((name) => request[name] !== undefined)) return 5
   if (loras.some(({ text_strength }) => text_strength !== undefined)) return 4
   return format === 'png' ? 2 : 3
@@ -112,7 +113,7 @@ export function keptOf({ sent, caller, webhook }: Kept): Kept {
 export const Task = Type.Object({
   /**
    * 1 had no weights in prompts, one sampler, and none of the optional fields of a request; 2 had PNG only; 3 had one
-   * strength for each LoRA; 4 drew pictures and delivered them as they were; 5 drew all of them exactly.
+   * strength for each LoRA; 4 drew pictures and delivered them as they were; 5 drew all of them exactly; 6 refused a product that is only cut out.
    */
   v: Type.Union([
     Type.Literal(1),
@@ -120,6 +121,7 @@ export const Task = Type.Object({
     Type.Literal(3),
     Type.Literal(4),
     Type.Literal(5),
+    Type.Literal(6),
     Type.Literal(taskVersion),
   ]),
   id: Type.String(),

@@ -22,6 +22,7 @@ test('a task of a server passes, at the limits too', () => {
     { count: 4, steps: 100, width: 1024, height: 64, guidance_scale: 30, seed: 2 ** 32 - 1, clip_skip: 12 },
     { init_image: upload, mask: upload, strength: 1, format: 'webp', quality: 1 },
     { init_image: upload, strength: 0, finish: someFinish({ background: upload }), gate: { tries: 4 } },
+    { init_image: upload, strength: 0, keep: 'product', format: 'webp' },
     { prompt: 'x'.repeat(2000), negative_prompt: '', loras: [{ name: 'detail', strength: -2 }] },
   ]
   for (const request of requests) {

@@ -41,11 +41,12 @@ function faultOfValues({ id, request, units = 0, created_at, expires_at }: Task)
     const upload = request[field]
     if (upload !== undefined && !isJobIdShaped(upload)) return `/request/${field} must be an upload id`
   }
-  const { finish, strength, hires } = request
+  const { finish, keep, strength, hires } = request
   if (hires !== undefined && Math.max(hires.width, hires.height) > defaultLimits.maxSize) {
     return `/request/hires must have sides of at most ${defaultLimits.maxSize}`
   }
-  if (strength === 0 && finish === undefined) return '/request/finish must be there if nothing is drawn'
+  if (strength === 0 && finish === undefined && keep === undefined)
+    return '/request/finish or /request/keep must be there if nothing is drawn'
   if (finish !== undefined && !isBackground(finish.background)) {
     return '/request/finish/background must be a background'
   }

@@ -146,7 +146,7 @@ function pacesOf(fewSteps: FewStepPaces): PaceRecipes {
 }
 
 /** The engine's samplers as the service describes them. */
-const samplerNames: SamplerNames = {
+export const samplerNames: SamplerNames = {
   parse: parseSamplerName,
   parseSchedule: parseScheduleName,
   of: () =>

@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { Browser } from 'playwright-core'
 import sharp from 'sharp'
+import type { JobView } from '../../src/jobs/serving/job-view.ts'
 import { oneThread, ownOptions } from '../kit/own-environment.ts'
 import { waitFor } from '../kit/waiting.ts'
 import { startBrowser } from './chromium.ts'
@@ -101,6 +102,38 @@ test('someone types "a red apple" and sees a picture', async () => {
   visitor.assertQuiet()
 })
 
+test('someone drops a photo, its product is found and kept, and only its set is drawn', async () => {
+  const headers = { 'content-type': 'application/json', prefer: 'wait=60' }
+  const body = JSON.stringify({ prompt: 'an orange on a wooden table', seed: 7, format: 'jpeg' })
+  const job = (await (
+    await fetch(new URL('v1/jobs', url), { method: 'POST', headers, body })
+  ).json()) as JobView
+  const photo = await (await fetch(new URL(job.images[0]?.url ?? '', url))).arrayBuffer()
+
+  await using visitor = await visit(browser, url, still)
+  const { page } = visitor
+  await page.locator('.segment', { hasText: 'From a photo' }).click()
+  const file = { name: 'IMG_2034.jpg', mimeType: 'image/jpeg', buffer: Buffer.from(photo) }
+  await page.setInputFiles('#photo-file', file)
+  await page.locator('.photo-note, .photo-status').getByText('The product was found').waitFor(patience)
+  await page.fill('#prompt', 'an orange on a marble table')
+  await page.click('.shutter')
+  const image = page.locator('article.is-succeeded').getByRole('img', { name: 'an orange on a marble table' })
+  await image.waitFor(patience)
+  const bytes = await (await fetch(new URL((await image.getAttribute('src')) ?? '', url))).bytes()
+  const pixelOf = async (picture: Uint8Array, left: number, top: number) =>
+    sharp(picture).extract({ left, top, width: 1, height: 1 }).removeAlpha().raw().toBuffer()
+  const [kept, was] = [await pixelOf(bytes, 128, 128), await pixelOf(new Uint8Array(photo), 128, 128)]
+  assert.ok(
+    Math.max(...kept.map((value, i) => Math.abs(value - (was[i] ?? 0)))) <= 2,
+    'the product is as it was',
+  )
+  // what was looked for is done, and deleted
+  await page.reload()
+  await page.getByText('0 running, 0 waiting').waitFor()
+  visitor.assertQuiet()
+})
+
 test('four pictures come of one job, without JavaScript too', async () => {
   await using visitor = await visit(browser, url, { ...still, javaScriptEnabled: false })
   const { page } = visitor
@@ -169,7 +202,7 @@ test('a program in the page follows a job with EventSource, which ends with it',
   await using visitor = await visit(browser, url, still)
   const { page } = visitor
   const seen = await page.evaluate(async () => {
-    const body = JSON.stringify({ prompt: 'a red apple', steps: 10, previews: 2 })
+    const body = JSON.stringify({ prompt: 'a red apple', steps: 100, previews: 2 })
     const headers = { 'content-type': 'application/json' }
     const answer = await fetch('/v1/jobs', { method: 'POST', headers, body })
     const { id } = (await answer.json()) as { id: string }

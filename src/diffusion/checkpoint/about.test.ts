@@ -4,9 +4,10 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { tempFolder } from '../../../test/cleanup.ts'
 import { writeVariant } from '../../../test/golden/parity/variants.ts'
+import { defaultLimits } from '../../jobs/fields.ts'
 import { ConfigFile } from '../config-file.ts'
 import { readAbout } from './about.ts'
-import { describeModel } from './facts.ts'
+import { defaultsWithin, describeModel } from './facts.ts'
 
 const tiny = join(import.meta.dirname, '../../../test/golden/tiny-sd')
 
@@ -30,6 +31,32 @@ test('what a model says of itself is read from its folder, and from beside a sin
 })
 
 const read = (fields: object) => readAbout(ConfigFile.parse('x/packshot.json', JSON.stringify(fields)))
+
+test('the defaults of a model are what a request may ask for, which no worker would refuse', async (t) => {
+  const { maxGuidanceScale, maxSize, maxSteps, minSize } = defaultLimits
+  const { guidanceScale, side, steps } = defaultsWithin
+  assert.deepEqual([side.least, side.most, steps.most], [minSize, maxSize, maxSteps])
+  assert.deepEqual([guidanceScale.least, guidanceScale.most], [0, maxGuidanceScale])
+  const folder = join(tempFolder(t), 'mine')
+  await cp(tiny, folder, { recursive: true })
+  const says = (fields: object) => writeFile(join(folder, 'packshot.json'), JSON.stringify(fields))
+  await says({ width: 1024, height: 64, steps: 100, guidance_scale: 30 })
+  const { width, height } = await describeModel(folder)
+  assert.deepEqual([width, height], [1024, 64])
+  for (const [field, value, must] of [
+    ['steps', 101, 'a whole number from 1 to 100'],
+    ['steps', 0, 'a whole number from 1 to 100'],
+    ['guidance_scale', 30.5, 'a number from 0 to 30'],
+    ['guidance_scale', -1, 'a number from 0 to 30'],
+    ['width', 1032, 'a multiple of 8 from 64 to 1024'],
+    ['height', 100, 'a multiple of 8 from 64 to 1024'],
+    ['height', 56, 'a multiple of 8 from 64 to 1024'],
+  ] as const) {
+    await says({ [field]: value })
+    const sentence = `"${field}" is ${value}; it must be ${must}`
+    await assert.rejects(describeModel(folder), ({ message }: Error) => message.endsWith(sentence), sentence)
+  }
+})
 
 test('a field that is absent or null says nothing', () => {
   assert.deepEqual(read({}), {})

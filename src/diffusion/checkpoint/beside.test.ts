@@ -120,7 +120,7 @@ const notes: Record<string, [string, string[]]> = {
   ],
   'steps that are no number': [
     '{"steps": "9"}',
-    ['"steps" is "9"; it must be a whole number above 0; it is passed over'],
+    ['"steps" is "9"; it must be a whole number from 1 to 100; it is passed over'],
   ],
   'no JSON': ['{"steps": 9', ['the file is not JSON; it is passed over']],
   'a list': ['[]', ['the file is not a JSON object; it is passed over']],

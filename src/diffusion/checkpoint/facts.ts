@@ -97,6 +97,13 @@ export async function describeModel(path: string): Promise<ModelDescription> {
   return describe(await readCheckpoint(path), [])
 }
 
+/** What a request may ask for (`defaultLimits` of jobs/fields.ts): one that leaves a field out gets the model's default. */
+export const defaultsWithin = {
+  side: { least: 64, most: 1024 },
+  steps: { least: 1, most: 100 },
+  guidanceScale: { least: 0, most: 30 },
+} as const
+
 /** @param remarks gets a sentence for each default that was passed over */
 function describe(checkpoint: Checkpoint, remarks: string[]): ModelDescription {
   const needsVae = 'file' in checkpoint && !hasVae(checkpoint.file)
@@ -108,7 +115,8 @@ function describe(checkpoint: Checkpoint, remarks: string[]): ModelDescription {
     remarks.push(`${model.path}: ${such}, are passed over`)
   }
   const scale = vaeScale(architecture.vae)
-  const size = architecture.sampleSize * scale
+  const sides = { ...defaultsWithin.side, step: scale }
+  const size = Math.min(Math.max(architecture.sampleSize * scale, sides.least), sides.most)
   const { own, shared } = checkpoint.beside
   // another program may mean something else by the same word
   const or = <T>(read: () => T, fallback: T): T => {
@@ -124,10 +132,10 @@ function describe(checkpoint: Checkpoint, remarks: string[]): ModelDescription {
     sizes: { channels: architecture.vae.latent_channels, scale, ...widthsOf(architecture) },
     imageToImage: needsVae || hasEncoder(new Weights(vae)),
     clipLayers: architecture.text.num_hidden_layers,
-    width: or(() => own.integer('width', size), size),
-    height: or(() => own.integer('height', size), size),
-    steps: or(() => own.integer('steps', 20), 20),
-    guidanceScale: or(() => own.number('guidance_scale', 7.5), 7.5),
+    width: or(() => own.integerWithin('width', size, sides), size),
+    height: or(() => own.integerWithin('height', size, sides), size),
+    steps: or(() => own.integerWithin('steps', 20, defaultsWithin.steps), 20),
+    guidanceScale: or(() => own.numberWithin('guidance_scale', 7.5, defaultsWithin.guidanceScale), 7.5),
     sizeMultiple: scale,
     about: readAbout(own, or),
   }

@@ -12,6 +12,7 @@ import { deliveredSize, enlargingUnits } from '../request/larger.ts'
 import { promptCost } from '../request/prompt-cost.ts'
 import { invalidRequest, type Resolved, resolveRequest } from '../request/resolve.ts'
 import { retryBriefly } from '../retry.ts'
+import { isTask, taskFault } from '../task-check.ts'
 import { workUnits } from '../work.ts'
 import { type AdmissionDeps, admit } from './admission.ts'
 import { checkKey, findEarlier, hashOfSent, isSameRequest, keyReused } from './idempotency.ts'
@@ -131,6 +132,8 @@ export async function accept(deps: SubmitDeps, { now, by, ...wanted }: Wanted): 
   })
   const looks = previewsOf(wanted)
   const task: Task = { v: versionOf(request), ...wanted, ...looks, units, created_at, expires_at }
+  // a worker puts such a message aside, and its job would be queued for ever
+  if (!isTask(task)) throw new Error(`no worker would take the task of this request: ${taskFault(task)}`)
   const giveBack = await admit(deps, by, {
     id,
     account,
