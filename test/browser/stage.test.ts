@@ -4,7 +4,7 @@ import type { Page } from 'playwright-core'
 import { anonymousCaller } from '../../src/jobs/caller.ts'
 import { openPage } from './open-page.ts'
 import { ballPng } from './png.ts'
-import { choose, chosenOf, overflows, send } from './visit.ts'
+import { choose, chosenOf, misplaced, overflows, send } from './visit.ts'
 
 /** The stage with its film, what is done with a picture on it, and what the panel sends of formats and finishes. */
 
@@ -77,6 +77,17 @@ test('the picture on the stage is as large as the window allows, and the panel s
     panel.scrollTop = panel.scrollHeight
   })
   assert.deepEqual(await page.locator('.panel-foot').boundingBox(), foot)
+  visitor.assertQuiet()
+})
+
+test('a long film scrolls by itself: the page keeps its place and its width', async () => {
+  await using visitor = await here.visit({ viewport: { width: 1000, height: 700 } })
+  const { page } = visitor
+  for (let number = 1; number <= 9; number += 1) await take(page, `pear ${number}`)
+  await page.getByRole('button', { name: 'pear 1, done' }).click()
+  assert.equal(await titleOnStage(page), 'pear 1')
+  assert.equal((await page.locator('.panel').boundingBox())?.x, 0)
+  assert.deepEqual(await misplaced(page), [])
   visitor.assertQuiet()
 })
 
