@@ -43,7 +43,7 @@ export async function runCommand(
 
 /**
  * Ends this process with a command's status when nothing is left to do. A Node that ends by itself frees its environment first, and was seen
- * to spin there for ever (24.21; nodejs/node#47748 is alike); `process.exit` leaves that out.
+ * to spin there for ever (24.21, `Environment::CleanupHandles`; nodejs/node#47748 is alike); `process.exit` leaves that out.
  */
 export async function endWith(status: Promise<number>): Promise<void> {
   process.exitCode = await status

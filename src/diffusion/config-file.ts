@@ -51,7 +51,7 @@ export async function readSmallText(
 }
 
 /** Both ends are allowed. */
-export interface Range {
+interface Range {
   readonly least: number
   readonly most: number
   /** It must be a multiple of this. */

@@ -113,7 +113,8 @@ export function keptOf({ sent, caller, webhook }: Kept): Kept {
 export const Task = Type.Object({
   /**
    * 1 had no weights in prompts, one sampler, and none of the optional fields of a request; 2 had PNG only; 3 had one
-   * strength for each LoRA; 4 drew pictures and delivered them as they were; 5 drew all of them exactly; 6 refused a product that is only cut out.
+   * strength for each LoRA; 4 drew pictures and delivered them as they were; 5 drew all of them exactly; 6 refused a
+   * product that is only cut out.
    */
   v: Type.Union([
     Type.Literal(1),

@@ -76,11 +76,11 @@ export function misplaced(page: Page): Promise<string[]> {
       if (element.innerText.trim() !== '' && element.clientHeight < parseFloat(getComputedStyle(element).fontSize))
         found.push(name(element) + ' is squeezed')
       const { right, bottom } = element.getBoundingClientRect()
-      const isClosed = getComputedStyle(element).overflow !== 'visible'
+      const clips = getComputedStyle(element).overflow !== 'visible'
       const parts = [...element.children].filter(inFlow).map((part) => ({ part, box: part.getBoundingClientRect() }))
       for (const [index, { part, box }] of parts.entries()) {
         const beyond = box.right + Math.min(0, Number.parseFloat(getComputedStyle(part).marginRight)) - right
-        if (!isClosed && Math.max(beyond, box.bottom - bottom) > 8)
+        if (!clips && Math.max(beyond, box.bottom - bottom) > 8)
           found.push(name(part) + ' leaves ' + name(element))
         for (const next of parts.slice(index + 1)) {
           const across = Math.min(box.right, next.box.right) - Math.max(box.left, next.box.left)

@@ -2,31 +2,21 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { someTask } from '../../../test/contract/jobs.ts'
 import { randomOf } from '../../../test/kit/random.ts'
+import { standInModel } from '../../../test/stand-in/engine.ts'
 import { samplerNames } from '../../library/offer-source.ts'
 import { AppError } from '../errors.ts'
 import { defaultLimits, fieldEntries } from '../fields.ts'
 import { finishPresets } from '../finish.ts'
-import type { ModelInfo, Offer } from '../offer.ts'
+import type { Offer } from '../offer.ts'
 import { isTask, taskFault } from '../task-check.ts'
 import { resolveRequest } from './resolve.ts'
 
 /** What a server accepts, a worker takes: else its job would be queued for ever. */
 
-const model: ModelInfo = {
-  name: 'mini',
-  width: 256,
-  height: 192,
-  steps: 20,
-  guidance_scale: 5,
-  size_multiple: 16,
-  family: 'sd1',
-  clip_layers: 12,
-  image_to_image: true,
-  inpainting: false,
-}
+const large = { ...standInModel, name: 'large', width: 1024, height: 1024, steps: 100, guidance_scale: 30 }
 const recipe = { sampler: 'lcm', schedule: 'lcm', steps: 4, guidance_scale: 1, order: 1 }
 const offer: Offer = {
-  models: [model, { ...model, name: 'large', width: 1024, height: 1024, steps: 100, guidance_scale: 30 }],
+  models: [standInModel, large],
   vaes: [{ name: 'sharp', family: 'sd1' }],
   loras: [
     { name: 'detail', family: 'sd1' },
@@ -55,7 +45,7 @@ const values: Readonly<Record<string, readonly unknown[]>> = {
   pace: ['quality', 'quick', 'instant'],
   seed: [0, 2 ** 32 - 1],
   count: [1, 4],
-  model: ['mini', 'large'],
+  model: [standInModel.name, large.name],
   format: ['png', 'jpeg', 'webp'],
   quality: [1, 100],
   priority: ['interactive', 'batch'],
